@@ -27,7 +27,6 @@ from tempfile import TemporaryDirectory
 
 from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, until
 from bench.rows import Row
-from consumers.directory.handler import DirectoryHandler
 from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.port import IntendedWelcome, Intent, WelcomeJournal
 from consumers.mailbox.welcome_journal import WelcomeMessages
@@ -173,7 +172,7 @@ def slapd_target(students: int = 800) -> Iterator[Target]:
     def handler(_database: Database | None) -> Handler:
         directory = directory_kit.directory_of(slapd, sleep=time.sleep)
         vault = directory_kit.VaultOfTheTest()
-        return DirectoryHandler(directory, vault, directory_kit.PROFILE, system="slapd")
+        return directory_kit.handler_over(directory, vault)
 
     def people(count: int) -> list[Account]:
         return [_named(directory_kit.account()) for _ in range(count)]

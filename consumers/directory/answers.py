@@ -13,6 +13,8 @@ from typing import TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumers.directory.port import ApplyResult, EntryRefused, EntryUnsettled
+from consumers.kit.connector import SLOW, TOO_SLOW
+from consumers.kit.ldap import TimeUsedUp
 from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
@@ -162,12 +164,26 @@ class Patience:
 
     def settled(self, work: Callable[[], ApplyResult]) -> ApplyResult:
         """One student's work: what stays unsettled is this student's, not the directory's."""
+        unanswered = False
+
+        def attempt() -> ApplyResult:
+            nonlocal unanswered
+            try:
+                return work()
+            except Lost:
+                unanswered = True
+                raise
+
         try:
-            return self._retrying(work)
+            return self._retrying(attempt)
         except Busy as busy:
-            return EntryUnsettled("directory_busy", str(busy))
+            return EntryUnsettled("directory_busy", str(busy), unknown=unanswered)
         except Lost as lost:
             return EntryUnsettled("outcome_unknown", str(lost), unknown=True)
+        except TimeUsedUp as slow:
+            if unanswered:
+                return EntryUnsettled("outcome_unknown", str(slow), unknown=True)
+            return EntryUnsettled(SLOW, TOO_SLOW)
 
     def had(self, work: Callable[[], T]) -> T:
         """What does not depend on a student.

@@ -133,30 +133,6 @@ def desired_entry(
     )
 
 
-def differences(desired: DesiredEntry, observed: ObservedEntry) -> tuple[str, ...]:
-    """Names of what the entry does not show as desired, sorted; empty when it is as it should be."""
-    names = {
-        name
-        for name, values in desired.attributes.items()
-        if set(values) != set(observed.attributes.get(name, ()))
-    }
-    if missing_classes(desired.classes, observed.classes):
-        names.add("objectClass")
-    if desired.locked != observed.locked:
-        names.add("pwdAccountLockedTime")
-    if not observed.student_numbers or (
-        is_renumbered(desired, observed) and set(desired.numbers) != set(observed.numbers)
-    ):
-        names.add("supannEtuId")
-    if desired.version != observed.version:
-        names.add("sesameVersion")
-    if desired.credential is not None and desired.credential.ref != observed.credential_ref:
-        names.add("sesameCredentialRef")
-    if observed.groups is not None and _folded(desired.groups) != _folded(observed.groups):
-        names.add(GROUPS)
-    return tuple(sorted(names))
-
-
 def is_renumbered(desired: DesiredEntry, observed: ObservedEntry) -> bool:
     """Whether the pipeline decides the student number that the entry shows: it shows, or is to show, another
     one than it is kept under. Otherwise further numbers on an entry are others'."""
@@ -167,28 +143,6 @@ def missing_classes(wanted: Sequence[str], present: Sequence[str]) -> tuple[str,
     """Object classes to add; their names compare without case (RFC 4512)."""
     have = {name.lower() for name in present}
     return tuple(name for name in wanted if name.lower() not in have)
-
-
-def canonical(observed: ObservedEntry) -> dict[str, object]:
-    """What was read back, in the form whose digest announces it.
-
-    The version and the server's own bookkeeping are left out: equal states are equal, whatever wrote them.
-    """
-    state: dict[str, object] = {
-        "dn": observed.dn.lower(),
-        "student_numbers": sorted(observed.student_numbers),
-        "attributes": {name: sorted(observed.attributes.get(name, ())) for name in OWNED},
-        "locked": observed.locked,
-        "credential": observed.credential_ref,
-    }
-    if observed.shown_numbers is not None:
-        state["shown_numbers"] = sorted(observed.shown_numbers)
-    return state if observed.groups is None else {**state, GROUPS: sorted(observed.groups)}
-
-
-def _folded(names: Iterable[str]) -> set[str]:
-    """Names of groups as the server compares them: without case (RFC 4519, cn)."""
-    return {name.lower() for name in names}
 
 
 def user_password(hashed: str) -> str:

@@ -15,13 +15,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from consumers.directory.answers import judge, misconfigured
 from consumers.directory.client import DirectoryClient
 from consumers.directory.difference import texts
-from consumers.directory.port import Applied, EntryRefused
+from consumers.directory.port import Applied, EntryRefused, GroupNames
 from consumers.kit.ldap import all_of, any_of, name_dn
 from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw, normal
 
@@ -72,14 +73,12 @@ class DynamicGroups:
                 self._known.add(key)
         return tuple(foreign)
 
-    def foreign(self, names: Sequence[str]) -> frozenset[str]:
-        """Names, in one case, of those of these groups that something else has; nothing is written."""
-        return frozenset(
-            name.lower()
-            for name in names
-            if (raw := self._client.entry(name_dn("cn", name, self._branch), ["objectClass"])) is not None
-            and not _searches(raw)
-        )
+    def among(self, names: Sequence[str]) -> GroupNames:
+        """Which of these groups there are, and which of them something else has; nothing is written."""
+        groups = _among(self._client, self._branch, names, "objectClass", _searches)
+        ours = groups.present - groups.foreign
+        self._known = {name for name in self._known if name not in names or name.lower() in ours}
+        return groups
 
     def _is_dynamic(self, dn: str) -> bool:
         return _searches(self._client.entry(dn, ["objectClass"]) or {})
@@ -110,17 +109,14 @@ class StaticGroups:
         _expect_success(answer)
         return tuple(sorted(name for _, raw in found for name in texts(raw, "cn")))
 
-    def foreign(self, names: Sequence[str]) -> frozenset[str]:
-        """Names, in one case, of those of these groups that are somebody else's; nothing is written."""
-        answer, found = self._client.search(self._branch, any_of("cn", names), ["cn", "owner"])
-        _expect_success(answer)
+    def among(self, names: Sequence[str]) -> GroupNames:
+        """Which of these groups there are, and which of them are somebody else's; nothing is written."""
         mine = normal(self._owner)
-        return frozenset(
-            name.lower()
-            for _, raw in found
-            if mine not in map(normal, texts(raw, "owner"))
-            for name in texts(raw, "cn")
-        )
+
+        def is_ours(raw: Raw) -> bool:
+            return mine in map(normal, texts(raw, "owner"))
+
+        return _among(self._client, self._branch, names, "owner", is_ours)
 
     def everybody(self) -> Mapping[str, tuple[str, ...]]:
         """The groups of each member, by `normal` name."""
@@ -193,6 +189,26 @@ class StaticGroups:
 
     def _ours(self, *more: tuple[str, str]) -> str:
         return all_of([("objectClass", _STATIC), ("owner", self._owner), *more])
+
+
+def _among(
+    client: DirectoryClient,
+    branch: str,
+    names: Sequence[str],
+    attribute: str,
+    is_ours: Callable[[Raw], bool],
+) -> GroupNames:
+    """Which of these names are taken in the branch itself, in one search; `attribute`: what tells whose."""
+    answer, found = client.search(branch, any_of("cn", names), ["cn", attribute])
+    _expect_success(answer)
+    present: set[str] = set()
+    foreign: set[str] = set()
+    for dn, raw in found:
+        if normal(re.split(r"(?<!\\),", dn, maxsplit=1)[-1]) == normal(branch):
+            taken = {name.lower() for name in texts(raw, "cn")}
+            present |= taken
+            foreign |= set() if is_ours(raw) else taken
+    return GroupNames(frozenset(present), frozenset(foreign))
 
 
 def _expect_success(answer: LdapAnswer) -> None:

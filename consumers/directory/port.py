@@ -1,7 +1,7 @@
-"""The directory, as this consumer needs it: five verbs over entries of students.
+"""The directory, as this consumer needs it: verbs over entries of students.
 
 An adapter owns the technology and nothing else: what an entry should look like is decided in `entry.py`,
-what an answer means for the pipeline in `handler.py`.
+what an answer means for the pipeline in `connector.py`.
 """
 
 from __future__ import annotations
@@ -178,6 +178,22 @@ class EntryUnsettled:
 
 ApplyResult = Applied | EntryRefused | EntryUnsettled
 
+Observed = Mapping[str, tuple[ObservedEntry, ...]]
+"""By student number, the entries that carry it, or were adopted for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNames:
+    """Which of some groups are there; names in one case.
+
+    Attributes:
+        present: those that there are, whoever's.
+        foreign: those that are somebody else's.
+    """
+
+    present: frozenset[str]
+    foreign: frozenset[str] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Branches:
@@ -217,21 +233,21 @@ class Directory(Protocol):
         """In here this thread begins no operation later than `seconds` from now: TargetDown is raised
         instead. A verb outside has a limit of its own; `dump` has none."""
 
-    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+    def apply(
+        self, batch: Sequence[DesiredEntry], observed: Observed | None = None
+    ) -> Mapping[str, ApplyResult]:
         """Bring each entry to what is desired and touch nothing else; one result per student number.
 
         An entry is created when its name is free. One that exists is changed only if it carries the student
         number or was explicitly adopted for it and carries none, which it then gets; and only if nobody
-        changed it since it was read (else it is read again).
+        changed it since it was read (else it is read again). `observed`: what `read` has just shown of them;
+        None: they are read first.
         """
 
-    def close(
-        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
-    ) -> Mapping[str, ApplyResult]:
-        """Shut these students' access at once, in one small write each; nothing else changes.
+    def close(self, observed: Observed) -> Mapping[str, ApplyResult]:
+        """Shut access to these entries at once, in one small write each; nothing else changes.
 
         A student without an entry has no access to shut: `Applied(changed=False)`.
-        `renumbered`: as in `read`.
         """
 
     def read(
@@ -239,22 +255,33 @@ class Directory(Protocol):
         student_numbers: Sequence[str],
         adopted: Mapping[str, str] | None = None,
         renumbered: Mapping[str, str] | None = None,
-    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    ) -> Observed:
         """The entries of each of these numbers: none, one, or, if somebody meddled, several.
 
         `adopted` has DNs by number: such an entry is shown, if it carries no number, where none carries this
         one. `renumbered` has the logins of those whose entries show another number: they are found by login.
         """
 
-    def foresee(
-        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
-    ) -> Mapping[str, ApplyResult]:
+    def holders(self, logins: Sequence[str]) -> Mapping[str, ObservedEntry]:
+        """Who has these logins, by login in lower case: one search, whatever their number."""
+
+    def groups(self, names: Sequence[str]) -> GroupNames:
+        """Which of these groups there are: one search, whatever their number."""
+
+    def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
         """What would stand in the way of `apply`, as far as reading shows: another entry has a value that
         one alone may have (`EntryRefused`), or groups are somebody else's (`Applied.foreign`).
 
         Args:
             batch: the desired entries.
             observed: what `read` has just shown of them.
+        """
+
+    def erase(self, numbers: Mapping[str, str]) -> Mapping[str, ApplyResult]:
+        """Remove these entries and their memberships; by name (DN).
+
+        `numbers`: the student number that each of them must still carry, by name. One that is gone is
+        `Applied(changed=False)`.
         """
 
     def dump(self) -> Iterator[ObservedEntry]:

@@ -8,19 +8,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from consumers.kit.settings import Dn, LdapUri
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, Mode, Seconds, TargetSection
+from consumers.kit.settings import ConnectorSettings, Dn, LdapUri
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Seconds
 from schemas.language import gettext
 
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 
 
-class DirectorySettings(TargetSection):
+class DirectorySettings(ConnectorSettings):
     """The directory: OpenLDAP, with the SupAnn and eduPerson schemas and Sésame's own."""
 
     place: ClassVar[str] = "directory"
 
-    mode: Mode = Field("write", description=MODE)
     uri: LdapUri = Field(
         "ldap://127.0.0.1:389", description="`ldap://HOST:PORT` (with StartTLS) or `ldaps://…`."
     )
@@ -79,6 +78,7 @@ class DirectorySettings(TargetSection):
     connect_timeout_s: int = Field(
         5, ge=1, le=120, description="Longest wait for a connection.", json_schema_extra=ADVANCED
     )
+    timeout_s: ClassVar[float] = 0.0  # type: ignore[misc]  # no setting: `receive_timeout_s` is it
     receive_timeout_s: int = Field(
         5, ge=1, le=600, description="Longest wait for one answer.", json_schema_extra=ADVANCED
     )
@@ -89,6 +89,16 @@ class DirectorySettings(TargetSection):
     )
     execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
     batch_size: int = Field(20, ge=1, le=500, description="Students in one call.", json_schema_extra=ADVANCED)
+
+    @property
+    def system(self) -> str:
+        """The server, as operators are shown it."""
+        return f"LDAP {self.uri}"
+
+    @property
+    def verb_s_max(self) -> float:
+        """The longest that one operation takes: a connection, TLS, a bind and the answer, in seconds."""
+        return self.connect_timeout_s + 3.0 * self.receive_timeout_s
 
     @property
     def mail_quota_bytes(self) -> int | None:

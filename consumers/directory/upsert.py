@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from typing import Self
 
 from consumers.directory import difference
 from consumers.directory.answers import NUMBER_TAKEN, Patience, expect_success, judge, misconfigured
@@ -27,11 +28,14 @@ from consumers.directory.port import (
     DesiredEntry,
     EntryRefused,
     EntryUnsettled,
+    GroupNames,
+    Observed,
     ObservedEntry,
     PasswordPolicy,
 )
+from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import Trial, leave_mark, policy_of, try_login
-from consumers.kit.ldap import any_of, name_dn
+from consumers.kit.ldap import Endpoint, any_of, name_dn
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification, normal
 from pipeline.errors import TargetDown
 
@@ -41,7 +45,7 @@ _VERB_S_MAX = 30.0
 _CONFLICTS_MAX = 16
 _CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
 _NUMBERS_PER_SEARCH = 100
-_PAGE_SIZE = 500
+_PAGE_SIZE = 40  # an entry takes ldap3 some 50 kB
 
 
 class LdapDirectory:
@@ -75,30 +79,52 @@ class LdapDirectory:
             self._dynamic = DynamicGroups(client, branches.groups, branches.people)
         self.operation_s_max = client.operation_s_max
 
+    @classmethod
+    def connected(
+        cls, settings: DirectorySettings, password: Callable[[], str], *, read_only: bool = False
+    ) -> Self:
+        """The directory that these settings describe; `read_only` whatever they say."""
+        endpoint = Endpoint(
+            uri=settings.uri,
+            bind_dn=settings.bind_dn,
+            password=password,
+            ca_file=settings.ca_file,
+            connect_timeout_s=settings.connect_timeout_s,
+            receive_timeout_s=settings.receive_timeout_s,
+            read_only=read_only or settings.mode == "observe",
+        )
+        branches = Branches(
+            settings.people_dn,
+            settings.groups_dn,
+            settings.probe_dn,
+            static_groups=settings.group_kind == "static",
+            policy=settings.policy_dn,
+        )
+        return cls(DirectoryClient(endpoint), branches)
+
     def within(self, seconds: float) -> AbstractContextManager[None]:
         """See `port.Directory.within`."""
         return self._client.within(seconds)
 
-    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+    def apply(
+        self, batch: Sequence[DesiredEntry], observed: Observed | None = None
+    ) -> Mapping[str, ApplyResult]:
         """See `port.Directory.apply`."""
         with self._client.within(_VERB_S_MAX):
-            found = self._read_all(batch)
+            found = self._read_all(batch) if observed is None else observed
             return {d.student_number: self._settle(d, found[d.student_number]) for d in batch}
 
-    def close(
-        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
-    ) -> Mapping[str, ApplyResult]:
+    def close(self, observed: Observed) -> Mapping[str, ApplyResult]:
         """See `port.Directory.close`."""
         with self._client.within(_VERB_S_MAX):
-            found = self._read(batch, renumbered or {})
-            return {number: self._shut(found[number]) for number in batch}
+            return {number: self._shut(found) for number, found in observed.items()}
 
     def read(
         self,
         student_numbers: Sequence[str],
         adopted: Mapping[str, str] | None = None,
         renumbered: Mapping[str, str] | None = None,
-    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    ) -> Observed:
         """See `port.Directory.read`."""
         with self._client.within(_VERB_S_MAX):
             found = dict(self._read(student_numbers, renumbered or {}))
@@ -108,12 +134,30 @@ class LdapDirectory:
                     found[number] = (entry,)
             return {number: tuple(map(self._with_groups, several)) for number, several in found.items()}
 
-    def foresee(
-        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
-    ) -> Mapping[str, ApplyResult]:
+    def holders(self, logins: Sequence[str]) -> Mapping[str, ObservedEntry]:
+        """See `port.Directory.holders`."""
+        with self._client.within(_VERB_S_MAX):
+            return {login.lower(): entry for entry in self._having("uid", logins) for login in entry.logins}
+
+    def groups(self, names: Sequence[str]) -> GroupNames:
+        """See `port.Directory.groups`."""
+        groups = self._static or self._dynamic
+        if groups is None or not names:
+            return GroupNames(frozenset(name.lower() for name in names))
+        with self._client.within(_VERB_S_MAX):
+            return self._patience.had(lambda: groups.among(names))
+
+    def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
         """See `port.Directory.foresee`."""
         with self._client.within(_VERB_S_MAX):
             return self._foresight.of(batch, observed, self._foreign(batch))
+
+    def erase(self, numbers: Mapping[str, str]) -> Mapping[str, ApplyResult]:
+        """See `port.Directory.erase`."""
+        with self._client.within(_VERB_S_MAX):
+            return {
+                dn: self._patience.settled(partial(self._erase, dn, number)) for dn, number in numbers.items()
+            }
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `port.Directory.dump`."""
@@ -165,13 +209,11 @@ class LdapDirectory:
 
     # --- the branch -----------------------------------------------------------------------------------
 
-    def _read_all(self, batch: Sequence[DesiredEntry]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    def _read_all(self, batch: Sequence[DesiredEntry]) -> Observed:
         renumbered = {d.student_number: d.login for d in batch if d.shown_number is not None}
         return self._read([d.student_number for d in batch], renumbered)
 
-    def _read(
-        self, student_numbers: Sequence[str], renumbered: Mapping[str, str]
-    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    def _read(self, student_numbers: Sequence[str], renumbered: Mapping[str, str]) -> Observed:
         found: dict[str, dict[str, ObservedEntry]] = {number: {} for number in student_numbers}
         logins = [login for number, login in renumbered.items() if number in found]
         for name, values in (("supannEtuId", student_numbers), ("uid", logins)):
@@ -199,11 +241,7 @@ class LdapDirectory:
 
     def _foreign(self, batch: Sequence[DesiredEntry]) -> Mapping[str, tuple[str, ...]]:
         """The wanted groups that are somebody else's, by student number."""
-        groups = self._static or self._dynamic
-        names = sorted({name for desired in batch for name in desired.groups})
-        if groups is None or not names:
-            return {}
-        foreign = self._patience.had(lambda: groups.foreign(names))
+        foreign = self.groups(sorted({name for desired in batch for name in desired.groups})).foreign
         return {d.student_number: tuple(n for n in d.groups if n.lower() in foreign) for d in batch}
 
     def _probe_branches(self) -> None:
@@ -244,6 +282,24 @@ class LdapDirectory:
                 return result
             changed = True
         return Applied(changed)
+
+    def _erase(self, dn: str, number: str) -> ApplyResult:
+        """Remove an entry that carries this number; its memberships go first, so that a repetition sees to
+        what an earlier attempt has left."""
+        for _ in range(_CONFLICTS_MAX):
+            current = self._by_dn(dn)
+            if current is None:
+                return Applied(changed=False)
+            if number not in current.student_numbers:
+                return EntryRefused(
+                    "identity_collision", "the entry does not carry this student number any more"
+                )
+            if self._static is not None and isinstance(left := self._static.settle(dn, {}), EntryRefused):
+                return left
+            answer = self._client.delete(dn, revision=current.revision)
+            if not _conflicts(answer):
+                return self._changed(answer)
+        return EntryUnsettled("directory_conflict", "somebody else kept changing the entry")
 
     def _upsert(self, desired: DesiredEntry, found: tuple[ObservedEntry, ...]) -> ApplyResult:
         if len(found) > 1:

@@ -21,37 +21,16 @@ def execution_s_max(target: str, settings: Settings) -> float:
     return seconds
 
 
-def ldap_directory(
-    settings: Settings, *, read_only: bool = False, password: LiveSecret | None = None
-) -> LdapDirectory:
+def ldap_directory(settings: Settings, *, read_only: bool = False) -> LdapDirectory:
     """The directory, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
     """
-    from consumers.directory.client import DirectoryClient
-    from consumers.directory.port import Branches
     from consumers.directory.upsert import LdapDirectory
-    from consumers.kit.ldap import Endpoint
 
     wanted = settings.directory
-    endpoint = Endpoint(
-        uri=wanted.uri,
-        bind_dn=wanted.bind_dn,
-        password=password or LiveSecret(wanted, "bind_password"),
-        ca_file=wanted.ca_file,
-        connect_timeout_s=wanted.connect_timeout_s,
-        receive_timeout_s=wanted.receive_timeout_s,
-        read_only=read_only or wanted.mode == "observe",
-    )
-    branches = Branches(
-        wanted.people_dn,
-        wanted.groups_dn,
-        wanted.probe_dn,
-        static_groups=wanted.group_kind == "static",
-        policy=wanted.policy_dn,
-    )
-    return LdapDirectory(DirectoryClient(endpoint), branches)
+    return LdapDirectory.connected(wanted, LiveSecret(wanted, "bind_password"), read_only=read_only)
 
 
 def moodle_site(

@@ -12,7 +12,7 @@ from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
-from sesame.app.servers import ldap_directory, moodle_site
+from sesame.app.servers import moodle_site
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.managed_cohorts import ManagedCohorts
@@ -30,31 +30,11 @@ def handler(target: str, settings: Settings, database: Database, vault: Callable
         VaultKeyError: the vault's key cannot be used.
     """
     makers: dict[str, Callable[[], Handler]] = {
-        "directory": lambda: _directory(settings, database, vault()),
         "moodle": lambda: _moodle(settings, database),
     }
     make = makers.get(target, lambda: _connector(target, settings, database, vault))
     made = AdoptionGate(make(), database)
     return DryRun(made) if target in settings.observed else made
-
-
-def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
-    from consumers.directory.entry import Profile
-    from consumers.directory.handler import DirectoryHandler
-
-    wanted = settings.directory
-    profile = Profile(wanted, settings.registry.principal_scope)
-    password = LiveSecret(wanted, "bind_password")  # missing: say so now, not at the first student
-    handler = DirectoryHandler(
-        ldap_directory(settings, password=password),
-        vault,
-        profile,
-        system=f"LDAP {wanted.uri}",
-        batch_size=wanted.batch_size,
-        work_s_max=wanted.call_s_max,
-        adopted=lambda numbers: _adopted(database, "directory", numbers),
-    )
-    return Credentials(handler, password)
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from consumers.directory.handler import DirectoryHandler
 from consumers.moodle.handler import MoodleHandler, moodle_site
 from consumers.moodle.port import AdoptedUser
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Task, Waiting
@@ -30,13 +29,7 @@ def bring(slapd: Slapd, wanted: Account, dn: str) -> tuple[Preview, HandlerOutco
     """What a turn would do, and what it did, for a student for whom this entry was adopted."""
     number = wanted.student_number
     directory = directory_kit.directory_of(slapd)
-    handler = DirectoryHandler(
-        directory,
-        directory_kit.VaultOfTheTest(),
-        directory_kit.PROFILE,
-        system="LDAP",
-        adopted=lambda _numbers: {number: dn},
-    )
+    handler = directory_kit.handler_over(directory, adopted={number: dn})
     preview = handler.preview([wanted])[number]
     outcome = handler.handle([Task(wanted)])[number]
     handler.close()
@@ -51,7 +44,7 @@ def test_an_adopted_entry_gets_the_number_wherever_it_is_in_the_branch(own_slapd
     add(own_slapd, dn, wanted.login)
     preview, outcome = bring(own_slapd, wanted, dn)
     assert "supannEtuId" in preview.differs
-    assert "entry" not in preview.differs
+    assert "object" not in preview.differs
     assert isinstance(outcome, Done)
     found = search(own_slapd, own_slapd.people_dn, f"(uid={wanted.login})", "supannEtuId", "telephoneNumber")
     assert found == {dn: {"supannEtuId": [wanted.student_number], "telephoneNumber": ["0102030405"]}}

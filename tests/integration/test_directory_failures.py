@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from consumers.directory.client import DirectoryClient
-from consumers.directory.entry import differences
 from consumers.directory.port import Applied, DesiredEntry
 from consumers.kit.ldap_answers import LdapAnswer
 from pipeline.errors import Misconfigured, TargetDown
@@ -18,7 +17,7 @@ from sandbox.ports import free_port
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
 from sesame.testing.servers import require_service
-from sesame.testing.servers.directory_kit import client_of, desired, directory_of
+from sesame.testing.servers.directory_kit import client_of, desired, differences, directory_of
 from sesame.testing.servers.ldap_tools import search
 
 
@@ -166,7 +165,7 @@ def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd
     assert isinstance(result, Applied)
     assert (client.frozen, len(pauses)) == (True, 1)
     (shown,) = directory.read([wanted.student_number])[wanted.student_number]
-    assert differences(wanted, shown) == ()
+    assert differences(wanted, shown) == set()
     directory.disconnect()
 
 

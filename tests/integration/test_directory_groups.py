@@ -12,21 +12,20 @@ from typing import Any
 
 import pytest
 
-from consumers.directory.handler import GROUP_NOT_OURS, DirectoryHandler
-from consumers.directory.port import Applied
+from consumers.directory.objects import GROUP_NOT_OURS
+from consumers.directory.port import Applied, EntryRefused
 from consumers.directory.upsert import LdapDirectory
-from pipeline.target import Done, HandlerOutcome, Task, Waiting
+from pipeline.target import Done, Handler, HandlerOutcome, Task, Waiting
 from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement, Stage
 from sesame.testing.servers.directory_kit import (
-    PROFILE,
-    VaultOfTheTest,
     account,
     client_of,
     desired,
     directory_of,
     fresh_number,
+    handler_over,
 )
 from sesame.testing.servers.ldap_tools import as_provisioner, search
 
@@ -41,11 +40,11 @@ def directory(slapd: Slapd) -> Iterator[LdapDirectory]:
 
 
 @pytest.fixture
-def handler(slapd: Slapd, directory: LdapDirectory) -> DirectoryHandler:
-    return DirectoryHandler(directory, VaultOfTheTest(), PROFILE, system="LDAP")
+def handler(slapd: Slapd, directory: LdapDirectory) -> Handler:
+    return handler_over(directory)
 
 
-def bring(handler: DirectoryHandler, wanted: Account) -> HandlerOutcome:
+def bring(handler: Handler, wanted: Account) -> HandlerOutcome:
     return handler.handle([Task(wanted)])[wanted.student_number]
 
 
@@ -76,7 +75,7 @@ def edit(slapd: Slapd, dn: str, *lines: str) -> None:
 
 
 def test_a_student_joins_and_leaves_one_by_one_and_the_last_one_leaves_no_broken_group(
-    slapd: Slapd, handler: DirectoryHandler
+    slapd: Slapd, handler: Handler
 ) -> None:
     one, two = group(), group()
     wanted = account(groups=(one, two, group(met=False)))
@@ -98,7 +97,7 @@ def test_a_student_joins_and_leaves_one_by_one_and_the_last_one_leaves_no_broken
     assert members(slapd, two.key) == {dn_of(slapd, wanted)}
 
 
-def test_the_same_again_writes_nothing(slapd: Slapd, handler: DirectoryHandler) -> None:
+def test_the_same_again_writes_nothing(slapd: Slapd, handler: Handler) -> None:
     wanted = account(groups=(group(), group()))
     first = bring(handler, wanted)
     [before] = search(slapd, slapd.groups_dn, f"(cn={wanted.groups[0].key})", "entryCSN").values()
@@ -109,7 +108,7 @@ def test_the_same_again_writes_nothing(slapd: Slapd, handler: DirectoryHandler) 
     assert (again.changed, again.digest, before) == (False, first.digest, after)
 
 
-def test_the_person_shows_the_groups_too(slapd: Slapd, handler: DirectoryHandler) -> None:
+def test_the_person_shows_the_groups_too(slapd: Slapd, handler: Handler) -> None:
     wanted = account(groups=(group(),))
     bring(handler, wanted)
     [entry] = search(
@@ -119,7 +118,7 @@ def test_the_person_shows_the_groups_too(slapd: Slapd, handler: DirectoryHandler
     assert entry["sesameGroup"] == [wanted.groups[0].key]
 
 
-def test_what_others_did_to_a_membership_is_put_right(slapd: Slapd, handler: DirectoryHandler) -> None:
+def test_what_others_did_to_a_membership_is_put_right(slapd: Slapd, handler: Handler) -> None:
     one, two = group(), group()
     wanted, other = account(groups=(one,)), account(groups=(two,))
     for each in (wanted, other):
@@ -135,7 +134,7 @@ def test_what_others_did_to_a_membership_is_put_right(slapd: Slapd, handler: Dir
 
 
 def test_a_group_that_somebody_removed_comes_back_with_its_next_member(
-    slapd: Slapd, handler: DirectoryHandler
+    slapd: Slapd, handler: Handler
 ) -> None:
     wanted = account(groups=(group(),))
     bring(handler, wanted)
@@ -146,7 +145,7 @@ def test_a_group_that_somebody_removed_comes_back_with_its_next_member(
 
 @pytest.mark.parametrize("others", ["no owner", "another owner", "dynamic", "no group at all"])
 def test_a_group_of_somebody_else_is_left_alone_and_the_student_waits_for_an_operator(
-    slapd: Slapd, handler: DirectoryHandler, others: str
+    slapd: Slapd, handler: Handler, others: str
 ) -> None:
     ours, theirs = group(), group()
     dn, somebody = group_dn(slapd, theirs.key), f"cn=cas,{slapd.provisioner_dn.partition(',')[2]}"
@@ -169,9 +168,7 @@ def test_a_group_of_somebody_else_is_left_alone_and_the_student_waits_for_an_ope
     assert isinstance(bring(handler, wanted), Done)
 
 
-def test_a_group_that_was_taken_from_us_is_not_written_any_more(
-    slapd: Slapd, handler: DirectoryHandler
-) -> None:
+def test_a_group_that_was_taken_from_us_is_not_written_any_more(slapd: Slapd, handler: Handler) -> None:
     wanted = account(groups=(group(),))
     bring(handler, wanted)
     dn = group_dn(slapd, wanted.groups[0].key)
@@ -224,15 +221,13 @@ def test_a_groups_name_may_hold_anything(slapd: Slapd, directory: LdapDirectory,
     assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=False)}
 
 
-def test_a_directory_that_is_only_observed_is_not_written(slapd: Slapd, handler: DirectoryHandler) -> None:
+def test_a_directory_that_is_only_observed_is_not_written(slapd: Slapd, handler: Handler) -> None:
     wanted = account(groups=(group(),))
     bring(handler, wanted)
     client: Any = client_of(slapd, read_only=True)
-    observing = DirectoryHandler(
-        directory_of(slapd, client, static_groups=True), VaultOfTheTest(), PROFILE, system="LDAP"
-    )
+    observing = handler_over(directory_of(slapd, client, static_groups=True))
     more = wanted.model_copy(update={"groups": (*wanted.groups, group())})
-    assert observing.preview([more])[wanted.student_number].differs == ("groups", "sesameGroup")
+    assert observing.preview([more])[wanted.student_number].differs == ("sesameGroup", "groups")
     observing.close()
 
 
@@ -243,8 +238,74 @@ def test_a_dynamic_group_whose_name_is_taken_is_told_too(slapd: Slapd) -> None:
         slapd, "ldapadd", stdin=f"dn: {dn}\ncn: {theirs.key}\nobjectClass: groupOfNames\nmember: {dn}\n"
     )
     dynamic = directory_of(slapd)
-    handler = DirectoryHandler(dynamic, VaultOfTheTest(), PROFILE, system="LDAP")
+    handler = handler_over(dynamic)
     waiting = bring(handler, account(groups=(theirs,)))
     assert isinstance(waiting, Waiting)
     assert (waiting.reason, waiting.pending) == (GROUP_NOT_OURS, (theirs.key,))
+    handler.close()
+
+
+def test_an_erased_entry_leaves_its_groups_and_nobody_else_s(
+    slapd: Slapd, directory: LdapDirectory, handler: Handler
+) -> None:
+    one = group()
+    wanted, other = account(groups=(one,)), account(groups=(one,))
+    for each in (wanted, other):
+        bring(handler, each)
+    dn = dn_of(slapd, wanted)
+    somebody = account(groups=())
+    assert directory.erase({dn: somebody.student_number})[dn] == EntryRefused(
+        "identity_collision", "the entry does not carry this student number any more"
+    )
+    assert members(slapd, one.key) == {dn, dn_of(slapd, other)}, "nothing was done to another one's entry"
+    assert directory.erase({dn: wanted.student_number}) == {dn: Applied(changed=True)}
+    assert members(slapd, one.key) == {dn_of(slapd, other)}
+    assert search(slapd, slapd.people_dn, f"(uid={wanted.login})") == {}
+    assert directory.erase({dn: wanted.student_number}) == {dn: Applied(changed=False)}
+
+
+def test_a_search_that_somebody_removed_is_made_again(slapd: Slapd) -> None:
+    dynamic = directory_of(slapd)
+    wanted = account(groups=(group(),))
+    dn = group_dn(slapd, wanted.groups[0].key)
+    for handler in (handler_over(dynamic), handler_over(dynamic)):
+        assert isinstance(bring(handler, wanted), Done)
+        assert handler.preview([wanted])[wanted.student_number].differs == ()
+        as_provisioner(slapd, "ldapdelete", dn)
+        assert handler.preview([wanted])[wanted.student_number].differs == ("groups",)
+    dynamic.disconnect()
+
+
+def test_an_entry_that_somebody_gives_to_another_student_meanwhile_is_not_erased(
+    slapd: Slapd, directory: LdapDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, other = desired(groups=()), fresh_number()
+    directory.apply([wanted])
+    dn, read = f"uid={wanted.login},{slapd.people_dn}", directory._by_dn  # noqa: SLF001
+
+    def stale(name: str) -> object:
+        shown = read(name)
+        edit(slapd, dn, "replace: supannEtuId", f"supannEtuId: {other}")
+        return shown
+
+    monkeypatch.setattr(directory, "_by_dn", stale)
+    assert isinstance(directory.erase({dn: wanted.student_number})[dn], EntryRefused)
+    [entry] = search(slapd, slapd.people_dn, f"(uid={wanted.login})", "supannEtuId").values()
+    assert entry == {"supannEtuId": [other]}
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+def test_a_name_that_is_taken_elsewhere_in_the_tree_is_no_obstacle(slapd: Slapd, *, static: bool) -> None:
+    theirs = group()
+    unit = f"ou={theirs.key},{slapd.groups_dn}"
+    lines = [f"dn: {unit}", "objectClass: organizationalUnit", f"ou: {theirs.key}", ""]
+    lines += [f"dn: cn={theirs.key},{unit}", "objectClass: organizationalRole", f"cn: {theirs.key}"]
+    as_provisioner(slapd, "ldapadd", stdin="\n".join(lines) + "\n")
+    directory = directory_of(slapd, static_groups=static)
+    handler, wanted = handler_over(directory), account(groups=(theirs,))
+    assert isinstance(bring(handler, wanted), Done)
+    assert search(slapd, slapd.groups_dn, f"(cn={theirs.key})").keys() == {
+        f"cn={theirs.key},{unit}",
+        group_dn(slapd, theirs.key),
+    }
     handler.close()

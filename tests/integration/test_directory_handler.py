@@ -129,7 +129,7 @@ def test_closing_is_one_small_write_that_leaves_the_rest(slapd: Slapd, consumer:
     consumer.bring(one)
     (before,) = search(slapd, dn_of(slapd, one), "(uid=*)").values()
     stranger = fresh_number()
-    results = consumer.directory.close([one.student_number, stranger])
+    results = consumer.directory.close(consumer.directory.read([one.student_number, stranger]))
     (after,) = search(slapd, dn_of(slapd, one), "(uid=*)").values()
     assert {n: getattr(r, "changed", None) for n, r in results.items()} == {
         one.student_number: True,

@@ -71,7 +71,7 @@ def test_what_is_kept_under_another_number_is_written_once(consumer: Consumer) -
 def test_a_hold_shuts_an_entry_that_shows_another_number(slapd: Slapd, consumer: Consumer) -> None:
     old, new = fresh_number(), fresh_number()
     one = brought(consumer, old, shown_number=new)
-    consumer.directory.close([old], {old: one.login})
+    consumer.directory.close(consumer.directory.read([old], None, {old: one.login}))
     assert entry(slapd, one)["sesameMailEnabled"] == ["FALSE"]
     held = account(old, version=2, shown_number=new, holds=frozenset({Hold.SUSPENDED}))
     assert isinstance(consumer.bring(held), Done)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from consumers.directory.handler import DirectoryHandler
 from consumers.moodle.handler import MoodleHandler
 from pipeline.target import Dead, Done, Handler, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
@@ -242,8 +241,7 @@ def test_a_group_of_somebody_else_is_an_obstacle_until_it_is_mended(place: Place
     dn = f"cn={group.key},{slapd.groups_dn}"
     as_provisioner(slapd, "ldapadd", stdin=f"dn: {dn}\ncn: {group.key}\nobjectClass: organizationalRole\n")
     directory = directory_kit.directory_of(slapd, static_groups=static)
-    vault = directory_kit.VaultOfTheTest()
-    handler = DirectoryHandler(directory, vault, directory_kit.PROFILE, system="LDAP")
+    handler = directory_kit.handler_over(directory)
     with_group = wanted.model_copy(update={"groups": (group,)})
     before_and_after(handler, with_group, "group_not_ours", lambda: place.remove(dn))
     directory.disconnect()

@@ -198,7 +198,7 @@ PLANTED: dict[str, Planted] = {
 
 SHOWN_BY = {
     "commit before apply": 1,
-    "ignore a lease after a time-out": 15,
+    "ignore a lease after a time-out": 42,
     "drop a replay as a repeat": 5,
     "welcome again": 3,
     "lose a fact when the store fails": 6,

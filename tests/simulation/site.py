@@ -12,8 +12,9 @@ from unittest.mock import patch
 
 from cryptography.fernet import Fernet
 
-from consumers.directory.handler import DirectoryHandler
-from consumers.kit.connector import ConnectorContext, Secret
+from consumers.directory.connector import DirectoryConnector
+from consumers.directory.settings import DirectorySettings
+from consumers.kit.connector import ConnectorContext, Secret, SiteFacts
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
@@ -41,10 +42,11 @@ from pipeline.vault import Vault
 from schemas import catalogue
 from schemas.account import Account, Requirement
 from tests.simulation.log import SimulatedLog
+from tests.simulation.oracle_entry import SCOPE, UAI
 from tests.simulation.ports import FaultyConsumer, FaultyProducer, StoreFaults
 from tests.simulation.schedule import Life, Schedule
 from tests.simulation.store import Disk, SimulatedDatabase
-from tests.simulation.targets.directory import PROFILE, SimulatedDirectory
+from tests.simulation.targets.directory import SimulatedDirectory
 from tests.simulation.targets.mailboxes import FOLDERS, SimulatedMailboxes
 from tests.simulation.targets.moodle import MOODLE, SimulatedMoodle
 from tests.simulation.targets.target import LATE_S_MAX, Target
@@ -75,6 +77,9 @@ OUTBOX: Final = "outbox"
 """Rung when there is something to send."""
 WORK_S_MAX: Final = 8.0
 LEASE_MARGIN_S: Final = 2.0
+DIRECTORY: Final = DirectorySettings(
+    uai=UAI, mail_quota="", call_s_max=WORK_S_MAX, connect_timeout_s=1, receive_timeout_s=1
+)
 TIMETABLE: Final = TimetableSettings(
     calendar_url=ADDRESS,
     batch_size=4,
@@ -119,7 +124,7 @@ class Nobody:
 
 
 def _no_secret(name: str) -> Secret:
-    raise AssertionError(f"the timetable of the simulation wants no {name}")
+    raise AssertionError(f"a target of the simulation wants no {name}")
 
 
 class Site:
@@ -236,10 +241,15 @@ class Site:
             return self.schedule.now
 
         if name == "directory":
-            vault = Vault(database, [self._key], clock=self.wall)
-            return DirectoryHandler(
-                self.directory, vault, PROFILE, system="memory", work_s_max=WORK_S_MAX, monotonic=now
+            directory = ConnectorContext(
+                "directory",
+                DIRECTORY,
+                _no_secret,
+                passwords=Vault(database, [self._key], clock=self.wall),
+                site=SiteFacts(principal_scope=SCOPE),
+                monotonic=now,
             )
+            return DirectoryConnector(directory, self.directory).handler()
         if name == "mailbox":
             journal = WelcomeMessages(database, clock=self.wall, adopted=lambda _numbers: {})
             welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from argon2 import PasswordHasher
 
 from consumers.directory.client import DirectoryClient
+from consumers.directory.connector import DirectoryConnector
 from consumers.directory.entry import Profile, desired_entry
-from consumers.directory.handler import DirectoryHandler
-from consumers.directory.port import Branches, Credential, DesiredEntry
+from consumers.directory.objects import object_of, wanted_fields
+from consumers.directory.port import (
+    Branches,
+    Credential,
+    DesiredEntry,
+    Directory,
+    GroupNames,
+    ObservedEntry,
+)
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.upsert import LdapDirectory
+from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret, SiteFacts, Wanted, differing
 from consumers.kit.ldap import Endpoint
-from pipeline.target import HandlerOutcome, Task
+from consumers.kit.passwords import NoPasswords, Passwords
+from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.slapd import Slapd
 from schemas.account import (
     Account,
@@ -80,6 +91,14 @@ def desired(number: str | None = None, credential: Credential | None = None, **f
     return desired_entry(account(number, **fields), PROFILE, credential)
 
 
+def differences(wanted: DesiredEntry, shown: ObservedEntry) -> set[str]:
+    """Names of what an entry does not show as wanted, as the kit compares the two."""
+    there = GroupNames(frozenset(name.lower() for name in wanted.groups))
+    found, ref = object_of(shown, wanted, there), wanted.credential.ref if wanted.credential else None
+    names = set(differing(Wanted(wanted_fields(wanted, ref)), found))
+    return names | ({"access"} if found.open is wanted.locked else set())
+
+
 class VaultOfTheTest:
     """References and hashes in a dict, as the vault keeps them; consumed ones become None."""
 
@@ -121,13 +140,44 @@ def directory_of(
     return LdapDirectory(client or client_of(slapd), Branches(**(branches | place)), sleep=sleep)
 
 
+def handler_over(
+    directory: Directory,
+    passwords: Passwords | None = None,
+    *,
+    profile: Profile = PROFILE,
+    adopted: Mapping[str, str] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> Handler:
+    """The kit's handler around the directory's connector over this port.
+
+    Args:
+        adopted: by student number, the entry (by DN) that was adopted.
+        settings: replace those of `profile`.
+    """
+    context = ConnectorContext(
+        "directory",
+        profile.settings.model_copy(update=settings),
+        _no_secret,
+        adopted=lambda numbers: {n: AdoptedRef(dn) for n, dn in (adopted or {}).items() if n in numbers},
+        passwords=passwords or NoPasswords(),
+        site=SiteFacts(principal_scope=profile.scope),
+        monotonic=monotonic,
+    )
+    return DirectoryConnector(context, directory).handler()
+
+
+def _no_secret(name: str) -> Secret:
+    raise AssertionError(f"a port that is connected wants no {name}")
+
+
 class Consumer:
     """A handler, its vault and its directory."""
 
     def __init__(self, slapd: Slapd) -> None:
         self.directory = directory_of(slapd)
         self.vault = VaultOfTheTest()
-        self.handler = DirectoryHandler(self.directory, self.vault, PROFILE, system=f"LDAP {slapd.ldap_uri}")
+        self.handler = handler_over(self.directory, self.vault)
 
     def bring(self, wanted: Account) -> HandlerOutcome:
         """One student's turn."""

@@ -9,16 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from consumers.directory import difference
-from consumers.directory.entry import Profile
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryUnsettled, ObservedEntry
-from consumers.directory.settings import DirectorySettings
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    DesiredEntry,
+    EntryUnsettled,
+    GroupNames,
+    Observed,
+    ObservedEntry,
+)
 from consumers.kit.ldap_answers import Modification
 from pipeline.errors import TargetDown
 from schemas.account import Account
-from tests.simulation.oracle_entry import SCOPE, UAI, entry_differs
+from tests.simulation import oracle
+from tests.simulation.oracle_entry import entry_differs
 from tests.simulation.targets.target import Fate, Target
 
-PROFILE = Profile(DirectorySettings(uai=UAI, mail_quota=""), SCOPE)
 _KEPT = ("uid", "supannEtuId", "userPassword")
 """What the server always keeps of a write: an entry's names, and a hash, which nobody can read back."""
 
@@ -66,33 +72,45 @@ class SimulatedDirectory(Target):
         finally:
             actor.call_ends_at = float("inf")
 
-    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+    def apply(
+        self, batch: Sequence[DesiredEntry], observed: Observed | None = None
+    ) -> Mapping[str, ApplyResult]:
         """See `Directory.apply`."""
         self._begin()
         return {desired.student_number: self._apply(desired) for desired in batch}
 
-    def close(
-        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
-    ) -> Mapping[str, ApplyResult]:
+    def close(self, observed: Observed) -> Mapping[str, ApplyResult]:
         """See `Directory.close`."""
         self._begin()
-        return {number: self._close(number) for number in batch}
+        return {number: self._close(number) for number in observed}
 
     def read(
         self,
         student_numbers: Sequence[str],
         adopted: Mapping[str, str] | None = None,
         renumbered: Mapping[str, str] | None = None,
-    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    ) -> Observed:
         """See `Directory.read`."""
         self._begin()
         return {n: (self.entries[n].shown,) if n in self.entries else () for n in student_numbers}
 
-    def foresee(
-        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
-    ) -> Mapping[str, ApplyResult]:
+    def holders(self, logins: Sequence[str]) -> Mapping[str, ObservedEntry]:
+        """See `Directory.holders`."""
+        self._begin()
+        known = {login: self._logins[login] for login in logins if login in self._logins}
+        return {login: self.entries[number].shown for login, number in known.items()}
+
+    def groups(self, names: Sequence[str]) -> GroupNames:
+        """See `Directory.groups`: each is there, and nobody else's."""
+        return GroupNames(frozenset(name.lower() for name in names))
+
+    def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
         """See `Directory.foresee`: nothing here is anybody else's."""
         return {}
+
+    def erase(self, numbers: Mapping[str, str]) -> Mapping[str, ApplyResult]:
+        """See `Directory.erase`: nobody is erased here."""
+        raise NotImplementedError
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `Directory.dump`."""
@@ -128,8 +146,8 @@ class SimulatedDirectory(Target):
     def differs(self, account: Account) -> str:
         """See `Target.differs`."""
         entry = self.entries.get(account.student_number)
-        if entry is None:
-            return "entry"
+        if entry is None:  # whoever may use nothing need not have one
+            return "entry" if oracle.access(account) else ""
         password = self.passwords.get(account.credential_ref or "")
         return ", ".join(entry_differs(account, password, entry.attributes))
 

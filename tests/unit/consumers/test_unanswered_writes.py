@@ -5,17 +5,13 @@ compared before anything else is written."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from consumers.directory.entry import Profile
-from consumers.directory.handler import DirectoryHandler
-from consumers.directory.port import Applied, DesiredEntry, EntryUnsettled, ObservedEntry
-from consumers.directory.settings import DirectorySettings
+from consumers.directory.port import EntryUnsettled, Observed
 from consumers.kit.connector import ConnectorContext
 from consumers.mailbox import port as mailbox
 from consumers.mailbox.connector import MailboxConnector
@@ -26,8 +22,10 @@ from consumers.moodle.handler import MoodleHandler
 from consumers.moodle.port import Result, Seen, User
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import TargetDown
-from pipeline.target import Retry, Task
+from pipeline.target import Done, Retry, Task
 from schemas.account import Account, Hold, Person, Stage
+from sesame.testing.servers.directory_kit import handler_over
+from tests.unit.consumers.directory.directory_kit import InMemory
 from tests.unit.consumers.mailbox.mail_kit import Journal, no_secret
 
 NUMBER = "22601234"
@@ -50,52 +48,17 @@ def account(**fields: Any) -> Account:
 SHUT = Task(account(holds=frozenset({Hold.SUSPENDED})))
 
 
-class Directory:
+class Directory(InMemory):
     """Closes without an answer; all else is well."""
 
-    operation_s_max = 1.0
-
-    def within(self, _seconds: float) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def close(
-        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
-    ) -> Mapping[str, EntryUnsettled]:
-        return {number: EntryUnsettled("outcome_unknown", "no answer", unknown=True) for number in batch}
-
-    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, Applied]:
-        self.shown = {each.student_number: (_as_desired(each),) for each in batch}
-        return dict.fromkeys(self.shown, Applied(changed=True))
-
-    def read(self, *_args: object) -> Mapping[str, tuple[ObservedEntry, ...]]:
-        return self.shown
-
-
-def _as_desired(desired: DesiredEntry) -> ObservedEntry:
-    return ObservedEntry(
-        dn="",
-        logins=(desired.login,),
-        student_numbers=(desired.student_number,),
-        version=desired.version,
-        revision="",
-        classes=desired.classes,
-        attributes=desired.attributes,
-        locked=desired.locked,
-        credential_ref=None,
-    )
-
-
-class NoSecrets:
-    def open(self, _ref: str) -> str | None:
-        return None
-
-    def consume(self, _refs: Sequence[str]) -> None:
-        pass
+    def close(self, observed: Observed) -> Mapping[str, EntryUnsettled]:
+        super().close(observed)
+        return {number: EntryUnsettled("outcome_unknown", "no answer", unknown=True) for number in observed}
 
 
 def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_rest_succeeds() -> None:
-    profile = Profile(DirectorySettings(), "x.fr")
-    handler = DirectoryHandler(Directory(), NoSecrets(), profile, system="memory")  # type: ignore[arg-type]  # no more of it is called
+    handler = handler_over(Directory())
+    assert isinstance(handler.handle([Task(account())])[NUMBER], Done)
     outcome = handler.handle([SHUT])[NUMBER]
     assert isinstance(outcome, Retry)
     assert outcome.unknown

@@ -1,15 +1,18 @@
-"""A student, a directory and a vault in memory, for tests of the directory's handler."""
+"""A student, a directory and a vault in memory, for tests of the directory's connector."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from consumers.directory.port import (
     Applied,
     ApplyResult,
     DesiredEntry,
+    GroupNames,
+    Observed,
     ObservedEntry,
 )
 from pipeline.vault import SealBroken
@@ -31,7 +34,15 @@ def account(number: str = "22601234", **fields: Any) -> Account:
 
 
 class InMemory:
-    """The port's fake: keeps what it is given, unless told to answer otherwise."""
+    """The port's fake: keeps what it is given, unless told to answer otherwise.
+
+    Attributes:
+        answers: what `apply` says of these instead of writing.
+        forgets: whom it does not show.
+        foreign: names of groups that are somebody else's.
+        missing: names of groups that there are not.
+        strangers: entries of others, by login.
+    """
 
     operation_s_max = 1.0
 
@@ -40,19 +51,25 @@ class InMemory:
         self.answers: dict[str, ApplyResult] = {}
         self.calls: list[tuple[str, int]] = []
         self.forgets: set[str] = set()
+        self.foreign: set[str] = set()
+        self.missing: set[str] = set()
+        self.strangers: dict[str, ObservedEntry] = {}
         self.loses_passwords = False
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         self.calls.append(("within", int(seconds)))
         return nullcontext()
 
-    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+    def apply(
+        self, batch: Sequence[DesiredEntry], observed: Observed | None = None
+    ) -> Mapping[str, ApplyResult]:
         self.calls.append(("apply", len(batch)))
         return {one.student_number: self._apply(one) for one in batch}
 
     def _apply(self, one: DesiredEntry) -> ApplyResult:
         if one.student_number in self.answers:
             return self.answers[one.student_number]
+        before = self.entries.get(one.student_number)
         secret = one.credential.user_password() if one.credential else None
         self.entries[one.student_number] = ObservedEntry(
             dn=f"uid={one.login},ou=people",
@@ -65,32 +82,43 @@ class InMemory:
             locked=one.locked,
             credential_ref=one.credential.ref
             if one.credential and secret and not self.loses_passwords
-            else None,
+            else (before.credential_ref if before is not None else None),
         )
+        self.missing -= set(one.groups)
         return Applied(changed=True)
 
-    def close(
-        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
-    ) -> Mapping[str, ApplyResult]:
-        self.calls.append(("close", len(batch)))
-        return {number: Applied(changed=False) for number in batch}
+    def close(self, observed: Observed) -> Mapping[str, ApplyResult]:
+        self.calls.append(("close", len(observed)))
+        for number in observed.keys() & self.entries.keys():
+            self.entries[number] = replace(self.entries[number], locked=True)
+        return {number: Applied(changed=True) for number in observed}
 
     def read(
         self,
         student_numbers: Sequence[str],
         adopted: Mapping[str, str] | None = None,
         renumbered: Mapping[str, str] | None = None,
-    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    ) -> Observed:
         self.calls.append(("read", len(student_numbers)))
         return {
             n: (self.entries[n],) if n in self.entries and n not in self.forgets else ()
             for n in student_numbers
         }
 
-    def foresee(
-        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
-    ) -> Mapping[str, ApplyResult]:
+    def holders(self, logins: Sequence[str]) -> Mapping[str, ObservedEntry]:
+        return {login: self.strangers[login] for login in logins if login in self.strangers}
+
+    def groups(self, names: Sequence[str]) -> GroupNames:
+        return GroupNames(frozenset(set(names) - self.missing), frozenset(self.foreign))
+
+    def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
         return {}
+
+    def erase(self, numbers: Mapping[str, str]) -> Mapping[str, ApplyResult]:
+        self.calls.append(("erase", len(numbers)))
+        return {
+            dn: Applied(changed=self.entries.pop(number, None) is not None) for dn, number in numbers.items()
+        }
 
     def dump(self) -> Iterator[ObservedEntry]:
         yield from self.entries.values()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.directory.answers import bind_refused, judge
-from consumers.kit.ldap_answers import Busy, LdapAnswer
+from consumers.directory.answers import Patience, bind_refused, judge
+from consumers.directory.port import ApplyResult, EntryUnsettled
+from consumers.kit.connector import SLOW, TOO_SLOW
+from consumers.kit.ldap import TimeUsedUp
+from consumers.kit.ldap_answers import Busy, LdapAnswer, Lost
 from pipeline.errors import Misconfigured, TargetDown
 
 NON_UNIQUE = "non-unique attributes found with (|(mail=lea.martin@univ-exemple.fr))"
@@ -72,3 +75,24 @@ def test_an_unexpected_code_is_one_students_trouble() -> None:
 def test_a_bind_refused_while_busy_is_a_server_that_is_down() -> None:
     assert isinstance(bind_refused(LdapAnswer(51)), TargetDown)
     assert isinstance(bind_refused(LdapAnswer(49)), Misconfigured)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([Lost("-"), Busy("51"), Busy("51")], EntryUnsettled("directory_busy", "51", unknown=True)),
+        ([Busy("51"), Busy("51"), Lost("-")], EntryUnsettled("outcome_unknown", "-", unknown=True)),
+        ([Lost("-"), TimeUsedUp("slow")], EntryUnsettled("outcome_unknown", "slow", unknown=True)),
+        ([Busy("51"), TimeUsedUp("slow")], EntryUnsettled(SLOW, TOO_SLOW)),
+        ([Busy("51"), Busy("51"), Busy("51")], EntryUnsettled("directory_busy", "51")),
+    ],
+)
+def test_what_had_no_answer_once_may_still_land_whatever_comes_after(
+    answers: list[Exception], expected: EntryUnsettled
+) -> None:
+    left = iter(answers)
+
+    def work() -> ApplyResult:
+        raise next(left)
+
+    assert Patience(lambda _seconds: None).settled(work) == expected

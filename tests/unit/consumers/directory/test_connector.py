@@ -1,22 +1,17 @@
-"""What the handler makes of the port's results, with a directory that exists in memory only."""
+"""What the connector makes of the port's results, with a directory that exists in memory only."""
 
 from __future__ import annotations
 
 import pytest
 
 from consumers.directory.difference import changes, guarded_by_values
-from consumers.directory.entry import Profile
-from consumers.directory.handler import DirectoryHandler
-from consumers.directory.port import (
-    Applied,
-    DesiredEntry,
-    EntryRefused,
-    EntryUnsettled,
-)
+from consumers.directory.entry import OWNED, Profile
+from consumers.directory.port import DesiredEntry, EntryRefused, EntryUnsettled
 from consumers.directory.settings import DirectorySettings
 from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import Account, Hold
+from sesame.testing.servers.directory_kit import handler_over
 from tests.unit.consumers.directory.directory_kit import InMemory, Secrets, account
 
 PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
@@ -28,7 +23,7 @@ def directory() -> InMemory:
 
 
 def handle(directory: InMemory, *accounts: Account, secrets: Secrets | None = None) -> list[HandlerOutcome]:
-    handler = DirectoryHandler(directory, secrets or Secrets(), PROFILE, system="memory")
+    handler = handler_over(directory, secrets, profile=PROFILE)
     outcomes = handler.handle([Task(one) for one in accounts])
     return [outcomes[one.student_number] for one in accounts]
 
@@ -44,26 +39,17 @@ def test_refusals_are_dead_letters_and_doubts_are_tried_again(directory: InMemor
     ]
 
 
-def test_nothing_is_announced_that_was_not_read_back(directory: InMemory) -> None:
-    directory.forgets = {"1"}
-    (outcome,) = handle(directory, account("1"))
-    assert isinstance(outcome, Retry)
-    assert (outcome.cause, outcome.unknown) == ("read_back_missing", True)
-
-
-def test_what_is_read_back_otherwise_than_written_is_no_success(directory: InMemory) -> None:
-    directory.answers = {"1": Applied(changed=True)}
-    handle(directory, account("2"))
-    directory.entries["1"] = directory.entries["2"]
-    (outcome,) = handle(directory, account("1"))
-    assert isinstance(outcome, Retry)
-    assert outcome.cause == "read_back_differs"
-    assert "hugo.roux" not in outcome.message
-
-
 def test_access_is_closed_first_and_only_where_it_must_be(directory: InMemory) -> None:
-    handle(directory, account("1"), account("2", holds=frozenset({Hold.SUSPENDED})))
-    assert directory.calls == [("within", 15), ("close", 1), ("apply", 2), ("read", 2)]
+    handle(directory, account("1"), account("2"))
+    directory.calls.clear()
+    handle(directory, account("1", version=2), account("2", version=2, holds=frozenset({Hold.SUSPENDED})))
+    assert [each for each in directory.calls if each[0] in ("close", "apply")] == [("close", 1), ("apply", 2)]
+
+
+def test_whoever_may_use_nothing_gets_no_entry(directory: InMemory) -> None:
+    (outcome,) = handle(directory, account("1", holds=frozenset({Hold.SUSPENDED})))
+    assert isinstance(outcome, Done)
+    assert directory.entries == {}
 
 
 def test_a_hash_is_consumed_only_when_its_reference_was_read_back(directory: InMemory) -> None:
@@ -95,16 +81,6 @@ def test_a_seal_that_does_not_open_is_that_students_dead_letter(directory: InMem
     assert isinstance(fine, Done)
 
 
-def test_when_the_time_is_used_up_the_rest_is_left_for_another_turn(directory: InMemory) -> None:
-    ticks = iter([0.0, 0.0, 31.0, 31.0])
-    handler = DirectoryHandler(
-        directory, Secrets(), PROFILE, system="memory", work_s_max=30.0, monotonic=lambda: next(ticks)
-    )
-    outcomes = handler.handle([Task(account(str(n))) for n in range(20)])
-    done = [isinstance(outcome, Done) for outcome in outcomes.values()]
-    assert done == [True] * 10 + [False] * 10
-
-
 def test_a_guarded_change_names_what_it_expects_to_find(directory: InMemory) -> None:
     handle(directory, account("1"))
     seen = directory.entries["1"]
@@ -129,16 +105,27 @@ def test_a_guarded_change_names_what_it_expects_to_find(directory: InMemory) -> 
     ]
 
 
-def test_a_call_begins_nothing_after_its_time_and_ends_one_operation_later(directory: InMemory) -> None:
-    handler = DirectoryHandler(directory, Secrets(), PROFILE, system="memory", work_s_max=30.0)
+def test_a_call_begins_nothing_after_its_time_and_ends_when_what_was_begun_does(directory: InMemory) -> None:
+    handler = handler_over(directory, monotonic=lambda: 0.0, call_s_max=30.0)
     handler.handle([Task(account("1"))])
-    assert directory.calls[0] == ("within", 30)
-    assert handler.call_s_max == 30.0 + InMemory.operation_s_max
+    operation_s_max = 5 + 3 * 5
+    assert [seconds for verb, seconds in directory.calls if verb == "within"] == [30, 30, operation_s_max]
+    assert handler.call_s_max == 30.0 + 4 * operation_s_max
 
 
 def test_it_says_what_it_owns_and_closes_what_it_opened(directory: InMemory) -> None:
-    handler = DirectoryHandler(directory, Secrets(), PROFILE, system="LDAP ldap://127.0.0.1")
+    handler = handler_over(directory, profile=PROFILE)
     handler.probe()
     handler.close()
-    assert directory.calls == [("probe", 0), ("disconnect", 0)]
-    assert {"userPassword", "mail", "sesameVersion"} <= set(handler.describe().owns)
+    assert directory.calls == [("within", 20), ("probe", 0), ("disconnect", 0)]
+    described = handler.describe()
+    assert (described.name, described.system, handler.batch_size) == (
+        "directory",
+        "LDAP ldap://127.0.0.1:389",
+        20,
+    )
+    assert set(described.owns) == {
+        *OWNED,
+        *("uid", "supannEtuId", "objectClass", "groups"),
+        *("userPassword", "sesameCredentialRef", "sesameVersion", "pwdAccountLockedTime"),
+    }

@@ -1,0 +1,209 @@
+"""The connector of the directory: each student's SupAnn and eduPerson entry, written over LDAP and read back.
+
+It goes first of all targets: the mail server looks its users up in the directory. What an entry should look
+like is decided in `entry`, how it is written, under which guards, in the port's adapter (`upsert`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from consumers.directory import objects as words
+from consumers.directory.difference import forbidden
+from consumers.directory.entry import Profile, desired_entry, user_password
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    Credential,
+    DesiredEntry,
+    Directory,
+    EntryRefused,
+    Observed,
+    ObservedEntry,
+)
+from consumers.directory.settings import DirectorySettings
+from consumers.kit.connector import (
+    SLOW,
+    TOO_SLOW,
+    Change,
+    Connector,
+    ConnectorContext,
+    Held,
+    Refused,
+    Seen,
+    TargetObject,
+    Wanted,
+)
+from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.reasons import Reason, read_reasons
+from pipeline.errors import TargetDown
+from pipeline.target import Description
+from schemas.account import Account
+from schemas.language import Language
+
+_SLICE = 10
+"""Students between two looks at the clock."""
+
+
+class DirectoryConnector(Connector[DirectorySettings]):
+    """Entries of one branch, and the groups of another.
+
+    Args:
+        directory: the port; None: over LDAP, as the settings say.
+    """
+
+    section = DirectorySettings
+    title: ClassVar[Mapping[Language, str]] = {"fr": "L'annuaire", "en": "The directory"}
+    reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
+    owns = (*words.OWNS, "pwdAccountLockedTime")
+    credential = words.CREDENTIAL
+
+    def __init__(
+        self, context: ConnectorContext[DirectorySettings], directory: Directory | None = None
+    ) -> None:
+        super().__init__(context)
+        self._profile = Profile(context.settings, context.site.principal_scope)
+        if directory is None:
+            from consumers.directory.upsert import LdapDirectory
+
+            secret = context.secret("bind_password")
+            directory = LdapDirectory.connected(context.settings, secret, read_only=context.read_only)
+        self._directory = directory
+
+    def wanted(self, account: Account) -> Wanted:
+        """See `Connector.wanted`. The version says nothing of the state: equal states have equal digests."""
+        desired = desired_entry(account, self._profile)
+        return Wanted(words.wanted_fields(desired, account.credential_ref), undigested=(words.VERSION,))
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read`: a search for all that carry the numbers, one for the logins of whoever has no
+        entry, and one for the groups."""
+        adopted = self.context.adopted([account.student_number for account in accounts])
+        desired = [self._desired(account, adopted) for account in accounts]
+        with self._directory.within(deadline.left_s()):
+            own = self._directory.read(
+                [each.student_number for each in desired],
+                adopted,
+                {each.student_number: each.login for each in desired if each.shown_number is not None},
+            )
+            others = self._directory.holders([d.login for d in desired if not own.get(d.student_number)])
+            groups = self._directory.groups(sorted({name for each in desired for name in each.groups}))
+
+        def seen(each: DesiredEntry) -> list[TargetObject]:
+            other = others.get(each.login.lower())
+            entries = own.get(each.student_number) or (() if other is None else (other,))
+            return [words.object_of(entry, each, groups) for entry in entries]
+
+        return {each.student_number: seen(each) for each in desired}
+
+    def objects(self) -> Iterator[TargetObject]:
+        """See `Connector.objects`."""
+        return map(words.listed, self._directory.dump())
+
+    def probe(self) -> None:
+        """See `Connector.probe`: the pipeline's own entry is written and read back."""
+        with self._directory.within(self.settings.verb_s_max):
+            self._directory.probe()
+
+    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """See `Connector.foresee`."""
+        batch, observed = self._batch(changes), _observed(changes)
+        with self._directory.within(deadline.left_s()):
+            foreseen = self._directory.foresee(batch, observed)
+        said: dict[str, Held | Refused] = {}
+        for each in batch:
+            number = each.student_number
+            barred = [no for entry in observed[number] if (no := forbidden(each, entry)) is not None]
+            result = barred[0] if barred else foreseen.get(number, Applied(changed=False))
+            if isinstance(result, Applied) and result.foreign:
+                said[number] = Held(words.GROUP_NOT_OURS, result.foreign)
+            elif (refused := _refusal(result)) is not None:
+                said[number] = refused
+        return said
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.apply`, slice by slice."""
+        return self._in_time(
+            changes, deadline, lambda part: self._directory.apply(self._batch(part), _observed(part))
+        )
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.close`, likewise."""
+        return self._in_time(changes, deadline, lambda part: self._directory.close(_observed(part)))
+
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.erase`: the entry, and the memberships that static groups list."""
+        with self._directory.within(deadline.left_s()):
+            results = self._directory.erase({each.ref: each.student_number for each in found})
+        return _refusals(results)
+
+    def disconnect(self) -> None:
+        """See `Connector.disconnect`."""
+        self._directory.disconnect()
+
+    def describe(self) -> Description:
+        """See `Connector.describe`."""
+        return Description(self.name, self.settings.system, self.owns)
+
+    def _in_time(
+        self,
+        changes: Sequence[Change],
+        deadline: Deadline,
+        verb: Callable[[Sequence[Change]], Mapping[str, ApplyResult]],
+    ) -> dict[str, Refused]:
+        """Who was refused. Whoever the time does not reach is tried again."""
+        refused: dict[str, Refused] = {}
+        for start in range(0, len(changes), _SLICE):
+            part = changes[start : start + _SLICE]
+            try:
+                with self._directory.within(deadline.left_s()):
+                    refused |= _refusals(verb(part))
+            except OutOfTime:
+                refused |= {each.account.student_number: Refused(SLOW, TOO_SLOW) for each in part}
+            except TargetDown as down:
+                down.unknown = down.unknown or any(each.unknown for each in refused.values())
+                raise
+        return refused
+
+    def _batch(self, changes: Sequence[Change]) -> list[DesiredEntry]:
+        adopted = self.context.adopted([change.account.student_number for change in changes])
+        return [self._desired(change.account, adopted, change.password) for change in changes]
+
+    def _desired(
+        self, account: Account, adopted: Mapping[str, str], hashed: str | None = None
+    ) -> DesiredEntry:
+        credential = None
+        if hashed is not None and account.credential_ref is not None:
+            value = user_password(hashed)
+            credential = Credential(account.credential_ref, lambda: value)
+        mine = adopted.get(account.student_number)
+        return desired_entry(account, self._profile, credential, adopted=mine)
+
+
+def _observed(changes: Iterable[Change]) -> Observed:
+    """The entries of each of these: several, if more than one carries the number."""
+    observed: dict[str, tuple[ObservedEntry, ...]] = {}
+    for change in changes:
+        number = change.account.student_number
+        observed[number] = (*observed.get(number, ()), *words.entries_of(change.found))
+    return observed
+
+
+def _refusals(results: Mapping[str, ApplyResult]) -> dict[str, Refused]:
+    said = {key: _refusal(result) for key, result in results.items()}
+    return {key: refused for key, refused in said.items() if refused is not None}
+
+
+def _refusal(result: ApplyResult) -> Refused | None:
+    match result:
+        case Applied():
+            return None
+        case EntryRefused(cause, message):
+            return Refused(cause, message, lasting=True)
+    return Refused(result.cause, result.message, unknown=result.unknown)
