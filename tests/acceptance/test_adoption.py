@@ -121,7 +121,7 @@ def test_observed_accounts_are_not_complete_and_no_byte_changes(world: World, ma
     assert overview["waiting_by_reason"] == {"observed_only": requested}
     assert overview["observed"]["directory"]["fields"]["sesameVersion"] == requested
     assert overview["observed"]["directory"]["fields"]["supannEtuId"] == len(made.by_ine)
-    assert "entry" not in overview["observed"]["directory"]["fields"]
+    assert "object" not in overview["observed"]["directory"]["fields"]
     held_back = {student for target, _, student in made.expected if target == "directory"}
     there = [n for n, uid in made.logins.items() if n not in held_back and len(made.entries[uid].numbers) < 2]
     in_moodle = {user.idnumber for user in made.users.values()}
