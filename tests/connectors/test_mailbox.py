@@ -10,7 +10,8 @@ from consumers.kit.connector import SiteFacts
 from consumers.mailbox.connector import MailboxConnector
 from pipeline.db.database import Database
 from schemas.account import Account
-from sesame.testing.connector.bench import ConnectorBench
+from sesame.testing.connector.bench import ConnectorBench, Skipped
+from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
 from sesame.testing.servers.post_office import PostOffice
 from sesame.testing.servers.stores import sqlite_store
@@ -72,3 +73,10 @@ def bench(office: PostOffice, database: Database, leader: Leader) -> ConnectorBe
         leader=leader,
         fixed={"timeout_s": 10.0},
     )
+
+
+def test_where_nobody_makes_students_known_to_it_the_suite_says_so(bench: ConnectorBench) -> None:
+    bench.leader = None
+    CHECKS["the_probe_succeeds"](bench)
+    with pytest.raises(Skipped, match="directory"):
+        CHECKS["a_new_student_is_there_when_it_is_said"](bench)

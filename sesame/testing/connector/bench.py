@@ -70,7 +70,14 @@ class ConnectorBench:
     made: list[Account] = field(default_factory=list)
 
     def account(self, **changes: Any) -> Account:
-        """An account of the suite's own: nobody else has its number, login or address."""
+        """An account of the suite's own: nobody else has its number, login or address.
+
+        Raises:
+            Skipped: the target would know nobody, for it follows another one, which is not there.
+        """
+        leader = self.connector.follows
+        if leader is not None and self.leader is None:
+            raise Skipped(f"the target knows whom the {leader} has, and the suite writes nothing there")
         token = secrets.token_hex(4)
         account = Account(
             student_number=f"zz{token}",
