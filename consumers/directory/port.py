@@ -221,13 +221,7 @@ class Directory(Protocol):
     this verb had no answer), and Misconfigured (with
     the remedy) when it refuses the consumer's account, its rights, its base or its schema. Nothing is lost by
     calling a verb again: each writes only what differs.
-
-    Attributes:
-        operation_s_max: the longest that one operation takes, time-outs included: what was begun at the last
-            moment of `within` ends no later than so long after it.
     """
-
-    operation_s_max: float
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         """In here this thread begins no operation later than `seconds` from now: TargetDown is raised

@@ -77,7 +77,6 @@ class LdapDirectory:
             self._static = StaticGroups(client, branches.groups, client.endpoint.bind_dn)
         elif branches.groups is not None:
             self._dynamic = DynamicGroups(client, branches.groups, branches.people)
-        self.operation_s_max = client.operation_s_max
 
     @classmethod
     def connected(

@@ -192,11 +192,6 @@ class LdapClient(ABC):
         finally:
             self._local.deadline = outer
 
-    @property
-    def operation_s_max(self) -> float:
-        """The longest that one operation takes: a connection, TLS, a bind and the answer."""
-        return self.endpoint.connect_timeout_s + 3.0 * self.endpoint.receive_timeout_s
-
     def disconnect(self) -> None:
         """Close every thread's connection."""
         with self._lock:

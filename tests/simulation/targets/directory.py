@@ -48,8 +48,6 @@ class SimulatedDirectory(Target):
         passwords: hashes by their references, as they were sealed.
     """
 
-    operation_s_max = 5.0
-
     def __init__(self, *args: object) -> None:
         super().__init__("directory", *args)  # type: ignore[arg-type]  # as `Target` takes them
         self.entries: dict[str, Kept] = {}

@@ -44,8 +44,6 @@ class InMemory:
         strangers: entries of others, by login.
     """
 
-    operation_s_max = 1.0
-
     def __init__(self) -> None:
         self.entries: dict[str, ObservedEntry] = {}
         self.answers: dict[str, ApplyResult] = {}

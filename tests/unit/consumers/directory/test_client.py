@@ -12,6 +12,7 @@ from ldap3.core.exceptions import LDAPSocketOpenError, LDAPSocketReceiveError, L
 
 from consumers.directory.client import DirectoryClient
 from consumers.directory.port import Branches, PasswordPolicy
+from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import TrialVerdict
 from consumers.directory.upsert import LdapDirectory
 from consumers.kit import ldap
@@ -242,9 +243,7 @@ def test_nothing_is_begun_after_the_nearest_end(tree: Tree) -> None:
 
 
 def test_the_longest_operation_is_a_connection_tls_a_bind_and_the_answer() -> None:
-    endpoint = Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", connect_timeout_s=2, receive_timeout_s=7)
-    assert DirectoryClient(endpoint).operation_s_max == 2 + 3 * 7
-    assert LdapDirectory(DirectoryClient(endpoint), Branches(PEOPLE, None, PROBE)).operation_s_max == 23
+    assert DirectorySettings(connect_timeout_s=2, receive_timeout_s=7).verb_s_max == 2 + 3 * 7
 
 
 @pytest.mark.parametrize(("verb", "unknown"), [("modify", True), ("search", False)])
