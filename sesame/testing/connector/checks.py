@@ -9,11 +9,11 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from consumers.kit.connector import Anything, TargetObject
+from consumers.kit.connector import Anything, Held, TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Task, Waiting
@@ -232,12 +232,11 @@ def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
     account = bench.account()
     bench.stranger(account)
     with bench.handler() as (connector, handler):
-        before = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
+        before = _others(bench, connector, account)
         outcome = _handle(handler, account)
-        after = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
-    assert isinstance(before, Sequence), "the stranger is not seen"
-    assert [each for each in before if not each.student_number], "the stranger is not seen"
-    assert isinstance(outcome, Dead), f"{outcome} was said though somebody else holds the login"
+        after = _others(bench, connector, account)
+    assert before, "the stranger is not seen"
+    assert isinstance(outcome, Dead | Waiting), f"{outcome} was said though somebody else holds the login"
     assert before == after, "a stranger's object was changed"
 
 
@@ -425,8 +424,11 @@ def a_call_ends_within_its_time(bench: ConnectorBench) -> None:
                 raise Skipped("the connector has no apply")
             proxy.armed = Fault.HANG
             began = time.monotonic()
-            _raises(lambda: _handle(handler, bench.account()))
+            outcome: object = None
+            with suppress(SesameError):
+                outcome = _handle(handler, bench.account())
             assert time.monotonic() - began < handler.call_s_max + 1, "the call went on beyond its time"
+            assert not isinstance(outcome, Done | Waiting), f"{outcome} was said though no answer came"
 
 
 # --- what the checks share ---
@@ -447,6 +449,17 @@ def _known(bench: ConnectorBench) -> Iterator[tuple[Account, Any, Handler]]:
 
 def _done(outcome: HandlerOutcome) -> None:
     assert isinstance(outcome, Done), outcome
+
+
+def _others(bench: ConnectorBench, connector: Anything, account: Account) -> list[TargetObject]:
+    """Objects without a number that hold this account's names, as `read` shows them, or as `objects` does if
+    `read` says that they are in the way."""
+    seen = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
+    if isinstance(seen, Held):
+        bench.needs("objects")
+        names = {("login", account.login), ("mail", account.mail)}
+        seen = [each for each in connector.objects() if names.intersection(each.names)]
+    return [each for each in seen if not each.student_number] if isinstance(seen, Sequence) else []
 
 
 def _only(found: Sequence[TargetObject]) -> TargetObject:
