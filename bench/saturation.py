@@ -30,12 +30,9 @@ from bench.rows import Row
 from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.port import IntendedWelcome, Intent, WelcomeJournal
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle.handler import MoodleHandler, moodle_site
-from consumers.moodle.port import SiteLock
 from pipeline.db.database import Database
 from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.locks import SiteLocks
 from pipeline.target import Done, Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import MissingServer
@@ -213,10 +210,8 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
 def moodle_target(students: int = 2_000) -> Iterator[Target]:
     """The Moodle stand-in; each call takes some time, and each row some more."""
 
-    def handler(database: Database | None) -> MoodleHandler:
-        lock: SiteLock = moodle_kit.ProcessLock() if database is None else SiteLocks(database)
-        settings = moodle_kit.settings_for(site)
-        return MoodleHandler(moodle_site(settings, lock=lock, is_managed=moodle_kit.is_managed), settings)
+    def handler(database: Database | None) -> Handler:
+        return moodle_kit.connector_on(moodle_kit.settings_for(site), database=database).handler()
 
     def people(count: int) -> list[Account]:
         # Each measurement fills a cohort of its own: the members of one that grew would be read by the last.

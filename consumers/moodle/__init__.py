@@ -6,10 +6,11 @@ What the site must give:
 - a service user with a token of that service, and a role at *system* level with `webservice/rest:use`,
   `moodle/user:create`, `moodle/user:update`, `moodle/user:viewdetails`, `moodle/user:viewalldetails`,
   `moodle/site:viewuseridentity` (with `email` in the site's `showuseridentity`) and `moodle/cohort:manage`.
-  Users and cohorts are never deleted.
+  Cohorts are never deleted; users only by an erasure, which needs `moodle/user:delete` and
+  `core_user_delete_users` besides.
 
 Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `functions` (typed calls),
 `bulk` (limits and halving), `users`, `cohorts`, `members` and `rights`, `site` (the port of `port`),
-`intent` (an account in Moodle's words), `handler`. `causes` holds every reason why somebody is not as
-wanted, with its remedy.
+`intent` (an account in Moodle's words), `objects` (a user in the kit's), `connector`. `causes` names every
+reason why somebody is not as wanted; its words are in `reasons.toml`.
 """

@@ -17,13 +17,14 @@ from consumers.moodle.errors import BatchDeadline, Broken, MoodleRefused, RightM
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import Misconfigured
+from pipeline.errors import CredentialsRefused, Misconfigured
 
 SITE_INFO: Final = "core_webservice_get_site_info"
 USERS_BY_FIELD: Final = "core_user_get_users_by_field"
 GET_USERS: Final = "core_user_get_users"
 CREATE_USERS: Final = "core_user_create_users"
 UPDATE_USERS: Final = "core_user_update_users"
+DELETE_USERS: Final = "core_user_delete_users"
 GET_COHORTS: Final = "core_cohort_get_cohorts"
 SEARCH_COHORTS: Final = "core_cohort_search_cohorts"
 CREATE_COHORTS: Final = "core_cohort_create_cohorts"
@@ -37,13 +38,17 @@ NEEDED: Final = frozenset(
         CREATE_COHORTS, ADD_MEMBERS, DELETE_MEMBERS, GET_MEMBERS,
     }
 )  # fmt: skip
-"""What the service must contain; verified before anything is written."""
+"""What the service must contain; verified before anything is written. Only an erasure needs DELETE_USERS."""
 
 _VALUES_PER_READ: Final = 100  # a user is about 1 kB of JSON
 _COHORTS_PER_SEARCH: Final = 100
 _REMEDY_SEE: Final = (
     "give the service user's role, at system level, moodle/user:viewdetails, moodle/user:viewalldetails and "
     "moodle/site:viewuseridentity, and keep `email` among the site's showuseridentity"
+)
+_REMEDY_DELETE: Final = (
+    f"for an erasure, add {DELETE_USERS} to the service, and moodle/user:delete, at system level, to the "
+    "service user's role; both may be taken away again afterwards"
 )
 
 
@@ -113,18 +118,11 @@ class MoodleFunctions:
         with _expected_shape():
             return [_user(row) for row in answer["users"]]
 
-    def users_with_auth(self, auth: str) -> Iterator[User]:
-        """`core_user_get_users` by authentication method, parsed while it arrives."""
-        yield from self._users_where("auth", auth)
-
     def everybody(self) -> Iterator[User]:
         """`core_user_get_users` by a mail address of whatever kind: everybody who is not deleted, suspended
-        users too. Moodle has no call that lists users, nor one that gives them in pages."""
-        yield from self._users_where("email", "%")
-
-    def _users_where(self, key: str, value: str) -> Iterator[User]:
-        criteria = {"criteria": [{"key": key, "value": value}]}
-        with self._rest.stream(GET_USERS, criteria) as pieces:
+        users too, parsed while it arrives. Moodle has no call that lists users, nor one that gives them in
+        pages."""
+        with self._rest.stream(GET_USERS, {"criteria": [{"key": "email", "value": "%"}]}) as pieces:
             for row in members(pieces, "users"):
                 with _expected_shape():
                     user = _user(row)
@@ -152,6 +150,17 @@ class MoodleFunctions:
         with _expected_shape():
             warnings = (answer or {}).get("warnings", ())
             return {int(each["itemid"]): str(each["warningcode"]) for each in warnings if "itemid" in each}
+
+    def delete_users(self, ids: Sequence[int], deadline: BatchDeadline) -> None:
+        """`core_user_delete_users`: all or nothing. One that is gone already refuses the whole call.
+
+        Raises:
+            Misconfigured: nothing but an erasure needs the function and the right that are missing.
+        """
+        try:
+            self._rest.write(DELETE_USERS, {"userids": list(ids)}, deadline)
+        except (CredentialsRefused, RightMissing) as error:
+            raise Misconfigured(f"{error}; nobody was deleted", remedy=_REMEDY_DELETE) from error
 
     def all_cohorts(self, deadline: BatchDeadline) -> list[Cohort]:
         """`core_cohort_get_cohorts` without ids: those of the site and of every category."""

@@ -37,17 +37,13 @@ def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
     return (*fields, "lang") if settings.languages else fields
 
 
-def wanted_of(
-    account: Account, settings: MoodleSettings, *, compare: bool = False
-) -> WantedUser | MoodleFault:
+def wanted_of(account: Account, settings: MoodleSettings) -> WantedUser | MoodleFault:
     """What Moodle should hold, or why it cannot."""
     cohorts = {membership.key: membership.name for membership in account.cohorts if membership.met}
     if account.stage is Stage.ERASED:
         # The person's names are gone from the account: access stays shut, cohorts are left, no field is
         # touched.
-        return WantedUser(
-            account.student_number, {}, suspended=True, cohorts={}, create=False, compare=compare
-        )
+        return WantedUser(account.student_number, {}, suspended=True, cohorts={}, create=False)
     first, last = names_of(account, settings)
     if not last:
         return MoodleFault(MoodleCause.NAME_MISSING)
@@ -70,7 +66,6 @@ def wanted_of(
         suspended=not account.access_open,
         cohorts=cohorts,
         create=account.access_open,
-        compare=compare,
     )
 
 

@@ -15,14 +15,16 @@ given before has to be found on the site. Three ways were weighed:
 The picture costs at most a twentieth of the time, whatever the size of the site: it may be used for twenty
 times as long as it took to read, which is an instant on a small site, and never beyond
 `AGE_S_MAX`. It is read anew when a batch must compare: when a worker takes a student over from
-another process, whose writes the picture may have missed. A user created by this very batch needs no
-picture. What this process writes is in it at once, since every write is followed by a live read.
+another process, whose writes the picture may have missed. A user whom this process has just created needs no
+picture: there is no membership of the past. What this process writes is in it at once, since every write is
+followed by a live read.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from consumers.moodle.cohorts import CohortCatalogue
@@ -62,22 +64,44 @@ class Memberships:
         self._loading = threading.Lock()
         self._lock = threading.Lock()
         self._members: dict[int, tuple[float, frozenset[int]]] = {}  # cohort id: read at, user ids
+        self._created: dict[int, float] = {}  # user id: when
         self._read_at: float | None = None
+        self._doubted_at = -math.inf
         self._usable_s = 0.0
 
-    def refresh(self, deadline: BatchDeadline, *, anew: bool, since: float) -> None:
-        """Have a picture that is recent enough.
+    def doubt(self) -> None:
+        """Only a picture that is begun from now on will do. Several callers share one reading."""
+        self._doubted_at = self._clock()
+
+    def created(self, users: Collection[int]) -> None:
+        """These users were created just now: they have been given nothing yet."""
+        now = self._clock()
+        with self._lock:
+            young = {user: at for user, at in self._created.items() if now - at <= AGE_S_MAX}
+            self._created = young | dict.fromkeys(users, now)
+
+    def joining(self, user: int, cohorts: Iterable[int]) -> None:
+        """This user may be in these cohorts by now: it is looked at there until a picture says otherwise."""
+        with self._lock:
+            for cohort in cohorts:
+                at, users = self._members.get(cohort, (-math.inf, frozenset()))
+                self._members[cohort] = (at, users | {user})
+
+    def refresh(self, users: Collection[int] | None, deadline: BatchDeadline, *, since: float) -> None:
+        """Have a picture that is recent enough for these users.
 
         Args:
+            users: who is looked at; None: everybody.
             deadline: of the batch.
-            anew: only one that was begun since the batch was will do. Several callers share one reading.
-            since: when the batch was begun, by the clock.
+            since: one that was begun by then will do, by the clock.
         """
         with self._loading:
             now = self._clock()
+            if users is not None and all(self._just_created(user, now) for user in users):
+                return
             if self._read_at is not None:
                 recent = now - self._read_at <= min(self._usable_s, AGE_S_MAX)
-                if self._read_at >= since or (recent and not anew):
+                if self._read_at >= since or (recent and self._read_at >= self._doubted_at):
                     return
             managed = [
                 cohort.id for cohort in self._catalogue.load(deadline) if self._is_managed(cohort.idnumber)
@@ -88,6 +112,10 @@ class Memberships:
                 self._members = {cohort: (now, users) for cohort, users in members.items()} | later
             self._usable_s = _SHARE * (self._clock() - now)
             self._read_at = now
+
+    def _just_created(self, user: int, now: float) -> bool:
+        at = self._created.get(user, -math.inf)
+        return at >= self._doubted_at and now - at <= AGE_S_MAX
 
     def forget(self) -> None:
         """A cohort turned out to be gone: read the picture again before its next use."""

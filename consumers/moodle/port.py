@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from consumers.moodle.causes import MoodleFault
 from consumers.moodle.errors import BatchDeadline
-from pipeline.digest import digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,6 @@ class AdoptedUser:
     id: int
     idnumber: str
 
-    @classmethod
-    def of(cls, text: str) -> AdoptedUser:
-        """From the form in which it is kept: the id; then, if there was an idnumber, a blank and that."""
-        id_, _, idnumber = text.partition(" ")
-        return cls(int(id_), idnumber)
-
 
 @dataclass(frozen=True)
 class WantedUser:
@@ -69,7 +62,6 @@ class WantedUser:
         create: create the user when absent. A student without access who is unknown to Moodle stays unknown.
         adopted: the user that was adopted for this student although it does not carry the number; with
             another idnumber than it had then, it is somebody else's meanwhile. None: there is none.
-        compare: an earlier outcome is unknown, or another process may have written: use nothing remembered.
     """
 
     idnumber: str
@@ -77,7 +69,6 @@ class WantedUser:
     suspended: bool
     cohorts: Mapping[str, str]
     create: bool = True
-    compare: bool = False
     adopted: AdoptedUser | None = None
 
 
@@ -89,42 +80,13 @@ class Seen:
         idnumber: the student number.
         users: every user with this idnumber; more than one is a fault of the site's.
         cohorts: idnumbers of the managed or wanted cohorts that the user belongs to, sorted.
+        login_taken: there is no such user, and somebody else has the username that it is to get.
     """
 
     idnumber: str
     users: tuple[User, ...] = ()
     cohorts: tuple[str, ...] = ()
-
-    def digest(self, owned: Sequence[str]) -> str:
-        """A digest of what the pipeline owns of this student; equal states give equal digests on any site.
-
-        Args:
-            owned: the owned fields of a user, by Moodle's names. The site's internal ids are no part of it.
-        """
-        users: list[dict[str, Any]] = [
-            {
-                **{name: getattr(user, name) for name in owned},
-                "idnumber": user.idnumber,
-                "suspended": user.suspended,
-            }
-            for user in sorted(self.users, key=lambda user: user.id)
-        ]
-        return digest_of({"users": users, "cohorts": list(self.cohorts)})
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one student.
-
-    Attributes:
-        seen: what was read back last.
-        changed: whether anything was written.
-        faults: why the student is not as wanted; empty: observed as wanted.
-    """
-
-    seen: Seen
-    changed: bool
-    faults: tuple[MoodleFault, ...] = ()
+    login_taken: bool = False
 
 
 class SiteLock(Protocol):
@@ -135,45 +97,43 @@ class SiteLock(Protocol):
 
 
 class MoodlePort(Protocol):
-    """The five verbs. Safe to call from several threads, never for one student at once.
+    """The verbs. Safe to call from several threads, never for one student at once.
 
-    All raise `TargetDown`, `Throttled` or `Misconfigured` for the site as a whole. An empty answer of
-    `read` is only given once the service user's right to see others has been verified.
+    All raise `TargetDown`, `Throttled` or `Misconfigured` for the site as a whole; `read`, `close`, `foresee`
+    and `erase` raise `NoTimeLeft` where the time of the batch does not reach. An empty answer of `read` is
+    only given once the service user's right to see others has been verified.
     """
 
-    def apply(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Result]:
-        """Write what differs and nothing else, then read it back; by student number. May be repeated."""
+    def read(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Seen]:
+        """Observe these students, absent ones included: by student number. The user that was adopted counts
+        where nobody has the idnumber."""
 
-    def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
-        """Suspend the users of these students and do nothing else; returns those whose access was open."""
+    def apply(
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+    ) -> Mapping[str, MoodleFault]:
+        """Write what differs from what was seen, and nothing else. May be repeated.
 
-    def read(
-        self,
-        idnumbers: Sequence[str],
-        deadline: BatchDeadline,
-        adopted: Mapping[str, AdoptedUser] | None = None,
-    ) -> Mapping[str, Seen]:
-        """Observe these students, absent ones included; the user `adopted` where nobody has the idnumber."""
+        What goes otherwise than asked is looked at, and tried once more: by student number, why it is still
+        not as wanted then. Of all others nothing was read back.
+        """
+
+    def close(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+        """Suspend these users and do nothing else: by id, what stood in the way."""
 
     def foresee(
         self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
     ) -> Mapping[str, MoodleFault]:
-        """What would stand in the way of `apply`, by student number, as far as reading shows it.
+        """What would stand in the way of `apply`, by student number, as far as reading shows it."""
 
-        Args:
-            batch: the desired states.
-            seen: what `read` has just shown of these students.
-            deadline: of the batch.
-        """
+    def forget(self) -> None:
+        """Whatever is remembered of memberships is out of date."""
 
-    def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
-        """Observe everybody whose users have the pipeline's authentication method and an idnumber.
+    def dump(self) -> Iterator[Seen]:
+        """Observe everybody who is not deleted, with their managed cohorts. The answer is parsed while it
+        arrives, so memory does not grow with the number of users. Users with one idnumber come one by one."""
 
-        The answer is parsed while it arrives, so memory does not grow with the number of users.
-
-        Args:
-            strangers: everybody else too, whatever their authentication method and idnumber; without cohorts.
-        """
+    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+        """Delete these users, unless they are others' meanwhile: by id, what stood in the way."""
 
     def probe(self, deadline: BatchDeadline) -> None:
         """Read the service user itself and check its rights, those to write too unless the site is only

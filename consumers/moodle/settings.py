@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, HttpsUrl, Mode, Seconds, TargetSection, tls
+from consumers.kit.settings import ConnectorSettings
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, HttpsUrl, Seconds, tls
 
 ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
 
 
-class MoodleSettings(TargetSection):
+class MoodleSettings(ConnectorSettings):
     """Moodle, by its web services."""
 
     place: ClassVar[str] = "moodle"
 
-    mode: Mode = Field("write", description=MODE)
     base_url: HttpsUrl = Field(
         "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."
     )
@@ -53,9 +53,6 @@ class MoodleSettings(TargetSection):
         le=64,
         description="Calls at once; the number of the site's cores is a good value.",
         json_schema_extra=ADVANCED,
-    )
-    connect_timeout_s: Seconds = Field(
-        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
     )
     write_timeout_s: Seconds = Field(
         10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
@@ -114,6 +111,19 @@ class MoodleSettings(TargetSection):
     def _token_under_tls(self) -> Self:
         tls("base_url", self.base_url)
         return self
+
+    batch_size: ClassVar[Any] = property(lambda self: self.user_batch)  # type: ignore[misc]  # no setting here
+    timeout_s: ClassVar[Any] = property(lambda self: self.read_timeout_s)  # type: ignore[misc]  # likewise
+
+    @property
+    def system(self) -> str:
+        """See `ConnectorSettings.system`."""
+        return f"Moodle {self.address}"
+
+    @property
+    def verb_s_max(self) -> float:
+        """See `ConnectorSettings.verb_s_max`."""
+        return self.connect_timeout_s + self.write_timeout_s + self.read_timeout_s
 
     @property
     def address(self) -> str:

@@ -1,8 +1,8 @@
-"""The Moodle port over web services: observe, write what differs, observe again.
+"""The Moodle port over web services: observe, or write what differs.
 
-One batch is at most three observations with two rounds of writes between them. The first observation of a
-student who is as wanted is the read-back. After a write whose outcome is unknown nothing more is written in
-that batch: PHP may still be at it, so the student is compared again on another turn.
+What goes otherwise than asked is observed and written once more, within the call; whoever asked for it reads
+all the rest back. After a write whose outcome is unknown nothing more is written of that student: PHP may
+still be at it, so the student is compared again on another turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from consumers.moodle.cohorts import CohortCatalogue
 from consumers.moodle.errors import BatchDeadline, CallFailed, NoTimeLeft, OutcomeUnknown
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
-from consumers.moodle.port import AdoptedUser, Result, Seen, SiteLock, User, WantedUser
+from consumers.moodle.port import Seen, SiteLock, User, WantedUser
 from consumers.moodle.rest import RestClient
 from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
@@ -60,56 +60,56 @@ class MoodleSite:
         self._catalogue = CohortCatalogue(self._functions, lock)
         self._members = Memberships(self._functions, self._catalogue, is_managed, clock=clock)
 
-    def apply(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Result]:
-        """See `MoodlePort.apply`."""
+    def read(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Seen]:
+        """See `MoodlePort.read`. Memberships are those of managed and of wanted cohorts."""
         works = [Work(wanted) for wanted in batch]
-        todo = works
-        begun = self._clock()
+        with self._doubting(deadline):
+            self._rights.ensure(deadline)
+            self._observe(works, deadline)
+            taken = self._users.taken(works, deadline)
+        return {
+            work.wanted.idnumber: Seen(
+                work.wanted.idnumber,
+                work.users,
+                tuple(sorted(set(work.cohorts.values()))),
+                login_taken=work.wanted.idnumber in taken,
+            )
+            for work in works
+        }
+
+    def apply(
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+    ) -> Mapping[str, MoodleFault]:
+        """See `MoodlePort.apply`."""
+        works = [self._work(wanted, seen[wanted.idnumber]) for wanted in batch]
+        left = works
         with self._doubting(deadline):
             try:
                 self._rights.ensure(deadline)
-                self._observe(works, deadline, anew=any(work.wanted.compare for work in works), begun=begun)
                 for _ in range(_WRITING_ROUNDS):
-                    todo = [work for work in todo if work.open() and not work.unknown]
-                    if not todo:
+                    self._write([work for work in left if not work.unknown], deadline)
+                    left = [work for work in left if work.troubled]
+                    if not left:
                         break
-                    self._write(todo, deadline)
-                    self._observe(todo, deadline, anew=False, begun=begun, since=self._clock())
+                    self._observe(left, deadline)
+                    left = [work for work in left if work.open() or work.unknown]
             except NoTimeLeft:
-                for work in todo:
+                for work in left:
                     work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
-                # These may have been written since they were observed: only the next turn can say.
-                return {
-                    work.wanted.idnumber: _result(work, finished=work not in todo and not work.open())
-                    for work in works
-                }
-        return {work.wanted.idnumber: _result(work, finished=not work.open()) for work in works}
+        faults = {work.wanted.idnumber: work.faults(finished=work not in left) for work in works}
+        return {number: found[0] for number, found in faults.items() if found}
 
-    def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
-        """See `MoodlePort.close`. A user who cannot be suspended is for `apply` to report."""
-        with self._doubting(deadline):
-            self._rights.ensure(deadline)
-            found = self._users.read(idnumbers, deadline)
-            open_ = [user for users in found.values() for user in users if not user.suspended]
-            report = self._users.suspend(open_, deadline)
-        return frozenset(user.idnumber for user, _ in report.accepted)
-
-    def read(
-        self,
-        idnumbers: Sequence[str],
-        deadline: BatchDeadline,
-        adopted: Mapping[str, AdoptedUser] | None = None,
-    ) -> Mapping[str, Seen]:
-        """See `MoodlePort.read`. Memberships are those of managed cohorts."""
-        users = adopted or {}
+    def close(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+        """See `MoodlePort.close`."""
         works = [
-            Work(WantedUser(each, {}, suspended=False, cohorts={}, create=False, adopted=users.get(each)))
-            for each in idnumbers
+            Work(WantedUser(user.idnumber, {}, suspended=True, cohorts={}, create=False), (user,))
+            for user in users
         ]
         with self._doubting(deadline):
             self._rights.ensure(deadline)
-            self._observe(works, deadline, anew=True, begun=self._clock())
-        return {work.wanted.idnumber: _seen(work) for work in works}
+            self._users.write(works, deadline)
+        faults = {work.users[0].id: work.faults(finished=not work.troubled) for work in works}
+        return {id_: found[0] for id_, found in faults.items() if found}
 
     def foresee(
         self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
@@ -133,24 +133,29 @@ class MoodleSite:
             work.cohort_faults = {key: faults[key] for key in joining[work.wanted.idnumber] if key in faults}
         return {work.wanted.idnumber: found[0] for work in works if (found := work.faults(finished=True))}
 
-    def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
-        """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
-        if strangers:
-            with self._doubting(deadline := BatchDeadline.after(self._settings.call_s_max, self._clock)):
-                self._rights.ensure(deadline)
-                yield from (Seen(user.idnumber, (user,)) for user in self._functions.everybody())
-            return
+    def forget(self) -> None:
+        """See `MoodlePort.forget`."""
+        self._members.doubt()
+
+    def dump(self) -> Iterator[Seen]:
+        """See `MoodlePort.dump`."""
         deadline = BatchDeadline.after(self._settings.call_s_max, self._clock)
         with self._doubting(deadline):
             self._rights.ensure(deadline)
-            self._members.refresh(deadline, anew=True, since=self._clock())
+            self._members.doubt()
+            self._members.refresh(None, deadline, since=self._clock())
             cohorts_of = self._members.everybody()
-            for user in self._functions.users_with_auth(self._settings.auth):
-                if user.idnumber:
-                    keys = map(self._catalogue.idnumber_of, cohorts_of.get(user.id, ()))
-                    yield Seen(
-                        user.idnumber, (user,), tuple(sorted(key for key in keys if self._is_managed(key)))
-                    )
+            for user in self._functions.everybody():
+                keys = map(self._catalogue.idnumber_of, cohorts_of.get(user.id, ()))
+                yield Seen(
+                    user.idnumber, (user,), tuple(sorted({key for key in keys if self._is_managed(key)}))
+                )
+
+    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+        """See `MoodlePort.erase`."""
+        with self._doubting(deadline):
+            self._rights.ensure(deadline)
+            return self._users.erase(users, deadline)
 
     def probe(self, deadline: BatchDeadline) -> None:
         """See `MoodlePort.probe`."""
@@ -172,31 +177,31 @@ class MoodleSite:
             yield
         except (TargetDown, Throttled, Misconfigured) as error:
             error.unknown = deadline.lost
+            self._members.doubt()  # what was written may not have been read
             if isinstance(error, Misconfigured):
                 self._rights.forget()
             raise
         except CallFailed as error:
             # Writes leave their faults with the students: what arrives here is a read that cannot be had.
+            self._members.doubt()
+            if isinstance(error, NoTimeLeft):
+                raise
             raise TargetDown(f"Moodle cannot be read: {error}", unknown=deadline.lost) from error
 
-    def _observe(
-        self,
-        works: Sequence[Work],
-        deadline: BatchDeadline,
-        *,
-        anew: bool,
-        begun: float,
-        since: float | None = None,
-    ) -> None:
-        """Observe the students of a batch that was begun at `begun`; memberships as they are at `since` or
-        later (None: since the batch was begun)."""
+    def _work(self, wanted: WantedUser, seen: Seen) -> Work:
+        """A student as seen before."""
+        inside = {each.id: key for key in seen.cohorts for each in self._catalogue.with_idnumber(key)}
+        return Work(wanted, seen.users, inside)
+
+    def _observe(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+        """Observe these students; memberships as they are from now on."""
+        since = self._clock()
         self._users.observe(works, deadline)
         present = [(work, work.user) for work in works if work.user is not None]
         if present:
-            if anew or any(not work.created for work, _ in present):
-                self._members.refresh(deadline, anew=anew, since=begun)
+            self._members.refresh([user.id for _, user in present], deadline, since=since)
             self._catalogue.ensure_loaded(deadline)
-            self._observe_members(present, deadline, since=begun if since is None else since)
+            self._observe_members(present, deadline, since=since)
         for work in works:
             work.observed()
 
@@ -222,6 +227,7 @@ class MoodleSite:
 
     def _write(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         self._users.write(works, deadline)
+        self._members.created([work.users[0].id for work in works if work.created])
         wanted = {key: name for work in works for key, name in work.wanted.cohorts.items()}
         faults = self._catalogue.ensure(wanted, deadline)
         for work in works:
@@ -232,12 +238,15 @@ class MoodleSite:
     def _join(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         rows = [(work, work.users[0], key) for work in works if not work.unknown for key in work.to_join()]
 
+        for _, user, key in rows:
+            self._members.joining(user.id, (cohort.id for cohort in self._catalogue.with_idnumber(key)))
+
         def call(some: Sequence[tuple[Work, User, str]]) -> list[None]:
             self._functions.add_members([(key, user.id) for _, user, key in some], deadline)
             return [None] * len(some)
 
         report = carry(rows, self._functions.rows(4, self._settings.member_batch), call)
-        self._settle([row[0] for row, _ in report.accepted], report.failed)
+        _note_refused(report.failed)
 
     def _leave(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         rows = [(work, work.users[0], id_) for work in works if not work.unknown for id_ in work.to_leave()]
@@ -247,26 +256,15 @@ class MoodleSite:
             return [None] * len(some)
 
         report = carry(rows, self._functions.rows(2, self._settings.member_batch), call)
-        self._settle([row[0] for row, _ in report.accepted], report.failed)
-
-    @staticmethod
-    def _settle(
-        accepted: Sequence[Work],
-        failed: Sequence[Failure[tuple[Work, User, str]]] | Sequence[Failure[tuple[Work, User, int]]],
-    ) -> None:
-        """Memberships refused are tried once more after the next observation: another writer may have been
-        faster."""
-        for work in accepted:
-            work.changed = True
-        for failure in failed:
-            work = failure.row[0]
-            work.members_unknown = work.members_unknown or isinstance(failure.error, OutcomeUnknown)
-            note_lost(work, failure.error)
+        _note_refused(report.failed)
 
 
-def _seen(work: Work) -> Seen:
-    return Seen(work.wanted.idnumber, work.users, tuple(sorted(set(work.cohorts.values()))))
-
-
-def _result(work: Work, *, finished: bool) -> Result:
-    return Result(seen=_seen(work), changed=work.changed, faults=work.faults(finished=finished))
+def _note_refused(
+    failed: Sequence[Failure[tuple[Work, User, str]]] | Sequence[Failure[tuple[Work, User, int]]],
+) -> None:
+    """Memberships refused are tried once more after the next observation: another writer may have been
+    faster."""
+    for failure in failed:
+        work = failure.row[0]
+        work.members_unknown = work.members_unknown or isinstance(failure.error, OutcomeUnknown)
+        note_lost(work, failure.error)

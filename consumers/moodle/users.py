@@ -9,14 +9,11 @@ from typing import Final
 
 from consumers.moodle.bulk import BulkReport, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.errors import (
-    BatchDeadline,
-    MoodleRefused,
-)
+from consumers.moodle.errors import BatchDeadline, CallFailed, MoodleRefused, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.work import Work, note_failure, note_warning
+from consumers.moodle.work import Work, cause_of, note_failure, note_warning
 from pipeline.errors import Misconfigured
 
 _GUEST: Final = "guest"  # whom Moodle lets nobody change, as it does its administrators
@@ -44,8 +41,6 @@ class Users:
         users |= self._adopted(adopted, deadline)
         for work in works:
             work.users = users[work.wanted.idnumber]
-            if len(work.users) > 1:
-                work.user_fault = MoodleFault(MoodleCause.DUPLICATE_IDNUMBER)
 
     def _adopted(self, works: Sequence[Work], deadline: BatchDeadline) -> dict[str, tuple[User, ...]]:
         """The users adopted for these students, unless they are somebody else's meanwhile."""
@@ -90,14 +85,34 @@ class Users:
             if held_by and not shared:
                 work.user_fault = MoodleFault(cause)
 
-    def suspend(self, users: Sequence[User], deadline: BatchDeadline) -> BulkReport[User, None]:
-        """Suspend these users and do nothing else."""
+    def taken(self, works: Sequence[Work], deadline: BatchDeadline) -> frozenset[str]:
+        """The student numbers of those who are to be created, and whose username somebody else has."""
+        new = [work for work in works if work.to_create]
+        if not new:
+            return frozenset()
+        holders = self._holders("username", [work.wanted.fields["username"] for work in new], deadline)
+        held_by = {w.wanted.idnumber: holders.get(w.wanted.fields["username"].casefold(), []) for w in new}
+        return frozenset(
+            number
+            for number, users in held_by.items()
+            if users and all(user.idnumber != number for user in users)
+        )
+
+    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> dict[int, MoodleFault]:
+        """See `MoodlePort.erase`. Whoever is gone already is gone."""
+        found = self._functions.users_by("id", [str(user.id) for user in users], deadline)
+        numbers = {user.id: user.idnumber for user in found}
+        left = [user for user in users if user.id in numbers]
+        others = [user for user in left if numbers[user.id] != user.idnumber]
 
         def call(rows: Sequence[User]) -> list[None]:
-            self._functions.update_users([{"id": user.id, "suspended": 1} for user in rows], deadline)
+            self._functions.delete_users([user.id for user in rows], deadline)
             return [None] * len(rows)
 
-        return carry(users, self._functions.rows(2, self._settings.user_batch), call)
+        ours = [user for user in left if user not in others]
+        report = carry(ours, self._functions.rows(1, self._settings.user_batch), call)
+        refused = {each.row.id: MoodleFault(_undeleted(each.error)) for each in report.failed}
+        return refused | {user.id: MoodleFault(MoodleCause.NOT_APPLIED, "idnumber") for user in others}
 
     def _create(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         if not works:
@@ -115,7 +130,7 @@ class Users:
         # Whose mail address somebody has may still be welcome: sites can allow that. Each is asked alone.
         asked = carry(suspects, 1, call)
         for work, userid in report.accepted + asked.accepted:
-            work.changed = work.created = True
+            work.created = True
             work.users = (_created(work, userid),)
         for failure in asked.failed:
             if type(failure.error) is MoodleRefused:
@@ -171,9 +186,10 @@ class Users:
         for work in rows:
             held_by = holders.get(work.wanted.fields["username"].casefold(), [])
             mine = [user for user in held_by if user.idnumber == work.wanted.idnumber]
-            if held_by:
-                if not mine:
-                    work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
+            if mine:
+                work.lately = MoodleFault(MoodleCause.NOT_APPLIED)
+            elif held_by:
+                work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
             elif suspects is not None and work.wanted.fields["email"].casefold() in addresses:
                 suspects.append(work)
             else:
@@ -227,8 +243,8 @@ class Users:
         renamed = []
         for work, code in report.accepted:
             if code == "":
-                work.changed = True
-            elif code == "dmlwriteexception" and "username" in changes[work.wanted.idnumber]:
+                continue
+            if code == "dmlwriteexception" and "username" in changes[work.wanted.idnumber]:
                 renamed.append(work)
             else:
                 note_warning(work, code, others_pass=others_pass)
@@ -247,6 +263,13 @@ class Users:
                 work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
             else:
                 note_warning(work, "dmlwriteexception", others_pass=others_pass)
+
+
+def _undeleted(error: CallFailed) -> MoodleCause:
+    if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
+        admin = error.errorcode == "useradminodelete"
+        return MoodleCause.ADMIN_ACCOUNT if admin else MoodleCause.REFUSED_VALUES
+    return cause_of(error)
 
 
 def _new(work: Work) -> dict[str, str]:

@@ -15,8 +15,7 @@ from consumers.moodle.errors import (
     OutcomeUnknown,
     WriteRefused,
 )
-from consumers.moodle.port import Seen, User, WantedUser
-from pipeline.target import Preview
+from consumers.moodle.port import User, WantedUser
 
 _WARNED: Final = {
     "useremailduplicate": MoodleCause.EMAIL_TAKEN,
@@ -44,7 +43,6 @@ class Work:
         user_unknown, members_unknown: the outcome of such a write is not known: until it has been observed,
             nothing more may be written of this student.
         created: this batch created the user, who therefore has no memberships of the past.
-        changed: something was written, or may have been.
     """
 
     wanted: WantedUser
@@ -57,7 +55,6 @@ class Work:
     user_unknown: bool = False
     members_unknown: bool = False
     created: bool = False
-    changed: bool = False
 
     @property
     def user(self) -> User | None:
@@ -75,6 +72,11 @@ class Work:
             self.user_unknown = False
         if self.user is not None and not self.to_join() and not self.to_leave():
             self.members_unknown = False
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something went otherwise than asked."""
+        return self.lately is not None or self.unknown
 
     @property
     def to_create(self) -> bool:
@@ -115,7 +117,7 @@ class Work:
         """Why the student is not as wanted, the gravest first.
 
         Args:
-            finished: nothing was left to write when the student was observed last.
+            finished: all that was asked was carried out, or observed.
         """
         found = [*self.cohort_faults.values()]
         if self.user_fault is not None:
@@ -125,27 +127,6 @@ class Work:
             found.append(unknown or self.lately or MoodleFault(MoodleCause.NOT_APPLIED))
         gravity = (CauseKind.DEAD, CauseKind.RETRY, CauseKind.WAIT)
         return tuple(sorted(found, key=lambda fault: gravity.index(fault.cause.kind)))
-
-
-def preview_of(wanted: WantedUser | MoodleFault, seen: Seen, fault: MoodleFault | None = None) -> Preview:
-    """The difference, by Moodle's own names; `user`: there is none with this student number.
-
-    Args:
-        wanted: the desired state, or why there is none.
-        seen: the student, as read.
-        fault: what stands in the way on the site.
-    """
-    obstacle = "" if fault is None else fault.cause.value
-    if isinstance(wanted, MoodleFault):
-        return Preview(obstacle=wanted.cause.value)
-    joining = tuple(f"+{key}" for key in wanted.cohorts if key not in seen.cohorts)
-    if not seen.users:
-        return Preview(("user", *joining), obstacle) if wanted.create else Preview()
-    if len(seen.users) > 1:
-        return Preview(obstacle=MoodleCause.DUPLICATE_IDNUMBER.value)
-    fields = Work(wanted, seen.users).differing()
-    leaving = tuple(f"-{key}" for key in seen.cohorts if key not in wanted.cohorts)
-    return Preview((*fields, *joining, *leaving), obstacle)
 
 
 def note_warning(work: Work, code: str, *, others_pass: bool) -> None:
@@ -187,12 +168,13 @@ def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
 
 def note_lost(work: Work, error: CallFailed) -> None:
     """Leave in the work that its last write was not carried out, or that nobody knows."""
-    work.changed = work.changed or isinstance(error, OutcomeUnknown | Broken)
+    work.lately = MoodleFault(cause_of(error))
+
+
+def cause_of(error: CallFailed) -> MoodleCause:
+    """Why a write was not carried out, or nobody knows, whoever it was for."""
     if isinstance(error, OutcomeUnknown):
-        work.lately = MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
-    elif isinstance(error, NoTimeLeft):
-        work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
-    elif isinstance(error, Broken):
-        work.lately = MoodleFault(MoodleCause.BROKEN)
-    else:
-        work.lately = MoodleFault(MoodleCause.BUSY)
+        return MoodleCause.OUTCOME_UNKNOWN
+    if isinstance(error, NoTimeLeft):
+        return MoodleCause.OUT_OF_TIME
+    return MoodleCause.BROKEN if isinstance(error, Broken) else MoodleCause.BUSY

@@ -8,8 +8,6 @@ from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
     from consumers.directory.upsert import LdapDirectory
-    from consumers.moodle.port import MoodlePort
-    from pipeline.db.database import Database
 
 
 def execution_s_max(target: str, settings: Settings) -> float:
@@ -31,25 +29,3 @@ def ldap_directory(settings: Settings, *, read_only: bool = False) -> LdapDirect
 
     wanted = settings.directory
     return LdapDirectory.connected(wanted, LiveSecret(wanted, "bind_password"), read_only=read_only)
-
-
-def moodle_site(
-    settings: Settings, database: Database, *, read_only: bool = False, token: LiveSecret | None = None
-) -> MoodlePort:
-    """The Moodle site, as its port has it; `read_only` whatever the settings say.
-
-    Raises:
-        SettingsError: a secret is missing.
-    """
-    from consumers.moodle import handler
-    from pipeline.locks import SiteLocks
-    from sesame.operations.managed_cohorts import ManagedCohorts
-
-    wanted = settings.moodle
-    managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
-    return handler.moodle_site(
-        wanted.model_copy(update={"mode": "observe"}) if read_only else wanted,
-        lock=SiteLocks(database),
-        is_managed=managed,
-        token=token or LiveSecret(wanted, "token"),
-    )

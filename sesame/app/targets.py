@@ -12,7 +12,6 @@ from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
-from sesame.app.servers import moodle_site
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.managed_cohorts import ManagedCohorts
@@ -29,27 +28,8 @@ def handler(target: str, settings: Settings, database: Database, vault: Callable
         SettingsError: a secret is missing.
         VaultKeyError: the vault's key cannot be used.
     """
-    makers: dict[str, Callable[[], Handler]] = {
-        "moodle": lambda: _moodle(settings, database),
-    }
-    make = makers.get(target, lambda: _connector(target, settings, database, vault))
-    made = AdoptionGate(make(), database)
+    made = AdoptionGate(_connector(target, settings, database, vault), database)
     return DryRun(made) if target in settings.observed else made
-
-
-def _moodle(settings: Settings, database: Database) -> Handler:
-    from consumers.moodle.handler import MoodleHandler
-    from consumers.moodle.port import AdoptedUser
-
-    token = LiveSecret(settings.moodle, "token")
-    handler = MoodleHandler(
-        moodle_site(settings, database, token=token),
-        settings.moodle,
-        adopted=lambda numbers: {
-            number: AdoptedUser.of(user) for number, user in _adopted(database, "moodle", numbers).items()
-        },
-    )
-    return Credentials(handler, token)
 
 
 def connector(target: str, settings: Settings, database: Database, *, read_only: bool = False) -> Anything:

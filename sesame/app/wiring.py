@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
-    from consumers.moodle.port import MoodlePort
     from consumers.propagation.handler import Propagation, Said
     from consumers.registry.handler import Registry
     from pipeline.eventlog.port import Consumer, EventLog, Producer
@@ -272,19 +271,6 @@ class Application:
             yield made
         finally:
             made.disconnect()
-
-    @contextmanager
-    def moodle(self, *, read_only: bool = False) -> Iterator[MoodlePort]:
-        """The Moodle site itself, likewise.
-
-        Raises:
-            SettingsError: a secret is missing.
-        """
-        made = servers.moodle_site(self.settings, self.database, read_only=read_only)
-        try:
-            yield made
-        finally:
-            made.shut()
 
     @contextmanager
     def connector(self, target: str) -> Iterator[Anything]:

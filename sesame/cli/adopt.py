@@ -133,8 +133,8 @@ def decide_command(
 def link_command(context: Context, *, student: str, object_: str, target: str, reason: str) -> None:
     """Say that OBJECT is STUDENT's although nothing on it tells; the next `sesame adopt` acts on it.
 
-    OBJECT is as the report names it: a DN, a mail address, a Moodle user's id with its idnumber if it has
-    any, or what another target calls it.
+    OBJECT is as the report names it: a DN, a mail address, a Moodle user's id, or what another target calls
+    it.
     """
     from sesame.operations.acts import UnknownTarget
     from sesame.operations.adoption.acts import LinkRequest, link

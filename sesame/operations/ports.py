@@ -13,7 +13,6 @@ from sesame.operations.acts import UnknownTarget
 if TYPE_CHECKING:
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
-    from consumers.moodle.port import MoodlePort
     from consumers.registry.handler import Registry
     from pipeline.db.database import Database
     from pipeline.eventlog.port import Producer
@@ -53,9 +52,6 @@ class HasDirectory(Protocol):
 
 class Targets(HasDirectory, HasSettings, Protocol):
     """The targets' own servers, each connected anew, and disconnected at the end."""
-
-    def moodle(self, *, read_only: bool = False) -> AbstractContextManager[MoodlePort]:
-        """The Moodle site."""
 
     def connector(self, target: str) -> AbstractContextManager[Anything]:
         """A connector that is found by entry point; it can write nothing."""

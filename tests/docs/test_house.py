@@ -165,8 +165,9 @@ yet."""
 WHO_KNOWS_THEM = {
     "consumers/mailbox/connector.py",  # whom it follows
     "consumers/registry/ledger.py",  # where a name was seen
+    "pipeline/db/migrations",  # what names were
     "schemas/asyncapi.py",  # examples
-    *(f"sesame/app/{name}.py" for name in ("cas", "housekeeping", "targets")),
+    *(f"sesame/app/{name}.py" for name in ("cas", "housekeeping")),
     *(f"sesame/operations/{name}" for name in ("adoption", "diagnosis", "restored")),
     *(f"sesame/settings/{name}.py" for name in ("model", "withdrawn")),
     "sesame/web/account_view.py",

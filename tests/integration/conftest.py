@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from consumers.moodle.handler import MoodleHandler
+from pipeline.target import Handler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
 from sandbox.scim import ScimServer
@@ -79,7 +79,7 @@ def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
 
 
 @pytest.fixture
-def handler(handlers: Handlers) -> MoodleHandler:
+def handler(handlers: Handlers) -> Handler:
     """One of them, with the settings as they are by default."""
     return handlers()
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from consumers.moodle.handler import MoodleHandler, moodle_site
-from consumers.moodle.port import AdoptedUser
+from consumers.kit.connector import AdoptedRef
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Task, Waiting
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Account
 from sesame.testing.servers import directory_kit, moodle_kit
 from sesame.testing.servers.ldap_tools import as_provisioner, search
-from sesame.testing.servers.moodle_kit import Operator, ProcessLock, is_managed, settings_for
+from sesame.testing.servers.moodle_kit import Operator, connector_on, settings_for
 
 OLD_ENTRY = """dn: {dn}
 objectClass: inetOrgPerson
@@ -61,10 +60,9 @@ def test_an_entry_that_is_somebody_elses_meanwhile_is_not_touched(own_slapd: Sla
     assert search(own_slapd, own_slapd.people_dn, f"(uid={wanted.login})", "*", "+") == before
 
 
-def handle(moodle: MoodleStandIn, wanted: Account, user: AdoptedUser) -> tuple[Preview, HandlerOutcome]:
-    settings = settings_for(moodle)
-    site = moodle_site(settings, lock=ProcessLock(), is_managed=is_managed)
-    handler = MoodleHandler(site, settings, adopted=lambda _numbers: {wanted.student_number: user})
+def handle(moodle: MoodleStandIn, wanted: Account, user: AdoptedRef) -> tuple[Preview, HandlerOutcome]:
+    adopted = {wanted.student_number: user}
+    handler = connector_on(settings_for(moodle), adopted=lambda _numbers: adopted).handler()
     preview = handler.preview([wanted])[wanted.student_number]
     outcome = handler.handle([Task(wanted)])[wanted.student_number]
     handler.close()
@@ -74,8 +72,8 @@ def handle(moodle: MoodleStandIn, wanted: Account, user: AdoptedUser) -> tuple[P
 def test_an_adopted_user_gets_the_number_and_is_the_same_user(moodle: MoodleStandIn) -> None:
     operator, wanted = Operator(moodle), moodle_kit.account("22600001", moodle_kit.cohort("L1INFO"))
     userid = operator.create_user("ancien", idnumber="ANCIEN-4")
-    preview, outcome = handle(moodle, wanted, AdoptedUser(userid, "ANCIEN-4"))
-    assert {"idnumber", "username", "+L1INFO-2026"} <= set(preview.differs)
+    preview, outcome = handle(moodle, wanted, AdoptedRef(str(userid), "ANCIEN-4"))
+    assert {"idnumber", "username", "cohorts"} <= set(preview.differs)
     assert isinstance(outcome, Done)
     user = operator.user("22600001")
     assert (user["id"], user["username"], user["email"]) == (userid, wanted.login, wanted.mail)
@@ -86,7 +84,7 @@ def test_a_user_with_another_idnumber_meanwhile_is_not_touched(moodle: MoodleSta
     operator, wanted = Operator(moodle), moodle_kit.account("22600001")
     userid = operator.create_user(wanted.login, idnumber="22699999")
     before = operator.users("id", str(userid))
-    _, outcome = handle(moodle, wanted, AdoptedUser(userid, ""))
+    _, outcome = handle(moodle, wanted, AdoptedRef(str(userid)))
     assert isinstance(outcome, Waiting)
     assert outcome.reason == "moodle_username_taken"
     assert operator.users("id", str(userid)) == before

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle.handler import MoodleHandler
 from pipeline.target import Dead, Done, Handler, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from sandbox.moodle import MoodleStandIn
@@ -65,7 +64,7 @@ def before_and_after(handler: Handler, wanted: Account, cause: str, remedy: Reme
 
 
 @pytest.fixture
-def moodles(moodle: MoodleStandIn) -> Iterator[MoodleHandler]:
+def moodles(moodle: MoodleStandIn) -> Iterator[Handler]:
     handlers = Handlers(moodle)
     yield handlers()
     handlers.close()
@@ -110,12 +109,12 @@ def cohort_in_other_capitals(operator: Operator) -> Remedy:
         (email_taken, "moodle_email_taken"),
         (login_of_a_present_user_taken, "moodle_username_taken"),
         (email_of_a_present_user_taken, "moodle_email_taken"),
-        (two_users_with_the_number, "moodle_duplicate_idnumber"),
+        (two_users_with_the_number, "student_number_ambiguous"),
         (cohort_in_other_capitals, "moodle_cohort_conflict"),
     ],
 )
 def test_what_stands_in_the_way_at_moodle_is_an_obstacle_until_it_is_mended(
-    moodles: MoodleHandler, operator: Operator, arrange: Callable[[Operator], Remedy], cause: str
+    moodles: Handler, operator: Operator, arrange: Callable[[Operator], Remedy], cause: str
 ) -> None:
     remedy = arrange(operator)
     before_and_after(moodles, moodle_kit.account(ELODIE, cohort("L1INFO")), cause, remedy)
@@ -130,13 +129,13 @@ def test_what_stands_in_the_way_at_moodle_is_an_obstacle_until_it_is_mended(
     ],
 )
 def test_what_moodle_never_takes_is_an_obstacle(
-    moodles: MoodleHandler, changes: dict[str, Any], cause: str
+    moodles: Handler, changes: dict[str, Any], cause: str
 ) -> None:
     before_and_after(moodles, moodle_kit.account(ELODIE, **changes), cause, None)
 
 
 def test_sixty_students_in_the_way_of_one_cohort_are_sixty_obstacles(
-    moodles: MoodleHandler, operator: Operator
+    moodles: Handler, operator: Operator
 ) -> None:
     wrong = operator.create_cohort("l1info-2026")
     crowd = [moodle_kit.account(each, cohort("L1INFO")) for each in moodle_kit.numbers(60)]

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle.handler import MoodleHandler
 from pipeline import target_states
 from pipeline.engine.limits import Limits
-from pipeline.target import HandlerOutcome, Task
+from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sesame.testing.servers import stores
 from sesame.testing.servers.moodle_kit import Handlers, calls, cohort, numbers
@@ -25,7 +24,7 @@ GET_COHORTS, GET_MEMBERS = "core_cohort_get_cohorts", "core_cohort_get_cohort_me
 class Watched:
     """The Moodle handler, and how many students each of its calls was for."""
 
-    def __init__(self, handler: MoodleHandler) -> None:
+    def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self.sizes: list[int] = []
         self.ended = 0

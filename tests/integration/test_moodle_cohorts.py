@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
-from consumers.moodle.handler import MoodleHandler
-from pipeline.target import Dead, Done, HandlerOutcome
+import pytest
+
+from consumers.moodle.cohorts import ProcessLock
+from pipeline.target import Dead, Done, Handler, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import PATIENCE_S
 from sesame.testing.servers.moodle_kit import (
     Handlers,
-    NoLock,
     Operator,
     SlowClock,
     account,
@@ -25,7 +27,7 @@ ELODIE = "22600001"
 
 
 def test_a_change_of_step_takes_the_student_out_of_the_former_cohort(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
     assert isinstance(handle_one(handler, account(ELODIE, cohort("L1MATH"), cohort("L2INFO"))), Done)
@@ -51,7 +53,7 @@ def test_a_membership_that_another_process_gave_is_found_when_a_student_is_taken
 
 
 def test_a_membership_that_somebody_took_away_by_hand_is_given_back(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     (id_,) = operator.cohorts()["L1INFO-2026"]
@@ -63,9 +65,7 @@ def test_a_membership_that_somebody_took_away_by_hand_is_given_back(
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
 
 
-def test_nobody_is_taken_out_of_a_cohort_that_is_not_managed(
-    handler: MoodleHandler, operator: Operator
-) -> None:
+def test_nobody_is_taken_out_of_a_cohort_that_is_not_managed(handler: Handler, operator: Operator) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     choir = operator.create_cohort("CHORALE", "Chorale universitaire")
     last_year = operator.create_cohort("L1INFO-2025", "Étape L1INFO, 2025")
@@ -76,7 +76,7 @@ def test_nobody_is_taken_out_of_a_cohort_that_is_not_managed(
 
 
 def test_a_wanted_cohort_outside_the_templates_is_given_and_never_taken_back(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     handle(handler, account(ELODIE, cohort("DU-FLE")), account("22600002", cohort("DU-FLE")))
     outcome = handle(handler, account(ELODIE), account("22600002", cohort("DU-FLE")), compare=True)
@@ -84,7 +84,7 @@ def test_a_wanted_cohort_outside_the_templates_is_given_and_never_taken_back(
     assert operator.cohorts_of(ELODIE) == ["DU-FLE-2026"]
 
 
-def test_an_existing_cohort_is_used_and_keeps_its_name(handler: MoodleHandler, operator: Operator) -> None:
+def test_an_existing_cohort_is_used_and_keeps_its_name(handler: Handler, operator: Operator) -> None:
     id_ = operator.create_cohort("L1INFO-2026", "Les informaticiens")
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     assert operator.cohorts()["L1INFO-2026"] == [id_]
@@ -92,7 +92,7 @@ def test_an_existing_cohort_is_used_and_keeps_its_name(handler: MoodleHandler, o
     assert found["name"] == "Les informaticiens"
 
 
-def test_a_cohort_is_found_behind_many_that_look_like_it(handler: MoodleHandler, operator: Operator) -> None:
+def test_a_cohort_is_found_behind_many_that_look_like_it(handler: Handler, operator: Operator) -> None:
     for index in range(120):
         operator.create_cohort(f"L1INFO-2026-G{index}")
     handle_one(handler, account("22600002"))
@@ -112,7 +112,7 @@ def need_one_new_cohort_at_once(
         handle(handler, *(account(number) for number in each))
     moodle.control(rendezvous=meeting)
 
-    def work(handler: MoodleHandler, each: list[str]) -> None:
+    def work(handler: Handler, each: list[str]) -> None:
         outcomes.extend(handle(handler, *(account(number, cohort("L1INFO")) for number in each)).values())
 
     threads = [threading.Thread(target=work, args=pair) for pair in zip(made, theirs, strict=True)]
@@ -133,9 +133,10 @@ def test_workers_that_need_a_cohort_at_once_make_it_once(
 
 
 def test_without_the_lock_they_make_twins_which_are_noticed(
-    moodle: MoodleStandIn, operator: Operator
+    moodle: MoodleStandIn, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unlocked = Handlers(moodle, lock=NoLock())
+    monkeypatch.setattr(ProcessLock, "hold", lambda _self, _name: nullcontext())
+    unlocked = Handlers(moodle)
     try:
         at_once = need_one_new_cohort_at_once(moodle, unlocked, 3, meeting=3)
         # The first to read back may still see its own cohort alone; whoever comes later sees them all.
@@ -165,7 +166,7 @@ def twins(moodle: MoodleStandIn, operator: Operator, idnumber: str) -> list[int]
 
 
 def test_twin_cohorts_are_a_dead_letter_for_those_who_need_them_and_for_nobody_else(
-    moodle: MoodleStandIn, operator: Operator, handler: MoodleHandler
+    moodle: MoodleStandIn, operator: Operator, handler: Handler
 ) -> None:
     ids = twins(moodle, operator, "L1INFO-2026")
     outcomes = handle(
@@ -183,7 +184,7 @@ def test_twin_cohorts_are_a_dead_letter_for_those_who_need_them_and_for_nobody_e
 
 
 def test_a_cohort_that_differs_in_case_only_is_an_operators_business(
-    operator: Operator, handler: MoodleHandler
+    operator: Operator, handler: Handler
 ) -> None:
     operator.create_cohort("l1info-2026")
     outcome = handle_one(handler, account(ELODIE, cohort("L1INFO")))
@@ -191,7 +192,7 @@ def test_a_cohort_that_differs_in_case_only_is_an_operators_business(
     assert outcome.cause == "moodle_cohort_conflict"
 
 
-def test_a_cohort_deleted_by_hand_is_made_again(handler: MoodleHandler, operator: Operator) -> None:
+def test_a_cohort_deleted_by_hand_is_made_again(handler: Handler, operator: Operator) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
     (former,) = operator.cohorts()["L1INFO-2026"]
     operator.delete_cohort(former)
@@ -206,7 +207,7 @@ def test_a_cohort_deleted_by_hand_is_made_again(handler: MoodleHandler, operator
 
 
 def test_a_cohort_key_that_is_too_long_is_a_dead_letter_of_its_own(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     outcome = handle_one(handler, account(ELODIE, cohort("L1" + "X" * 100), cohort("L1MATH")))
     assert isinstance(outcome, Dead)
@@ -215,7 +216,7 @@ def test_a_cohort_key_that_is_too_long_is_a_dead_letter_of_its_own(
 
 
 def test_a_lost_answer_to_a_cohorts_creation_makes_no_second_one(
-    moodle: MoodleStandIn, operator: Operator, handler: MoodleHandler
+    moodle: MoodleStandIn, operator: Operator, handler: Handler
 ) -> None:
     moodle.fault(FaultKind.GATEWAY_TIMEOUT_AFTER_COMMIT, wsfunction="core_cohort_create_cohorts")
     assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"))), Done)

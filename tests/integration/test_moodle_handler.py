@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.moodle.handler import MoodleHandler
-from pipeline.target import Done, Waiting
+from consumers.kit.deadline import Deadline
+from pipeline.target import Done, Handler, Waiting
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Hold, Person, Stage
 from sesame.testing.servers.moodle_kit import (
@@ -24,7 +24,7 @@ ELODIE = "22600001"
 
 
 def test_a_new_student_has_a_cas_user_in_the_cohorts_of_her_steps(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     outcome = handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
     assert isinstance(outcome, Done)
@@ -36,16 +36,17 @@ def test_a_new_student_has_a_cas_user_in_the_cohorts_of_her_steps(
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
 
 
-def test_fifty_students_cost_a_handful_of_calls(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+def test_fifty_students_cost_a_handful_of_calls(handler: Handler, moodle: MoodleStandIn) -> None:
     handle_one(handler, account("22699999", cohort("L1INFO"), cohort("L1MATH")))
     before = sum(calls(moodle).values())
     outcomes = handle(handler, *(account(each, cohort("L1INFO"), cohort("L1MATH")) for each in numbers(50)))
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())
-    assert sum(calls(moodle).values()) - before == 5  # read, create, join, read back users and members
+    # Read by number and by login, create, join, read back users and members.
+    assert sum(calls(moodle).values()) - before == 6
 
 
 def test_the_same_accounts_again_write_nothing_and_read_the_same(
-    handler: MoodleHandler, handlers: Handlers, moodle: MoodleStandIn
+    handler: Handler, handlers: Handlers, moodle: MoodleStandIn
 ) -> None:
     accounts = [account(each, cohort("L1INFO")) for each in numbers(20)]
     first = handle(handler, *accounts)
@@ -59,7 +60,7 @@ def test_the_same_accounts_again_write_nothing_and_read_the_same(
 
 
 def test_only_what_differs_is_written_and_what_is_the_students_own_is_left(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     operator.update_user(operator.user(ELODIE)["id"], city="Besançon", lastname="Ecrasé", department="UFR ST")
@@ -70,7 +71,7 @@ def test_only_what_differs_is_written_and_what_is_the_students_own_is_left(
     assert (user["lastname"], user["city"], user["department"]) == ("Lefèvre", "Besançon", "UFR ST")
 
 
-def test_a_new_login_renames_the_user_and_keeps_it(handler: MoodleHandler, operator: Operator) -> None:
+def test_a_new_login_renames_the_user_and_keeps_it(handler: Handler, operator: Operator) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     before = operator.user(ELODIE)
     married = account(
@@ -89,18 +90,14 @@ def test_a_new_login_renames_the_user_and_keeps_it(handler: MoodleHandler, opera
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
 
 
-def test_an_existing_user_with_the_student_number_is_adopted(
-    handler: MoodleHandler, operator: Operator
-) -> None:
+def test_an_existing_user_with_the_student_number_is_adopted(handler: Handler, operator: Operator) -> None:
     userid = operator.create_user("ancienne.elodie", idnumber=ELODIE, city="Dole")
     assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"))), Done)
     user = operator.user(ELODIE)
     assert (user["id"], user["username"], user["city"]) == (userid, f"elodie.lefevre{ELODIE}", "Dole")
 
 
-def test_an_idnumber_that_differs_in_case_is_somebody_else(
-    handler: MoodleHandler, operator: Operator
-) -> None:
+def test_an_idnumber_that_differs_in_case_is_somebody_else(handler: Handler, operator: Operator) -> None:
     other = operator.create_user("quelquun.dautre", idnumber="e2260001")
     mine = account("E2260001", login="elodie.lefevre", mail="elodie.lefevre@etu.univ-exemple.fr")
     assert isinstance(handle_one(handler, mine), Done)
@@ -111,7 +108,7 @@ def test_an_idnumber_that_differs_in_case_is_somebody_else(
 
 
 def test_a_cohort_without_its_enrolment_is_pending_by_name_while_the_rest_is_done(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     outcome = handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH", met=False)))
     assert outcome == Waiting("pedagogical_enrolment_pending", pending=("Étape L1MATH",))
@@ -122,7 +119,7 @@ def test_a_cohort_without_its_enrolment_is_pending_by_name_while_the_rest_is_don
 
 
 def test_an_enrolment_that_is_taken_back_takes_the_membership_back(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     outcome = handle_one(handler, account(ELODIE, cohort("L1INFO", met=False), version=2))
@@ -132,7 +129,7 @@ def test_an_enrolment_that_is_taken_back_takes_the_membership_back(
 
 @pytest.mark.parametrize("hold", list(Hold))
 def test_a_hold_suspends_and_lifting_it_gives_access_back(
-    handler: MoodleHandler, operator: Operator, hold: Hold
+    handler: Handler, operator: Operator, hold: Hold
 ) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     outcome = handle_one(handler, account(ELODIE, cohort("L1INFO"), version=2, holds=frozenset({hold})))
@@ -145,7 +142,7 @@ def test_a_hold_suspends_and_lifting_it_gives_access_back(
 
 
 def test_access_is_closed_before_anything_else_is_written(
-    handler: MoodleHandler, operator: Operator, moodle: MoodleStandIn
+    handler: Handler, operator: Operator, moodle: MoodleStandIn
 ) -> None:
     handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(3)))
     before = writes(moodle)
@@ -159,7 +156,7 @@ def test_access_is_closed_before_anything_else_is_written(
 
 
 def test_somebody_without_access_and_unknown_to_moodle_stays_unknown(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     held = account(ELODIE, cohort("L1INFO"), holds=frozenset({Hold.ADMINISTRATIVE}))
     outcome = handle_one(handler, held)
@@ -170,7 +167,7 @@ def test_somebody_without_access_and_unknown_to_moodle_stays_unknown(
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
 
 
-def test_a_long_name_is_shortened_and_the_outcome_says_so(handler: MoodleHandler, operator: Operator) -> None:
+def test_a_long_name_is_shortened_and_the_outcome_says_so(handler: Handler, operator: Operator) -> None:
     person = Person(birth_name="de la Rochefoucauld " * 6, given_name="Anne")
     outcome = handle_one(handler, account(ELODIE, person=person))
     assert isinstance(outcome, Done)
@@ -182,7 +179,7 @@ def test_a_long_name_is_shortened_and_the_outcome_says_so(handler: MoodleHandler
 
 
 def test_names_with_ampersands_apostrophes_and_rare_letters_arrive_as_they_are(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     person = Person(birth_name="O’Neil & Çelik", given_name="Zoé-Ŀluïsa 😀")
     assert isinstance(handle_one(handler, account(ELODIE, person=person)), Done)
@@ -190,18 +187,19 @@ def test_names_with_ampersands_apostrophes_and_rare_letters_arrive_as_they_are(
     assert (user["firstname"], user["lastname"]) == ("Zoé-Ŀluïsa 😀", "O’Neil & Çelik")
 
 
-def test_the_port_observes_one_by_one_and_everybody(moodle: MoodleStandIn, handler: MoodleHandler) -> None:
-    handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(7)))
-    seen = {each.idnumber: each for each in handler.port.dump()}
-    assert sorted(seen) == numbers(7)
-    asked = handler.port.read([ELODIE, "22699999"], handler.deadline())
-    assert asked[ELODIE] == seen[ELODIE]
-    assert asked[ELODIE].cohorts == ("L1INFO-2026",)
-    assert asked["22699999"].users == ()
+def test_everybody_is_shown_as_one_by_one(handlers: Handlers, handler: Handler) -> None:
+    accounts = [account(each, cohort("L1INFO")) for each in numbers(7)]
+    handle(handler, *accounts)
+    connector = handlers.connector()
+    shown = {each.student_number: each for each in connector.objects()}
+    asked = connector.read(accounts, Deadline.after(10.0))
+    assert asked == {number: [shown[number]] for number in numbers(7)}
+    assert shown[ELODIE].fields["cohorts"] == ("L1INFO-2026",)
+    connector.disconnect()
 
 
 def test_the_probe_looks_at_the_service_user_and_leaves_nothing_behind(
-    moodle: MoodleStandIn, operator: Operator, handler: MoodleHandler
+    moodle: MoodleStandIn, operator: Operator, handler: Handler
 ) -> None:
     """It asks for writes that Moodle cannot carry out (see `rights.py`)."""
 
@@ -215,11 +213,9 @@ def test_the_probe_looks_at_the_service_user_and_leaves_nothing_behind(
     assert everything() == before
 
 
-def test_the_description_names_what_is_owned_and_no_secret(
-    moodle: MoodleStandIn, handler: MoodleHandler
-) -> None:
+def test_the_description_names_what_is_owned_and_no_secret(moodle: MoodleStandIn, handler: Handler) -> None:
     described = handler.describe()
     assert described.name == "moodle"
-    assert "user.suspended" in described.owns
-    assert "user.lang" not in described.owns
+    assert "suspended" in described.owns
+    assert "lang" not in described.owns
     assert moodle.token not in repr(described)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle.handler import MoodleHandler
 from pipeline.errors import Misconfigured, TargetDown, Throttled
-from pipeline.target import Done, Retry
+from pipeline.target import Done, Handler, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Hold, Person
 from sesame.testing.servers.moodle_kit import (
@@ -32,7 +31,7 @@ ELODIE = "22600001"
     ["cli_maintenance", "web_maintenance", "upgrade_running", "database_down", "fpm_down"],
 )
 def test_a_site_out_of_order_is_down_for_everybody_and_comes_back(
-    handler: MoodleHandler, moodle: MoodleStandIn, condition: str
+    handler: Handler, moodle: MoodleStandIn, condition: str
 ) -> None:
     handle_one(handler, account(ELODIE))
     moodle.set(**{condition: True})
@@ -46,7 +45,7 @@ def test_a_site_out_of_order_is_down_for_everybody_and_comes_back(
 
 
 def test_a_data_directory_that_cannot_be_written_is_an_outage(
-    handler: MoodleHandler, moodle: MoodleStandIn
+    handler: Handler, moodle: MoodleStandIn
 ) -> None:
     moodle.set(dataroot_writable=False)
     with pytest.raises(TargetDown):
@@ -54,7 +53,7 @@ def test_a_data_directory_that_cannot_be_written_is_an_outage(
 
 
 def test_a_site_that_is_gone_is_down_and_picked_up_where_it_was_left(
-    handler: MoodleHandler, moodle: MoodleStandIn
+    handler: Handler, moodle: MoodleStandIn
 ) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO")))
     moodle.kill()
@@ -66,7 +65,7 @@ def test_a_site_that_is_gone_is_down_and_picked_up_where_it_was_left(
 
 
 def test_an_outage_met_before_anything_was_written_leaves_nothing_in_doubt(
-    handler: MoodleHandler, moodle: MoodleStandIn
+    handler: Handler, moodle: MoodleStandIn
 ) -> None:
     handler.probe()
     moodle.kill()
@@ -88,7 +87,7 @@ def test_an_outage_met_while_a_writes_answer_is_missing_leaves_the_batch_in_doub
 
 
 def test_access_is_closed_even_if_the_site_then_breaks_down(
-    handler: MoodleHandler, moodle: MoodleStandIn, operator: Operator
+    handler: Handler, moodle: MoodleStandIn, operator: Operator
 ) -> None:
     handle_one(handler, account(ELODIE))
     moodle.fault(FaultKind.BAD_GATEWAY, wsfunction="core_user_create_users")
@@ -98,16 +97,14 @@ def test_access_is_closed_even_if_the_site_then_breaks_down(
     assert operator.user(ELODIE)["suspended"]
 
 
-def test_a_site_that_wants_fewer_calls_says_for_how_long(
-    handler: MoodleHandler, moodle: MoodleStandIn
-) -> None:
+def test_a_site_that_wants_fewer_calls_says_for_how_long(handler: Handler, moodle: MoodleStandIn) -> None:
     moodle.fault(FaultKind.UNAVAILABLE, calls=9, retry_after_s=12)
     with pytest.raises(Throttled) as caught:
         handle_one(handler, account(ELODIE))
     assert caught.value.retry_after_s == 12
 
 
-def test_reads_that_fail_once_are_simply_repeated(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+def test_reads_that_fail_once_are_simply_repeated(handler: Handler, moodle: MoodleStandIn) -> None:
     for kind in (FaultKind.HANG_UP, FaultKind.SERVER_ERROR):
         moodle.fault(kind, wsfunction=BY_FIELD)
     assert isinstance(handle_one(handler, account(ELODIE)), Done)
@@ -120,7 +117,7 @@ def test_a_slow_site_leaves_the_rest_for_later(moodle: MoodleStandIn, handlers: 
     outcomes = handle(handler, *(account(each) for each in numbers(20)))
     retried = [each for each in outcomes.values() if isinstance(each, Retry)]
     assert retried
-    assert {each.cause for each in retried} <= {"moodle_out_of_time", "moodle_outcome_unknown"}
+    assert {each.cause for each in retried} <= {"target_slow", "moodle_outcome_unknown"}
     moodle.reset()
     again = handle(handlers(), *(account(each) for each in numbers(20)), compare=True)
     assert len(of_kind(again, Done)) == 20
@@ -128,7 +125,7 @@ def test_a_slow_site_leaves_the_rest_for_later(moodle: MoodleStandIn, handlers: 
 
 @pytest.mark.parametrize("condition", ["web_services", "rest_protocol", "service_enabled"])
 def test_a_service_that_is_switched_off_stops_the_consumer_with_a_remedy(
-    handler: MoodleHandler, moodle: MoodleStandIn, condition: str
+    handler: Handler, moodle: MoodleStandIn, condition: str
 ) -> None:
     moodle.set(**{condition: False})
     with pytest.raises(Misconfigured) as caught:
@@ -146,13 +143,13 @@ def test_a_token_that_is_not_valid_stops_the_consumer(handlers: Handlers, moodle
     assert writes(moodle) == {}
 
 
-def test_an_expired_token_stops_the_consumer(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+def test_an_expired_token_stops_the_consumer(handler: Handler, moodle: MoodleStandIn) -> None:
     moodle.control(token={"valid_until": 1})
     with pytest.raises(Misconfigured):
         handle_one(handler, account(ELODIE))
 
 
-def test_a_suspended_service_user_stops_the_consumer(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+def test_a_suspended_service_user_stops_the_consumer(handler: Handler, moodle: MoodleStandIn) -> None:
     moodle.control(service_user_suspended=True)
     with pytest.raises(Misconfigured) as caught:
         handle_one(handler, account(ELODIE))
@@ -164,7 +161,7 @@ def test_a_suspended_service_user_stops_the_consumer(handler: MoodleHandler, moo
     ["moodle/user:viewdetails", "moodle/user:viewalldetails", "moodle/site:viewuseridentity"],
 )
 def test_an_empty_answer_is_not_believed_from_a_user_who_may_not_see(
-    handler: MoodleHandler, moodle: MoodleStandIn, operator: Operator, capability: str
+    handler: Handler, moodle: MoodleStandIn, operator: Operator, capability: str
 ) -> None:
     operator.create_user("ancienne.elodie", idnumber=ELODIE)
     moodle.set(missing_capabilities=[capability])
@@ -177,7 +174,7 @@ def test_an_empty_answer_is_not_believed_from_a_user_who_may_not_see(
 
 @pytest.mark.parametrize("capability", ["moodle/user:create", "moodle/cohort:manage"])
 def test_a_missing_right_to_write_stops_the_consumer(
-    handler: MoodleHandler, moodle: MoodleStandIn, capability: str
+    handler: Handler, moodle: MoodleStandIn, capability: str
 ) -> None:
     moodle.set(missing_capabilities=[capability])
     with pytest.raises(Misconfigured):
@@ -185,7 +182,7 @@ def test_a_missing_right_to_write_stops_the_consumer(
 
 
 def test_rights_are_verified_once_and_again_after_the_site_refused_the_consumer(
-    handler: MoodleHandler, moodle: MoodleStandIn
+    handler: Handler, moodle: MoodleStandIn
 ) -> None:
     for each in numbers(3):
         handle_one(handler, account(each))

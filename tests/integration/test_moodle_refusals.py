@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.moodle.handler import MoodleHandler
-from pipeline.target import Dead, Done, Retry, Waiting
+from pipeline.target import Dead, Done, Handler, Retry, Waiting
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person
 from sesame.testing.servers.moodle_kit import (
@@ -31,7 +30,7 @@ REFUSED_MAIL = "elodie..lefevre@etu.univ-exemple.fr"  # PHP's filter takes no tw
 
 @pytest.mark.parametrize("theirs", ["", "22699999"])
 def test_a_username_held_by_somebody_else_waits_for_an_operator_while_the_others_are_served(
-    handler: MoodleHandler, operator: Operator, theirs: str
+    handler: Handler, operator: Operator, theirs: str
 ) -> None:
     holder = operator.create_user(f"elodie.lefevre{ELODIE}", idnumber=theirs)
     before = operator.users("id", str(holder))
@@ -42,7 +41,7 @@ def test_a_username_held_by_somebody_else_waits_for_an_operator_while_the_others
 
 
 def test_once_the_operator_has_written_the_number_the_user_is_adopted(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     holder = operator.create_user(f"elodie.lefevre{ELODIE}")
     assert isinstance(handle_one(handler, account(ELODIE)), Waiting)
@@ -52,7 +51,7 @@ def test_once_the_operator_has_written_the_number_the_user_is_adopted(
 
 
 def test_a_rename_to_a_taken_login_waits_and_the_cohorts_are_done(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     handle_one(handler, account(ELODIE))
     operator.create_user("elodie.garnier")
@@ -64,7 +63,7 @@ def test_a_rename_to_a_taken_login_waits_and_the_cohorts_are_done(
 
 @pytest.mark.parametrize("capitals", [False, True])
 def test_a_mail_address_of_somebody_else_waits_for_an_operator(
-    handler: MoodleHandler, operator: Operator, capitals: bool
+    handler: Handler, operator: Operator, capitals: bool
 ) -> None:
     address = f"elodie.lefevre{ELODIE}@etu.univ-exemple.fr"
     operator.create_user("compte.manuel", email=address.upper() if capitals else address)
@@ -73,7 +72,7 @@ def test_a_mail_address_of_somebody_else_waits_for_an_operator(
     assert of_kind(outcomes, Done) == numbers(10)[1:]
 
 
-def test_a_change_to_a_taken_mail_address_waits_as_well(handler: MoodleHandler, operator: Operator) -> None:
+def test_a_change_to_a_taken_mail_address_waits_as_well(handler: Handler, operator: Operator) -> None:
     handle_one(handler, account(ELODIE))
     operator.create_user("compte.manuel", email="elodie.garnier@etu.univ-exemple.fr")
     outcome = handle_one(handler, account(ELODIE, version=2, mail="elodie.garnier@etu.univ-exemple.fr"))
@@ -92,20 +91,20 @@ def test_a_site_that_allows_one_address_twice_is_taken_at_its_word(tmp_path: Pat
 
 
 def test_two_users_with_one_student_number_are_a_dead_letter_and_neither_is_touched(
-    handler: MoodleHandler, operator: Operator
+    handler: Handler, operator: Operator
 ) -> None:
     twins = [operator.create_user(name, idnumber=ELODIE) for name in ("elodie.l", "elodie.lefevre")]
     before = [operator.users("id", str(each)) for each in twins]
     outcomes = handle(handler, account(ELODIE, cohort("L1INFO")), account("22600002"))
     dead = outcomes[ELODIE]
     assert isinstance(dead, Dead)
-    assert dead.cause == "moodle_duplicate_idnumber"
+    assert dead.cause == "student_number_ambiguous"
     assert isinstance(outcomes["22600002"], Done)
     assert [operator.users("id", str(each)) for each in twins] == before
 
 
 def test_the_one_row_that_moodle_refuses_is_found_among_fifty(
-    handler: MoodleHandler, moodle: MoodleStandIn
+    handler: Handler, moodle: MoodleStandIn
 ) -> None:
     accounts = [
         account(each, mail=REFUSED_MAIL) if each == "22600038" else account(each) for each in numbers(50)
@@ -118,7 +117,7 @@ def test_the_one_row_that_moodle_refuses_is_found_among_fifty(
     assert writes(moodle)[CREATE] <= 1 + 2 * 6
 
 
-def test_the_one_update_that_moodle_refuses_is_found_among_fifty(handler: MoodleHandler) -> None:
+def test_the_one_update_that_moodle_refuses_is_found_among_fifty(handler: Handler) -> None:
     handle(handler, *(account(each) for each in numbers(50)))
     good = Person(birth_name="Lefèvre", given_name="Élodie", preferred_given_name="Éli")
     accounts = [
@@ -133,7 +132,7 @@ def test_the_one_update_that_moodle_refuses_is_found_among_fifty(handler: Moodle
 
 
 def test_a_site_administrator_with_a_student_number_is_left_alone(
-    handler: MoodleHandler, operator: Operator, moodle: MoodleStandIn
+    handler: Handler, operator: Operator, moodle: MoodleStandIn
 ) -> None:
     (admin,) = operator.users("username", "admin")
     number = "22600077"
@@ -154,7 +153,7 @@ def set_idnumber_in_the_database(moodle: MoodleStandIn, userid: int, idnumber: s
     moodle.start()
 
 
-def test_outcomes_quote_nobody(handler: MoodleHandler, operator: Operator, moodle: MoodleStandIn) -> None:
+def test_outcomes_quote_nobody(handler: Handler, operator: Operator, moodle: MoodleStandIn) -> None:
     moodle.set(debug_display=True)
     operator.create_user(f"elodie.lefevre{ELODIE}")
     operator.create_user("compte.manuel", email="elodie.lefevre22600002@etu.univ-exemple.fr")
@@ -165,14 +164,14 @@ def test_outcomes_quote_nobody(handler: MoodleHandler, operator: Operator, moodl
         assert personal not in said
 
 
-def test_a_deadlock_passes_unnoticed(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+def test_a_deadlock_passes_unnoticed(handler: Handler, moodle: MoodleStandIn) -> None:
     for function in (CREATE, JOIN):
         moodle.fault(FaultKind.DEADLOCK, calls=2, wsfunction=function)
     outcomes = handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(10)))
     assert len(of_kind(outcomes, Done)) == 10
 
 
-def test_a_locked_table_is_not_forty_dead_letters(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+def test_a_locked_table_is_not_forty_dead_letters(handler: Handler, moodle: MoodleStandIn) -> None:
     moodle.set(rows_locked=True)
     outcomes = handle(handler, *(account(each) for each in numbers(40)))
     assert len(of_kind(outcomes, Retry)) == 40

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from consumers.kit.connector import Change
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import MailboxChange
 from consumers.mailbox.transport import context_of
-from consumers.moodle.errors import BatchDeadline
-from consumers.moodle.handler import MoodleHandler, moodle_site
-from consumers.moodle.port import MoodlePort, WantedUser
+from consumers.moodle.connector import MoodleConnector
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
 from sandbox.demo.sweep_directory import search
@@ -27,7 +27,7 @@ from schemas.account import Hold
 from sesame.app.handlers import DryRun
 from sesame.testing.servers import directory_kit, moodle_kit
 from sesame.testing.servers.mailbox_kit import WELCOME, Desk
-from sesame.testing.servers.moodle_kit import Handlers, Operator, ProcessLock, is_managed, settings_for
+from sesame.testing.servers.moodle_kit import Handlers, Operator, connector_on, settings_for
 from sesame.testing.servers.post_office import PostOffice
 
 
@@ -104,12 +104,12 @@ def rows(moodle: MoodleStandIn) -> list[str]:
         return list(db.iterdump())
 
 
-def port_of(moodle: MoodleStandIn) -> MoodlePort:
-    return moodle_site(settings_for(moodle, mode="observe"), lock=ProcessLock(), is_managed=is_managed)
+def observing(moodle: MoodleStandIn) -> MoodleConnector:
+    return connector_on(settings_for(moodle, mode="observe"))
 
 
 def watched(moodle: MoodleStandIn) -> DryRun:
-    return DryRun(MoodleHandler(port_of(moodle), settings_for(moodle)))
+    return DryRun(observing(moodle).handler())
 
 
 def test_an_observed_moodle_says_what_would_be_written_and_stays_byte_equal(
@@ -134,8 +134,9 @@ def test_an_observed_moodle_says_what_would_be_written_and_stays_byte_equal(
     outcomes = observer.handle([Task(each) for each in (moved, newcomer, other)])
 
     assert (rows(moodle), moodle_kit.writes(moodle)) == (before, wrote)
-    assert differing(outcomes["22600001"]) == {"email", "+L2INFO-2026", "-L1INFO-2026"}
-    assert differing(outcomes["22600002"]) == {"user", "+L1INFO-2026"}
+    assert differing(outcomes["22600001"]) == {"email", "cohorts"}
+    new = {"object", "idnumber", "username", "auth", "firstname", "lastname", "email", "cohorts"}
+    assert differing(outcomes["22600002"]) == new
     assert differing(outcomes["22600003"]) == {"username", "firstname", "lastname", "email"}
     assert isinstance(moodle_kit.handle_one(handlers(), moved), Done)
     observer.close()
@@ -150,14 +151,17 @@ def test_no_writing_function_is_ever_called_at_an_observed_moodle(
     here = moodle_kit.account("22600001")
     moodle_kit.handle_one(handlers(), here)
     wrote = moodle_kit.writes(moodle)
-    port, deadline = port_of(moodle), BatchDeadline.after(20.0)
-    user = {"username": "a", "auth": "cas", "firstname": "A", "lastname": "B", "email": "a@b.example"}
+    connector, deadline = observing(moodle), Deadline.after(20.0)
+    new = moodle_kit.account("22600009")
+    (found,) = connector.read([here], deadline)["22600001"]  # type: ignore[misc]  # it is there
     with pytest.raises(WriteForbidden):
-        port.apply([WantedUser("22600009", user, suspended=False, cohorts={})], deadline)
+        connector.apply([Change(new, None, connector.wanted(new).fields, open=True)], deadline)
     with pytest.raises(WriteForbidden):
-        port.close(["22600001"], deadline)
+        connector.close([Change(here, found, {}, open=False)], deadline)
+    with pytest.raises(WriteForbidden):
+        connector.erase([found], deadline)
     assert moodle_kit.writes(moodle) == wrote
-    port.shut()
+    connector.disconnect()
 
 
 # --- the mailbox --------------------------------------------------------------------------------------

@@ -15,13 +15,15 @@ from consumers.directory import difference, objects
 from consumers.directory.entry import desired_entry
 from consumers.directory.port import DesiredEntry
 from consumers.kit import handler as kit
-from consumers.kit.connector import Held, Refused, TargetObject, Wanted
+from consumers.kit.connector import Held, Refused, TargetObject, Wanted, differing
 from consumers.kit.ldap_answers import Modification
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import WELCOME
 from consumers.mailbox.welcome import Posting, WelcomeStanding
+from consumers.moodle import objects as moodle
 from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
+from consumers.moodle.objects import object_of
 from consumers.moodle.port import WantedUser
 from consumers.moodle.work import Work
 from consumers.timetable import answers
@@ -49,7 +51,7 @@ _publish = Effects.publish
 _enqueue = outbox.enqueue
 
 _ENTRY = "consumers.directory.connector.desired_entry"
-_WANTED = "consumers.moodle.handler.wanted_of"
+_WANTED = "consumers.moodle.connector.wanted_of"
 
 
 def _entry(**changed: Callable[[DesiredEntry], Any]) -> AbstractContextManager[object]:
@@ -112,6 +114,27 @@ def _after_any_mailbox(account: Account, wanted: Wanted, found: TargetObject | N
     return Done(digest_of({}), changed=True) if written else said
 
 
+def _differing_otherwise(
+    same: Callable[[str, tuple[str, ...], tuple[str, ...]], bool],
+) -> AbstractContextManager[object]:
+    """What a connector's object has otherwise is compared in another way: told its name, what is wanted, and
+    what is there."""
+
+    def differs(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str, ...]]:
+        shown = {} if found is None else found.fields
+        return {
+            name: values
+            for name, values in differing(wanted, found).items()
+            if found is None or not same(name, values, shown.get(name, ()))
+        }
+
+    return patch("consumers.kit.handler.differing", differs)
+
+
+def _in_one_case(_name: str, wanted: tuple[str, ...], shown: tuple[str, ...]) -> bool:
+    return [value.lower() for value in wanted] == [value.lower() for value in shown]
+
+
 def _without_case(self: Work) -> dict[str, str | int]:
     """Moodle's fields are compared without their case."""
     user = self.user
@@ -120,6 +143,15 @@ def _without_case(self: Work) -> dict[str, str | int]:
         for name, value in _differing(self).items()
         if not isinstance(value, str) or str(getattr(user, name)).lower() != value.lower()
     }
+
+
+def _more_than_enough(name: str, wanted: tuple[str, ...], shown: tuple[str, ...]) -> bool:
+    return name == "cohorts" and set(wanted) <= set(shown)
+
+
+def _never_shut(*args: Any) -> TargetObject:
+    """Moodle's users are shown as what knows no shut access."""
+    return replace(object_of(*args), open=None)
 
 
 def _scheduled_anyway(*args: Any) -> Refused | None:
@@ -162,12 +194,14 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     ),
     "read an entry back and compare nothing": lambda: patch.object(kit, "_after", _whatever_is_there),
     "never correct a name in the directory": lambda: _no_change_of("displayName"),
-    "suspend nobody in Moodle": lambda: _moodle(lambda _account, right: replace(right, suspended=False)),
+    "suspend nobody in Moodle": lambda: patch.object(moodle, "object_of", _never_shut),
     "give a cohort before its enrolment": lambda: _moodle(
         lambda account, right: replace(right, cohorts={each.key: each.name for each in account.cohorts})
     ),
-    "never leave a cohort": lambda: patch.object(Work, "to_leave", lambda _self: []),
-    "compare Moodle without case": lambda: patch.object(Work, "differing", _without_case),
+    "never leave a cohort": lambda: _differing_otherwise(_more_than_enough),
+    "compare Moodle without case": lambda: both(
+        _differing_otherwise(_in_one_case), patch.object(Work, "differing", _without_case)
+    ),
     "read a mailbox back and compare nothing": lambda: patch.object(kit, "_after", _after_any_mailbox),
     "install no redirection": lambda: patch("consumers.mailbox.difference.script_of", lambda _account: None),
     "send no welcome": lambda: patch.object(Posting, "_standing", lambda *_args: WelcomeStanding()),
@@ -184,7 +218,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "let a hold shut nothing": lambda: patch.object(Account, "access_open", property(_open_whatever_is_held)),
     "take each requirement for met": lambda: patch("consumers.registry.account._meets", lambda *_args: True),
     "tell nobody of a pending cohort": lambda: patch(
-        "consumers.moodle.handler.pending_of", lambda _account: None
+        "consumers.moodle.connector.pending_of", lambda _account: None
     ),
     "record no names of what is pending": lambda: patch(
         "pipeline.runner.conclusion._conclusion", _without_names

@@ -19,7 +19,7 @@ from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle.handler import MoodleHandler
+from consumers.moodle.connector import MoodleConnector
 from consumers.propagation.handler import BREACHED, LATE, Propagation
 from consumers.propagation.rows import at_rest
 from consumers.propagation.settings import PropagationSettings
@@ -259,7 +259,8 @@ class Site:
             with patch("consumers.kit.http.HttpClient", lambda _context: self.timetable):
                 context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)
                 return TimetableConnector(context).handler()
-        return MoodleHandler(self.moodle, MOODLE, clock=now)
+        moodle = ConnectorContext("moodle", MOODLE, _no_secret, monotonic=now)
+        return MoodleConnector(moodle, self.moodle).handler()
 
     def _facts(self, name: str, life: Life) -> FactLoop:
         database = self._database()

@@ -31,7 +31,7 @@ LABELS: Final[dict[str, str]] = {
     "reason": "the token of a business precondition, e.g. `pedagogical_enrolment_pending`",
     "cause": "the token of a failure, e.g. `identity_collision`",
     "kind": "a fixed word, listed in the metric's text",
-    "field": "what would be written: an attribute, `object`, `user`, `cohort members`, `folders` …",
+    "field": "what would be written: an attribute, `object`, `cohorts`, `folders` …",
     "topic": "a topic of the log",
     "process": "a process: the name of its machine, and its number there",
 }

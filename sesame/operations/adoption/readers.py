@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 
 from consumers.directory.port import Directory, ObservedEntry
 from consumers.kit.connector import Anything, TargetObject
-from consumers.moodle.port import MoodlePort, User
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
 from schemas.language import gettext
 from sesame.operations.adoption.adoptions import NUMBER_AFTER
@@ -30,7 +29,6 @@ def readers(site: Targets) -> dict[str, Reader]:
     """A reader of each configured target that holds people, the directory first; none of them can write."""
     made: dict[str, Reader] = {
         "directory": lambda: _reader(site.directory(read_only=True), entries),
-        "moodle": lambda: _reader(site.moodle(read_only=True), users),
     }
     targets = sorted(site.settings.targets, key=lambda target: target != "directory")
     return {
@@ -65,15 +63,6 @@ def entries(directory: Directory) -> Iterator[FoundObject]:
         TargetDown, Misconfigured: the directory cannot be read.
     """
     return map(_entry, directory.dump())
-
-
-def users(site: MoodlePort) -> Iterator[FoundObject]:
-    """Every user of the site who is not deleted.
-
-    Raises:
-        TargetDown, Misconfigured: the site cannot be read.
-    """
-    return (_user(user) for seen in site.dump(strangers=True) for user in seen.users)
 
 
 def objects(connector: Anything) -> Iterator[FoundObject]:
@@ -121,20 +110,6 @@ def _entry(entry: ObservedEntry) -> FoundObject:
         family="\n".join(dict.fromkeys([*told("supannNomDeNaissance"), *of("sn")])),
         given="\n".join(of("givenName")),
         names=tuple(dict.fromkeys(names)),
-    )
-
-
-def _user(user: User) -> FoundObject:
-    names = [("login", user.username.lower()), *([("mail", user.email.lower())] if user.email else [])]
-    return FoundObject(
-        target="moodle",
-        ref=f"{user.id} {user.idnumber}".strip(),
-        login=user.username,
-        mail=user.email.lower(),
-        numbers=(user.idnumber,) if user.idnumber else (),
-        family=user.lastname,
-        given=user.firstname,
-        names=tuple(names),
     )
 
 

@@ -208,7 +208,7 @@ class Writer:
 
 def _named(row: Row) -> str:
     """What the target's consumer is told of an adopted object."""
-    if row.target in _ORIGINS or row.number in ("", row.student):
+    if row.target in (DIRECTORY, MAILBOX) or row.number in ("", row.student):
         return row.ref
     return f"{row.ref}{NUMBER_AFTER}{row.number}"
 

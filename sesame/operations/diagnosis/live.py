@@ -10,14 +10,14 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import RedirectInvalid, script_of
-from consumers.moodle.errors import BatchDeadline
 from pipeline.errors import SesameError, TargetDown, fault
 from pipeline.target import Preview
 from schemas.account import Account
@@ -86,9 +86,9 @@ class LiveChecks:
             return {"mailbox": connector.look(account)}
 
     def _moodle(self, account: Account) -> Mapping[str, Any]:
-        number = account.student_number
-        with self._site.moodle(read_only=True) as moodle:
-            return {"moodle": moodle.read([number], BatchDeadline.after(self._look_s_max))[number]}
+        with self._site.connector(MOODLE) as moodle:
+            seen = moodle.read([account], Deadline.after(self._look_s_max))[account.student_number]
+            return {"moodle": tuple(seen) if isinstance(seen, Sequence) else ()}
 
     def _object(self, target: str, account: Account) -> Preview:
         """Of a target that is found by entry point, the preview of a turn: it says by the consumer's own

@@ -62,5 +62,5 @@ def differences(connection: Connection) -> Mapping[tuple[str, str], int]:
 
 
 def _kind(name: str) -> str:
-    """Cohorts to join and to leave are many, and are counted together."""
-    return "cohort members" if name[:1] in ("+", "-") else name
+    """Cohorts to join and to leave, which an earlier version named one by one, are counted together."""
+    return "cohorts" if name[:1] in ("+", "-") else name

@@ -11,9 +11,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from consumers.directory.port import ObservedEntry, PasswordPolicy
+from consumers.kit.connector import TargetObject
 from consumers.kit.handler import AMBIGUOUS, COLLISION
 from consumers.mailbox.port import ReadResult
-from consumers.moodle.port import Seen
 from consumers.registry import pending_facts
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, parking, status
@@ -55,7 +55,7 @@ class Live:
         entries: the directory's, with this student number.
         policy: the password policy that applies.
         mailbox: as the mail server shows it.
-        moodle: as Moodle shows it.
+        moodle: the users of Moodle with this student number.
         objects: of each target that is found by entry point, what a turn would write there now.
         login: how the login probe ended: a service account's, not this student's.
         redirect_script: the sieve script that the account wants; None: no redirection.
@@ -66,7 +66,7 @@ class Live:
     entries: tuple[ObservedEntry, ...] | None = None
     policy: PasswordPolicy | None = None
     mailbox: ReadResult | None = None
-    moodle: Seen | None = None
+    moodle: tuple[TargetObject, ...] | None = None
     objects: Mapping[str, Preview] = field(default_factory=dict)
     login: ProbeResult | None = None
     redirect_script: str | None = None

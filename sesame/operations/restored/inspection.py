@@ -121,18 +121,6 @@ def _directory(site: Restored, shown: dict[str, Shown]) -> int:
     return count
 
 
-def _moodle(site: Restored, shown: dict[str, Shown]) -> int:
-    """Users who are suspended."""
-    count = 0
-    with site.moodle(read_only=True) as moodle:
-        for seen in moodle.dump(strangers=True):
-            for user in seen.users:
-                count += 1
-                if user.suspended and user.idnumber:
-                    shown.setdefault(user.idnumber, Shown()).shut_by.add("moodle")
-    return count
-
-
 def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None:
     """Whoever a connector shows shut; None: it shows nobody, or cannot list them."""
     count = 0
@@ -169,7 +157,6 @@ def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
 
 _READERS: Final[dict[str, _Reader]] = {
     "directory": _directory,
-    "moodle": _moodle,
 }
 
 

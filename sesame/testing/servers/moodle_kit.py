@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
 
-from consumers.moodle.handler import MoodleHandler, moodle_site
-from consumers.moodle.port import SiteLock
+from consumers.kit.connector import ConnectorContext, SiteFacts
+from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.settings import MoodleSettings
-from pipeline.target import HandlerOutcome, Task
+from pipeline.db.database import Database
+from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Membership, Person, Requirement, Stage
+from sesame.settings import LiveSecret
 
 CREATE = "core_user_create_users"
 UPDATE = "core_user_update_users"
@@ -31,28 +31,6 @@ LEAVE = "core_cohort_delete_cohort_members"
 BY_FIELD = "core_user_get_users_by_field"
 
 YEAR = "2026"
-
-
-class ProcessLock:
-    """`SiteLock` within one process."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-
-    @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        with self._guard:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            yield
-
-
-class NoLock:
-    """What the pipeline would be without a lock."""
-
-    def hold(self, name: str) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 class SlowClock:
@@ -81,19 +59,46 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
     return MoodleSettings(**{**values, **changes})
 
 
+def connector_on(
+    settings: MoodleSettings,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    adopted: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {},
+    database: Database | None = None,
+) -> MoodleConnector:
+    """A connector with a connection and memories of its own, like another process's."""
+    site = SiteFacts(database=database, is_managed=is_managed)
+    context = ConnectorContext(
+        "moodle",
+        settings,
+        lambda name: LiveSecret(settings, name),
+        adopted=adopted,
+        site=site,
+        monotonic=clock,
+    )
+    return MoodleConnector(context)
+
+
 class Handlers:
-    """Makes handlers on one site and closes them all."""
+    """Makes handlers on one site and closes them all.
 
-    def __init__(self, moodle: MoodleStandIn, lock: SiteLock | None = None) -> None:
+    Args:
+        moodle: the site.
+        database: where they lock each other out of creating a cohort twice; None: they do not.
+    """
+
+    def __init__(self, moodle: MoodleStandIn, database: Database | None = None) -> None:
         self._moodle = moodle
-        self._made: list[MoodleHandler] = []
-        self._lock = lock or ProcessLock()
+        self._database = database
+        self._made: list[Handler] = []
 
-    def __call__(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> MoodleHandler:
-        """A handler with a connection and memories of its own, like another process's."""
-        settings = settings_for(self._moodle, **changes)
-        site = moodle_site(settings, lock=self._lock, is_managed=is_managed, clock=clock)
-        self._made.append(MoodleHandler(site, settings, clock=clock))
+    def connector(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> MoodleConnector:
+        """See `connector_on`; whoever makes it disconnects it."""
+        return connector_on(settings_for(self._moodle, **changes), clock=clock, database=self._database)
+
+    def __call__(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> Handler:
+        """The handler of such a connector."""
+        self._made.append(self.connector(clock, **changes).handler())
         return self._made[-1]
 
     def close(self) -> None:
@@ -125,11 +130,11 @@ def numbers(count: int, first: int = 22600001) -> list[str]:
     return [str(first + index) for index in range(count)]
 
 
-def handle(handler: MoodleHandler, *accounts: Account, compare: bool = False) -> Mapping[str, HandlerOutcome]:
+def handle(handler: Handler, *accounts: Account, compare: bool = False) -> Mapping[str, HandlerOutcome]:
     return handler.handle([Task(each, compare=compare) for each in accounts])
 
 
-def handle_one(handler: MoodleHandler, one: Account, *, compare: bool = False) -> HandlerOutcome:
+def handle_one(handler: Handler, one: Account, *, compare: bool = False) -> HandlerOutcome:
     return handle(handler, one, compare=compare)[one.student_number]
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.errors import BatchDeadline
-from consumers.moodle.port import AdoptedUser, Result, Seen, User, WantedUser
+from consumers.moodle.port import Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured, TargetDown, Throttled
@@ -27,6 +27,7 @@ MOODLE: Final = MoodleSettings(
     call_s_max=8.0,
     connect_timeout_s=0.5,
     write_timeout_s=1.0,
+    read_timeout_s=1.0,
     user_batch=4,
     operator_recheck_s=120.0,
 )
@@ -42,29 +43,28 @@ class SimulatedMoodle(Target):
         self.users: dict[str, User] = {}
         self.cohorts: dict[str, set[str]] = {}
 
-    def apply(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Result]:
+    def read(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Seen]:
+        """See `MoodlePort.read`."""
+        self.meet()
+        return {wanted.idnumber: self._seen(wanted) for wanted in batch}
+
+    def apply(
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+    ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.apply`."""
         with self._doubting(deadline):
             self.meet()
-            works = {wanted.idnumber: self._apply(wanted, deadline) for wanted in batch}
-            self.meet()  # it is read back by another call
-        return {number: self._result(work) for number, work in works.items()}
+            faults = {
+                wanted.idnumber: self._apply(wanted, seen[wanted.idnumber], deadline) for wanted in batch
+            }
+        return {number: fault for number, fault in faults.items() if fault is not None}
 
-    def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
-        """See `MoodlePort.close`. A write that was not answered is for `apply` to find out."""
+    def close(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+        """See `MoodlePort.close`."""
         with self._doubting(deadline):
             self.meet()
-            return frozenset(number for number in idnumbers if self._close(number, deadline))
-
-    def read(
-        self,
-        idnumbers: Sequence[str],
-        deadline: BatchDeadline,
-        adopted: Mapping[str, AdoptedUser] | None = None,
-    ) -> Mapping[str, Seen]:
-        """See `MoodlePort.read`."""
-        self.meet()
-        return {number: self.seen(number) for number in idnumbers}
+            faults = {user.id: self._close(user.idnumber, deadline) for user in users}
+        return {id_: fault for id_, fault in faults.items() if fault is not None}
 
     def foresee(
         self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
@@ -72,9 +72,16 @@ class SimulatedMoodle(Target):
         """See `MoodlePort.foresee`: nothing here is anybody else's."""
         return {}
 
-    def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
+    def forget(self) -> None:
+        """See `MoodlePort.forget`: nothing is remembered."""
+
+    def dump(self) -> Iterator[Seen]:
         """See `MoodlePort.dump`."""
         yield from (self.seen(number) for number in self.users)
+
+    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+        """See `MoodlePort.erase`: nobody is erased in a history."""
+        raise NotImplementedError
 
     def probe(self, deadline: BatchDeadline | None = None) -> None:
         """See `MoodlePort.probe`."""
@@ -121,24 +128,24 @@ class SimulatedMoodle(Target):
             error.unknown = error.unknown or deadline.lost
             raise
 
-    def _apply(self, wanted: WantedUser, deadline: BatchDeadline) -> Work:
-        work, number = self._observe(Work(wanted)), wanted.idnumber
-        if work.to_create and any(u.username == wanted.fields["username"] for u in self.users.values()):
-            work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
-        elif work.open():
-            fate = self.write(number, self._writing(work), self._writing(work, lost=True))
-            work.lately = MoodleFault(MoodleCause.BUSY) if fate is Fate.BUSY else None
-            work.user_unknown = work.members_unknown = fate is Fate.UNKNOWN
-            work.changed = fate is not Fate.BUSY
-            deadline.lost = deadline.lost or fate is Fate.UNKNOWN
-        return work
+    def _seen(self, wanted: WantedUser) -> Seen:
+        seen, login = self.seen(wanted.idnumber), wanted.fields.get("username")
+        others = {user.username for user in self.users.values() if user.idnumber != wanted.idnumber}
+        return replace(seen, login_taken=not seen.users and wanted.create and login in others)
 
-    def _observe(self, work: Work) -> Work:
-        number = work.wanted.idnumber
-        work.users = (self.users[number],) if number in self.users else ()
+    def _apply(self, wanted: WantedUser, seen: Seen, deadline: BatchDeadline) -> MoodleFault | None:
+        work = self._work(wanted, seen)
+        if not work.open():
+            return None
+        fate = self.write(wanted.idnumber, self._writing(work), self._writing(work, lost=True))
+        deadline.lost = deadline.lost or fate is Fate.UNKNOWN
+        if fate is not Fate.UNKNOWN or not self._work(wanted, self.seen(wanted.idnumber)).open():
+            return MoodleFault(MoodleCause.BUSY) if fate is Fate.BUSY else None
+        return MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
+
+    def _work(self, wanted: WantedUser, seen: Seen) -> Work:
         numbers = {key: id_ for id_, key in enumerate(self.cohorts)}
-        work.cohorts = {id_: key for key, id_ in numbers.items() if number in self.cohorts[key]}
-        return work
+        return Work(wanted, seen.users, {numbers[key]: key for key in seen.cohorts})
 
     def _writing(self, work: Work, *, lost: bool = False) -> Callable[[], bool]:
         """What differs, as a write: it is worked out now, and carried out whenever it is."""
@@ -163,13 +170,11 @@ class SimulatedMoodle(Target):
 
         return effect
 
-    def _close(self, number: str, deadline: BatchDeadline) -> bool:
-        user = self.users.get(number)
-        if user is None or user.suspended:
-            return False
+    def _close(self, number: str, deadline: BatchDeadline) -> MoodleFault | None:
         fate = self.write(number, self._suspending(number))
         deadline.lost = deadline.lost or fate is Fate.UNKNOWN
-        return fate is Fate.DONE
+        causes = {Fate.BUSY: MoodleCause.BUSY, Fate.UNKNOWN: MoodleCause.OUTCOME_UNKNOWN}
+        return MoodleFault(causes[fate]) if fate in causes else None
 
     def _suspending(self, number: str) -> Callable[[], bool]:
         def effect() -> bool:
@@ -177,8 +182,3 @@ class SimulatedMoodle(Target):
             return True
 
         return effect
-
-    def _result(self, work: Work) -> Result:
-        self._observe(work).observed()
-        seen = self.seen(work.wanted.idnumber)
-        return Result(seen=seen, changed=work.changed, faults=work.faults(finished=not work.open()))

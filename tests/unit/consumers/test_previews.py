@@ -7,18 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext, SiteFacts
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.port import Key, MailboxUnsettled, ObservedMailbox, ReadResult, Unknown
 from consumers.mailbox.settings import MailboxSettings
-from consumers.moodle import work as moodle
-from consumers.moodle.intent import wanted_of
-from consumers.moodle.port import Seen, User
-from consumers.moodle.settings import MoodleSettings
 from pipeline.target import Preview, Task
-from schemas.account import Account, Hold, Membership, Requirement
+from schemas.account import Account, Hold
 from sesame.testing.servers.directory_kit import handler_over
 from tests.unit.consumers.directory.directory_kit import InMemory, account
 from tests.unit.consumers.mailbox.mail_kit import Intention, Journal, no_secret
@@ -34,7 +29,6 @@ SEEN = ObservedMailbox(
     redirect_active=False,
     own_script_active=False,
 )
-SITE = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("x"))
 
 
 # --- directory ------------------------------------------------------------------------------------
@@ -132,24 +126,3 @@ def test_a_redirection_that_a_students_own_script_hides_would_wait() -> None:
     redirected = account("1", mail_redirect="hugo@exemple.org")
     seen = mailbox_of(own_script_active=True)
     assert in_mailbox(redirected, seen) == Preview(obstacle="own_sieve_script_active")
-
-
-# --- moodle ---------------------------------------------------------------------------------------
-
-
-def in_moodle(wanted: Account, seen: Seen) -> Preview:
-    return moodle.preview_of(wanted_of(wanted, SITE), seen)
-
-
-def test_moodles_fields_and_cohorts_are_named_by_its_own_words() -> None:
-    cohort = Membership(key="L1INFO-2026", name="L1 info", requires=Requirement.ADMINISTRATIVE, met=True)
-    wanted = account("1", cohorts=(cohort,))
-    assert in_moodle(wanted, Seen("1")) == Preview(("user", "+L1INFO-2026"))
-    user = User(7, wanted.login, "cas", "1", "Hugo", "Rous", wanted.mail, suspended=True)
-    stale = Seen("1", (user,), ("L2INFO-2025",))
-    assert in_moodle(wanted, stale) == Preview(("lastname", "suspended", "+L1INFO-2026", "-L2INFO-2025"))
-    assert in_moodle(wanted, Seen("1", (user, user))).obstacle == "moodle_duplicate_idnumber"
-
-
-def test_one_without_access_who_is_unknown_to_moodle_stays_unknown() -> None:
-    assert in_moodle(account("1", holds=(Hold.SUSPENDED,)), Seen("1")) == Preview()

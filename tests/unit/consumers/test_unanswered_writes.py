@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from consumers.directory.port import EntryUnsettled, Observed
 from consumers.kit.connector import ConnectorContext
@@ -18,9 +17,6 @@ from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.port import ObservedMailbox
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
-from consumers.moodle.handler import MoodleHandler
-from consumers.moodle.port import Result, Seen, User
-from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Done, Retry, Task
 from schemas.account import Account, Hold, Person, Stage
@@ -60,25 +56,6 @@ def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_re
     handler = handler_over(Directory())
     assert isinstance(handler.handle([Task(account())])[NUMBER], Done)
     outcome = handler.handle([SHUT])[NUMBER]
-    assert isinstance(outcome, Retry)
-    assert outcome.unknown
-
-
-class Moodle:
-    """Suspends without an answer; all else is well."""
-
-    def close(self, _numbers: Sequence[str], deadline: Any) -> frozenset[str]:
-        deadline.lost = True
-        return frozenset()
-
-    def apply(self, batch: Sequence[Any], _deadline: Any) -> Mapping[str, Result]:
-        user = User(1, "hugo.roux", "cas", NUMBER, "Hugo", "Roux", MAIL, suspended=True)
-        return {wanted.idnumber: Result(Seen(wanted.idnumber, (user,)), changed=False) for wanted in batch}
-
-
-def test_a_suspension_in_moodle_that_nobody_answered_is_not_over_when_the_rest_succeeds() -> None:
-    settings = MoodleSettings(base_url="http://127.0.0.1", token=SecretStr("none"))
-    outcome = MoodleHandler(Moodle(), settings).handle([SHUT])[NUMBER]  # type: ignore[arg-type]  # as above
     assert isinstance(outcome, Retry)
     assert outcome.unknown
 

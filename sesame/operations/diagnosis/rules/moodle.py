@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from consumers.kit.connector import TargetObject
 from schemas.account import Requirement
 from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.situation import MOODLE, Situation
@@ -27,48 +28,57 @@ def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
 @rule("moodle_user_missing")
 def moodle_user_missing(s: Situation) -> Iterator[Finding]:
     """It was read back once, and is not there any more."""
-    if s.should_work(MOODLE) is not None and s.live.moodle is not None and not s.live.moodle.users:
+    if s.should_work(MOODLE) is not None and s.live.moodle == ():
         yield Finding("moodle_user_missing", MOODLE, {"users with this number": 0})
 
 
 @rule("moodle_user_twice")
 def moodle_user_twice(s: Situation) -> Iterator[Finding]:
     """Several users carry this student number."""
-    users = s.live.moodle.users if s.live.moodle is not None else ()
+    users = s.live.moodle or ()
     if len(users) > 1:
-        yield Finding("moodle_user_twice", MOODLE, {"users": ", ".join(user.username for user in users)})
+        names = ", ".join(_shown(user, "username") for user in users)
+        yield Finding("moodle_user_twice", MOODLE, {"users": names})
 
 
 @rule("moodle_user_suspended")
 def moodle_user_suspended(s: Situation) -> Iterator[Finding]:
     """Suspended by hand: no hold of ours says so."""
-    seen = s.live.moodle
-    if s.should_work(MOODLE) is None or seen is None or len(seen.users) != 1:
-        return
-    if seen.users[0].suspended:
-        yield Finding("moodle_user_suspended", MOODLE, {"username": seen.users[0].username})
+    user = _user(s)
+    if s.should_work(MOODLE) is not None and user is not None and not user.open:
+        yield Finding("moodle_user_suspended", MOODLE, {"username": _shown(user, "username")})
 
 
 @rule("moodle_other_login")
 def moodle_other_login(s: Situation) -> Iterator[Finding]:
     """The user logs in by another method, or under another name, than CAS gives."""
-    account, seen = s.should_work(MOODLE), s.live.moodle
-    if account is None or seen is None or len(seen.users) != 1:
+    account, user = s.should_work(MOODLE), _user(s)
+    if account is None or user is None:
         return
-    user = seen.users[0]
-    if user.auth != s.live.auth or user.username != account.login.lower():
-        evidence = {"auth": user.auth, "username": user.username, "wanted": f"{s.live.auth} {account.login}"}
+    auth, username = _shown(user, "auth"), _shown(user, "username")
+    if auth != s.live.auth or username != account.login.lower():
+        evidence = {"auth": auth, "username": username, "wanted": f"{s.live.auth} {account.login}"}
         yield Finding("moodle_other_login", MOODLE, evidence)
 
 
 @rule("moodle_cohort_left")
 def moodle_cohort_left(s: Situation) -> Iterator[Finding]:
     """A cohort that was given and read back does not have the student any more."""
-    account, seen = s.should_work(MOODLE), s.live.moodle
-    if account is None or seen is None or len(seen.users) != 1:
+    account, user = s.should_work(MOODLE), _user(s)
+    if account is None or user is None:
         return
-    missing = [cohort for cohort in account.cohorts if cohort.met and cohort.key not in seen.cohorts]
+    inside = user.fields.get("cohorts", ())
+    missing = [cohort for cohort in account.cohorts if cohort.met and cohort.key not in inside]
     if missing:
         evidence = {"missing": ", ".join(cohort.key for cohort in missing)}
         words = {"courses": ", ".join(cohort.name for cohort in missing)}
         yield Finding("moodle_cohort_left", MOODLE, evidence, words)
+
+
+def _user(s: Situation) -> TargetObject | None:
+    """The user, if there is exactly one."""
+    return s.live.moodle[0] if s.live.moodle is not None and len(s.live.moodle) == 1 else None
+
+
+def _shown(user: TargetObject, field: str) -> str:
+    return "".join(user.fields.get(field, ()))

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import SecretStr
 
-from consumers.moodle.handler import MoodleHandler
-from consumers.moodle.port import AdoptedUser
+from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret
+from consumers.moodle.connector import MoodleConnector
+from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.site import MoodleSite
@@ -51,6 +52,10 @@ class NoLock:
         return nullcontext()
 
 
+def no_secret(_name: str) -> Secret:
+    raise AssertionError("the port is given")
+
+
 class Site:
     """A site and the consumer on it.
 
@@ -64,7 +69,7 @@ class Site:
         self,
         folder: Path,
         *,
-        adopted: dict[str, AdoptedUser] | None = None,
+        adopted: dict[str, AdoptedRef] | None = None,
         clock: Callable[[], float] = time.monotonic,
         **settings: Any,
     ) -> None:
@@ -82,13 +87,21 @@ class Site:
             self.settings, pause=lambda _seconds: None, transport=httpx.MockTransport(self._answer)
         )
         self.port = MoodleSite(rest, self.settings, lock=NoLock(), is_managed=is_managed, clock=clock)
-        users = adopted or {}
-        self.handler = MoodleHandler(
-            self.port,
+        self.adopted = dict(adopted or {})
+        context = ConnectorContext(
+            "moodle",
             self.settings,
-            adopted=lambda numbers: {n: users[n] for n in numbers if n in users},
-            clock=clock,
+            no_secret,
+            adopted=lambda numbers: {n: self.adopted[n] for n in numbers if n in self.adopted},
+            monotonic=clock,
         )
+        self.connector = MoodleConnector(context, self.port)
+        self.handler = self.connector.handler()
+        self._clock = clock
+
+    def deadline(self) -> BatchDeadline:
+        """The time of a batch that begins now."""
+        return BatchDeadline.after(self.settings.call_s_max, self._clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         form = dict(parse_qsl(request.content.decode(), keep_blank_values=True))

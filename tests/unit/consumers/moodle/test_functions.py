@@ -15,7 +15,7 @@ from consumers.moodle.functions import MoodleFunctions, SiteInfo
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
 
 DEADLINE = BatchDeadline(60.0, lambda: 0.0)
 ELODIE = {
@@ -95,10 +95,10 @@ EXCHANGES: list[tuple[Call, tuple[str, str, Any], Any, Any]] = [
         [USER],
     ),
     (
-        lambda f: list(f.users_with_auth("cas")),
-        ("stream", "core_user_get_users", {"criteria": [{"key": "auth", "value": "cas"}]}),
-        {"users": [ELODIE]},
-        [USER],
+        lambda f: f.delete_users([7, 8], DEADLINE),
+        ("write", "core_user_delete_users", {"userids": [7, 8]}),
+        None,
+        None,
     ),
     (
         everybody,
@@ -293,3 +293,15 @@ def test_a_right_is_missing_only_where_moodle_says_so(answer: Any, *, permitted:
     assert rest.asked == [("read", "core_user_create_users", {"users": []})]
     with pytest.raises(TargetDown):
         functions(Rest(TargetDown("away"))).permits("f", {}, DEADLINE)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RightMissing("nopermissions"), CredentialsRefused("accessexception", remedy="look at the token")],
+)
+def test_what_only_an_erasure_needs_is_named_when_it_is_missing(error: Misconfigured) -> None:
+    with pytest.raises(Misconfigured, match="nobody was deleted") as caught:
+        functions(Rest(error)).delete_users([7], DEADLINE)
+    assert not isinstance(caught.value, CredentialsRefused), "the token is not to blame"
+    assert "moodle/user:delete" in caught.value.remedy
+    assert "core_user_delete_users" in caught.value.remedy

@@ -10,7 +10,7 @@ import pytest
 from consumers.moodle.cohorts import CohortCatalogue
 from consumers.moodle.errors import BatchDeadline, MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.members import Memberships
+from consumers.moodle.members import AGE_S_MAX, Memberships
 from consumers.moodle.port import Cohort
 from pipeline.errors import TargetDown
 
@@ -66,8 +66,8 @@ def memberships(site: Site) -> Memberships:
     )
 
 
-def refresh(members: Memberships, *, anew: bool = False, since: float = 1000.0) -> None:
-    members.refresh(DEADLINE, anew=anew, since=since)
+def refresh(members: Memberships, *users: int, since: float = 1000.0) -> None:
+    members.refresh(users or None, DEADLINE, since=since)
 
 
 def test_the_picture_is_of_the_managed_cohorts_alone() -> None:
@@ -103,13 +103,47 @@ def test_it_is_used_for_twenty_times_as_long_as_it_took_to_read_and_never_beyond
 def test_a_batch_that_compares_takes_only_one_that_was_begun_since_it_was() -> None:
     site = Site(info={7})
     members = memberships(site)
-    refresh(members, anew=True, since=100.0)
-    for since, readings in ((100.0, 1), (99.0, 1), (100.5, 2), (100.5, 2)):
-        refresh(members, anew=True, since=since)
+    refresh(members)  # at 100
+    for doubted_at, readings in ((100.0, 1), (99.0, 1), (100.5, 2), (100.5, 2)):
+        later, site.now = site.now, doubted_at
+        members.doubt()
+        site.now = later
+        refresh(members)
         assert len(site.asked) == readings
     site.now += 1000.0
     refresh(members, since=100.5)  # begun since: whatever its age
     assert len(site.asked) == 2
+
+
+def test_whoever_was_just_created_needs_no_picture_until_somebody_doubts_it_or_it_is_long_ago() -> None:
+    site = Site(info={7})
+    members = memberships(site)
+    members.created([7, 8])
+    refresh(members, 7, 8)
+    assert site.asked == []
+    refresh(members, 7, 9)
+    assert len(site.asked) == 1
+    site.now += AGE_S_MAX
+    members.created([9])
+    refresh(members, 7)  # sixty seconds ago, less the time that the reading took
+    assert len(site.asked) == 2
+    refresh(members, 9)
+    members.doubt()
+    refresh(members, 9)
+    assert len(site.asked) == 3
+
+
+def test_where_a_user_may_have_joined_is_looked_at_until_it_is_read() -> None:
+    site = Site(info={7}, math=set())
+    members = memberships(site)
+    refresh(members)
+    members.joining(8, [INFO, MATH])
+    assert members.remembered(8) == {INFO, MATH}
+    assert members.live([INFO], DEADLINE, since=site.now) == {INFO: frozenset({7})}
+    assert members.remembered(8) == {MATH}
+    members.doubt()
+    refresh(members)
+    assert members.remembered(8) == set()
 
 
 def test_what_was_read_live_later_than_the_picture_began_is_kept() -> None:

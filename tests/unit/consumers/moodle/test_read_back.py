@@ -10,15 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.handler import MoodleHandler
-from consumers.moodle.port import AdoptedUser, Result, Seen, User
-from consumers.moodle.settings import MoodleSettings
+from consumers.kit.connector import AdoptedRef
 from pipeline.errors import Misconfigured, TargetDown
-from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
-from schemas.account import Account, Hold, Person, Requirement, Stage
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from schemas.account import Hold, Person, Requirement, Stage
 from tests.unit.consumers.moodle.moodle_kit import LOGIN, MAIL, NUMBER, Site, cohort, student
 
 INFO, FORMER = "L1INFO-2026", "L2INFO-2025"
@@ -55,7 +51,8 @@ def shown(site: Site, **fields: Any) -> None:
 
 
 def not_applied(outcome: HandlerOutcome) -> bool:
-    return isinstance(outcome, Retry) and (outcome.cause, outcome.unknown) == ("moodle_not_applied", False)
+    causes = ("read_back_differs", "read_back_missing")
+    return isinstance(outcome, Retry) and outcome.cause in causes and not outcome.unknown
 
 
 def test_what_is_shown_as_written_is_done_and_the_second_time_nothing_is_written(site: Site) -> None:
@@ -163,7 +160,7 @@ def test_two_users_with_the_number_are_touched_neither(site: Site) -> None:
     before = len(site.writes())
     outcome = one(site, person=Person(birth_name="Durand", given_name="Élodie"))
     assert isinstance(outcome, Dead)
-    assert outcome.cause == "moodle_duplicate_idnumber"
+    assert outcome.cause == "student_number_ambiguous"
     assert len(site.writes()) == before
 
 
@@ -266,11 +263,11 @@ def test_every_page_of_a_search_for_cohorts_is_read(tmp_path: Path) -> None:
 # --- the digest, and what else is said --------------------------------------------------------------------
 
 
-def digest(users: list[dict[str, Any]], cohorts: list[str]) -> str:
+def digest(user: dict[str, Any], cohorts: list[str]) -> str:
     """Worked out here, from what the site shows."""
-    owned = [{name: u[name] for name in (*FIELDS, "idnumber", "suspended")} for u in users]
+    fields = {name: [user[name]] for name in (*FIELDS, "idnumber")} | {"cohorts": sorted(cohorts)}
     text = json.dumps(
-        {"users": owned, "cohorts": sorted(cohorts)},
+        {"fields": fields, "open": not user["suspended"]},
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=False,
@@ -281,11 +278,11 @@ def digest(users: list[dict[str, Any]], cohorts: list[str]) -> str:
 def test_the_digest_is_of_what_was_shown(site: Site) -> None:
     outcome = one(site, cohort(INFO), cohort(FORMER))
     assert isinstance(outcome, Done)
-    assert outcome.digest == digest([site.user()], [INFO, FORMER])
+    assert outcome.digest == digest(site.user(), [INFO, FORMER])
     shut = one(site, **SHUT)
     assert isinstance(shut, Done)
     assert shut.changed
-    assert shut.digest == digest([site.user()], [])
+    assert shut.digest == digest(site.user(), [])
 
 
 def test_fields_that_are_not_owned_are_no_part_of_the_digest(tmp_path: Path) -> None:
@@ -294,14 +291,13 @@ def test_fields_that_are_not_owned_are_no_part_of_the_digest(tmp_path: Path) -> 
     assert isinstance(outcome, Done)
     shown(site, lang="en", city="Paris")
     assert one(site) == Done(outcome.digest, changed=False)
-    assert "user.lang" not in site.handler.describe().owns
+    assert "lang" not in site.handler.describe().owns
 
 
 def test_it_says_what_it_owns(site: Site) -> None:
     described = site.handler.describe()
-    assert described.owns[:8] == tuple(f"user.{name}" for name in ("idnumber", *FIELDS, "suspended"))
+    assert described.owns == ("idnumber", *FIELDS, "suspended", "cohorts")
     assert (described.name, described.system) == ("moodle", "Moodle https://moodle.example")
-    assert any("cohort" in each for each in described.owns[8:])
 
 
 def test_a_pending_cohort_is_named_while_the_rest_is_given(site: Site) -> None:
@@ -344,13 +340,14 @@ def test_a_long_name_ends_at_a_word_unless_that_is_half_of_it(site: Site) -> Non
         ({"mail": "élodie@univ-exemple.fr"}, "moodle_email_invalid"),
     ],
 )
-def test_what_moodle_never_takes_is_a_dead_letter_before_anything_is_asked(
+def test_what_moodle_never_takes_is_a_dead_letter_and_nothing_is_written(
     site: Site, changes: dict[str, Any], cause: str
 ) -> None:
     outcome = one(site, **changes)
     assert isinstance(outcome, Dead)
     assert outcome.cause == cause
-    assert not site.asked
+    form = {"field": "idnumber", "values[0]": NUMBER}
+    assert site.call(BY_FIELD, **form) == []
 
 
 def test_the_longest_that_moodle_takes_is_taken(site: Site) -> None:
@@ -369,7 +366,8 @@ def test_an_erased_person_is_shut_and_leaves_every_cohort_and_keeps_the_fields(s
 
 def test_somebody_without_access_who_is_unknown_stays_unknown(site: Site) -> None:
     outcome = one(site, **SHUT)
-    assert outcome == Done(digest([], []), changed=False)
+    assert isinstance(outcome, Done)
+    assert not outcome.changed
     assert site.writes() == []
 
 
@@ -379,8 +377,7 @@ def test_somebody_without_access_who_is_unknown_stays_unknown(site: Site) -> Non
 def adopting(folder: Path, idnumber: str = "", kept: str = "") -> tuple[Site, int]:
     site = Site(folder)
     userid = site.make_user("e.lefevre", **({"idnumber": idnumber} if idnumber else {}))
-    users = {NUMBER: AdoptedUser(userid, kept)}
-    site.handler = MoodleHandler(site.port, site.settings, adopted=lambda _numbers: users)
+    site.adopted[NUMBER] = AdoptedRef(str(userid), kept)
     return site, userid
 
 
@@ -400,7 +397,7 @@ def test_a_user_who_has_another_number_than_when_adopted_is_left(
     tmp_path: Path, idnumber: str, kept: str
 ) -> None:
     site, userid = adopting(tmp_path, idnumber, kept)
-    assert site.handler.preview([student()])[NUMBER].differs[0] == "user"
+    assert site.handler.preview([student()])[NUMBER].differs[0] == "object"
     assert isinstance(one(site), Done)
     assert site.user()["id"] != userid
 
@@ -410,72 +407,6 @@ def test_an_adopted_user_is_not_taken_where_somebody_has_the_number(tmp_path: Pa
     mine = site.make_user("autre", idnumber=NUMBER)
     assert isinstance(one(site), Done)
     assert site.user()["id"] == mine != userid
-
-
-# --- what a fault becomes ---------------------------------------------------------------------------------
-
-
-class Port:
-    """Answers one result."""
-
-    def __init__(
-        self, *faults: MoodleFault, changed: bool = False, shut: bool = False, lost: bool = False
-    ) -> None:
-        self.result = Result(Seen(NUMBER, (USER,)), changed=changed, faults=faults)
-        self.shut_now, self.lost = shut, lost
-        self.probed = False
-
-    def close(self, numbers: Any, deadline: Any) -> frozenset[str]:
-        return frozenset(numbers if self.shut_now else ())
-
-    def apply(self, _wanted: Any, deadline: Any) -> dict[str, Result]:
-        deadline.lost = self.lost
-        return {NUMBER: self.result}
-
-
-USER = User(1, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
-
-
-def become(port: Port, account: Account | None = None) -> HandlerOutcome:
-    settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"), operator_recheck_s=77)
-    return MoodleHandler(port, settings).handle([Task(account or student())])[NUMBER]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("cause", list(MoodleCause))
-def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: MoodleCause) -> None:
-    outcome = become(Port(MoodleFault(cause, "about")))
-    if isinstance(outcome, Waiting):
-        assert (outcome.reason, outcome.recheck_after_s) == (cause.value, 77)
-    else:
-        assert isinstance(outcome, Dead | Retry)
-        assert outcome.cause == cause.value
-        assert outcome.message == f"{cause.explanation} [about]"
-    kinds = {Dead: "dead", Retry: "retry", Waiting: "wait"}
-    assert kinds[type(outcome)] == cause.kind.value
-
-
-@pytest.mark.parametrize("lost", [True, False])
-@pytest.mark.parametrize("cause", [c for c in MoodleCause if c.kind.value == "retry"])
-def test_what_is_tried_again_is_unknown_only_if_a_write_may_still_land(
-    cause: MoodleCause, *, lost: bool
-) -> None:
-    outcome = become(Port(MoodleFault(cause), lost=lost))
-    assert isinstance(outcome, Retry)
-    assert outcome.unknown is (
-        cause is MoodleCause.OUTCOME_UNKNOWN or (cause is MoodleCause.OUT_OF_TIME and lost)
-    )
-
-
-def test_the_first_fault_is_the_gravest_and_decides() -> None:
-    outcome = become(Port(MoodleFault(MoodleCause.DUPLICATE_COHORT), MoodleFault(MoodleCause.NOT_APPLIED)))
-    assert isinstance(outcome, Dead)
-
-
-@pytest.mark.parametrize(("changed", "shut"), [(True, False), (False, True), (False, False), (True, True)])
-def test_a_suspension_and_a_writing_are_one_change(*, changed: bool, shut: bool) -> None:
-    outcome = become(Port(changed=changed, shut=shut), student(**SHUT))
-    assert isinstance(outcome, Done)
-    assert outcome.changed is (changed or shut)
 
 
 # --- no answer --------------------------------------------------------------------------------------------
@@ -560,7 +491,7 @@ def test_a_membership_whose_answer_is_lost_and_that_is_not_seen_stays_unknown(
 def test_when_time_runs_out_only_who_was_observed_as_wanted_is_done(tmp_path: Path) -> None:
     clock = [100.0]
     site = Site(tmp_path, clock=lambda: clock[0])
-    ready, late = student(), student(number="22600002")
+    ready, late = student(), student(cohort(INFO), number="22600002")
     site.handle(ready)
 
     def slow(function: str, _form: dict[str, str]) -> None:
@@ -571,50 +502,37 @@ def test_when_time_runs_out_only_who_was_observed_as_wanted_is_done(tmp_path: Pa
     done, left = site.handle(ready, late)
     assert isinstance(done, Done)
     assert isinstance(left, Retry)
-    assert (left.cause, left.unknown) == ("moodle_out_of_time", False)
+    assert (left.cause, left.unknown) == ("target_slow", False)
 
 
-def test_what_is_asked_for_is_read_now_and_not_remembered(tmp_path: Path) -> None:
-    site = Site(tmp_path, clock=lambda: 100.0)  # what was read stays young
-    for _ in range(2):
-        one(site, cohort(INFO))
-    others = site.make_cohort(FORMER)
-    assert site.port.read([NUMBER], site.handler.deadline())[NUMBER].cohorts == (INFO,)
-    site.join(others, site.user()["id"])
-    later = Site(tmp_path)
-    seen = later.port.read([NUMBER, "22699999"], later.handler.deadline())
-    assert seen[NUMBER].cohorts == (INFO, FORMER)
-    assert seen[NUMBER].users[0].username == LOGIN
-    assert (seen["22699999"].users, seen["22699999"].cohorts) == ((), ())
-    site.call(
-        "core_cohort_delete_cohort_members",
-        **{"members[0][cohortid]": others, "members[0][userid]": site.user()["id"]},
-    )
-    assert later.port.read([NUMBER], later.handler.deadline())[NUMBER].cohorts == (INFO,)
-
-
-def test_everybody_is_seen_with_their_cohorts_and_strangers_without(site: Site) -> None:
+def test_everybody_is_seen_with_their_managed_cohorts(site: Site) -> None:
     one(site, cohort(INFO))
     stranger = site.make_user("invite")
-    site.join(site.make_cohort("club"), site.user()["id"])
-    assert [(each.idnumber, each.cohorts) for each in site.port.dump()] == [(NUMBER, (INFO,))]
-    everybody = {each.users[0].id: each for each in site.port.dump(strangers=True)}
-    assert everybody[stranger].idnumber == ""
-    assert everybody[site.user()["id"]].idnumber == NUMBER
-    assert all(each.cohorts == () for each in everybody.values())
+    for member in (stranger, site.user()["id"]):
+        site.join(site.make_cohort(f"club-{member}"), member)
+    everybody = {each.ref: each for each in site.connector.objects()}
+    assert everybody[str(stranger)].student_number == ""
+    assert everybody[str(stranger)].fields["cohorts"] == ()
+    mine = everybody[str(site.user()["id"])]
+    assert (mine.student_number, mine.fields["cohorts"]) == (NUMBER, (INFO,))
 
 
 # --- what would stand in the way --------------------------------------------------------------------------
 
 
 def test_a_preview_names_what_differs_and_writes_nothing(site: Site) -> None:
-    assert site.handler.preview([student(cohort(INFO))])[NUMBER].differs == ("user", f"+{INFO}")
+    assert site.handler.preview([student(cohort(INFO))])[NUMBER].differs == (
+        "object",
+        "idnumber",
+        *FIELDS,
+        "cohorts",
+    )
     one(site, cohort(FORMER))
     before = len(site.writes())
     preview = site.handler.preview(
         [student(cohort(INFO), person=Person(birth_name="Durand", given_name="Élodie"))]
     )[NUMBER]
-    assert (preview.differs, preview.obstacle) == (("lastname", f"+{INFO}", f"-{FORMER}"), "")
+    assert (preview.differs, preview.obstacle) == (("lastname", "cohorts"), "")
     assert len(site.writes()) == before
 
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import handler
+from consumers.kit.connector import AdoptedRef, ConnectorContext, SiteFacts
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.handler import MoodleHandler
-from consumers.moodle.port import AdoptedUser, MoodlePort, Result, Seen, User, WantedUser
+from consumers.moodle.cohorts import IN_THIS_PROCESS
+from consumers.moodle.connector import MoodleConnector
+from consumers.moodle.port import AdoptedUser, MoodlePort, Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
+from pipeline.db.database import Database
 from pipeline.errors import Misconfigured, TargetDown, Throttled
-from pipeline.target import Dead, Done, Preview, Retry, Task
+from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Hold, Person
 from sesame.testing.servers.moodle_kit import SlowClock
 from tests.unit.consumers.moodle.moodle_kit import (
     LOGIN,
     MAIL,
     NUMBER,
-    NoLock,
     Site,
     cohort,
     is_managed,
+    no_secret,
     student,
 )
 
@@ -82,7 +85,8 @@ def test_a_batch_reads_the_picture_once_and_after_a_write_the_cohorts_it_concern
 
     site.before = later
     first = asked_by(site, lambda: site.handle(student(cohort(INFO))))
-    assert first == [INFO_CALL, BY_FIELD, BY_FIELD, CREATE, COHORTS, JOIN, BY_FIELD, MEMBERS]
+    assert first == [INFO_CALL, BY_FIELD, BY_FIELD, BY_FIELD, CREATE, COHORTS, JOIN, BY_FIELD, MEMBERS]
+    now[0] += 61  # she is a new one no more
     moved = asked_by(site, lambda: site.handle(student(cohort(FORMER))))
     assert moved == [BY_FIELD, COHORTS, MEMBERS, JOIN, LEAVE, BY_FIELD, MEMBERS]
     now[0] += 3600
@@ -109,9 +113,7 @@ def test_members_join_and_leave_in_calls_that_php_does_not_cut(tmp_path: Path) -
 # --- what becomes of whom ---------------------------------------------------------------------------------
 
 
-def wanted(
-    number: str = NUMBER, *, suspended: bool = False, compare: bool = False, **cohorts: str
-) -> WantedUser:
+def wanted(number: str = NUMBER, *, suspended: bool = False, **cohorts: str) -> WantedUser:
     suffix = "" if number == NUMBER else number
     fields = {
         "username": LOGIN + suffix,
@@ -120,25 +122,43 @@ def wanted(
         "lastname": "Lefèvre",
         "email": MAIL.replace("@", f"{suffix}@"),
     }
-    return WantedUser(number, fields, suspended=suspended, cohorts=cohorts, compare=compare)
+    return WantedUser(number, fields, suspended=suspended, cohorts=cohorts)
 
 
-def apply(site: Site, *batch: WantedUser) -> dict[str, Result]:
-    return dict(site.port.apply(batch, site.handler.deadline()))
+def apply(site: Site, *batch: WantedUser) -> dict[str, MoodleFault]:
+    """What stands in the way of these, as they are seen now."""
+    return dict(site.port.apply(batch, site.port.read(batch, site.deadline()), site.deadline()))
 
 
-def test_what_was_written_is_a_change_and_what_was_as_it_should_be_is_none(site: Site) -> None:
-    made = apply(site, wanted(L1="Licence"))[NUMBER]
-    assert (made.changed, made.faults) == (True, ())
-    assert (made.seen.idnumber, made.seen.cohorts) == (NUMBER, ("L1",))
-    same = apply(site, wanted(L1="Licence"))[NUMBER]
-    assert same == Result(made.seen, changed=False)
+def seen(site: Site, *batch: WantedUser) -> Mapping[str, Seen]:
+    return site.port.read(batch, site.deadline())
+
+
+def test_what_differs_is_written_and_what_is_as_it_should_be_is_not(site: Site) -> None:
+    assert apply(site, wanted(L1="Licence")) == {}
+    shown = seen(site, wanted(L1="Licence"))[NUMBER]
+    assert (shown.idnumber, shown.users[0].username, shown.cohorts) == (NUMBER, LOGIN, ("L1",))
+    before = site.writes()
+    assert apply(site, wanted(L1="Licence")) == {}
+    assert site.writes() == before
     for batch in (
         wanted(L1="Licence", L2="Licence"),
         wanted(L2="Licence"),
         wanted(L2="Licence", suspended=True),
     ):
-        assert apply(site, batch)[NUMBER].changed
+        before = site.writes()
+        assert apply(site, batch) == {}
+        assert len(site.writes()) > len(before)
+        shown = seen(site, batch)[NUMBER]
+        assert (shown.cohorts, shown.users[0].suspended) == (tuple(batch.cohorts), batch.suspended)
+
+
+def test_what_goes_well_is_left_to_whoever_reads_it_back(site: Site) -> None:
+    batch = [wanted(L1="Licence")]
+    shown = seen(site, *batch)
+    asked = asked_by(site, lambda: site.port.apply(batch, shown, site.deadline()))
+    search = "core_cohort_search_cohorts"
+    assert asked == [CREATE, COHORTS, search, "core_cohort_create_cohorts", search, JOIN]
 
 
 @pytest.mark.parametrize("function", [CREATE, UPDATE, JOIN, LEAVE])
@@ -153,25 +173,20 @@ def test_what_is_in_doubt_is_unknown_and_nothing_more_is_written_of_that_student
     site.before = lambda name, _form: httpx.Response(504) if name == function else None
     before = len(site.writes())
     batch = wanted(L1="Licence", suspended=function == UPDATE)
-    results = apply(site, batch, other)
-    assert results[NUMBER].faults[0] == MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
-    assert results[NUMBER].changed
-    assert results["22600002"].faults == ()
-    assert not results["22600002"].changed
+    assert apply(site, batch, other) == {NUMBER: MoodleFault(MoodleCause.OUTCOME_UNKNOWN)}
     written = site.writes()[before:]
     assert written.count(function) == 1
     if function in (CREATE, UPDATE):
         assert not {JOIN, LEAVE} & set(written)
     site.before = lambda _name, _form: None
-    assert apply(site, batch)[NUMBER].faults == ()
+    assert apply(site, batch) == {}
 
 
 def test_a_membership_that_is_refused_is_tried_again_after_the_next_look_and_no_more(site: Site) -> None:
     site.before = lambda name, _form: REFUSED if name == JOIN else None
-    result = apply(site, wanted(L1="Licence"))[NUMBER]
-    assert result.faults == (MoodleFault(MoodleCause.BUSY),)
+    assert apply(site, wanted(L1="Licence")) == {NUMBER: MoodleFault(MoodleCause.BUSY)}
     assert site.writes().count(JOIN) == 2
-    assert result.changed  # the user was made
+    assert site.user()["username"] == LOGIN
 
 
 def test_a_membership_that_was_lost_once_and_made_is_as_wanted(site: Site) -> None:
@@ -184,25 +199,70 @@ def test_a_membership_that_was_lost_once_and_made_is_as_wanted(site: Site) -> No
         return answer
 
     site.bends = lost
-    result = apply(site, wanted(L1="Licence"))[NUMBER]
-    assert (result.faults, result.changed, result.seen.cohorts) == ((), True, ("L1",))
+    assert apply(site, wanted(L1="Licence")) == {}
+    assert seen(site, wanted())[NUMBER].cohorts == ("L1",)
+    assert site.writes().count(JOIN) == 1
 
 
-def test_when_time_runs_out_only_those_observed_as_wanted_are_done(tmp_path: Path) -> None:
+def test_when_time_runs_out_whoever_is_left_is_slow(tmp_path: Path) -> None:
     clock = [100.0]
     site = Site(tmp_path, clock=lambda: clock[0])
-    ready, shut = wanted("22600002"), wanted("22600003", suspended=True)
+    ready = wanted("22600002")
     apply(site, ready)
 
     def slow(function: str, _form: dict[str, str]) -> None:
         clock[0] += 1000.0 if function == CREATE else 0.0
 
     site.before = slow
-    results = apply(site, ready, wanted(), shut)
-    assert (results["22600002"].faults, results["22600002"].changed) == ((), False)
-    assert results[NUMBER].faults == (MoodleFault(MoodleCause.OUT_OF_TIME),)
-    assert results[NUMBER].changed
+    batch = [wanted(L1="Licence"), wanted("22600003")]
+    shown = seen(site, *batch)
+    faults = site.port.apply(batch, shown, site.deadline())
+    assert faults == dict.fromkeys((NUMBER, "22600003"), MoodleFault(MoodleCause.OUT_OF_TIME))
     assert site.user()["username"] == LOGIN
+    assert site.writes()[-1] == CREATE
+
+
+def test_a_login_that_somebody_else_has_is_seen_before_anything_is_written(site: Site) -> None:
+    site.make_user(LOGIN)
+    shown = seen(site, wanted(), wanted("22600002"))
+    assert [shown[number].login_taken for number in (NUMBER, "22600002")] == [True, False]
+    apply(site, wanted("22600002"))
+    assert not seen(site, wanted("22600002"))["22600002"].login_taken
+
+
+def test_a_closing_suspends_those_users_and_says_who_was_not(site: Site) -> None:
+    apply(site, wanted(), wanted("22600002"))
+    users = [site.connector.port.read([each], site.deadline())[each.idnumber].users[0] for each in TWO]
+    site.before = lambda name, _form: {"warnings": [_admin(users[1].id)]} if name == UPDATE else None
+    faults = site.port.close(users, site.deadline())
+    assert faults == {users[1].id: MoodleFault(MoodleCause.ADMIN_ACCOUNT)}
+    form = next(form for function, form in reversed(site.asked) if function == UPDATE)
+    sent = {key: value for key, value in form.items() if key.startswith("users")}
+    assert sent == {
+        "users[0][id]": str(users[0].id),
+        "users[0][suspended]": "1",
+        "users[1][id]": str(users[1].id),
+        "users[1][suspended]": "1",
+    }
+    site.before = lambda name, _form: httpx.Response(504) if name == UPDATE else None
+    lost = dict.fromkeys([user.id for user in users], MoodleFault(MoodleCause.OUTCOME_UNKNOWN))
+    assert site.port.close(users, site.deadline()) == lost
+
+
+TWO = (wanted(), wanted("22600002"))
+
+
+def _admin(userid: int) -> dict[str, Any]:
+    return {"item": "user", "itemid": userid, "warningcode": "usernotupdatedadmin", "message": ""}
+
+
+def test_a_user_is_erased_with_its_memberships_and_is_found_no_more(site: Site) -> None:
+    apply(site, wanted(L1="Licence"), wanted("22600002", L1="Licence"))
+    (user,) = seen(site, wanted())[NUMBER].users
+    assert site.port.erase([user], site.deadline()) == {}
+    assert seen(site, wanted())[NUMBER] == Seen(NUMBER)
+    assert len(site.members("L1")) == 1
+    assert site.port.erase([user], site.deadline()) == {}, "whoever is gone is gone"
 
 
 # --- doubt about the site ---------------------------------------------------------------------------------
@@ -222,13 +282,14 @@ def test_whatever_ends_a_batch_says_whether_a_write_may_still_land(
     site: Site, answer: Any, error: type[Exception], *, lost: bool
 ) -> None:
     apply(site, wanted())
-    deadline = site.handler.deadline()
+    shown = seen(site, wanted())
+    deadline = site.deadline()
     deadline.lost = lost
     site.before = lambda function, _form: answer if function in (BY_FIELD, "core_user_get_users") else None
+    (user,) = shown[NUMBER].users
     acts: list[Callable[[], Any]] = [
-        lambda: site.port.apply([wanted()], deadline),
-        lambda: site.port.close([NUMBER], deadline),
-        lambda: site.port.read([NUMBER], deadline),
+        lambda: site.port.read([wanted()], deadline),
+        lambda: site.port.erase([user], deadline),
         lambda: site.port.probe(deadline),
         lambda: site.port.foresee([wanted("22600009")], {"22600009": Seen("22600009")}, deadline),
     ]
@@ -240,11 +301,10 @@ def test_whatever_ends_a_batch_says_whether_a_write_may_still_land(
             assert "invalidparameter" in str(caught.value)
 
 
-@pytest.mark.parametrize("strangers", [True, False])
-def test_a_listing_that_cannot_be_had_is_an_outage(site: Site, *, strangers: bool) -> None:
+def test_a_listing_that_cannot_be_had_is_an_outage(site: Site) -> None:
     site.before = lambda function, _form: REFUSED if function == "core_user_get_users" else None
     with pytest.raises(TargetDown, match="invalidparameter") as down:
-        list(site.port.dump(strangers=strangers))
+        list(site.port.dump())
     assert down.value.unknown is False
 
 
@@ -276,11 +336,25 @@ def test_a_probe_looks_at_the_rights_to_write_only_where_it_writes(
     assert (CREATE in asked) is not read_only
 
 
-def test_a_reading_that_is_asked_for_uses_no_picture(site: Site) -> None:
+def test_after_doubt_a_reading_uses_no_picture(site: Site) -> None:
     for _ in range(2):  # from then on there is one, and it is young
+        site.port.forget()
         site.handle(student(cohort(INFO)))
     site.join(site.make_cohort(FORMER), site.user()["id"])
-    assert site.port.read([NUMBER], site.handler.deadline())[NUMBER].cohorts == (INFO, FORMER)
+    assert seen(site, wanted())[NUMBER].cohorts == (INFO,)
+    site.port.forget()
+    assert seen(site, wanted())[NUMBER].cohorts == (INFO, FORMER)
+
+
+def test_an_outage_while_something_is_read_back_is_doubt_too(site: Site) -> None:
+    site.handle(student(cohort(INFO)))
+    others = site.make_cohort(FORMER)
+    site.before = lambda function, _form: httpx.Response(503) if function == MEMBERS else None
+    with pytest.raises(TargetDown):
+        site.handle(student(cohort(INFO)))
+    site.join(others, site.user()["id"])
+    site.before = lambda _function, _form: None
+    assert seen(site, wanted())[NUMBER].cohorts == (INFO, FORMER)
 
 
 def test_a_cohort_stands_in_the_way_of_those_alone_who_would_join_it(site: Site) -> None:
@@ -288,8 +362,8 @@ def test_a_cohort_stands_in_the_way_of_those_alone_who_would_join_it(site: Site)
     new = replace(wanted(), cohorts={INFO: "Licence"})
     user = User(7, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
 
-    def foreseen(batch: WantedUser, seen: Seen) -> dict[str, MoodleFault]:
-        return dict(site.port.foresee([batch], {NUMBER: seen}, site.handler.deadline()))
+    def foreseen(batch: WantedUser, shown: Seen) -> dict[str, MoodleFault]:
+        return dict(site.port.foresee([batch], {NUMBER: shown}, site.deadline()))
 
     conflict = {NUMBER: MoodleFault(MoodleCause.COHORT_CONFLICT, INFO)}
     assert foreseen(new, Seen(NUMBER)) == conflict
@@ -307,110 +381,130 @@ def test_a_listing_looks_at_the_members_anew_and_only_managed_cohorts_are_shown(
         site.join(club, user["id"])
     site.join(info, site.user("22600002")["id"])
     nobody = site.make_user("sans-numero")
-    found = {each.idnumber: each for each in site.port.dump()}
+    found = {each.idnumber: each for each in site.port.dump() if each.idnumber}
     assert {number: each.cohorts for number, each in found.items()} == {
         NUMBER: (INFO,),
         "22600002": (INFO,),
         "22600003": (),
     }
     assert found[NUMBER].users[0].username == LOGIN
-    everybody = [each.users[0] for each in site.port.dump(strangers=True)]
-    assert nobody in {user.id for user in everybody}
+    assert nobody in {each.users[0].id for each in site.port.dump()}
 
 
-# --- the handler ------------------------------------------------------------------------------------------
+# --- the connector ----------------------------------------------------------------------------------------
 
 
 def test_a_batch_is_as_long_and_as_large_as_the_settings_say(tmp_path: Path) -> None:
-    site = Site(
-        tmp_path, user_batch=7, call_s_max=11.0, connect_timeout_s=3.0, write_timeout_s=5.0, clock=lambda: 2.0
-    )
+    times: dict[str, Any] = {"connect_timeout_s": 3.0, "write_timeout_s": 5.0, "read_timeout_s": 7.0}
+    site = Site(tmp_path, user_batch=7, call_s_max=11.0, **times)
     assert site.handler.batch_size == 7
-    assert site.handler.call_s_max == 11.0 + 2 * 3.0 + 5.0
-    assert site.handler.deadline().left_s() == 11.0
-    assert site.handler.port is site.port
-    owned = site.handler.describe().owns
-    assert owned[-2].startswith("cohort (created")
-    assert owned[-1] == "cohort members"
+    assert site.handler.call_s_max == 11.0 + 4 * (3.0 + 5.0 + 7.0)
+    assert {"batch_size", "timeout_s"}.isdisjoint(MoodleSettings.model_fields), "they have other names"
 
 
 class Port:
-    """Suspends nobody, loses an answer, and remembers in which order it was asked what."""
+    """Loses the answer to a suspension, and remembers in which order it was asked what."""
 
-    def __init__(self, *, lost: bool, shut: frozenset[str] = frozenset()) -> None:
+    def __init__(self, *seen: Seen, fault: MoodleFault | None = None) -> None:
         self.asked: list[Any] = []
-        self.lost, self.shut_now = lost, shut
+        self.seen = {each.idnumber: each for each in seen}
+        self.fault = fault
 
-    def close(self, numbers: Any, deadline: Any) -> frozenset[str]:
-        self.asked.append(("close", list(numbers)))
-        deadline.lost = self.lost
-        return self.shut_now
+    def read(self, batch: Any, _deadline: Any) -> dict[str, Seen]:
+        self.asked.append(("read", [(each.idnumber, each.create, each.adopted) for each in batch]))
+        return {each.idnumber: self.seen.get(each.idnumber, Seen(each.idnumber)) for each in batch}
 
-    def apply(self, batch: Any, deadline: Any) -> dict[str, Result]:
-        self.asked.append(("apply", [(each.idnumber, each.compare, each.adopted) for each in batch]))
-        return {each.idnumber: Result(Seen(each.idnumber), changed=False) for each in batch}
+    def close(self, users: Any, _deadline: Any) -> dict[int, MoodleFault]:
+        self.asked.append(("close", [user.id for user in users]))
+        return {user.id: self.fault for user in users if self.fault is not None}
+
+    def apply(self, batch: Any, _seen: Any, _deadline: Any) -> dict[str, MoodleFault]:
+        self.asked.append(("apply", [each.idnumber for each in batch]))
+        return {each.idnumber: self.fault for each in batch if self.fault is not None}
+
+    def probe(self, _deadline: Any) -> None:
+        self.asked.append("probe")
+
+    def forget(self) -> None:
+        self.asked.append("forget")
 
     def shut(self) -> None:
         self.asked.append("shut")
 
 
-def handled(port: Port, *tasks: Task) -> Any:
-    settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
-    adopted = {NUMBER: AdoptedUser(7, "")}
-    handler = MoodleHandler(
-        cast("MoodlePort", port),
-        settings,
-        adopted=lambda numbers: {n: adopted[n] for n in numbers if n in adopted},
-    )
+OPEN = User(7, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
+
+
+def handled(port: Port, *tasks: Task, **settings: Any) -> Mapping[str, HandlerOutcome]:
+    section = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"), **settings)
+    adopted = {NUMBER: AdoptedRef("7", "VIEUX-7")}
+    context = ConnectorContext("moodle", section, no_secret, adopted=lambda _numbers: adopted)
+    handler = MoodleConnector(context, cast("MoodlePort", port)).handler()
     outcomes = handler.handle(tasks)
     handler.close()
     return outcomes
 
 
-def test_who_loses_access_is_shut_before_anything_else_is_looked_at() -> None:
-    port = Port(lost=False)
+def test_who_loses_access_is_shut_before_anything_else_is_written() -> None:
+    port = Port(Seen(NUMBER, (OPEN,)), fault=MoodleFault(MoodleCause.OUTCOME_UNKNOWN))
     outcomes = handled(port, Task(student(number="22600002")), Task(student(**SHUT), compare=True))
     assert port.asked == [
-        ("close", [NUMBER]),
-        ("apply", [("22600002", False, None), (NUMBER, True, AdoptedUser(7, ""))]),
+        "forget",
+        ("read", [("22600002", True, None), (NUMBER, False, AdoptedUser(7, "VIEUX-7"))]),
+        ("close", [7]),
+        "probe",
+        ("apply", ["22600002"]),
         "shut",
     ]
-    assert all(isinstance(outcome, Done) and not outcome.changed for outcome in outcomes.values())
-    open_ = Port(lost=False)
-    handled(open_, Task(student()))
-    assert [what for what, _ in open_.asked[:1]] == ["apply"]
-
-
-def test_a_suspension_that_was_not_answered_is_unknown_of_those_who_were_not_shut() -> None:
-    other = "22600002"
-    port = Port(lost=True, shut=frozenset({other}))
-    tasks = [Task(student(**SHUT)), Task(student(number=other, **SHUT)), Task(student(number="22600003"))]
-    outcomes = handled(port, *tasks)
     lost = MoodleCause.OUTCOME_UNKNOWN
-    assert outcomes[NUMBER] == Retry(lost.value, lost.explanation, unknown=True)
-    assert isinstance(outcomes[other], Done)
-    assert outcomes[other].changed
-    assert isinstance(outcomes["22600003"], Done)
+    assert set(outcomes.values()) == {Retry(lost.value, lost.explanation, unknown=True)}
+
+
+def test_a_suspension_is_of_the_user_and_of_nothing_else_that_it_lacks() -> None:
+    port = Port(Seen(NUMBER, (OPEN,)))
+    outcome = handled(port, Task(student(**SHUT), close_only=True))[NUMBER]
+    assert isinstance(outcome, Retry), "it still shows open access"
+    assert [each[0] for each in port.asked if each != "shut"] == ["read", "close", "read"]
 
 
 def test_whose_account_moodle_cannot_hold_is_a_dead_letter_and_keeps_nobody_else() -> None:
-    port = Port(lost=False)
-    outcomes = handled(port, Task(student(login="Élodie")), Task(student(number="22600002")))
+    port = Port(Seen("22600003", (replace(OPEN, idnumber="22600003"),)))
+    odd = {"login": "Élodie"}
+    outcomes = handled(
+        port,
+        Task(student(**odd)),
+        Task(student(number="22600002", **SHUT)),
+        Task(student(number="22600003", **odd, **SHUT)),
+    )
     fault = MoodleFault(MoodleCause.LOGIN_INVALID)
     assert outcomes[NUMBER] == Dead("moodle_login_invalid", fault.message)
     assert isinstance(outcomes["22600002"], Done)
-    nobody = Port(lost=False)
-    handled(nobody, Task(student(login="Élodie")))
-    assert nobody.asked == ["shut"]
+    assert ("close", [7]) in port.asked, "access is shut whatever the login is"
+    assert not [each for each in port.asked if each[0] == "apply"], "there is nothing that could be written"
+
+
+@pytest.mark.parametrize("cause", list(MoodleCause))
+def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: MoodleCause) -> None:
+    outcome = handled(Port(fault=MoodleFault(cause, "about")), Task(student()), operator_recheck_s=77)[NUMBER]
+    if isinstance(outcome, Waiting):
+        assert (outcome.reason, outcome.recheck_after_s) == (cause.value, 77)
+    else:
+        assert isinstance(outcome, Dead | Retry)
+        assert outcome.cause == cause.value
+        assert outcome.message == f"{cause.explanation} [about]"
+    if isinstance(outcome, Retry):
+        assert outcome.unknown is (cause is MoodleCause.OUTCOME_UNKNOWN)
+    kinds = {Dead: "dead", Retry: "retry", Waiting: "waiting"}
+    assert kinds[type(outcome)] == cause.kind.value
 
 
 def test_a_preview_is_of_the_user_that_was_adopted(tmp_path: Path) -> None:
-    site = Site(tmp_path, adopted={NUMBER: AdoptedUser(3, "")})
+    site = Site(tmp_path)
     userid = site.make_user("autre", email=MAIL, firstname="Élodie", lastname="Lefèvre")
-    site = Site(tmp_path, adopted={NUMBER: AdoptedUser(userid, "")})
+    site.adopted[NUMBER] = AdoptedRef(str(userid))
     preview = site.handler.preview([student(), student(login="Élodie", number="22600002")])
-    assert preview[NUMBER] == Preview(("username", "idnumber"))
-    assert preview["22600002"] == Preview(obstacle="moodle_login_invalid")
+    assert preview[NUMBER] == Preview(("idnumber", "username"))
+    assert preview["22600002"].obstacle == "moodle_login_invalid"
 
 
 def test_a_preview_names_the_obstacle_beside_what_differs(site: Site) -> None:
@@ -423,7 +517,10 @@ def test_a_preview_names_the_obstacle_beside_what_differs(site: Site) -> None:
     assert site.user()["id"] != other
 
 
-def test_the_handler_s_parts_are_given_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("read_only", [True, False])
+def test_the_site_s_parts_are_given_what_the_connector_was_given(
+    monkeypatch: pytest.MonkeyPatch, *, read_only: bool
+) -> None:
     """The token is asked for at each call; the lock and the clock are the process's."""
     settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
     made: list[tuple[Any, dict[str, Any]]] = []
@@ -434,14 +531,34 @@ def test_the_handler_s_parts_are_given_what_it_was_given(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("consumers.moodle.rest.RestClient", Parts)
     monkeypatch.setattr("consumers.moodle.site.MoodleSite", Parts)
-    lock, clock = NoLock(), lambda: 5.0
-    site = handler.moodle_site(settings, lock=lock, is_managed=is_managed, clock=clock)
-    built = handler.MoodleHandler(site, settings, clock=clock)
-    assert made[0] == ((settings,), {"token": None})
-    assert made[1][1] == {"lock": lock, "is_managed": is_managed, "clock": clock}
-    assert made[1][0][1] is settings
-    assert built.deadline().left_s() == settings.call_s_max
-    token = lambda: "now"  # noqa: E731
-    handler.moodle_site(settings, lock=lock, is_managed=is_managed, clock=clock, token=token)
-    assert made[2] == ((settings,), {"token": token})
-    assert made[3][1] == {"lock": lock, "is_managed": is_managed, "clock": clock}
+    clock, token = lambda: 5.0, lambda: "now"
+    facts = SiteFacts(is_managed=is_managed)
+    MoodleConnector(
+        ConnectorContext(
+            "moodle",
+            settings,
+            {"token": token}.__getitem__,  # type: ignore[arg-type]  # all that is asked of a secret
+            read_only=read_only,
+            site=facts,
+            monotonic=clock,
+        )
+    )
+    (given, named), (parts, wiring) = made
+    assert given[0].read_only is read_only
+    assert named == {"token": token}
+    assert parts[1] is given[0]
+    assert wiring == {"lock": IN_THIS_PROCESS, "is_managed": is_managed, "clock": clock}
+
+
+def test_with_a_store_cohorts_are_created_under_its_lock(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
+    context = ConnectorContext(
+        "moodle",
+        settings,
+        {"token": lambda: "x"}.__getitem__,  # type: ignore[arg-type]
+        site=SiteFacts(database=database),
+    )
+    with patch("pipeline.locks.SiteLocks") as locks:
+        MoodleConnector(context).disconnect()
+    locks.assert_called_once_with(database)

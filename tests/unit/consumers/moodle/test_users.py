@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle.bulk import Failure
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.errors import (
     BatchDeadline,
@@ -116,6 +115,8 @@ class Site:
         self.like: list[User] | CallFailed | None = None
         self.created: list[list[str]] = []
         self.updated: list[list[Mapping[str, Any]]] = []
+        self.deleted: list[list[int]] = []
+        self.undeletable: dict[int, CallFailed] = {}
         self.searched: list[tuple[str, list[str]]] = []
         self.sizes: list[tuple[int, int]] = []
 
@@ -140,6 +141,13 @@ class Site:
         if self.fails is not None and (self.fails_of is None or self.fails_of & {row["id"] for row in rows}):
             raise self.fails
         return {row["id"]: self.warns[row["id"]] for row in rows if row["id"] in self.warns}
+
+    def delete_users(self, ids: Sequence[int], deadline: BatchDeadline) -> None:
+        assert deadline is DEADLINE
+        for id_ in ids:
+            if id_ in self.undeletable:
+                raise self.undeletable[id_]
+        self.deleted.append(list(ids))
 
     def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
         assert deadline is DEADLINE
@@ -182,11 +190,11 @@ def write(site: Site, *works: Work, **settings: Any) -> None:
     users_on(site, **settings).write(works, DEADLINE)
 
 
-def state(one: Work) -> tuple[MoodleFault | None, MoodleFault | None, bool, bool]:
-    return one.user_fault, one.lately, one.changed, one.created
+def state(one: Work) -> tuple[MoodleFault | None, MoodleFault | None, bool]:
+    return one.user_fault, one.lately, one.created
 
 
-DONE = (None, None, True, True)
+DONE = (None, None, True)
 
 
 def test_users_are_found_by_their_exact_number_and_the_oldest_is_first() -> None:
@@ -212,7 +220,7 @@ def test_an_adopted_user_is_looked_at_by_its_id_where_nobody_has_the_number() ->
     assert (a.user_fault, d.user_fault) == (None, None)
     site.users[7] = somebody(7, "bb", idnumber="N-b")
     users_on(site).observe([b], DEADLINE)
-    assert b.user_fault == MoodleFault(MoodleCause.DUPLICATE_IDNUMBER)
+    assert (len(b.users), b.user, b.open()) == (2, None, False)
 
 
 def test_new_users_are_created_in_one_call_and_known_as_they_were_sent() -> None:
@@ -242,10 +250,10 @@ def test_of_a_refused_batch_those_who_are_taken_are_told_apart_and_the_rest_is_c
     assert {name: state(one) for name, one in works.items()} == {
         "fine": DONE,
         "good": DONE,
-        "taken": (MoodleFault(MoodleCause.USERNAME_TAKEN), None, False, False),
-        "mine": (None, None, False, False),
-        "mail": (MoodleFault(MoodleCause.EMAIL_TAKEN), None, False, False),
-        "bad": (MoodleFault(MoodleCause.REFUSED_VALUES), None, False, False),
+        "taken": (MoodleFault(MoodleCause.USERNAME_TAKEN), None, False),
+        "mine": (None, MoodleFault(MoodleCause.NOT_APPLIED), False),
+        "mail": (MoodleFault(MoodleCause.EMAIL_TAKEN), None, False),
+        "bad": (MoodleFault(MoodleCause.REFUSED_VALUES), None, False),
     }
     assert site.created[:2] == [list(works), ["fine", "bad", "good"]]
     assert ["mail"] in site.created
@@ -303,7 +311,7 @@ def test_who_is_refused_alone_may_have_an_address_of_somebody_s_in_other_capital
     site.refuses = {"a": MoodleRefused("invalidparameter")}
     a = work("a")
     write(site, a)
-    assert state(a) == (MoodleFault(cause), None, False, False)
+    assert state(a) == (MoodleFault(cause), None, False)
 
 
 def test_an_address_is_not_asked_after_where_the_database_refused_the_write() -> None:
@@ -362,11 +370,7 @@ def test_of_each_user_only_what_differs_is_sent() -> None:
     write(site, a, b, c)
     assert site.updated == [[{"id": 3, "lastname": "Nom"}, {"id": 4, "suspended": 0}]]
     assert site.sizes == [(2, 50)]
-    assert [state(one)[:3] for one in (a, b, c)] == [
-        (None, None, True),
-        (None, None, True),
-        (None, None, False),
-    ]
+    assert [state(one) for one in (a, b, c)] == [(None, None, False)] * 3
     write(site, work("a", somebody(3, "a", lastname="Avant", firstname="Avant")))
     assert site.sizes[1:] == [(3, 50)]
 
@@ -392,8 +396,8 @@ def test_a_warning_about_one_user_says_why_it_was_left(
     site.warns = {3: code}
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert state(a)[:3] == (fault and MoodleFault(fault), lately and MoodleFault(lately), False)
-    assert state(b)[:3] == (None, None, True)
+    assert state(a) == (fault and MoodleFault(fault), lately and MoodleFault(lately), False)
+    assert state(b) == (None, None, False)
 
 
 @pytest.mark.parametrize("neighbour", [True, False])
@@ -433,37 +437,32 @@ def test_a_new_login_that_the_database_refuses_is_somebody_s_as_a_rule(
 
 
 LOST = [
-    (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN, True),
-    (Broken("500"), MoodleCause.BROKEN, True),
-    (NoTimeLeft("late"), MoodleCause.OUT_OF_TIME, False),
+    (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN),
+    (Broken("500"), MoodleCause.BROKEN),
+    (NoTimeLeft("late"), MoodleCause.OUT_OF_TIME),
 ]
 
 
-@pytest.mark.parametrize(("error", "cause", "changed"), LOST)
-def test_an_update_that_was_not_answered_may_have_been_made(
-    error: CallFailed, cause: MoodleCause, *, changed: bool
-) -> None:
+@pytest.mark.parametrize(("error", "cause"), LOST)
+def test_an_update_that_was_not_answered_may_have_been_made(error: CallFailed, cause: MoodleCause) -> None:
     site = Site()
     site.fails = error
     a = work("a", somebody(3, "a", lastname="Avant"))
     write(site, a)
-    assert state(a)[:3] == (None, MoodleFault(cause), changed)
+    assert state(a) == (None, MoodleFault(cause), False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
     site.fails = NoTimeLeft("late")
     write(site, a)
-    assert a.changed is changed  # what may have been written stays so
-    assert a.user_unknown is isinstance(error, OutcomeUnknown)
+    assert a.user_unknown is isinstance(error, OutcomeUnknown)  # what may have been written stays so
 
 
-@pytest.mark.parametrize(("error", "cause", "changed"), LOST)
-def test_a_creation_that_was_not_answered_may_have_been_made(
-    error: CallFailed, cause: MoodleCause, *, changed: bool
-) -> None:
+@pytest.mark.parametrize(("error", "cause"), LOST)
+def test_a_creation_that_was_not_answered_may_have_been_made(error: CallFailed, cause: MoodleCause) -> None:
     site = Site()
     site.refuses = {"a": error}
     a = work("a")
     write(site, a)
-    assert state(a) == (None, MoodleFault(cause), changed, False)
+    assert state(a) == (None, MoodleFault(cause), False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
     looked = ["username", "email"] if isinstance(error, Broken) else []
     assert [field for field, _ in site.searched] == looked  # once, before it is laid on her
@@ -489,7 +488,7 @@ def test_a_row_that_makes_the_database_refuse_a_call_is_to_blame_once_its_neighb
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
     assert (a.user_fault, a.lately, a.singled_out) == (None, MoodleFault(MoodleCause.BUSY), True)
-    assert b.changed
+    assert state(b) == (None, None, False)
     write(site, a)
     assert a.user_fault == MoodleFault(MoodleCause.WRITE_REFUSED)
 
@@ -505,21 +504,52 @@ def test_a_creation_that_the_database_refuses_alone_is_singled_out_by_its_neighb
     assert (a.lately, a.singled_out) == (MoodleFault(MoodleCause.BUSY), neighbour)
 
 
-# --- suspension, and what is foreseen ---------------------------------------------------------------------
+# --- who has the login, and what else is foreseen ---------------------------------------------------------
 
 
-def test_a_suspension_sends_nothing_else_and_says_who_was_not_suspended() -> None:
-    site = Site()
-    users = [somebody(3, "a"), somebody(4, "b")]
-    report = users_on(site).suspend(users, DEADLINE)
-    assert site.updated == [[{"id": 3, "suspended": 1}, {"id": 4, "suspended": 1}]]
-    assert site.sizes == [(2, 50)]
-    assert [user.id for user, _ in report.accepted] == [3, 4]
-    lost = OutcomeUnknown("504")
-    site.fails = lost
-    report = users_on(site).suspend(users, DEADLINE)
-    assert report.accepted == []
-    assert report.failed == [Failure(user, lost, alone=False) for user in users]
+def test_of_those_who_are_to_be_created_it_is_said_whose_login_somebody_else_has() -> None:
+    site = Site(somebody(1, "A", idnumber="x"), somebody(2, "b"), somebody(3, "old", idnumber="N-d"))
+    a, b, c = work("a"), work("b"), work("c")
+    there = work("a", somebody(3, "old"))
+    nobody = work("a")
+    nobody.wanted = replace(nobody.wanted, create=False)
+    assert users_on(site).taken([a, b, c, there], DEADLINE) == {"N-a"}
+    assert site.searched == [("username", ["a", "b", "c"])]
+    assert users_on(site).taken([there, nobody], DEADLINE) == frozenset()
+    assert len(site.searched) == 1, "nobody is to be created, and nobody is asked"
+
+
+# --- erasure ----------------------------------------------------------------------------------------------
+
+
+def test_only_whoever_is_still_the_same_is_erased_and_who_is_gone_is_gone() -> None:
+    site = Site(somebody(3, "a"), somebody(4, "b", idnumber="N-other"), somebody(5, "c"))
+    faults = users_on(site).erase([somebody(n, name) for n, name in ((3, "a"), (4, "b"), (9, "d"))], DEADLINE)
+    assert faults == {4: MoodleFault(MoodleCause.NOT_APPLIED, "idnumber")}
+    assert site.deleted == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (MoodleRefused("useradminodelete"), MoodleCause.ADMIN_ACCOUNT),
+        (MoodleRefused("usernotdeletederror"), MoodleCause.REFUSED_VALUES),
+        (WriteRefused("dmlwriteexception"), MoodleCause.BUSY),
+        *LOST,
+    ],
+)
+def test_who_is_not_erased_is_found_among_the_others_and_said_why(
+    error: CallFailed, cause: MoodleCause
+) -> None:
+    site = Site(somebody(3, "a"), somebody(4, "b"))
+    site.undeletable = {3: error}
+    faults = users_on(site).erase([somebody(3, "a"), somebody(4, "b")], DEADLINE)
+    assert faults[3] == MoodleFault(cause)
+    alone = isinstance(error, MoodleRefused | Broken)
+    assert (4 in faults, [4] in site.deleted) == (not alone, alone)
+
+
+# --- what is foreseen -------------------------------------------------------------------------------------
 
 
 def test_who_has_the_login_or_the_address_is_foreseen_where_they_would_be_written() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.port import AdoptedUser, Seen, User, WantedUser
+from consumers.moodle.port import User, WantedUser
 from consumers.moodle.work import Work
 
 USER = User(7, "elodie", "cas", "22600001", "Élodie", "Lefèvre", "elodie@univ-exemple.fr", False)
@@ -92,9 +92,9 @@ def test_a_lost_answer_is_settled_by_what_shows_that_it_came_through(
 def test_the_gravest_fault_comes_first_and_what_is_unknown_outweighs_what_was_met_last() -> None:
     one = work()
     one.cohort_faults = {"L1": MoodleFault(MoodleCause.BUSY, "L1")}
-    one.user_fault = MoodleFault(MoodleCause.DUPLICATE_IDNUMBER)
+    one.user_fault = MoodleFault(MoodleCause.ADMIN_ACCOUNT)
     assert one.faults(finished=True) == (
-        MoodleFault(MoodleCause.DUPLICATE_IDNUMBER),
+        MoodleFault(MoodleCause.ADMIN_ACCOUNT),
         MoodleFault(MoodleCause.BUSY, "L1"),
     )
     one.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
@@ -113,21 +113,3 @@ def test_the_gravest_fault_comes_first_and_what_is_unknown_outweighs_what_was_me
         bare.lately, bare.user_unknown, bare.members_unknown = lately, user, members
         assert bare.faults(finished=False) == (MoodleFault(cause),)
         assert bare.faults(finished=True) == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "adopted"),
-    [("7", AdoptedUser(7, "")), ("7 VIEUX-1", AdoptedUser(7, "VIEUX-1")), ("7 a b", AdoptedUser(7, "a b"))],
-)
-def test_an_adopted_user_is_kept_as_its_id_and_the_number_that_it_had(
-    text: str, adopted: AdoptedUser
-) -> None:
-    assert AdoptedUser.of(text) == adopted
-
-
-def test_the_digest_of_two_users_is_the_same_in_whatever_order_they_are_shown() -> None:
-    younger = replace(USER, id=9, username="autre")
-    assert Seen("1", (USER, younger)).digest(("username",)) == Seen("1", (younger, USER)).digest(
-        ("username",)
-    )
-    assert Seen("1", (USER, younger)).digest(("username",)) != Seen("1", (USER,)).digest(("username",))

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select, text
+from sqlalchemy import Column, Connection, MetaData, Table, func, insert, inspect, select, text
 
 from consumers.registry import teachings
 from pipeline import lost_records, quarantine, replays
@@ -21,6 +21,7 @@ from producers.activation import choices, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.app.tables import metadata
+from sesame.operations.adoption import adoptions
 from sesame.web import web_sessions
 from tests.unit.database_kit import in_processes
 
@@ -129,6 +130,36 @@ def test_a_filled_database_goes_forward_and_keeps_every_row(empty_url: str, revi
             assert {table.name: _rows_of(connection, table) for table in old.sorted_tables} == {
                 table.name: 1 for table in old.sorted_tables
             }
+
+
+def test_users_of_moodle_that_were_adopted_are_named_by_their_id_and_their_number_apart(
+    empty_url: str,
+) -> None:
+    named = {"1": "17", "2": "18 OLD 4", "3": "19 3", "4": "uid=x y"}
+    asked = [("20 A", "separate", 1.0), ("20 B", "linked", 2.0), ("21", "linked", 3.0)]
+    with closing(Database(empty_url)) as database:
+        migrate.upgrade(database, to="0022")
+        with database.write() as connection:
+            for student, name in named.items():
+                target = "directory" if student == "4" else "moodle"
+                values = {"target": target, "student_number": student, "object": name, "evidence": "login"}
+                connection.execute(insert(adoptions.adoptions).values(**values, adopted_at=1.0))
+            for name, state, at in asked:
+                row = adoptions.QuestionRow("moodle", name, "5", "idnumber_other", raised_at=0.0)
+                values = {"id": row.id, "target": row.target, "object": name, "student_number": "5"}
+                values |= {"kind": row.kind, "state": state}
+                statement = insert(adoptions.adoption_questions)
+                connection.execute(statement.values(**values, raised_at=0.0, decided_at=at))
+        migrate.upgrade(database)
+        with database.read() as connection:
+            adopted = adoptions.objects_of(connection, "moodle", ["1", "2", "3"])
+            assert adopted == {"1": "17", "2": "18\nOLD 4", "3": "19"}
+            assert adoptions.objects_of(connection, "directory", ["4"]) == {"4": "uid=x y"}
+            q = adoptions.adoption_questions.c
+            rows = connection.execute(select(q.object, q.state, q.id).order_by(q.object)).all()
+    assert [(name, state) for name, state, _ in rows] == [("20", "linked"), ("21", "linked")]
+    for name, _, id_ in rows:
+        assert id_ == adoptions.QuestionRow("moodle", name, "5", "idnumber_other").id
 
 
 def test_the_numbered_files_end_with_the_revision_that_alembic_ends_with() -> None:

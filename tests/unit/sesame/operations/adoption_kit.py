@@ -44,9 +44,7 @@ class Targets:
         values = {"family": "Martin", "given": "Léa", **more}
         names = (("login", username.lower()), ("mail", mail))
         numbers = (idnumber,) if idnumber else ()
-        return self._put(
-            FoundObject("moodle", f"{id_} {idnumber}".strip(), username, mail, numbers, names=names, **values)
-        )
+        return self._put(FoundObject("moodle", str(id_), username, mail, numbers, names=names, **values))
 
     def mailbox(self, address: str) -> FoundObject:
         return self._put(FoundObject("mailbox", address, "", address, names=(("mail", address),)))

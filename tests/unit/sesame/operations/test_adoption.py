@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from consumers.directory.port import DesiredEntry, EntryRefused, ObservedEntry
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle.port import AdoptedUser
 from consumers.registry.ledger import MINTED, SqlLedger
 from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
@@ -221,12 +220,6 @@ def test_a_user_without_idnumber_is_told_by_its_login_or_its_address(desk: Desk,
     decide(desk.database, questions(desk), OPERATOR)
     targets.adopt()
     assert linked(desk, "moodle") == {LEA: ("17", "operator")}
-    with desk.database.read() as connection:
-        text = adoptions.objects_of(connection, "moodle", [LEA])[LEA]
-    assert (AdoptedUser.of(text), AdoptedUser.of("17 ANCIEN 4")) == (
-        AdoptedUser(17, ""),
-        AdoptedUser(17, "ANCIEN 4"),
-    )
 
 
 @ONLY_SQLITE

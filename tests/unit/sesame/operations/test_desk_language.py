@@ -71,15 +71,12 @@ def test_a_recorded_message_is_told_by_its_cause_and_stands_apart() -> None:
 def written() -> dict[str, dict[str, dict[str, str]]]:
     """The words of every reason and cause, as they stand in the files."""
     reasons = tomllib.loads((ROOM / "reasons.toml").read_text(encoding="utf-8"))
-    moodle = {
-        each.value: {lang: {"what": each.explanations[lang]} for lang in LANGUAGES} for each in MoodleCause
-    }
     theirs = {
         token: {lang: vars(words) for lang, words in each.words.items()}
         for one in registration.installed().values()
         for token, each in one.load().reasons.items()
     }
-    return reasons | moodle | theirs
+    return reasons | theirs
 
 
 def test_every_reason_and_cause_has_its_words_in_both_languages() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert
 
-from consumers.moodle.port import Seen, User
+from consumers.kit.connector import TargetObject
 from consumers.propagation.rows import propagation
 from pipeline import parking, status, target_states
 from pipeline.audit import operator_notes
@@ -293,12 +293,12 @@ def test_a_token_that_nobody_has_explained_is_still_words(desk: Desk) -> None:
 # --- what an operator must mend -----------------------------------------------------------------------
 
 
-def found_of_moodle(desk: Desk, *users: User) -> set[str]:
+def found_of_moodle(desk: Desk, *users: TargetObject) -> set[str]:
     """The rules that hold for somebody whose Moodle shows these users."""
     situation = gather(desk.database, LEA, targets=TARGETS, follows={"mailbox": "directory"}, uses_cas=False)
     assert situation.account is not None
     open_ = situation.account.model_copy(update={"holds": frozenset()})
-    seen = replace(situation, account=open_, live=Live(moodle=Seen(LEA, users)))
+    seen = replace(situation, account=open_, live=Live(moodle=users))
     return {finding.rule for finding in judge(seen, live=True)}
 
 

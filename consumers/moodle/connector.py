@@ -1,0 +1,229 @@
+"""The connector of Moodle: users and cohorts of one site, over its web services.
+
+A student is the user whose `idnumber` is the student number. Users are written, and cohorts joined and left,
+many in one call: a call that Moodle refuses is halved by the port, which finds out who is meant and why. What
+is written is read back by the kit.
+
+Moodle refuses a second user with a login, and says no more than that: so whoever is not there yet is looked
+for by login before, and waits for an operator if somebody else has it. A mail address may be had twice if the
+site allows it: only writing shows that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from consumers.kit.connector import (
+    AdoptedRef,
+    Change,
+    Connector,
+    ConnectorContext,
+    Held,
+    Refused,
+    Seen,
+    TargetObject,
+    Wanted,
+)
+from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.reasons import Reason
+from consumers.moodle import objects as words
+from consumers.moodle.causes import REASONS, CauseKind, MoodleCause, MoodleFault
+from consumers.moodle.errors import BatchDeadline, NoTimeLeft
+from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
+from consumers.moodle.port import AdoptedUser, MoodlePort, WantedUser
+from consumers.moodle.port import Seen as SeenUser
+from consumers.moodle.settings import MoodleSettings
+from pipeline.target import Description
+from schemas.account import Account
+from schemas.language import Language
+
+if TYPE_CHECKING:  # these load the HTTP library and SQLAlchemy, which settings and words do without
+    from consumers.moodle.port import SiteLock
+    from consumers.moodle.site import MoodleSite
+
+
+class MoodleConnector(Connector[MoodleSettings]):
+    """Users and cohorts of one Moodle site."""
+
+    section = MoodleSettings
+    title: ClassVar[Mapping[Language, str]] = {
+        "fr": "Cours en ligne (Moodle)",
+        "en": "Online courses (Moodle)",
+    }
+    reasons: ClassVar[Mapping[str, Reason]] = REASONS
+    owns = (
+        *("idnumber", "username", "auth", "firstname", "lastname", "email", "lang"),
+        "suspended",
+        "cohorts",
+    )
+
+    def __init__(self, context: ConnectorContext[MoodleSettings], port: MoodlePort | None = None) -> None:
+        """Call nothing yet.
+
+        Args:
+            context: see `ConnectorContext`.
+            port: the site; None: by the settings.
+
+        Raises:
+            Misconfigured: the file of certificate authorities cannot be read.
+        """
+        super().__init__(context)
+        self._owned = owned_fields(self.settings)
+        self.port = moodle_site(context) if port is None else port
+
+    def describe(self) -> Description:
+        """See `Connector.describe`."""
+        owns = ("idnumber", *self._owned, "suspended", words.COHORTS)
+        return Description(self.name, self.settings.system, owns)
+
+    def wanted(self, account: Account) -> Wanted:
+        """See `Connector.wanted`. Of somebody whom Moodle cannot hold nothing is wanted but shut access."""
+        intent = wanted_of(account, self.settings)
+        if isinstance(intent, MoodleFault):
+            return Wanted({}, Refused(intent.cause.value, intent.message, lasting=True))
+        held = pending_of(account)
+        return Wanted(words.wanted_fields(intent), None if held is None else Held(*held))
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read`."""
+        adopted = self.context.adopted([account.student_number for account in accounts])
+        batch = [self._looked_for(each, adopted.get(each.student_number)) for each in accounts]
+        with _within(deadline) as time:
+            seen = self.port.read(batch, time)
+        taken = self._said(MoodleFault(MoodleCause.USERNAME_TAKEN))
+        shown: dict[str, Seen] = {}
+        for account in accounts:
+            one = seen[account.student_number]
+            note = NOTE_SHORTENED if is_shortened(account) else ""
+            users = [words.object_of(each, self._owned, one.cohorts, note) for each in one.users]
+            shown[account.student_number] = taken if one.login_taken else users
+        return shown
+
+    def objects(self) -> Iterator[TargetObject]:
+        """See `Connector.objects`."""
+        for seen in self.port.dump():
+            yield from (words.object_of(user, self._owned, seen.cohorts) for user in seen.users)
+
+    def probe(self) -> None:
+        """See `Connector.probe`: the site's information and the service user, by the calls that students
+        need."""
+        with _within(Deadline.after(self.settings.call_s_max, self.context.monotonic)) as time:
+            self.port.probe(time)
+
+    def forget(self) -> None:
+        """See `Connector.forget`: who is in which cohort is remembered for a while."""
+        self.port.forget()
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """See `Connector.apply`."""
+        refused, batch, seen = self._batch(changes)
+        with _within(deadline) as time:
+            faults = self.port.apply(batch, seen, time) if batch else {}
+        return refused | {number: self._said(fault) for number, fault in faults.items()}
+
+    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """See `Connector.foresee`: who has the login or the address, and cohorts that cannot be made."""
+        refused, batch, seen = self._batch(changes)
+        with _within(deadline) as time:
+            faults = self.port.foresee(batch, seen, time)
+        return refused | {number: self._said(fault) for number, fault in faults.items()}
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.close`: `suspended` alone."""
+        users = [words.user_of(each.found) for each in changes if each.found is not None]
+        whose = {each.found.ref: each.account.student_number for each in changes if each.found is not None}
+        with _within(deadline) as time:
+            faults = self.port.close(users, time)
+        return {whose[str(id_)]: _refused(fault) for id_, fault in faults.items()}
+
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.erase`. Moodle keeps a row without the idnumber, under another username."""
+        with _within(deadline) as time:
+            faults = self.port.erase([words.user_of(each) for each in found], time)
+        return {str(id_): _refused(fault) for id_, fault in faults.items()}
+
+    def disconnect(self) -> None:
+        """See `Connector.disconnect`."""
+        self.port.shut()
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _looked_for(self, account: Account, adopted: str | None) -> WantedUser:
+        """Whom to look for: also of somebody whom Moodle cannot hold, whose access may have to be shut."""
+        intent = wanted_of(account, self.settings)
+        if isinstance(intent, MoodleFault):
+            intent = WantedUser(account.student_number, {}, suspended=False, cohorts={}, create=False)
+        if adopted is None:
+            return intent
+        number = adopted.number if isinstance(adopted, AdoptedRef) else ""
+        return replace(intent, adopted=AdoptedUser(int(adopted), number))
+
+    def _batch(
+        self, changes: Sequence[Change]
+    ) -> tuple[dict[str, Held | Refused], list[WantedUser], dict[str, SeenUser]]:
+        """Whom Moodle cannot hold; what is wanted of the others, and what was seen of them."""
+        refused: dict[str, Held | Refused] = {}
+        batch: list[WantedUser] = []
+        for each in changes:
+            intent = wanted_of(each.account, self.settings)
+            if isinstance(intent, MoodleFault):
+                refused[each.account.student_number] = self._said(intent)
+            else:
+                batch.append(intent)
+        seen = {each.account.student_number: words.seen_of(each) for each in changes}
+        return refused, batch, seen
+
+    def _said(self, fault: MoodleFault) -> Held | Refused:
+        if fault.cause.kind is CauseKind.WAIT:
+            return Held(fault.cause.value, recheck_after_s=self.settings.operator_recheck_s)
+        return _refused(fault)
+
+
+def _refused(fault: MoodleFault) -> Refused:
+    return Refused(
+        fault.cause.value,
+        fault.message,
+        lasting=fault.cause.kind is CauseKind.DEAD,
+        unknown=fault.cause is MoodleCause.OUTCOME_UNKNOWN,
+    )
+
+
+@contextmanager
+def _within(deadline: Deadline) -> Iterator[BatchDeadline]:
+    """The time of a batch, as the port counts it."""
+    try:
+        yield BatchDeadline(deadline.at, deadline.monotonic)
+    except NoTimeLeft as error:
+        raise OutOfTime from error
+
+
+def moodle_site(context: ConnectorContext[MoodleSettings]) -> MoodleSite:
+    """The port over web services; connects to nothing until it is used.
+
+    Raises:
+        Misconfigured: the file of certificate authorities cannot be read.
+    """
+    from consumers.moodle.cohorts import IN_THIS_PROCESS
+    from consumers.moodle.rest import RestClient
+    from consumers.moodle.site import MoodleSite
+    from pipeline.locks import SiteLocks
+
+    settings = context.settings
+    if context.read_only:
+        settings = settings.model_copy(update={"mode": "observe"})
+    database = context.site.database
+    lock: SiteLock = IN_THIS_PROCESS if database is None else SiteLocks(database)
+    return MoodleSite(
+        RestClient(settings, token=context.secret("token")),
+        settings,
+        lock=lock,
+        is_managed=context.site.is_managed,
+        clock=context.monotonic,
+    )
