@@ -417,6 +417,18 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
     return Preview(), None
 
 
+def differences(connector: Anything, account: Account, listed: TargetObject | None) -> tuple[str, ...]:
+    """What would be written to an object of `Connector.objects`, or to make it, in the target's own words and
+    without values; as far as such an object shows it."""
+    wanted, _ = _with_password(connector, account, listed)
+    change = _change(account, wanted, listed)
+    names = () if change is None else _names(change)
+    lists = connector.lists
+    if listed is None or lists is None:
+        return names
+    return tuple(name for name in names if name in lists or name == ACCESS)
+
+
 def _names(change: Change) -> tuple[str, ...]:
     if change.found is None:
         return (OBJECT, *change.fields)

@@ -214,6 +214,18 @@ def other_alerts() -> list[dict[str, Any]]:
             "An import of {{ $labels.feed }} would change too much, and waits for an approval.",
         ),
         alert(
+            "SesameDrift",
+            "sum by (target) (max by (target, kind) (sesame_reconcile_differences)) > 0",
+            "ticket",
+            "At {{ $labels.target }} {{ $value }} objects are not as the accounts want them.",
+        ),
+        alert(
+            "SesameNotCompared",
+            "time() - max by (target) (sesame_reconcile_finished_timestamp_seconds) > 2 * 86400",
+            "ticket",
+            "{{ $labels.target }} was not compared with the accounts for two days.",
+        ),
+        alert(
             "SesameMailStuck",
             MAIL_STUCK,
             "page",

@@ -1,4 +1,5 @@
-"""What has to be done beside the consumers: sending the outbox, running timers, housekeeping.
+"""What has to be done beside the consumers: sending the outbox, running timers, housekeeping, and at night
+the comparison of each target with the accounts.
 
 Each process does what its own consumers need. Of several processes one sends and one runs timers at a time,
 so it does not matter how many there are.
@@ -21,6 +22,7 @@ from pipeline.facts import Rejected
 from pipeline.timers import OnDue
 from schemas.envelope import event_id
 from sesame.app.housekeeping import Housekeeping
+from sesame.app.nightly import Nightly
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 
@@ -50,6 +52,10 @@ class Background:
         self._reporter = reporter
         self._consumers = consumers
         self.housekeeping = Housekeeping(application, consumers, on_trouble=reporter.trouble)
+        targets = [target for target in application.settings.targets if target in consumers]
+        self._nightly: Nightly | None = None
+        if targets and application.settings.reconcile.at:
+            self._nightly = Nightly(application, targets, on_trouble=reporter.trouble)
 
     def loops(self, propagation: Propagation | None) -> list[Loop]:
         """A loop for each duty."""
@@ -63,6 +69,8 @@ class Background:
             loops.append(Loop("timers", lambda stopping: self._timers(stopping, due)))
         if self.housekeeping.chores:
             loops.append(Loop("housekeeping", self._housekeep))
+        if self._nightly is not None:
+            loops.append(Loop("reconcile", self._nightly.run))
         return loops
 
     def _outbox(self, stopping: threading.Event) -> None:

@@ -27,6 +27,7 @@ from sesame.app.observability.figures import LastImport
 from sesame.app.observability.metrics import EDGES, Metrics
 from sesame.operations.diagnosis import observed
 from sesame.operations.diagnosis.reasons import for_operator
+from sesame.operations.reconcile import passes
 
 REPORT_EVERY_S = 5.0
 FORGET_AFTER_S = 86_400.0
@@ -242,6 +243,7 @@ class Reporter:
                 oldest = figures.oldest_in_progress(connection, now)
                 imports = figures.last_imports(connection)
                 processes = status.statuses(connection)
+                compared = passes.latest(connection)
             for gauge, counts in (
                 (self._metrics.parked, parked),
                 (self._metrics.retrying, {(one.consumer, one.cause): one.students for one in retries}),
@@ -255,6 +257,14 @@ class Reporter:
                 (self._metrics.observed_differences, unwritten),
                 (self._metrics.quarantined, stopped),
                 (self._metrics.propagations, propagations),
+                (
+                    self._metrics.reconcile_differences,
+                    {(one.target, kind): count for one in compared for kind, count in one.found.items()},
+                ),
+                (
+                    self._metrics.reconcile_finished,
+                    {(one.target,): one.ended_at.timestamp() for one in compared},
+                ),
             ):
                 gauge.clear()
                 for labels, count in counts.items():

@@ -27,6 +27,7 @@ from producers.registrar import feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.login import cas_logins, cas_sessions
 from sesame.operations.adoption import adoptions
+from sesame.operations.reconcile import passes
 from sesame.operations.restored import life, questions
 from sesame.operations.support import support_cases
 from sesame.web import web_sessions

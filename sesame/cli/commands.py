@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, str]] = {
     "processes": "sesame.cli.consumers:processes",
     "provision": "sesame.cli.provision:provision",
     "quarantine": "sesame.cli.consumers:quarantine",
+    "reconcile": "sesame.cli.reconcile:reconcile",
     "replay": "sesame.cli.replay:replay",
     "replays": "sesame.cli.replay:replays",
     "restore": "sesame.cli.backup:restore",

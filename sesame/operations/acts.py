@@ -136,6 +136,8 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "provision": _OPERATORS,
     "quarantine.lift": _OPERATORS,
     "quarantine.list": _EVERYBODY,
+    "reconcile": _OPERATORS,
+    "reconcile.latest": _EVERYBODY,
     "replay": _OPERATORS,
     "replay.list": _EVERYBODY,
     "replay.preview": _OPERATORS,

@@ -138,6 +138,13 @@ class Replaying(Handlers, Publishing, Protocol):
     """The same, and the log."""
 
 
+class Reconciling(Replaying, Protocol):
+    """What compares whole targets with the accounts, and has them repaired."""
+
+    def connector(self, target: str) -> AbstractContextManager[Anything]:
+        """As `Targets.connector`."""
+
+
 class Provided(Handlers, Protocol):
     """What carries a student's turn at a target out."""
 

@@ -31,7 +31,7 @@ from schemas.language import Language, gettext
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
-from sesame.settings.runtime import HttpSettings, ObservabilitySettings
+from sesame.settings.runtime import HttpSettings, ObservabilitySettings, ReconcileSettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.withdrawn import without
@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     timetable: TimetableSettings = Field(default_factory=TimetableSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)
+    reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     observability: ObservabilitySettings = Field(default_factory=ObservabilitySettings)
 

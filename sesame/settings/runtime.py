@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from pipeline.settings import ADVANCED, Section
 
@@ -21,6 +21,24 @@ class HttpSettings(Section):
     )
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
     port: int = Field(9464, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+
+
+class ReconcileSettings(Section):
+    """Every night each target is compared with the accounts, by the process that runs its consumer."""
+
+    place: ClassVar[str] = "reconcile"
+
+    at: Annotated[str, StringConstraints(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$")] = Field(
+        "03:30",
+        description="When, in the machine's time zone. Empty: never by itself.",
+        json_schema_extra=ADVANCED,
+    )
+    repair: bool = Field(
+        False,
+        description="Whether what is missing or different is then written, unless it is unusually much. "
+        "Otherwise it is only told.",
+        json_schema_extra=ADVANCED,
+    )
 
 
 class ObservabilitySettings(Section):

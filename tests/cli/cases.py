@@ -71,6 +71,7 @@ def _looks() -> Iterator[Case]:
     )
     yield Case("overview-students", ("overview --json --students",))
     yield Case("settings-check", ("settings check",))
+    yield Case("reconcile-none", ("reconcile --last", "reconcile --last --json"))
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))
     yield Case("migrate", ("migrate",))
     yield Case("overview-empty", ("overview", "overview --json", "students", "dead-letters list"), "empty")

@@ -178,6 +178,17 @@ class Metrics:
             "Students of a target that is only observed, by what would be written.",
             ("target", "field"),
         )
+        self.reconcile_differences = self._gauge(
+            "reconcile_differences",
+            "What the target's last comparison with the accounts found; kind: `missing`, `different`, `extra`"
+            " or `orphaned`.",
+            ("target", "kind"),
+        )
+        self.reconcile_finished = self._gauge(
+            "reconcile_finished_timestamp_seconds",
+            "When the target was last compared with the accounts (Unix time).",
+            ("target",),
+        )
         self.dead_letters = self._gauge("dead_letters", "Unresolved dead letters.", ("consumer", "cause"))
         self.outbox_rows = self._gauge("outbox_rows", "Rows of the outbox that are not on the log yet.", ())
 

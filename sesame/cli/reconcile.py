@@ -1,0 +1,129 @@
+"""`sesame reconcile`: every object of every target against every account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from schemas.language import gettext
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import local_time, show_table, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sesame.operations.reconcile.acts import Reconciliation, TargetReport
+    from sesame.operations.reconcile.passes import Pass
+
+_SHOWN_MAX = 20
+_KINDS = ("missing", "different", "extra", "orphaned")
+
+
+@click.command()
+@click.option("--target", "targets", multiple=True, help="This target only; may be given several times.")
+@click.option("--sample", type=click.IntRange(min=1), help="So many accounts, drawn by lot, instead of all.")
+@click.option("--repair", is_flag=True, help="Have what is missing or different written, in the bulk lane.")
+@click.option("--approve", default="", metavar="ID", help="Let a held repair go on: the ID that it told.")
+@click.option(
+    "--last", is_flag=True, help="Show what the last comparison of each target found; compare nothing."
+)
+@json_option
+@pass_context
+def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -> None:
+    """Compare every object of the targets with every account.
+
+    Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Extra: a
+    second object carries a student's number. Orphaned: an object carries the number of nobody who has an
+    account. What carries no student number is nobody's business here. Who is being provisioned just now, or
+    is known to wait or to have failed, is no difference. Each target is compared every night by itself.
+
+    --repair writes through the consumers, as a replay does; extra and orphaned objects are for you to judge.
+    A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
+    """
+    from sesame.app.wiring import utc_now
+    from sesame.operations.reconcile import acts
+
+    if last:
+        _show_last(acts.latest(context.looking, operator()), as_json=as_json)
+        return
+    request = acts.ReconcileRequest(**given)
+    found = acts.reconcile(
+        context.looking,
+        operator(),
+        request,
+        clock=utc_now,
+        say=lambda what: click.echo(what, err=True),
+    )
+    if as_json:
+        write_json(found.model_dump())
+    else:
+        _show(found)
+    held = any(one.approval for one in found.targets.values())
+    left = any(one.differs for one in found.targets.values())
+    if held or left:
+        raise click.exceptions.Exit(int(ExitCode.HELD if held else ExitCode.PARTLY))
+
+
+def _show_last(ended: list[Pass], *, as_json: bool) -> None:
+    if as_json:
+        write_json([one.model_dump() for one in ended])
+    elif ended:
+        rows = [(*_cells(one.target, one, one.found), local_time(one.ended_at)) for one in ended]
+        show_table((*_columns(), gettext("compared")), rows)
+        for one in ended:
+            if one.trouble:
+                click.echo(gettext("{target} was not compared: {why}", target=one.target, why=one.trouble))
+    else:
+        click.echo(gettext("No target was compared yet."), err=True)
+
+
+def _columns() -> tuple[str, ...]:
+    return (
+        *(gettext("target"), gettext("accounts"), gettext("objects"), gettext("missing")),
+        *(gettext("different"), gettext("extra"), gettext("orphaned")),
+    )
+
+
+def _cells(name: str, one: TargetReport | Pass, found: Mapping[str, int]) -> tuple[str, ...]:
+    return (name, str(one.accounts), str(one.objects), *(str(found[kind]) for kind in _KINDS))
+
+
+def _show(found: Reconciliation) -> None:
+    show_table(_columns(), [_cells(name, one, one.counts()) for name, one in found.targets.items()])
+    for name, one in found.targets.items():
+        _show_target(name, one)
+
+
+def _show_target(name: str, one: TargetReport) -> None:
+    words = {
+        "missing": gettext("missing"),
+        "different": gettext("different"),
+        "extra": gettext("extra"),
+        "orphaned": gettext("orphaned"),
+    }
+    if one.trouble:
+        click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
+    for kind in _KINDS:
+        found: list[str] = getattr(one, kind)
+        for each in found[:_SHOWN_MAX]:
+            why = ", ".join(one.evidence.get(each, ()))
+            click.echo(f"{name}, {words[kind]}: {each}" + (f" ({why})" if why else ""))
+        if (more := len(found) - _SHOWN_MAX) > 0:
+            click.echo(gettext("{target}: {n} more; all with --json", target=name, n=more))
+    if one.replay_id:
+        click.echo(
+            gettext("{target}: being repaired, replay {id}: sesame replays", target=name, id=one.replay_id)
+        )
+    if one.approval:
+        command = f"sesame reconcile --target {name} --repair --approve {one.approval}"
+        click.echo(
+            gettext(
+                "{target}: unusually many would be written. If it is right: {command}",
+                target=name,
+                command=command,
+            )
+        )

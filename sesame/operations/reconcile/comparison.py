@@ -1,0 +1,212 @@
+"""One target against the accounts: who is suspected from what it lists, and what a second look says of them.
+
+The list is as old as its reading takes, and people go on being provisioned: so nobody is reported who was not
+looked at once more, as a turn would, with the newest account. Who is under way, or known to wait or to have
+failed, is no drift: the pipeline is at work on them, or an operator reads of them already.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from consumers.kit.connector import Anything, TargetObject, find_own
+from consumers.kit.handler import AMBIGUOUS, OBJECT, differences
+from pipeline import accounts, target_states
+from pipeline.db.database import Database
+from pipeline.target import Handler
+from pipeline.target_states import State, TargetState
+from schemas.account import Account, Stage
+from sesame.operations.blast_radius import Effect, blast_radius
+from sesame.operations.reconcile.objects import ObjectSpool
+
+_PAGE = 400
+
+Adopted = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+@dataclass
+class TargetDrift:
+    """What differs at one target.
+
+    Attributes:
+        accounts: those that were compared.
+        objects: what the target listed; 0 of a connector that cannot list.
+        unmanaged: of these, those that carry no student number, or no student's address: nobody looks at
+            them.
+        unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
+        missing, different: student numbers.
+        extra, orphaned: objects, in the target's words.
+        evidence: by student number or object, what differs or stands in the way.
+    """
+
+    accounts: int = 0
+    objects: int = 0
+    unmanaged: int = 0
+    unsettled: int = 0
+    missing: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class TargetComparison:
+    """Compares one target with the accounts; nothing is written.
+
+    Args:
+        connector: of the target, which can write nothing.
+        database: the store.
+        progress: called again and again; what it raises ends the comparison.
+    """
+
+    def __init__(
+        self,
+        connector: Anything,
+        database: Database,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connector = connector
+        self._database = database
+        self._progress = progress
+        self._handler: Handler = connector.handler()
+        self._lists = "objects" in connector.verbs()
+        self._drift = TargetDrift()
+        self._absent: set[str] = set()
+        self._several: dict[str, list[str]] = {}
+
+    def run(self, sample: int | None = None) -> TargetDrift:
+        """Compare everybody, or so many accounts that are drawn by lot.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured: the target cannot be read.
+            StoreUnavailable: nor the store.
+        """
+        if sample is not None:
+            self._compare_sample(sample)
+        elif self._lists:
+            with ObjectSpool(self._key_of) as spool:
+                self._drift.objects = spool.fill(self._connector.objects(), self._progress)
+                self._compare(self._suspects(spool))
+                self._find_orphans(spool)
+                self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
+        else:
+            self._compare(self._counted(self._pages()))
+        return self._drift
+
+    def _pages(self) -> Iterator[list[Account]]:
+        """The accounts that a target may have something of, by number."""
+        last = ""
+        while True:
+            with self._database.read() as connection:
+                page = accounts.live_after(connection, after=last, limit=_PAGE)
+            if not page:
+                return
+            yield page
+            last = page[-1].student_number
+
+    def _compare_sample(self, size: int) -> None:
+        chosen: list[Account] = []
+        for seen, account in enumerate(each for page in self._pages() for each in page):
+            if seen < size:
+                chosen.append(account)
+            elif (place := random.randrange(seen + 1)) < size:  # noqa: S311 (a lot, not a secret)
+                chosen[place] = account
+        self._compare(self._counted(chosen[at : at + _PAGE] for at in range(0, len(chosen), _PAGE)))
+
+    def _suspects(self, spool: ObjectSpool) -> Iterator[list[Account]]:
+        """Of each page of accounts, those that the target does not show as they are to be."""
+        for page in self._counted(self._pages()):
+            adopted = self._connector.context.adopted([each.student_number for each in page])
+            seen: dict[str, dict[str, TargetObject]] = {}
+            for key, found in spool.claim([self._key(account) for account in page], adopted.values()):
+                for name in (key, found.ref):
+                    seen.setdefault(name, {})[found.ref] = found
+            yield [each for each in page if self._is_suspect(each, seen, adopted.get(each.student_number))]
+
+    def _is_suspect(
+        self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
+    ) -> bool:
+        number, key = account.student_number, self._key(account)
+        shown = {**seen.get(key, {}), **seen.get(adopted or key, {})}
+        own = list(shown.values()) if self._by_mail else find_own(account, shown.values(), adopted)
+        if len(own) > 1:
+            self._several[number] = [each.ref for each in own]
+        elif not own and account.access_open:
+            self._absent.add(number)
+        return len(own) > 1 or bool(differences(self._connector, account, own[0] if own else None))
+
+    @property
+    def _by_mail(self) -> bool:
+        return bool(self._connector.known_by == "mail")
+
+    def _key(self, account: Account) -> str:
+        return account.mail.lower() if self._by_mail else account.student_number
+
+    def _key_of(self, found: TargetObject) -> str:
+        if self._by_mail:
+            return next((value.lower() for kind, value in found.names if kind == "mail"), "")
+        return found.student_number.strip()
+
+    def _compare(self, pages: Iterable[Sequence[Account]]) -> None:
+        for page in pages:
+            self._look([each.student_number for each in page])
+
+    def _counted(self, pages: Iterable[list[Account]]) -> Iterator[list[Account]]:
+        for page in pages:
+            self._progress()
+            yield page
+            self._drift.accounts += len(page)
+
+    def _look(self, numbers: Sequence[str]) -> None:
+        """Look at these again, as a turn would, and note what is no news to the pipeline apart."""
+        if not numbers:
+            return
+        target = self._connector.name
+        radius = blast_radius(numbers, handler=self._handler, database=self._database, follows=None)
+        with self._database.read() as connection:
+            states = target_states.states_of(connection, target, numbers)
+            newest = accounts.newest(connection, numbers)
+        for effect in radius.effects:
+            if not effect.differs and not effect.obstacle:
+                continue
+            state, account = states.get(effect.student_number), newest.get(effect.student_number)
+            if account is None or _known(effect, state, account):
+                self._drift.unsettled += 1
+            else:
+                self._note(effect)
+
+    def _note(self, effect: Effect) -> None:
+        number = effect.student_number
+        if effect.obstacle == AMBIGUOUS:
+            for ref in self._several.get(number, ()):
+                self._drift.extra.append(ref)
+                self._drift.evidence[ref] = (number,)
+            return
+        gone = OBJECT in effect.differs or (number in self._absent and not effect.differs)
+        (self._drift.missing if gone else self._drift.different).append(number)
+        obstacle = (effect.obstacle,) if effect.obstacle else ()
+        self._drift.evidence[number] = obstacle if gone else (*effect.differs, *obstacle)
+
+    def _find_orphans(self, spool: ObjectSpool) -> None:
+        """What carries the number of nobody who has an account, or of somebody who was erased. An address
+        that is no student's may be anybody's."""
+        for page in () if self._by_mail else spool.left():
+            numbers = sorted({number for number, _ in page})
+            with self._database.read() as connection:
+                known = accounts.newest(connection, numbers)
+            for number, ref in page:
+                account = known.get(number)
+                if account is None or account.stage is Stage.ERASED:
+                    self._drift.orphaned.append(ref)
+                    self._drift.evidence[ref] = (number,)
+
+
+def _known(effect: Effect, state: TargetState | None, account: Account) -> bool:
+    """Whether the pipeline is at work on this student, or says of them already what was found."""
+    if state is None or state.suspect or state.state_version < account.version:
+        return True
+    if state.state is State.WAITING:
+        return effect.obstacle == state.reason or not effect.differs
+    return state.state is not State.PROVISIONED

@@ -1,0 +1,112 @@
+"""A target's objects by student, for as long as one comparison lasts.
+
+A temporary database of SQLite's own (an empty file name): private to this process, in memory while it is
+small, on disk when it grows, gone when it is closed. So a whole university is sorted in bounded memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Any, Final, Self
+
+from consumers.kit.connector import Held, TargetObject
+
+_PAGE: Final = 400
+_CACHE_KIB: Final = 16_384
+_SCHEMA: Final = """
+CREATE TABLE objects (
+    ref TEXT NOT NULL, key TEXT NOT NULL, claimed INTEGER NOT NULL DEFAULT 0, document TEXT NOT NULL
+);
+"""
+_INDEXES: Final = """
+CREATE INDEX objects_key ON objects (key);
+CREATE INDEX objects_ref ON objects (ref);
+"""
+
+
+class ObjectSpool:
+    """The temporary database. Use it in a `with`; not for several threads.
+
+    Args:
+        key: what tells whose an object is; empty: nothing.
+    """
+
+    def __init__(self, key: Callable[[TargetObject], str]) -> None:
+        self._key = key
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA journal_mode = OFF; {_SCHEMA}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def fill(self, found: Iterable[TargetObject], progress: Callable[[], None] = lambda: None) -> int:
+        """Write everybody down; return how many. Once, before anything is looked for.
+
+        Args:
+            progress: called for some hundreds at a time.
+        """
+        objects, written = iter(found), 0
+        self._db.execute("BEGIN")
+        while page := list(islice(objects, _PAGE)):
+            rows = [(each.ref, self._key(each), _document(each)) for each in page]
+            self._db.executemany("INSERT INTO objects (ref, key, document) VALUES (?, ?, ?)", rows)
+            written += len(page)
+            progress()
+        self._db.execute("COMMIT")
+        self._db.executescript(_INDEXES)
+        return written
+
+    def claim(self, keys: Collection[str], refs: Collection[str]) -> list[tuple[str, TargetObject]]:
+        """What has one of these keys or is one of these objects, with its key; somebody's from now on."""
+        found = {}
+        for column, values in (("key", keys), ("ref", refs)):
+            for value in values:
+                query = f"SELECT rowid, key, document FROM objects WHERE {column} = ?"  # noqa: S608 (one of two)
+                found.update(
+                    {row: (key, _object(text)) for row, key, text in self._db.execute(query, (value,))}
+                )
+        self._db.executemany("UPDATE objects SET claimed = 1 WHERE rowid = ?", [(each,) for each in found])
+        return list(found.values())
+
+    def left(self) -> Iterator[list[tuple[str, str]]]:
+        """Key and `ref` of what has a key and is nobody's so far, by key, in pages."""
+        query = "SELECT key, ref FROM objects WHERE claimed = 0 AND key != '' ORDER BY key, ref"
+        rows = self._db.execute(query)
+        while page := rows.fetchmany(_PAGE):
+            yield page
+
+    def unclaimed(self) -> int:
+        """How many are nobody's, with a key or without one."""
+        count: int = self._db.execute("SELECT count(*) FROM objects WHERE claimed = 0").fetchone()[0]
+        return count
+
+
+def _document(found: TargetObject) -> str:
+    held = None if found.held is None else [found.held.reason, found.held.pending, found.held.fields]
+    return json.dumps(
+        [found.ref, found.student_number, dict(found.fields), found.open, held], separators=(",", ":")
+    )
+
+
+def _object(text: str) -> TargetObject:
+    ref, number, fields, open_, held = json.loads(text)
+    return TargetObject(
+        ref,
+        number,
+        {name: tuple(values) for name, values in fields.items()},
+        open_,
+        held=None if held is None else _held(*held),
+    )
+
+
+def _held(reason: str, pending: Iterable[Any], fields: Iterable[Any]) -> Held:
+    return Held(reason, tuple(pending), fields=tuple(fields))
