@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections import Counter
@@ -78,7 +79,21 @@ def test_every_value_of_then_is_still_there(then: Then) -> None:
     assert then.before["alembic_version"] != then.after["alembic_version"]
     for table in sorted(then.before.keys() - {"alembic_version"}):
         columns = sorted(then.before[table][0]) if then.before[table] else []
-        assert values(then.after.get(table, []), columns) == values(then.before[table], columns), table
+        expected = [since_then(table, row) for row in then.before[table]]
+        assert values(then.after.get(table, []), columns) == values(expected, columns), table
+
+
+def since_then(table: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row as a migration has rewritten it: a user of Moodle was named by the id, a blank and the idnumber,
+    and is now by the id, and on a second line an idnumber that is not the student's."""
+    named = row["object"] if table in ("adoptions", "adoption_questions") else ""
+    if " " not in named or row["target"] != "moodle":
+        return row
+    user, number = named.split(" ", 1)
+    if table == "adoptions":
+        return {**row, "object": user if number == row["student_number"] else f"{user}\n{number}"}
+    asked = "\x1f".join(("moodle", user, row["student_number"] or "", row["kind"]))
+    return {**row, "object": user, "id": hashlib.sha256(asked.encode()).hexdigest()}
 
 
 def values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Counter[str]:
