@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
+from consumers.directory import NAME
 from consumers.kit.settings import ConnectorSettings, Dn, LdapUri
 from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Seconds
 from schemas.language import gettext
@@ -18,7 +19,7 @@ Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 class DirectorySettings(ConnectorSettings):
     """The directory: OpenLDAP, with the SupAnn and eduPerson schemas and Sésame's own."""
 
-    place: ClassVar[str] = "directory"
+    place: ClassVar[str] = NAME
 
     uri: LdapUri = Field(
         "ldap://127.0.0.1:389", description="`ldap://HOST:PORT` (with StartTLS) or `ldaps://…`."

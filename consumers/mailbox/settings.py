@@ -8,13 +8,14 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from consumers.kit.settings import ConnectorSettings
+from consumers.mailbox import NAME
 from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Address, HttpsUrl, Seconds, tls
 
 
 class MailboxSettings(ConnectorSettings):
     """The mail server: Dovecot, by doveadm over HTTP and LMTP."""
 
-    place: ClassVar[str] = "mailbox"
+    place: ClassVar[str] = NAME
 
     doveadm_url: HttpsUrl = Field(
         "https://127.0.0.1:8443/doveadm/v1", description="doveadm's HTTP address; `http://` on loopback only."

@@ -14,3 +14,8 @@ Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `
 `intent` (an account in Moodle's words), `objects` (a user in the kit's), `connector`. `causes` names every
 reason why somebody is not as wanted; its words are in `reasons.toml`.
 """
+
+from typing import Final
+
+NAME: Final = "moodle"
+"""What `targets` calls it, and its section of the settings."""

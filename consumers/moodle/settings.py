@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from consumers.kit.settings import ConnectorSettings
+from consumers.moodle import NAME
 from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, HttpsUrl, Seconds, tls
 
 ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
@@ -17,7 +18,7 @@ ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$
 class MoodleSettings(ConnectorSettings):
     """Moodle, by its web services."""
 
-    place: ClassVar[str] = "moodle"
+    place: ClassVar[str] = NAME
 
     base_url: HttpsUrl = Field(
         "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."

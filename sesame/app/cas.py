@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from consumers.directory import NAME as DIRECTORY
 from pipeline.db.database import Database
 from sesame.settings import LiveSecret, Settings
 
@@ -62,5 +63,5 @@ def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> LoginPr
         server,
         wanted.probe_login,
         LiveSecret(wanted, "probe_password"),
-        second_look=try_login if "directory" in settings.targets else None,
+        second_look=try_login if DIRECTORY in settings.targets else None,
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from consumers.directory import NAME as DIRECTORY
 from pipeline import vault
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
@@ -60,7 +61,7 @@ class Housekeeping:
             _Chore("retention", DAY_S, self._prune_store),
         ]
         # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
-        if "directory" in settings.targets and settings.directory.has_secret("bind_password"):
+        if DIRECTORY in settings.targets and settings.directory.has_secret("bind_password"):
             chores.append(_Chore("ledger", HOUR_S, self._reserve))
         return chores
 

@@ -11,11 +11,14 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.directory.settings import DirectorySettings
 from consumers.kit.connector import Anything
 from consumers.kit.registration import Choice
 from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
+from consumers.mailbox import NAME as MAILBOX
 from consumers.mailbox.settings import MailboxSettings
+from consumers.moodle import NAME as MOODLE
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.settings import RegistrySettings
@@ -89,7 +92,7 @@ class Settings(BaseSettings):
         "set by themselves. On a local disk.",
     )
     targets: tuple[TargetName, ...] = Field(
-        ("directory", "mailbox", "moodle"),
+        (DIRECTORY, MAILBOX, MOODLE),
         min_length=1,
         description="The targets that are provisioned. An account is complete when all of these have it.",
     )
@@ -162,11 +165,12 @@ class Settings(BaseSettings):
 
     @property
     def titles(self) -> Mapping[str, Mapping[Language, str]]:
-        """What people call the services of other packages' connectors, by target and language."""
+        """What people call the services of connectors that can be used, by target and language."""
+        chosen = {name: self.connector_of(name).connector for name in self.target_names()}
         return {
-            name: _title(getattr(self, name), each.connector)
-            for name, each in self._connectors.items()
-            if each.connector is not None
+            name: _title(getattr(self, name), connector)
+            for name, connector in chosen.items()
+            if connector is not None
         }
 
     @property

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.kit.passwords import CREDENTIAL_NEEDED
+from consumers.moodle import NAME as MOODLE
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
@@ -40,7 +42,7 @@ _SHOWN: Final = {
     "queued": UNDER_WAY,
     "not_opened": NOT_YET,
 }
-DIRECTORY, CAS, REGISTRY, ACCOUNT = "directory", "cas", "registry", "account"
+CAS, REGISTRY, ACCOUNT = "cas", "registry", "account"
 _ENTRY_WORKS: Final = frozenset({"group_not_ours"})
 """What the directory may wait for while people can log in."""
 
@@ -236,7 +238,7 @@ def _partly_done(target: TargetStatus) -> bool:
 
 
 def _courses(target: TargetStatus, account: Account, *, open_too: bool) -> tuple[Course, ...]:
-    if target.target != "moodle":
+    if target.target != MOODLE:
         return ()
     pending = set(target.pending)
     return tuple(

@@ -158,33 +158,25 @@ def test_a_public_class_name_stands_for_one_thing() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-OF_OLD = ("directory", "mailbox", "moodle")
-"""Targets of which these parts of the house know by name more than a connector tells, or are not on the kit
-yet."""
-
-WHO_KNOWS_THEM = {
-    "consumers/mailbox/connector.py",  # whom it follows
+SAYS_ONE = {
+    "consumers/kit/connector.py",  # the mailbox as a role
+    "consumers/mailbox/connector.py",  # whom it follows: rooms do not import one another
+    "consumers/partage/connector.py",  # the mailbox as a role
     "consumers/registry/ledger.py",  # where a name was seen
     "pipeline/db/migrations",  # what names were
     "schemas/asyncapi.py",  # examples
-    *(f"sesame/app/{name}.py" for name in ("cas", "housekeeping")),
-    *(f"sesame/operations/{name}" for name in ("adoption", "diagnosis", "restored")),
-    *(f"sesame/settings/{name}.py" for name in ("model", "withdrawn")),
-    "sesame/web/account_view.py",
+    "sesame/operations/diagnosis/rules/__init__.py",  # modules of this room
+    "sesame/settings/withdrawn.py",  # what settings were
 }
 
 
-def test_a_target_is_known_by_name_in_its_own_room_only() -> None:
-    of_kit = set(project()["project"]["entry-points"]["sesame.connectors"]) - set(OF_OLD)
-    found: dict[Any, set[str]] = {}
+def test_the_name_of_a_target_is_written_in_its_own_room_only() -> None:
+    """Whoever knows more of a target than a connector tells imports its name, and so depends on its room."""
+    names = set(project()["project"]["entry-points"]["sesame.connectors"])
+    found = set()
     for path, module in shipped():
         own = path.parts[1] if path.parts[0] == "consumers" else ""
         for node in ast.walk(module):
-            if isinstance(node, ast.Constant) and node.value in {*of_kit, *OF_OLD} - {own}:
-                found.setdefault(node.value, set()).add(str(path))
-    role = {"consumers/kit/connector.py", "consumers/partage/connector.py"}  # the mailbox as a role
-    examples = {"schemas/asyncapi.py", "sesame/settings/withdrawn.py"}
-    assert {name: found[name] - examples for name in of_kit & found.keys() if found[name] - examples} == {}
-    known = set().union(*(found[name] for name in OF_OLD)) - role
-    who = {next((place for place in WHO_KNOWS_THEM if path.startswith(place)), path) for path in known}
-    assert who == WHO_KNOWS_THEM, "whoever knows them no longer goes from the list"
+            if isinstance(node, ast.Constant) and node.value in names - {own}:
+                found.add(next((place for place in SAYS_ONE if str(path).startswith(place)), str(path)))
+    assert found == SAYS_ONE, "whoever says none any more goes from the list"

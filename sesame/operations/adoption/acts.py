@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from consumers.directory import NAME as DIRECTORY
+from consumers.mailbox import NAME as MAILBOX
 from producers.replay.requests import replay
 from schemas.account import Lane
 from sesame.operations.activation import ActivationOfAll, ask_for
@@ -169,7 +171,7 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
         UnknownStudent: the registry does not know the number.
     """
     check_target(site, request.target)
-    named_in_any_case = request.target in ("directory", "mailbox")
+    named_in_any_case = request.target in (DIRECTORY, MAILBOX)
     ref = request.object.lower() if named_in_any_case else request.object
     question = QuestionRow(request.target, ref, request.student_number, "")
     decisions.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.registry.people import People
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
@@ -110,7 +111,7 @@ def to_activate(database: Database) -> Iterator[str]:
     after = ""
     while True:
         with database.read() as connection:
-            page = adoptions.students_after(connection, "directory", after, limit=PAGE)
+            page = adoptions.students_after(connection, DIRECTORY, after, limit=PAGE)
             known = People(database).known_among(connection, page)
         if not page:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.registry.ledger import Holder, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
@@ -43,9 +44,9 @@ class LedgerComparison:
     def _names_to_take(self, row: Row) -> list[tuple[str, str]]:
         """The names that this object alone has: those of an entry, and elsewhere those that no entry has."""
         names = self._sheet.names_of(row)
-        if row.target == "directory":
-            return [n for n in names if len(self._sheet.with_name("directory", *n)) == 1]
-        return [n for n in names if not self._sheet.with_name("directory", *n)]
+        if row.target == DIRECTORY:
+            return [n for n in names if len(self._sheet.with_name(DIRECTORY, *n)) == 1]
+        return [n for n in names if not self._sheet.with_name(DIRECTORY, *n)]
 
     def _hold_against(
         self,
@@ -73,6 +74,6 @@ def holder_of(row: Row) -> str | None:
     Elsewhere than in the directory a name is taken so that nobody is given it, and for nobody: an address in
     Moodle may be a private one, which must not become an alias. A user without an entry is one's own.
     """
-    if row.target == "directory":
+    if row.target == DIRECTORY:
         return row.number or (row.student if row.standing is Standing.MATCH else "") or None
     return None

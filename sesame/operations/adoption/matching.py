@@ -17,6 +17,9 @@ from datetime import date
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from consumers.directory import NAME as DIRECTORY
+from consumers.mailbox import NAME as MAILBOX
+from consumers.moodle import NAME as MOODLE
 from consumers.registry.doubts import fingerprints, recognisable
 from consumers.registry.identity_doubts import with_fingerprints
 from consumers.registry.people import Identity, KnownPerson, People
@@ -31,7 +34,7 @@ from sesame.operations.adoption.questions import BY_HAND, Answers, QuestionKind,
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
 
 BY_NUMBER, BY_INE, BY_MAIL = "student_number", "ine", "mail"
-_OWN_RULES = ("directory", "mailbox")
+_OWN_RULES = (DIRECTORY, MAILBOX)
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,15 @@ class Matcher:
         Raises:
             StoreUnavailable: nothing was changed but the sheet.
         """
-        if "directory" in targets:
+        if DIRECTORY in targets:
             self._entries()
-            self._twice("directory")
+            self._twice(DIRECTORY)
             self._shared()
         for target in targets:
             if target not in _OWN_RULES:
                 self._users(target)
                 self._twice(target)
-        if "mailbox" in targets:
+        if MAILBOX in targets:
             self._mailboxes()
         for target in targets:
             LedgerComparison(self._sheet, self._database).compare(target)
@@ -82,8 +85,8 @@ class Matcher:
     # --- the directory --------------------------------------------------------------------------------
 
     def _entries(self) -> None:
-        twice = self._sheet.numbers_twice("directory")
-        for rows in self._sheet.pages("directory"):
+        twice = self._sheet.numbers_twice(DIRECTORY)
+        for rows in self._sheet.pages(DIRECTORY):
             with self._database.read() as connection:
                 page = self._page(connection, rows, twice)
             for row in rows:
@@ -130,7 +133,7 @@ class Matcher:
         login = page.active.get(row.student)
         if not _alike(row, person):
             ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
-        elif row.target == "directory" and login is not None and login != row.login.lower():
+        elif row.target == DIRECTORY and login is not None and login != row.login.lower():
             ask(self._sheet, row, row.student, QuestionKind.ACCOUNT_DIFFERS, page.answers)
 
     def _anonymous(self, row: Row, page: _Page) -> bool:
@@ -150,7 +153,7 @@ class Matcher:
     def _shared(self) -> None:
         """A login or an address that several entries have, other than of one student."""
         for name, kind in (("login", QuestionKind.LOGIN_SHARED), ("mail", QuestionKind.MAIL_SHARED)):
-            for value, rows in self._sheet.shared_names("directory", name):
+            for value, rows in self._sheet.shared_names(DIRECTORY, name):
                 if len({row.student or row.ref for row in rows}) > 1:
                     first = next((row for row in rows if row.standing is not Standing.STRANGER), rows[0])
                     others = ", ".join(row.ref for row in rows if row.id != first.id)
@@ -185,7 +188,7 @@ class Matcher:
             self._ask_about_owner(row, page)
 
     def _numbered(self, row: Row, person: KnownPerson, page: _Page) -> None:
-        entry = next(iter(self._sheet.with_name("directory", "login", row.login)), None)
+        entry = next(iter(self._sheet.with_name(DIRECTORY, "login", row.login)), None)
         row.student, row.evidence, row.standing = row.number, BY_NUMBER, Standing.MATCH
         if row.number in page.twice:
             row.standing = Standing.CONFLICT
@@ -201,7 +204,7 @@ class Matcher:
         owner = page.owners.students.get(row.id)
         if owner is None or owner == row.number:
             return
-        if row.number and self._sheet.carrying("directory", row.number):
+        if row.number and self._sheet.carrying(DIRECTORY, row.number):
             kind = QuestionKind.LOGIN_SHARED
         else:
             kind = QuestionKind.IDNUMBER_OTHER if row.number else QuestionKind.IDNUMBER_EMPTY
@@ -214,17 +217,17 @@ class Matcher:
     def _compare_with_entry(self, row: Row, page: _Page) -> None:
         """A user with the right number beside the entry, or entries, of that student."""
         answers, login = page.answers, row.login.lower()
-        mine = self._sheet.of_student("directory", row.student)
+        mine = self._sheet.of_student(DIRECTORY, row.student)
         names = {name for entry in mine for name in self._sheet.names_of(entry)}
         other = ("login", login) not in names and page.owners.short_logins.get(login) != row.student
         if mine and login and other:
             ask(self._sheet, row, row.student, QuestionKind.LOGIN_DIFFERS, answers, mine[0].login)
-        elif row.target == "moodle" and row.login != login:
+        elif row.target == MOODLE and row.login != login:
             ask(self._sheet, row, row.student, QuestionKind.USERNAME_CASE, answers)
         mails = {value for kind, value in names if kind == "mail"}
         if row.mail and mails and row.mail not in mails:
             others = [
-                e for e in self._sheet.with_name("directory", "mail", row.mail) if e.student != row.student
+                e for e in self._sheet.with_name(DIRECTORY, "mail", row.mail) if e.student != row.student
             ]
             kind = QuestionKind.MAIL_SHARED if others else QuestionKind.MAIL_DIFFERS
             ask(self._sheet, row, row.student, kind, answers, others[0].ref if others else mine[0].mail)
@@ -232,7 +235,7 @@ class Matcher:
     # --- mailboxes ------------------------------------------------------------------------------------
 
     def _mailboxes(self) -> None:
-        for rows in self._sheet.pages("mailbox"):
+        for rows in self._sheet.pages(MAILBOX):
             with self._database.read() as connection:
                 page = self._page(connection, rows, frozenset())
             for row in rows:
@@ -243,7 +246,7 @@ class Matcher:
         """A mailbox is known by its address only: it is whose the entry with that address is."""
         if self._by_hand(row, answers):
             return
-        found = self._sheet.with_name("directory", "mail", row.mail)
+        found = self._sheet.with_name(DIRECTORY, "mail", row.mail)
         entry = next((e for e in found if e.mail == row.mail), next(iter(found), None))
         if entry is None or entry.standing is Standing.STRANGER:
             return

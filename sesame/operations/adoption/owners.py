@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.registry.doubts import recognisable
 from consumers.registry.identity import LOGIN, SHORT_LOGIN
 from consumers.registry.ledger import SqlLedger
@@ -69,5 +70,5 @@ def _telling_names(sheet: Sheet, row: Row) -> list[tuple[str, str]]:
 
 
 def _owner_of_entry(sheet: Sheet, names: Sequence[tuple[str, str]]) -> str:
-    found = (entry for name in names for entry in sheet.with_name("directory", *name))
+    found = (entry for name in names for entry in sheet.with_name(DIRECTORY, *name))
     return next((entry.student for entry in found if entry.standing is not Standing.STRANGER), "")

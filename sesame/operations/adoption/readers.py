@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.directory.port import Directory, ObservedEntry
 from consumers.kit.connector import Anything, TargetObject
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
@@ -28,9 +29,9 @@ _LOGINS, _MAILS, _PRINCIPALS = ("supannAliasLogin",), ("mail", "supannAutreMail"
 def readers(site: Targets) -> dict[str, Reader]:
     """A reader of each configured target that holds people, the directory first; none of them can write."""
     made: dict[str, Reader] = {
-        "directory": lambda: _reader(site.directory(read_only=True), entries),
+        DIRECTORY: lambda: _reader(site.directory(read_only=True), entries),
     }
-    targets = sorted(site.settings.targets, key=lambda target: target != "directory")
+    targets = sorted(site.settings.targets, key=lambda target: target != DIRECTORY)
     return {
         target: made.get(target, partial(_reader_of, site, target))
         for target in targets
@@ -100,7 +101,7 @@ def _entry(entry: ObservedEntry) -> FoundObject:
         if (match := _DATE.fullmatch(value))
     ]
     return FoundObject(
-        target="directory",
+        target=DIRECTORY,
         ref=entry.dn.lower(),
         login=entry.logins[0] if entry.logins else "",
         mail=next((mail.lower() for mail in of("mail")), ""),

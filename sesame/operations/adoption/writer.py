@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from pydantic import ConfigDict, Field, computed_field
 from sqlalchemy import Connection
 
-from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SERVICE, SqlLedger
+from consumers.directory import NAME as DIRECTORY
+from consumers.mailbox import NAME as MAILBOX
+from consumers.registry.ledger import SEEN, SERVICE, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.acts import Report
@@ -27,8 +29,6 @@ from sesame.operations.adoption.adoptions import (
 from sesame.operations.adoption.ledger_comparison import holder_of
 from sesame.operations.adoption.questions import QuestionKind
 from sesame.operations.adoption.sheet import PAGE, Row, Sheet, Standing
-
-_ORIGINS = {"directory": DIRECTORY, "mailbox": MAILBOX, "moodle": MOODLE}
 
 
 class Written(Report):
@@ -87,7 +87,7 @@ class Writer:
         self._ask(targets)
         with self._database.read() as connection:
             self._written.differing += adoptions.dispossessed(connection)
-        for rows in self._sheet.pages("directory"):
+        for rows in self._sheet.pages(DIRECTORY):
             self._compare_accounts(rows)
         return self._written
 
@@ -96,7 +96,7 @@ class Writer:
         questions = adoptions.about(connection, rows[0].target, [row.ref for row in rows])
         decided = {q.object for q in questions if q.kind == QuestionKind.LEDGER_OTHER and q.state in DECIDED}
         for row in rows:
-            origin, holder = _ORIGINS.get(row.target, SERVICE), holder_of(row)
+            origin, holder = row.target if row.target in SEEN else SERVICE, holder_of(row)
             for kind, value in self._names_in_use(row):
                 if ledger.take_note(kind, value, holder=holder, origin=origin):
                     self._written.names += 1
@@ -113,16 +113,16 @@ class Writer:
         to whoever has the object, or an entry of that login or address, and may be given the same one."""
         names = self._sheet.names_of(row)
         others = [name for name in names if name[0] != "principal"]
-        if row.target == "directory" or len(others) == len(names):
+        if row.target == DIRECTORY or len(others) == len(names):
             return names
-        somebodys = row.student or row.number or any(self._sheet.with_name("directory", *n) for n in others)
+        somebodys = row.student or row.number or any(self._sheet.with_name(DIRECTORY, *n) for n in others)
         return others if somebodys else names
 
     def _lone(self, row: Row) -> bool:
         """Whether this student has a user elsewhere and no entry, nor has anybody an entry of that login: the
         login of that user is theirs."""
-        entries = self._sheet.of_student("directory", row.student)
-        return not entries and not self._sheet.with_name("directory", "login", row.login)
+        entries = self._sheet.of_student(DIRECTORY, row.student)
+        return not entries and not self._sheet.with_name(DIRECTORY, "login", row.login)
 
     # --- links ----------------------------------------------------------------------------------------
 

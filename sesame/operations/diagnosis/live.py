@@ -15,15 +15,18 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.kit.deadline import Deadline
+from consumers.mailbox import NAME as MAILBOX
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import RedirectInvalid, script_of
+from consumers.moodle import NAME as MOODLE
 from pipeline.errors import SesameError, TargetDown, fault
 from pipeline.target import Preview
 from schemas.account import Account
 from schemas.language import gettext
 from sesame.operations.diagnosis.reasons import explain
-from sesame.operations.diagnosis.situation import CAS, DIRECTORY, IN_THE_WAY, MAILBOX, MOODLE, Live
+from sesame.operations.diagnosis.situation import CAS, IN_THE_WAY, Live
 from sesame.operations.ports import Diagnosable
 
 LOOK_S_MAX = 8.0
@@ -83,12 +86,12 @@ class LiveChecks:
     def _mailbox(self, account: Account) -> Mapping[str, Any]:
         with self._site.connector(MAILBOX) as connector:
             assert isinstance(connector, MailboxConnector)  # noqa: S101  (for the type checker)
-            return {"mailbox": connector.look(account)}
+            return {MAILBOX: connector.look(account)}
 
     def _moodle(self, account: Account) -> Mapping[str, Any]:
         with self._site.connector(MOODLE) as moodle:
             seen = moodle.read([account], Deadline.after(self._look_s_max))[account.student_number]
-            return {"moodle": tuple(seen) if isinstance(seen, Sequence) else ()}
+            return {MOODLE: tuple(seen) if isinstance(seen, Sequence) else ()}
 
     def _object(self, target: str, account: Account) -> Preview:
         """Of a target that is found by entry point, the preview of a turn: it says by the consumer's own

@@ -41,7 +41,7 @@ from sesame.operations.diagnosis.person import (
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
 
-DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
+CAS: Final = "cas"
 
 IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION})
 """Of what a look at a target may meet, another object than the student's own."""

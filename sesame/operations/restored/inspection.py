@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
+from consumers.directory import NAME as DIRECTORY
 from consumers.kit.connector import TargetObject
 from pipeline import accounts, audit, status
 from pipeline.accounts import accounts as a
@@ -116,7 +117,7 @@ def _directory(site: Restored, shown: dict[str, Shown]) -> int:
             if entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",):
                 for number in entry.student_numbers:
                     one = shown.setdefault(number.strip(), Shown())
-                    one.shut_by.add("directory")
+                    one.shut_by.add(DIRECTORY)
                     one.version = max(one.version, entry.version)
     return count
 
@@ -156,7 +157,7 @@ def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
 
 
 _READERS: Final[dict[str, _Reader]] = {
-    "directory": _directory,
+    DIRECTORY: _directory,
 }
 
 

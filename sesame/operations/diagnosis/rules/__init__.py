@@ -1,6 +1,15 @@
 """Every rule: a cause that can be told from what is known and seen, with its words in `words.toml`."""
 
-from sesame.operations.diagnosis.rules import account, connectors, directory, login, mail, moodle, work
+from sesame.operations.diagnosis.rules import (
+    account,
+    connectors,
+    directory,
+    login,
+    mail,
+    moodle,
+    passwords,
+    work,
+)
 from sesame.operations.diagnosis.rules.base import Finding, Rule, all_rules
 
 __all__ = [
@@ -13,5 +22,6 @@ __all__ = [
     "login",
     "mail",
     "moodle",
+    "passwords",
     "work",
 ]

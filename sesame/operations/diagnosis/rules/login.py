@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from consumers.directory import NAME as DIRECTORY
 from schemas.language import gettext
 from sesame.login.login import LoginFailure
 from sesame.login.outcome import ProbeOutcome
 from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.rules.base import Finding, rule
-from sesame.operations.diagnosis.situation import CAS, DIRECTORY, Situation
+from sesame.operations.diagnosis.situation import CAS, Situation
 
 _REFUSING = (ProbeOutcome.SERVICE_REFUSED, ProbeOutcome.TICKET_REJECTED, ProbeOutcome.MISMATCH)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from consumers.mailbox import NAME as MAILBOX
 from consumers.mailbox.port import ObservedMailbox, Unknown
 from schemas.language import gettext
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.rules.base import Finding, rule
-from sesame.operations.diagnosis.situation import MAILBOX, Situation
+from sesame.operations.diagnosis.situation import Situation
 
 _REFUSED = ("redirect_invalid", "redirect_refused", "invalid_mail_redirect")
 """Causes of dead letters about the address of a redirection."""

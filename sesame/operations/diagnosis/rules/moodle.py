@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumers.kit.connector import TargetObject
+from consumers.moodle import NAME as MOODLE
 from schemas.account import Requirement
 from sesame.operations.diagnosis.rules.base import Finding, rule
-from sesame.operations.diagnosis.situation import MOODLE, Situation
+from sesame.operations.diagnosis.situation import Situation
 
 
 @rule("courses_wait_for_enrolment")
