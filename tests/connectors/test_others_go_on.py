@@ -11,6 +11,7 @@ import pytest
 
 from consumers.kit import registration
 from consumers.kit.connector import ConnectorUnusable
+from consumers.program.connector import ProgramConnector
 from pipeline.db.database import Database
 from pipeline.errors import Misconfigured
 from pipeline.target import Task
@@ -104,7 +105,7 @@ def test_a_package_that_cannot_be_used_is_its_own_trouble(installed: Path, text:
     assert settings.targets == ("moodle", "library"), "the others are as they were"
     database = Database("sqlite://")
     handler = targets._connector("library", settings, database, no_vault)  # noqa: SLF001
-    account = ConnectorBench(None, dict).account()  # type: ignore[arg-type]  # no connector is made
+    account = ConnectorBench(ProgramConnector, dict).account()  # no connector is made
     for call in (handler.probe, lambda: handler.handle([Task(account)]), lambda: handler.preview([account])):
         with pytest.raises(Misconfigured) as stopped:
             call()
