@@ -418,7 +418,9 @@ def test_an_entry_of_the_probe_that_is_not_what_it_should_be_is_told(
 ) -> None:
     nobody = probed(settings_of(desk, slapd, probe_login="nobody-here"))
     assert (nobody.outcome, "no entries" in nobody.message) == (ProbeOutcome.UNFIT_ENTRY, True)
-    student = desk.student(holds=frozenset({Hold.SUSPENDED}))
+    student = desk.student()
+    held = {"version": student.version + 1, "holds": frozenset({Hold.SUSPENDED})}
+    desk.consumer.bring(student.model_copy(update=held))
     word = wrong_password(tmp_path)
     word.write_text(PASSWORD, encoding="ascii")
     shut = probed(settings_of(desk, slapd, probe_login=student.login, probe_password_file=word))
