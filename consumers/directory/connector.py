@@ -55,7 +55,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
     """
 
     section = DirectorySettings
-    title: ClassVar[Mapping[Language, str]] = {"fr": "Annuaire", "en": "Directory"}
+    title: ClassVar[Mapping[Language, str]] = {"fr": "L'annuaire", "en": "The directory"}
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = (*words.OWNS, "pwdAccountLockedTime")
     credential = words.CREDENTIAL

@@ -96,7 +96,7 @@ class MailboxConnector(Connector[MailboxSettings]):
     """
 
     section = MailboxSettings
-    title: ClassVar[Mapping[Language, str]] = {"fr": "Messagerie", "en": "Mail"}
+    title: ClassVar[Mapping[Language, str]] = {"fr": "La messagerie", "en": "The mailbox"}
     role = "mailbox"
     follows = "directory"
     sessions = True

@@ -48,7 +48,7 @@ class TimetableConnector(Connector[TimetableSettings]):
     """One calendar per student, read over HTTP as iCalendar (RFC 5545)."""
 
     section = TimetableSettings
-    title: ClassVar[Mapping[Language, str]] = {"fr": "Emploi du temps", "en": "Timetable"}
+    title: ClassVar[Mapping[Language, str]] = {"fr": "L'emploi du temps", "en": "The timetable"}
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
 
     def __init__(self, context: ConnectorContext[TimetableSettings]) -> None:

@@ -165,13 +165,18 @@ class Settings(BaseSettings):
 
     @property
     def titles(self) -> Mapping[str, Mapping[Language, str]]:
-        """What people call the services of connectors that can be used, by target and language."""
-        chosen = {name: self.connector_of(name).connector for name in self.target_names()}
+        """What people call services, by target and language: those of other packages' connectors, and those
+        of our own that the site calls otherwise."""
+        named = {name: Choice.of(name).connector for name in self.target_names() if self._renames(name)}
         return {
             name: _title(getattr(self, name), connector)
-            for name, connector in chosen.items()
+            for name, connector in {**named, **self._made}.items()
             if connector is not None
         }
+
+    def _renames(self, target: str) -> bool:
+        section = getattr(self, target)
+        return isinstance(section, ConnectorSettings) and bool(section.title or section.title_en)
 
     @property
     def roles(self) -> Mapping[str, str]:

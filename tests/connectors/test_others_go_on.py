@@ -105,7 +105,7 @@ def test_a_package_that_cannot_be_used_is_its_own_trouble(installed: Path, text:
     assert settings.targets == ("moodle", "library"), "the others are as they were"
     database = Database("sqlite://")
     handler = targets._connector("library", settings, database, no_vault)  # noqa: SLF001
-    account = ConnectorBench(ProgramConnector, dict).account()  # no connector is made
+    account = ConnectorBench(ProgramConnector, lambda _address: {}).account()
     for call in (handler.probe, lambda: handler.handle([Task(account)]), lambda: handler.preview([account])):
         with pytest.raises(Misconfigured) as stopped:
             call()
