@@ -286,6 +286,28 @@ def test_a_page_that_was_without_a_network_goes_on(portal: Portal, browser: Brow
         assert one.page.evaluate("window.kept") is True
 
 
+def test_a_page_whose_live_part_was_refused_asks_again(portal: Portal, browser: Browser) -> None:
+    number = portal.active()
+    running(portal, directory="running", mailbox="running", moodle="running")
+    asked: list[str] = []
+
+    def refuse_once(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    with hand(portal, browser) as one:
+        one.page.context.add_cookies([session_cookie(portal, number)])  # type: ignore[list-item]
+        one.page.route("**/compte/flux", refuse_once)
+        one.page.goto(portal.url + "/compte")
+        for target in ("directory", "mailbox", "moodle"):
+            put(portal, number, target, "provisioned", None)
+        expect(one.page.locator("[data-service=moodle][data-state=ready]")).to_be_visible()
+        assert len(asked) == 2
+
+
 def test_a_mistyped_address_can_be_read_again_beside_the_code(portal: Portal, browser: Browser) -> None:
     number = portal.student()
     with hand(portal, browser) as one:

@@ -61,19 +61,31 @@ for (const each of document.querySelectorAll("form")) {
 const state = document.getElementById("etat");
 if (state && window.EventSource) {
   const spoken = document.getElementById("annonce");
-  const stream = new EventSource(state.dataset.flux);
   const said = () => {
     const line = state.querySelector("[data-annonce]");
     return line ? line.textContent : "";
   };
   let before = said();
-  stream.addEventListener("etat", (event) => {
-    if (state.contains(document.activeElement) && document.activeElement !== document.body) return; // not under the reader's fingers
-    state.innerHTML = event.data; // made and escaped by the server, like the page itself
-    if (said() !== before) {
-      before = said();
-      spoken.textContent = before;
-    }
-  });
-  stream.addEventListener("fin", () => stream.close());
+  let refusals = 0;
+  const open = () => {
+    const stream = new EventSource(state.dataset.flux);
+    stream.addEventListener("etat", (event) => {
+      refusals = 0;
+      if (state.contains(document.activeElement) && document.activeElement !== document.body) return; // not under the reader's fingers
+      state.innerHTML = event.data; // made and escaped by the server, like the page itself
+      if (said() !== before) {
+        before = said();
+        spoken.textContent = before;
+      }
+    });
+    stream.addEventListener("fin", () => stream.close());
+    // A browser goes on by itself after a broken connection, and gives up after an answer that is an error.
+    stream.addEventListener("error", () => {
+      if (stream.readyState === EventSource.CLOSED && refusals < 20) {
+        refusals += 1;
+        setTimeout(open, Math.min(60, 2 * 2 ** refusals) * 1000);
+      }
+    });
+  };
+  open();
 }
