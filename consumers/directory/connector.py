@@ -39,7 +39,6 @@ from consumers.kit.connector import (
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.reasons import Reason, read_reasons
 from pipeline.errors import TargetDown
-from pipeline.target import Description
 from schemas.account import Account
 from schemas.language import Language
 
@@ -146,10 +145,6 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
         self._directory.disconnect()
-
-    def describe(self) -> Description:
-        """See `Connector.describe`."""
-        return Description(self.name, self.settings.system, self.owns)
 
     def _in_time(
         self,

@@ -1,21 +1,16 @@
-"""What was read from the targets, side by side, for as long as one adoption lasts.
-
-A temporary database of SQLite's own (an empty file name): private to this process, in memory while it is
-small, on disk when it grows, gone when it is closed. So a whole university is compared in bounded memory.
-"""
+"""What was read from the targets, side by side, for as long as one adoption lasts."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
+
+from pipeline.db.scratch import ScratchDatabase
 
 PAGE: Final = 400
-_CACHE_KIB: Final = 16_384
 
 _SCHEMA: Final = """
 CREATE TABLE objects (
@@ -94,20 +89,10 @@ class Row:
     standing: Standing
 
 
-class Sheet:
-    """The temporary database. Use it in a `with`; not for several threads."""
+class Sheet(ScratchDatabase):
+    """The objects, whose each one is, and what contradicts what."""
 
-    def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA journal_mode = OFF; {_SCHEMA}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
+    schema = _SCHEMA
 
     def put(self, found: Iterable[FoundObject]) -> int:
         """Write objects down; return how many."""

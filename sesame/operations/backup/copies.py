@@ -31,7 +31,6 @@ STORE, LOG = "sesame.db", "events.db"
 """What the copies are called, wherever the files are that they are made of."""
 
 _ORDER: Final = (LOG, STORE)
-_PAGES_AT_ONCE: Final = 4096
 _BUSY_S: Final = 30.0
 
 
@@ -187,14 +186,14 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield Path(made)
 
 
+def _reading(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_S))
+
+
 def _copy(source: Path, copy: Path) -> None:
     """Copy a database that others may be writing to, page by page, as of one moment."""
     os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    address = f"file:{quote(str(source))}?mode=ro"
-    with (
-        closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as read,
-        closing(sqlite3.connect(copy)) as written,
-    ):
+    with _reading(source) as read, closing(sqlite3.connect(copy)) as written:
         read.backup(written, pages=-1)
         written.execute("PRAGMA journal_mode = DELETE")  # one file, whole without another one beside it
 
@@ -237,19 +236,19 @@ def _told(folder: Path, manifest: Manifest) -> Manifest:
     """The manifest with what the files themselves say."""
     revision, rows, records = "", {}, 0
     if STORE in manifest.files:
-        with closing(sqlite3.connect(f"file:{quote(str(folder / STORE))}?mode=ro", uri=True)) as store:
+        with _reading(folder / STORE) as store:
             names = [name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
             ours = sorted(name for name in names if not name.startswith("sqlite_"))
             rows = {name: int(store.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]) for name in ours}  # noqa: S608
             [(revision,)] = store.execute("SELECT version_num FROM alembic_version").fetchall() or [("",)]
     if LOG in manifest.files:
-        with closing(sqlite3.connect(f"file:{quote(str(folder / LOG))}?mode=ro", uri=True)) as log:
+        with _reading(folder / LOG) as log:
             [records] = log.execute("SELECT count(*) FROM records").fetchone()
     return manifest.model_copy(update={"revision": revision, "rows": rows, "records": records})
 
 
 def _examine(path: Path) -> None:
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+    with _reading(path) as database:
         try:
             [found] = database.execute("PRAGMA integrity_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
@@ -262,7 +261,7 @@ def _open(scratch: Path, manifest: Manifest) -> None:
     """Open the files as this version does: a store of an older one is migrated, in the scratch folder."""
     try:
         if LOG in manifest.files:
-            LogFile(scratch / LOG, busy_timeout_s=_BUSY_S).examine()
+            LogFile(scratch / LOG, busy_timeout_s=_BUSY_S)
         if STORE in manifest.files:
             database = Database(f"sqlite:///{scratch / STORE}")
             try:

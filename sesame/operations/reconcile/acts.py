@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
 from producers.registrar.guard import Threshold
 from producers.replay.requests import replay
@@ -182,8 +182,7 @@ def _repair(
     students = sorted({*drift.missing, *drift.different})
     if not students:
         return "", ""
-    plan = "\n".join((target, *students))
-    approval = hashlib.sha256(plan.encode()).hexdigest()[:12]
+    approval = digest_of({"target": target, "students": students}).removeprefix("sha256:")[:12]
     over = threshold.passed(affected=len(students), losing=0, in_all=drift.accounts)
     if over and not hmac.compare_digest(approve.encode(), approval.encode()):
         return "", approval

@@ -1,22 +1,16 @@
-"""A target's objects by student, for as long as one comparison lasts.
-
-A temporary database of SQLite's own (an empty file name): private to this process, in memory while it is
-small, on disk when it grows, gone when it is closed. So a whole university is sorted in bounded memory.
-"""
+"""A target's objects by student, for as long as one comparison lasts."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from consumers.kit.connector import Held, TargetObject
+from pipeline.db.scratch import ScratchDatabase
 
 _PAGE: Final = 400
-_CACHE_KIB: Final = 16_384
 _SCHEMA: Final = """
 CREATE TABLE objects (
     ref TEXT NOT NULL, key TEXT NOT NULL, claimed INTEGER NOT NULL DEFAULT 0, document TEXT NOT NULL
@@ -28,25 +22,18 @@ CREATE INDEX objects_ref ON objects (ref);
 """
 
 
-class ObjectSpool:
-    """The temporary database. Use it in a `with`; not for several threads.
+class ObjectSpool(ScratchDatabase):
+    """The objects of one target.
 
     Args:
         key: what tells whose an object is; empty: nothing.
     """
 
+    schema = _SCHEMA
+
     def __init__(self, key: Callable[[TargetObject], str]) -> None:
+        super().__init__()
         self._key = key
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA journal_mode = OFF; {_SCHEMA}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
 
     def fill(self, found: Iterable[TargetObject], progress: Callable[[], None] = lambda: None) -> int:
         """Write everybody down; return how many. Once, before anything is looked for.
