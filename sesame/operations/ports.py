@@ -50,11 +50,15 @@ class HasDirectory(Protocol):
         """It, connected anew, and disconnected at the end."""
 
 
-class Targets(HasDirectory, HasSettings, Protocol):
-    """The targets' own servers, each connected anew, and disconnected at the end."""
+class HasConnectors(Protocol):
+    """What brings targets to accounts' state."""
 
     def connector(self, target: str) -> AbstractContextManager[Anything]:
         """A connector that is found by entry point; it can write nothing."""
+
+
+class Targets(HasDirectory, HasConnectors, HasSettings, Protocol):
+    """The targets' own servers, each connected anew, and disconnected at the end."""
 
 
 class Stored(Protocol):
@@ -138,11 +142,8 @@ class Replaying(Handlers, Publishing, Protocol):
     """The same, and the log."""
 
 
-class Reconciling(Replaying, Protocol):
+class Reconciling(HasConnectors, Replaying, Protocol):
     """What compares whole targets with the accounts, and has them repaired."""
-
-    def connector(self, target: str) -> AbstractContextManager[Anything]:
-        """As `Targets.connector`."""
 
 
 class Provided(Handlers, Protocol):
