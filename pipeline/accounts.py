@@ -41,6 +41,9 @@ accounts = Table(
 )
 
 
+LIVE: Final = (accounts.c.activated_at.is_not(None), accounts.c.stage != Stage.ERASED.value)
+"""Conditions for accounts that targets may have something of: they were activated, and were not erased."""
+
 _ROWS_PER_PAGE = 1000
 
 # Made once: making a statement for each look costs more than the database does.
@@ -134,15 +137,6 @@ def numbers_after(connection: Connection, *which: ColumnElement[bool], after: st
     return list(
         connection.scalars(select(number).where(number > after, *which).order_by(number).limit(limit))
     )
-
-
-def live_after(connection: Connection, *, after: str, limit: int) -> list[Account]:
-    """The first accounts, by student number, of those above `after` that targets may have something of: they
-    were activated, and were not erased."""
-    live = accounts.c.activated_at.is_not(None), accounts.c.stage != Stage.ERASED.value
-    query = _DOCUMENTS.where(accounts.c.student_number > after, *live)
-    found = connection.scalars(query.order_by(accounts.c.student_number).limit(limit))
-    return [Account.model_validate_json(text) for text in found]
 
 
 def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:

@@ -84,7 +84,7 @@ class TargetComparison:
             StoreUnavailable: nor the store.
         """
         if sample is not None:
-            self._compare_sample(sample)
+            self._compare(self._lot(sample))
         elif self._lists:
             with ObjectSpool(self._key_of) as spool:
                 self._drift.objects = spool.fill(self._connector.objects(), self._progress)
@@ -92,38 +92,46 @@ class TargetComparison:
                 self._find_orphans(spool)
                 self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
         else:
-            self._compare(self._counted(self._pages()))
+            self._compare(self._pages())
         return self._drift
 
-    def _pages(self) -> Iterator[list[Account]]:
-        """The accounts that a target may have something of, by number."""
+    def _pages(self) -> Iterator[list[str]]:
+        """The students of whom a target may have something, by number."""
         last = ""
         while True:
             with self._database.read() as connection:
-                page = accounts.live_after(connection, after=last, limit=_PAGE)
+                page = accounts.numbers_after(connection, *accounts.LIVE, after=last, limit=_PAGE)
             if not page:
                 return
+            self._progress()
             yield page
-            last = page[-1].student_number
+            self._drift.accounts += len(page)
+            last = page[-1]
 
-    def _compare_sample(self, size: int) -> None:
-        chosen: list[Account] = []
-        for seen, account in enumerate(each for page in self._pages() for each in page):
-            if seen < size:
-                chosen.append(account)
-            elif (place := random.randrange(seen + 1)) < size:  # noqa: S311 (a lot, not a secret)
-                chosen[place] = account
-        self._compare(self._counted(chosen[at : at + _PAGE] for at in range(0, len(chosen), _PAGE)))
+    def _lot(self, size: int) -> Iterator[list[str]]:
+        """So many of them, drawn by lot."""
+        everybody = [number for page in self._pages() for number in page]
+        chosen = random.sample(everybody, min(size, len(everybody)))
+        self._drift.accounts = len(chosen)
+        for at in range(0, len(chosen), _PAGE):
+            self._progress()
+            yield chosen[at : at + _PAGE]
 
-    def _suspects(self, spool: ObjectSpool) -> Iterator[list[Account]]:
-        """Of each page of accounts, those that the target does not show as they are to be."""
-        for page in self._counted(self._pages()):
-            adopted = self._connector.context.adopted([each.student_number for each in page])
+    def _suspects(self, spool: ObjectSpool) -> Iterator[list[str]]:
+        """Of each page of students, those whom the target does not show as they are to be."""
+        for numbers in self._pages():
+            with self._database.read() as connection:
+                known = accounts.newest(connection, numbers)
+            adopted = self._connector.context.adopted(numbers)
             seen: dict[str, dict[str, TargetObject]] = {}
-            for key, found in spool.claim([self._key(account) for account in page], adopted.values()):
+            for key, found in spool.claim(list(map(self._key, known.values())), adopted.values()):
                 for name in (key, found.ref):
                     seen.setdefault(name, {})[found.ref] = found
-            yield [each for each in page if self._is_suspect(each, seen, adopted.get(each.student_number))]
+            yield [
+                number
+                for number, account in sorted(known.items())
+                if self._is_suspect(account, seen, adopted.get(number))
+            ]
 
     def _is_suspect(
         self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
@@ -149,15 +157,9 @@ class TargetComparison:
             return next((value.lower() for kind, value in found.names if kind == "mail"), "")
         return found.student_number.strip()
 
-    def _compare(self, pages: Iterable[Sequence[Account]]) -> None:
+    def _compare(self, pages: Iterable[Sequence[str]]) -> None:
         for page in pages:
-            self._look([each.student_number for each in page])
-
-    def _counted(self, pages: Iterable[list[Account]]) -> Iterator[list[Account]]:
-        for page in pages:
-            self._progress()
-            yield page
-            self._drift.accounts += len(page)
+            self._look(page)
 
     def _look(self, numbers: Sequence[str]) -> None:
         """Look at these again, as a turn would, and note what is no news to the pipeline apart."""
