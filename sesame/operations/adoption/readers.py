@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
 from consumers.directory import NAME as DIRECTORY
+from consumers.directory.objects import listed
 from consumers.directory.port import Directory, ObservedEntry
 from consumers.kit.connector import Anything, TargetObject
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
@@ -20,10 +20,8 @@ from sesame.operations.ports import Targets
 
 _Server = TypeVar("_Server")
 
-_DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 _KINDS: Final = ("login", "mail", "principal")
 _NAME_MAX, _REF_MAX = 255, 512  # the store's columns
-_LOGINS, _MAILS, _PRINCIPALS = ("supannAliasLogin",), ("mail", "supannAutreMail"), ("eduPersonPrincipalName",)
 
 
 def readers(site: Targets) -> dict[str, Reader]:
@@ -83,34 +81,24 @@ def objects(connector: Anything) -> Iterator[FoundObject]:
 
 
 def _entry(entry: ObservedEntry) -> FoundObject:
-    shown = entry.attributes
+    """An entry as its connector lists it, with all of its numbers and all of its names."""
+    found = listed(entry)
 
     def of(*attributes: str) -> list[str]:
-        return [value for name in attributes for value in shown.get(name, ())]
+        return [value for name in attributes for value in entry.attributes.get(name, ())]
 
-    def told(*attributes: str) -> list[str]:
-        return [value for name in attributes for value in entry.evidence.get(name, ())]
-
-    mails = [mail.lower() for mail in of(*_MAILS)]
-    names = [("login", login.lower()) for login in (*entry.logins, *of(*_LOGINS))]
-    names += [("mail", mail) for mail in mails]
-    names += [("principal", principal.lower()) for principal in of(*_PRINCIPALS)]
-    dates = [
-        match
-        for value in told("supannOIDCDateDeNaissance", "schacDateOfBirth")
-        if (match := _DATE.fullmatch(value))
-    ]
+    born = entry.evidence.get("supannNomDeNaissance", ())
     return FoundObject(
         target=DIRECTORY,
-        ref=entry.dn.lower(),
+        ref=found.ref,
         login=entry.logins[0] if entry.logins else "",
         mail=next((mail.lower() for mail in of("mail")), ""),
         numbers=tuple(number.strip() for number in entry.student_numbers if number.strip()),
-        ine=next((ine.strip().upper() for ine in told("supannCodeINE")), ""),
-        birth="-".join(dates[0].groups()) if dates else "",
-        family="\n".join(dict.fromkeys([*told("supannNomDeNaissance"), *of("sn")])),
+        ine=found.evidence["ine"].strip().upper(),
+        birth=found.evidence["birth"],
+        family="\n".join(dict.fromkeys([*born, *of("sn")])),
         given="\n".join(of("givenName")),
-        names=tuple(dict.fromkeys(names)),
+        names=tuple(dict.fromkeys((kind, value.lower()) for kind, value in found.names)),
     )
 
 
