@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sesame.operations.reconcile.passes import Pass
 
 _SHOWN_MAX = 20
-_KINDS = ("missing", "different", "extra", "orphaned")
 
 
 @click.command()
@@ -81,15 +80,22 @@ def _show_last(ended: list[Pass], *, as_json: bool) -> None:
         click.echo(gettext("No target was compared yet."), err=True)
 
 
+def _kinds() -> dict[str, str]:
+    """What a difference is called, by its token."""
+    return {
+        "missing": gettext("missing"),
+        "different": gettext("different"),
+        "extra": gettext("extra"),
+        "orphaned": gettext("orphaned"),
+    }
+
+
 def _columns() -> tuple[str, ...]:
-    return (
-        *(gettext("target"), gettext("accounts"), gettext("objects"), gettext("missing")),
-        *(gettext("different"), gettext("extra"), gettext("orphaned")),
-    )
+    return (gettext("target"), gettext("accounts"), gettext("objects"), *_kinds().values())
 
 
 def _cells(name: str, one: TargetReport | Pass, found: Mapping[str, int]) -> tuple[str, ...]:
-    return (name, str(one.accounts), str(one.objects), *(str(found[kind]) for kind in _KINDS))
+    return (name, str(one.accounts), str(one.objects), *(str(found[kind]) for kind in _kinds()))
 
 
 def _show(found: Reconciliation) -> None:
@@ -99,19 +105,13 @@ def _show(found: Reconciliation) -> None:
 
 
 def _show_target(name: str, one: TargetReport) -> None:
-    words = {
-        "missing": gettext("missing"),
-        "different": gettext("different"),
-        "extra": gettext("extra"),
-        "orphaned": gettext("orphaned"),
-    }
     if one.trouble:
         click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
-    for kind in _KINDS:
+    for kind, word in _kinds().items():
         found: list[str] = getattr(one, kind)
         for each in found[:_SHOWN_MAX]:
             why = ", ".join(one.evidence.get(each, ()))
-            click.echo(f"{name}, {words[kind]}: {each}" + (f" ({why})" if why else ""))
+            click.echo(f"{name}, {word}: {each}" + (f" ({why})" if why else ""))
         if (more := len(found) - _SHOWN_MAX) > 0:
             click.echo(gettext("{target}: {n} more; all with --json", target=name, n=more))
     if one.replay_id:

@@ -1,0 +1,45 @@
+"""What a comparison says to people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sesame.cli.reconcile import _show
+from sesame.operations.reconcile.acts import Reconciliation, TargetReport
+
+
+def report(**found: Any) -> TargetReport:
+    nothing: dict[str, Any] = {kind: [] for kind in ("missing", "different", "extra", "orphaned")}
+    counts = {"accounts": 60, "objects": 61, "unmanaged": 1, "unsettled": 0}
+    return TargetReport(**{**nothing, **counts, "evidence": {}, **found})
+
+
+def test_a_table_and_each_difference_with_its_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    directory = report(
+        missing=["22600010"],
+        different=[f"226001{each:02}" for each in range(23)],
+        orphaned=["uid=x"],
+        evidence={"22600010": ("credential_needed",), "22600100": ("mail", "sn"), "uid=x": ("999",)},
+        approval="0123456789ab",
+    )
+    away = report(accounts=0, objects=0, trouble="it is away")
+    _show(Reconciliation(seconds=1.0, targets={"directory": directory, "moodle": away}))
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert shown[:3] == [
+        "target accounts objects missing different extra orphaned",
+        "directory 60 61 1 23 0 1",
+        "moodle 0 0 0 0 0 0",
+    ]
+    assert shown[3:5] == [
+        "directory, missing: 22600010 (credential_needed)",
+        "directory, different: 22600100 (mail, sn)",
+    ]
+    assert shown[23:26] == [
+        "directory, different: 22600119",
+        "directory: 3 more; all with --json",
+        "directory, orphaned: uid=x (999)",
+    ]
+    assert shown[-2].endswith("sesame reconcile --target directory --repair --approve 0123456789ab")
+    assert shown[-1] == "moodle was not compared: it is away"
