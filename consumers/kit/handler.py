@@ -68,15 +68,14 @@ class ConnectorHandler:
         self._monotonic = connector.context.monotonic
         self.name = connector.name
         self.batch_size = settings.batch_size
-        # The last call, the probe of a doubt, the reading back, and its last call: each was begun in time.
-        self.call_s_max = settings.call_s_max + 4 * settings.verb_s_max
+        self.call_s_max = settings.call_s_max + 2 * settings.verb_s_max  # the last of all was begun in time
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
         if any(task.compare for task in tasks):
             self._connector.forget()
-        turn = _Turn(self._connector, Deadline.after(self._work_s_max, self._monotonic), self._last_s_max)
-        return turn.run(tasks)
+        deadline = Deadline.after(self._work_s_max, self._monotonic)
+        return _Turn(self._connector, deadline, self._last_s_max).run(tasks)
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`."""
@@ -116,7 +115,7 @@ class _Turn:
     def __init__(self, connector: Anything, deadline: Deadline, last_s_max: float) -> None:
         self._connector = connector
         self._deadline = deadline
-        self._last_s_max = last_s_max
+        self._last = replace(deadline, at=deadline.at + last_s_max)
         self._trusted = False
         self._adopted: Mapping[str, str] = {}
         self._outcomes: _Outcomes = {}
@@ -132,8 +131,7 @@ class _Turn:
         except (TargetDown, Throttled, Misconfigured) as error:  # an earlier call may still have an effect
             error.unknown = error.unknown or self._unanswered()
             raise
-        slow = Retry(SLOW, TOO_SLOW)
-        return {number: self._outcomes.get(number, slow) for number in numbers}
+        return {number: self._outcomes.get(number, _slow()) for number in numbers}
 
     def _work(self, tasks: Mapping[str, Task]) -> None:
         if self._connector.sessions:
@@ -251,14 +249,20 @@ class _Turn:
         said = {number: each for number, each in refusals.items() if each is not None}
         self._outcomes |= {number: _outcome(each) for number, each in said.items()}
         if any(isinstance(each, Refused) and each.cause != SLOW for each in said.values()):
-            self._doubt()
+            try:
+                self._doubt()
+            except OutOfTime:
+                self._outcomes |= {number: _slow(self._outcomes[number]) for number in said}
+                raise
 
     def _unanswered(self) -> bool:
         return any(isinstance(each, Retry) and each.unknown for each in self._outcomes.values())
 
     def _doubt(self) -> None:
-        """Before anybody is charged: if the target answers everybody so, this raises, and nobody is."""
+        """Before anybody is charged: if the target answers everybody so, this raises, and nobody is. Nor is
+        anybody without time to ask."""
         if not self._trusted:
+            self._last.left_s()
             self._connector.probe()
             self._trusted = True
 
@@ -281,7 +285,7 @@ class _Turn:
 
     def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
         """A read that has its own time: what was written must not stay unknown because writing was slow."""
-        return self._read(accounts, Deadline.after(self._last_s_max, self._connector.context.monotonic))
+        return self._read(accounts, self._last)
 
 
 def _adopted(connector: Anything, accounts: Sequence[Account]) -> Mapping[str, str]:
@@ -445,6 +449,11 @@ def _outcome(said: Held | Refused) -> HandlerOutcome:
     if said.lasting:
         return Dead(said.cause, said.message)
     return Retry(said.cause, said.message, said.after_s, said.unknown)
+
+
+def _slow(said: HandlerOutcome | None = None) -> Retry:
+    """Tried again, since the time was used up; what an earlier call did is as unknown as it was."""
+    return Retry(SLOW, TOO_SLOW, unknown=isinstance(said, Retry) and said.unknown)
 
 
 def _token(said: Held | Refused) -> str:

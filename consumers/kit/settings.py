@@ -70,7 +70,8 @@ class ConnectorSettings(TargetSection):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest that one exchange can take after the batch's time was used up, in seconds."""
+        """The longest that one call can take, time-outs included, in seconds: the last of a batch is begun
+        in time, and has its whole time."""
         return 2 * (self.connect_timeout_s + self.timeout_s)
 
 

@@ -66,8 +66,10 @@ class ManySite:
             f'base_url = "{self.moodle.url}"',
             f'token_file = "{self.moodle.token_file}"',
             "user_batch = 5",  # many calls, so that a burst can be disturbed in its middle
-            "read_timeout_s = 10",
-            "call_s_max = 15",  # so that the leases of a killed process are over soon
+            "connect_timeout_s = 2",  # the leases of a killed process are over soon
+            "write_timeout_s = 3",
+            "read_timeout_s = 5",
+            "call_s_max = 15",
             "execution_s_max = 5",
             "[engine]",
             "lease_margin_s = 2",

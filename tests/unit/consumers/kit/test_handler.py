@@ -351,6 +351,44 @@ def test_whom_the_time_does_not_reach_is_tried_again_and_the_others_are_done() -
     assert ("probe", []) not in shelf.calls, "slowness is no doubt"
 
 
+class Slow(Shelf):
+    """Begins everything at the last moment that is allowed, and takes all the time that a verb has."""
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        seen = super().read(accounts, deadline)
+        self.now += self.settings.verb_s_max if self.calls else deadline.left_s() - 0.1
+        return seen
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        refused = super().apply(changes, deadline)
+        self.now += self.settings.verb_s_max
+        return refused
+
+
+def test_the_longest_call_is_as_told_though_all_is_begun_at_the_last_moment() -> None:
+    shelf = Slow(call_s_max=10.0)
+    handler = shelf.handler()
+    assert isinstance(handler.handle([Task(account())])["1"], Done)
+    assert handler.call_s_max - 0.2 < shelf.now <= handler.call_s_max
+
+
+def test_nobody_is_charged_with_a_refusal_when_no_time_is_left_to_ask_whether_it_is_the_target() -> None:
+    shelf = Shelf(call_s_max=10.0)
+
+    def late(changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        shelf.now = 10.0 + shelf.settings.verb_s_max
+        return {
+            "1": Refused("shelf_refused", "no", lasting=True),
+            "2": Refused("outcome_unknown", "cut off", unknown=True),
+        }
+
+    shelf.apply = late  # type: ignore[method-assign]
+    outcomes = handle(shelf, account(), account("2"))
+    said = {number: (type(each), each.cause, each.unknown) for number, each in outcomes.items()}  # type: ignore[union-attr]
+    assert said == {"1": (Retry, "target_slow", False), "2": (Retry, "target_slow", True)}
+    assert ("probe", []) not in shelf.calls
+
+
 def test_a_preview_tells_what_would_be_written_and_what_stands_in_the_way() -> None:
     shelf = Shelf()
     shelf.put("mine", "1", "login-1", open_=False)

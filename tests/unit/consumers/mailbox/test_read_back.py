@@ -668,7 +668,7 @@ def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_fi
 
 def test_a_verb_may_take_as_long_again_as_was_left(desk: Desk) -> None:
     assert desk.mailboxes.verb_s_max == 2 * 20.0
-    assert desk.handler.call_s_max == 10.0 + 4 * 2 * desk.connector.settings.timeout_s
+    assert desk.handler.call_s_max == 10.0 + 2 * 2 * desk.connector.settings.timeout_s
     described = desk.handler.describe()
     assert (described.name, described.system, desk.handler.batch_size) == (
         "mailbox",

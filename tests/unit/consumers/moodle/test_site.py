@@ -398,7 +398,7 @@ def test_a_batch_is_as_long_and_as_large_as_the_settings_say(tmp_path: Path) -> 
     times: dict[str, Any] = {"connect_timeout_s": 3.0, "write_timeout_s": 5.0, "read_timeout_s": 7.0}
     site = Site(tmp_path, user_batch=7, call_s_max=11.0, **times)
     assert site.handler.batch_size == 7
-    assert site.handler.call_s_max == 11.0 + 4 * (3.0 + 5.0 + 7.0)
+    assert site.handler.call_s_max == 11.0 + 2 * (3.0 + 5.0 + 7.0)
     assert {"batch_size", "timeout_s"}.isdisjoint(MoodleSettings.model_fields), "they have other names"
 
 
