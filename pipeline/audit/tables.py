@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Integer, String, Table, Text
+from sqlalchemy import Column, Float, Index, Integer, String, Table, Text
 
 from pipeline.db.metadata import metadata
 
@@ -13,8 +13,29 @@ audit = Table(
     Column("at", Float, nullable=False, index=True),
     Column("actor", String(64), nullable=False),
     Column("action", String(64), nullable=False),
-    Column("detail", Text, nullable=False),  # JSON, without personal data
+    Column("detail", Text, nullable=False),  # JSON; a person is named by a digest, see `audit_persons`
+    Column("previous", String(64), nullable=False, unique=True),  # the hash of the entry before: no fork
+    Column("hash", String(64), nullable=False),  # of this one: see `chain`
     sqlite_autoincrement=True,
+)
+
+audit_persons = Table(
+    "audit_persons",
+    metadata,
+    Column("entry_id", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), primary_key=True),  # of salt and number: the entry's detail has it
+    Column("student_number", String(64), nullable=False),  # a pseudonym, once the person is erased
+    Column("salt", String(32)),  # None: erased, so that nobody guesses the number
+    Index("ix_audit_persons_student_number", "student_number", "entry_id"),
+)
+
+audit_marks = Table(
+    "audit_marks",
+    metadata,
+    Column("name", String(64), primary_key=True),  # `head`, `removed`, or a receiver's
+    Column("entry_id", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 

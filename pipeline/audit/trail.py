@@ -1,16 +1,23 @@
-"""Every operator action, for ever: who, when, what. Without personal data."""
+"""Every operator action: who, when, what. Without names, only ever appended to, chained: see `chain`."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from pipeline.audit.tables import audit, remarks
+from pipeline.audit import chain
+from pipeline.audit.chain import Named
+from pipeline.audit.tables import audit, audit_marks, audit_persons, remarks
+from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
+
+HEAD, REMOVED = "head", "removed"
+"""The marks of the newest entry, and of the last one that the store has no longer."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +25,13 @@ class Entry:
     """One act.
 
     Attributes:
-        id: grows with time.
+        id: one more than the entry's before.
         at: seconds since the epoch, UTC.
-        actor: the user who did it; a login, for what students do on their pages.
+        actor: the user who did it; `student`, for what students do on their pages.
         action: what was done, e.g. `hold.place`.
-        detail: what it was done to.
+        detail: what it was done to, with student numbers.
         reason: the operator's own words; None: none were asked for, or they were removed since.
+        hash: by which it is chained.
     """
 
     id: int
@@ -32,6 +40,16 @@ class Entry:
     action: str
     detail: Mapping[str, Any]
     reason: str | None
+    hash: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An entry that was noted or removed, by its id and hash. `at`: seconds since the epoch, UTC."""
+
+    entry_id: int = 0
+    hash: str = chain.BEGINNING
+    at: float = 0.0
 
 
 def note(
@@ -39,19 +57,37 @@ def note(
 ) -> None:
     """Note an action in the transaction that it is done in.
 
+    Whoever else notes waits until this transaction ends: so the chain cannot fork.
+
     Args:
         actor: the operating system's or the console's user name.
         action: what was done, e.g. `replay`.
-        detail: what is needed to understand it later.
+        detail: what is needed to understand it later; students by number, named as in `chain`.
     """
-    connection.execute(
-        insert(audit).values(
-            at=database.now(connection),
-            actor=actor[:64],
-            action=action,
-            detail=json.dumps(dict(detail), ensure_ascii=False, sort_keys=True),
-        )
-    )
+    kept, persons = chain.without_persons(json.loads(json.dumps(dict(detail))))
+    database.alone(connection, "audit")
+    last, at, actor = mark(connection, HEAD), database.now(connection), actor[:64]
+    entry_id, previous = last.entry_id + 1, last.hash
+    own = chain.hash_of(entry_id=entry_id, at=at, actor=actor, action=action, detail=kept, previous=previous)
+    text = json.dumps(kept, ensure_ascii=False, sort_keys=True)
+    row = {"id": entry_id, "at": at, "actor": actor, "action": action, "detail": text}
+    connection.execute(insert(audit).values(**row, previous=previous, hash=own))
+    if persons:
+        named = [{"entry_id": entry_id, **person.__dict__} for person in persons]
+        connection.execute(insert(audit_persons), named)
+    set_mark(connection, database, HEAD, Mark(entry_id, own, at))
+
+
+def mark(connection: Connection, name: str) -> Mark:
+    """Where a mark is; before the first entry, if there is none."""
+    m = audit_marks.c
+    row = connection.execute(select(m.entry_id, m.hash, m.at).where(m.name == name)).one_or_none()
+    return Mark() if row is None else Mark(*row)
+
+
+def set_mark(connection: Connection, database: Database, name: str, where: Mark) -> None:
+    """Set a mark."""
+    connection.execute(database.upsert(audit_marks).values(name=name, **where.__dict__))
 
 
 def entries(
@@ -61,8 +97,10 @@ def entries(
     before: int | None = None,
     actor: str | None = None,
     action: str | None = None,
+    student: str | None = None,
     about: str | None = None,
     since: float = 0.0,
+    until: float | None = None,
 ) -> list[Entry]:
     """What was done, the newest first.
 
@@ -72,39 +110,120 @@ def entries(
         before: of ids below this one: the next page.
         actor: by whom: the user, or who became another one (`camille` finds `camille as sesame`).
         action: this one, or those of a kind (`hold` finds `hold.place` and `hold.lift`).
+        student: to this student number, alone or among others.
         about: a value that the detail has: a student number, a consumer, a replay.
         since: seconds since the epoch, UTC.
+        until: before this moment, likewise; None: until now.
     """
     a = audit.c
     wanted = [a.at >= since]
     if before is not None:
         wanted.append(a.id < before)
+    if until is not None:
+        wanted.append(a.at < until)
     if actor is not None:
         wanted.append((a.actor == actor) | a.actor.startswith(f"{actor} as ", autoescape=True))
     if action is not None:
         wanted.append((a.action == action) | a.action.startswith(f"{action}.", autoescape=True))
+    if student is not None:
+        wanted.append(a.id.in_(_naming(student)))
     if about is not None:
-        wanted.append(a.detail.contains(json.dumps(about, ensure_ascii=False), autoescape=True))
+        said = a.detail.contains(json.dumps(about, ensure_ascii=False), autoescape=True)
+        wanted.append(said | a.id.in_(_naming(about)))
     rows = connection.execute(select(audit).where(*wanted).order_by(a.id.desc()).limit(limit)).all()
+    persons = _persons(connection, rows)
     details = [json.loads(row.detail) for row in rows]
     refs = [detail["reason_ref"] for detail in details if "reason_ref" in detail]
-    said = connection.execute(select(remarks.c.ref, remarks.c.words).where(remarks.c.ref.in_(refs)))
-    words = {row.ref: row.words for row in said}
+    found = rows_among(connection, _REASONS, remarks.c.ref, refs)
+    words = {row.ref: row.words for row in found}
     return [
-        Entry(row.id, row.at, row.actor, row.action, detail, words.get(detail.get("reason_ref", "")))
+        Entry(
+            row.id,
+            row.at,
+            row.actor,
+            row.action,
+            chain.with_persons(detail, persons[row.id]),
+            words.get(detail.get("reason_ref", "")),
+            row.hash,
+        )
         for row, detail in zip(rows, details, strict=True)
     ]
 
 
-def oldest(connection: Connection, *, before: float, limit: int) -> list[Entry]:
-    """Entries of before this moment (seconds since the epoch, UTC), the oldest first, without reasons."""
-    query = select(audit).where(audit.c.at < before).order_by(audit.c.at, audit.c.id).limit(limit)
-    return [
-        Entry(row.id, row.at, row.actor, row.action, json.loads(row.detail), None)
-        for row in connection.execute(query)
-    ]
+def documents(connection: Connection, *, after: int, limit: int, before: float | None = None) -> list[Line]:
+    """Entries as they are handed on, the oldest first.
+
+    Args:
+        connection: to read by.
+        after: of ids above this one.
+        limit: no more than so many.
+        before: none from the first one on that is of this moment or later (seconds since the epoch, UTC).
+    """
+    a = audit.c
+    wanted = [a.id > after]
+    if before is not None:
+        first = connection.execute(select(func.min(a.id)).where(a.at >= before)).scalar_one()
+        if first is not None:
+            wanted.append(a.id < first)
+    rows = connection.execute(select(audit).where(*wanted).order_by(a.id).limit(limit)).all()
+    persons = _persons(connection, rows)
+    return [Line(Mark(row.id, row.hash, row.at), _document(row, persons[row.id])) for row in rows]
 
 
-def remove(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove these: they are in the archive."""
-    connection.execute(delete(audit).where(audit.c.id.in_(ids)))
+@dataclass(frozen=True)
+class Line:
+    """An entry as it is handed on: its hash is of the document without `hash` and `persons`."""
+
+    mark: Mark
+    document: Mapping[str, Any]
+
+
+def remove(connection: Connection, database: Database, through: Mark) -> None:
+    """Remove the entries up to this one: they are in the archive. The chain is verified from there on."""
+    set_mark(connection, database, REMOVED, through)
+    p = audit_persons.c
+    connection.execute(delete(audit_persons).where(p.entry_id <= through.entry_id))
+    connection.execute(delete(audit).where(audit.c.id <= through.entry_id))
+
+
+def forget(connection: Connection, student_number: str, *, pseudonym: str) -> int:
+    """Put a pseudonym in a person's place, in every entry; return in how many. The chain still holds."""
+    mine = audit_persons.c.student_number == student_number
+    changed = update(audit_persons).where(mine).values(student_number=pseudonym, salt=None)
+    return connection.execute(changed).rowcount
+
+
+_REASONS = select(remarks.c.ref, remarks.c.words)
+_NAMED = select(audit_persons)
+
+
+def _naming(number: str) -> Any:
+    return select(audit_persons.c.entry_id).where(audit_persons.c.student_number == number)
+
+
+def _persons(connection: Connection, rows: Sequence[Row[Any]]) -> Mapping[int, list[Named]]:
+    found: dict[int, list[Named]] = defaultdict(list)
+    if rows:
+        ids = [row.id for row in rows]
+        p = audit_persons.c
+        query = _NAMED.where(p.entry_id.between(min(ids), max(ids)), p.entry_id.in_(ids))
+        for row in connection.execute(query):
+            found[row.entry_id].append(Named(row.digest, row.student_number, row.salt))
+    return found
+
+
+def _document(row: Row[Any], persons: Sequence[Named]) -> dict[str, Any]:
+    named = {
+        each.digest: {"student_number": each.student_number, "salt": each.salt}
+        for each in sorted(persons, key=lambda each: each.digest)
+    }
+    return {
+        "id": row.id,
+        "at": chain.written(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "detail": json.loads(row.detail),
+        "previous": row.previous,
+        "hash": row.hash,
+        **({"persons": named} if named else {}),
+    }

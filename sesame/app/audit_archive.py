@@ -7,8 +7,8 @@ import os
 from itertools import groupby
 from pathlib import Path
 
-from pipeline import audit
-from pipeline.audit import Entry
+from pipeline.audit import trail
+from pipeline.audit.trail import Line
 from pipeline.db.database import Database
 from sesame.operations.acts import utc
 from sesame.settings import folders
@@ -19,7 +19,7 @@ _TAIL_BYTES = 64 * 1024  # more than one entry has
 
 def archive(database: Database, folder: Path, *, before: float) -> int:
     """Append the audit's entries of before this moment to the files of their years, then remove them; some at
-    a time, the oldest first. Return how many.
+    a time, the oldest first, and none that is behind a newer one. Return how many.
 
     After a crash in between, entries are appended again: their id tells.
 
@@ -33,18 +33,18 @@ def archive(database: Database, folder: Path, *, before: float) -> int:
         StoreUnavailable: what was appended stays in the store too, and is removed next time.
     """
     with database.read() as connection:
-        entries = audit.oldest(connection, before=before, limit=ENTRIES_PER_STEP)
-    if not entries:
+        lines = trail.documents(connection, after=0, limit=ENTRIES_PER_STEP, before=before)
+    if not lines:
         return 0
     folders.make(folder)
-    for year, those in groupby(entries, key=lambda entry: utc(entry.at).year):
+    for year, those in groupby(lines, key=lambda line: utc(line.mark.at).year):
         _append(folder / f"audit-{year}.jsonl", list(those))
     with database.write() as connection:
-        audit.remove(connection, [entry.id for entry in entries])
-    return len(entries)
+        trail.remove(connection, database, lines[-1].mark)
+    return len(lines)
 
 
-def _append(path: Path, entries: list[Entry]) -> None:
+def _append(path: Path, lines: list[Line]) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         end = file.seek(0, os.SEEK_END)
@@ -52,17 +52,6 @@ def _append(path: Path, entries: list[Entry]) -> None:
         tail = file.read()
         file.truncate(end - len(tail) + tail.rfind(b"\n") + 1)  # without a line that a crash cut short
         file.seek(0, os.SEEK_END)
-        file.writelines(_line(entry) for entry in entries)
+        file.writelines(json.dumps(line.document, ensure_ascii=False).encode() + b"\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _line(entry: Entry) -> bytes:
-    document = {
-        "id": entry.id,
-        "at": utc(entry.at).isoformat(),
-        "actor": entry.actor,
-        "action": entry.action,
-        "detail": entry.detail,
-    }
-    return json.dumps(document, ensure_ascii=False).encode() + b"\n"

@@ -81,6 +81,8 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "charter_acceptances": (STUDENT, "for each text of the charter"),
     "support_cases": (EXPIRY, "`support.code_days`"),
     "audit": (AUDIT, "then appended to `audit-YEAR.jsonl` in the folder `audit` of `data_dir`, and removed"),
+    "audit_persons": (AUDIT, "whom an entry names; removed with it"),
+    "audit_marks": (EVER, "a few rows: the newest entry, and the last one that was removed"),
     "remarks": (AUDIT, "the reasons of a hold that is in force are kept longer"),
 }
 """Every table: how long its rows are kept, and what should be known of that."""
@@ -173,6 +175,7 @@ are [settings](settings.md#store).
 _TAIL = """
 The audit is archived, never just removed: `audit-2026.jsonl`, a JSON object a line, has what was done in
 2026 and is older than `store.audit_days`. Reasons in operators' own words may be personal, and are not in it.
+Its lines go on with the chain of hashes that `sesame audit verify` walks in the store (ADR 38).
 Files are appended to and never read by Sésame: move them where you keep such records, and remove them as your
 rules say. After a crash an entry may be there twice, with one id.
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from pipeline.audit import operator_notes
-from pipeline.audit.tables import audit
+from pipeline.audit.tables import audit, audit_persons
 from producers.holds import HoldRequest, lift, place
 from schemas import catalogue
 from schemas.account import Hold
@@ -54,13 +54,15 @@ def test_who_placed_a_hold_and_why_is_in_the_audit(plant: Plant) -> None:
     place(request(), database=plant.database, producer=plant.producer)
     with plant.database.read() as connection:
         [row] = connection.execute(select(audit)).all()
+        [person] = connection.execute(select(audit_persons)).all()
         [remark] = operator_notes.of_student(connection, "22600001")
     assert (row.actor, row.action) == ("operatrice", "hold.place")
     assert json.loads(row.detail) == {
         "hold": "suspended",
         "reason_ref": remark.ref,
-        "student_number": "22600001",
+        "student_number": f"person:{person.digest}",
     }
+    assert person.student_number == "22600001"
     assert (remark.about, remark.actor) == ("suspended", "operatrice")
     assert remark.words == "compromised account"
 

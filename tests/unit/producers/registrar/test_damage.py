@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
 
-from pipeline.audit.tables import audit
+from pipeline import audit
 from producers.registrar.acceptance import CODE, Acceptance, AcceptanceUnfit
 from producers.registrar.faults import Fault
 from producers.registrar.guard import Threshold
@@ -173,8 +171,8 @@ def test_a_true_name_that_looks_damaged_is_accepted_once_and_for_all(registrar: 
     again = import_rows(registrar, JENNIFER, MAMADOU, accept=code)
     assert (again.rejected, again.accepted) == (0, 0), "the same command again accepts nothing anew"
     with registrar.database.read() as connection:
-        rows = connection.execute(select(audit).where(audit.c.action == "import.accept")).all()
-    assert [(row.actor, json.loads(row.detail)["students"]) for row in rows] == [("odile", ["22600099"])]
+        rows = audit.entries(connection, action="import.accept", limit=10)
+    assert [(row.actor, row.detail["students"]) for row in rows] == [("odile", ["22600099"])]
 
 
 def test_what_was_accepted_is_that_value_of_that_student_only(registrar: Registrar) -> None:

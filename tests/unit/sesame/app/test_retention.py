@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -12,7 +14,8 @@ from sqlalchemy import func, insert, select
 from consumers.registry.people import people
 from pipeline import audit, replays
 from pipeline.audit.tables import audit as audit_table
-from pipeline.audit.tables import remarks
+from pipeline.audit.tables import audit_persons, remarks
+from pipeline.audit.verification import verify
 from pipeline.db.database import Database
 from pipeline.lost_records import lost_records
 from pipeline.vault import vault
@@ -140,12 +143,17 @@ def test_what_has_expired_or_was_accepted_goes(database: Database) -> None:
 @pytest.fixture
 def noted(database: Database) -> Database:
     acts = [("hold.place", OLD), ("replay", OLD + 300 * DAY), ("hold.lift", OLD + 1), ("import", NEW)]
-    put(
-        database,
-        audit_table,
-        *({"at": at, "actor": "camille", "action": action, "detail": '{"é": 1}'} for action, at in acts),
-    )
+    for action, at in acts:
+        note(database, action, at)
     return database
+
+
+def note(database: Database, action: str, at: float) -> None:
+    """Note an act of then."""
+    then = Mock(wraps=database)
+    then.now = lambda _connection: at
+    with database.write() as connection:
+        audit.note(connection, then, actor="camille", action=action, detail={"é": 1, "student_number": "A"})
 
 
 def lines(folder: Path) -> dict[str, list[tuple[int, str]]]:
@@ -168,6 +176,35 @@ def test_the_audit_is_moved_to_a_file_of_its_year_that_others_cannot_read(
     }
     assert keys(noted, audit_table.c.action) == ["import"]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "audit").iterdir()} == {0o600}
+    found = verify(noted)
+    assert (found.breaks, found.entries, found.removed.entry_id) == ([], 1, 3)
+    assert keys(noted, audit_persons.c.entry_id) == [4]
+
+
+def test_an_entry_behind_a_newer_one_waits_for_it(noted: Database, tmp_path: Path) -> None:
+    note(noted, "replay", OLD)  # the clock was set back
+    assert archive(noted, tmp_path / "audit", before=NEW) == 3
+    assert keys(noted, audit_table.c.id) == [4, 5]
+    assert archive(noted, tmp_path / "audit", before=NEW + 1) == 2
+    found = verify(noted)
+    assert (found.breaks, found.entries, found.removed.entry_id) == ([], 0, 5)
+    note(noted, "import", NEW)
+    assert (verify(noted).breaks, verify(noted).first_id) == ([], 6)
+
+
+def test_the_chain_of_the_archive_is_computed_again_by_anybody(noted: Database, tmp_path: Path) -> None:
+    archive(noted, tmp_path / "audit", before=NEW)
+    lines = [line for path in (tmp_path / "audit").iterdir() for line in path.read_text("utf-8").splitlines()]
+    previous = "0" * 64
+    for one in sorted(map(json.loads, lines), key=lambda one: one["id"]):
+        own, persons = one.pop("hash"), one.pop("persons")
+        text = json.dumps(one, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert own == hashlib.sha256(text.encode()).hexdigest()
+        assert one["previous"] == previous
+        previous = own
+        [(digest, person)] = persons.items()
+        assert one["detail"]["student_number"] == f"person:{digest}"
+        assert digest == hashlib.sha256((person["salt"] + person["student_number"]).encode()).hexdigest()
 
 
 def test_what_was_not_written_is_not_removed(
@@ -187,7 +224,7 @@ def test_a_line_that_a_crash_cut_short_is_written_again(noted: Database, tmp_pat
     folder.mkdir()
     (folder / "audit-2032.jsonl").write_bytes(b'{"id": 0, "action": "import"}\n{"id": 1, "act')
     archive(noted, folder, before=OLD + DAY)
-    assert lines(folder)["audit-2032.jsonl"] == [(0, "import"), (1, "hold.place"), (3, "hold.lift")]
+    assert lines(folder)["audit-2032.jsonl"] == [(0, "import"), (1, "hold.place")]
 
 
 # --- the chore ------------------------------------------------------------------------------------
@@ -211,9 +248,8 @@ def test_the_process_of_the_registry_does_it_however_much_there_is(site: Applica
         for day in range(40):
             replay = replays.Replay(f"r{day}", "moodle", "bulk", "c", "ref", now - (day + 0.5) * DAY, 1)
             replays.begin(connection, replay, ["A"])
-            connection.execute(
-                insert(audit_table).values(at=now - (day + 0.5) * DAY, actor="c", action="x", detail="{}")
-            )
+    for day in reversed(range(40)):
+        note(database, "x", now - (day + 0.5) * DAY)
     housekeeping = Housekeeping(
         site, ["registry"], on_trouble=lambda chore, why: pytest.fail(f"{chore}: {why}")
     )

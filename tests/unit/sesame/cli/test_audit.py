@@ -31,8 +31,15 @@ def noted(site: Path) -> list[tuple[str, str, dict[str, object]]]:
     """What the store has, by a reader of its own."""
     with sqlite3.connect(site / "data" / "sesame.db") as database:
         rows = database.execute("SELECT actor, action, detail FROM audit ORDER BY id").fetchall()
+        persons = database.execute("SELECT digest, student_number FROM audit_persons").fetchall()
     database.close()
-    return [(actor, action, json.loads(detail)) for actor, action, detail in rows]
+    found = []
+    for actor, action, detail in rows:
+        said = detail
+        for digest, number in persons:
+            said = said.replace(f"person:{digest}", number)
+        found.append((actor, action, json.loads(said)))
+    return found
 
 
 def hold(reason: str = "theft") -> Result:
