@@ -150,7 +150,9 @@ def entries(
     ]
 
 
-def documents(connection: Connection, *, after: int, limit: int, before: float | None = None) -> list[Line]:
+def documents(
+    connection: Connection, *, after: int, limit: int, before: float | None = None
+) -> list[HandedOn]:
     """Entries as they are handed on, the oldest first.
 
     Args:
@@ -167,11 +169,11 @@ def documents(connection: Connection, *, after: int, limit: int, before: float |
             wanted.append(a.id < first)
     rows = connection.execute(select(audit).where(*wanted).order_by(a.id).limit(limit)).all()
     persons = _persons(connection, rows)
-    return [Line(Mark(row.id, row.hash, row.at), _document(row, persons[row.id])) for row in rows]
+    return [HandedOn(Mark(row.id, row.hash, row.at), _document(row, persons[row.id])) for row in rows]
 
 
 @dataclass(frozen=True)
-class Line:
+class HandedOn:
     """An entry as it is handed on: its hash is of the document without `hash` and `persons`."""
 
     mark: Mark

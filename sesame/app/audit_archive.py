@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.audit import trail
-from pipeline.audit.trail import Line
+from pipeline.audit.trail import HandedOn
 from pipeline.db.database import Database
 from sesame.operations.acts import utc
 from sesame.settings import folders
@@ -44,7 +44,7 @@ def archive(database: Database, folder: Path, *, before: float) -> int:
     return len(lines)
 
 
-def _append(path: Path, lines: list[Line]) -> None:
+def _append(path: Path, lines: list[HandedOn]) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         end = file.seek(0, os.SEEK_END)

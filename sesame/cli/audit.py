@@ -1,26 +1,34 @@
-"""`sesame audit`: who did what, when and why."""
+"""`sesame audit`: who did what, when and why, and whether it is as it was noted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment
 from sesame.cli.output import local_time, show_table, write_json
 
+if TYPE_CHECKING:
+    from sesame.operations.audit import AuditVerified
+
 _SHOWN = 50
 
 
-@click.command()
-@click.option("--actor", help="By this user, whoever's rights they had.")
-@click.option("--action", help="This one, or all of a kind: `hold` means hold.place and hold.lift.")
+@click.group(invoke_without_command=True)
+@click.option("--student", metavar="NUMBER", help="About this student, alone or among others.")
+@click.option("--by", "--actor", "actor", help="By this user, whoever's rights they had.")
+@click.option(
+    "--act", "--action", "action", help="This one, or all of a kind: `hold` means hold.place and hold.lift."
+)
 @click.option("--about", metavar="VALUE", help="A student number, a consumer, a replay's or a file's name.")
 @click.option("--since", help="Of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone).")
+@click.option("--until", help="Before this time.")
 @click.option("--before", type=int, metavar="ID", help="The page that is older than this entry.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=_SHOWN, show_default=True, help="No more than so many."
@@ -28,32 +36,21 @@ _SHOWN = 50
 @json_option
 @pass_context
 def audit(
-    context: Context,
-    *,
-    actor: str | None,
-    action: str | None,
-    about: str | None,
-    since: str | None,
-    before: int | None,
-    limit: int,
-    as_json: bool,
+    context: Context, /, *, since: str | None, until: str | None, limit: int, as_json: bool, **given: Any
 ) -> None:
     """Show who did what and why, the newest first.
 
     Every act of an operator is here, with each look at a person by `diagnose`, `support` and `identities
-    show`; an act by sudo is under the caller's name. Entries are never changed. Reasons are kept apart, and
-    may have been removed.
+    show`; an act by sudo is under the caller's name. Entries are never changed, and `sesame audit verify`
+    shows it. Reasons are kept apart, and may have been removed.
     """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
     from sesame.operations.audit import AuditPage, entries
 
     site = context.looking
     page = AuditPage(
-        actor=actor,
-        action=action,
-        about=about,
-        since=moment("--since", since) or 0.0,
-        before=before,
-        limit=limit + 1,
+        since=moment("--since", since) or 0.0, until=moment("--until", until), limit=limit + 1, **given
     )
     found = entries(site, operator(), page)
     shown, more = found[:limit], len(found) > limit
@@ -80,3 +77,69 @@ def audit(
 
 def _in_one_line(detail: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in detail.items() if name != "reason_ref")
+
+
+@audit.command()
+@click.option("--head", metavar="HASH", help="An entry's hash that was kept elsewhere: it must be there.")
+@json_option
+@pass_context
+def verify(context: Context, *, head: str | None, as_json: bool) -> None:
+    """Walk the audit's chain of hashes, and say where it breaks.
+
+    Shown are entries that were changed, removed or put in, an end that was cut off, and persons who were put
+    in another's place. A chain that somebody has computed anew, or cut with its mark, is whole in itself:
+    only a hash that was kept elsewhere (a SIEM, an earlier run) shows it, by --head.
+
+    Ends with 6 where the chain is broken.
+    """
+    from sesame.operations.audit import Head
+    from sesame.operations.audit import verify as walk
+
+    found = walk(context.looking, operator(), Head(hash=head))
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+    else:
+        _say_verified(found)
+    if not found.whole:
+        raise click.exceptions.Exit(int(ExitCode.DAMAGED))
+
+
+def _say_verified(found: AuditVerified) -> None:
+    for each in found.breaks:
+        click.echo(_broken(each.kind, each.entry))
+    if found.beyond:
+        n = found.beyond
+        click.echo(ngettext("and {n} more break", "and {n} more breaks", n))
+    if found.removed_to is not None and found.removed_at is not None:
+        last, at = found.removed_to, local_time(found.removed_at)
+        click.echo(
+            gettext("entries up to {id} ({at}) were moved to the archive", id=last, at=at),
+            err=True,
+        )
+    if found.forgotten:
+        n = found.forgotten
+        click.echo(ngettext("{n} name was taken out", "{n} names were taken out", n), err=True)
+    if found.entries:
+        n = found.entries
+        walked = ngettext("{n} entry", "{n} entries", n)
+        span = gettext("{first} to {last}", first=found.first, last=found.last)
+        state = gettext("whole") if found.whole else gettext("broken")
+        click.echo(f"{walked}, {span}: {state}")
+        click.echo(gettext("head {hash}", hash=found.head))
+    else:
+        click.echo(gettext("no entries"))
+
+
+def _broken(kind: str, entry: int) -> str:
+    """A break, in words."""
+    words = {
+        "changed": gettext("entry {id} was changed", id=entry),
+        "replaced": gettext("entry {id} was changed, with its hash", id=entry),
+        "gone": gettext("entries before {id} are gone", id=entry),
+        "put_in": gettext("entry {id} was put in later", id=entry),
+        "cut": gettext("the end is gone: entry {id} was the last one", id=entry),
+        "person_changed": gettext("entry {id} names another person than was noted", id=entry),
+        "person_gone": gettext("entry {id} does not name its persons as was noted", id=entry),
+        "head_gone": gettext("the entry of that hash is not there; the last one is {id}", id=entry),
+    }
+    return words[kind]

@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     PARTLY = 3
     DEPENDENCY_DOWN = 4
     HELD = 5  # held for approval
+    DAMAGED = 6  # the audit is not as it was noted
     INTERRUPTED = 130
 
 

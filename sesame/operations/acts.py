@@ -103,6 +103,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "adopt.link": _OPERATORS,
     "adopt.questions": _OPERATORS,
     "audit.list": _OPERATORS,
+    "audit.verify": _OPERATORS,
     "backup": _ADMINISTRATORS,
     "backup.verify": _ADMINISTRATORS,
     "connector.check": _OPERATORS,

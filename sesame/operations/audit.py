@@ -1,4 +1,4 @@
-"""The audit: who did what, when and why."""
+"""The audit: who did what, when and why, and whether it is as it was noted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline import audit
+from pipeline.audit import verification
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.ports import Stored
 
 
 class AuditEntry(Report):
-    """One act, and to what it was done; `reason`: the operator's own words, None once removed."""
+    """One act, and to what it was done.
+
+    Attributes:
+        reason: the operator's own words, None once removed.
+        hash: by which it is chained: whoever keeps it can have it looked for later.
+    """
 
     id: int
     at: datetime
@@ -23,6 +29,7 @@ class AuditEntry(Report):
     action: str
     detail: Mapping[str, Any]
     reason: str | None
+    hash: str
 
 
 class AuditPage(BaseModel):
@@ -31,15 +38,19 @@ class AuditPage(BaseModel):
     Attributes:
         actor: by this user, whoever's rights they had.
         action: this one, or all of a kind: `hold` means hold.place and hold.lift.
+        student: to this student number, alone or among others.
         about: a student number, a consumer, a replay's or a file's name.
         since: of this time on, epoch seconds.
+        until: before this time, likewise.
         before: older than the entry of this id.
     """
 
     actor: str | None = None
     action: str | None = None
+    student: str | None = None
     about: str | None = None
     since: float = 0.0
+    until: float | None = None
     before: int | None = None
     limit: int
 
@@ -50,3 +61,61 @@ def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]
     with site.database.read() as connection:
         found = audit.entries(connection, **request.model_dump())
     return [AuditEntry(**asdict(entry) | {"at": utc(entry.at)}) for entry in found]
+
+
+class AuditBreak(Report):
+    """Where the chain breaks, at which entry, and how: a name of `pipeline.audit.verification`."""
+
+    entry: int
+    kind: str
+
+
+class AuditVerified(Report):
+    """How the chain of the audit was found.
+
+    Attributes:
+        whole: there is no break.
+        entries: so many were walked, from `first` to `last`; None: there are none.
+        head: the last one's hash: keep it elsewhere.
+        removed_to: the entries up to this one are in the archive; None: none were removed.
+        removed_at: when the last one of these was noted.
+        forgotten: so many persons' names were taken out: whom these entries are about is proved no more.
+        breaks: the first ones.
+        beyond: so many more.
+    """
+
+    whole: bool
+    entries: int
+    first: int | None
+    last: int | None
+    head: str
+    removed_to: int | None
+    removed_at: datetime | None
+    forgotten: int
+    breaks: tuple[AuditBreak, ...]
+    beyond: int
+
+
+class Head(BaseModel):
+    """The hash of an entry that was noted elsewhere; None: no matter."""
+
+    hash: str | None = None
+
+
+@act("audit.verify")
+def verify(site: Stored, _actor: Actor, request: Head) -> AuditVerified:
+    """Walk the audit's chain, and name each break."""
+    found = verification.verify(site.database, head=request.hash)
+    removed = found.removed if found.removed.entry_id else None
+    return AuditVerified(
+        whole=not found.breaks,
+        entries=found.entries,
+        first=found.first_id,
+        last=found.head.entry_id if found.entries else None,
+        head=found.head.hash,
+        removed_to=None if removed is None else removed.entry_id,
+        removed_at=None if removed is None else utc(removed.at),
+        forgotten=found.forgotten,
+        breaks=tuple(AuditBreak(entry=each.entry_id, kind=each.kind) for each in found.breaks),
+        beyond=found.beyond,
+    )

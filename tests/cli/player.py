@@ -65,8 +65,10 @@ _SAME = (
     (re.compile(r"(?:(?<=at revision )|(?<=à la révision ))[0-9]{4}"), "(newest)"),
     (re.compile(r"^ *[0-9]+[.][0-9]{2} s  (?=[a-z]+ ?: )", re.MULTILINE), "  (time) s  "),
     (re.compile(r"(?<=\"seconds\": )[0-9.]+"), '"(time)"'),
+    (re.compile(r"(?:(?<=\"hash\": \")|(?<=\"head\": \")|(?<=head )|(?<=tête ))[0-9a-f]{64}"), "(hash)"),
 )
-"""Patterns, and what stands for them: versions, the newest migration, and how long `provision` took."""
+"""Patterns, and what stands for them: versions, the newest migration, how long `provision` took,
+and what is computed of salts."""
 
 _UNSEEN = re.compile(r"(?<=\"unseen\": \{\n)[^}]+(?=\n *\})|(?:^unseen  .*\n)+", re.MULTILINE)
 """Servers that are asked at once: whichever gives up first is said first. They are written in order."""

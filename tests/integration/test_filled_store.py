@@ -80,7 +80,19 @@ def test_every_value_of_then_is_still_there(then: Then) -> None:
     for table in sorted(then.before.keys() - {"alembic_version"}):
         columns = sorted(then.before[table][0]) if then.before[table] else []
         expected = [since_then(table, row) for row in then.before[table]]
-        assert values(then.after.get(table, []), columns) == values(expected, columns), table
+        found = [with_numbers(table, row, then.after) for row in then.after.get(table, [])]
+        assert values(found, columns) == values(expected, columns), table
+
+
+def with_numbers(table: str, row: Mapping[str, Any], after: Rows) -> Mapping[str, Any]:
+    """A row; an entry of the audit has the numbers that stand beside it now in place of their digests."""
+    if table != "audit":
+        return row
+    detail = row["detail"]
+    for named in after["audit_persons"]:
+        if named["entry_id"] == row["id"]:
+            detail = detail.replace(f"person:{named['digest']}", named["student_number"])
+    return {**row, "detail": detail}
 
 
 def since_then(table: str, row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -54,11 +54,11 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_audit_marks")),
     )
-    with op.batch_alter_table("audit") as batch_op:
+    with op.batch_alter_table("audit", table_kwargs={"sqlite_autoincrement": True}) as batch_op:
         batch_op.add_column(sa.Column("previous", sa.String(64), nullable=True))
         batch_op.add_column(sa.Column("hash", sa.String(64), nullable=True))
     _chain(op.get_bind())
-    with op.batch_alter_table("audit") as batch_op:
+    with op.batch_alter_table("audit", table_kwargs={"sqlite_autoincrement": True}) as batch_op:
         batch_op.alter_column("previous", existing_type=sa.String(64), nullable=False)
         batch_op.alter_column("hash", existing_type=sa.String(64), nullable=False)
         batch_op.create_unique_constraint(batch_op.f("uq_audit_previous"), ["previous"])

@@ -161,11 +161,12 @@ def test_what_was_noted_before_there_was_a_chain_is_chained(empty_url: str) -> N
         with database.read() as connection:
             first = audit.entries(connection, student=LEA, limit=9)[-1]
         assert first.detail == json.loads(detail)
-        put_in = {"at": 1.5, "actor": "c", "action": "x", "detail": "{}", "previous": "f" * 64}
+        put_in: dict[str, Any] = {"at": 1.5, "actor": "c", "action": "x", "detail": "{}"}
+        put_in["previous"] = "f" * 64
         own = computed(SimpleNamespace(id=5, **put_in))
         columns = "INSERT INTO audit (id, at, actor, action, detail, previous, hash) "
-        values = "VALUES (5, :at, :actor, :action, :detail, :previous, :hash)"
-        tamper(database, columns + values, **put_in, hash=own)
+        fifth = "VALUES (5, :at, :actor, :action, :detail, :previous, :hash)"
+        tamper(database, columns + fifth, **put_in, hash=own)
         assert breaks(database) == [(5, "gone"), (5, "put_in")]
 
 

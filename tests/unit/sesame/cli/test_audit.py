@@ -144,3 +144,39 @@ def test_the_audit_is_searched_by_user_act_and_student(site: Path, monkeypatch: 
     assert actions("--about", "2260000_") == []
     assert actions("--since", "2999-01-01") == []
     assert sesame("audit", "--since", "yesterday").exit_code == 2
+
+
+def test_the_audit_is_searched_by_student_and_time(site: Path) -> None:
+    assert sesame("vault", "init").exit_code == 0
+    with (site / "export.csv").open("w", encoding="utf-8") as out:
+        generate.write(out, students=3, year=2026)
+    sesame("import", "export.csv")
+    sesame("activate", NUMBER, "22600002")
+    hold()
+
+    def actions(*options: str) -> list[str]:
+        return [entry["action"] for entry in json.loads(sesame("audit", "--json", *options).stdout)]
+
+    assert actions("--student", NUMBER) == ["hold.place", "activate"]
+    assert actions("--student", "22600002") == ["activate"]
+    assert actions("--student", NUMBER, "--act", "hold", "--by", ME) == ["hold.place"]
+    assert actions("--student", NUMBER, "--until", "2020-01-01") == []
+    assert sesame("audit", "--until", "tomorrow").exit_code == 2
+
+
+def test_an_audit_that_was_changed_ends_with_a_code_of_its_own(site: Path) -> None:
+    for reason in ("one", "two"):
+        hold(reason)
+    whole = sesame("audit", "verify", "--json")
+    head = json.loads(whole.stdout)["head"]
+    assert (whole.exit_code, json.loads(whole.stdout)["whole"]) == (0, True)
+    assert sesame("audit", "verify", "--head", head).exit_code == 0
+    with sqlite3.connect(site / "data" / "sesame.db") as database:
+        database.execute("DROP TRIGGER audit_no_update")
+        database.execute("UPDATE audit SET actor = 'somebody' WHERE id = 1")
+    database.close()
+    broken = sesame("audit", "verify")
+    assert broken.exit_code == 6
+    assert "entry 1 was changed" in broken.stdout
+    told = json.loads(sesame("audit", "verify", "--head", "0" * 63 + "1", "--json").stdout)
+    assert told["breaks"] == [{"entry": 1, "kind": "changed"}, {"entry": 2, "kind": "head_gone"}]
