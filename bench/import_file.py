@@ -22,9 +22,9 @@ from examples.generate import write
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.threshold import Threshold
 from producers.registrar.enrolments import import_file
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.guard import Threshold
 from producers.registrar.import_subject import ImportOptions
 from producers.registrar.profiles import apogee
 from schemas.catalogue import ENROLMENTS

@@ -9,6 +9,7 @@ Sources of the words: SupAnn 2018 rev. 2 (account states, enrolments), eduPerson
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -165,6 +166,9 @@ class Account(Model):
     groups: tuple[Membership, ...] = ()
     cohorts: tuple[Membership, ...] = ()
     valid_until: date | None = None
+    stages: Mapping[str, Stage] = Field(default_factory=dict)
+    """Targets at which the account is at another stage than `stage`: e.g. shut while in grace, or erased
+    after it expired. See `at`."""
     credential_ref: str | None = None  # which sealed password of the vault the directory must have
     activated_at: AwareDatetime | None = None  # the student asked for the account; None: nobody waits for it
     shown_number: str | None = None
@@ -182,6 +186,11 @@ class Account(Model):
     def access_open(self) -> bool:
         """Whether the student may use the targets now."""
         return self.stage in (Stage.ACTIVE, Stage.GRACE) and not self.holds
+
+    def at(self, target: str) -> Account:
+        """The account as one target is to have it: at its stage there."""
+        stage = self.stages.get(target, self.stage)
+        return self if stage is self.stage else self.model_copy(update={"stage": stage})
 
     def same_state(self, other: Account) -> bool:
         """Whether both want the same of the targets: version, lane and window are left out."""

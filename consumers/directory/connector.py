@@ -63,7 +63,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         self, context: ConnectorContext[DirectorySettings], directory: Directory | None = None
     ) -> None:
         super().__init__(context)
-        self._profile = Profile(context.settings, context.site.principal_scope)
+        self._profile = Profile(context.settings, context.site.principal_scope, context.site.mail_target)
         if directory is None:
             from consumers.directory.upsert import LdapDirectory
 

@@ -87,9 +87,6 @@ _STAGES = {
     Stage.ERASED: "I:SupannSupprDonnees",
 }
 
-_RESOURCES = ("COMPTE", "MAIL")
-"""The resources whose state an entry declares: they open and close together."""
-
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -98,10 +95,12 @@ class Profile:
     Attributes:
         settings: the directory's.
         scope: the domain of scoped values and principal names, e.g. `univ-exemple.fr`.
+        mail_target: the target that is the students' mailbox: an account may be at another stage there.
     """
 
     settings: DirectorySettings
     scope: str
+    mail_target: str = ""
 
 
 def desired_entry(
@@ -113,12 +112,11 @@ def desired_entry(
     takes a new password for an administrator's reset). It is written when access opens again.
     """
     closed = not account.access_open
-    erased = account.stage is Stage.ERASED
-    attributes = _erased(account) if erased else _attributes(account, profile)
+    attributes = _attributes(account, profile)
     if account.shown_number is not None:
         kept_under = f"{KEPT_UNDER}{account.student_number}"
         attributes = {**attributes, "supannRefId": (*attributes.get("supannRefId", ()), kept_under)}
-    met = {} if erased else {g.key: g.name for g in account.groups if g.met}
+    met = {g.key: g.name for g in account.groups if g.met}
     return DesiredEntry(
         student_number=account.student_number,
         login=account.login,
@@ -180,24 +178,21 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
         "sesameGroup": [g.key for g in account.groups if g.met],
         "sesameMailQuota": [str(profile.settings.mail_quota_bytes or "")],
     }
-    return _clean(values) | _state(account)
+    return _clean(values) | _state(account, profile)
 
 
-def _erased(account: Account) -> Attributes:
-    """The entry of an erased person: the login stays taken for ever, the names go (cn and sn are MUST)."""
-    return _clean({"cn": [account.login], "sn": [account.login]}) | _state(account)
-
-
-def _state(account: Account) -> dict[str, tuple[str, ...]]:
-    state = _account_state(account)
+def _state(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
+    """What an entry declares of its resources, in SupAnn's words."""
+    at_mail = account.at(profile.mail_target)
+    states = {"COMPTE": _account_state(account), "MAIL": _account_state(at_mail)}
     until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
     return _clean(
         {
-            "supannRessourceEtat": [f"{{{name}}}{state}" for name in _RESOURCES],
-            "supannRessourceEtatDate": [f"{{{name}}}{state}::{until}" for name in _RESOURCES],
+            "supannRessourceEtat": [f"{{{name}}}{state}" for name, state in states.items()],
+            "supannRessourceEtatDate": [f"{{{name}}}{state}::{until}" for name, state in states.items()],
             "sesameStage": [account.stage.value],
             "sesameHold": [hold.value for hold in account.holds],
-            "sesameMailEnabled": ["TRUE" if account.access_open else "FALSE"],
+            "sesameMailEnabled": ["TRUE" if at_mail.access_open else "FALSE"],
         }
     )
 

@@ -187,12 +187,14 @@ class SiteFacts:
         database: the store, for what a connector has to remember; None: there is none.
         principal_scope: what stands behind the `@` of principal names.
         mail_quota_bytes: of each mailbox; None: the mail server's own.
+        mail_target: the target that is the students' mailbox; empty: there is none.
         is_managed: whether Sésame decides who belongs to the cohort of this key.
     """
 
     database: Database | None = None
     principal_scope: str = ""
     mail_quota_bytes: int | None = None
+    mail_target: str = ""
     is_managed: Callable[[str], bool] = lambda _key: False
 
 

@@ -33,15 +33,17 @@ from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
-from schemas.account import Account
+from schemas.account import Account, Stage
 
 COLLISION: Final = "identity_collision"
 AMBIGUOUS: Final = "student_number_ambiguous"
 DIFFERS: Final = "read_back_differs"
+NOT_ERASABLE: Final = "not_erasable"
 MISSING: Final = "read_back_missing"
 
-OBJECT, ACCESS = "object", "access"
-"""What a preview calls an object that is to be made, and a change of access, beside the names of fields."""
+OBJECT, ACCESS, ERASURE = "object", "access", "erasure"
+"""What a preview calls an object that is to be made, a change of access, and an object that is to be erased,
+beside the names of fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class _Turn:
             said = self._outcomes.get(number)
             if task.close_only and (said is None or isinstance(said, Waiting)):
                 self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
+        self._erase(tasks, found)
         self._block()
         left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
         self._bring(left, found, shut)
@@ -178,6 +181,34 @@ class _Turn:
             if any(each.open for each in self._objects(number, found)):
                 self._outcomes[number] = Retry(DIFFERS, "access is still open after it was shut")
         return accounts.keys()
+
+    def _erase(self, tasks: Mapping[str, Task], found: Mapping[str, TargetObject | None]) -> None:
+        """Erase whoever's account is erased, and see that nothing is left. Of whom several objects carry the
+        number, none is: that is an operator's to decide."""
+        doomed: dict[str, TargetObject] = {}
+        accounts = {
+            number: task.account
+            for number, task in tasks.items()
+            if task.account.stage is Stage.ERASED and number not in self._outcomes
+        }
+        for number in accounts:
+            objects = self._objects(number, found)
+            if not objects or "apply" not in self._connector.verbs():  # nothing there was ever ours
+                self._outcomes[number] = Done(digest_of(None), changed=False)
+            elif len(objects) == 1 and "erase" in self._connector.verbs():
+                doomed[number] = objects[0]
+            else:
+                several = self._blocked[number].outcome if len(objects) > 1 else None
+                self._outcomes[number] = several or Dead(NOT_ERASABLE, _BY_HAND)
+        if not doomed:
+            return
+        self._deadline.left_s()
+        refused = self._connector.erase(list(doomed.values()), self._deadline)
+        self._refuse({number: refused.get(one.ref) for number, one in doomed.items()})
+        erased = [accounts[number] for number in doomed if number not in self._outcomes]
+        for number, one in self._read_back(erased).items():
+            left = Retry(DIFFERS, "something is left of what was erased")
+            self._outcomes[number] = Done(digest_of(None), changed=True) if one is None else left
 
     def _objects(self, number: str, found: Mapping[str, TargetObject | None]) -> Sequence[TargetObject]:
         """All of a student's objects: several, if more than one carries the number."""
@@ -307,12 +338,15 @@ def _found(
     }
 
 
+_BY_HAND: Final = "the connector cannot erase: remove what the target has of this student there, then replay"
+
+
 _UNANSWERED: Final = Refused("internal_error", "the connector said nothing of this student")
 
 
 def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     if isinstance(seen, Held):
-        return _outcome(seen) if account.access_open else None
+        return _outcome(seen) if account.access_open or account.stage is Stage.ERASED else None
     if isinstance(seen, Refused):
         return _outcome(seen)
     own = find_own(account, seen, adopted)
@@ -321,6 +355,8 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
         return _Blocked(own, Dead(AMBIGUOUS, many))
     if len(seen) == len(own):
         return own[0] if own else None
+    if not own and account.stage is Stage.ERASED:
+        return None  # what others have stands in nobody's way
     taken = Dead(
         COLLISION, "an object that does not carry this student number holds the login or the address"
     )
@@ -411,6 +447,8 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
             return Preview(obstacle=reason), None
         case Retry(cause) | Dead(cause) | _Blocked(outcome=Dead(cause)):
             return Preview(obstacle=cause), None
+        case TargetObject() | None if account.stage is Stage.ERASED:
+            return Preview((ERASURE,) if found is not None else ()), None
         case TargetObject() | None:
             wanted, _ = _with_password(connector, account, found)
             change = _change(account, wanted, found)
@@ -424,10 +462,12 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
 def differences(connector: Anything, account: Account, listed: TargetObject | None) -> tuple[str, ...]:
     """What would be written to an object of `Connector.objects`, or to make it, in the target's own words and
     without values; as far as such an object shows it."""
+    lists = connector.lists
+    if account.stage is Stage.ERASED:
+        return (ERASURE,) if listed is not None and lists != () else ()
     wanted, _ = _with_password(connector, account, listed)
     change = _change(account, wanted, listed)
     names = () if change is None else _names(change)
-    lists = connector.lists
     if listed is None or lists is None:
         return names
     return tuple(name for name in names if name in lists or name == ACCESS)

@@ -26,6 +26,7 @@ from consumers.mailbox.port import (
 )
 
 MAILBOX_BUSY: Final = "mailbox_busy"
+_STATUS: Final = ("uidvalidity", "uidnext", "messages")
 _UNREAD: Final = ""  # a script that is there, before its text was asked for
 
 
@@ -35,7 +36,7 @@ def commands_for(key: Key) -> list[Command]:
     commands = [
         *_folders(key.address),
         Command("quotaGet", user),
-        Command("mailboxStatus", {**user, "field": ["uidvalidity", "uidnext"], "mailboxMask": ["INBOX"]}),
+        Command("mailboxStatus", {**user, "field": list(_STATUS), "mailboxMask": ["INBOX"]}),
         Command("sieveList", user),
     ]
     if key.message_id is None:
@@ -72,6 +73,8 @@ def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
         own_script_active=_others_active(names),
         sighting=_sighting(key, *found) if found else None,
         used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
+        messages=int(status[0]["messages"]),
+        scripts=frozenset(names),
     )
 
 

@@ -57,10 +57,11 @@ from consumers.mailbox.port import (
 )
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import AddressInvalid, Posting, Welcome, WelcomeStanding
-from schemas.account import Account
+from schemas.account import Account, Stage
 from schemas.language import Language
 
 _BEHIND: Final = Refused("directory_behind", "access is to be shut, and the mail server still finds the user")
+_HIDDEN: Final = Held("mailbox_hidden", recheck_after_s=3600.0)
 _NOT_ENABLED: Final = Refused(
     "mailbox_not_enabled",
     "the mail server does not find this user: the directory's entry has another mail or is not enabled "
@@ -141,7 +142,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         seen: dict[str, Seen] = {}
         if shut := [account for account in accounts if not account.access_open]:
             there = self._mailboxes.read([Key(account.mail) for account in shut])
-            seen = {a.student_number: _shut(a, there[a.mail]) for a in shut}
+            seen = {a.student_number: _shut(a, there[a.mail], self.name) for a in shut}
         if opened := [account for account in accounts if account.access_open]:
             looked = self._posting.look(opened, deadline)
             seen |= {a.student_number: self._opened(a, *looked[a.student_number]) for a in opened}
@@ -244,11 +245,15 @@ def welcome_of(settings: MailboxSettings) -> Welcome:
     return Welcome(settings.sender, settings.portal_url, settings.support, lambda: datetime.now(UTC))
 
 
-def _shut(account: Account, seen: ReadResult) -> Seen:
-    """Of a mailbox that is not to be used it matters only whether the server still finds its user."""
+def _shut(account: Account, seen: ReadResult, target: str) -> Seen:
+    """Of a mailbox that is not to be used it matters only whether the server still finds its user; of one
+    that is to be erased, whether it holds anything. The server finds the latter's user until the directory's
+    entry goes, after everything else."""
     if isinstance(seen, MailboxUnsettled):
         return Refused(seen.cause, seen.message)
-    if not isinstance(seen, ObservedMailbox):
+    if account.stage is Stage.ERASED and target in account.stages and not isinstance(seen, ObservedMailbox):
+        return _HIDDEN
+    if not isinstance(seen, ObservedMailbox) or (account.stage is Stage.ERASED and seen.erased):
         return ()
     return [TargetObject(ref=account.mail.lower(), student_number=account.student_number)]
 

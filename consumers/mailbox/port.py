@@ -54,6 +54,8 @@ class ObservedMailbox:
         subscribed: those that mail programs show.
         quota_kib: its limit in KiB, rounded up; None: no limit.
         used_kib: how much of it is taken.
+        messages: how many the inbox has.
+        scripts: the names of all sieve scripts.
         uidvalidity, uidnext: the inbox's.
         redirect_script: the sieve script (RFC 5228) under the project's name, if there is one.
         redirect_active: whether that script is the active one.
@@ -72,6 +74,13 @@ class ObservedMailbox:
     own_script_active: bool
     sighting: Sighting | None = None
     used_kib: int = 0
+    messages: int = 0
+    scripts: frozenset[str] = frozenset()
+
+    @property
+    def erased(self) -> bool:
+        """Whether it holds nothing: an inbox is there for as long as the server finds its user."""
+        return not (self.folders - {"INBOX"} or self.subscribed or self.messages or self.scripts)
 
 
 @dataclass(frozen=True, slots=True)

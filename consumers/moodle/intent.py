@@ -20,7 +20,7 @@ from typing import Final
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.port import WantedUser
 from consumers.moodle.settings import MoodleSettings
-from schemas.account import Account, Requirement, Stage
+from schemas.account import Account, Requirement
 
 _COLUMN_CHARS_MAX: Final = 100  # mdl_user: username, firstname, lastname, email
 _USERNAME: Final = re.compile(r"[a-z0-9._@-]+")
@@ -40,10 +40,6 @@ def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
 def wanted_of(account: Account, settings: MoodleSettings) -> WantedUser | MoodleFault:
     """What Moodle should hold, or why it cannot."""
     cohorts = {membership.key: membership.name for membership in account.cohorts if membership.met}
-    if account.stage is Stage.ERASED:
-        # The person's names are gone from the account: access stays shut, cohorts are left, no field is
-        # touched.
-        return WantedUser(account.student_number, {}, suspended=True, cohorts={}, create=False)
     first, last = names_of(account, settings)
     if not last:
         return MoodleFault(MoodleCause.NAME_MISSING)

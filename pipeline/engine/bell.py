@@ -139,4 +139,4 @@ def bell_for(name: str, follows: str | None, message: Message, place: Place) -> 
 
 
 def _shuts(event: AccountChanged) -> bool:
-    return bool(event.holds) or event.stage is Stage.EXPIRED
+    return bool(event.holds) or event.stage in (Stage.EXPIRED, Stage.ERASED)

@@ -89,7 +89,7 @@ class Admission:
         leader = target_states.states_of(connection, self._follows, numbers) if self._follows else {}
         return _Known(
             now=now,
-            accounts=accounts.newest(connection, numbers),
+            accounts={n: a.at(self._target) for n, a in accounts.newest(connection, numbers).items()},
             states=states,
             parked=parking.parked_of(connection, self._target, numbers),
             leader=leader,
@@ -240,8 +240,7 @@ class Admission:
 
 def _not_asked_for(account: Account) -> bool:
     """Whether no target is touched for this account."""
-    never = account.stage is Stage.PRECREATED and account.activated_at is None
-    return never or account.stage is Stage.ERASED
+    return account.stage is Stage.PRECREATED and account.activated_at is None
 
 
 def _caught_up(item: WorkItem, account: Account, state: TargetState | None, parked: Parked | None) -> bool:

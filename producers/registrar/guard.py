@@ -26,6 +26,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from pipeline.threshold import Threshold
 from schemas.account import Administrative, Pedagogical
 
 if TYPE_CHECKING:  # the settings have a threshold, and read no file
@@ -149,29 +150,6 @@ def _digest(student: str, *values: str) -> str:
 
 
 ID_CHARACTERS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """When a year's changes hold a file: more than `share` of its people, or losses of more than `people`.
-
-    Attributes:
-        share: between 0 and 1.
-        people: a number of students; however many the year has.
-        floor: a number of students who are too few for a share to tell anything: in a year of ten, one who
-            leaves is 10 %. Below it, more than half of the year's people are held too, except one alone.
-    """
-
-    share: float = 0.05
-    people: int = 200
-    floor: int = 2
-
-    def passed(self, *, affected: int, losing: int, in_all: int) -> bool:
-        """Whether so many hold the file. `in_all`: the year's people."""
-        if losing > self.people:
-            return True
-        enough = affected > self.floor or (affected > 1 and 2 * affected > in_all)
-        return enough and affected > self.share * in_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import Protocol, TypeVar
 
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import Producer
+from pipeline.threshold import Threshold
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import ImportMemory, UnpublishedFact
-from producers.registrar.guard import Approval, Fingerprint, Threshold
+from producers.registrar.guard import Approval, Fingerprint
 from producers.registrar.lines import Lines
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from pipeline.settings import ADVANCED, Section
-from producers.registrar.guard import Threshold
+from pipeline.threshold import Threshold
 from schemas.language import gettext
 
 _GUARD = Threshold()

@@ -19,7 +19,7 @@ from pipeline.target import (
     Task,
     Waiting,
 )
-from schemas.account import Account
+from schemas.account import Account, Stage
 from sesame.operations.adoption import adoptions
 from sesame.settings import LiveSecret
 
@@ -160,7 +160,7 @@ class AdoptionGate(_Around):
         Raises:
             StoreUnavailable: the questions cannot be read; nothing was written.
         """
-        asked = self._asked([t.account for t in tasks if t.account.access_open and not t.close_only])
+        asked = self._asked([t.account for t in tasks if _is_written(t.account) and not t.close_only])
         settled = [task for task in tasks if task.account.student_number not in asked]
         outcomes: dict[str, HandlerOutcome] = {
             number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()
@@ -178,6 +178,11 @@ class AdoptionGate(_Around):
     def _asked(self, accounts: Sequence[Account]) -> Mapping[str, tuple[str, ...]]:
         with self._database.read() as connection:
             return adoptions.undecided(connection, self.name, [one.student_number for one in accounts])
+
+
+def _is_written(account: Account) -> bool:
+    """Whether more than shutting is to be done."""
+    return account.access_open or account.stage is Stage.ERASED
 
 
 class DryRun(_Around):

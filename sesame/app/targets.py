@@ -79,8 +79,14 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         database=database,
         principal_scope=settings.registry.principal_scope,
         mail_quota_bytes=settings.directory.mail_quota_bytes,
+        mail_target=next((name for name in settings.targets if _role(settings, name) == "mailbox"), ""),
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
     )
+
+
+def _role(settings: Settings, target: str) -> str | None:
+    connector = settings.connector_of(target).connector
+    return None if connector is None else connector.role
 
 
 def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dict[str, AdoptedRef]:

@@ -139,7 +139,7 @@ def blast_radius(
 
 def _page(page: Sequence[str], handler: Handler, database: Database, follows: str | None) -> Iterator[Effect]:
     with database.read() as connection:
-        known = accounts.newest(connection, page)
+        known = {n: each.at(handler.name) for n, each in accounts.newest(connection, page).items()}
         letters = dead_letters.newest_versions(connection, handler.name, page)
         leader = target_states.states_of(connection, follows, page) if follows else None
     wanted = {number: account for number, account in known.items() if not _untouched(account)}
@@ -164,7 +164,7 @@ def _of(number: str, account: Account | None, previews: Mapping[str, Preview]) -
 
 def _untouched(account: Account) -> bool:
     """Whether a turn would not come as far as the target."""
-    return account.stage in (Stage.PRECREATED, Stage.ERASED)
+    return account.stage is Stage.PRECREATED
 
 
 def _applied(leader: Mapping[str, target_states.TargetState], number: str) -> int:

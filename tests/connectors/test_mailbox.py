@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imaplib
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from consumers.kit.connector import SiteFacts
 from consumers.mailbox.connector import MailboxConnector
 from pipeline.db.database import Database
-from schemas.account import Account
+from pipeline.target import Done, Handler, HandlerOutcome, Task, Waiting
+from schemas.account import Account, Stage
 from sesame.testing.connector.bench import ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
@@ -73,6 +75,33 @@ def bench(office: PostOffice, database: Database, leader: Leader) -> ConnectorBe
         leader=leader,
         fixed={"timeout_s": 10.0},
     )
+
+
+def test_the_server_finds_who_is_to_be_erased_and_nobody_logs_in(
+    bench: ConnectorBench, office: PostOffice
+) -> None:
+    account = bench.account()
+    expired = account.model_copy(update={"version": 2, "stage": Stage.EXPIRED})
+    with bench.connected() as connector:
+        handler: Handler = connector.handler()
+        erased = expired.model_copy(update={"stages": {connector.name: Stage.ERASED}})
+
+        def outcome(account: Account) -> HandlerOutcome:
+            return handler.handle([Task(account.at(connector.name))])[account.student_number]
+
+        office.enrol(account.login)
+        assert isinstance(outcome(account), Done)
+        assert office.messages(account.mail)
+        office.change(account.login, sesameMailEnabled=["FALSE"])
+        assert isinstance(outcome(expired), Done)
+        assert isinstance(outcome(erased), Waiting), "it finds no user"
+        office.change(account.login, supannRessourceEtat=["{MAIL}I:SupannSupprDonnees"])
+        gone, again = outcome(erased), outcome(erased)
+        assert isinstance(gone, Done)
+        assert isinstance(again, Done)
+        assert (gone.changed, again.changed) == (True, False)
+    with pytest.raises(imaplib.IMAP4.error):
+        office.imap(account.mail)
 
 
 def test_where_nobody_makes_students_known_to_it_the_suite_says_so(bench: ConnectorBench) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
-from producers.registrar.guard import Threshold
+from pipeline.threshold import Threshold
 from producers.replay.requests import replay
 from schemas.account import Lane
 from schemas.language import gettext

@@ -120,8 +120,7 @@ class TargetComparison:
     def _suspects(self, spool: ObjectSpool) -> Iterator[list[str]]:
         """Of each page of students, those whom the target does not show as they are to be."""
         for numbers in self._pages():
-            with self._database.read() as connection:
-                known = accounts.newest(connection, numbers)
+            known = self._newest(numbers)
             adopted = self._connector.context.adopted(numbers)
             seen: dict[str, dict[str, TargetObject]] = {}
             for key, found in spool.claim(list(map(self._key, known.values())), adopted.values()):
@@ -132,6 +131,12 @@ class TargetComparison:
                 for number, account in sorted(known.items())
                 if self._is_suspect(account, seen, adopted.get(number))
             ]
+
+    def _newest(self, numbers: Sequence[str]) -> dict[str, Account]:
+        """The accounts of these, as this target is to have them."""
+        with self._database.read() as connection:
+            newest = accounts.newest(connection, numbers)
+        return {number: account.at(self._connector.name) for number, account in newest.items()}
 
     def _is_suspect(
         self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
@@ -169,7 +174,7 @@ class TargetComparison:
         radius = blast_radius(numbers, handler=self._handler, database=self._database, follows=None)
         with self._database.read() as connection:
             states = target_states.states_of(connection, target, numbers)
-            newest = accounts.newest(connection, numbers)
+        newest = self._newest(numbers)
         for effect in radius.effects:
             if not effect.differs and not effect.obstacle:
                 continue
@@ -196,8 +201,7 @@ class TargetComparison:
         that is no student's may be anybody's."""
         for page in () if self._by_mail else spool.left():
             numbers = sorted({number for number, _ in page})
-            with self._database.read() as connection:
-                known = accounts.newest(connection, numbers)
+            known = self._newest(numbers)
             for number, ref in page:
                 account = known.get(number)
                 if account is None or account.stage is Stage.ERASED:

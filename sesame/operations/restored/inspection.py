@@ -176,7 +176,7 @@ def _applied(site: Restored, target: str) -> Iterator[Account]:
             page = [Account.model_validate_json(text) for text in connection.execute(query).scalars()]
         if not page:
             return
-        yield from (account for account in page if account.access_open)
+        yield from (account for account in page if account.at(target).access_open)
         last = page[-1].student_number
 
 

@@ -185,14 +185,6 @@ def test_a_group_whose_requirement_is_unmet_is_not_given_yet() -> None:
     assert dict(entry.groups) == {"L2DROIT-2026": "Licence 2 Droit"}
 
 
-def test_an_erased_person_leaves_a_login_and_no_name() -> None:
-    entry = desired_entry(account(stage=Stage.ERASED), PROFILE)
-    values = " ".join(value for several in entry.attributes.values() for value in several)
-    assert "Artagnan" not in values
-    assert entry.attributes["sn"] == ("noemie.d-artagnan",)
-    assert entry.attributes["mail"] == ()
-
-
 @given(family=st.text(min_size=1, max_size=40), given_name=st.text(max_size=40), alias=st.text(max_size=20))
 def test_no_name_makes_an_empty_value_or_a_missing_compulsory_one(
     family: str, given_name: str, alias: str

@@ -34,7 +34,6 @@ from schemas.account import (
     Membership,
     Pedagogical,
     Requirement,
-    Stage,
 )
 from sesame.testing.servers.directory_kit import handler_over
 from tests.unit.consumers.directory.directory_kit import InMemory, Secrets, account
@@ -503,16 +502,6 @@ def test_a_seal_that_does_not_open_is_an_obstacle_of_that_student_alone() -> Non
 def test_nobody_is_closed_where_access_is_open(directory: Lying) -> None:
     turn(directory)
     assert not any(verb == "close" for verb, _ in directory.calls)
-
-
-def test_an_erased_person_belongs_to_no_group_and_has_no_name() -> None:
-    asked = Asked()
-    adopting(asked).handle([Task(full())])
-    adopting(asked).handle([Task(full(stage=Stage.ERASED))])
-    entry = asked.entries[NUMBER]
-    assert entry.attributes["cn"] == entry.attributes["sn"] == (f"hugo.roux{NUMBER}",)
-    assert entry.attributes["mail"] == ()
-    assert asked.wanted[-1].groups == {}
 
 
 # --- time -------------------------------------------------------------------------------------------------

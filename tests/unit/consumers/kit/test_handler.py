@@ -389,18 +389,97 @@ def test_nobody_is_charged_with_a_refusal_when_no_time_is_left_to_ask_whether_it
     assert ("probe", []) not in shelf.calls
 
 
+class Eraser(Shelf):
+    """A shelf from which something can be taken."""
+
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
+        deadline.left_s()
+        self.calls.append(("erase", [each.ref for each in found]))
+        for each in found:
+            if each.ref not in self.bad:
+                del self.there[each.ref]
+        return {ref: each for ref, each in self.refused.items() if isinstance(each, Refused)}
+
+
+GONE: dict[str, Any] = {"stage": Stage.ERASED}
+
+
+def test_who_is_erased_is_shut_then_erased_and_read_back_as_gone_and_nobody_else_is() -> None:
+    shelf = Eraser()
+    shelf.put("mine", "1", "login-1")
+    shelf.put("another", "2", "login-2", name="Léa Martin")
+    outcomes = handle(shelf, account(**GONE), account("2"))
+    assert [verb for verb, _ in shelf.calls] == ["close", "erase"]
+    assert (shelf.calls[1], list(shelf.there)) == (("erase", ["mine"]), ["another"])
+    assert [(type(each), each.changed) for each in outcomes.values()] == [(Done, True), (Done, False)]  # type: ignore[union-attr]
+    again = handle(shelf, account(**GONE))["1"]
+    assert isinstance(again, Done)
+    assert not again.changed
+    assert shelf.calls[-1] == ("erase", ["mine"]), "nothing was erased a second time"
+
+
+def test_gone_is_said_of_nothing_that_is_still_there() -> None:
+    shelf = Eraser()
+    shelf.put("mine", "1", "login-1")
+    shelf.bad = {"mine"}
+    outcome = handle(shelf, account(**GONE))["1"]
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "read_back_differs"
+
+
+def test_a_refusal_to_erase_is_that_student_s_once_the_target_is_known_to_work() -> None:
+    shelf = Eraser()
+    shelf.put("mine", "1", "login-1")
+    shelf.bad, shelf.refused = {"mine"}, {"mine": Refused("shelf_nailed", "no", lasting=True)}
+    assert handle(shelf, account(**GONE))["1"] == Dead("shelf_nailed", "no")
+    assert ("probe", []) in shelf.calls
+
+
+def test_what_others_have_is_never_erased_and_of_two_objects_none() -> None:
+    shelf = Eraser()
+    shelf.put("theirs", "", "login-1")
+    shelf.put("a", "2")
+    shelf.put("b", "2")
+    outcomes = handle(shelf, account(**GONE), account("2", **GONE))
+    assert isinstance(outcomes["1"], Done)
+    assert isinstance(outcomes["2"], Dead)
+    assert outcomes["2"].cause == "student_number_ambiguous"
+    assert list(shelf.there) == ["theirs", "a", "b"]
+    assert "erase" not in [verb for verb, _ in shelf.calls]
+
+
+def test_whose_target_cannot_erase_is_an_operator_s_until_it_is_gone() -> None:
+    shelf = Shelf()
+    shelf.put("mine", "1", "login-1")
+    outcome = handle(shelf, account(**GONE))["1"]
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "not_erasable"
+    shelf.there.clear()
+    assert isinstance(handle(shelf, account(**GONE))["1"], Done)
+
+
+def test_only_shutting_somebody_who_is_erased_erases_nothing() -> None:
+    shelf = Eraser()
+    shelf.put("mine", "1", "login-1")
+    assert handle(shelf, account(**GONE), close_only=True)["1"] == Closed()
+    assert [verb for verb, _ in shelf.calls] == ["close"]
+
+
 def test_a_preview_tells_what_would_be_written_and_what_stands_in_the_way() -> None:
     shelf = Shelf()
     shelf.put("mine", "1", "login-1", open_=False)
     shelf.put("theirs", login="login-2")
     shelf.put("a", "3")
     shelf.put("b", "3")
-    people = [account(number) for number in ("1", "2", "3", "4")]
+    shelf.put("last", "5")
+    people = [*map(account, ("1", "2", "3", "4")), account("5", **GONE), account("6", **GONE)]
     assert shelf.handler().preview(people) == {
         "1": Preview(("name", "access")),
         "2": Preview(obstacle="identity_collision"),
         "3": Preview(obstacle="student_number_ambiguous"),
         "4": Preview(("object", "name")),
+        "5": Preview(("erasure",)),
+        "6": Preview(),
     }
     assert shelf.calls == []
 

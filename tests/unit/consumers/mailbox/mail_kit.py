@@ -120,7 +120,8 @@ class MailServer:
         ]
 
     def _mailboxStatus(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        known = {"uidvalidity": str(box.uidvalidity), "uidnext": str(box.uidnext)}
+        inbox = sum(folder == "INBOX" for folder, _uid, _id in box.messages)
+        known = {"uidvalidity": box.uidvalidity, "uidnext": box.uidnext, "messages": inbox}
         return [{name: known[name] for name in arguments["field"]} for _ in arguments["mailboxMask"]]
 
     def _sieveList(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802

@@ -26,7 +26,7 @@ from consumers.mailbox.port import (
 )
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
-from schemas.account import Account, Hold
+from schemas.account import Account, Hold, Stage
 from tests.unit.consumers.directory.directory_kit import account
 from tests.unit.consumers.mailbox.mail_kit import (
     FULL,
@@ -923,6 +923,8 @@ def test_what_is_read_is_what_is_there(desk: Desk) -> None:
         own_script_active=True,
         sighting=Sighting(copies=2, uids=(2, 3)),
         used_kib=12,
+        messages=3,
+        scripts=frozenset({"vacances"}),
     )
     assert seen[MAIL] == found
     later = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=9)])[MAIL]
@@ -967,6 +969,38 @@ def test_an_erased_mailbox_holds_nothing_and_the_others_all_they_had(desk: Desk)
     assert desk.connector.erase([found], Deadline.after(5.0)) == {}  # it may be repeated
     del desk.server.boxes[MAIL]
     assert desk.connector.erase([found], Deadline.after(5.0)) == {}  # there is none
+
+
+def test_who_is_erased_has_an_empty_mailbox_for_as_long_as_the_server_finds_its_user(desk: Desk) -> None:
+    one(desk)
+    desk.server.boxes[MAIL].receive("<2@x>")
+    erased = HUGO.model_copy(update={"stage": Stage.EXPIRED, "stages": {"mailbox": Stage.ERASED}})
+    first, again = (one(desk, erased.at("mailbox")) for _ in range(2))
+    assert isinstance(first, Done)
+    assert isinstance(again, Done)
+    assert (first.changed, again.changed) == (True, False)
+    assert desk.server.boxes[MAIL].messages == []
+    del desk.server.boxes[MAIL]
+    assert one(desk, erased.at("mailbox")) == Waiting("mailbox_hidden", (), 3600.0)
+    assert isinstance(one(desk, HUGO.model_copy(update={"stage": Stage.ERASED})), Done)
+
+
+@pytest.mark.parametrize("left", ["folder", "subscription", "message", "script"])
+def test_a_mailbox_that_holds_anything_is_not_erased(desk: Desk, left: str) -> None:
+    desk.enable(HUGO)
+    box = desk.server.boxes[MAIL]
+    if left == "folder":
+        box.folders.add("A")
+    elif left == "subscription":
+        box.subscribed.add("A")
+    elif left == "message":
+        box.receive("<2@x>")
+    else:
+        box.scripts["vacances"] = "keep;"
+    desk.connector.erase = lambda *_: {}  # type: ignore[method-assign]  # says so, and does nothing
+    outcome = one(desk, HUGO.model_copy(update={"stage": Stage.ERASED}))
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "read_back_differs"
 
 
 @pytest.mark.parametrize(("name", "code"), [("mailboxDelete", 1), ("expunge", 1), ("mailboxList", 1)])

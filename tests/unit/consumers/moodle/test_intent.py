@@ -78,17 +78,6 @@ def test_access_decides_on_suspension_and_on_creation(changes: dict[str, Any], s
     assert (intent.suspended, intent.create) == (suspended, not suspended)
 
 
-def test_an_erased_account_is_shut_and_leaves_its_cohorts_without_a_field_being_touched() -> None:
-    nobody = Person(birth_name="", given_name="")
-    intent = wanted(account("22600001", cohort("L1INFO"), stage=Stage.ERASED, person=nobody))
-    assert (intent.suspended, intent.create, dict(intent.fields), dict(intent.cohorts)) == (
-        True,
-        False,
-        {},
-        {},
-    )
-
-
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [

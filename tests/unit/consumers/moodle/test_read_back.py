@@ -356,12 +356,14 @@ def test_the_longest_that_moodle_takes_is_taken(site: Site) -> None:
     assert isinstance(one(site, login="e" * 100, mail=mail), Done)
 
 
-def test_an_erased_person_is_shut_and_leaves_every_cohort_and_keeps_the_fields(site: Site) -> None:
+def test_an_erased_person_is_gone_and_leaves_every_cohort(site: Site) -> None:
     one(site, cohort(INFO))
-    assert isinstance(one(site, cohort(INFO), stage=Stage.ERASED), Done)
-    user = site.user()
-    assert (user["suspended"], user["lastname"], user["email"]) == (True, "Lefèvre", MAIL)
+    erased = one(site, cohort(INFO), stage=Stage.ERASED)
+    assert isinstance(erased, Done)
+    assert erased.changed
+    assert site.call(BY_FIELD, **{"field": "idnumber", "values[0]": NUMBER}) == []
     assert site.members(INFO) == []
+    assert not one(site, cohort(INFO), stage=Stage.ERASED).changed  # type: ignore[union-attr]
 
 
 def test_somebody_without_access_who_is_unknown_stays_unknown(site: Site) -> None:

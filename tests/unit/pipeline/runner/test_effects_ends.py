@@ -320,18 +320,25 @@ def test_what_another_owner_has_parked_is_only_looked_at_sooner_when_a_late_call
     assert (row.kind, row.cause, row.attempts, row.due_at) == (Kind.RETRY, "busy", 1, clock.now + 1.0)
 
 
-def test_one_who_was_parked_and_is_erased_is_looked_at_no_more(plant: Plant) -> None:
+def test_one_who_was_parked_and_is_erased_is_worked_on_what_there_is_has_to_go(plant: Plant) -> None:
     effects = plant.effects()
     for number in "AB":
         plant.account(number)
         end(effects, effects.admit([bell(number)]), REFUSED)
     plant.account("A", 2, stage=Stage.ERASED)
-    assert effects.admit([woken(plant, "A")]) == {}
-    rests, other = plant.parked("A"), plant.parked("B")
-    assert rests is not None
-    assert other is not None
-    assert rests.due_at is None
-    assert other.due_at is not None
+    admitted = effects.admit([woken(plant, "A")])
+    assert admitted["A"].account.stage is Stage.ERASED
+
+
+def test_a_target_is_told_the_stage_that_the_account_has_there(plant: Plant) -> None:
+    effects = plant.effects()
+    plant.account("A", stage=Stage.EXPIRED, stages={effects.target: Stage.ERASED})
+    plant.account("B", stage=Stage.GRACE, stages={"another": Stage.EXPIRED})
+    admitted = effects.admit([bell("A"), bell("B")])
+    assert {number: one.account.stage for number, one in admitted.items()} == {
+        "A": Stage.ERASED,
+        "B": Stage.GRACE,
+    }
 
 
 @pytest.mark.parametrize("bulk", [True, False])

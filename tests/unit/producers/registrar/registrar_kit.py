@@ -10,12 +10,13 @@ from typing import TypedDict, Unpack
 
 from pipeline.db.database import Database
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
+from pipeline.threshold import Threshold
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.affected import RecordedPersons
 from producers.registrar.enrolments import import_file
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.guard import Approval, Threshold
+from producers.registrar.guard import Approval
 from producers.registrar.import_subject import ImportOptions
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import apogee, choose_groups

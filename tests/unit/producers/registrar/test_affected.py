@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from pipeline.threshold import Threshold
 from producers.registrar.affected import RecordedPerson
-from producers.registrar.guard import Threshold
 from tests.unit.producers.registrar.registrar_kit import ZOE, Registrar, Row
 
 SMALL = Threshold(share=0.0, people=0, floor=0)

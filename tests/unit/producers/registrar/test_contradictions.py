@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from producers.registrar.guard import Threshold
+from pipeline.threshold import Threshold
 from producers.registrar.profile import Column
 from producers.registrar.profiles import apogee
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar

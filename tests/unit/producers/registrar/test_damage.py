@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline import audit
+from pipeline.threshold import Threshold
 from producers.registrar.acceptance import CODE, Acceptance, AcceptanceUnfit
 from producers.registrar.faults import Fault
-from producers.registrar.guard import Threshold
 from producers.registrar.physical import Line
 from producers.registrar.profiles import apogee
 from producers.registrar.report import ImportReport

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from pipeline.audit.tables import audit
+from pipeline.threshold import Threshold
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.guard import OutlineChange, Threshold
+from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded, imports
 from producers.registrar.profiles import apogee
 from producers.registrar.report import ImportDetail, ImportReport

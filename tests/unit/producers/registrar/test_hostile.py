@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from examples.hostile import CANCELLED, CASES, FILES, RECORDED, REPEATED, SKIPPED, Case, export, lines, main
+from pipeline.threshold import Threshold
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
-from producers.registrar.guard import Threshold
 from producers.registrar.report import ImportReport
 from schemas.events import EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import Registrar

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.threshold import Threshold
 from producers.registrar.explanation import explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import IntendedList
-from producers.registrar.guard import OutlineChange, Threshold
+from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import UnknownProfile, choose_groups

@@ -108,6 +108,7 @@ def test_one_who_waits_is_told_for_what(plant: Plant) -> None:
     assert "pedagogical_enrolment_pending (L1INFO-2026)" in ended.text
 
 
-def test_an_erased_account_has_nothing_to_do(plant: Plant) -> None:
+def test_an_erased_account_is_brought_too_what_there_is_has_to_go(plant: Plant) -> None:
     plant.account("A", stage=Stage.ERASED)
-    assert provision(plant).text == "nothing to do: it has version 0"
+    assert provision(plant).well
+    assert plant.target.calls == [["A"]]

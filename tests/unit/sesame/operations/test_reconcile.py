@@ -31,7 +31,7 @@ from pipeline.db.database import Database
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.target_states import target_states
-from producers.registrar.guard import Threshold
+from pipeline.threshold import Threshold
 from schemas.account import Account, Hold, Person, Stage
 from schemas.catalogue import ACTIVATIONS
 from schemas.envelope import from_record
