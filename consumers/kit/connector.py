@@ -19,7 +19,7 @@ from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import NoPasswords, Passwords
 from consumers.kit.reasons import Reason
 from consumers.kit.settings import ConnectorSettings
-from pipeline.errors import SesameError
+from pipeline.errors import Misconfigured, SesameError
 from pipeline.target import Description, Handler
 from schemas.account import Account
 from schemas.language import Language
@@ -177,6 +177,18 @@ class Secret(Protocol):
     @property
     def told(self) -> str:
         """Which one it is and when it was read, for operators."""
+
+
+def secret_of(secret: Secret) -> str:
+    """A secret, read anew when its file has changed.
+
+    Raises:
+        Misconfigured: it cannot be had.
+    """
+    try:
+        return secret()
+    except SesameError as error:
+        raise Misconfigured(str(error), remedy=error.remedy) from error
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,18 @@ class OutOfTime(Exception):
     whoever is left tried again; nobody else needs to catch it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
-    """A moment on a monotonic clock, in seconds."""
+    """A moment on a monotonic clock, for the calls of one batch in one thread.
+
+    Attributes:
+        at: the moment, in seconds of `monotonic`.
+        unanswered: a write of this batch went unanswered, so it may still have an effect.
+    """
 
     at: float
     monotonic: Callable[[], float] = time.monotonic
+    unanswered: bool = False
 
     @classmethod
     def after(cls, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> Self:

@@ -2,89 +2,75 @@
 observing.
 
 Every fault of the target as a whole is raised here, in the engine's words; what an answer means for one
-student is the connector's to say. Sources: RFC 9110 (HTTP semantics; 10.2.3 Retry-After), RFC 6585 (429).
+student is the connector's to say.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import ssl
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from consumers.kit.connector import ConnectorContext, Secret
+from consumers.kit.connector import ConnectorContext, Secret, secret_of
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.settings import HttpClientSettings, HttpTokenSettings
-from pipeline.errors import (
-    CredentialsRefused,
-    Misconfigured,
-    SesameError,
-    TargetDown,
-    Throttled,
-    WriteForbidden,
-)
-from pipeline.tls import verified
+from consumers.kit.http_answers import HttpAnswer as HttpAnswer  # noqa: PLC0414  (authors take it from here)
+from consumers.kit.http_answers import raise_for_service, seconds_of
+from consumers.kit.settings import HttpTokenSettings
+from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
+from pipeline.tls import tls_fault, trusting
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-READ_ATTEMPTS: Final = 2  # one more when a kept connection was just being ended; the rest is the engine's
+ATTEMPTS: Final = 2  # one more when a kept connection was just being ended; the rest is the engine's
+_BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _WAIT_S_MAX: Final = 0.5  # between the two
 _KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
-_PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
-_PAUSE_S_MAX: Final = 3600.0
 _SHORT_PAUSE_S: Final = 2.0  # waited here: a batch that begins anew costs more than that
 _SHORT_PAUSES_MAX: Final = 3  # of one call
-_AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+_FORM: Final = "application/x-www-form-urlencoded"
+_HUNG_UP: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """An answer, without the library that fetched it.
+class AnswerLost(TargetDown):
+    """The service was asked, and did not answer, or its answer broke off. What it may have carried out is
+    compared before it is asked for again."""
+
+
+class HttpLimits(NamedTuple):
+    """Bounds of each call, where the section has other names for them than `HttpClientSettings`.
 
     Attributes:
-        body: None: it was longer than `bytes_max`.
-        wrote: whether it answers a call that may change something.
-        headers: by name in lower case.
+        connect_s: longest wait for a connection.
+        send_s: longest time to send the request.
+        answer_s: longest wait for the answer.
+        bytes_max: largest answer read.
     """
 
-    status: int
-    body: bytes | None = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    wrote: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether the call was carried out."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
-
-    def json(self) -> Any:
-        """The body as JSON.
-
-        Raises:
-            TargetDown: it is none, or was too long: a page of a proxy, an answer cut in half.
-        """
-        try:
-            return json.loads(self.body if self.body is not None else "")
-        except (ValueError, RecursionError) as error:
-            raise TargetDown("the service's answer is not JSON, or is cut", unknown=self.wrote) from error
+    connect_s: float
+    send_s: float
+    answer_s: float
+    bytes_max: int
 
 
 class HttpClient:
     """Calls one service. Safe to share between threads; bounded in flight.
 
     Args:
-        context: the connector's; its settings name the bounds and the token.
+        context: the connector's; its settings name the authorities, the bounds and the token.
         url: the service's address, which paths are below.
+        service: what operators are told that it is.
+        setting: that names the address.
+        limits: None: as the settings say (`HttpClientSettings`).
+        transport: for tests; None: the network.
         pause: waits that many seconds between two attempts.
         now: epoch seconds, for a Retry-After that is a date.
 
@@ -97,12 +83,20 @@ class HttpClient:
         context: ConnectorContext[Any],
         url: str = "",
         *,
+        service: str = "the service",
+        setting: str = "url",
+        limits: HttpLimits | None = None,
+        transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        settings: HttpClientSettings = context.settings
-        self._settings = settings
+        settings = context.settings
+        self._limits = limits or HttpLimits(
+            settings.connect_timeout_s, settings.timeout_s, settings.timeout_s, settings.bytes_max
+        )
         self._name = context.name
+        self._service = service
+        self._setting = setting
         self._read_only = context.read_only
         self._monotonic = context.monotonic
         self._now = now
@@ -112,16 +106,19 @@ class HttpClient:
             self._token = context.secret("token")
             self._token_header = settings.token_header
         self._base = url.rstrip("/")
-        self._timeout = httpx.Timeout(settings.timeout_s, connect=settings.connect_timeout_s).as_dict()
+        self._timeout = httpx.Timeout(
+            self._limits.answer_s, connect=self._limits.connect_s, write=self._limits.send_s
+        ).as_dict()
         self._attempts = Retrying(
-            stop=stop_after_attempt(READ_ATTEMPTS),
+            stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random(0, _WAIT_S_MAX),
-            retry=retry_if_exception_type((httpx.NetworkError, httpx.RemoteProtocolError)),
+            retry=retry_if_exception_type(_BROKEN),
             sleep=pause,
             reraise=True,
         )
+        self._slots = threading.BoundedSemaphore(context.connections_max)
         self._http = httpx.Client(
-            verify=_tls(context.name, settings.ca_file),
+            verify=trusting(context.name, settings.ca_file),
             trust_env=False,  # neither proxies nor certificates from the environment
             follow_redirects=False,  # a redirection would carry the token, and a student's name, elsewhere
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -130,6 +127,7 @@ class HttpClient:
                 max_keepalive_connections=context.connections_max,
                 keepalive_expiry=_KEEPALIVE_S,
             ),
+            transport=transport,
         )
 
     def call(
@@ -139,10 +137,12 @@ class HttpClient:
         deadline: Deadline,
         *,
         body: Any = None,
+        form: Sequence[tuple[str, str]] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         reads: bool = False,
+        again: bool | None = None,
         expect: Collection[int] = (),
     ) -> HttpAnswer:
         """One call. A call that reads is made again when its connection breaks; one that writes never is.
@@ -154,13 +154,19 @@ class HttpClient:
             deadline: of the batch: after it no call is begun. One that was begun has its whole time: cut
                 short, a target that is well would look as if it were away.
             body: sent as JSON.
+            form: sent as a form, in this order.
             content: sent as it is, instead.
+            headers: besides those of every call, or instead of them.
+            params: of the query.
             reads: it changes nothing, whatever its method.
+            again: whether it is made again when its connection breaks: of a write, that it may be carried out
+                twice without harm; of a read, that its caller does not try again by itself.
             expect: statuses that are about the student, and not about the service as a whole.
 
         Raises:
             OutOfTime: the time was used up before it was begun.
-            TargetDown: no answer, half an answer, 502, 503 or 504; `unknown` if it may have been carried out.
+            AnswerLost: no answer, or half an answer; `unknown` if it may have been carried out.
+            TargetDown: no connection, 502, 503 or 504; `unknown` likewise.
             Throttled: 429, or 503 with Retry-After.
             CredentialsRefused: 401. Misconfigured: 403, a redirection, a certificate that is not trusted.
             WriteForbidden: the target is only observed; nothing was sent.
@@ -168,36 +174,19 @@ class HttpClient:
         writes = method not in _READS and not reads
         if writes and self._read_only:
             raise WriteForbidden
-        url = path if "://" in path else self._base + path
         if body is not None:
             content = json.dumps(body, ensure_ascii=False).encode()
-        given = {
-            "Accept": "application/json",
-            **({"Content-Type": "application/json"} if body is not None else {}),
-        }
-        request = self._http.build_request(
-            method,
-            url,
-            content=content,
-            params=params,
-            headers={**given, "Accept-Encoding": "identity", **self._authorization(), **(headers or {})},
-        )
-        try:
-            answer = self._answer(request, deadline, writes=writes)
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        request = self._request(method, path, content, form, headers, params)
+        repeats = (not writes) if again is None else again
+        with self._faults(deadline, unknown=writes):
+            answer = self._answer(request, deadline, wrote=writes, again=repeats)
             for _ in range(_SHORT_PAUSES_MAX):
                 if not self._wants_it_again(answer, deadline):
                     break
-                answer = self._answer(request, deadline, writes=writes)
-        except httpx.PoolTimeout as error:
-            raise OutOfTime from error
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise self._unreachable(error) from error
-        except httpx.TimeoutException as error:
-            raise TargetDown("the service does not answer in time", unknown=writes) from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise TargetDown(f"the answer was lost: {type(error).__name__}", unknown=writes) from error
-        if answer.status not in expect:
-            self._raise_for_service(answer)
+                answer = self._answer(request, deadline, wrote=writes, again=repeats)
+            if answer.status not in expect:
+                raise_for_service(answer, self._name, self._setting)
         return answer
 
     def fetch(self, path: str, deadline: Deadline, *, params: Mapping[str, str] | None = None) -> Any:
@@ -213,53 +202,108 @@ class HttpClient:
         said = f"the service answers {answer.status} at {path}"
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise TargetDown(said, unknown=False)
-        raise Misconfigured(said, remedy=f"Check {self._name}.url: is this the service that is meant?")
+        raise Misconfigured(said, remedy=f"Check {self._name}.{self._setting}: is this the service meant?")
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        form: Sequence[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[HttpAnswer, Iterator[bytes]]]:
+        """A call that reads, and whose answer may be of any length: its head, and its body in pieces.
+
+        Made once, and every status is the caller's to judge. Raises otherwise as `call` does, also while the
+        pieces arrive.
+        """
+        request = self._request(method, path, None, form, headers, None)
+        with self._faults(deadline, unknown=False), self._sent(request, deadline) as (response, _):
+            yield self._read(response, None, wrote=False), response.iter_raw()
 
     def disconnect(self) -> None:
         """Give the connections back."""
         self._http.close()
 
-    def _answer(self, request: httpx.Request, deadline: Deadline, *, writes: bool) -> HttpAnswer:
-        if writes:
-            return self._once(request, deadline, wrote=True)
-        return self._attempts(self._once, request, deadline, wrote=False)
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        form: Sequence[tuple[str, str]] | None,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, str] | None,
+    ) -> httpx.Request:
+        given = {"Accept": "application/json", "Accept-Encoding": "identity", **self._authorization()}
+        if form is not None:
+            content, given["Content-Type"] = urlencode(form).encode("ascii"), _FORM
+        url = path if "://" in path else self._base + path
+        return self._http.build_request(
+            method, url, content=content, params=params, headers={**given, **(headers or {})}
+        )
+
+    def _answer(self, request: httpx.Request, deadline: Deadline, *, wrote: bool, again: bool) -> HttpAnswer:
+        if not again:
+            return self._once(request, deadline, wrote=wrote)
+        try:
+            return self._attempts(self._once, request, deadline, wrote=wrote)
+        except (httpx.ConnectError, httpx.ConnectTimeout, OutOfTime) as error:
+            if self._attempts.statistics["attempt_number"] == 1:
+                raise
+            raise AnswerLost(f"the connection to {self._service} broke", unknown=wrote) from error
 
     def _wants_it_again(self, answer: HttpAnswer, deadline: Deadline) -> bool:
         """Wait, if the service asked for a moment's patience only, and there is time for it."""
-        if answer.status != HTTPStatus.TOO_MANY_REQUESTS or "retry-after" not in answer.headers:
+        pause_s = answer.retry_after_s
+        if answer.status != HTTPStatus.TOO_MANY_REQUESTS or pause_s is None:
             return False
-        pause_s = self._seconds(answer.headers["retry-after"])
         if pause_s > _SHORT_PAUSE_S or deadline.left_s() <= pause_s:
             return False
         self._pause(pause_s)
         return True
 
     def _once(self, request: httpx.Request, deadline: Deadline, *, wrote: bool) -> HttpAnswer:
-        deadline.left_s()
-        end = self._monotonic() + self._settings.timeout_s
-        request.extensions["timeout"] = self._timeout
-        response = self._http.send(request, stream=True)
-        try:
+        with self._sent(request, deadline) as (response, ends_at):
             body = bytearray()
             for piece in response.iter_raw():
                 body += piece
-                if len(body) > self._settings.bytes_max:
-                    break
-                if self._monotonic() >= end:
+                if len(body) > self._limits.bytes_max:
+                    return self._read(response, None, wrote=wrote)
+                if self._monotonic() >= ends_at:
                     raise httpx.ReadTimeout("the answer did not end in time", request=request)
+            return self._read(response, bytes(body), wrote=wrote)
+
+    @contextmanager
+    def _sent(self, request: httpx.Request, deadline: Deadline) -> Iterator[tuple[httpx.Response, float]]:
+        """An answer whose head has arrived, and when it has to be whole. No more calls are under way at once
+        than there may be."""
+        if not self._slots.acquire(timeout=deadline.left_s()):
+            raise OutOfTime
+        try:
+            deadline.left_s()
+            ends_at = self._monotonic() + self._limits.answer_s
+            request.extensions["timeout"] = self._timeout
+            response = self._http.send(request, stream=True)
+            try:
+                yield response, ends_at
+            finally:
+                response.close()
         finally:
-            response.close()
+            self._slots.release()
+
+    def _read(self, response: httpx.Response, body: bytes | None, *, wrote: bool) -> HttpAnswer:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        whole = len(body) <= self._settings.bytes_max
-        return HttpAnswer(response.status_code, bytes(body) if whole else None, headers, wrote)
+        retry_after_s = seconds_of(headers.get("retry-after"), self._now())
+        return HttpAnswer(response.status_code, body, headers, wrote, retry_after_s)
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
             return {}
-        try:
-            token = self._token()
-        except SesameError as error:
-            raise Misconfigured(str(error), remedy=error.remedy) from error
+        token = secret_of(self._token)
         if not token.isascii() or not token.isprintable():
             raise Misconfigured(
                 f"{self._name}.token has characters that no header can carry",
@@ -268,66 +312,40 @@ class HttpClient:
         name = self._token_header
         return {name: f"Bearer {token}" if name.lower() == "authorization" else token}
 
-    def _raise_for_service(self, answer: HttpAnswer) -> None:
-        status = answer.status
-        retry_after = answer.headers.get("retry-after")
-        if status == HTTPStatus.TOO_MANY_REQUESTS or (
-            status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
-        ):
-            raise Throttled(
-                f"the service asked to be called later ({status})", retry_after_s=self._seconds(retry_after)
-            )
-        if status in _AWAY:
-            raise TargetDown(f"the service is out of order ({status})", unknown=answer.wrote)
-        if status == HTTPStatus.UNAUTHORIZED:
-            raise CredentialsRefused(f"the service refuses the token of {self._name} (401)")
-        if status == HTTPStatus.FORBIDDEN:
-            raise Misconfigured(
-                "the service says that this token may not do that (403)",
-                remedy=f"Give the account of {self._name}.token the right to read and write users.",
-            )
-        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            raise Misconfigured(
-                f"the service sends us elsewhere ({status}), and redirections are not followed",
-                remedy=f"Set {self._name}.url to the final address.",
-            )
-
-    def _seconds(self, retry_after: str | None) -> float:
-        """RFC 9110, 10.2.3: seconds, or a date."""
-        text = (retry_after or "").strip()
+    @contextmanager
+    def _faults(self, deadline: Deadline, *, unknown: bool) -> Iterator[None]:
+        """What the library raises, in the engine's words; a write that went unanswered is remembered."""
         try:
-            seconds = float(text)
-        except ValueError:
-            try:
-                at = parsedate_to_datetime(text)
-            except ValueError:
-                return _PAUSE_S
-            seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - self._now()
-        return min(max(seconds, 1.0), _PAUSE_S_MAX) if math.isfinite(seconds) else _PAUSE_S
+            with self._in_words(unknown=unknown):
+                yield
+        except TargetDown as error:
+            deadline.unanswered = deadline.unanswered or error.unknown
+            raise
+
+    @contextmanager
+    def _in_words(self, *, unknown: bool) -> Iterator[None]:
+        try:
+            yield
+        except httpx.PoolTimeout as error:
+            raise OutOfTime from error
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise self._unreachable(error) from error
+        except httpx.TimeoutException as error:
+            raise AnswerLost(f"{self._service} does not answer in time", unknown=unknown) from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            lost = f"{self._service}'s answer was lost: {type(error).__name__}"
+            raise AnswerLost(lost, unknown=unknown) from error
 
     def _unreachable(self, error: httpx.TransportError) -> SesameError:
-        seen: BaseException | None = error
-        while seen is not None:
-            if isinstance(seen, ssl.SSLCertVerificationError):
-                return Misconfigured(
-                    f"the service's certificate is not trusted: {seen.verify_message}",
-                    remedy=f"Renew the certificate, or name its authority in {self._name}.ca_file.",
-                )
-            if isinstance(seen, ssl.SSLError):
-                return Misconfigured(
-                    "the service does not speak TLS at this address",
-                    remedy=f"Check the port and the scheme of {self._name}.url.",
-                )
-            seen = seen.__cause__ or seen.__context__
-        return TargetDown(f"the service cannot be reached: {type(error).__name__}", unknown=False)
-
-
-def _tls(name: str, ca_file: Path | None) -> ssl.SSLContext:
-    """Verified TLS: certificate and host name, from the system's authorities or from `ca_file` alone."""
-    try:
-        return verified(ca_file)
-    except OSError as error:
-        raise Misconfigured(
-            f"{name}.ca_file cannot be used: {type(error).__name__}",
-            remedy="Name a readable PEM file with the authority of the service's certificate.",
-        ) from error
+        fault = tls_fault(error)
+        if isinstance(fault, ssl.SSLCertVerificationError):
+            return Misconfigured(
+                f"{self._service}'s certificate is not trusted: {fault.verify_message}",
+                remedy=f"Renew the certificate, or name its authority in {self._name}.ca_file.",
+            )
+        if fault is not None and not isinstance(fault, _HUNG_UP):
+            return Misconfigured(
+                f"{self._service} does not speak TLS at this address",
+                remedy=f"Check the port and the scheme of {self._name}.{self._setting}.",
+            )
+        return TargetDown(f"{self._service} cannot be reached: {type(error).__name__}", unknown=False)

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
-from consumers.kit.connector import ConnectorContext
+from consumers.kit.connector import ConnectorContext, secret_of
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.partage.answers import Answer, BssMessage, NotBss, parse
 from consumers.partage.settings import PartageSettings
-from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
 
 if TYPE_CHECKING:
     from consumers.kit.http import HttpClient
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 TOKEN_S: Final = 270.0
 """How long a token is used: 30 s less than it lives."""
 
-_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/xml, text/xml"}
+_XML: Final = {"Accept": "application/xml, text/xml"}
 _DOORS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _NO_BSS: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
@@ -121,11 +120,8 @@ class Bss:
 
     def _authenticated(self, client: HttpClient, deadline: Deadline) -> str:
         domain, stamp = self._settings.domain, str(int(self._now()))
-        try:
-            key = self._key().encode()
-        except SesameError as error:
-            raise Misconfigured(str(error), remedy=error.remedy) from error
-        preauth = hmac.new(key, f"{domain}|{stamp}".encode(), hashlib.sha1).hexdigest()
+        key = secret_of(self._key)
+        preauth = hmac.new(key.encode(), f"{domain}|{stamp}".encode(), hashlib.sha1).hexdigest()
         form = {"domain": domain, "timestamp": stamp, "preauth": preauth}
         answer = self._post(client, "/Auth", form, deadline, reads=True)
         name = self._context.name
@@ -142,10 +138,8 @@ class Bss:
     def _post(
         self, client: HttpClient, path: str, form: Mapping[str, str], deadline: Deadline, *, reads: bool
     ) -> Answer:
-        content = urlencode(form).encode()
-        found = client.call(
-            "POST", path, deadline, content=content, headers=_FORM, reads=reads, expect=_DOORS
-        )
+        pairs = list(form.items())
+        found = client.call("POST", path, deadline, form=pairs, headers=_XML, reads=reads, expect=_DOORS)
         try:
             return parse(found.body)
         except NotBss as error:

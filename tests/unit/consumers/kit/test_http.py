@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 
 from consumers.kit.connector import ConnectorContext, Secret
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.http import HttpClient
+from consumers.kit.http import AnswerLost, HttpClient, HttpLimits
 from consumers.kit.settings import HttpConnectorSettings
 from pipeline.errors import (
     CredentialsRefused,
@@ -24,7 +27,10 @@ from pipeline.errors import (
     Throttled,
     WriteForbidden,
 )
+from sandbox.process import PATIENCE_S
+from tests.unit.consumers.http_kit import transport_to, without_authorities
 
+OWN = ("service", "setting", "limits", "transport", "pause")
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
 
 
@@ -71,12 +77,20 @@ def client(
     *,
     read_only: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = lambda _seconds: None,
-    **values: Any,
+    connections_max: int = 9,
+    **more: Any,
 ) -> HttpClient:
-    settings = HttpConnectorSettings(url=url, **values)
-    context = ConnectorContext("library", settings, no_secret, read_only=read_only, monotonic=monotonic)
-    return HttpClient(context, url, now=lambda: NOW, pause=pause)
+    """Of what more is given, the client's own is the client's, and the rest are settings."""
+    own = {name: more.pop(name) for name in OWN if name in more}
+    context = ConnectorContext(
+        "library",
+        HttpConnectorSettings(url=url, **more),
+        no_secret,
+        read_only=read_only,
+        connections_max=connections_max,
+        monotonic=monotonic,
+    )
+    return HttpClient(context, url, **{"now": lambda: NOW, "pause": lambda _seconds: None, **own})
 
 
 def raised(status: int, method: str = "POST", **headers: Any) -> SesameError:
@@ -220,3 +234,251 @@ def test_a_server_that_is_not_there_was_told_nothing() -> None:
 def test_a_server_without_tls_is_told_as_that() -> None:
     with serving() as (url, _), pytest.raises(Misconfigured, match="does not speak TLS"):
         client(url.replace("http://", "https://")).call("GET", "/patrons", Deadline.after(60))
+
+
+# --- below the client: what no server does on demand --------------------------------------------------
+
+
+class Answers:
+    """Gives one answer after the other, or raises it; remembers what it was asked."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.left = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+HOST = "https://library.example"
+
+
+def client_of(answers: Callable[[httpx.Request], httpx.Response], **more: Any) -> HttpClient:
+    with without_authorities():
+        return client(HOST, transport=transport_to(answers), **more)
+
+
+@pytest.mark.parametrize("kind", [httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError])
+@pytest.mark.parametrize(
+    ("how", "asked"),
+    [
+        ({"method": "GET"}, 2),
+        ({"method": "GET", "again": False}, 1),
+        ({"method": "POST"}, 1),
+        ({"method": "POST", "reads": True}, 2),
+        ({"method": "POST", "again": True}, 2),
+    ],
+)
+def test_what_may_be_repeated_is_sent_again_once_when_its_connection_breaks(
+    kind: type[httpx.TransportError], how: dict[str, Any], asked: int
+) -> None:
+    paused: list[float] = []
+    answers = Answers(kind("gone"), httpx.Response(200))
+    made = client_of(answers, pause=paused.append)
+    if asked == 2:
+        assert made.call(path="/patrons", deadline=Deadline.after(60), **how).ok
+        assert all(0 <= pause <= 0.5 for pause in paused)
+    else:
+        with pytest.raises(AnswerLost, match=kind.__name__) as lost:
+            made.call(path="/patrons", deadline=Deadline.after(60), **how)
+        assert lost.value.unknown is (how["method"] == "POST")
+    assert (len(answers.requests), len(paused)) == (asked, asked - 1)
+
+
+@pytest.mark.parametrize("then", [httpx.ReadError, httpx.ConnectError, httpx.ConnectTimeout, None])
+@pytest.mark.parametrize("writes", [True, False])
+def test_whoever_is_not_answered_after_a_hang_up_may_have_carried_it_out(
+    then: type[httpx.TransportError] | None, *, writes: bool
+) -> None:
+    now = [0.0]
+
+    def pause(_seconds: float) -> None:
+        now[0] = 0.0 if then else 60.0  # there is no time for another attempt
+
+    answers = Answers(httpx.ReadError("gone"), *([then("no")] if then else []))
+    deadline = Deadline(60.0, lambda: now[0])
+    with pytest.raises(AnswerLost) as lost:
+        client_of(answers, pause=pause).call("POST", "/patrons", deadline, reads=not writes, again=True)
+    assert lost.value.unknown is deadline.unanswered is writes
+
+
+@pytest.mark.parametrize(
+    ("answer", "unanswered"),
+    [
+        (httpx.ReadTimeout("late"), True),
+        (httpx.WriteTimeout("late"), True),
+        (httpx.DecodingError("no gzip"), True),
+        (httpx.Response(502), True),
+        (httpx.ConnectError("refused"), False),
+        (httpx.ConnectTimeout("late"), False),
+        (httpx.Response(401), False),
+        (httpx.Response(429), False),
+    ],
+)
+def test_a_batch_remembers_that_a_write_of_it_went_unanswered(
+    answer: httpx.Response | Exception, *, unanswered: bool
+) -> None:
+    for method, before in (("POST", False), ("POST", True), ("GET", False)):
+        deadline = Deadline(60.0, lambda: 0.0, unanswered=before)
+        with pytest.raises(SesameError) as error:
+            client_of(Answers(answer)).call(method, "/patrons", deadline)
+        assert deadline.unanswered is (before or (unanswered and method == "POST"))
+        if isinstance(error.value, TargetDown):
+            assert error.value.unknown is (unanswered and method == "POST")
+
+
+def test_when_there_is_no_place_for_a_call_nothing_is_begun_and_places_are_given_back() -> None:
+    made: HttpClient
+
+    def busy(_request: httpx.Request) -> httpx.Response:
+        for act in (made.call, made.stream):
+            with pytest.raises(OutOfTime), ExitStack() as stack:
+                stack.enter_context(act("GET", "/patrons", Deadline.after(0.06, lambda: 0.0)))  # type: ignore[arg-type]
+        return httpx.Response(500)
+
+    made = client_of(busy, connections_max=1)
+    for _ in range(2):
+        assert made.call("GET", "/patrons", Deadline.after(60)).status == 500
+        with made.stream("GET", "/patrons", Deadline.after(60)) as (answer, _):
+            assert answer.status == 500
+
+
+def test_no_more_calls_are_under_way_than_there_may_be() -> None:
+    lock, most, now = threading.Lock(), 0, 0
+    both = threading.Barrier(2)
+
+    def serve(_request: httpx.Request) -> httpx.Response:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        both.wait(PATIENCE_S)
+        with lock:
+            now -= 1
+        return httpx.Response(200)
+
+    made = client_of(serve, connections_max=2)
+    threads = [
+        threading.Thread(target=made.call, args=("GET", "/patrons", Deadline.after(60))) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert most == 2
+
+
+def test_connections_are_verified_and_bounded_and_go_through_nothing_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(httpx, "Client", lambda **settings: made.update(settings))
+    client(HOST, connections_max=3)
+    assert (made["verify"].verify_mode, made["verify"].check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert made["limits"] == httpx.Limits(
+        max_connections=3, max_keepalive_connections=3, keepalive_expiry=4.0
+    )
+    assert (made["trust_env"], made["follow_redirects"]) == (False, False)
+
+
+def test_a_file_of_authorities_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"library\.ca_file .* FileNotFoundError") as refused:
+        client(HOST, ca_file=tmp_path / "absent.pem")
+    assert "PEM" in refused.value.remedy
+
+
+@pytest.mark.parametrize("cause", [True, False])
+def test_a_certificate_that_is_not_trusted_is_a_fault_of_the_settings_and_a_hang_up_is_none(
+    *, cause: bool
+) -> None:
+    def chained(innermost: Exception) -> httpx.ConnectError:
+        """As the library raises it: two exceptions around the true one."""
+        outer, middle = httpx.ConnectError(f"no, said {HOST}"), OSError("no")
+        outer.__context__ = middle
+        setattr(middle, "__cause__" if cause else "__context__", innermost)
+        return outer
+
+    untrusted = ssl.SSLCertVerificationError("no")
+    untrusted.verify_message = "self-signed certificate"
+    with pytest.raises(Misconfigured, match="self-signed certificate") as refused:
+        client_of(Answers(chained(untrusted))).call("GET", "/patrons", Deadline.after(60))
+    assert "library.ca_file" in refused.value.remedy
+    for hung_up in (ConnectionResetError("no"), ssl.SSLEOFError("no")):
+        with pytest.raises(TargetDown, match="ConnectError") as down:
+            client_of(Answers(chained(hung_up))).call("POST", "/patrons", Deadline.after(60))
+        assert down.value.unknown is False
+        assert HOST not in str(down.value)
+
+
+def test_an_answer_that_trickles_is_not_waited_for_for_ever() -> None:
+    times = iter([0.0, 14.9, 15.0])
+    trickle = httpx.Response(200, content=iter([b"[", b"[", b"["]))
+    with pytest.raises(AnswerLost, match="in time"):
+        client_of(Answers(trickle), monotonic=lambda: next(times)).call(
+            "POST", "/patrons", Deadline.after(60)
+        )
+    assert list(times) == []
+
+
+def test_a_form_keeps_its_order_and_a_connector_may_say_what_it_accepts() -> None:
+    answers = Answers(httpx.Response(200), httpx.Response(200))
+    made, pairs = client_of(answers), [("b", "é&"), ("a", "1"), ("b", "2")]
+    made.call("POST", "/patrons", Deadline.after(60), form=pairs, headers={"Accept": "text/xml"})
+    with made.stream("POST", "/patrons", Deadline.after(60), form=pairs):
+        pass
+    first, second = answers.requests
+    assert first.content == second.content == b"b=%C3%A9%26&a=1&b=2"
+    assert first.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert (first.headers["accept"], second.headers["accept"]) == ("text/xml", "application/json")
+
+
+def test_an_answer_of_any_length_comes_in_pieces_and_is_not_held_in_memory() -> None:
+    sent: list[int] = []
+
+    def content() -> Iterator[bytes]:
+        for number in range(9):
+            sent.append(number)
+            yield b"%d" % number
+
+    made = client_of(Answers(httpx.Response(200, content=content())), bytes_max=1000)
+    with made.stream("GET", "/patrons", Deadline.after(60)) as (answer, pieces):
+        assert (answer.status, next(pieces)) == (200, b"0")
+        assert sent == [0]
+
+
+def test_an_answer_in_pieces_that_breaks_off_is_said() -> None:
+    def broken_off() -> Iterator[bytes]:
+        yield b"["
+        raise httpx.ReadError("reset")
+
+    for answer in (httpx.Response(200, content=broken_off()), httpx.ReadTimeout("late")):
+        made = client_of(Answers(answer))
+        with (
+            pytest.raises(AnswerLost) as lost,
+            made.stream("GET", "/patrons", Deadline.after(60)) as (_, pieces),
+        ):
+            list(pieces)
+        assert not lost.value.unknown
+
+
+def test_operators_are_told_which_service_it_is_and_which_setting_names_it() -> None:
+    made = client_of(
+        Answers(httpx.ReadTimeout("late"), httpx.Response(302)), service="the shelf", setting="shelf_url"
+    )
+    with pytest.raises(AnswerLost, match="the shelf does not answer in time"):
+        made.call("GET", "/patrons", Deadline.after(60))
+    with pytest.raises(Misconfigured) as moved:
+        made.call("GET", "/patrons", Deadline.after(60))
+    assert "library.shelf_url" in moved.value.remedy
+
+
+def test_a_section_with_other_names_says_its_bounds_itself() -> None:
+    answers = Answers(httpx.Response(200, content=b"x" * 11))
+    made = client_of(answers, limits=HttpLimits(1.0, 2.0, 3.0, 10))
+    assert made.call("GET", "/patrons", Deadline.after(0.2)).body is None
+    waits = {"connect": 1.0, "write": 2.0, "read": 3.0, "pool": 3.0}
+    assert answers.requests[0].extensions["timeout"] == waits

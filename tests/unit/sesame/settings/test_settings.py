@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from consumers.kit.http import READ_ATTEMPTS
+from consumers.kit.http import ATTEMPTS
 from consumers.moodle.members import AGE_S_MAX
 from pipeline.eventlog.settings import LINGER_S
 from producers.activation.hashes import LANES
@@ -323,7 +323,7 @@ OVER = [
     ("log", "linger_s", "0.005", "0", LINGER_S),
     ("moodle", "membership_age_s_max", "60.0", "61", AGE_S_MAX),
     ("support", "again_s", "900.0", "0.5", AGAIN_S),
-    ("timetable", "attempts", "2", '"two"', READ_ATTEMPTS),
+    ("timetable", "attempts", "2", '"two"', ATTEMPTS),
 ]
 """What is a constant now: as it was by default, as it was not, and the constant."""
 

@@ -1,0 +1,113 @@
+"""What an answer of a service means for the service as a whole, in the engine's words.
+
+Sources: RFC 9110 (HTTP semantics; 10.2.3 Retry-After), RFC 6585 (429).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
+
+ANY_STATUS: Final = range(100, 600)
+"""For `HttpClient.call`: every status is the connector's to judge."""
+
+_PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
+_PAUSE_S_MAX: Final = 3600.0
+_AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An answer, without the library that fetched it.
+
+    Attributes:
+        body: None: it was longer than may be read.
+        wrote: whether it answers a call that may change something.
+        headers: by name in lower case.
+        retry_after_s: when the service wants to be called again; None: it did not say.
+    """
+
+    status: int
+    body: bytes | None = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wrote: bool = False
+    retry_after_s: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the call was carried out."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            TargetDown: it is none, or was too long: a page of a proxy, an answer cut in half.
+        """
+        try:
+            return json.loads(self.body if self.body is not None else "")
+        except (ValueError, RecursionError) as error:
+            raise TargetDown("the service's answer is not JSON, or is cut", unknown=self.wrote) from error
+
+    def throttled(self, message: str) -> Throttled:
+        """The service asks for fewer calls."""
+        after_s = _PAUSE_S if self.retry_after_s is None else self.retry_after_s
+        return Throttled(f"{message} ({self.status})", retry_after_s=after_s)
+
+
+def raise_for_service(answer: HttpAnswer, name: str, setting: str) -> None:
+    """Raise what a status says of the service as a whole.
+
+    Args:
+        answer: the answer.
+        name: the connector's section of the settings.
+        setting: that names the service's address there.
+    """
+    status = answer.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and answer.retry_after_s is not None
+    ):
+        raise answer.throttled("the service asked to be called later")
+    if status in _AWAY:
+        raise TargetDown(f"the service is out of order ({status})", unknown=answer.wrote)
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise CredentialsRefused(f"the service refuses the token of {name} (401)")
+    if status == HTTPStatus.FORBIDDEN:
+        raise Misconfigured(
+            "the service says that this token may not do that (403)",
+            remedy=f"Give the account of {name}.token the right to read and write users.",
+        )
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise Misconfigured(
+            f"the service sends us elsewhere ({status}), and redirections are not followed",
+            remedy=f"Set {name}.{setting} to the final address.",
+        )
+
+
+def seconds_of(retry_after: str | None, now: float) -> float | None:
+    """What `Retry-After` asks for (RFC 9110, 10.2.3: seconds, or a date), within bounds.
+
+    Args:
+        retry_after: the header; None: there is none.
+        now: epoch seconds.
+    """
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return _PAUSE_S
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(seconds, 1.0), _PAUSE_S_MAX) if math.isfinite(seconds) else _PAUSE_S

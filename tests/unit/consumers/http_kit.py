@@ -1,0 +1,26 @@
+"""A service that answers in this process, below the kit's HTTP client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from unittest.mock import patch
+
+import httpx
+
+
+def without_authorities() -> AbstractContextManager[object]:
+    """Clients that are made meanwhile read no file of certificate authorities, which takes a while."""
+    return patch("consumers.kit.http.trusting", return_value=False)
+
+
+def transport_to(server: Callable[[httpx.Request], httpx.Response]) -> httpx.MockTransport:
+    """Requests are answered by this function; its answers arrive as those of a network do."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        made = server(request)
+        if not made.is_closed:
+            return made  # a stream of the test's own
+        return httpx.Response(made.status_code, headers=made.headers, stream=httpx.ByteStream(made.content))
+
+    return httpx.MockTransport(answer)
