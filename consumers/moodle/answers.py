@@ -10,18 +10,14 @@ Source: recorded exchanges with Moodle 4.5 (tests/contract), and `webservice/res
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+from consumers.kit.http_answers import HttpAnswer
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, RightMissing, WriteRefused
-from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
-
-_PAUSE_S: Final = 30.0  # when the site throttles without saying for how long
-_PAUSE_S_MAX: Final = 3600.0
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
 
 _RENEW: Final = (
     "issue a new token for the service user (Site administration > Server > Web services > Manage tokens) "
@@ -70,51 +66,50 @@ _DML_WRITE: Final = frozenset({"dml_write_exception", "dml_transaction_exception
 _ERRORCODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_/:-]{0,59}")
 
 
-@dataclass(frozen=True)
-class MoodleAnswer:
-    """An HTTP answer, without the library that fetched it."""
-
-    status: int
-    content_type: str
-    body: bytes
-    retry_after: str | None = None
+def is_json(answer: HttpAnswer) -> bool:
+    """Whether an answer says that it is JSON: what is not, is none of Moodle's."""
+    return _content_type(answer).startswith("application/json")
 
 
-def result_of(answer: MoodleAnswer) -> Any:
+def result_of(answer: HttpAnswer) -> Any:
     """The JSON value that Moodle returned (None for `null`).
 
     Raises:
-        Refused, WriteRefused: Moodle says no to these parameters.
+        MoodleRefused, WriteRefused: Moodle says no to these parameters.
         Broken: PHP died, or what came is not the protocol.
         OutcomeUnknown: a gateway gave up; PHP may be carrying on.
         TargetDown, Throttled, Misconfigured: as the port says.
     """
     if answer.status != HTTPStatus.OK:
         raise _status_error(answer)
-    if not answer.content_type.lower().startswith("application/json"):
+    if answer.body is None:
+        raise Broken("Moodle's answer is longer than may be read")
+    if not is_json(answer):
         raise _not_json(answer)
     if not answer.body.strip():
         raise Broken("Moodle answered an empty body: PHP ran out of memory or crashed")
+    return _value(answer.body)
+
+
+def _value(text: str | bytes) -> Any:
     try:
-        value = json.loads(answer.body)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         raise Broken("Moodle's answer is not JSON") from None
     if isinstance(value, dict) and "exception" in value:
         raise _exception(value)
     return value
 
 
-def _status_error(answer: MoodleAnswer) -> Exception:
+def _status_error(answer: HttpAnswer) -> Exception:
     status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled("the site asked for fewer calls (429)", retry_after_s=_seconds(answer.retry_after))
+        return answer.throttled("the site asked for fewer calls")
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         # Moodle's own maintenance page says Retry-After as well, yet a probe finds out sooner than it
         # promises.
-        if answer.retry_after is not None and not _is_maintenance(answer.body):
-            return Throttled(
-                "the site asked to be called later (503)", retry_after_s=_seconds(answer.retry_after)
-            )
+        if answer.retry_after_s is not None and not _is_maintenance(answer):
+            return answer.throttled("the site asked to be called later")
         return TargetDown("Moodle is in maintenance or overloaded (503)", unknown=False)
     if status == HTTPStatus.BAD_GATEWAY:
         return TargetDown("the web server cannot reach PHP, or PHP was ended (502)")
@@ -129,13 +124,13 @@ def _status_error(answer: MoodleAnswer) -> Exception:
     return Misconfigured(f"there is no REST server at this address ({status})", remedy=_REMEDY_URL)
 
 
-def _not_json(answer: MoodleAnswer) -> Exception:
-    if not answer.body.strip():
+def _not_json(answer: HttpAnswer) -> Exception:
+    if not (answer.body or b"").strip():
         return Broken("Moodle answered an empty body: PHP ran out of memory or crashed")
-    if "xml" in answer.content_type.lower():
+    if "xml" in _content_type(answer):
         # The form is the first thing in the body: an answer in XML means that PHP read none of it.
         return Misconfigured("PHP dropped the body of the call", remedy=_REMEDY_SIZE)
-    if _is_maintenance(answer.body):
+    if _is_maintenance(answer):
         return TargetDown("Moodle is in maintenance", unknown=False)
     return Broken("the site answered a page instead of JSON")
 
@@ -163,17 +158,12 @@ def _exception(value: dict[str, Any]) -> Exception:
     return MoodleRefused(code)
 
 
-def _is_maintenance(body: bytes) -> bool:
-    return b"maintenance" in body[:4096].lower()
+def _is_maintenance(answer: HttpAnswer) -> bool:
+    return b"maintenance" in (answer.body or b"")[:4096].lower()
 
 
-def _seconds(retry_after: str | None) -> float:
-    """RFC 9110, 10.2.3. The form with a date is rare and needs a clock: it counts as unsaid."""
-    try:
-        seconds = float(retry_after or "")
-    except ValueError:
-        return _PAUSE_S
-    return min(max(seconds, 1.0), _PAUSE_S_MAX) if math.isfinite(seconds) else _PAUSE_S
+def _content_type(answer: HttpAnswer) -> str:
+    return answer.headers.get("content-type", "").lower()
 
 
 _ITEM_CHARS_MAX: Final = 1_000_000
@@ -198,7 +188,9 @@ def members(pieces: Iterable[str], key: str) -> Iterator[Any]:
             return
         if len(buffer) > _ITEM_CHARS_MAX:
             raise Broken("Moodle's answer does not begin as expected")
-    result_of(MoodleAnswer(200, "application/json", buffer.encode()))
+    if not buffer.strip():
+        raise Broken("Moodle answered an empty body: PHP ran out of memory or crashed")
+    _value(buffer)
     raise Broken("Moodle's answer does not hold the list that was asked for")
 
 

@@ -12,14 +12,8 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import Final, Generic, TypeVar
 
-from consumers.moodle.errors import (
-    Broken,
-    CallFailed,
-    MoodleRefused,
-    NoTimeLeft,
-    OutcomeUnknown,
-    WriteRefused,
-)
+from consumers.kit.deadline import OutOfTime
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -60,7 +54,7 @@ class Failure(Generic[Row]):
     """
 
     row: Row
-    error: CallFailed
+    error: CallFailed | OutOfTime
     alone: bool
 
 
@@ -107,7 +101,7 @@ def _carry(
         return
     try:
         answered = call(rows)
-    except (OutcomeUnknown, NoTimeLeft) as error:
+    except (OutcomeUnknown, OutOfTime) as error:
         report.failed += [Failure(row, error, alone=False) for row in rows]
         return
     except (MoodleRefused, Broken) as error:

@@ -13,16 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.errors import (
-    BatchDeadline,
-    CallFailed,
-    MoodleRefused,
-    NoTimeLeft,
-    OutcomeUnknown,
-    WriteRefused,
-)
+from consumers.moodle.errors import CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import Cohort, SiteLock
 
@@ -63,7 +57,7 @@ class CohortCatalogue:
         self._lock = threading.Lock()
         self._cohorts: dict[int, Cohort] | None = None
 
-    def load(self, deadline: BatchDeadline) -> list[Cohort]:
+    def load(self, deadline: Deadline) -> list[Cohort]:
         """Read every cohort of the site, and remember them."""
         cohorts = self._functions.all_cohorts(deadline)
         with self._lock:
@@ -80,14 +74,14 @@ class CohortCatalogue:
             cohort = (self._cohorts or {}).get(cohort_id)
         return cohort.idnumber if cohort else ""
 
-    def ensure_loaded(self, deadline: BatchDeadline) -> None:
+    def ensure_loaded(self, deadline: Deadline) -> None:
         """Read every cohort unless they are remembered."""
         with self._lock:
             loaded = self._cohorts is not None
         if not loaded:
             self.load(deadline)
 
-    def ensure(self, wanted: Mapping[str, str], deadline: BatchDeadline) -> dict[str, MoodleFault]:
+    def ensure(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
         """Have one cohort for each idnumber: find it or create it.
 
         Args:
@@ -113,7 +107,7 @@ class CohortCatalogue:
                 faults |= self._find_or_create(missing, deadline)
         return faults
 
-    def foresee(self, wanted: Mapping[str, str], deadline: BatchDeadline) -> dict[str, MoodleFault]:
+    def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
         """What would stand in the way of one cohort for each idnumber, looked at anew; nothing is made."""
         if not wanted:
             return {}
@@ -125,10 +119,10 @@ class CohortCatalogue:
             return fault
         return None if _valid(key, name) else MoodleFault(MoodleCause.COHORT_REFUSED, key)
 
-    def _find_or_create(self, wanted: Mapping[str, str], deadline: BatchDeadline) -> dict[str, MoodleFault]:
+    def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
         self._look_up(wanted, deadline)
         absent = [key for key in wanted if not self.with_idnumber(key)]
-        errors: dict[str, CallFailed] = {}
+        errors: dict[str, CallFailed | OutOfTime] = {}
         if absent:
             rows = [(key, wanted[key][:_NAME_CHARS_MAX]) for key in absent]
             report = carry(
@@ -140,7 +134,7 @@ class CohortCatalogue:
             self._look_up(absent, deadline)  # what is there now is what counts, whoever made it
         return {key: fault for key in wanted if (fault := self._fault(key, errors.get(key)))}
 
-    def _look_up(self, idnumbers: Iterable[str], deadline: BatchDeadline) -> None:
+    def _look_up(self, idnumbers: Iterable[str], deadline: Deadline) -> None:
         keys = list(idnumbers)
         if len(keys) > _SEARCHED_ONE_BY_ONE:
             self.load(deadline)
@@ -151,12 +145,12 @@ class CohortCatalogue:
                 others = [each for each in (self._cohorts or {}).values() if each.idnumber != key]
                 self._cohorts = {cohort.id: cohort for cohort in (*others, *found)}
 
-    def _fault(self, key: str, error: CallFailed | None) -> MoodleFault | None:
+    def _fault(self, key: str, error: CallFailed | OutOfTime | None) -> MoodleFault | None:
         if (fault := self._ambiguous(key)) or self.with_idnumber(key):
             return fault
         if isinstance(error, OutcomeUnknown):
             return MoodleFault(MoodleCause.OUTCOME_UNKNOWN, key)
-        if isinstance(error, NoTimeLeft):
+        if isinstance(error, OutOfTime):
             return MoodleFault(MoodleCause.OUT_OF_TIME, key)
         if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
             return MoodleFault(MoodleCause.COHORT_REFUSED, key)

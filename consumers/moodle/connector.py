@@ -12,7 +12,6 @@ site allows it: only writing shows that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,11 +26,10 @@ from consumers.kit.connector import (
     TargetObject,
     Wanted,
 )
-from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.deadline import Deadline
 from consumers.kit.reasons import Reason
 from consumers.moodle import objects as words
 from consumers.moodle.causes import REASONS, CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.errors import BatchDeadline, NoTimeLeft
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
 from consumers.moodle.port import AdoptedUser, MoodlePort, WantedUser
 from consumers.moodle.port import Seen as SeenUser
@@ -93,8 +91,7 @@ class MoodleConnector(Connector[MoodleSettings]):
         """See `Connector.read`."""
         adopted = self.context.adopted([account.student_number for account in accounts])
         batch = [self._looked_for(each, adopted.get(each.student_number)) for each in accounts]
-        with _within(deadline) as time:
-            seen = self.port.read(batch, time)
+        seen = self.port.read(batch, deadline)
         taken = self._said(MoodleFault(MoodleCause.USERNAME_TAKEN))
         shown: dict[str, Seen] = {}
         for account in accounts:
@@ -112,8 +109,7 @@ class MoodleConnector(Connector[MoodleSettings]):
     def probe(self) -> None:
         """See `Connector.probe`: the site's information and the service user, by the calls that students
         need."""
-        with _within(Deadline.after(self.settings.call_s_max, self.context.monotonic)) as time:
-            self.port.probe(time)
+        self.port.probe(Deadline.after(self.settings.call_s_max, self.context.monotonic))
 
     def forget(self) -> None:
         """See `Connector.forget`: who is in which cohort is remembered for a while."""
@@ -124,29 +120,25 @@ class MoodleConnector(Connector[MoodleSettings]):
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.apply`."""
         refused, batch, seen = self._batch(changes)
-        with _within(deadline) as time:
-            faults = self.port.apply(batch, seen, time) if batch else {}
+        faults = self.port.apply(batch, seen, deadline) if batch else {}
         return refused | {number: self._said(fault) for number, fault in faults.items()}
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.foresee`: who has the login or the address, and cohorts that cannot be made."""
         refused, batch, seen = self._batch(changes)
-        with _within(deadline) as time:
-            faults = self.port.foresee(batch, seen, time)
+        faults = self.port.foresee(batch, seen, deadline)
         return refused | {number: self._said(fault) for number, fault in faults.items()}
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`: `suspended` alone."""
         users = [words.user_of(each.found) for each in changes if each.found is not None]
         whose = {each.found.ref: each.account.student_number for each in changes if each.found is not None}
-        with _within(deadline) as time:
-            faults = self.port.close(users, time)
+        faults = self.port.close(users, deadline)
         return {whose[str(id_)]: _refused(fault) for id_, fault in faults.items()}
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.erase`. Moodle keeps a row without the idnumber, under another username."""
-        with _within(deadline) as time:
-            faults = self.port.erase([words.user_of(each) for each in found], time)
+        faults = self.port.erase([words.user_of(each) for each in found], deadline)
         return {str(id_): _refused(fault) for id_, fault in faults.items()}
 
     def disconnect(self) -> None:
@@ -195,15 +187,6 @@ def _refused(fault: MoodleFault) -> Refused:
     )
 
 
-@contextmanager
-def _within(deadline: Deadline) -> Iterator[BatchDeadline]:
-    """The time of a batch, as the port counts it."""
-    try:
-        yield BatchDeadline(deadline.at, deadline.monotonic)
-    except NoTimeLeft as error:
-        raise OutOfTime from error
-
-
 def moodle_site(context: ConnectorContext[MoodleSettings]) -> MoodleSite:
     """The port over web services; connects to nothing until it is used.
 
@@ -211,19 +194,17 @@ def moodle_site(context: ConnectorContext[MoodleSettings]) -> MoodleSite:
         Misconfigured: the file of certificate authorities cannot be read.
     """
     from consumers.moodle.cohorts import IN_THIS_PROCESS
-    from consumers.moodle.rest import RestClient
+    from consumers.moodle.rest import RestClient, http_client
     from consumers.moodle.site import MoodleSite
     from pipeline.locks import SiteLocks
 
-    settings = context.settings
-    if context.read_only:
-        settings = settings.model_copy(update={"mode": "observe"})
     database = context.site.database
     lock: SiteLock = IN_THIS_PROCESS if database is None else SiteLocks(database)
     return MoodleSite(
-        RestClient(settings, token=context.secret("token")),
-        settings,
+        RestClient(http_client(context), context),
+        context.settings,
         lock=lock,
         is_managed=context.site.is_managed,
+        read_only=context.read_only,
         clock=context.monotonic,
     )

@@ -3,16 +3,9 @@
 All but `RightMissing`, which stops the consumer, stay inside this room: `site.py` turns them into outcomes of
 students. None carries what Moodle said in words, since its messages and its `debuginfo` quote names,
 addresses and SQL.
-
-The time that one batch may take in all, and whether one of its writes went unanswered, is `BatchDeadline`.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
 
 from pipeline.errors import Misconfigured, SesameError
 
@@ -47,41 +40,3 @@ class OutcomeUnknown(CallFailed):
 class RightMissing(Misconfigured):
     """The service user's role lacks a right that a function needs (`nopermissions`). `sesame doctor` says
     which."""
-
-
-class NoTimeLeft(CallFailed):
-    """The time of this batch is used up before the call was made."""
-
-
-_LEAST_S: Final = 0.05  # with less left, a call could only end with an unknown outcome
-
-
-@dataclass
-class BatchDeadline:
-    """A moment on a monotonic clock, for the calls of one batch in one thread.
-
-    Attributes:
-        at: the moment, in seconds of `clock`.
-        clock: monotonic seconds.
-        lost: a write of this batch went unanswered, so it may still have an effect.
-    """
-
-    at: float
-    clock: Callable[[], float] = time.monotonic
-    lost: bool = False
-
-    @classmethod
-    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> BatchDeadline:
-        """The moment `seconds` from now."""
-        return cls(clock() + seconds, clock)
-
-    def left_s(self) -> float:
-        """Seconds left.
-
-        Raises:
-            NoTimeLeft: none worth starting a call for.
-        """
-        left = self.at - self.clock()
-        if left < _LEAST_S:
-            raise NoTimeLeft("the time of this batch is used up")
-        return left

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from consumers.kit.deadline import Deadline
 from consumers.moodle.answers import members
 from consumers.moodle.bulk import chunks, rows_per_call
-from consumers.moodle.errors import BatchDeadline, Broken, MoodleRefused, RightMissing
+from consumers.moodle.errors import Broken, MoodleRefused, RightMissing
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
@@ -72,14 +73,14 @@ class MoodleFunctions:
         """How many rows of `fields` variables fit one call to this site."""
         return rows_per_call(fields, max_input_vars=self._settings.max_input_vars, at_most=at_most)
 
-    def site_info(self, deadline: BatchDeadline) -> SiteInfo:
+    def site_info(self, deadline: Deadline) -> SiteInfo:
         """`core_webservice_get_site_info`."""
         info = self._rest.read(SITE_INFO, {}, deadline)
         with _expected_shape():
             names = frozenset(str(function["name"]) for function in info["functions"])
             return SiteInfo(int(info["userid"]), str(info["username"]), names)
 
-    def permits(self, function: str, impossible: Mapping[str, Any], deadline: BatchDeadline) -> bool:
+    def permits(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
         """Whether the service user has the right that a writing function needs.
 
         Args:
@@ -95,7 +96,7 @@ class MoodleFunctions:
             return True
         return True
 
-    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         """`core_user_get_users_by_field`: absent values give no row, and a value may give several.
 
         The database ignores case and trailing blanks: compare exactly. One malformed value (of `username`,
@@ -111,24 +112,25 @@ class MoodleFunctions:
                 found += [_user(row) for row in rows]
         return found
 
-    def users_like_email(self, address: str, deadline: BatchDeadline) -> list[User]:
+    def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
         """`core_user_get_users` by mail address, whatever its case: `_` and `%` are wildcards there."""
         criteria = {"criteria": [{"key": "email", "value": address}]}
         answer = self._rest.read(GET_USERS, criteria, deadline)
         with _expected_shape():
             return [_user(row) for row in answer["users"]]
 
-    def everybody(self) -> Iterator[User]:
+    def everybody(self, deadline: Deadline) -> Iterator[User]:
         """`core_user_get_users` by a mail address of whatever kind: everybody who is not deleted, suspended
         users too, parsed while it arrives. Moodle has no call that lists users, nor one that gives them in
         pages."""
-        with self._rest.stream(GET_USERS, {"criteria": [{"key": "email", "value": "%"}]}) as pieces:
+        criteria = {"criteria": [{"key": "email", "value": "%"}]}
+        with self._rest.stream(GET_USERS, criteria, deadline) as pieces:
             for row in members(pieces, "users"):
                 with _expected_shape():
                     user = _user(row)
                 yield user
 
-    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
         """`core_user_create_users`: all or nothing; returns their ids, in order.
 
         Raises:
@@ -143,7 +145,7 @@ class MoodleFunctions:
                 remedy="set moodle.max_input_vars to the site's max_input_vars (PHP, default 1000), or less",
             )
 
-    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: BatchDeadline) -> dict[int, str]:
+    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
         """`core_user_update_users`: user by user; returns the warning code of each id that was not
         updated."""
         answer = self._rest.write(UPDATE_USERS, {"users": list(rows)}, deadline)
@@ -151,7 +153,7 @@ class MoodleFunctions:
             warnings = (answer or {}).get("warnings", ())
             return {int(each["itemid"]): str(each["warningcode"]) for each in warnings if "itemid" in each}
 
-    def delete_users(self, ids: Sequence[int], deadline: BatchDeadline) -> None:
+    def delete_users(self, ids: Sequence[int], deadline: Deadline) -> None:
         """`core_user_delete_users`: all or nothing. One that is gone already refuses the whole call.
 
         Raises:
@@ -162,13 +164,13 @@ class MoodleFunctions:
         except (CredentialsRefused, RightMissing) as error:
             raise Misconfigured(f"{error}; nobody was deleted", remedy=_REMEDY_DELETE) from error
 
-    def all_cohorts(self, deadline: BatchDeadline) -> list[Cohort]:
+    def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
         """`core_cohort_get_cohorts` without ids: those of the site and of every category."""
         answer = self._rest.read(GET_COHORTS, {}, deadline)
         with _expected_shape():
             return [_cohort(row) for row in answer]
 
-    def search_cohorts(self, query: str, deadline: BatchDeadline) -> list[Cohort]:
+    def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
         """`core_cohort_search_cohorts`, all contexts, every page: a *substring* of name, idnumber or
         description."""
         found: list[Cohort] = []
@@ -187,7 +189,7 @@ class MoodleFunctions:
             if len(page) < _COHORTS_PER_SEARCH:
                 return found
 
-    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
+    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
         """`core_cohort_create_cohorts` of (idnumber, name) in the system context: all or nothing."""
         cohorts = [
             {"categorytype": {"type": "system", "value": ""}, "name": name, "idnumber": idnumber}
@@ -197,7 +199,7 @@ class MoodleFunctions:
         with _expected_shape():
             return [_cohort(row) for row in answer]
 
-    def add_members(self, rows: Sequence[tuple[str, int]], deadline: BatchDeadline) -> None:
+    def add_members(self, rows: Sequence[tuple[str, int]], deadline: Deadline) -> None:
         """`core_cohort_add_cohort_members` of (cohort's idnumber, user's id).
 
         Its warnings carry no index and quote names, and those who are members already are among them: read
@@ -212,13 +214,13 @@ class MoodleFunctions:
         ]
         self._rest.write(ADD_MEMBERS, {"members": added}, deadline)
 
-    def remove_members(self, rows: Sequence[tuple[int, int]], deadline: BatchDeadline) -> None:
+    def remove_members(self, rows: Sequence[tuple[int, int]], deadline: Deadline) -> None:
         """`core_cohort_delete_cohort_members` of (cohort's id, user's id); who is no member is passed
         over."""
         removed = [{"cohortid": cohort, "userid": user} for cohort, user in rows]
         self._rest.write(DELETE_MEMBERS, {"members": removed}, deadline)
 
-    def members_of(self, cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
+    def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         """`core_cohort_get_cohort_members`: user ids by cohort id. One id that is gone refuses the whole
         call."""
         size = self.rows(1, _VALUES_PER_READ)

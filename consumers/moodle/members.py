@@ -27,8 +27,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from consumers.kit.deadline import Deadline
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.errors import BatchDeadline, MoodleRefused
+from consumers.moodle.errors import MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from pipeline.errors import TargetDown
 
@@ -87,7 +88,7 @@ class Memberships:
                 at, users = self._members.get(cohort, (-math.inf, frozenset()))
                 self._members[cohort] = (at, users | {user})
 
-    def refresh(self, users: Collection[int] | None, deadline: BatchDeadline, *, since: float) -> None:
+    def refresh(self, users: Collection[int] | None, deadline: Deadline, *, since: float) -> None:
         """Have a picture that is recent enough for these users.
 
         Args:
@@ -131,9 +132,7 @@ class Memberships:
         # Cohorts that were merely wanted once are remembered too; nobody is taken out of those.
         return {cohort for cohort in found if self._is_managed(self._catalogue.idnumber_of(cohort))}
 
-    def live(
-        self, cohorts: Iterable[int], deadline: BatchDeadline, *, since: float
-    ) -> dict[int, frozenset[int]]:
+    def live(self, cohorts: Iterable[int], deadline: Deadline, *, since: float) -> dict[int, frozenset[int]]:
         """Members of these cohorts, read at `since` (by the clock) or later. A cohort that is gone meanwhile
         is left out.
 
@@ -150,7 +149,7 @@ class Memberships:
         ids = sorted(wanted - found.keys())
         return found | self._still_there(ids, deadline) if ids else found
 
-    def _still_there(self, ids: list[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
+    def _still_there(self, ids: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         try:
             return self._read(ids, deadline)
         except MoodleRefused:
@@ -172,7 +171,7 @@ class Memberships:
                 cohorts_of.setdefault(user, set()).add(cohort)
         return cohorts_of
 
-    def _read(self, cohorts: list[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
+    def _read(self, cohorts: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         begun = self._clock()
         members = self._functions.members_of(cohorts, deadline)
         if set(members) != set(cohorts):

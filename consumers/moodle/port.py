@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from consumers.kit.deadline import Deadline
 from consumers.moodle.causes import MoodleFault
-from consumers.moodle.errors import BatchDeadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +100,16 @@ class MoodlePort(Protocol):
     """The verbs. Safe to call from several threads, never for one student at once.
 
     All raise `TargetDown`, `Throttled` or `Misconfigured` for the site as a whole; `read`, `close`, `foresee`
-    and `erase` raise `NoTimeLeft` where the time of the batch does not reach. An empty answer of `read` is
+    and `erase` raise `OutOfTime` where the time of the batch does not reach. An empty answer of `read` is
     only given once the service user's right to see others has been verified.
     """
 
-    def read(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Seen]:
+    def read(self, batch: Sequence[WantedUser], deadline: Deadline) -> Mapping[str, Seen]:
         """Observe these students, absent ones included: by student number. The user that was adopted counts
         where nobody has the idnumber."""
 
     def apply(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
         """Write what differs from what was seen, and nothing else. May be repeated.
 
@@ -117,11 +117,11 @@ class MoodlePort(Protocol):
         not as wanted then. Of all others nothing was read back.
         """
 
-    def close(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+    def close(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """Suspend these users and do nothing else: by id, what stood in the way."""
 
     def foresee(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
         """What would stand in the way of `apply`, by student number, as far as reading shows it."""
 
@@ -132,10 +132,10 @@ class MoodlePort(Protocol):
         """Observe everybody who is not deleted, with their managed cohorts. The answer is parsed while it
         arrives, so memory does not grow with the number of users. Users with one idnumber come one by one."""
 
-    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+    def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """Delete these users, unless they are others' meanwhile: by id, what stood in the way."""
 
-    def probe(self, deadline: BatchDeadline) -> None:
+    def probe(self, deadline: Deadline) -> None:
         """Read the service user itself and check its rights, those to write too unless the site is only
         observed; return only if all is well. Nothing is written."""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
-from consumers.moodle.errors import BatchDeadline
+from consumers.kit.deadline import Deadline
 from consumers.moodle.functions import (
     CREATE_COHORTS,
     CREATE_USERS,
@@ -50,7 +50,7 @@ class Rights:
         self._lock = threading.Lock()
         self._verified = False
 
-    def ensure(self, deadline: BatchDeadline) -> None:
+    def ensure(self, deadline: Deadline) -> None:
         """Verify once.
 
         Raises:
@@ -66,7 +66,7 @@ class Rights:
         """The site refused the service user: verify again before the next read is believed."""
         self._verified = False
 
-    def verify(self, deadline: BatchDeadline) -> None:
+    def verify(self, deadline: Deadline) -> None:
         """Verify now.
 
         Raises:
@@ -74,7 +74,7 @@ class Rights:
         """
         self._verify(deadline)
 
-    def verify_writing(self, deadline: BatchDeadline) -> None:
+    def verify_writing(self, deadline: Deadline) -> None:
         """Verify now, and the rights to write too, without writing anything.
 
         Raises:
@@ -92,7 +92,7 @@ class Rights:
                 remedy=f"give the service user's role, at system level, {' and '.join(missing)}",
             )
 
-    def _verify(self, deadline: BatchDeadline) -> SiteInfo:
+    def _verify(self, deadline: Deadline) -> SiteInfo:
         self._verified = False
         info = self._functions.site_info(deadline)
         missing = NEEDED - info.functions

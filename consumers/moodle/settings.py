@@ -135,8 +135,3 @@ class MoodleSettings(ConnectorSettings):
     def endpoint(self) -> str:
         """Moodle's REST server."""
         return f"{self.address}/webservice/rest/server.php"
-
-    @property
-    def read_only(self) -> bool:
-        """Whether no function that writes may be called."""
-        return self.mode == "observe"

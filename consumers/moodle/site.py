@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import Failure, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.errors import BatchDeadline, CallFailed, NoTimeLeft, OutcomeUnknown
+from consumers.moodle.errors import CallFailed, OutcomeUnknown
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
 from consumers.moodle.port import Seen, SiteLock, User, WantedUser
@@ -39,6 +40,7 @@ class MoodleSite:
         *,
         lock: SiteLock,
         is_managed: Callable[[str], bool],
+        read_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call nothing yet.
@@ -48,10 +50,12 @@ class MoodleSite:
             settings: limits.
             lock: serialises the creation of cohorts, site-wide.
             is_managed: whether the settings' cohort templates can produce this idnumber.
+            read_only: the site is only observed: a probe looks at no right to write.
             clock: monotonic seconds.
         """
         self._rest = rest
         self._settings = settings
+        self._read_only = read_only
         self._is_managed = is_managed
         self._clock = clock
         self._functions = MoodleFunctions(rest, settings)
@@ -60,7 +64,7 @@ class MoodleSite:
         self._catalogue = CohortCatalogue(self._functions, lock)
         self._members = Memberships(self._functions, self._catalogue, is_managed, clock=clock)
 
-    def read(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Seen]:
+    def read(self, batch: Sequence[WantedUser], deadline: Deadline) -> Mapping[str, Seen]:
         """See `MoodlePort.read`. Memberships are those of managed and of wanted cohorts."""
         works = [Work(wanted) for wanted in batch]
         with self._doubting(deadline):
@@ -78,7 +82,7 @@ class MoodleSite:
         }
 
     def apply(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.apply`."""
         works = [self._work(wanted, seen[wanted.idnumber]) for wanted in batch]
@@ -93,13 +97,13 @@ class MoodleSite:
                         break
                     self._observe(left, deadline)
                     left = [work for work in left if work.open() or work.unknown]
-            except NoTimeLeft:
+            except OutOfTime:
                 for work in left:
                     work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
         faults = {work.wanted.idnumber: work.faults(finished=work not in left) for work in works}
         return {number: found[0] for number, found in faults.items() if found}
 
-    def close(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+    def close(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.close`."""
         works = [
             Work(WantedUser(user.idnumber, {}, suspended=True, cohorts={}, create=False), (user,))
@@ -112,7 +116,7 @@ class MoodleSite:
         return {id_: found[0] for id_, found in faults.items() if found}
 
     def foresee(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.foresee`."""
         works = [Work(wanted, seen[wanted.idnumber].users) for wanted in batch]
@@ -139,28 +143,28 @@ class MoodleSite:
 
     def dump(self) -> Iterator[Seen]:
         """See `MoodlePort.dump`."""
-        deadline = BatchDeadline.after(self._settings.call_s_max, self._clock)
+        deadline = self._deadline()
         with self._doubting(deadline):
             self._rights.ensure(deadline)
             self._members.doubt()
             self._members.refresh(None, deadline, since=self._clock())
             cohorts_of = self._members.everybody()
-            for user in self._functions.everybody():
+            for user in self._functions.everybody(self._deadline()):
                 keys = map(self._catalogue.idnumber_of, cohorts_of.get(user.id, ()))
                 yield Seen(
                     user.idnumber, (user,), tuple(sorted({key for key in keys if self._is_managed(key)}))
                 )
 
-    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+    def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.erase`."""
         with self._doubting(deadline):
             self._rights.ensure(deadline)
             return self._users.erase(users, deadline)
 
-    def probe(self, deadline: BatchDeadline) -> None:
+    def probe(self, deadline: Deadline) -> None:
         """See `MoodlePort.probe`."""
         with self._doubting(deadline):
-            if self._settings.read_only:
+            if self._read_only:
                 self._rights.verify(deadline)
             else:
                 self._rights.verify_writing(deadline)
@@ -169,31 +173,35 @@ class MoodleSite:
         """See `MoodlePort.shut`."""
         self._rest.close()
 
+    def _deadline(self) -> Deadline:
+        return Deadline.after(self._settings.call_s_max, self._clock)
+
     @contextmanager
-    def _doubting(self, deadline: BatchDeadline) -> Iterator[None]:
+    def _doubting(self, deadline: Deadline) -> Iterator[None]:
         """When the site refuses the service user, its rights are verified before the next answer is
         believed. Whatever ends the call, it is said whether a write may still have an effect."""
         try:
             yield
         except (TargetDown, Throttled, Misconfigured) as error:
-            error.unknown = deadline.lost
+            error.unknown = deadline.unanswered
             self._members.doubt()  # what was written may not have been read
             if isinstance(error, Misconfigured):
                 self._rights.forget()
             raise
+        except OutOfTime:
+            self._members.doubt()
+            raise
         except CallFailed as error:
             # Writes leave their faults with the students: what arrives here is a read that cannot be had.
             self._members.doubt()
-            if isinstance(error, NoTimeLeft):
-                raise
-            raise TargetDown(f"Moodle cannot be read: {error}", unknown=deadline.lost) from error
+            raise TargetDown(f"Moodle cannot be read: {error}", unknown=deadline.unanswered) from error
 
     def _work(self, wanted: WantedUser, seen: Seen) -> Work:
         """A student as seen before."""
         inside = {each.id: key for key in seen.cohorts for each in self._catalogue.with_idnumber(key)}
         return Work(wanted, seen.users, inside)
 
-    def _observe(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def _observe(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Observe these students; memberships as they are from now on."""
         since = self._clock()
         self._users.observe(works, deadline)
@@ -206,7 +214,7 @@ class MoodleSite:
             work.observed()
 
     def _observe_members(
-        self, present: Sequence[tuple[Work, User]], deadline: BatchDeadline, *, since: float
+        self, present: Sequence[tuple[Work, User]], deadline: Deadline, *, since: float
     ) -> None:
         look_at = {
             user.id: self._members.remembered(user.id)
@@ -225,7 +233,7 @@ class MoodleSite:
                 id_: key for id_, key in inside.items() if key in work.wanted.cohorts or self._is_managed(key)
             }
 
-    def _write(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def _write(self, works: Sequence[Work], deadline: Deadline) -> None:
         self._users.write(works, deadline)
         self._members.created([work.users[0].id for work in works if work.created])
         wanted = {key: name for work in works for key, name in work.wanted.cohorts.items()}
@@ -235,7 +243,7 @@ class MoodleSite:
         self._join(works, deadline)
         self._leave(works, deadline)
 
-    def _join(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def _join(self, works: Sequence[Work], deadline: Deadline) -> None:
         rows = [(work, work.users[0], key) for work in works if not work.unknown for key in work.to_join()]
 
         for _, user, key in rows:
@@ -248,7 +256,7 @@ class MoodleSite:
         report = carry(rows, self._functions.rows(4, self._settings.member_batch), call)
         _note_refused(report.failed)
 
-    def _leave(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def _leave(self, works: Sequence[Work], deadline: Deadline) -> None:
         rows = [(work, work.users[0], id_) for work in works if not work.unknown for id_ in work.to_leave()]
 
         def call(some: Sequence[tuple[Work, User, int]]) -> list[None]:

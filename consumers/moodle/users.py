@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import BulkReport, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.errors import BatchDeadline, CallFailed, MoodleRefused, WriteRefused
+from consumers.moodle.errors import CallFailed, MoodleRefused, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User
 from consumers.moodle.settings import MoodleSettings
@@ -26,7 +27,7 @@ class Users:
         self._functions = functions
         self._settings = settings
 
-    def read(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> dict[str, tuple[User, ...]]:
+    def read(self, idnumbers: Sequence[str], deadline: Deadline) -> dict[str, tuple[User, ...]]:
         """Users by their exact idnumber, oldest first; absent ones have an empty tuple."""
         found: dict[str, list[User]] = {idnumber: [] for idnumber in idnumbers}
         for user in self._functions.users_by("idnumber", list(found), deadline):
@@ -34,7 +35,7 @@ class Users:
                 found[user.idnumber].append(user)
         return {key: tuple(sorted(users, key=lambda user: user.id)) for key, users in found.items()}
 
-    def observe(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def observe(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Look at the users of these students."""
         users = self.read([work.wanted.idnumber for work in works], deadline)
         adopted = [work for work in works if work.wanted.adopted and not users[work.wanted.idnumber]]
@@ -42,7 +43,7 @@ class Users:
         for work in works:
             work.users = users[work.wanted.idnumber]
 
-    def _adopted(self, works: Sequence[Work], deadline: BatchDeadline) -> dict[str, tuple[User, ...]]:
+    def _adopted(self, works: Sequence[Work], deadline: Deadline) -> dict[str, tuple[User, ...]]:
         """The users adopted for these students, unless they are somebody else's meanwhile."""
         wanted = {work.wanted.adopted.id: work for work in works if work.wanted.adopted is not None}
         if not wanted:
@@ -54,12 +55,12 @@ class Users:
             if (work := wanted[user.id]).wanted.adopted == AdoptedUser(user.id, user.idnumber)
         }
 
-    def write(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def write(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Create who is absent and update what differs; faults are left in the works."""
         self._create([work for work in works if work.to_create], deadline)
         self._update([work for work in works if work.differing()], deadline)
 
-    def foresee(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def foresee(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Leave in the works what would stand in the way of their users, as far as reading shows it.
 
         That somebody else has the mail address is one: whether the site allows it nonetheless is seen only
@@ -71,9 +72,7 @@ class Users:
             if work.user is not None and work.user.username == _GUEST and work.differing():
                 work.user_fault = MoodleFault(MoodleCause.ADMIN_ACCOUNT)
 
-    def _foresee(
-        self, field: str, cause: MoodleCause, works: Sequence[Work], deadline: BatchDeadline
-    ) -> None:
+    def _foresee(self, field: str, cause: MoodleCause, works: Sequence[Work], deadline: Deadline) -> None:
         new = [work for work in works if work.to_create or field in work.differing()]
         if not new:
             return
@@ -85,7 +84,7 @@ class Users:
             if held_by and not shared:
                 work.user_fault = MoodleFault(cause)
 
-    def taken(self, works: Sequence[Work], deadline: BatchDeadline) -> frozenset[str]:
+    def taken(self, works: Sequence[Work], deadline: Deadline) -> frozenset[str]:
         """The student numbers of those who are to be created, and whose username somebody else has."""
         new = [work for work in works if work.to_create]
         if not new:
@@ -98,7 +97,7 @@ class Users:
             if users and all(user.idnumber != number for user in users)
         )
 
-    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> dict[int, MoodleFault]:
+    def erase(self, users: Sequence[User], deadline: Deadline) -> dict[int, MoodleFault]:
         """See `MoodlePort.erase`. Whoever is gone already is gone."""
         found = self._functions.users_by("id", [str(user.id) for user in users], deadline)
         numbers = {user.id: user.idnumber for user in found}
@@ -114,7 +113,7 @@ class Users:
         refused = {each.row.id: MoodleFault(_undeleted(each.error)) for each in report.failed}
         return refused | {user.id: MoodleFault(MoodleCause.NOT_APPLIED, "idnumber") for user in others}
 
-    def _create(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def _create(self, works: Sequence[Work], deadline: Deadline) -> None:
         if not works:
             return
         suspects: list[Work] = []
@@ -139,7 +138,7 @@ class Users:
                 note_failure(failure, others_pass=bool(report.accepted))
         self._explain(report, deadline)
 
-    def _explain(self, report: BulkReport[Work, int], deadline: BatchDeadline) -> None:
+    def _explain(self, report: BulkReport[Work, int], deadline: Deadline) -> None:
         """What stood in the way of those that were refused alone. Somebody may just have taken the name."""
         refused = [
             failure for failure in report.failed if isinstance(failure.error, MoodleRefused) and failure.alone
@@ -166,7 +165,7 @@ class Users:
                 "that it does not have: install it, or correct the setting",
             )
 
-    def _sift(self, rows: Sequence[Work], suspects: list[Work] | None, deadline: BatchDeadline) -> list[Work]:
+    def _sift(self, rows: Sequence[Work], suspects: list[Work] | None, deadline: Deadline) -> list[Work]:
         """Which of these are worth creating (again), judged by who holds their username and their mail
         address.
 
@@ -196,7 +195,7 @@ class Users:
                 left.append(work)
         return left
 
-    def _address_taken(self, work: Work, deadline: BatchDeadline) -> bool:
+    def _address_taken(self, work: Work, deadline: Deadline) -> bool:
         """Whether somebody else has the address in other capitals, which an exact search misses on
         PostgreSQL."""
         address = work.wanted.fields["email"]
@@ -209,7 +208,7 @@ class Users:
             for user in found
         )
 
-    def _holders(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> dict[str, list[User]]:
+    def _holders(self, field: str, values: Sequence[str], deadline: Deadline) -> dict[str, list[User]]:
         """Who has these values, by the value without case, as Moodle compares them."""
         holders: dict[str, list[User]] = defaultdict(list)
         try:
@@ -226,7 +225,7 @@ class Users:
             holders[str(getattr(user, field)).casefold()].append(user)
         return holders
 
-    def _update(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
+    def _update(self, works: Sequence[Work], deadline: Deadline) -> None:
         if not works:
             return
         changes = {work.wanted.idnumber: work.differing() for work in works}
@@ -252,7 +251,7 @@ class Users:
             note_failure(failure, others_pass=others_pass)
         self._explain_renamed(renamed, deadline, others_pass=others_pass)
 
-    def _explain_renamed(self, works: Sequence[Work], deadline: BatchDeadline, *, others_pass: bool) -> None:
+    def _explain_renamed(self, works: Sequence[Work], deadline: Deadline, *, others_pass: bool) -> None:
         """A new login that the database refuses is somebody's, as a rule."""
         if not works:
             return
@@ -265,7 +264,7 @@ class Users:
                 note_warning(work, "dmlwriteexception", others_pass=others_pass)
 
 
-def _undeleted(error: CallFailed) -> MoodleCause:
+def _undeleted(error: CallFailed | OutOfTime) -> MoodleCause:
     if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
         admin = error.errorcode == "useradminodelete"
         return MoodleCause.ADMIN_ACCOUNT if admin else MoodleCause.REFUSED_VALUES

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from consumers.kit.deadline import OutOfTime
 from consumers.moodle.bulk import Failure
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.errors import (
-    Broken,
-    CallFailed,
-    MoodleRefused,
-    NoTimeLeft,
-    OutcomeUnknown,
-    WriteRefused,
-)
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.port import User, WantedUser
 
 _WARNED: Final = {
@@ -166,15 +160,15 @@ def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
         note_lost(work, error)
 
 
-def note_lost(work: Work, error: CallFailed) -> None:
+def note_lost(work: Work, error: CallFailed | OutOfTime) -> None:
     """Leave in the work that its last write was not carried out, or that nobody knows."""
     work.lately = MoodleFault(cause_of(error))
 
 
-def cause_of(error: CallFailed) -> MoodleCause:
+def cause_of(error: CallFailed | OutOfTime) -> MoodleCause:
     """Why a write was not carried out, or nobody knows, whoever it was for."""
     if isinstance(error, OutcomeUnknown):
         return MoodleCause.OUTCOME_UNKNOWN
-    if isinstance(error, NoTimeLeft):
+    if isinstance(error, OutOfTime):
         return MoodleCause.OUT_OF_TIME
     return MoodleCause.BROKEN if isinstance(error, Broken) else MoodleCause.BUSY

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle.errors import BatchDeadline
-from consumers.moodle.rest import RestClient
+from consumers.kit.connector import ConnectorContext
+from consumers.kit.deadline import Deadline
+from consumers.moodle.rest import RestClient, http_client
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured
 from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA
+from sesame.settings import LiveSecret
 
 
 class _Null(BaseHTTPRequestHandler):
@@ -76,9 +78,10 @@ def call(base_url: str, ca_file: Path | None) -> object:
     settings = MoodleSettings(
         base_url=base_url, token=SecretStr("jeton-d-essai"), ca_file=ca_file, read_timeout_s=5
     )
-    client = RestClient(settings)
+    context = ConnectorContext("moodle", settings, lambda name: LiveSecret(settings, name))
+    client = RestClient(http_client(context), context)
     try:
-        return client.read("core_webservice_get_site_info", {}, BatchDeadline.after(20))
+        return client.read("core_webservice_get_site_info", {}, Deadline.after(20))
     finally:
         client.close()
 
@@ -99,7 +102,7 @@ def test_a_certificate_for_another_host_is_refused(serve: Serve, ca: ThrowawayCA
 
 
 def test_a_site_that_does_not_speak_tls_gets_no_token(moodle_port: int, ca: ThrowawayCA) -> None:
-    with pytest.raises(TargetDown):
+    with pytest.raises(Misconfigured, match="does not speak TLS"):
         call(f"https://127.0.0.1:{moodle_port}", ca.ca_file)
 
 

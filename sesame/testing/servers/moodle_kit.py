@@ -72,6 +72,7 @@ def connector_on(
         "moodle",
         settings,
         lambda name: LiveSecret(settings, name),
+        read_only=settings.mode == "observe",
         adopted=adopted,
         site=site,
         monotonic=clock,

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from consumers.kit.deadline import Deadline
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.port import Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
@@ -43,13 +43,13 @@ class SimulatedMoodle(Target):
         self.users: dict[str, User] = {}
         self.cohorts: dict[str, set[str]] = {}
 
-    def read(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Seen]:
+    def read(self, batch: Sequence[WantedUser], deadline: Deadline) -> Mapping[str, Seen]:
         """See `MoodlePort.read`."""
         self.meet()
         return {wanted.idnumber: self._seen(wanted) for wanted in batch}
 
     def apply(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.apply`."""
         with self._doubting(deadline):
@@ -59,7 +59,7 @@ class SimulatedMoodle(Target):
             }
         return {number: fault for number, fault in faults.items() if fault is not None}
 
-    def close(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+    def close(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.close`."""
         with self._doubting(deadline):
             self.meet()
@@ -67,7 +67,7 @@ class SimulatedMoodle(Target):
         return {id_: fault for id_, fault in faults.items() if fault is not None}
 
     def foresee(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.foresee`: nothing here is anybody else's."""
         return {}
@@ -79,11 +79,11 @@ class SimulatedMoodle(Target):
         """See `MoodlePort.dump`."""
         yield from (self.seen(number) for number in self.users)
 
-    def erase(self, users: Sequence[User], deadline: BatchDeadline) -> Mapping[int, MoodleFault]:
+    def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.erase`: nobody is erased in a history."""
         raise NotImplementedError
 
-    def probe(self, deadline: BatchDeadline | None = None) -> None:
+    def probe(self, deadline: Deadline | None = None) -> None:
         """See `MoodlePort.probe`."""
         super().probe()
 
@@ -120,12 +120,12 @@ class SimulatedMoodle(Target):
     # --- inside -----------------------------------------------------------------------------------
 
     @contextmanager
-    def _doubting(self, deadline: BatchDeadline) -> Iterator[None]:
+    def _doubting(self, deadline: Deadline) -> Iterator[None]:
         """As the shipped adapter: whatever ends the call, it is said whether a write may still land."""
         try:
             yield
         except (TargetDown, Throttled, Misconfigured) as error:
-            error.unknown = error.unknown or deadline.lost
+            error.unknown = error.unknown or deadline.unanswered
             raise
 
     def _seen(self, wanted: WantedUser) -> Seen:
@@ -133,12 +133,12 @@ class SimulatedMoodle(Target):
         others = {user.username for user in self.users.values() if user.idnumber != wanted.idnumber}
         return replace(seen, login_taken=not seen.users and wanted.create and login in others)
 
-    def _apply(self, wanted: WantedUser, seen: Seen, deadline: BatchDeadline) -> MoodleFault | None:
+    def _apply(self, wanted: WantedUser, seen: Seen, deadline: Deadline) -> MoodleFault | None:
         work = self._work(wanted, seen)
         if not work.open():
             return None
         fate = self.write(wanted.idnumber, self._writing(work), self._writing(work, lost=True))
-        deadline.lost = deadline.lost or fate is Fate.UNKNOWN
+        deadline.unanswered = deadline.unanswered or fate is Fate.UNKNOWN
         if fate is not Fate.UNKNOWN or not self._work(wanted, self.seen(wanted.idnumber)).open():
             return MoodleFault(MoodleCause.BUSY) if fate is Fate.BUSY else None
         return MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
@@ -170,9 +170,9 @@ class SimulatedMoodle(Target):
 
         return effect
 
-    def _close(self, number: str, deadline: BatchDeadline) -> MoodleFault | None:
+    def _close(self, number: str, deadline: Deadline) -> MoodleFault | None:
         fate = self.write(number, self._suspending(number))
-        deadline.lost = deadline.lost or fate is Fate.UNKNOWN
+        deadline.unanswered = deadline.unanswered or fate is Fate.UNKNOWN
         causes = {Fate.BUSY: MoodleCause.BUSY, Fate.UNKNOWN: MoodleCause.OUTCOME_UNKNOWN}
         return MoodleFault(causes[fate]) if fate in causes else None
 

@@ -14,9 +14,9 @@ import httpx
 from pydantic import SecretStr
 
 from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret
+from consumers.kit.deadline import Deadline
 from consumers.moodle.connector import MoodleConnector
-from consumers.moodle.errors import BatchDeadline
-from consumers.moodle.rest import RestClient
+from consumers.moodle.rest import RestClient, http_client
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.site import MoodleSite
 from pipeline.target import HandlerOutcome, Task
@@ -27,6 +27,8 @@ from sandbox.moodle.service import RestServer
 from sandbox.moodle.storage import Storage
 from sandbox.moodle.web import Request
 from schemas.account import Account, Membership, Person, Requirement, Stage
+from sesame.settings import LiveSecret
+from tests.unit.consumers.http_kit import transport_to, without_authorities
 
 TOKEN = "jeton-d-essai"
 NUMBER = "22600001"
@@ -56,6 +58,17 @@ def no_secret(_name: str) -> Secret:
     raise AssertionError("the port is given")
 
 
+def rest_client(
+    context: ConnectorContext[MoodleSettings],
+    server: Callable[[httpx.Request], httpx.Response],
+    pause: Callable[[float], None] = lambda _seconds: None,
+) -> RestClient:
+    """A client whose requests this answers."""
+    with without_authorities():
+        http = http_client(context, transport=transport_to(server), pause=pause)
+    return RestClient(http, context, pause=pause)
+
+
 class Site:
     """A site and the consumer on it.
 
@@ -83,25 +96,30 @@ class Site:
         self.before: Callable[[str, dict[str, str]], Any] = lambda _function, _form: None
         wished = {"base_url": "https://moodle.example", "token": SecretStr(TOKEN), **settings}
         self.settings = MoodleSettings(**wished)
-        rest = RestClient(
-            self.settings, pause=lambda _seconds: None, transport=httpx.MockTransport(self._answer)
-        )
-        self.port = MoodleSite(rest, self.settings, lock=NoLock(), is_managed=is_managed, clock=clock)
         self.adopted = dict(adopted or {})
         context = ConnectorContext(
             "moodle",
             self.settings,
-            no_secret,
+            lambda name: LiveSecret(self.settings, name),
+            read_only=self.settings.mode == "observe",
             adopted=lambda numbers: {n: self.adopted[n] for n in numbers if n in self.adopted},
             monotonic=clock,
+        )
+        self.port = MoodleSite(
+            rest_client(context, self._answer),
+            self.settings,
+            lock=NoLock(),
+            is_managed=is_managed,
+            read_only=context.read_only,
+            clock=clock,
         )
         self.connector = MoodleConnector(context, self.port)
         self.handler = self.connector.handler()
         self._clock = clock
 
-    def deadline(self) -> BatchDeadline:
+    def deadline(self) -> Deadline:
         """The time of a batch that begins now."""
-        return BatchDeadline.after(self.settings.call_s_max, self._clock)
+        return Deadline.after(self.settings.call_s_max, self._clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         form = dict(parse_qsl(request.content.decode(), keep_blank_values=True))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.kit.deadline import OutOfTime
 from consumers.moodle.bulk import carry, chunks, rows_per_call
-from consumers.moodle.errors import Broken, MoodleRefused, NoTimeLeft, OutcomeUnknown, WriteRefused
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
 
 
 @given(
@@ -115,7 +116,7 @@ def test_a_call_whose_outcome_is_unknown_is_never_repeated() -> None:
     assert [failure.row for failure in report.failed] == [0, 1, 2, 3, 4]
     assert not any(failure.alone for failure in report.failed)
     assert site.calls == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
-    report = carry([3, 4, 3], 1, Site({3}, NoTimeLeft("late")))
+    report = carry([3, 4, 3], 1, Site({3}, OutOfTime("late")))
     assert [(failure.row, failure.alone) for failure in report.failed] == [(3, False), (3, False)]
 
 

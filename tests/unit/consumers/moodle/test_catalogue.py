@@ -8,20 +8,14 @@ from typing import cast
 
 import pytest
 
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CREATION_LOCK, CohortCatalogue
-from consumers.moodle.errors import (
-    BatchDeadline,
-    Broken,
-    MoodleRefused,
-    NoTimeLeft,
-    OutcomeUnknown,
-    WriteRefused,
-)
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import Cohort
 
-DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
+DEADLINE = Deadline(1000.0, lambda: 0.0)
 INFO, NAME = "L1INFO-2026", "Licence 1 informatique"
 
 
@@ -43,18 +37,18 @@ class Site:
     def rows(self, fields: int, at_most: int) -> int:
         return min(at_most, 996 // fields)
 
-    def all_cohorts(self, deadline: BatchDeadline) -> list[Cohort]:
+    def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
         assert deadline is DEADLINE
         self.asked.append(("all", None))
         return list(self.cohorts)
 
-    def search_cohorts(self, query: str, deadline: BatchDeadline) -> list[Cohort]:
+    def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
         assert deadline is DEADLINE
         assert self.locked == CREATION_LOCK
         self.asked.append(("search", query))
         return [each for each in self.cohorts if query.lower() in each.idnumber.lower()]
 
-    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
+    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
         assert deadline is DEADLINE
         assert self.locked == CREATION_LOCK
         self.asked.append(("create", list(rows)))
@@ -145,7 +139,7 @@ def test_one_that_the_database_takes_for_the_same_stands_in_the_way(other: str) 
     ("error", "cause"),
     [
         (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN),
-        (NoTimeLeft("late"), MoodleCause.OUT_OF_TIME),
+        (OutOfTime("late"), MoodleCause.OUT_OF_TIME),
         (MoodleRefused("invalidparameter"), MoodleCause.COHORT_REFUSED),
         (WriteRefused("dmlwriteexception"), MoodleCause.BUSY),
         (Broken("500"), MoodleCause.BROKEN),
@@ -162,7 +156,7 @@ def test_what_a_creation_met_is_said_unless_the_cohort_is_there_all_the_same(
     expected = {INFO: MoodleFault(cause, INFO), other: MoodleFault(cause, other)}
     assert cohorts.ensure({INFO: NAME, other: NAME}, DEADLINE) == expected
 
-    def made(rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
+    def made(rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
         site.cohorts += [Cohort(7, INFO, "")]
         raise error
 
@@ -175,7 +169,7 @@ def test_one_that_moodle_refuses_does_not_keep_the_others_from_being_made() -> N
     bad = f"{INFO}-mauvaise"
     create = site.create_cohorts
 
-    def picky(rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
+    def picky(rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
         if any(key == bad for key, _ in rows):
             raise MoodleRefused("invalidparameter")
         return create(rows, deadline)

@@ -10,14 +10,15 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle.errors import BatchDeadline, Broken, MoodleRefused, RightMissing
+from consumers.kit.deadline import Deadline
+from consumers.moodle.errors import Broken, MoodleRefused, RightMissing
 from consumers.moodle.functions import MoodleFunctions, SiteInfo
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
 
-DEADLINE = BatchDeadline(60.0, lambda: 0.0)
+DEADLINE = Deadline(60.0, lambda: 0.0)
 ELODIE = {
     "id": 7,
     "username": "elodie.lefevre",
@@ -42,23 +43,23 @@ class Rest:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, Any]] = []
 
-    def _answer(self, how: str, function: str, params: Any, deadline: BatchDeadline | None) -> Any:
-        assert deadline is (None if how == "stream" else DEADLINE)
+    def _answer(self, how: str, function: str, params: Any, deadline: Deadline) -> Any:
+        assert deadline is DEADLINE
         self.asked.append((how, function, params))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def read(self, function: str, params: Any, deadline: BatchDeadline) -> Any:
+    def read(self, function: str, params: Any, deadline: Deadline) -> Any:
         return self._answer("read", function, params, deadline)
 
-    def write(self, function: str, params: Any, deadline: BatchDeadline) -> Any:
+    def write(self, function: str, params: Any, deadline: Deadline) -> Any:
         return self._answer("write", function, params, deadline)
 
     @contextmanager
-    def stream(self, function: str, params: Any) -> Iterator[Iterator[str]]:
-        yield iter([json.dumps(self._answer("stream", function, params, None))])
+    def stream(self, function: str, params: Any, deadline: Deadline) -> Iterator[Iterator[str]]:
+        yield iter([json.dumps(self._answer("stream", function, params, deadline))])
 
 
 def functions(rest: Rest, max_input_vars: int = 1000) -> MoodleFunctions:
@@ -72,7 +73,7 @@ Call = Callable[[MoodleFunctions], Any]
 
 
 def everybody(functions: MoodleFunctions) -> list[User]:
-    return list(functions.everybody())
+    return list(functions.everybody(DEADLINE))
 
 
 EXCHANGES: list[tuple[Call, tuple[str, str, Any], Any, Any]] = [

@@ -7,14 +7,15 @@ from typing import cast
 
 import pytest
 
+from consumers.kit.deadline import Deadline
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.errors import BatchDeadline, MoodleRefused
+from consumers.moodle.errors import MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import AGE_S_MAX, Memberships
 from consumers.moodle.port import Cohort
 from pipeline.errors import TargetDown
 
-DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
+DEADLINE = Deadline(1000.0, lambda: 0.0)
 CLUB, INFO, MATH = 1, 2, 3
 NAMES = {CLUB: "club", INFO: "L1INFO", MATH: "L1MATH"}
 
@@ -39,7 +40,7 @@ class Site:
         self.listed: set[int] | None = None
         self.loads = 0
 
-    def members_of(self, cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
+    def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         assert deadline is DEADLINE
         self.asked.append(list(cohorts))
         if not set(cohorts) <= set(self.members):
@@ -48,7 +49,7 @@ class Site:
         self.now += self.takes_s
         return found
 
-    def load(self, deadline: BatchDeadline) -> list[Cohort]:
+    def load(self, deadline: Deadline) -> list[Cohort]:
         assert deadline is DEADLINE
         self.loads += 1
         return [Cohort(id_, NAMES[id_], "") for id_ in self.listed or self.members]
@@ -150,7 +151,7 @@ def test_what_was_read_live_later_than_the_picture_began_is_kept() -> None:
     site = Site(info={7}, math={8})
     members = memberships(site)
 
-    def meanwhile(cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
+    def meanwhile(cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         """While the picture is read, somebody joins, and that is read live."""
         old = {cohort: frozenset(site.members[cohort]) for cohort in cohorts}
         site.members_of = Site.members_of.__get__(site)  # type: ignore[method-assign]
@@ -169,7 +170,7 @@ def test_a_reading_that_began_earlier_does_not_overwrite_a_later_one() -> None:
     site = Site(info={7})
     members = memberships(site)
 
-    def slow(cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
+    def slow(cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         old = {cohort: frozenset(site.members[cohort]) for cohort in cohorts}
         site.members_of = Site.members_of.__get__(site)  # type: ignore[method-assign]
         site.now += 1.0

@@ -1,13 +1,10 @@
-"""Moodle's protocol over HTTP: form, retries, time-outs, and what is never repeated."""
+"""Moodle's protocol over HTTP: form, attempts, and what is never repeated."""
 
 from __future__ import annotations
 
 import json
 import random
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,34 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from consumers.kit.connector import ConnectorContext
+from consumers.kit.deadline import Deadline
 from consumers.moodle.answers import members
-from consumers.moodle.errors import (
-    BatchDeadline,
-    Broken,
-    MoodleRefused,
-    NoTimeLeft,
-    OutcomeUnknown,
-    WriteRefused,
-)
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.rest import RestClient, flatten
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
-from sandbox.process import PATIENCE_S
+from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
+from tests.unit.consumers.moodle.moodle_kit import rest_client
 
 TOKEN = "9c1d-jeton-d-essai"
-
-
-class Clock:
-    """A monotonic clock that only the test advances."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Server:
@@ -74,18 +53,30 @@ def settings(**changes: Any) -> MoodleSettings:
     return MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr(TOKEN), **changes)
 
 
-def client_for(server: Callable[[httpx.Request], httpx.Response], **changes: Any) -> RestClient:
-    chance = random.Random(7)  # noqa: S311  (pauses, not secrets)
-    transport = httpx.MockTransport(server)
-    return RestClient(settings(**changes), pause=lambda _: None, chance=chance, transport=transport)
+def client_for(
+    server: Callable[[httpx.Request], httpx.Response],
+    *,
+    pause: Callable[[float], None] = lambda _seconds: None,
+    secret: Callable[[], str] = lambda: TOKEN,
+    **changes: Any,
+) -> RestClient:
+    section = settings(**changes)
+    context = ConnectorContext(
+        "moodle",
+        section,
+        {"token": secret}.__getitem__,  # type: ignore[arg-type]  # all that is asked of a secret
+        read_only=section.mode == "observe",
+        monotonic=lambda: 0.0,
+    )
+    return rest_client(context, server, pause)
 
 
 @pytest.fixture
-def deadline() -> BatchDeadline:
-    return BatchDeadline.after(60, Clock())
+def deadline() -> Deadline:
+    return Deadline.after(60, lambda: 0.0)
 
 
-def test_token_function_and_format_come_first_in_the_body_and_nowhere_else(deadline: BatchDeadline) -> None:
+def test_token_function_and_format_come_first_in_the_body_and_nowhere_else(deadline: Deadline) -> None:
     server = Server(ok([]))
     client_for(server).read(
         "core_user_get_users_by_field", {"field": "idnumber", "values": ["1", "2"]}, deadline
@@ -114,57 +105,39 @@ def test_booleans_are_zero_and_one_and_numbers_are_numbers() -> None:
     assert dict(flatten({"a": True, "b": [False, 7]})) == {"a": "1", "b[0]": "0", "b[1]": "7"}
 
 
-def test_a_read_is_tried_again_when_its_answer_is_lost(deadline: BatchDeadline) -> None:
+def test_a_read_is_tried_again_when_its_answer_is_lost(deadline: Deadline) -> None:
     server = Server(httpx.ReadError("reset"), httpx.Response(504), httpx.Response(200), ok(["Élodie"]))
     assert client_for(server, read_attempts=4).read("f", {}, deadline) == ["Élodie"]
 
 
-def test_a_site_that_never_answers_reads_is_down(deadline: BatchDeadline) -> None:
+def test_a_site_that_never_answers_reads_is_down(deadline: Deadline) -> None:
     server = Server(*[httpx.ReadTimeout("slow")] * 3)
-    with pytest.raises(TargetDown, match="ReadTimeout") as down:
+    with pytest.raises(TargetDown, match="does not answer reads") as down:
         client_for(server).read("f", {}, deadline)
     assert down.value.unknown is False
     assert len(server.requests) == 3
-    assert not deadline.lost
-
-
-class Highest(random.Random):
-    """Draws the highest number; remembers between what."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drawn: list[tuple[float, float]] = []
-
-    def uniform(self, a: float, b: float) -> float:
-        self.drawn.append((a, b))
-        return b
+    assert not deadline.unanswered
 
 
 @pytest.mark.parametrize("how", ["read", "write"])
 def test_the_pauses_between_attempts_are_drawn_under_a_ceiling_that_doubles(
-    deadline: BatchDeadline, how: str
+    monkeypatch: pytest.MonkeyPatch, deadline: Deadline, how: str
 ) -> None:
     answer = exception("dmlwriteexception") if how == "write" else httpx.Response(500)
     pauses: list[float] = []
-    chance = Highest()
-    client = RestClient(
-        settings(read_attempts=7, write_attempts=7, retry_wait_s_max=3.0),
-        pause=pauses.append,
-        chance=chance,
-        transport=httpx.MockTransport(Server(*[answer] * 7)),
-    )
+    lowest: set[float] = set()
+
+    def highest(low: float, high: float) -> float:
+        lowest.add(low)
+        return high
+
+    monkeypatch.setattr(random, "uniform", highest)
+    bounds: dict[str, Any] = {"read_attempts": 7, "write_attempts": 7, "retry_wait_s_max": 3.0}
+    client = client_for(Server(*[answer] * 7), pause=pauses.append, **bounds)
     with pytest.raises((TargetDown, WriteRefused)):
         getattr(client, how)("f", {}, deadline)
     assert pauses == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.0, 3.0])
-    assert {low for low, _ in chance.drawn} == {0}
-
-
-def test_without_a_source_of_chance_it_draws_its_own(deadline: BatchDeadline) -> None:
-    pauses: list[float] = []
-    server = Server(httpx.Response(500), ok([]))
-    RestClient(settings(), pause=pauses.append, transport=httpx.MockTransport(server)).read("f", {}, deadline)
-    assert len(pauses) == 1
-    assert 0 <= pauses[0] <= 0.2
+    assert lowest == {0}
 
 
 @pytest.mark.parametrize(
@@ -180,21 +153,16 @@ def test_without_a_source_of_chance_it_draws_its_own(deadline: BatchDeadline) ->
         (httpx.ConnectError("refused"), TargetDown),
         (httpx.ConnectTimeout("slow"), TargetDown),
         (httpx.Response(502), TargetDown),
-        (httpx.DecodingError("not gzip"), OutcomeUnknown),
-        (httpx.PoolTimeout("busy"), NoTimeLeft),
         (httpx.Response(302, headers={"location": "https://ailleurs.example/"}), Misconfigured),
     ],
 )
 def test_a_write_that_was_not_answered_is_sent_once(
-    answer: httpx.Response | Exception, error: type[Exception], deadline: BatchDeadline
+    answer: httpx.Response | Exception, error: type[Exception], deadline: Deadline
 ) -> None:
     server = Server(answer)
-    with pytest.raises(error) as caught:
+    with pytest.raises(error):
         client_for(server).write("f", {}, deadline)
     assert len(server.requests) == 1
-    if isinstance(answer, Exception):
-        says = "no connection came free" if error is NoTimeLeft else type(answer).__name__
-        assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -214,13 +182,13 @@ def test_the_batch_remembers_that_a_write_of_it_may_still_land(
     answer: httpx.Response | Exception, *, lost: bool
 ) -> None:
     for before in (False, True):
-        deadline = BatchDeadline(1060.0, Clock(), lost=before)
+        deadline = Deadline(60.0, lambda: 0.0, unanswered=before)
         with pytest.raises(SesameError):
             client_for(Server(answer)).write("f", {}, deadline)
-        assert deadline.lost is (before or lost)
+        assert deadline.unanswered is (before or lost)
 
 
-def test_a_site_that_is_only_observed_is_sent_no_write(deadline: BatchDeadline) -> None:
+def test_a_site_that_is_only_observed_is_sent_no_write(deadline: Deadline) -> None:
     server = Server(ok(["read"]))
     client = client_for(server, mode="observe")
     with pytest.raises(WriteForbidden):
@@ -229,7 +197,7 @@ def test_a_site_that_is_only_observed_is_sent_no_write(deadline: BatchDeadline) 
     assert len(server.requests) == 1
 
 
-def test_a_deadlock_is_tried_again_a_bounded_number_of_times(deadline: BatchDeadline) -> None:
+def test_a_deadlock_is_tried_again_a_bounded_number_of_times(deadline: Deadline) -> None:
     server = Server(exception("dmlwriteexception"), exception("dmlwriteexception"), ok({"warnings": []}))
     assert client_for(server).write("f", {"a": 1}, deadline) == {"warnings": []}
     sent = {request.content for request in server.requests}
@@ -242,63 +210,29 @@ def test_a_deadlock_is_tried_again_a_bounded_number_of_times(deadline: BatchDead
     assert len(server.requests) == 3
 
 
-def test_bad_parameters_are_not_tried_again(deadline: BatchDeadline) -> None:
+def test_bad_parameters_are_not_tried_again(deadline: Deadline) -> None:
     server = Server(exception("invalidparameter", "core\\exception\\invalid_parameter_exception"))
     with pytest.raises(MoodleRefused):
         client_for(server).read("f", {}, deadline)
     assert len(server.requests) == 1
 
 
-def test_no_call_begins_after_the_deadline() -> None:
-    clock, server = Clock(), Server()
-    deadline = BatchDeadline.after(5, clock)
-    clock.advance(5)
-    with pytest.raises(NoTimeLeft, match=r"used up$"):
-        client_for(server).write("f", {}, deadline)
-    assert server.requests == []
-    assert BatchDeadline(0.05, lambda: 0.0).left_s() == 0.05
-    with pytest.raises(NoTimeLeft):
-        BatchDeadline(0.049, lambda: 0.0).left_s()
-
-
-@pytest.mark.parametrize(("left_s", "read_s"), [(4.0, 4.0), (60.0, 30.0)])
-def test_a_call_waits_no_longer_than_the_batch_may_take(left_s: float, read_s: float) -> None:
+def test_a_call_waits_as_long_as_the_settings_say_in_as_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(ok([]))
-    client = client_for(server, read_timeout_s=30.0, connect_timeout_s=3.0, write_timeout_s=7.0)
-    client.read("f", {}, BatchDeadline.after(left_s, Clock()))
-    waits = {"connect": 3.0, "read": read_s, "write": 7.0, "pool": 3.0}
+    times: dict[str, Any] = {"read_timeout_s": 30.0, "connect_timeout_s": 3.0, "write_timeout_s": 7.0}
+    client_for(server, **times).read("f", {}, Deadline.after(4, lambda: 0.0))
+    waits = {"connect": 3.0, "read": 30.0, "write": 7.0, "pool": 30.0}
     assert server.requests[0].extensions["timeout"] == pytest.approx(waits)
-
-
-def test_a_missing_file_of_authorities_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"moodle\.ca_file .* FileNotFoundError") as refused:
-        client_for(Server(), ca_file=tmp_path / "absent.pem")
-    assert "PEM" in refused.value.remedy
-
-
-def test_its_connections_are_verified_and_bounded_and_the_token_goes_nowhere_else(
-    monkeypatch: pytest.MonkeyPatch, deadline: BatchDeadline
-) -> None:
     made: dict[str, Any] = {}
-    with monkeypatch.context() as patched:
-        patched.setattr(httpx, "Client", lambda **settings: made.update(settings))
-        RestClient(settings(max_in_flight=3, read_timeout_s=11.0, connect_timeout_s=2.0))
-    assert (made["verify"].verify_mode, made["verify"].check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert made["limits"] == httpx.Limits(
-        max_connections=3, max_keepalive_connections=3, keepalive_expiry=4.0
-    )
-    assert made["timeout"] == httpx.Timeout(connect=2.0, read=11.0, write=10.0, pool=2.0)
-    assert made["trust_env"] is False  # no proxy that the environment names
-    server = Server(httpx.Response(307, headers={"location": "https://ailleurs.example/"}), ok([]))
-    with pytest.raises(Misconfigured):
-        client_for(server).read("f", {}, deadline)
-    assert len(server.requests) == 1
+    monkeypatch.setattr(httpx, "Client", lambda **settings: made.update(settings))
+    client_for(server, max_in_flight=3)
+    assert made["limits"].max_connections == 3
 
 
-def test_the_token_is_asked_for_at_each_call(deadline: BatchDeadline) -> None:
+def test_the_token_is_asked_for_at_each_call(deadline: Deadline) -> None:
     tokens = iter(["ancien", "nouveau"])
     server = Server(ok([]), ok([]))
-    client = RestClient(settings(), token=lambda: next(tokens), transport=httpx.MockTransport(server))
+    client = client_for(server, secret=lambda: next(tokens))
     for _ in range(2):
         client.read("f", {}, deadline)
     assert [dict(parse_qsl(each.content.decode()))["wstoken"] for each in server.requests] == [
@@ -307,50 +241,18 @@ def test_the_token_is_asked_for_at_each_call(deadline: BatchDeadline) -> None:
     ]
 
 
-@pytest.mark.parametrize("cause", [True, False])
-def test_a_certificate_that_is_not_trusted_is_a_fault_of_the_settings(
-    deadline: BatchDeadline, *, cause: bool
-) -> None:
-    def chained(innermost: Exception) -> httpx.ConnectError:
-        outer, middle = httpx.ConnectError("no"), OSError("no")
-        outer.__context__ = middle
-        setattr(middle, "__cause__" if cause else "__context__", innermost)
-        return outer
-
-    untrusted = ssl.SSLCertVerificationError("no")
-    untrusted.verify_message = "self-signed certificate"
-    with pytest.raises(Misconfigured, match="self-signed certificate") as refused:
-        client_for(Server(chained(untrusted))).read("f", {}, deadline)
-    assert "moodle.ca_file" in refused.value.remedy
-    with pytest.raises(TargetDown, match="ConnectError") as down:
-        client_for(Server(chained(ConnectionResetError("no")))).write("f", {}, deadline)
-    assert down.value.unknown is False
-
-
-def test_an_answer_bears_the_pause_that_the_site_asks_for(deadline: BatchDeadline) -> None:
-    server = Server(httpx.Response(429, headers={"retry-after": "17"}))
-    with pytest.raises(Throttled) as throttled:
-        client_for(server).read("f", {}, deadline)
-    assert throttled.value.retry_after_s == 17
-    with pytest.raises(Broken, match="page"):  # without a content type it is no answer of Moodle's
+def test_without_a_content_type_it_is_no_answer_of_moodles(deadline: Deadline) -> None:
+    with pytest.raises(Broken, match="page"):
         client_for(Server(httpx.Response(200, content=b"[]"))).write("f", {}, deadline)
 
 
-def test_when_all_that_may_be_in_flight_are_a_call_gives_up_in_time_and_gives_its_place_back() -> None:
-    client: RestClient
-
-    def serve(_request: httpx.Request) -> httpx.Response:
-        with pytest.raises(NoTimeLeft, match="in flight"):
-            client.read("f", {}, BatchDeadline.after(0.06, Clock()))
-        return httpx.Response(500)
-
-    client = client_for(serve, max_in_flight=1, read_attempts=1)
-    for _ in range(2):
-        with pytest.raises(TargetDown):
-            client.read("f", {}, BatchDeadline.after(60, Clock()))
+def test_an_answer_that_is_too_long_is_none(monkeypatch: pytest.MonkeyPatch, deadline: Deadline) -> None:
+    monkeypatch.setattr("consumers.moodle.rest._BYTES_MAX", 10)
+    with pytest.raises(Broken, match="longer"):
+        client_for(Server(ok("x" * 20))).write("f", {}, deadline)
 
 
-def test_it_can_be_closed(deadline: BatchDeadline) -> None:
+def test_it_can_be_closed(deadline: Deadline) -> None:
     client = client_for(Server())
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -358,7 +260,7 @@ def test_it_can_be_closed(deadline: BatchDeadline) -> None:
 
 
 def stream(client: RestClient) -> str:
-    with client.stream("f", {"a": "é"}) as pieces:
+    with client.stream("f", {"a": "é"}, Deadline.after(60)) as pieces:
         return "".join(pieces)
 
 
@@ -387,7 +289,7 @@ def test_a_large_answer_is_not_held_in_memory() -> None:
 
     kind = {"content-type": "Application/JSON"}
     client = client_for(Server(httpx.Response(200, content=content(), headers=kind)))
-    with client.stream("f", {}) as pieces:
+    with client.stream("f", {}, Deadline.after(60)) as pieces:
         assert next(pieces) == '"0",'
         assert sent == [0]
 
@@ -423,36 +325,6 @@ def test_a_large_answer_that_is_none_is_told_apart(
     if isinstance(answer, httpx.ConnectError):
         assert "ConnectError" in str(caught.value)
     assert stream(client) == "[]"  # it gave its place back
-
-
-def test_no_more_calls_are_in_flight_than_allowed(deadline: BatchDeadline) -> None:
-    lock, most, now = threading.Lock(), 0, 0
-    both = threading.Barrier(2)
-
-    def serve(_: httpx.Request) -> httpx.Response:
-        nonlocal most, now
-        with lock:
-            now += 1
-            most = max(most, now)
-        both.wait(PATIENCE_S)
-        with lock:
-            now -= 1
-        return ok([])
-
-    client = client_for(serve, max_in_flight=2)
-    threads = [threading.Thread(target=client.read, args=("f", {}, deadline)) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE_S)
-    assert most == 2
-
-
-def test_errors_do_not_carry_the_token(deadline: BatchDeadline) -> None:
-    with pytest.raises(TargetDown) as caught:
-        client_for(Server(httpx.ConnectError(f"refused wstoken={TOKEN}"))).read("f", {}, deadline)
-    assert TOKEN not in str(caught.value)
-    assert TOKEN not in repr(caught.value)
 
 
 def pieces(text: str, size: int) -> Iterator[str]:

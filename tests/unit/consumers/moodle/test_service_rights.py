@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from consumers.moodle.errors import BatchDeadline
+from consumers.kit.deadline import Deadline
 from consumers.moodle.functions import NEEDED, MoodleFunctions, SiteInfo
 from consumers.moodle.port import User
 from consumers.moodle.rights import Rights
 from pipeline.errors import Misconfigured
 
-DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
+DEADLINE = Deadline(1000.0, lambda: 0.0)
 RIGHTS = {
     "core_user_create_users": "moodle/user:create",
     "core_user_update_users": "moodle/user:update",
@@ -38,17 +38,17 @@ class Site:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.tried: dict[str, Mapping[str, Any]] = {}
 
-    def site_info(self, deadline: BatchDeadline) -> SiteInfo:
+    def site_info(self, deadline: Deadline) -> SiteInfo:
         assert deadline is DEADLINE
         self.asked.append(("info", ()))
         return SiteInfo(4, "sesame", self.functions)
 
-    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         assert deadline is DEADLINE
         self.asked.append((field, tuple(values)))
         return self.shown[field]
 
-    def permits(self, function: str, impossible: Mapping[str, Any], deadline: BatchDeadline) -> bool:
+    def permits(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
         assert deadline is DEADLINE
         self.tried[function] = impossible
         return function not in self.lacks

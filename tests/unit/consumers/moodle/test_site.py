@@ -206,12 +206,12 @@ def test_a_membership_that_was_lost_once_and_made_is_as_wanted(site: Site) -> No
 
 def test_when_time_runs_out_whoever_is_left_is_slow(tmp_path: Path) -> None:
     clock = [100.0]
-    site = Site(tmp_path, clock=lambda: clock[0])
+    site = Site(tmp_path, clock=lambda: clock[0], call_s_max=10.0)
     ready = wanted("22600002")
     apply(site, ready)
 
     def slow(function: str, _form: dict[str, str]) -> None:
-        clock[0] += 1000.0 if function == CREATE else 0.0
+        clock[0] += 15.0 if function == CREATE else 0.0
 
     site.before = slow
     batch = [wanted(L1="Licence"), wanted("22600003")]
@@ -284,7 +284,7 @@ def test_whatever_ends_a_batch_says_whether_a_write_may_still_land(
     apply(site, wanted())
     shown = seen(site, wanted())
     deadline = site.deadline()
-    deadline.lost = lost
+    deadline.unanswered = lost
     site.before = lambda function, _form: answer if function in (BY_FIELD, "core_user_get_users") else None
     (user,) = shown[NUMBER].users
     acts: list[Callable[[], Any]] = [
@@ -521,7 +521,7 @@ def test_a_preview_names_the_obstacle_beside_what_differs(site: Site) -> None:
 def test_the_site_s_parts_are_given_what_the_connector_was_given(
     monkeypatch: pytest.MonkeyPatch, *, read_only: bool
 ) -> None:
-    """The token is asked for at each call; the lock and the clock are the process's."""
+    """The client gets the connector's own context, and with it the token."""
     settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
     made: list[tuple[Any, dict[str, Any]]] = []
 
@@ -529,25 +529,29 @@ def test_the_site_s_parts_are_given_what_the_connector_was_given(
         def __init__(self, *given: Any, **named: Any) -> None:
             made.append((given, named))
 
+    monkeypatch.setattr("consumers.moodle.rest.http_client", Parts)
     monkeypatch.setattr("consumers.moodle.rest.RestClient", Parts)
     monkeypatch.setattr("consumers.moodle.site.MoodleSite", Parts)
-    clock, token = lambda: 5.0, lambda: "now"
-    facts = SiteFacts(is_managed=is_managed)
-    MoodleConnector(
-        ConnectorContext(
-            "moodle",
-            settings,
-            {"token": token}.__getitem__,  # type: ignore[arg-type]  # all that is asked of a secret
-            read_only=read_only,
-            site=facts,
-            monotonic=clock,
-        )
+    clock = lambda: 5.0  # noqa: E731
+    context = ConnectorContext(
+        "moodle",
+        settings,
+        no_secret,
+        read_only=read_only,
+        site=SiteFacts(is_managed=is_managed),
+        monotonic=clock,
     )
-    (given, named), (parts, wiring) = made
-    assert given[0].read_only is read_only
-    assert named == {"token": token}
-    assert parts[1] is given[0]
-    assert wiring == {"lock": IN_THIS_PROCESS, "is_managed": is_managed, "clock": clock}
+    MoodleConnector(context)
+    (wired, _), (given, _), (parts, wiring) = made
+    assert wired == (context,)
+    assert given[1] is context
+    assert parts[1] is settings
+    assert wiring == {
+        "lock": IN_THIS_PROCESS,
+        "is_managed": is_managed,
+        "read_only": read_only,
+        "clock": clock,
+    }
 
 
 def test_with_a_store_cohorts_are_created_under_its_lock(tmp_path: Path) -> None:

@@ -12,16 +12,9 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.errors import (
-    BatchDeadline,
-    Broken,
-    CallFailed,
-    MoodleRefused,
-    NoTimeLeft,
-    OutcomeUnknown,
-    WriteRefused,
-)
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
@@ -60,14 +53,14 @@ class Overtaken:
     def rows(self, fields: int, at_most: int) -> int:
         return at_most
 
-    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
         raise self._error
 
-    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         self._looks += field == "username"
         return [self._holder] if field == "username" and self._looks > 1 else []
 
-    def users_like_email(self, address: str, deadline: BatchDeadline) -> list[User]:
+    def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
         return []
 
 
@@ -75,7 +68,7 @@ class Overtaken:
 def test_a_user_that_another_worker_has_just_created_is_left_to_the_next_reading(error: Exception) -> None:
     work = Work(wanted())
     site = cast("MoodleFunctions", Overtaken(error, held_by(NUMBER)))
-    Users(site, SETTINGS).write([work], BatchDeadline.after(10, lambda: 0.0))
+    Users(site, SETTINGS).write([work], Deadline.after(10, lambda: 0.0))
     assert work.user_fault is None
     assert work.lately == MoodleFault(MoodleCause.NOT_APPLIED)
 
@@ -84,13 +77,13 @@ def test_a_user_that_another_worker_has_just_created_is_left_to_the_next_reading
 def test_a_username_that_somebody_else_has_just_taken_is_said_to_be_taken(error: Exception) -> None:
     work = Work(wanted())
     site = cast("MoodleFunctions", Overtaken(error, held_by("22699999")))
-    Users(site, SETTINGS).write([work], BatchDeadline.after(10, lambda: 0.0))
+    Users(site, SETTINGS).write([work], Deadline.after(10, lambda: 0.0))
     assert work.user_fault == MoodleFault(MoodleCause.USERNAME_TAKEN)
 
 
 # --- a site in memory -------------------------------------------------------------------------------------
 
-DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
+DEADLINE = Deadline(1000.0, lambda: 0.0)
 
 
 class Site:
@@ -107,10 +100,10 @@ class Site:
 
     def __init__(self, *users: User) -> None:
         self.users = {user.id: user for user in users}
-        self.refuses: dict[str, CallFailed] = {}
+        self.refuses: dict[str, CallFailed | OutOfTime] = {}
         self.malformed: set[str] = set()
         self.warns: dict[int, str] = {}
-        self.fails: CallFailed | None = None
+        self.fails: CallFailed | OutOfTime | None = None
         self.fails_of: set[int] | None = None
         self.like: list[User] | CallFailed | None = None
         self.created: list[list[str]] = []
@@ -124,7 +117,7 @@ class Site:
         self.sizes.append((fields, at_most))
         return at_most
 
-    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
         assert deadline is DEADLINE
         self.created.append([row["username"] for row in rows])
         for row in rows:
@@ -135,21 +128,21 @@ class Site:
             self.users[id_] = User(id_, **row, suspended=False)
         return ids
 
-    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: BatchDeadline) -> dict[int, str]:
+    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
         assert deadline is DEADLINE
         self.updated.append(list(rows))
         if self.fails is not None and (self.fails_of is None or self.fails_of & {row["id"] for row in rows}):
             raise self.fails
         return {row["id"]: self.warns[row["id"]] for row in rows if row["id"] in self.warns}
 
-    def delete_users(self, ids: Sequence[int], deadline: BatchDeadline) -> None:
+    def delete_users(self, ids: Sequence[int], deadline: Deadline) -> None:
         assert deadline is DEADLINE
         for id_ in ids:
             if id_ in self.undeletable:
                 raise self.undeletable[id_]
         self.deleted.append(list(ids))
 
-    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         assert deadline is DEADLINE
         self.searched.append((field, list(values)))
         if self.malformed & set(values):
@@ -157,7 +150,7 @@ class Site:
         folded = {value.casefold() for value in values}
         return [user for user in self.users.values() if str(getattr(user, field)).casefold() in folded]
 
-    def users_like_email(self, address: str, deadline: BatchDeadline) -> list[User]:
+    def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
         assert deadline is DEADLINE
         if isinstance(self.like, CallFailed):
             raise self.like
@@ -264,7 +257,7 @@ def test_an_address_that_somebody_has_is_asked_for_alone_and_may_be_welcome() ->
     calls = iter([MoodleRefused("invalidparameter")])
     create = site.create_users
 
-    def once(rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
+    def once(rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
         for error in calls:
             site.created.append([row["username"] for row in rows])
             raise error
@@ -439,25 +432,29 @@ def test_a_new_login_that_the_database_refuses_is_somebody_s_as_a_rule(
 LOST = [
     (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN),
     (Broken("500"), MoodleCause.BROKEN),
-    (NoTimeLeft("late"), MoodleCause.OUT_OF_TIME),
+    (OutOfTime("late"), MoodleCause.OUT_OF_TIME),
 ]
 
 
 @pytest.mark.parametrize(("error", "cause"), LOST)
-def test_an_update_that_was_not_answered_may_have_been_made(error: CallFailed, cause: MoodleCause) -> None:
+def test_an_update_that_was_not_answered_may_have_been_made(
+    error: CallFailed | OutOfTime, cause: MoodleCause
+) -> None:
     site = Site()
     site.fails = error
     a = work("a", somebody(3, "a", lastname="Avant"))
     write(site, a)
     assert state(a) == (None, MoodleFault(cause), False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
-    site.fails = NoTimeLeft("late")
+    site.fails = OutOfTime("late")
     write(site, a)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)  # what may have been written stays so
 
 
 @pytest.mark.parametrize(("error", "cause"), LOST)
-def test_a_creation_that_was_not_answered_may_have_been_made(error: CallFailed, cause: MoodleCause) -> None:
+def test_a_creation_that_was_not_answered_may_have_been_made(
+    error: CallFailed | OutOfTime, cause: MoodleCause
+) -> None:
     site = Site()
     site.refuses = {"a": error}
     a = work("a")
