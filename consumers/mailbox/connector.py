@@ -57,6 +57,7 @@ from consumers.mailbox.port import (
 )
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import AddressInvalid, Posting, Welcome, WelcomeStanding
+from pipeline.tls import trusting
 from schemas.account import Account, Stage
 from schemas.language import Language
 
@@ -115,7 +116,7 @@ class MailboxConnector(Connector[MailboxSettings]):
     ) -> None:
         super().__init__(context)
         self._wanted = WantedMailbox(self.settings.folders, context.site.mail_quota_bytes)
-        self._mailboxes = mailboxes or _dovecot(context)
+        self._mailboxes = mailboxes or dovecot_mailboxes(context)
         self._posting = Posting(
             self._mailboxes,
             journal or _journal(context),
@@ -138,10 +139,9 @@ class MailboxConnector(Connector[MailboxSettings]):
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`. A mailbox is the student's to whom the directory gives its address."""
-        deadline.left_s()
         seen: dict[str, Seen] = {}
         if shut := [account for account in accounts if not account.access_open]:
-            there = self._mailboxes.read([Key(account.mail) for account in shut])
+            there = self._mailboxes.read([Key(account.mail) for account in shut], deadline)
             seen = {a.student_number: _shut(a, there[a.mail], self.name) for a in shut}
         if opened := [account for account in accounts if account.access_open]:
             looked = self._posting.look(opened, deadline)
@@ -162,7 +162,8 @@ class MailboxConnector(Connector[MailboxSettings]):
     def look(self, account: Account) -> ReadResult:
         """All that the server shows of one mailbox, with what is found of its welcome message."""
         key = Key(account.mail, message_id=self._posting.message_id(account))
-        return self._mailboxes.read([key])[account.mail]
+        deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
+        return self._mailboxes.read([key], deadline)[account.mail]
 
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`: whomever the server finds, by their addresses alone. No mailbox is
@@ -210,7 +211,7 @@ class MailboxConnector(Connector[MailboxSettings]):
             write = change_of(each.fields, boxes[number].seen, self._wanted, welcome)
             if not write.empty:
                 writes[number] = write
-        written = self._mailboxes.apply(list(writes.values()))
+        written = self._mailboxes.apply(list(writes.values()), deadline)
         results = {number: written[write.address] for number, write in writes.items()}
         sent = [number for number, write in writes.items() if write.welcome and _delivered(results[number])]
         self._posting.sent({number: boxes[number].seen for number in sent})
@@ -223,15 +224,13 @@ class MailboxConnector(Connector[MailboxSettings]):
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`: it ends sessions; new ones are the directory's to refuse."""
-        deadline.left_s()
-        self._mailboxes.close([each.account.mail for each in changes])
+        self._mailboxes.close([each.account.mail for each in changes], deadline)
         return {}
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.erase`: all that a mailbox holds. The server finds its user, and an empty inbox,
         until the directory's entry is erased too; afterwards no mailbox could be found to be emptied."""
-        deadline.left_s()
-        results = self._mailboxes.erase([each.ref for each in found])
+        results = self._mailboxes.erase([each.ref for each in found], deadline)
         said = {each.ref: _said(results[each.ref]) for each in found}
         return {ref: one for ref, one in said.items() if isinstance(one, Refused)}
 
@@ -293,27 +292,20 @@ def _journal(context: ConnectorContext[MailboxSettings]) -> WelcomeJournal:
     return WelcomeMessages(context.site.database, clock=time.time, adopted=context.adopted)
 
 
-def _dovecot(context: ConnectorContext[MailboxSettings]) -> Mailboxes:
-    """The server that the settings name.
+def dovecot_mailboxes(context: ConnectorContext[MailboxSettings]) -> Mailboxes:
+    """The server that the settings name; connects to nothing until it is used.
 
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
-    from consumers.mailbox.dovecot import Doveadm
+    from consumers.mailbox.dovecot import Doveadm, http_client
     from consumers.mailbox.lmtp import Lmtp
     from consumers.mailbox.mailboxes import DovecotMailboxes
-    from consumers.mailbox.transport import context_of
 
     wanted = context.settings
-    doveadm = Doveadm(
-        wanted.doveadm_url,
-        context.secret("api_key"),
-        ca_file=wanted.ca_file,
-        connect_s_max=wanted.connect_timeout_s,
-        connections_max=context.connections_max,
-        read_only=context.read_only,
-    )
-    lmtp = Lmtp(wanted.lmtp_host, wanted.lmtp_port, sender=wanted.sender, context=context_of(wanted.ca_file))
+    doveadm = Doveadm(http_client(context), context)
+    tls = trusting(context.name, wanted.ca_file)
+    lmtp = Lmtp(wanted.lmtp_host, wanted.lmtp_port, sender=wanted.sender, context=tls)
     return DovecotMailboxes(
         doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s, monotonic=context.monotonic
     )

@@ -1,8 +1,8 @@
-"""doveadm over HTTP: the only file of this room that imports the HTTP client.
+"""doveadm over HTTP: several commands in one request, and what its answers mean.
 
-A request carries several commands, answered in order
+The answers come in the order of the commands
 (https://doc.dovecot.org/2.4.1/core/admin/doveadm.html#http-api).
-Its connections are kept: with `Connection: close`, Dovecot's refusal of a wrong key never arrives. Every
+Connections must be kept: with `Connection: close`, Dovecot's refusal of a wrong key never arrives. Every
 command used here may be repeated without harm, so a request whose connection broke is sent once more.
 """
 
@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any, Final
 
-import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
-
-from consumers.mailbox.transport import CallDeadline, context_of, untrusted
+from consumers.kit.connector import ConnectorContext, secret_of
+from consumers.kit.deadline import Deadline
+from consumers.kit.http import HttpClient, HttpLimits
+from consumers.kit.http_answers import ANY_STATUS, HttpAnswer
+from consumers.mailbox.settings import MailboxSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
 _BYTES_MAX: Final = 16 * 1024 * 1024
-_AGAIN_S: Final = 0.2
-
 
 _LOOKING: Final = frozenset(
     {"user", "mailboxList", "quotaGet", "mailboxStatus", "sieveList", "sieveGet", "fetch"}
@@ -64,128 +63,68 @@ class Exit:
     TEMPORARY: Final = 75  # the directory behind it is away; or a lock, or the disk
 
 
-def _server_may_just_have_hung_up(seconds: float) -> Retrying:
-    """A kept connection may have been closed meanwhile (a restart, an idle time-out): try once more."""
-    return Retrying(
-        retry=retry_if_exception_type((httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)),
-        stop=stop_after_attempt(2),
-        wait=wait_fixed(seconds),
-        reraise=True,
-    )
-
-
-class _Unbounded(Exception):
-    """The answer is too long, or takes too long."""
-
-
-class Doveadm:
-    """Dovecot's administration. Safe to share between threads; its connections are kept and bounded.
+def http_client(context: ConnectorContext[MailboxSettings], **more: Any) -> HttpClient:
+    """The kit's client, on doveadm.
 
     Args:
-        url: `https://host:port/doveadm/v1`.
-        api_key: gives the key; asked at each request, so that it can be changed meanwhile.
-        ca_file: certificate authorities that may vouch for the server; None: the system's.
-        connect_s_max: the longest wait for a connection.
-        connections_max: how many calls may be in flight.
-        read_only: no command that changes anything is ever sent: the server is only observed.
-        transport: for tests of the classification; None: the network.
+        context: the connector's.
+        more: of `HttpClient`, for tests.
 
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
+    settings = context.settings
+    limits = HttpLimits(settings.connect_timeout_s, settings.timeout_s, settings.timeout_s, _BYTES_MAX)
+    return HttpClient(context, service="doveadm", setting="doveadm_url", limits=limits, **more)
 
-    def __init__(
-        self,
-        url: str,
-        api_key: Callable[[], str],
-        *,
-        ca_file: Path | None,
-        connect_s_max: float = 5.0,
-        connections_max: int = 8,
-        read_only: bool = False,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._url = url
-        self._api_key = api_key
-        self._connect_s_max = connect_s_max
-        self.read_only = read_only
-        self._client = httpx.Client(
-            verify=context_of(ca_file),
-            limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
-            trust_env=False,  # an administration key goes through no proxy
-            follow_redirects=False,
-            transport=transport,
-        )
+
+class Doveadm:
+    """Dovecot's administration. Safe to share between threads.
+
+    Args:
+        http: the connection; closed with this.
+        context: the connector's.
+    """
+
+    def __init__(self, http: HttpClient, context: ConnectorContext[MailboxSettings]) -> None:
+        self._http = http
+        self._url = context.settings.doveadm_url
+        self._api_key = context.secret("api_key")
+        self.read_only = context.read_only
 
     def call(
-        self, commands: Sequence[Command], deadline: CallDeadline, *, writes: bool = False
+        self, commands: Sequence[Command], deadline: Deadline, *, writes: bool = False
     ) -> list[DoveadmAnswer]:
         """Send the commands in one request, and return one answer for each.
 
         Raises:
             TargetDown: no answer, or not in time; `unknown` if it `writes` and a connection was made.
             Misconfigured: the key, the certificate, the address or a command is refused.
+            OutOfTime: the time was used up before it was begun.
             WriteForbidden: the server is only observed, and a command may change something; none was sent.
         """
         if not commands:
             return []
         if self.read_only and (writes or not {command.name for command in commands} <= _LOOKING):
             raise WriteForbidden
-        body = json.dumps([[c.name, c.arguments, str(tag)] for tag, c in enumerate(commands)])
-        attempts = _server_may_just_have_hung_up(_AGAIN_S)
-        try:
-            status, content = attempts(self._post, body.encode(), deadline)
-        except httpx.ConnectError as error:
-            raise _not_connected(error, unknown=writes and _again(attempts)) from error
-        except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            unknown = writes and _again(attempts)
-            raise TargetDown("doveadm: no connection in time", unknown=unknown) from error
-        except httpx.TransportError as error:
-            raise TargetDown(f"doveadm: no answer ({type(error).__name__})", unknown=writes) from error
-        except _Unbounded as error:
-            raise TargetDown(f"doveadm: {error}", unknown=writes) from error
-        if status != httpx.codes.OK:
-            raise _refusal(status)
-        return _answers(content, len(commands))
+        key = b64encode(secret_of(self._api_key).encode()).decode()
+        answer = self._http.call(
+            "POST",
+            self._url,
+            deadline,
+            body=[[command.name, command.arguments, str(tag)] for tag, command in enumerate(commands)],
+            headers={"Authorization": f"X-Dovecot-API {key}"},
+            reads=not writes,
+            again=True,
+            expect=ANY_STATUS,
+        )
+        if answer.status != HTTPStatus.OK:
+            raise _refusal(answer.status)
+        return _answers(answer, len(commands))
 
     def close(self) -> None:
         """Give the connections back."""
-        self._client.close()
-
-    def _post(self, body: bytes, deadline: CallDeadline) -> tuple[int, bytes]:
-        """One exchange. The answer comes in pieces, and their sum is bounded too."""
-        left_s = deadline.left_s()
-        key = b64encode(self._api_key().encode()).decode()
-        content = bytearray()
-        with self._client.stream(
-            "POST",
-            self._url,
-            content=body,
-            headers={"Authorization": f"X-Dovecot-API {key}", "Content-Type": "application/json"},
-            timeout=httpx.Timeout(left_s, connect=min(self._connect_s_max, left_s)),
-        ) as answer:
-            for piece in answer.iter_bytes():
-                content += piece
-                if len(content) > _BYTES_MAX:
-                    raise _Unbounded("an answer without end")
-                if deadline.over:
-                    raise _Unbounded("the answer did not end in time")
-            return answer.status_code, bytes(content)
-
-
-def _again(attempts: Retrying) -> bool:
-    """Whether a first connection was made, and broke."""
-    return int(attempts.statistics["attempt_number"]) > 1
-
-
-def _not_connected(error: httpx.ConnectError, *, unknown: bool) -> TargetDown | Misconfigured:
-    if untrusted(error):
-        return Misconfigured(
-            "doveadm's certificate does not verify",
-            remedy="mailbox.ca_file names the authority that signed it, doveadm_url a name that it holds.",
-            unknown=unknown,
-        )
-    return TargetDown("doveadm: connection refused", unknown=unknown)
+        self._http.disconnect()
 
 
 def _refusal(status: int) -> TargetDown | Misconfigured:
@@ -202,10 +141,12 @@ def _refusal(status: int) -> TargetDown | Misconfigured:
     )
 
 
-def _answers(content: bytes, count: int) -> list[DoveadmAnswer]:
+def _answers(answer: HttpAnswer, count: int) -> list[DoveadmAnswer]:
     """Put the answers in the order of the commands, by their tags."""
+    if answer.body is None:
+        raise TargetDown("doveadm: an answer without end", unknown=answer.wrote)
     try:
-        by_tag = {str(tag): (kind, body) for kind, body, tag in json.loads(content)}
+        by_tag = {str(tag): (kind, body) for kind, body, tag in json.loads(answer.body)}
         return [_answer(*by_tag[str(tag)]) for tag in range(count)]
     except (ValueError, KeyError, TypeError) as error:
         raise TargetDown("doveadm: an answer that is not doveadm's") from error

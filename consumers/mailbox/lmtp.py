@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 
-from consumers.mailbox.transport import CallDeadline, untrusted
+from consumers.kit.deadline import Deadline, OutOfTime
 from pipeline.errors import Misconfigured, TargetDown
+from pipeline.tls import tls_fault
 
 _POSITIVE = range(200, 300)
 _TEMPORARY = range(400, 500)
@@ -61,11 +62,12 @@ class Lmtp:
         self._local_hostname = local_hostname
         self._idle: deque[smtplib.LMTP] = deque()
 
-    def deliver(self, recipient: str, message: bytes, deadline: CallDeadline) -> DeliveryVerdict:
+    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> DeliveryVerdict:
         """Deliver one message (with CRLF line ends) to one mailbox.
 
         Raises:
             TargetDown: no connection could be made; nothing was sent.
+            OutOfTime: likewise, for the time was used up.
             Misconfigured: the certificate does not verify, or TLS is missing outside loopback.
         """
         client = self._connection(deadline)
@@ -84,7 +86,7 @@ class Lmtp:
                 client.quit()
             client.close()
 
-    def _connection(self, deadline: CallDeadline) -> smtplib.LMTP:
+    def _connection(self, deadline: Deadline) -> smtplib.LMTP:
         """A kept connection that still answers, or a new one."""
         while True:
             try:
@@ -98,7 +100,7 @@ class Lmtp:
                 pass
             client.close()
 
-    def _connect(self, deadline: CallDeadline) -> smtplib.LMTP:
+    def _connect(self, deadline: Deadline) -> smtplib.LMTP:
         try:
             client = smtplib.LMTP(
                 self._host, self._port, local_hostname=self._local_hostname, timeout=deadline.left_s()
@@ -110,7 +112,7 @@ class Lmtp:
             self._secure(client, deadline)
         except OSError as error:
             client.close()
-            if untrusted(error):
+            if isinstance(tls_fault(error), ssl.SSLCertVerificationError):
                 raise Misconfigured(
                     "the LMTP service's certificate does not verify",
                     remedy="mailbox.ca_file names its authority, lmtp_host a name that it holds.",
@@ -121,7 +123,7 @@ class Lmtp:
             raise
         return client
 
-    def _secure(self, client: smtplib.LMTP, deadline: CallDeadline) -> None:
+    def _secure(self, client: smtplib.LMTP, deadline: Deadline) -> None:
         if client.has_extn("starttls"):
             _step(client, deadline, lambda: client.starttls(context=self._context))
             _step(client, deadline, client.ehlo_or_helo_if_needed)
@@ -132,7 +134,7 @@ class Lmtp:
 
 
 def _transaction(
-    client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: CallDeadline
+    client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: Deadline
 ) -> DeliveryVerdict:
     """MAIL, RCPT, DATA. Until the message's last line is sent, a break means that nothing was delivered."""
     try:
@@ -140,14 +142,14 @@ def _transaction(
             code, text = _step(client, deadline, command)
             if code not in _POSITIVE:
                 return verdict_of(code, text)
-    except (OSError, TargetDown) as error:
+    except (OSError, OutOfTime) as error:
         client.close()
         return DeliveryVerdict(Delivery.DEFERRED, type(error).__name__)
     try:
         code, text = _step(client, deadline, lambda: client.data(message))
     except smtplib.SMTPDataError as error:  # DATA itself was refused, before the message
         return verdict_of(error.smtp_code, _bytes(error.smtp_error))
-    except TargetDown:  # no time was left to begin
+    except OutOfTime:  # none was left to begin
         return DeliveryVerdict(Delivery.DEFERRED, "out of time")
     except OSError as error:
         return DeliveryVerdict(Delivery.UNKNOWN, type(error).__name__)
@@ -169,7 +171,7 @@ def verdict_of(code: int, text: bytes) -> DeliveryVerdict:
 
 
 def _step(
-    client: smtplib.LMTP, deadline: CallDeadline, command: Callable[[], tuple[int, bytes] | None]
+    client: smtplib.LMTP, deadline: Deadline, command: Callable[[], tuple[int, bytes] | None]
 ) -> tuple[int, bytes]:
     """Run one command within the time that is left; smtplib's own time-out is per connection."""
     left_s = deadline.left_s()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
+from consumers.kit.connector import SLOW, TOO_SLOW
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.mailbox.commands import (
     commands_for,
     completed,
@@ -31,10 +33,10 @@ from consumers.mailbox.port import (
     ReadResult,
     WrittenMailbox,
 )
-from consumers.mailbox.transport import CallDeadline
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
 _DIRECTORY_AWAY: Final = "Dovecot cannot look users up: its directory is away"
+_LATE: Final = MailboxUnsettled(SLOW, TOO_SLOW)
 
 
 class DovecotMailboxes:
@@ -44,9 +46,8 @@ class DovecotMailboxes:
         doveadm: administration; closed with this.
         lmtp: delivery; closed with this.
         probe_user: the service account that the probe looks up; nobody's.
-        timeout_s: the longest wait for the answers of one verb: well above the 6 s that Dovecot 2.4 takes to
-            say that its directory is away (2.3 says so after minutes only).
-        monotonic: seconds, for the time-outs.
+        timeout_s: the longest time for a delivery, a listing or a probe.
+        monotonic: seconds, for these.
     """
 
     def __init__(
@@ -55,40 +56,39 @@ class DovecotMailboxes:
         lmtp: Lmtp,
         *,
         probe_user: str,
-        timeout_s: float = 20.0,
+        timeout_s: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._doveadm = doveadm
         self._lmtp = lmtp
         self._probe_user = probe_user
         self._timeout_s = timeout_s
-        # A request begun at the last moment may wait, piece by piece, as long again as was left.
-        self.verb_s_max = 2 * timeout_s
         self._monotonic = monotonic
 
-    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
         """Folders of all in one request, then the messages one by one, then the scripts in one request."""
-        deadline = CallDeadline.after(self._timeout_s, self._monotonic)
         results: dict[str, ApplyResult] = {change.address: WrittenMailbox() for change in batch}
         self._write({c.address: folder_commands(c) for c in batch}, results, deadline)
         delivered = self._deliver([c for c in batch if _going_on(results, c)], results, deadline)
         scripts = {c.address: script_commands(c) for c in batch if _going_on(results, c)}
-        self._write(scripts, results, deadline)
+        try:
+            self._write(scripts, results, deadline)
+        except OutOfTime:  # what was delivered is
+            results |= {address: _LATE for address, several in scripts.items() if several}
         return {
             address: with_delivery(result, delivered=address in delivered)
             for address, result in results.items()
         }
 
-    def close(self, addresses: Sequence[str]) -> None:
+    def close(self, addresses: Sequence[str], deadline: Deadline) -> None:
         """End the open sessions of these users; having none is success."""
         literal = [
             address for address in addresses if not set(address) & set("*?")
         ]  # the command takes masks
-        self._doveadm.call([Command("kick", {"mask": [address]}) for address in literal], self._deadline())
+        self._doveadm.call([Command("kick", {"mask": [address]}) for address in literal], deadline)
 
-    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+    def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
         """Everything about all of them in one request; a second one for what that leaves to be asked."""
-        deadline = self._deadline()
         commands = [commands_for(key) for key in keys]
         each = iter(self._look(commands, deadline))
         results = {
@@ -114,10 +114,9 @@ class DovecotMailboxes:
         users = listing.rows["userList"] if listing.code == Exit.OK else ()
         yield from (user for user in users if user != self._probe_user)
 
-    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
         """See what is there in one request, and remove it in another. Of whom the server does not know there
         is nothing."""
-        deadline = self._deadline()
         results: dict[str, ApplyResult] = dict.fromkeys(addresses, WrittenMailbox())
         looks = [erasure_looks(address) for address in addresses]
         answers = iter(self._look(looks, deadline))
@@ -149,17 +148,17 @@ class DovecotMailboxes:
         self._doveadm.close()
         self._lmtp.close()
 
-    def _deadline(self) -> CallDeadline:
-        return CallDeadline.after(self._timeout_s, self._monotonic)
+    def _deadline(self) -> Deadline:
+        return Deadline.after(self._timeout_s, self._monotonic)
 
-    def _look(self, commands: Iterable[list[Command]], deadline: CallDeadline) -> list[DoveadmAnswer]:
+    def _look(self, commands: Iterable[list[Command]], deadline: Deadline) -> list[DoveadmAnswer]:
         answers = self._doveadm.call([c for several in commands for c in several], deadline)
         if answers and all(answer.code == Exit.TEMPORARY for answer in answers):
             raise TargetDown(_DIRECTORY_AWAY, unknown=False)
         return answers
 
     def _write(
-        self, commands: Mapping[str, list[Command]], results: dict[str, ApplyResult], deadline: CallDeadline
+        self, commands: Mapping[str, list[Command]], results: dict[str, ApplyResult], deadline: Deadline
     ) -> None:
         """Send the commands of all together; a mailbox's first failure is its result."""
         written = self._doveadm.call(
@@ -173,7 +172,7 @@ class DovecotMailboxes:
             results[address] = next((f for f in failures if f is not None), results[address])
 
     def _deliver(
-        self, batch: Iterable[MailboxChange], results: dict[str, ApplyResult], deadline: CallDeadline
+        self, batch: Iterable[MailboxChange], results: dict[str, ApplyResult], deadline: Deadline
     ) -> set[str]:
         """Deliver the messages one after the other over kept connections; return who got theirs."""
         delivered = set()
@@ -182,12 +181,12 @@ class DovecotMailboxes:
                 continue
             if self._doveadm.read_only:
                 raise WriteForbidden
-            if deadline.over:
-                results[change.address] = MailboxUnsettled(
-                    "mailbox_slow", "the call's time was used up before"
-                )
+            try:
+                deadline.left_s()
+                verdict = self._lmtp.deliver(change.address, change.welcome, self._deadline())
+            except OutOfTime:
+                results[change.address] = _LATE
                 continue
-            verdict = self._lmtp.deliver(change.address, change.welcome, deadline)
             if verdict.delivery is Delivery.DELIVERED:
                 delivered.add(change.address)
             else:

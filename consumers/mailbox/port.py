@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from consumers.kit.deadline import Deadline
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -159,29 +161,25 @@ class Mailboxes(Protocol):
 
     Every verb raises TargetDown when the server, or the directory behind it, is away, and Misconfigured (with
     the remedy) when it refuses the consumer's key, its own certificate does not verify, or it lacks a module.
-
-    Attributes:
-        verb_s_max: the longest that a verb takes, in seconds, time-outs included.
+    Those that are given a deadline begin nothing after it: they raise OutOfTime, or say whom it left over.
     """
 
-    verb_s_max: float
-
-    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
         """Write each change; one result per address. Folders and scripts may be written again without harm; a
         welcome message that was accepted is there twice if it is applied twice."""
 
-    def close(self, addresses: Sequence[str]) -> None:
+    def close(self, addresses: Sequence[str], deadline: Deadline) -> None:
         """End the sessions that are open in these mailboxes. New ones are refused by the directory, where the
         server looks its users up; mail is kept."""
 
-    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+    def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
         """Observe mailboxes, by address: `Unknown` when the server does not know the user, or it is not
         enabled; `MailboxUnsettled` when this one mailbox could not be read now."""
 
     def addresses(self) -> Iterator[str]:
         """Everybody whom the server finds, the probe's user left out; no mailbox is opened."""
 
-    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
         """Remove all that these mailboxes hold: messages, folders, subscriptions and sieve scripts. An empty
         inbox stays for as long as the server finds the user, whose entry is the directory's."""
 

@@ -63,9 +63,8 @@ class MailboxSettings(ConnectorSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """Twice the time of one call: a request begun at the last moment may wait, piece by piece, as long
-        again as was left."""
-        return 2 * self.timeout_s
+        """The longest of one request: a connection, the answer's head, and as long again for the rest."""
+        return self.connect_timeout_s + 2 * self.timeout_s
 
     @model_validator(mode="after")
     def _key_under_tls(self) -> Self:

@@ -223,12 +223,13 @@ class Posting:
             TargetDown, Misconfigured: as `Mailboxes.read`.
         """
         known = self._journal.known([account.student_number for account in accounts])
-        seen = dict(self._mailboxes.read([self._key(a, known.get(a.student_number)) for a in accounts]))
+        seen = dict(
+            self._mailboxes.read([self._key(a, known.get(a.student_number)) for a in accounts], deadline)
+        )
         # An inbox that never had a message has none of ours; any other may, though no intent is recorded.
         doubtful = [a for a in accounts if a.student_number not in known and _was_used(seen[a.mail])]
         if doubtful:
-            deadline.left_s()
-            seen |= self._mailboxes.read([Key(a.mail, self.message_id(a)) for a in doubtful])
+            seen |= self._mailboxes.read([Key(a.mail, self.message_id(a)) for a in doubtful], deadline)
         found = {
             a.student_number: (seen[a.mail], self._standing(a, known.get(a.student_number), seen[a.mail]))
             for a in accounts

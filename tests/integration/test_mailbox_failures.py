@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from consumers.mailbox.dovecot import Doveadm
+from consumers.kit.deadline import Deadline
+from consumers.mailbox.dovecot import Doveadm, http_client
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import (
@@ -19,10 +20,10 @@ from consumers.mailbox.port import (
     MailboxUnsettled,
     ObservedMailbox,
 )
-from consumers.mailbox.transport import context_of
 from consumers.mailbox.welcome import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
+from pipeline.tls import trusting
 from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sesame.testing.servers.mailbox_kit import WELCOME, Cut, Desk, Dying, ProcessDied, Student, desk_at
@@ -141,13 +142,14 @@ def test_without_a_journal_a_message_that_is_there_is_recognised(desk: Desk, tmp
 def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(desk: Desk) -> None:
     """The message arrives and its acknowledgement does not: the outcome is unknown, and found out later."""
     paul = desk.student("paul.martin")
-    [observed] = desk.mailboxes().read([Key(paul.mail)]).values()
+    [observed] = desk.mailboxes().read([Key(paul.mail)], Deadline.after(20.0)).values()
     assert isinstance(observed, ObservedMailbox)
     wanted = WELCOME.message_id(paul.number)
     desk.journal.intend({paul.number: IntendedWelcome(wanted, observed.uidvalidity, observed.uidnext)})
     long = WELCOME.render(paul.account) + b"une ligne de plus\r\n" * 2000
     with Cut(desk.office.dovecot.ports.lmtp, after_bytes=len(long) // 2) as cut:
-        result = desk.mailboxes(lmtp_port=cut.port).apply([MailboxChange(paul.mail, welcome=long)])[paul.mail]
+        change = MailboxChange(paul.mail, welcome=long)
+        result = desk.mailboxes(lmtp_port=cut.port).apply([change], Deadline.after(20.0))[paul.mail]
     assert isinstance(result, MailboxUnsettled)
     assert result.unknown
     wait_until(lambda: desk.welcomes(paul) == 1, "the message whose acknowledgement was lost")
@@ -189,7 +191,7 @@ def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(de
 
 
 def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> None:
-    handler = desk.handler(desk.mailboxes(api_key="une autre clef"))
+    handler = desk.handler(desk.mailboxes(api_key=SecretStr("une autre clef")))
     with pytest.raises(Misconfigured) as refused:
         handler.probe()
     assert "mailbox.api_key" in refused.value.remedy
@@ -199,35 +201,24 @@ def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> Non
 def test_a_certificate_of_another_authority_stops_the_consumer(desk: Desk) -> None:
     dovecot = desk.office.dovecot
     other = desk.office.slapd.ca_file
-    key = dovecot.api_key_file.read_text(encoding="ascii")
-
-    def wired(doveadm_ca: Path, lmtp_ca: Path) -> DovecotMailboxes:
-        context = context_of(lmtp_ca)
-        assert context.verify_mode is ssl.CERT_REQUIRED
-        mailboxes = DovecotMailboxes(
-            Doveadm(dovecot.doveadm_url, lambda: key, ca_file=doveadm_ca),
-            Lmtp("127.0.0.1", dovecot.ports.lmtp, sender=WELCOME.sender, context=context),
-            probe_user=desk.office.slapd.probe_mail,
-        )
-        desk.opened.append(mailboxes)
-        return mailboxes
-
     with pytest.raises(Misconfigured, match="doveadm's certificate"):
-        wired(other, dovecot.ca_file).probe()
-    nora = desk.student("nora.barbier")
+        desk.mailboxes(ca_file=other).probe()
+    nora, context = desk.student("nora.barbier"), desk.context()
+    mailboxes = DovecotMailboxes(
+        Doveadm(http_client(context), context),
+        Lmtp("127.0.0.1", dovecot.ports.lmtp, sender=WELCOME.sender, context=trusting("mailbox", other)),
+        probe_user=desk.office.slapd.probe_mail,
+        timeout_s=20.0,
+    )
+    desk.opened.append(mailboxes)
     with pytest.raises(Misconfigured, match="LMTP service's certificate"):
-        desk.provision(nora, handler=desk.handler(wired(dovecot.ca_file, other)))
+        desk.provision(nora, handler=desk.handler(mailboxes))
     assert isinstance(desk.provision(nora)[0], Done)
     assert desk.welcomes(nora) == 1
 
 
 def test_a_missing_lmtp_service_is_an_outage_in_which_nothing_was_sent(desk: Desk) -> None:
-    dovecot = desk.office.dovecot
-    key = dovecot.api_key_file.read_text(encoding="ascii")
-    lmtp = Lmtp("127.0.0.1", free_port(), sender=WELCOME.sender, context=context_of(dovecot.ca_file))
-    doveadm = Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file)
-    mailboxes = DovecotMailboxes(doveadm, lmtp, probe_user=desk.office.slapd.probe_mail)
-    desk.opened.append(mailboxes)
+    mailboxes = desk.mailboxes(lmtp_port=free_port())
     sami = desk.student("sami.haddad")
     with pytest.raises(TargetDown) as down:
         desk.provision(sami, handler=desk.handler(mailboxes))
@@ -237,12 +228,7 @@ def test_a_missing_lmtp_service_is_an_outage_in_which_nothing_was_sent(desk: Des
 
 
 def test_an_unknown_probe_account_is_a_fault_of_the_settings(desk: Desk) -> None:
-    dovecot = desk.office.dovecot
-    key = dovecot.api_key_file.read_text(encoding="ascii")
-    lmtp = Lmtp("127.0.0.1", dovecot.ports.lmtp, sender=WELCOME.sender, context=context_of(dovecot.ca_file))
-    doveadm = Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file)
-    mailboxes = DovecotMailboxes(doveadm, lmtp, probe_user="inconnue@univ-exemple.fr")
-    desk.opened.append(mailboxes)
+    mailboxes = desk.mailboxes(probe_user="inconnue@univ-exemple.fr")
     with pytest.raises(Misconfigured, match="service account"):
         mailboxes.probe()
 
@@ -251,9 +237,9 @@ def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_a
     eva, max_ = desk.student("eva.fontaine"), desk.student("max.legrand")
 
     class DisabledMeanwhile(Dying):
-        def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
+        def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
             desk.office.change("eva.fontaine", sesameMailEnabled=["FALSE"])
-            return self.inner.apply(batch)
+            return self.inner.apply(batch, deadline)
 
     gone, done = desk.provision(eva, max_, handler=desk.handler(DisabledMeanwhile(desk.mailboxes())))
     assert isinstance(gone, Retry)
@@ -266,6 +252,7 @@ def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_a
 
 def test_a_folder_name_that_dovecot_cannot_use_is_refused_by_name_of_the_setting(desk: Desk) -> None:
     nadia = desk.student("nadia.cohen")
-    result = desk.mailboxes().apply([MailboxChange(nadia.mail, create=("/racine",))])[nadia.mail]
+    change = MailboxChange(nadia.mail, create=("/racine",))
+    result = desk.mailboxes().apply([change], Deadline.after(20.0))[nadia.mail]
     assert not isinstance(result, MailboxUnsettled)
     assert "mailbox.folders" in getattr(result, "message", "")

@@ -12,11 +12,7 @@ import pytest
 
 from consumers.kit.connector import Change
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.dovecot import Doveadm
-from consumers.mailbox.lmtp import Lmtp
-from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import MailboxChange
-from consumers.mailbox.transport import context_of
 from consumers.moodle.connector import MoodleConnector
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
@@ -26,7 +22,7 @@ from sandbox.slapd import Slapd
 from schemas.account import Hold
 from sesame.app.handlers import DryRun
 from sesame.testing.servers import directory_kit, moodle_kit
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk
+from sesame.testing.servers.mailbox_kit import Desk
 from sesame.testing.servers.moodle_kit import Handlers, Operator, connector_on, settings_for
 from sesame.testing.servers.post_office import PostOffice
 
@@ -178,23 +174,13 @@ def files(office: PostOffice) -> Mapping[str, str]:
     }
 
 
-def mailboxes(office: PostOffice) -> DovecotMailboxes:
-    dovecot = office.dovecot
-    key = dovecot.api_key_file.read_text(encoding="ascii")
-    return DovecotMailboxes(
-        Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file, read_only=True),
-        Lmtp("127.0.0.1", dovecot.ports.lmtp, sender=WELCOME.sender, context=context_of(dovecot.ca_file)),
-        probe_user=office.slapd.probe_mail,
-    )
-
-
 def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal(desk: Desk) -> None:
     zoe, noe, mia = desk.student("zoe.lefevre"), desk.student("noe.garnier"), desk.student("mia.petit")
     absent = desk.student("lea.roy", enabled=False)
     desk.provision(zoe)
     desk.office.messages(noe.mail)  # a mailbox that was used before, and has none of our folders
     changed = zoe.now(mail_redirect="zoe@ailleurs.example")
-    observer = DryRun(desk.handler(mailboxes(desk.office)))
+    observer = DryRun(desk.handler(desk.mailboxes(read_only=True)))
     before = files(desk.office)
 
     observer.probe()
@@ -212,12 +198,11 @@ def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal
 
 
 def test_no_command_that_writes_is_ever_sent_to_an_observed_mail_server(desk: Desk) -> None:
-    port, ada = mailboxes(desk.office), desk.student("ada.martin")
+    port, ada = desk.mailboxes(read_only=True), desk.student("ada.martin")
     change: dict[str, Any] = {"address": ada.mail}
     for part in ({"create": ("Scolarité",)}, {"welcome": b"Subject: x\r\n\r\nx\r\n"}, {"install": "keep;"}):
         with pytest.raises(WriteForbidden):
-            port.apply([MailboxChange(**change, **part)])
+            port.apply([MailboxChange(**change, **part)], Deadline.after(20.0))
     with pytest.raises(WriteForbidden):
-        port.close([ada.mail])
+        port.close([ada.mail], Deadline.after(20.0))
     assert desk.office.messages(ada.mail) == []
-    port.disconnect()

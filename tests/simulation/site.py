@@ -103,6 +103,7 @@ class QuickMailbox(MailboxSettings):
     """A mail server that says sooner than Dovecot that its directory is away."""
 
     timeout_s: float = 1.0
+    connect_timeout_s: float = 1.0
 
 
 MAILBOX: Final[MailboxSettings] = QuickMailbox(folders=FOLDERS, call_s_max=WORK_S_MAX)

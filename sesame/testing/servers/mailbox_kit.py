@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import SecretStr
+
 from consumers.kit.connector import ConnectorContext, SiteFacts
-from consumers.mailbox.connector import MailboxConnector
+from consumers.kit.deadline import Deadline
+from consumers.mailbox.connector import MailboxConnector, dovecot_mailboxes
 from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.dovecot import Doveadm
-from consumers.mailbox.lmtp import Lmtp
-from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import (
     ApplyResult,
     Key,
@@ -30,7 +30,6 @@ from consumers.mailbox.port import (
     WelcomeJournal,
 )
 from consumers.mailbox.settings import MailboxSettings
-from consumers.mailbox.transport import context_of
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
@@ -84,27 +83,26 @@ class Dying:
     inner: Mailboxes
     before_apply: bool = False
     after_apply: bool = False
-    verb_s_max: float = 40.0
 
-    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
         if self.before_apply:
             raise ProcessDied
-        results = self.inner.apply(batch)
+        results = self.inner.apply(batch, deadline)
         if self.after_apply:
             raise ProcessDied
         return results
 
-    def close(self, addresses: Sequence[str]) -> None:
-        self.inner.close(addresses)
+    def close(self, addresses: Sequence[str], deadline: Deadline) -> None:
+        self.inner.close(addresses, deadline)
 
-    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
-        return self.inner.read(keys)
+    def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
+        return self.inner.read(keys, deadline)
 
     def addresses(self) -> Iterator[str]:
         return self.inner.addresses()
 
-    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
-        return self.inner.erase(addresses)
+    def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
+        return self.inner.erase(addresses, deadline)
 
     def probe(self) -> None:
         self.inner.probe()
@@ -176,22 +174,25 @@ class Desk:
             mailboxes.disconnect()
         self.database.close()
 
-    def mailboxes(
-        self, *, timeout_s: float = 20.0, api_key: str | None = None, lmtp_port: int | None = None
-    ) -> DovecotMailboxes:
+    def context(self, *, read_only: bool = False, **changes: Any) -> ConnectorContext[MailboxSettings]:
+        """A context on the server. No rule looks at changes of the settings: a time-out may be short."""
         dovecot = self.office.dovecot
-        key = api_key or dovecot.api_key_file.read_text(encoding="ascii")
-        mailboxes = DovecotMailboxes(
-            Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file),
-            Lmtp(
-                "127.0.0.1",
-                lmtp_port or dovecot.ports.lmtp,
-                sender=WELCOME.sender,
-                context=context_of(dovecot.ca_file),
-            ),
+        settings = MailboxSettings(
+            doveadm_url=dovecot.doveadm_url,
+            ca_file=dovecot.ca_file,
+            api_key=SecretStr(dovecot.api_key_file.read_text(encoding="ascii")),
+            lmtp_port=dovecot.ports.lmtp,
             probe_user=self.office.slapd.probe_mail,
-            timeout_s=timeout_s,
+            sender=WELCOME.sender,
+            timeout_s=20.0,
+        ).model_copy(update=changes)
+        return ConnectorContext(
+            "mailbox", settings, lambda name: LiveSecret(settings, name), read_only=read_only
         )
+
+    def mailboxes(self, *, read_only: bool = False, **changes: Any) -> Mailboxes:
+        """Connections to the server."""
+        mailboxes = dovecot_mailboxes(self.context(read_only=read_only, **changes))
         self.opened.append(mailboxes)
         return mailboxes
 

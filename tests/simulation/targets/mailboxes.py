@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.port import (
     ApplyResult,
     Key,
@@ -53,8 +54,6 @@ class SimulatedMailboxes(Target):
         sent_on: whose welcome message went through a redirection; empty if all is well.
     """
 
-    verb_s_max = 5.0
-
     def __init__(self, directory: SimulatedDirectory, *args: object) -> None:
         super().__init__("mailbox", *args)  # type: ignore[arg-type]  # as `Target` takes them
         self.boxes: dict[str, Box] = {}
@@ -62,13 +61,15 @@ class SimulatedMailboxes(Target):
         self.sent_on: list[str] = []
         self._directory = directory
 
-    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
         """See `Mailboxes.apply`."""
+        deadline.left_s()
         self.meet()
         return {change.address: self._apply(change) for change in batch}
 
-    def close(self, addresses: Sequence[str]) -> None:
+    def close(self, addresses: Sequence[str], deadline: Deadline) -> None:
         """See `Mailboxes.close`. The server knows by its sessions whose they are."""
+        deadline.left_s()
         self.meet()
         actor = self.schedule.current
         for account in actor.accounts.values() if actor is not None else ():
@@ -77,8 +78,9 @@ class SimulatedMailboxes(Target):
                 self.closed_for[number] = max(self.closed_for.get(number, 0), account.version)
                 self.boxes.get(number, Box()).session = False
 
-    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+    def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
         """See `Mailboxes.read`."""
+        deadline.left_s()
         self.meet()
         return {key.address: self._read(key) for key in keys}
 
@@ -87,7 +89,7 @@ class SimulatedMailboxes(Target):
         mails = ("".join(entry.attributes["mail"]) for entry in self._directory.entries.values())
         yield from (mail for mail in mails if self._directory.owner(mail) is not None)
 
-    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
         """See `Mailboxes.erase`."""
         raise NotImplementedError
 

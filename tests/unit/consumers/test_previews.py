@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consumers.kit.connector import ConnectorContext, SiteFacts
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.port import Key, MailboxUnsettled, ObservedMailbox, ReadResult, Unknown
 from consumers.mailbox.settings import MailboxSettings
@@ -75,9 +76,8 @@ class Shown:
     """A mail server that shows one thing."""
 
     seen: ReadResult
-    verb_s_max: float = 1.0
 
-    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+    def read(self, keys: Sequence[Key], _deadline: Deadline) -> Mapping[str, ReadResult]:
         return {key.address: self.seen for key in keys}
 
 

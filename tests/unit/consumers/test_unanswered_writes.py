@@ -12,6 +12,7 @@ import pytest
 
 from consumers.directory.port import EntryUnsettled, Observed
 from consumers.kit.connector import ConnectorContext
+from consumers.kit.deadline import Deadline
 from consumers.mailbox import port as mailbox
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.port import ObservedMailbox
@@ -63,11 +64,9 @@ def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_re
 class Mailboxes:
     """Delivers without an answer, and goes away before it can be read back."""
 
-    verb_s_max = 1.0
-
     away = False
 
-    def read(self, keys: Sequence[mailbox.Key]) -> Mapping[str, ObservedMailbox]:
+    def read(self, keys: Sequence[mailbox.Key], _deadline: Deadline) -> Mapping[str, ObservedMailbox]:
         if self.away:
             raise TargetDown("connection refused", unknown=False)
         seen = ObservedMailbox(MAIL, frozenset(), frozenset(), None, 1, 1, None, False, False)
@@ -77,7 +76,9 @@ class Mailboxes:
         if self.away:
             raise TargetDown("connection refused", unknown=False)
 
-    def apply(self, batch: Sequence[mailbox.MailboxChange]) -> Mapping[str, mailbox.MailboxUnsettled]:
+    def apply(
+        self, batch: Sequence[mailbox.MailboxChange], _deadline: Deadline
+    ) -> Mapping[str, mailbox.MailboxUnsettled]:
         self.away = True
         lost = mailbox.MailboxUnsettled("delivery_unknown", "no answer", unknown=True)
         return {change.address: lost for change in batch}

@@ -8,18 +8,19 @@ import json
 import re
 import smtplib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext, Secret, SiteFacts
-from consumers.mailbox import dovecot
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.dovecot import Doveadm, http_client
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import IntendedWelcome
@@ -27,6 +28,8 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
+from sesame.settings import LiveSecret
+from tests.unit.consumers.http_kit import transport_to, without_authorities
 
 PROBE = "probe@univ-exemple.fr"
 WANTED = WantedMailbox(("Sent", "Scolarite"), quota_bytes=1 << 30)
@@ -292,7 +295,7 @@ def no_secret(_name: str) -> Secret:
 class Desk:
     """A mailbox consumer on this server."""
 
-    def __init__(self, *, wanted: WantedMailbox = WANTED, **settings: Any) -> None:
+    def __init__(self, *, wanted: WantedMailbox = WANTED, **more: Any) -> None:
         self.server = MailServer()
         self.journal = Journal()
         self.welcome = Welcome(
@@ -301,35 +304,34 @@ class Desk:
             "aide@x.fr",
             lambda: datetime(2026, 9, 1, tzinfo=UTC),
         )
-        self.mailboxes = self._mailboxes()
-        context = ConnectorContext(
+        settings = MailboxSettings(folders=wanted.folders, api_key=SecretStr("clef"))
+        self._context = ConnectorContext(
             "mailbox",
-            MailboxSettings(folders=wanted.folders),
-            no_secret,
+            settings,
+            lambda name: LiveSecret(settings, name),
             site=SiteFacts(mail_quota_bytes=wanted.quota_bytes),
-            **settings,
+            **more,
         )
-        self.connector = MailboxConnector(context, self.mailboxes, self.journal, self.welcome)
+        self.mailboxes = self._mailboxes()
+        self.connector = MailboxConnector(self._context, self.mailboxes, self.journal, self.welcome)
         self.handler = self.connector.handler()
 
-    def _mailboxes(self, *, read_only: bool = False, **settings: Any) -> DovecotMailboxes:
-        doveadm = Doveadm(
-            "https://mail.example/doveadm/v1",
-            lambda: "clef",
-            ca_file=None,
-            read_only=read_only,
-            transport=httpx.MockTransport(self.server),
-        )
+    def _mailboxes(self, *, read_only: bool = False) -> DovecotMailboxes:
+        context = replace(self._context, read_only=read_only)
+        with without_authorities():
+            http = http_client(context, transport=transport_to(self.server), pause=lambda _seconds: None)
         lmtp = Lmtp("mail.example", 24, sender="bounce@x.fr", context=object())  # type: ignore[arg-type]
-        return DovecotMailboxes(doveadm, lmtp, probe_user=PROBE, **settings)
+        return DovecotMailboxes(
+            Doveadm(http, context), lmtp, probe_user=PROBE, timeout_s=20.0, monotonic=context.monotonic
+        )
 
     def read_only(self) -> DovecotMailboxes:
         """The same server, only observed."""
         return self._mailboxes(read_only=True)
 
-    def slow(self, monotonic: Callable[[], float]) -> DovecotMailboxes:
-        """The same server, by another clock."""
-        return self._mailboxes(monotonic=monotonic)
+    def soon(self) -> Deadline:
+        """The time of a batch that begins now."""
+        return Deadline.after(20.0, self._context.monotonic)
 
     def handle(self, *accounts: Account) -> list[HandlerOutcome]:
         outcomes = self.handler.handle([Task(each) for each in accounts])
@@ -350,9 +352,6 @@ def lines_of(script: str) -> list[str]:
 
 def desk_of(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Desk:
     """A consumer whose connections reach its server."""
-    monkeypatch.setattr(
-        dovecot, "context_of", lambda _ca_file: False
-    )  # reading the authorities takes a while
     desk = Desk(**settings)
     monkeypatch.setattr(smtplib, "LMTP", lambda *_args, **_settings: Connection(desk.server))
     return desk

@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 import json
-import ssl
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import httpx
 import pytest
 
+from consumers.kit.connector import ConnectorContext
+from consumers.kit.deadline import Deadline
 from consumers.mailbox import dovecot
-from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
-from consumers.mailbox.transport import CallDeadline
+from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer, http_client
+from consumers.mailbox.settings import MailboxSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
+from tests.unit.consumers.http_kit import transport_to, without_authorities
 
 URL = "https://mail.example/doveadm/v1"
 LIST = Command("mailboxList", {"user": "zoe.lefevre@univ-exemple.fr"})
 KEY = "clef-très-secrète"
 
 
-def doveadm(answer: Callable[[httpx.Request], httpx.Response], **settings: Any) -> Doveadm:
-    return Doveadm(URL, lambda: KEY, ca_file=None, transport=httpx.MockTransport(answer), **settings)
+def doveadm(
+    server: Callable[[httpx.Request], httpx.Response],
+    *,
+    key: Callable[[], str] = lambda: KEY,
+    read_only: bool = False,
+) -> Doveadm:
+    context = ConnectorContext(
+        "mailbox",
+        MailboxSettings(doveadm_url=URL),
+        {"api_key": key}.__getitem__,  # type: ignore[arg-type]  # all that is asked of a secret
+        read_only=read_only,
+    )
+    with without_authorities():
+        http = http_client(context, transport=transport_to(server), pause=lambda _seconds: None)
+    return Doveadm(http, context)
 
 
-def raises(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
-    def answer(_request: httpx.Request) -> httpx.Response:
-        raise error
-
-    return answer
-
-
-def soon() -> CallDeadline:
-    return CallDeadline.after(5.0, time.monotonic)
+def soon() -> Deadline:
+    return Deadline.after(5.0)
 
 
 def fine(*_request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json=[["doveadmResponse", [], "0"]])
 
 
-@pytest.mark.parametrize(("left_s", "connect_s"), [(3.0, 3.0), (20.0, 5.0)])
-def test_a_request_bears_the_key_of_now_and_waits_no_longer_than_there_is_time(
-    left_s: float, connect_s: float
-) -> None:
+def test_a_request_bears_the_key_of_now_and_waits_as_long_as_the_settings_say() -> None:
     asked: list[httpx.Request] = []
     keys = iter(["première", "deuxième"])
 
@@ -53,44 +55,17 @@ def test_a_request_bears_the_key_of_now_and_waits_no_longer_than_there_is_time(
         asked.append(request)
         return fine()
 
-    client = Doveadm(URL, lambda: next(keys), ca_file=None, transport=httpx.MockTransport(answer))
+    client = doveadm(answer, key=lambda: next(keys))
     for _ in range(2):
-        client.call([LIST], CallDeadline(at=100.0 + left_s, monotonic=lambda: 100.0))
+        client.call([LIST], soon())
     assert [(each.method, str(each.url)) for each in asked] == [("POST", URL)] * 2
     assert [each.headers["Authorization"] for each in asked] == [
         f"X-Dovecot-API {b64encode(key.encode()).decode()}" for key in ("première", "deuxième")
     ]
     assert asked[0].headers["Content-Type"] == "application/json"
     assert json.loads(asked[0].content) == [["mailboxList", {"user": "zoe.lefevre@univ-exemple.fr"}, "0"]]
-    waits = {"connect": connect_s, "read": left_s, "write": left_s, "pool": left_s}
+    waits = {"connect": 5.0, "read": 10.0, "write": 10.0, "pool": 10.0}
     assert asked[0].extensions["timeout"] == waits
-
-
-def test_its_connections_are_verified_and_bounded_and_the_key_goes_nowhere_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: dict[str, Any] = {}
-    monkeypatch.setattr(httpx, "Client", lambda **settings: made.update(settings))
-    Doveadm(URL, lambda: KEY, ca_file=None, connections_max=3)
-    assert (made["verify"].verify_mode, made["verify"].check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert made["limits"] == httpx.Limits(max_connections=3, max_keepalive_connections=3)
-    assert made["trust_env"] is False  # no proxy that the environment names
-    elsewhere: list[str] = []
-
-    def moved(request: httpx.Request) -> httpx.Response:
-        elsewhere.append(request.url.host)
-        return httpx.Response(302, headers={"location": "https://ailleurs.example/"})
-
-    monkeypatch.undo()
-    with pytest.raises(Misconfigured):
-        doveadm(moved).call([LIST], soon())
-    assert elsewhere == ["mail.example"]
-
-
-def test_a_file_of_authorities_that_cannot_be_read_is_named_with_its_setting(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"absent\.pem") as refused:
-        Doveadm(URL, lambda: KEY, ca_file=tmp_path / "absent.pem")
-    assert "mailbox.ca_file" in refused.value.remedy
 
 
 def test_a_server_that_is_only_observed_may_be_asked_whatever_looks_and_nothing_else() -> None:
@@ -171,122 +146,36 @@ def test_a_time_out_is_unknown_only_if_something_was_being_written(*, writes: bo
         calls.append(1)
         raise httpx.ReadTimeout("late")
 
-    with pytest.raises(TargetDown, match="ReadTimeout") as down:
+    with pytest.raises(TargetDown, match="doveadm does not answer") as down:
         doveadm(answer).call([LIST], soon(), writes=writes)
     assert down.value.unknown is writes
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
-def test_without_a_connection_nothing_was_written(error: type[httpx.TransportError]) -> None:
-    with pytest.raises(TargetDown, match="connection") as down:
-        doveadm(raises(error("no"))).call([LIST], soon(), writes=True)
-    assert down.value.unknown is False
-
-
-@pytest.mark.parametrize("kind", [httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError])
-def test_a_hang_up_is_tried_once_more_and_no_more(
-    monkeypatch: pytest.MonkeyPatch, kind: type[httpx.TransportError]
-) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    answers: list[Exception | None] = [kind("gone"), None]
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_hang_up_is_tried_once_more_whatever_was_asked(*, writes: bool) -> None:
+    answers: list[Exception | None] = [httpx.ReadError("gone"), None, httpx.ReadError("gone")]
 
     def answer(_request: httpx.Request) -> httpx.Response:
-        if error := answers.pop(0):
+        if error := answers.pop(0) if answers else httpx.ReadError("gone"):
             raise error
         return fine()
 
-    assert doveadm(answer).call([LIST], soon(), writes=True) == [DoveadmAnswer(0, [])]
-    assert pauses == [0.2]
-    answers[:] = [kind("gone"), kind("gone"), None]
-    with pytest.raises(TargetDown, match=kind.__name__) as down:
-        doveadm(answer).call([LIST], soon(), writes=True)
-    assert down.value.unknown
-    assert answers == [None]
-
-
-@pytest.mark.parametrize("writes", [True, False])
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
-def test_who_is_refused_after_a_hang_up_may_have_written_before(
-    monkeypatch: pytest.MonkeyPatch, error: type[httpx.TransportError], *, writes: bool
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    answers: list[Exception] = [httpx.ReadError("gone"), error("no")]
-
-    def answer(_request: httpx.Request) -> httpx.Response:
-        raise answers.pop(0)
-
-    with pytest.raises(TargetDown, match="connection") as down:
+    assert doveadm(answer).call([LIST], soon(), writes=writes) == [DoveadmAnswer(0, [])]
+    with pytest.raises(TargetDown, match="ReadError") as down:
         doveadm(answer).call([LIST], soon(), writes=writes)
     assert down.value.unknown is writes
 
 
-def chained(*, cause: bool, error: BaseException) -> httpx.ConnectError:
-    """As the HTTP client raises it: two exceptions around the true one."""
-    outer, middle = httpx.ConnectError("no connection"), OSError("no")
-    outer.__cause__ = middle
-    setattr(middle, "__cause__" if cause else "__context__", error)
-    return outer
-
-
-@pytest.mark.parametrize("cause", [True, False])
-@pytest.mark.parametrize(
-    "error", [ssl.SSLCertVerificationError("self-signed"), OSError("[SSL: CERTIFICATE_VERIFY_FAILED] no")]
-)
-def test_a_certificate_that_does_not_verify_is_a_fault_of_the_settings(
-    error: BaseException, *, cause: bool
-) -> None:
-    with pytest.raises(Misconfigured, match="certificate does not verify") as refused:
-        doveadm(raises(chained(cause=cause, error=error))).call([LIST], soon())
-    assert "mailbox.ca_file" in refused.value.remedy
-    with pytest.raises(TargetDown, match="refused"):
-        doveadm(raises(chained(cause=cause, error=OSError("reset")))).call([LIST], soon())
-
-
-def in_pieces(*pieces: bytes) -> Callable[[httpx.Request], httpx.Response]:
-    def stream() -> Iterator[bytes]:
-        yield from pieces
-
-    return lambda _request: httpx.Response(200, content=stream())
-
-
-def test_an_answer_in_pieces_is_put_together_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_end_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = b'[["doveadmResponse",[{"mailbox":"INBOX"}],"0"]]'
-    answer = in_pieces(whole[:20], whole[20:33], whole[33:])
-    monkeypatch.setattr(dovecot, "_BYTES_MAX", len(whole))
-    assert doveadm(answer).call([LIST], soon()) == [DoveadmAnswer(0, [{"mailbox": "INBOX"}])]
-    monkeypatch.setattr(dovecot, "_BYTES_MAX", len(whole) - 1)
-    for writes in (True, False):
-        with pytest.raises(TargetDown, match="without end") as down:
-            doveadm(answer).call([LIST], soon(), writes=writes)
-        assert down.value.unknown is writes
-
-
-def test_an_answer_that_trickles_is_not_waited_for_longer_than_there_is_time() -> None:
-    times = iter([0.0, 4.0, 5.0, 6.0])
-    with pytest.raises(TargetDown, match="in time") as down:
-        doveadm(in_pieces(b"[", b"[", b"[")).call([LIST], CallDeadline(5.0, lambda: next(times)), writes=True)
-    assert down.value.unknown
-    assert list(times) == [6.0]
-
-
-@pytest.mark.parametrize("left_s", [0.0, -1.0])
-def test_a_deadline_is_over_when_nothing_is_left(left_s: float) -> None:
-    deadline = CallDeadline(at=10.0, monotonic=lambda: 10.0 - left_s)
-    assert deadline.over
-    with pytest.raises(TargetDown, match="too slow") as down:
-        deadline.left_s()
-    assert down.value.unknown is False
-    assert CallDeadline.after(0.5, lambda: 3.0).left_s() == 0.5
-    assert not CallDeadline.after(0.5, lambda: 3.0).over
-
-
-def test_when_no_time_is_left_nothing_is_begun() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        raise AssertionError(request)
-
-    past = CallDeadline(at=10.0, monotonic=lambda: 10.5)
-    with pytest.raises(TargetDown) as down:
-        doveadm(answer).call([LIST], past, writes=True)
-    assert not down.value.unknown
+    for bound in (len(whole), len(whole) - 1):
+        monkeypatch.setattr(dovecot, "_BYTES_MAX", bound)
+        client = doveadm(lambda _request: httpx.Response(200, content=whole))
+        if bound == len(whole):
+            assert client.call([LIST], soon()) == [DoveadmAnswer(0, [{"mailbox": "INBOX"}])]
+            continue
+        for writes in (True, False):
+            with pytest.raises(TargetDown, match="without end") as down:
+                client.call([LIST], soon(), writes=writes)
+            assert down.value.unknown is writes

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.lmtp import Delivery, DeliveryVerdict, Lmtp, verdict_of
-from consumers.mailbox.transport import CallDeadline
 from pipeline.errors import Misconfigured, TargetDown
 
 SENDER, ZOE, MESSAGE = "retours@univ-exemple.fr", "zoe.lefevre@univ-exemple.fr", b"Subject: x\r\n\r\ny\r\n"
@@ -101,11 +101,11 @@ def lmtp(host: str = "mail.example") -> Lmtp:
     return Lmtp(host, 24, sender=SENDER, context=CONTEXT, local_hostname="sesame.example")
 
 
-def ten_seconds() -> CallDeadline:
-    return CallDeadline(at=10.0, monotonic=lambda: 0.0)
+def ten_seconds() -> Deadline:
+    return Deadline(at=10.0, monotonic=lambda: 0.0)
 
 
-def deliver(to: Lmtp | None = None, deadline: CallDeadline | None = None) -> DeliveryVerdict:
+def deliver(to: Lmtp | None = None, deadline: Deadline | None = None) -> DeliveryVerdict:
     return (to or lmtp()).deliver(ZOE, MESSAGE, deadline or ten_seconds())
 
 
@@ -124,7 +124,7 @@ def test_the_message_goes_to_the_service_over_tls_with_its_own_sender(server: Se
 
 def test_each_command_gets_what_is_left_of_the_time(server: Server) -> None:
     now = iter(float(second) for second in range(10))
-    deliver(deadline=CallDeadline(at=10.0, monotonic=lambda: next(now)))
+    deliver(deadline=Deadline(at=10.0, monotonic=lambda: next(now)))
     assert server.made[0][1]["timeout"] == 10.0
     assert server.waits == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
 
@@ -235,12 +235,12 @@ def test_a_break_leaves_the_outcome_unknown_only_behind_the_message(
     assert reused is not unknown  # and a connection in doubt is not even asked
 
 
-@pytest.mark.parametrize(("steps", "codes"), [(4, "TargetDown"), (6, "out of time")])
+@pytest.mark.parametrize(("steps", "codes"), [(4, "OutOfTime"), (6, "out of time")])
 def test_when_time_runs_out_before_the_message_nothing_was_sent(
     server: Server, steps: int, codes: str
 ) -> None:
     times = iter([0.0] * steps + [10.0] * 9)
-    verdict = deliver(deadline=CallDeadline(at=10.0, monotonic=lambda: next(times)))
+    verdict = deliver(deadline=Deadline(at=10.0, monotonic=lambda: next(times)))
     assert verdict == DeliveryVerdict(Delivery.DEFERRED, codes)
     assert "DATA" not in {said for said, *_ in server.said}
 

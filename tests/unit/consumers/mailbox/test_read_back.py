@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from consumers.kit.connector import SLOW, TOO_SLOW
 from consumers.kit.deadline import Deadline
 from consumers.mailbox.connector import _NOT_ENABLED, MailboxConnector
 from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, SCRIPT, WantedMailbox
@@ -22,7 +23,6 @@ from consumers.mailbox.port import (
     ObservedMailbox,
     Sighting,
     Unknown,
-    WrittenMailbox,
 )
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
@@ -589,7 +589,7 @@ def test_one_who_needs_no_message_hides_nobody_who_does(desk: Desk) -> None:
 
 def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -> None:
     clock = [0.0]
-    mailboxes = desk.slow(lambda: clock[0])
+    deadline = Deadline.after(20.0, lambda: clock[0])
 
     def takes_long(command: str) -> None:
         clock[0] = 20.0 if command == "SAVED" else clock[0]
@@ -597,11 +597,12 @@ def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -
     desk.server.lmtp = takes_long
     late = account("2").mail
     changes = [MailboxChange(each, welcome=b"x") for each in (PROBE, MAIL, late)]
-    results = mailboxes.apply([*changes, MailboxChange("none@x.fr", create=("A",))])
+    changes[0] = replace(changes[0], install="keep;")
+    results = desk.mailboxes.apply([*changes, MailboxChange("none@x.fr", create=("A",))], deadline)
     assert results == {
-        PROBE: WrittenMailbox(),
-        MAIL: MailboxUnsettled("mailbox_slow", "the call's time was used up before"),
-        late: MailboxUnsettled("mailbox_slow", "the call's time was used up before"),
+        PROBE: MailboxUnsettled(SLOW, TOO_SLOW, delivered=True),
+        MAIL: MailboxUnsettled(SLOW, TOO_SLOW),
+        late: MailboxUnsettled(SLOW, TOO_SLOW),
         "none@x.fr": MailboxUnsettled(
             "mailbox_not_enabled", "the mail server does not know this user any more"
         ),
@@ -666,9 +667,9 @@ def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_fi
     assert asked_by(new) == [before, ["sievePut"], ["user"]]  # the probe; what failed is not read back
 
 
-def test_a_verb_may_take_as_long_again_as_was_left(desk: Desk) -> None:
-    assert desk.mailboxes.verb_s_max == 2 * 20.0
-    assert desk.handler.call_s_max == 10.0 + 2 * 2 * desk.connector.settings.timeout_s
+def test_a_request_may_take_a_connection_and_twice_the_time_of_an_answer(desk: Desk) -> None:
+    assert desk.connector.settings.verb_s_max == 5.0 + 2 * 10.0
+    assert desk.handler.call_s_max == 10.0 + 2 * desk.connector.settings.verb_s_max
     described = desk.handler.describe()
     assert (described.name, described.system, desk.handler.batch_size) == (
         "mailbox",
@@ -782,7 +783,7 @@ def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
         lambda: desk.preview(HUGO),
         desk.handler.probe,
         lambda: [*desk.connector.objects()],
-        lambda: desk.mailboxes.erase([MAIL]),
+        lambda: desk.mailboxes.erase([MAIL], desk.soon()),
     ):
         with pytest.raises(TargetDown, match="directory is away") as down:
             act()
@@ -867,7 +868,9 @@ def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> N
 
 
 def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) -> None:
-    desk.mailboxes.close(["*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr"])
+    desk.mailboxes.close(
+        ["*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr"], desk.soon()
+    )
     assert desk.server.kicked == [MAIL, "X@univ-exemple.fr"]
 
 
@@ -909,7 +912,7 @@ def test_what_is_read_is_what_is_there(desk: Desk) -> None:
         box.receive(f"<{n}@x>")
     box.receive("<1@x>", folder="Sent")
     box.used_kib = 12
-    seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=2), Key("nobody@x.fr")])
+    seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=2), Key("nobody@x.fr")], desk.soon())
     assert seen["nobody@x.fr"] == Unknown()
     found = ObservedMailbox(
         address=MAIL,
@@ -927,11 +930,13 @@ def test_what_is_read_is_what_is_there(desk: Desk) -> None:
         scripts=frozenset({"vacances"}),
     )
     assert seen[MAIL] == found
-    later = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=9)])[MAIL]
+    later = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=9)], desk.soon())[MAIL]
     assert later == replace(found, sighting=Sighting(copies=2, uids=()))
     assert len(desk.server.asked("fetch")) == 4
     desk.server.bends = lambda asked, answer: [] if asked.name == "quotaGet" else answer
-    assert desk.mailboxes.read([Key(MAIL)])[MAIL] == replace(found, sighting=None, quota_kib=None, used_kib=0)
+    assert desk.mailboxes.read([Key(MAIL)], desk.soon())[MAIL] == replace(
+        found, sighting=None, quota_kib=None, used_kib=0
+    )
 
 
 def test_a_message_that_was_just_delivered_is_looked_for_where_it_came_first(desk: Desk) -> None:
@@ -941,7 +946,7 @@ def test_a_message_that_was_just_delivered_is_looked_for_where_it_came_first(des
 
     def looked(since_uid: int) -> tuple[Sighting | None, list[str]]:
         desk.server.requests.clear()
-        seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid, delivered=True)])[MAIL]
+        seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid, delivered=True)], desk.soon())[MAIL]
         assert isinstance(seen, ObservedMailbox)
         return seen.sighting, [each.arguments["query"][1] for each in desk.server.asked("fetch")]
 
@@ -1025,16 +1030,16 @@ def test_everybody_is_listed_by_address_and_no_mailbox_is_opened(desk: Desk) -> 
 def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
     observed = desk.read_only()
     observed.probe()
-    observed.read([Key(MAIL, "<1@x>")])
+    observed.read([Key(MAIL, "<1@x>")], desk.soon())
     for change in (
         MailboxChange(MAIL, create=("Sent",)),
         MailboxChange(MAIL, welcome=b"x"),
         MailboxChange(MAIL, install="keep;"),
     ):
         with pytest.raises(WriteForbidden):
-            observed.apply([change])
+            observed.apply([change], desk.soon())
     with pytest.raises(WriteForbidden):
-        observed.close([MAIL])
+        observed.close([MAIL], desk.soon())
     assert {each.name for each in desk.server.asked()} == {
         "user",
         "mailboxList",
@@ -1063,7 +1068,7 @@ def test_when_the_time_is_used_up_nothing_is_written(
         return intend(*args)
 
     def late(rows: Any) -> Any:
-        clock[0] = 10.0
+        clock[0] = 9.96  # too little is left for another request
         return rows
 
     if intended:
