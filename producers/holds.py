@@ -1,13 +1,15 @@
-"""Holds: an operator shuts a student's access at once, or says that the reason is gone.
+"""Holds: an operator shuts students' access at once, or says that the reason is gone.
 
 Publishes `hold.placed` and `hold.lifted`, and nothing else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline import audit
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Producer
@@ -17,6 +19,11 @@ from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import HoldLifted, HoldPlaced
 
 EMITTER = "holds"
+
+
+STUDENTS_PER_STEP = 500
+NAMED_MAX = 25
+"""Students in one entry of the audit: whoever receives it takes a line of some kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,18 @@ class HoldRequest:
     at: datetime
 
 
+@dataclass(frozen=True)
+class HoldsRequest:
+    """What an operator asks for of many students. `file`: the name of the list; others: see `HoldRequest`."""
+
+    students: Sequence[str]
+    hold: Hold
+    reason: str
+    actor: str
+    at: datetime
+    file: str
+
+
 def place(request: HoldRequest, *, database: Database, producer: Producer) -> None:
     """Ask for access to be shut. In the personal lane: it waits behind no batch.
 
@@ -52,6 +71,24 @@ def lift(request: HoldRequest, *, database: Database, producer: Producer) -> Non
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
     _publish(request, HoldLifted, "hold.lift", database, producer)
+
+
+def place_all(request: HoldsRequest, *, database: Database, producer: Producer) -> None:
+    """`place` for many, some hundreds at a time: of these all are noted, then all are asked for.
+
+    Raises:
+        LogUnavailable: some may have been asked for already; asking again is harmless.
+    """
+    _publish_all(request, HoldPlaced, "hold.place", database, producer)
+
+
+def lift_all(request: HoldsRequest, *, database: Database, producer: Producer) -> None:
+    """`lift` for many, likewise.
+
+    Raises:
+        LogUnavailable: some may have been said already; saying it again is harmless.
+    """
+    _publish_all(request, HoldLifted, "hold.lift", database, producer)
 
 
 def _publish(
@@ -73,7 +110,44 @@ def _publish(
             words=request.reason,
             detail={"student_number": number, "hold": hold},
         )
+    producer.append([_record(kind, number, hold, ref, request.at)])
+
+
+def _publish_all(
+    request: HoldsRequest,
+    kind: type[HoldPlaced | HoldLifted],
+    action: str,
+    database: Database,
+    producer: Producer,
+) -> None:
+    said = {"action": action, "about": request.hold, "actor": request.actor, "words": request.reason}
+    for start in range(0, len(request.students), STUDENTS_PER_STEP):
+        numbers = request.students[start : start + STUDENTS_PER_STEP]
+        with database.write() as connection:
+            refs = {
+                number: operator_notes.keep(connection, database, student_number=number, **said)
+                for number in numbers
+            }
+            of_all = operator_notes.keep(connection, database, student_number=None, **said)
+            for first in range(0, len(numbers), NAMED_MAX):
+                named = list(numbers[first : first + NAMED_MAX])
+                detail = {"students": named, "hold": request.hold, "file": request.file}
+                audit.note(
+                    connection,
+                    database,
+                    actor=request.actor,
+                    action=action,
+                    detail={**detail, "reason_ref": of_all},
+                )
+        producer.append(
+            [_record(kind, number, request.hold, ref, request.at) for number, ref in refs.items()]
+        )
+
+
+def _record(
+    kind: type[HoldPlaced | HoldLifted], number: str, hold: Hold, ref: str, at: datetime
+) -> NewRecord:
     event = kind(student_number=number, hold=hold, reason_ref=ref)
-    identity = event_id(event.type, EMITTER, number, hold, request.at.isoformat())
-    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, request.at, event))
-    producer.append([NewRecord(catalogue.ACTIVATIONS, number, value, headers)])
+    identity = event_id(event.type, EMITTER, number, hold, at.isoformat())
+    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, at, event))
+    return NewRecord(catalogue.ACTIVATIONS, number, value, headers)

@@ -43,6 +43,7 @@ class Hold(StrEnum):
     SUSPENDED = "suspended"
     ADMINISTRATIVE = "administrative"
     TECHNICAL = "technical"  # e.g. a suspected homonym
+    STOLEN_PASSWORDS = "stolen_passwords"  # lifted by the student, who chooses a new one
 
 
 class Lane(StrEnum):

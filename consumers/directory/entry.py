@@ -76,6 +76,7 @@ _HOLDS = (
     (Hold.TECHNICAL, "VerrouTechnique"),
     (Hold.ADMINISTRATIVE, "VerrouAdministratif"),
     (Hold.SUSPENDED, "SupannVerrouille"),
+    (Hold.STOLEN_PASSWORDS, "SupannVerrouille"),
 )
 """SupAnn's sub-state of a locked resource; a resource shows one, the first that applies."""
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Column, Connection, Float, String, Table
 
-from pipeline import accounts, outbox
+from pipeline import accounts, audit, outbox
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.vault import Vault
@@ -27,9 +27,16 @@ from producers.activation.postman import CHANGED, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from producers.activation.request_rows import ActivationRequest
 from schemas import catalogue
-from schemas.account import Lane
+from schemas.account import Hold, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
-from schemas.events import ActivationRequested, CredentialChanged, Event, Preference, PreferenceChanged
+from schemas.events import (
+    ActivationRequested,
+    CredentialChanged,
+    Event,
+    HoldLifted,
+    Preference,
+    PreferenceChanged,
+)
 from schemas.language import Language
 
 charter_acceptances = Table(
@@ -110,6 +117,7 @@ class Choices:
                 return self._second_click(connection, proof.id, mark, now)
             ref = self._vault.seal_password(connection, number, hashed, password)
             self._announce_password(connection, number, ref, language, now)
+            self._open_again(connection, number, ref, now)
             mail_proofs.void_others(connection, number, PASSWORD, now)
             self._end_sessions(connection, number, now)
             if charter is not None:
@@ -174,6 +182,17 @@ class Choices:
         ):  # the outbox will not lose it: `sesame activate` skips them
             request = ActivationRequest(number, identity, ref, now, confirmed_at=now)
             request_rows.intend(connection, self._database, [request])
+
+    def _open_again(self, connection: Connection, number: str, ref: str, now: float) -> None:
+        """Lift the hold of those whose password others knew: they have a new one. No other hold is lifted."""
+        person = self._known.known(connection, number)
+        hold = Hold.STOLEN_PASSWORDS
+        if person is None or hold not in person.holds:
+            return
+        detail = {"student_number": number, "hold": hold}
+        audit.note(connection, self._database, actor="student", action="hold.lift", detail=detail)
+        event = HoldLifted(student_number=number, hold=hold)
+        self._enqueue(connection, event, event_id(event.type, NAME, number, ref), now)
 
     def _prefer(self, connection: Connection, number: str, ref: str | None, now: float) -> None:
         event = PreferenceChanged(student_number=number, preference=Preference.MAIL_REDIRECT, value_ref=ref)

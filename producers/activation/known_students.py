@@ -9,6 +9,8 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from schemas.account import Hold
+
 
 class CivilNames(Protocol):
     """Who a student is, as the registrar last said; empty: there is no such name."""
@@ -26,7 +28,8 @@ class CivilNames(Protocol):
 
 
 class KnownStudent(Protocol):
-    """What a password is compared with, and where notices go. `activated_at`: epoch seconds, or None."""
+    """What a password is compared with, where notices go, and why access is shut. `activated_at`: epoch
+    seconds, or None."""
 
     @property
     def identity(self) -> CivilNames: ...
@@ -38,6 +41,8 @@ class KnownStudent(Protocol):
     def ine(self) -> str | None: ...
     @property
     def activated_at(self) -> float | None: ...
+    @property
+    def holds(self) -> Collection[Hold]: ...
 
 
 class Asked(Protocol):

@@ -14,7 +14,7 @@ from sesame.operations.acts import utc
 from sesame.settings import folders
 
 ENTRIES_PER_STEP = 1_000
-_TAIL_BYTES = 64 * 1024  # more than one entry has
+_TAIL_BYTES = 1024 * 1024  # more than one entry has
 
 
 def archive(database: Database, folder: Path, *, before: float) -> int:

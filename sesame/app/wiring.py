@@ -20,6 +20,8 @@ from sesame.app import cas, servers
 from sesame.settings import LiveSecret, Settings, folders
 
 if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
+    from sqlalchemy import Connection
+
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
@@ -137,6 +139,15 @@ class Application:
     def producer(self) -> Producer:
         """Appends to the log."""
         return self.log.producer()
+
+    @staticmethod
+    def end_sessions(connection: Connection, student_number: str, now: float) -> None:
+        """End this student's sessions of the pages, in whatever browser."""
+        from sesame.login import cas_sessions
+        from sesame.web import web_sessions
+
+        web_sessions.end_all(connection, student_number, now)
+        cas_sessions.end_all(connection, student_number, now=now)
 
     @cached_property
     def vault(self) -> Vault:

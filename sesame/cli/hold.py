@@ -1,21 +1,33 @@
-"""`sesame hold`: shut a student's access at once, or open it again."""
+"""`sesame hold`: shut access at once, a student's or of everybody on a list, or open it again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import reason_option
-from sesame.cli.output import local_time
+from sesame.cli.options import dry_run_option, json_option, reason_option
+from sesame.cli.output import local_time, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.holds import HoldChange, HoldReport
+    from schemas.account import Hold
+    from sesame.operations.holds import HoldChange, HoldList, HoldReport, HoldsReport
 
-_KINDS = click.Choice(["suspended", "administrative", "technical"])  # `schemas.account.Hold`, tested
+_KINDS = ("suspended", "administrative", "technical", "stolen-passwords")  # `schemas.account.Hold`, tested
+
+_STUDENT = click.argument("student", required=False)
+_FROM = click.option(
+    "--from",
+    "listed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="A list: a number, a login or an address a line; of a CSV the first column; - is standard input.",
+)
+_LINES_SHOWN = 20
 
 
 @click.group()
@@ -24,15 +36,33 @@ def hold() -> None:
 
 
 @hold.command(name="place")
-@click.argument("student")
-@click.option("--kind", type=_KINDS, default="suspended", show_default=True, help="Why, in SupAnn.")
+@_STUDENT
+@_FROM
+@click.option(
+    "--kind", "--cause", type=click.Choice(_KINDS), default="suspended", show_default=True, help="Why."
+)
 @reason_option()
+@dry_run_option
+@json_option
 @pass_context
-def place_command(context: Context, *, student: str, kind: str, reason: str) -> None:
-    """Shut STUDENT's access to every target. Nothing is deleted."""
-    from sesame.operations.holds import place
+def place_command(
+    context: Context, /, *, student: str | None, listed: Path | None, as_json: bool, **given: Any
+) -> None:
+    """Shut STUDENT's access to every target, or that of everybody on the list. Nothing is deleted.
 
-    report = place(context.application, operator(), _change(student, kind, reason))
+    stolen-passwords is lifted by the students themselves, who choose a new password on their pages; the
+    others by `sesame hold lift` only. Lines that name nobody are told, and the rest goes on: exit code 3.
+    """
+    from sesame.operations.holds import place, place_all
+
+    if listed is not None:
+        asked = _list(student, listed, **given)
+        _told_of_list(place_all(context.application, operator(), asked), as_json=as_json)
+        return
+    report = place(context.application, operator(), _change(student, **given))
+    if as_json:
+        write_json(report.model_dump(mode="json"))
+        return
     said = _said(report)
     if not report.changed:
         told = (
@@ -52,15 +82,29 @@ def place_command(context: Context, *, student: str, kind: str, reason: str) -> 
 
 
 @hold.command(name="lift")
-@click.argument("student")
-@click.option("--kind", type=_KINDS, default="suspended", show_default=True, help="Which hold.")
+@_STUDENT
+@_FROM
+@click.option(
+    "--kind", "--cause", type=click.Choice(_KINDS), default="suspended", show_default=True, help="Which hold."
+)
 @reason_option()
+@dry_run_option
+@json_option
 @pass_context
-def lift_command(context: Context, *, student: str, kind: str, reason: str) -> None:
-    """Say that the reason to shut STUDENT's access is gone. Other holds stay."""
-    from sesame.operations.holds import lift
+def lift_command(
+    context: Context, /, *, student: str | None, listed: Path | None, as_json: bool, **given: Any
+) -> None:
+    """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
+    from sesame.operations.holds import lift, lift_all
 
-    report = lift(context.application, operator(), _change(student, kind, reason))
+    if listed is not None:
+        asked = _list(student, listed, **given)
+        _told_of_list(lift_all(context.application, operator(), asked), as_json=as_json)
+        return
+    report = lift(context.application, operator(), _change(student, **given))
+    if as_json:
+        write_json(report.model_dump(mode="json"))
+        return
     said = _said(report)
     if report.changed:
         told = gettext("{number}: hold {kind} is lifted", **said)
@@ -71,6 +115,46 @@ def lift_command(context: Context, *, student: str, kind: str, reason: str) -> N
     click.echo(told)
 
 
+def _told_of_list(report: HoldsReport, *, as_json: bool) -> None:
+    """Say what came of a list; exit code 1 if it names nobody, 3 if some of its lines do not."""
+    from sesame.operations.diagnosis.words import word
+
+    if as_json:
+        write_json(report.model_dump(mode="json"))
+    else:
+        kind = word("holds", report.kind)
+        n, already = report.changed, report.students - report.changed
+        if report.dry_run:
+            click.echo(
+                ngettext(
+                    "hold {kind}: {n} student would change",
+                    "hold {kind}: {n} students would change",
+                    n,
+                    kind=kind,
+                )
+            )
+        else:
+            click.echo(
+                ngettext(
+                    "hold {kind}: {n} student changed", "hold {kind}: {n} students changed", n, kind=kind
+                )
+            )
+        if already:
+            click.echo(ngettext("{n} student stood so already", "{n} students stood so already", already))
+    if report.wrong:
+        lines = ", ".join(map(str, report.wrong[:_LINES_SHOWN]))
+        more = ", …" if len(report.wrong) > _LINES_SHOWN else ""
+        n = len(report.wrong)
+        click.echo(
+            ngettext(
+                "{n} line names nobody: {lines}", "{n} lines name nobody: {lines}", n, lines=lines + more
+            ),
+            err=True,
+        )
+    if report.wrong or not report.students:
+        raise click.exceptions.Exit(int(ExitCode.PARTLY if report.students else ExitCode.FAILED))
+
+
 def _said(report: HoldReport) -> dict[str, str]:
     """What its sentences name."""
     from sesame.operations.diagnosis.words import word
@@ -79,9 +163,35 @@ def _said(report: HoldReport) -> dict[str, str]:
     return {"number": report.student_number, "kind": word("holds", report.kind), "at": at}
 
 
-def _change(student: str, kind: str, reason: str) -> HoldChange:
-    from schemas.account import Hold
+def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> HoldChange:
     from sesame.app.wiring import utc_now
     from sesame.operations.holds import HoldChange
 
-    return HoldChange(student_number=student, kind=Hold(kind), reason=reason, at=utc_now())
+    if student is None:
+        raise click.UsageError(gettext("give a student number, or a list by --from"))
+    if dry_run:
+        raise click.UsageError(gettext("--dry-run goes with --from"))
+    return HoldChange(student_number=student, kind=_hold(kind), reason=reason, at=utc_now())
+
+
+def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> HoldList:
+    from sesame.app.wiring import utc_now
+    from sesame.operations.holds import HoldList
+
+    if student is not None:
+        raise click.UsageError(gettext("give a student number, or a list by --from"))
+    try:
+        with click.open_file(str(listed), encoding="utf-8") as file:
+            lines = tuple(file.read().splitlines())
+    except UnicodeDecodeError as error:
+        message = gettext("{path} is not UTF-8 (byte {byte})", path=listed, byte=error.start)
+        raise click.UsageError(message) from error
+    return HoldList(
+        kind=_hold(kind), reason=reason, at=utc_now(), file=listed.name, lines=lines, dry_run=dry_run
+    )
+
+
+def _hold(kind: str) -> Hold:
+    from schemas.account import Hold
+
+    return Hold(kind.replace("-", "_"))

@@ -1,21 +1,26 @@
-"""Holds: a student's access is shut at once, or opened again."""
+"""Holds: a student's access is shut at once, or opened again; or that of everybody on a list."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqlalchemy import Connection
 
+from consumers.registry.identity import LOGIN, MAIL, SHORT_LOGIN
+from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import People
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from producers import holds
-from producers.holds import HoldRequest
+from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.ports import Publishing
+from sesame.operations.ports import Publishing, Shutting, Stored
 
 
 class NotAStudentNumber(SesameError):
@@ -50,8 +55,9 @@ class HoldReport(Report):
 
 
 @act("hold.place")
-def place(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
-    """Shut access to every target, whatever the account's stage. Nothing is deleted.
+def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
+    """Shut access to every target, whatever the account's stage, and end sessions of the pages. Nothing is
+    deleted.
 
     Raises:
         NotAStudentNumber: nothing was done.
@@ -59,9 +65,10 @@ def place(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
     """
     checked = _checked(actor, request)
     standing = _standing(site.database, request)
-    if standing.held and standing.asked != _LIFT:
+    if _stands(standing, _PLACE):
         return standing.report(changed=False)
     holds.place(checked, database=site.database, producer=site.producer)
+    _end_sessions(site, [request.student_number])
     return standing.report(changed=True)
 
 
@@ -75,21 +82,152 @@ def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
     """
     checked = _checked(actor, request)
     standing = _standing(site.database, request)
-    settles_doubts = request.kind is Hold.TECHNICAL  # which need not have shut anything
-    if not standing.held and standing.asked != _PLACE and not settles_doubts:
+    if _stands(standing, _LIFT):
         return standing.report(changed=False)
     holds.lift(checked, database=site.database, producer=site.producer)
     return standing.report(changed=True)
 
 
+class HoldList(BaseModel):
+    """Which hold of whom on a list, why, and when it was asked for.
+
+    Attributes:
+        lines: of the list: a student number, a login or a mail address each, or a CSV of which that is the
+            first column. Empty lines, and those that begin with `#`, are nobody's.
+        file: the list's name, for the audit.
+    """
+
+    kind: Hold
+    reason: str
+    at: datetime
+    file: str
+    lines: tuple[str, ...]
+    dry_run: bool = False
+
+
+class HoldsReport(Report):
+    """What came of a list.
+
+    Attributes:
+        students: whom it names, each once.
+        changed: of so many something was asked for, or would be; the others stand so already.
+        wrong: the numbers of lines that name nobody here.
+    """
+
+    kind: Hold
+    dry_run: bool
+    students: int
+    changed: int
+    wrong: tuple[int, ...]
+
+
+@act("hold.place_all")
+def place_all(site: Shutting, actor: Actor, request: HoldList) -> HoldsReport:
+    """`place`, for everybody on a list whom the registry has; wrong lines are told, and the rest goes on.
+
+    Raises:
+        LogUnavailable: some may have been asked for already; asking again is harmless.
+    """
+    report, asked = _all(site, actor, request, unless=_PLACE)
+    if not request.dry_run:
+        holds.place_all(asked, database=site.database, producer=site.producer)
+        _end_sessions(site, asked.students)
+    return report
+
+
+@act("hold.lift_all")
+def lift_all(site: Publishing, actor: Actor, request: HoldList) -> HoldsReport:
+    """`lift`, likewise.
+
+    Raises:
+        LogUnavailable: some may have been said already; saying it again is harmless.
+    """
+    report, asked = _all(site, actor, request, unless=_LIFT)
+    if not request.dry_run:
+        holds.lift_all(asked, database=site.database, producer=site.producer)
+    return report
+
+
 _PLACE, _LIFT = "hold.place", "hold.lift"
+_NAMES_PER_LOOK = 300
+_HEADERS = frozenset({"student_number", "numero", "login", "identifiant", "mail", "courriel", "email"})
+
+
+def _all(site: Stored, actor: Actor, request: HoldList, *, unless: str) -> tuple[HoldsReport, HoldsRequest]:
+    """What a list comes to, and whom something is asked for: not those who stand so already."""
+    students: dict[str, None] = {}
+    wrong: list[int] = []
+    with site.database.read() as connection:
+        named = list(_named(request.lines))
+        for start in range(0, len(named), _NAMES_PER_LOOK):
+            some = named[start : start + _NAMES_PER_LOOK]
+            found = _whom(connection, site.database, [name for _, name in some])
+            for line, name in some:
+                number = found.get(name)
+                if number is None:
+                    wrong.append(line)
+                else:
+                    students[number] = None
+        changed = [
+            number
+            for number in students
+            if not _stands(_standing_in(connection, site.database, number, request.kind), unless)
+        ]
+    report = HoldsReport(
+        kind=request.kind,
+        dry_run=request.dry_run,
+        students=len(students),
+        changed=len(changed),
+        wrong=tuple(wrong),
+    )
+    asked = HoldsRequest(changed, request.kind, request.reason, actor.name, request.at, request.file)
+    return report, asked
+
+
+def _named(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Each line's number and whom it names."""
+    for number, line in enumerate(lines, start=1):
+        text = line.removeprefix("\ufeff").strip()
+        if not text or text.startswith("#"):
+            continue
+        separator = next((sign for sign in ";,\t" if sign in text), ";")
+        name = next(csv.reader([text], delimiter=separator))[0].strip()
+        if not (number == 1 and name.lower() in _HEADERS):
+            yield number, name
+
+
+def _whom(connection: Connection, database: Database, names: Sequence[str]) -> dict[str, str]:
+    """The student numbers of these names, of those that are one, or a student's login or mail address."""
+    known = People(database).known_among(connection, names)
+    others = [name for name in names if name not in known]
+    wanted = [(kind, name.lower()) for name in others for kind in (LOGIN, SHORT_LOGIN, MAIL)]
+    holders = SqlLedger(connection, database, 0.0).holders(wanted)
+    held = {value: holder.student_number for (_, value), holder in holders.items() if holder.student_number}
+    theirs = {name: held[name.lower()] for name in others if name.lower() in held}
+    return {**{number: number for number in known}, **theirs}
+
+
+def _stands(standing: _Standing, act_name: str) -> bool:
+    """Whether nothing is left to ask for."""
+    if act_name == _PLACE:
+        return standing.held and standing.asked != _LIFT
+    settles_doubts = standing.kind is Hold.TECHNICAL  # which need not have shut anything
+    return not standing.held and standing.asked != _PLACE and not settles_doubts
+
+
+def _end_sessions(site: Shutting, students: Sequence[str]) -> None:
+    with site.database.write() as connection:
+        now = site.database.now(connection)
+        for number in students:
+            site.end_sessions(connection, number, now)
 
 
 @dataclass(frozen=True)
 class _Standing:
     """How a hold stands. `asked`: what an operator asked for last, which the registry may not have read."""
 
-    request: HoldChange
+    student_number: str
+    kind: Hold
     known: bool
     held: bool
     asked: str | None
@@ -97,8 +235,8 @@ class _Standing:
 
     def report(self, *, changed: bool) -> HoldReport:
         return HoldReport(
-            student_number=self.request.student_number,
-            kind=self.request.kind,
+            student_number=self.student_number,
+            kind=self.kind,
             known=self.known,
             changed=changed,
             since=None if self.asked_at is None else datetime.fromtimestamp(self.asked_at, UTC),
@@ -106,17 +244,21 @@ class _Standing:
 
 
 def _standing(database: Database, request: HoldChange) -> _Standing:
-    number, kind = request.student_number, request.kind
     with database.read() as connection:
-        person = People(database).known(connection, number)
-        noted = [
-            remark
-            for remark in operator_notes.of_student(connection, number)
-            if remark.about == kind and remark.action in (_PLACE, _LIFT)
-        ]
+        return _standing_in(connection, database, request.student_number, request.kind)
+
+
+def _standing_in(connection: Connection, database: Database, number: str, kind: Hold) -> _Standing:
+    person = People(database).known(connection, number)
+    noted = [
+        remark
+        for remark in operator_notes.of_student(connection, number)
+        if remark.about == kind and remark.action in (_PLACE, _LIFT)
+    ]
     last = noted[-1] if noted else None
     return _Standing(
-        request,
+        number,
+        kind,
         known=person is not None,
         held=person is not None and kind in person.holds,
         asked=None if last is None else last.action,

@@ -11,6 +11,8 @@ from schemas.language import gettext
 from sesame.operations.acts import UnknownTarget
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
     from consumers.registry.handler import Registry
@@ -101,6 +103,13 @@ class Publishing(Stored, Protocol):
     @property
     def producer(self) -> Producer:
         """Appends to the log."""
+
+
+class Shutting(Publishing, Protocol):
+    """The store, the log, and the students' pages' sessions."""
+
+    def end_sessions(self, connection: Connection, student_number: str, now: float) -> None:
+        """End this student's sessions of the pages."""
 
 
 class Directories(Stored, HasDirectory, Protocol):

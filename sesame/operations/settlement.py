@@ -246,7 +246,7 @@ def _found(
     )
 
 
-_SHUT: Final = frozenset({Hold.SUSPENDED, Hold.ADMINISTRATIVE})
+_SHUT: Final = frozenset({Hold.SUSPENDED, Hold.ADMINISTRATIVE, Hold.STOLEN_PASSWORDS})
 """Holds that a merge would put on both accounts; the technical one is the doubt's own."""
 
 

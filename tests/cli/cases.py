@@ -111,6 +111,22 @@ def _acts() -> Iterator[Case]:
             "audit --limit 2 --json",
         ),
     )
+    listed = "hold place --from stolen.txt --cause stolen-passwords --reason hameçonnage"
+    yield Case(
+        "hold-list",
+        (
+            f"{listed} --dry-run",
+            listed,
+            f"{listed} --json",
+            f"{listed} --lang fr",
+            "audit --limit 1 --json",
+            "hold lift --from stolen.txt --kind stolen-passwords --reason erreur",
+            "hold place --from stolen.txt 22600001 --reason vol",
+            "hold place --reason vol",
+            "hold place 22600001 --reason vol --dry-run",
+            "hold place 22600001 --reason vol --json",
+        ),
+    )
     yield Case("hold-kind", ("hold place 22600001 --kind administrative --reason impayé",))
     yield Case(
         "hold-again",

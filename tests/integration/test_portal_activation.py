@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select
 
+from pipeline import audit
 from producers.activation.choices import charter_acceptances
 from producers.activation.hashes import Hasher, HashingSettings
-from schemas.events import ActivationRequested, CredentialChanged
+from schemas.account import Hold
+from schemas.events import ActivationRequested, CredentialChanged, HoldLifted, HoldPlaced
 from sesame.testing.servers.portal_kit import CHEAP, Portal
 from sesame.testing.servers.portal_reader import GOOD, MAIL
 from sesame.testing.servers.registry_kit import cancelled
@@ -88,6 +91,50 @@ def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal:
         page = late.get(old.link)
         assert page.status_code == 410
         assert "Ce lien n'est plus valable" in page.text
+
+
+def test_a_new_password_opens_an_account_that_was_shut_because_others_knew_the_old_one(
+    portal: Portal,
+) -> None:
+    stolen, both = portal.active(), portal.active()
+    for number, holds in ((stolen, [Hold.STOLEN_PASSWORDS]), (both, [Hold.STOLEN_PASSWORDS, Hold.SUSPENDED])):
+        for hold in holds:
+            portal.apply(HoldPlaced(student_number=number, hold=hold))
+        with portal.browser() as browser:
+            browser.ask(number)
+            browser.send("/code", code=portal.message(number).code)
+            assert browser.choose().url.path == "/compte"
+            page = browser.get("/compte").text
+        assert "fermé" in page
+        assert (
+            "Choisissez un nouveau mot de passe" in page,
+            "Contactez l'assistance" in html.unescape(page),
+        ) == (
+            True,
+            number == both,
+        )
+        assert [type(event) for event in portal.said(number)] == [CredentialChanged, HoldLifted]
+        portal.deliver(number)
+        assert portal.person(number).holds == {hold for hold in holds if hold is not Hold.STOLEN_PASSWORDS}
+        with portal.database.read() as connection:
+            (noted,) = audit.entries(connection, student=number, limit=9)
+        assert (noted.actor, noted.action, noted.detail["hold"]) == (
+            "student",
+            "hold.lift",
+            "stolen_passwords",
+        )
+
+
+def test_a_new_password_lifts_no_other_hold(portal: Portal) -> None:
+    number = portal.active()
+    portal.apply(HoldPlaced(student_number=number, hold=Hold.SUSPENDED))
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        browser.choose()
+    assert [type(event) for event in portal.said(number)] == [CredentialChanged]
+    portal.deliver(number)
+    assert portal.person(number).holds == {Hold.SUSPENDED}
 
 
 def test_what_happens_at_the_pages_is_counted_without_anybody_s_name(portal: Portal) -> None:

@@ -42,13 +42,28 @@ def identity_in_doubt(s: Situation) -> Iterator[Finding]:
 @rule("access_suspended")
 def access_suspended(s: Situation) -> Iterator[Finding]:
     """Access was shut by an operator's act."""
-    shut = sorted(set(s.account.holds) - {Hold.TECHNICAL}) if s.account is not None else []
+    shut = sorted(set(s.account.holds) - _OTHERWISE) if s.account is not None else []
     if shut:
         notes = s.status.hold_notes if s.status is not None else ()
         since = max((note.since for note in notes), default=None)
         said = "; ".join(f"{note.actor}: {note.words}" for note in notes)
         evidence = {"holds": ", ".join(word("holds", hold) for hold in shut), "said": said}
         yield Finding("access_suspended", ACCOUNT, evidence, since=since)
+
+
+_OTHERWISE = {Hold.TECHNICAL, Hold.STOLEN_PASSWORDS}
+"""Holds that are causes of their own."""
+
+
+@rule("password_stolen")
+def password_stolen(s: Situation) -> Iterator[Finding]:
+    """An operator has shut access until the student chooses a new password."""
+    if s.account is not None and Hold.STOLEN_PASSWORDS in s.account.holds:
+        every = s.status.hold_notes if s.status is not None else ()
+        notes = [note for note in every if note.hold == Hold.STOLEN_PASSWORDS]
+        since = max((note.since for note in notes), default=None)
+        said = "; ".join(f"{note.actor}: {note.words}" for note in notes)
+        yield Finding("password_stolen", ACCOUNT, {"said": said}, since=since)
 
 
 @rule("not_activated")

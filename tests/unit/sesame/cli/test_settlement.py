@@ -286,7 +286,7 @@ def test_two_accounts_that_nobody_uses_are_left(desk: Desk, words: tuple[str, ..
 
 
 @pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("hold", [Hold.SUSPENDED, Hold.ADMINISTRATIVE])
+@pytest.mark.parametrize("hold", [Hold.SUSPENDED, Hold.ADMINISTRATIVE, Hold.STOLEN_PASSWORDS])
 def test_who_is_shut_out_is_left(desk: Desk, side: int, hold: Hold) -> None:
     pair = twice(desk, 1)
     desk.apply(HoldPlaced(student_number=pair[side], hold=hold))

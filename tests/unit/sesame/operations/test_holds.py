@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from pipeline import audit
 from pipeline.eventlog.port import LogUnavailable
 from schemas.account import Hold
 from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Role
-from sesame.operations.holds import HoldChange, HoldReport, lift, place
+from sesame.operations.holds import (
+    HoldChange,
+    HoldList,
+    HoldReport,
+    HoldsReport,
+    lift,
+    lift_all,
+    place,
+    place_all,
+)
 from sesame.testing.servers.registry_kit import LEA, START, Desk, enrolled
 from sesame.testing.servers.stores import sqlite_store
 from tests.unit.producers.registrar.registrar_kit import RecordedLog
@@ -26,6 +38,16 @@ class Site:
     def __init__(self, desk: Desk) -> None:
         self.desk, self.producer = desk, RecordedLog()
         self.database = desk.database
+        self.shut_out: list[str] = []
+
+    def end_sessions(self, _connection: Connection, student_number: str, _now: float) -> None:
+        self.shut_out.append(student_number)
+
+    def list(self, act: Callable[..., HoldsReport], *lines: str, **options: Any) -> HoldsReport:
+        """Place or lift the hold of a list."""
+        at = datetime.fromtimestamp(self.desk.clock(), UTC)
+        given = {"kind": Hold.STOLEN_PASSWORDS, "reason": "hameçonnage", "at": at, "file": "volés.csv"}
+        return act(self, OPERATOR, HoldList(lines=lines, **given | options))
 
     def later(self) -> None:
         """An hour passes."""
@@ -117,3 +139,75 @@ def test_of_somebody_unknown_a_hold_is_kept_and_lifted(site: Site) -> None:
     assert not site.lift(number="22699999").changed
     assert site.place(number="22699999").known is False
     assert site.lift(number="22699999").changed
+
+
+# --- a list ---------------------------------------------------------------------------------------
+
+
+def crowd(site: Site, count: int) -> list[str]:
+    """Students whom the registry has."""
+    numbers = [f"2260{index:04}" for index in range(count)]
+    for index, number in enumerate(numbers):
+        site.desk.apply(enrolled(number, given_name=f"Léa{index}", birth_name=f"Martin{index}"))
+    return numbers
+
+
+def test_everybody_on_a_list_is_shut_out_in_the_personal_lane_and_named_in_the_audit(site: Site) -> None:
+    numbers = crowd(site, 30)
+    done = site.list(place_all, *numbers, numbers[0])
+    assert (done.students, done.changed, done.wrong) == (30, 30, ())
+    assert site.read() == 30
+    assert {site.desk.person(number).holds for number in numbers} == {frozenset({Hold.STOLEN_PASSWORDS})}
+    assert site.shut_out == numbers
+    with site.database.read() as connection:
+        found = audit.entries(connection, limit=99)
+        mine = audit.entries(connection, limit=99, student=numbers[27])
+    assert [(entry.action, len(entry.detail["students"])) for entry in found] == [
+        ("hold.place", 5),
+        ("hold.place", 25),
+    ]
+    assert [(entry.actor, entry.reason, entry.detail["file"]) for entry in mine] == [
+        ("camille", "hameçonnage", "volés.csv")
+    ]
+    again = site.list(place_all, *numbers, "22609999")
+    assert (again.students, again.changed, again.wrong, site.read()) == (30, 0, (31,), 0)
+    back = site.list(lift_all, *numbers)
+    assert (back.changed, site.read()) == (30, 30)
+    assert {site.desk.person(number).holds for number in numbers} == {frozenset()}
+
+
+def test_a_list_names_students_by_number_login_or_address_and_wrong_lines_are_told(site: Site) -> None:
+    one, two, three = crowd(site, 3)
+    account = site.desk.account(two)
+    lines = (
+        "\ufefflogin;seen",
+        f"{account.login.upper()};14:02",
+        "# from the proxy",
+        "",
+        f'"{site.desk.account(three).mail}";14:05',
+        "nobody.at.all;14:07",
+        f" {one} ",
+        '"',
+    )
+    done = site.list(place_all, *lines)
+    assert (done.students, done.changed, done.wrong) == (3, 3, (6, 8))
+    site.read()
+    assert all(site.desk.person(number).holds for number in (one, two, three))
+    assert not site.desk.person(LEA).holds
+
+
+def test_a_dry_run_of_a_list_changes_nothing(site: Site) -> None:
+    done = site.list(place_all, LEA, "nobody", dry_run=True)
+    assert (done.dry_run, done.students, done.changed, done.wrong) == (True, 1, 1, (2,))
+    assert (site.read(), site.shut_out) == (0, [])
+    with site.database.read() as connection:
+        assert audit.entries(connection, limit=9) == []
+
+
+def test_a_list_that_the_log_did_not_take_is_asked_for_again(site: Site) -> None:
+    site.producer.refuses = 1
+    with pytest.raises(LogUnavailable):
+        site.list(place_all, LEA)
+    site.producer.take()
+    assert site.list(place_all, LEA).changed == 1
+    assert site.read() == 1
