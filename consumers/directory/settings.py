@@ -79,7 +79,6 @@ class DirectorySettings(ConnectorSettings):
     connect_timeout_s: int = Field(
         5, ge=1, le=120, description="Longest wait for a connection.", json_schema_extra=ADVANCED
     )
-    timeout_s: ClassVar[float] = 0.0  # type: ignore[misc]  # no setting: `receive_timeout_s` is it
     receive_timeout_s: int = Field(
         5, ge=1, le=600, description="Longest wait for one answer.", json_schema_extra=ADVANCED
     )

@@ -130,6 +130,10 @@ def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.module
 
 
+_NEEDED: Final = ("batch_size", "verb_s_max")
+"""Of a section, whatever the target: see `ConnectorSettings`."""
+
+
 @cache
 def _load(one: Installed) -> type[Anything]:
     if len(one.points) > 1:
@@ -166,6 +170,10 @@ def _wrong(name: str, found: object) -> str:
     section = getattr(found, "section", None)
     if not (isinstance(section, type) and issubclass(section, ConnectorSettings)):
         return "its section is not a subclass of consumers.kit.settings.ConnectorSettings"
+    if lacking := [
+        each for each in _NEEDED if each not in section.model_fields and not hasattr(section, each)
+    ]:
+        return f"its section has no {lacking[0]}"
     title = getattr(found, "title", {})
     if lacking := [language for language in LANGUAGES if not title.get(language)]:
         return f"its title has no {lacking[0]}"

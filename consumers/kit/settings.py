@@ -27,7 +27,8 @@ Duration = Annotated[float, Field(ge=0, le=3600)]
 
 
 class ConnectorSettings(TargetSection):
-    """A target."""
+    """A target. Its section has `batch_size` and `verb_s_max` too, as settings or as properties: see
+    `ClientSettings`."""
 
     connector: TargetName | None = Field(
         None,
@@ -49,13 +50,6 @@ class ConnectorSettings(TargetSection):
         json_schema_extra=ADVANCED,
     )
     mode: Mode = Field("write", description=MODE)
-    batch_size: int = Field(
-        50, ge=1, le=1000, description="Students in one call, at most.", json_schema_extra=ADVANCED
-    )
-    connect_timeout_s: Seconds = Field(
-        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
-    timeout_s: Seconds = Field(15.0, description="Longest wait for one answer.", json_schema_extra=ADVANCED)
     call_s_max: Seconds = Field(
         60.0,
         description="Longest time for one batch; who is left is tried again.",
@@ -68,6 +62,18 @@ class ConnectorSettings(TargetSection):
         """The technology and the server, as operators are shown it: no secret, neither path nor query."""
         return type(self).__name__.removesuffix("Settings")
 
+
+class ClientSettings(ConnectorSettings):
+    """A target that is called over the network."""
+
+    batch_size: int = Field(
+        50, ge=1, le=1000, description="Students in one call, at most.", json_schema_extra=ADVANCED
+    )
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
+    )
+    timeout_s: Seconds = Field(15.0, description="Longest wait for one answer.", json_schema_extra=ADVANCED)
+
     @property
     def verb_s_max(self) -> float:
         """The longest that one call can take, time-outs included, in seconds: the last of a batch is begun
@@ -75,7 +81,7 @@ class ConnectorSettings(TargetSection):
         return 2 * (self.connect_timeout_s + self.timeout_s)
 
 
-class PlainPasswordSettings(ConnectorSettings):
+class PlainPasswordSettings(ClientSettings):
     """A target that wants passwords as they are typed: its connector says so with `credential`."""
 
     password_s_max: float = Field(
@@ -87,7 +93,7 @@ class PlainPasswordSettings(ConnectorSettings):
     )
 
 
-class HttpClientSettings(ConnectorSettings):
+class HttpClientSettings(ClientSettings):
     """What the kit's HTTP client wants to know, besides addresses."""
 
     ca_file: Path | None = Field(None, description=CA_FILE)

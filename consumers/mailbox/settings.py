@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import ClientSettings
 from consumers.mailbox import NAME
 from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Address, HttpsUrl, Seconds, tls
 
 
-class MailboxSettings(ConnectorSettings):
+class MailboxSettings(ClientSettings):
     """The mail server: Dovecot, by doveadm over HTTP and LMTP."""
 
     place: ClassVar[str] = NAME

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
@@ -54,6 +54,9 @@ class MoodleSettings(ConnectorSettings):
         le=64,
         description="Calls at once; the number of the site's cores is a good value.",
         json_schema_extra=ADVANCED,
+    )
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
     )
     write_timeout_s: Seconds = Field(
         10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
@@ -113,8 +116,10 @@ class MoodleSettings(ConnectorSettings):
         tls("base_url", self.base_url)
         return self
 
-    batch_size: ClassVar[Any] = property(lambda self: self.user_batch)  # type: ignore[misc]  # no setting here
-    timeout_s: ClassVar[Any] = property(lambda self: self.read_timeout_s)  # type: ignore[misc]  # likewise
+    @property
+    def batch_size(self) -> int:
+        """Students in one call, at most."""
+        return self.user_batch
 
     @property
     def system(self) -> str:

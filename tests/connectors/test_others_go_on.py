@@ -21,6 +21,8 @@ from sesame.settings import SettingsError, load
 from sesame.testing.connector.bench import ConnectorBench
 from tests.connectors.sample import TEMPLATE
 
+SAMPLE = (TEMPLATE / "connector.txt").read_text(encoding="utf-8")
+
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
@@ -47,8 +49,7 @@ def forget() -> None:
 
 def brought(folder: Path, text: str | None = None) -> None:
     """The module that the package names: the sample, if no other text is given."""
-    sample = (TEMPLATE / "connector.txt").read_text(encoding="utf-8")
-    (folder / "library.py").write_text(sample if text is None else text, encoding="utf-8")
+    (folder / "library.py").write_text(SAMPLE if text is None else text, encoding="utf-8")
 
 
 def settings_of(folder: Path, text: str) -> Path:
@@ -97,6 +98,7 @@ def test_the_environment_sets_it_as_any_other_section(
         ("raise RuntimeError('secret of the author')\n", "cannot be imported: RuntimeError"),
         ("class Library: pass\n", "not a subclass"),
         ("Library = 3\n", "not a subclass"),
+        (SAMPLE.replace("HttpConnectorSettings", "ConnectorSettings"), "its section has no batch_size"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_its_own_trouble(installed: Path, text: str, says: str) -> None:

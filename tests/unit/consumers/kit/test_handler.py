@@ -23,16 +23,16 @@ from consumers.kit.connector import (
     one_by_one,
 )
 from consumers.kit.deadline import Deadline
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import ClientSettings
 from pipeline.errors import Misconfigured
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold, Person, Stage
 
 
-class Shelf(Connector[ConnectorSettings]):
+class Shelf(Connector[ClientSettings]):
     """A target that is a dictionary."""
 
-    section = ConnectorSettings
+    section = ClientSettings
     title = {"fr": "Le rayon", "en": "The shelf"}  # noqa: RUF012
     owns = ("name",)
 
@@ -47,7 +47,7 @@ class Shelf(Connector[ConnectorSettings]):
         self.refused: dict[str, Held | Refused] = {}
         context = ConnectorContext(
             "shelf",
-            ConnectorSettings(**values),
+            ClientSettings(**values),
             no_secret,
             adopted=lambda _numbers: self.adopted,
             monotonic=lambda: self.now,

@@ -24,7 +24,7 @@ from consumers.kit.connector import (
     TargetObject,
     Wanted,
 )
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import ClientSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Preview
 from sandbox.process import wait_until
@@ -54,15 +54,15 @@ LEA = Account(
 THERE = TargetObject("a", LEA.student_number, {"name": ("Léa",)}, open=True)
 
 
-class Odd(Connector[ConnectorSettings]):
+class Odd(Connector[ClientSettings]):
     """A connector that reads as it is told to, and shows which password an object has."""
 
-    section = ConnectorSettings
+    section = ClientSettings
     title = {"fr": "Le rayon", "en": "The shelf"}  # noqa: RUF012
     credential = "ref"
 
     def __init__(self, read: Callable[[], Any]) -> None:
-        super().__init__(ConnectorContext("odd", ConnectorSettings(), no_secret))
+        super().__init__(ConnectorContext("odd", ClientSettings(), no_secret))
         self._read = read
 
     def wanted(self, account: Account) -> Wanted:

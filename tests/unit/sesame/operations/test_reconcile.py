@@ -24,7 +24,7 @@ from consumers.kit.connector import (
     Wanted,
 )
 from consumers.kit.deadline import Deadline
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import ClientSettings
 from pipeline.accounts import accounts
 from pipeline.audit.tables import audit
 from pipeline.db.database import Database
@@ -49,17 +49,17 @@ def no_secret(_name: str) -> Secret:
     raise AssertionError
 
 
-class Shelf(Connector[ConnectorSettings]):
+class Shelf(Connector[ClientSettings]):
     """A target that is a list of objects."""
 
-    section = ConnectorSettings
+    section = ClientSettings
     title = {"fr": "Le rayon", "en": "The shelf"}  # noqa: RUF012
 
     def __init__(self, name: str, there: list[TargetObject], adopted: Mapping[str, str]) -> None:
         super().__init__(
             ConnectorContext(
                 name,
-                ConnectorSettings(),
+                ClientSettings(),
                 no_secret,
                 read_only=True,
                 adopted=lambda numbers: {n: adopted[n] for n in numbers if n in adopted},
