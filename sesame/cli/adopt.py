@@ -16,7 +16,7 @@ from sesame.cli.options import dry_run_option, json_option, reason_option, yes_o
 from sesame.cli.output import confirm, show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.adoption import AdoptionReport
+    from sesame.operations.adoption.run import AdoptionReport
 
 _ID_SHOWN = 12
 
@@ -198,7 +198,7 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    from sesame.operations.adoption import WORDS, QuestionKind
+    from sesame.operations.adoption.questions import WORDS, QuestionKind
 
     return (
         f"{WORDS[QuestionKind(kind)].what}. {WORDS[QuestionKind(kind)].remedy}"

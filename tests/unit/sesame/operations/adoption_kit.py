@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from consumers.registry.ledger import ledger
 from schemas.events import ReplayRequested
-from sesame.operations.adoption import AdoptionReport, Reader, adopt, adoptions
+from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.adoptions import adoptions as table
 from sesame.operations.adoption.decisions import Decision
+from sesame.operations.adoption.run import AdoptionReport, Reader, adopt
 from sesame.operations.adoption.sheet import FoundObject
 from sesame.testing.servers.registry_kit import Desk
 
