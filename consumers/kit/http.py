@@ -118,7 +118,7 @@ class HttpClient:
         )
         self._slots = threading.BoundedSemaphore(context.connections_max)
         self._http = httpx.Client(
-            verify=trusting(context.name, settings.ca_file),
+            verify=trusting(context.name, settings.ca_file, "http"),
             trust_env=False,  # neither proxies nor certificates from the environment
             follow_redirects=False,  # a redirection would carry the token, and a student's name, elsewhere
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from unittest.mock import patch
 
 import httpx
-
-
-def without_authorities() -> AbstractContextManager[object]:
-    """Clients that are made meanwhile read no file of certificate authorities, which takes a while."""
-    return patch("consumers.kit.http.trusting", return_value=False)
 
 
 def transport_to(server: Callable[[httpx.Request], httpx.Response]) -> httpx.MockTransport:

@@ -267,7 +267,6 @@ def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
     tree = Tree()
     for dn in (BASE, PEOPLE, GROUPS, PROBE):
         tree.put(dn, objectClass="top")
-    monkeypatch.setattr(ldap, "verified", lambda _ca_file: None)  # reading the authorities takes a while
     monkeypatch.setattr(ldap, "Connection", lambda server, **settings: Connection(tree, server, **settings))
     return tree
 

@@ -28,7 +28,7 @@ from pipeline.errors import (
     WriteForbidden,
 )
 from sandbox.process import PATIENCE_S
-from tests.unit.consumers.http_kit import transport_to, without_authorities
+from tests.unit.consumers.http_kit import transport_to
 
 OWN = ("service", "setting", "limits", "transport", "pause")
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
@@ -258,8 +258,7 @@ HOST = "https://library.example"
 
 
 def client_of(answers: Callable[[httpx.Request], httpx.Response], **more: Any) -> HttpClient:
-    with without_authorities():
-        return client(HOST, transport=transport_to(answers), **more)
+    return client(HOST, transport=transport_to(answers), **more)
 
 
 @pytest.mark.parametrize("kind", [httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError])

@@ -29,7 +29,7 @@ from consumers.mailbox.welcome import Welcome
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
 from sesame.settings import LiveSecret
-from tests.unit.consumers.http_kit import transport_to, without_authorities
+from tests.unit.consumers.http_kit import transport_to
 
 PROBE = "probe@univ-exemple.fr"
 WANTED = WantedMailbox(("Sent", "Scolarite"), quota_bytes=1 << 30)
@@ -318,8 +318,7 @@ class Desk:
 
     def _mailboxes(self, *, read_only: bool = False) -> DovecotMailboxes:
         context = replace(self._context, read_only=read_only)
-        with without_authorities():
-            http = http_client(context, transport=transport_to(self.server), pause=lambda _seconds: None)
+        http = http_client(context, transport=transport_to(self.server), pause=lambda _seconds: None)
         lmtp = Lmtp("mail.example", 24, sender="bounce@x.fr", context=object())  # type: ignore[arg-type]
         return DovecotMailboxes(
             Doveadm(http, context), lmtp, probe_user=PROBE, timeout_s=20.0, monotonic=context.monotonic

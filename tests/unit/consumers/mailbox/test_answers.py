@@ -15,7 +15,7 @@ from consumers.mailbox import dovecot
 from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer, http_client
 from consumers.mailbox.settings import MailboxSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
-from tests.unit.consumers.http_kit import transport_to, without_authorities
+from tests.unit.consumers.http_kit import transport_to
 
 URL = "https://mail.example/doveadm/v1"
 LIST = Command("mailboxList", {"user": "zoe.lefevre@univ-exemple.fr"})
@@ -34,8 +34,7 @@ def doveadm(
         {"api_key": key}.__getitem__,  # type: ignore[arg-type]  # all that is asked of a secret
         read_only=read_only,
     )
-    with without_authorities():
-        http = http_client(context, transport=transport_to(server), pause=lambda _seconds: None)
+    http = http_client(context, transport=transport_to(server), pause=lambda _seconds: None)
     return Doveadm(http, context)
 
 

@@ -28,7 +28,7 @@ from sandbox.moodle.storage import Storage
 from sandbox.moodle.web import Request
 from schemas.account import Account, Membership, Person, Requirement, Stage
 from sesame.settings import LiveSecret
-from tests.unit.consumers.http_kit import transport_to, without_authorities
+from tests.unit.consumers.http_kit import transport_to
 
 TOKEN = "jeton-d-essai"
 NUMBER = "22600001"
@@ -64,8 +64,7 @@ def rest_client(
     pause: Callable[[float], None] = lambda _seconds: None,
 ) -> RestClient:
     """A client whose requests this answers."""
-    with without_authorities():
-        http = http_client(context, transport=transport_to(server), pause=pause)
+    http = http_client(context, transport=transport_to(server), pause=pause)
     return RestClient(http, context, pause=pause)
 
 
