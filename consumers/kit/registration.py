@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -111,11 +111,15 @@ class Choice:
 def reasons() -> dict[str, Reason]:
     """The words of every token of the connectors that can be loaded."""
     found: dict[str, Reason] = {}
-    for each in installed().values():
-        chosen = Choice.of(each.name)
-        for token, known in chosen.connector.reasons.items() if chosen.connector is not None else ():
-            found[token] = found.get(token, known).said_by(each.name)
+    for name, words in _words():
+        for token, known in words.items():
+            found[token] = found.get(token, known).said_by(name)
     return found
+
+
+def reason(token: str) -> Reason | None:
+    """The words of one token, of the first connector that has it: those behind it are not loaded."""
+    return next((words[token] for _, words in _words() if token in words), None)
 
 
 def package_of(connector: type[Anything]) -> str:
@@ -124,6 +128,14 @@ def package_of(connector: type[Anything]) -> str:
         if Choice.of(each.name).connector is connector:
             return each.package
     return connector.__module__
+
+
+def _words() -> Iterator[tuple[str, Mapping[str, Reason]]]:
+    """Each connector that can be loaded, and its tokens; it is loaded when it is asked for."""
+    for name in installed():
+        connector = Choice.of(name).connector
+        if connector is not None:
+            yield name, connector.reasons
 
 
 def _package(point: EntryPoint) -> str:

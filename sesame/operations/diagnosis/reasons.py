@@ -24,12 +24,22 @@ _OTHERS_NEXT: Final[Mapping[Language, str]] = {
 @cache
 def explanations() -> Mapping[str, Reason]:
     """Every token that Sésame explains itself, and those of the connectors that are installed."""
-    return registration.reasons() | read_reasons(_WORDS)
+    return registration.reasons() | _own()
+
+
+@cache
+def _own() -> dict[str, Reason]:
+    return read_reasons(_WORDS)
+
+
+def explanation(token: str | None) -> Reason | None:
+    """The explanation of a token; None: this version has none. Sésame's own load no connector."""
+    return (_own().get(token) or registration.reason(token)) if token else None
 
 
 def explain(token: str | None) -> Reason:
     """The explanation of a token; a plain one for a token of another version of the program."""
-    known = explanations().get(token or "")
+    known = explanation(token)
     if known is not None:
         return known
     name = (token or "unknown").replace("_", " ")

@@ -19,7 +19,7 @@ from schemas.typography import spaced
 from sesame.login.cas_logins import CasLogin
 from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.engine import Diagnosis, StudentCause
-from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.diagnosis.reasons import explanation
 from sesame.operations.diagnosis.rules.base import all_rules
 from sesame.operations.diagnosis.situation import Situation
 from sesame.operations.diagnosis.words import glossary, word
@@ -267,7 +267,7 @@ def _state(each: ServiceState, b: Bundle, zone: ZoneInfo) -> str:
 
 def _reason(token: str | None, language: Language) -> str:
     """Why a service is in its state: a reason, a state of its consumer, or the service that comes first."""
-    known = explanations().get(token or "")
+    known = explanation(token)
     if known is not None:
         return known.words[language].what.rstrip(".")
     kind = "services" if token in glossary()["services"] else "states"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert
 
+from consumers.kit import registration
 from consumers.kit.connector import TargetObject
 from consumers.propagation.rows import propagation
 from pipeline import parking, status, target_states
@@ -288,6 +289,34 @@ def test_what_was_reached_is_shown_whatever_the_consumer_does_now(desk: Desk) ->
 def test_a_token_that_nobody_has_explained_is_still_words(desk: Desk) -> None:
     assert explain("strange_thing").what == "Strange thing."
     assert explain(None).what == "Unknown."
+
+
+def test_a_token_has_the_words_of_the_list_of_all() -> None:
+    for token, listed in explanations().items():
+        assert replace(explain(token), where=listed.where) == listed
+
+
+@pytest.mark.parametrize(
+    ("token", "loaded"),
+    [
+        ("identity_collision", []),
+        (None, []),
+        ("seal_broken", []),
+        ("mailbox_full", ["active_directory", "directory", "mailbox"]),
+    ],
+)
+def test_what_a_token_means_loads_no_connector_that_does_not_say_it(
+    token: str | None, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, usual = [], registration.Choice.of
+
+    def noted(name: str) -> registration.Choice:
+        asked.append(name)
+        return usual(name)
+
+    monkeypatch.setattr(registration.Choice, "of", noted)
+    explain(token)
+    assert asked == loaded
 
 
 # --- what an operator must mend -----------------------------------------------------------------------
