@@ -44,7 +44,7 @@ def list_command(
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
     from sesame.operations.dead_letters import ID_SHOWN, DeadLetterPage, listed, page
-    from sesame.operations.diagnosis import explain
+    from sesame.operations.diagnosis.reasons import explain
 
     site = context.looking
     asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)

@@ -14,8 +14,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import coloured, local_day, local_time, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.diagnosis import PersonStatus, TargetStatus
-    from sesame.operations.diagnosis.person import EndedStep
+    from sesame.operations.diagnosis.person import EndedStep, PersonStatus, TargetStatus
     from sesame.operations.diagnosis.students import ListedStudent
 
 _INDENT = " " * 11
@@ -193,7 +192,7 @@ def _targets(student: ListedStudent) -> Iterator[str]:
 
 def _causes(listed: Sequence[ListedStudent]) -> Iterator[str]:
     """Each cause that is named, as `--cause` takes it, with its words."""
-    from sesame.operations.diagnosis import explain
+    from sesame.operations.diagnosis.reasons import explain
 
     found = {retry.cause for one in listed for retry in one.retrying.values()}
     found |= {target["reason"] for one in listed for target in one.person.targets.values()} - {None}

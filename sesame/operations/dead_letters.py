@@ -18,7 +18,7 @@ from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
-from sesame.operations.diagnosis import explain
+from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.ports import Configured, Stored
 
 PAGE = 50

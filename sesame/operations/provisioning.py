@@ -23,7 +23,7 @@ from schemas.account import Account, Lane
 from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
-from sesame.operations.diagnosis import explain
+from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
 from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.ports import Provided, check_target

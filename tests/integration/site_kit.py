@@ -23,7 +23,7 @@ from schemas.events import Event
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner
 from sesame.app.wiring import Application
-from sesame.operations.diagnosis import PersonStatus, person_status
+from sesame.operations.diagnosis.person import PersonStatus, person_status
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import activation, enrolled
 from tests.unit.target_kit import Target

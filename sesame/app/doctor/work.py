@@ -90,7 +90,7 @@ def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
 def retries(settings: Settings) -> CheckResult:
     """Who is tried again: a target may refuse some students while its whole path works."""
     from pipeline import parking
-    from sesame.operations.diagnosis import explain
+    from sesame.operations.diagnosis.reasons import explain
 
     found = _looked_up(
         settings, lambda store, connection: (parking.retries(connection), store.now(connection))

@@ -27,10 +27,9 @@ from schemas.account import Administrative, Hold, Pedagogical, Stage
 from schemas.language import LANGUAGES, Language, gettext
 from sesame.cli.languages import speak
 from sesame.operations import diagnosis
-from sesame.operations.diagnosis import explain
 from sesame.operations.diagnosis.engine import Diagnosis
 from sesame.operations.diagnosis.live import LiveChecks
-from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.diagnosis.reasons import explain, explanations
 from sesame.operations.diagnosis.rules.base import Finding
 from sesame.operations.diagnosis.situation import Situation
 from sesame.operations.diagnosis.words import glossary, word
