@@ -6,7 +6,7 @@ JSON text. No table holds a secret in the clear: passwords' hashes are sealed by
 
 from __future__ import annotations
 
-from sqlalchemy import Index, MetaData, text
+from sqlalchemy import Connection, Index, MetaData, event, text
 
 metadata = MetaData(
     naming_convention={
@@ -21,4 +21,11 @@ metadata = MetaData(
 
 def partial_index(name: str, rows: str, *columns: str) -> Index:
     """An index of some rows only, which costs nothing for the others. A query that says the same finds it."""
-    return Index(name, *columns, sqlite_where=text(rows), postgresql_where=text(rows))
+    index = Index(name, *columns, sqlite_where=text(rows))
+
+    @event.listens_for(index, "before_create")  # said above, it would load PostgreSQL's dialect everywhere
+    def _on_postgresql(index: Index, connection: Connection, **_how: object) -> None:
+        if connection.dialect.name == "postgresql":
+            index.dialect_options["postgresql"]["where"] = text(rows)
+
+    return index

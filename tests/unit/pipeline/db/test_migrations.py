@@ -10,12 +10,26 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, Connection, MetaData, Table, func, insert, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    String,
+    Table,
+    create_mock_engine,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 
 from consumers.registry import teachings
 from pipeline import lost_records, quarantine, replays
 from pipeline.db import migrate
 from pipeline.db.database import Database
+from pipeline.db.metadata import partial_index
 from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
 from producers.activation import choices, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
@@ -54,6 +68,17 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
     elsewhere |= {replays.replays, replays.replay_students}
     assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own
     assert ("welcome_messages", "ck_welcome_messages_state") in checks
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "postgresql+psycopg://"])
+def test_an_index_of_some_rows_is_one_on_either_database(url: str) -> None:
+    said: list[str] = []
+    rows = MetaData()
+    Table("rows", rows, Column("name", String), partial_index("some_rows", "name IS NOT NULL", "name"))
+    dialect = make_url(url).get_dialect()()
+    engine = create_mock_engine(url, lambda ddl, *_: said.append(str(ddl.compile(dialect=dialect))))
+    rows.create_all(engine, checkfirst=False)
+    assert "CREATE INDEX some_rows ON rows (name) WHERE name IS NOT NULL" in said
 
 
 def _upgrade(results: Any, url: str) -> None:

@@ -357,7 +357,8 @@ except SystemExit as end:
 servers = {"fastapi", "alembic", "ldap3", "requests", "cas", "kafka", "httpx", "icalendar"}
 pages = {"jinja2", "babel", "zxcvbn"}
 work = {"cloudevents", "schemas.events", "cryptography", "prometheus_client", "pygments", "pipeline.runner"}
-print(*sorted((servers | pages | work) & set(sys.modules)), file=sys.stderr)
+elsewhere = {"sqlalchemy.dialects.postgresql", "consumers.program.connector", "consumers.scim.connector"}
+print(*sorted((servers | pages | work | elsewhere) & set(sys.modules)), file=sys.stderr)
 print(gc.get_stats()[0]["collections"] - before, *gc.get_threshold(), file=sys.stderr)
 """
 
