@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from consumers.kit.deadline import Deadline, OutOfTime
@@ -27,25 +26,6 @@ _NAME_CHARS_MAX: Final = 254  # mdl_cohort.name
 _FIELDS: Final = 4  # categorytype (type, value), name, idnumber
 _CREATED_PER_CALL: Final = 50
 _SEARCHED_ONE_BY_ONE: Final = 3  # above that, one listing of all cohorts is cheaper
-
-
-class ProcessLock:
-    """`SiteLock` where there is no store: within one process."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-
-    @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """See `SiteLock.hold`."""
-        with self._guard:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            yield
-
-
-IN_THIS_PROCESS: Final = ProcessLock()
 
 
 class CohortCatalogue:

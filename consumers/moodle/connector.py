@@ -187,24 +187,31 @@ def _refused(fault: MoodleFault) -> Refused:
     )
 
 
-def moodle_site(context: ConnectorContext[MoodleSettings]) -> MoodleSite:
+def moodle_site(context: ConnectorContext[MoodleSettings], lock: SiteLock | None = None) -> MoodleSite:
     """The port over web services; connects to nothing until it is used.
+
+    Args:
+        context: the connector's.
+        lock: serialises the creation of cohorts; None: the store's.
 
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
-    from consumers.moodle.cohorts import IN_THIS_PROCESS
     from consumers.moodle.rest import RestClient, http_client
     from consumers.moodle.site import MoodleSite
-    from pipeline.locks import SiteLocks
 
-    database = context.site.database
-    lock: SiteLock = IN_THIS_PROCESS if database is None else SiteLocks(database)
     return MoodleSite(
         RestClient(http_client(context), context),
         context.settings,
-        lock=lock,
+        lock=lock or _site_lock(context),
         is_managed=context.site.is_managed,
         read_only=context.read_only,
         clock=context.monotonic,
     )
+
+
+def _site_lock(context: ConnectorContext[MoodleSettings]) -> SiteLock:
+    from pipeline.locks import SiteLocks
+
+    assert context.site.database is not None, "Moodle needs the store"  # noqa: S101
+    return SiteLocks(context.site.database)

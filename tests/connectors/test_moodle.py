@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumers.kit.connector import SiteFacts
 from consumers.moodle.connector import MoodleConnector
+from pipeline.db.database import Database
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account
 from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
 from sesame.testing.servers.moodle_kit import Operator
+from sesame.testing.servers.stores import sqlite_store
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,15 @@ def refused(account: Account) -> Account:
     return account.model_copy(update={"mail": account.mail.replace("@", "..@")})
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database(sqlite_store(tmp_path_factory.mktemp("store")))
+    yield database
+    database.close()
+
+
 @pytest.fixture
-def bench(site: MoodleStandIn) -> ConnectorBench:
+def bench(site: MoodleStandIn, database: Database) -> ConnectorBench:
     return ConnectorBench(
         MoodleConnector,
         lambda address: {
@@ -39,4 +49,5 @@ def bench(site: MoodleStandIn) -> ConnectorBench:
         site.url.removeprefix("http://"),
         stranger=lambda account: Operator(site).create_user(account.login),
         refuse=refused,
+        site=SiteFacts(database=database),
     )

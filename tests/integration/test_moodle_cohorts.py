@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
 
-import pytest
-
-from consumers.moodle.cohorts import ProcessLock
 from pipeline.target import Dead, Done, Handler, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import PATIENCE_S
@@ -133,9 +129,8 @@ def test_workers_that_need_a_cohort_at_once_make_it_once(
 
 
 def test_without_the_lock_they_make_twins_which_are_noticed(
-    moodle: MoodleStandIn, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    moodle: MoodleStandIn, operator: Operator
 ) -> None:
-    monkeypatch.setattr(ProcessLock, "hold", lambda _self, _name: nullcontext())
     unlocked = Handlers(moodle)
     try:
         at_once = need_one_new_cohort_at_once(moodle, unlocked, 3, meeting=3)

@@ -11,12 +11,13 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext, SiteFacts
-from consumers.moodle.connector import MoodleConnector
+from consumers.moodle.connector import MoodleConnector, moodle_site
 from consumers.moodle.settings import MoodleSettings
 from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
@@ -59,6 +60,13 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
     return MoodleSettings(**{**values, **changes})
 
 
+class Unlocked:
+    """`SiteLock` that keeps nobody out."""
+
+    def hold(self, _name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 def connector_on(
     settings: MoodleSettings,
     *,
@@ -77,7 +85,7 @@ def connector_on(
         site=site,
         monotonic=clock,
     )
-    return MoodleConnector(context)
+    return MoodleConnector(context, moodle_site(context, Unlocked()) if database is None else None)
 
 
 class Handlers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -28,6 +27,7 @@ from sandbox.moodle.storage import Storage
 from sandbox.moodle.web import Request
 from schemas.account import Account, Membership, Person, Requirement, Stage
 from sesame.settings import LiveSecret
+from sesame.testing.servers.moodle_kit import Unlocked
 from tests.unit.consumers.http_kit import transport_to
 
 TOKEN = "jeton-d-essai"
@@ -47,11 +47,6 @@ WRITES = frozenset(
 
 def is_managed(idnumber: str) -> bool:
     return idnumber.startswith(("L1", "L2"))
-
-
-class NoLock:
-    def hold(self, _name: str) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 def no_secret(_name: str) -> Secret:
@@ -107,7 +102,7 @@ class Site:
         self.port = MoodleSite(
             rest_client(context, self._answer),
             self.settings,
-            lock=NoLock(),
+            lock=Unlocked(),
             is_managed=is_managed,
             read_only=context.read_only,
             clock=clock,

@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from consumers.kit.connector import AdoptedRef, ConnectorContext, SiteFacts
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.cohorts import IN_THIS_PROCESS
 from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.port import AdoptedUser, MoodlePort, Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
@@ -519,9 +518,10 @@ def test_a_preview_names_the_obstacle_beside_what_differs(site: Site) -> None:
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_the_site_s_parts_are_given_what_the_connector_was_given(
-    monkeypatch: pytest.MonkeyPatch, *, read_only: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, read_only: bool
 ) -> None:
-    """The client gets the connector's own context, and with it the token."""
+    """The client gets the connector's own context, and with it the token; cohorts are created under the
+    store's lock."""
     settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
     made: list[tuple[Any, dict[str, Any]]] = []
 
@@ -529,40 +529,26 @@ def test_the_site_s_parts_are_given_what_the_connector_was_given(
         def __init__(self, *given: Any, **named: Any) -> None:
             made.append((given, named))
 
-    monkeypatch.setattr("consumers.moodle.rest.http_client", Parts)
-    monkeypatch.setattr("consumers.moodle.rest.RestClient", Parts)
-    monkeypatch.setattr("consumers.moodle.site.MoodleSite", Parts)
-    clock = lambda: 5.0  # noqa: E731
+    for part in ("rest.http_client", "rest.RestClient", "site.MoodleSite"):
+        monkeypatch.setattr(f"consumers.moodle.{part}", Parts)
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
     context = ConnectorContext(
         "moodle",
         settings,
         no_secret,
         read_only=read_only,
-        site=SiteFacts(is_managed=is_managed),
-        monotonic=clock,
+        site=SiteFacts(database=database, is_managed=is_managed),
     )
-    MoodleConnector(context)
+    with patch("pipeline.locks.SiteLocks") as locks:
+        MoodleConnector(context)
+    locks.assert_called_once_with(database)
     (wired, _), (given, _), (parts, wiring) = made
     assert wired == (context,)
     assert given[1] is context
     assert parts[1] is settings
     assert wiring == {
-        "lock": IN_THIS_PROCESS,
+        "lock": locks.return_value,
         "is_managed": is_managed,
         "read_only": read_only,
-        "clock": clock,
+        "clock": context.monotonic,
     }
-
-
-def test_with_a_store_cohorts_are_created_under_its_lock(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
-    context = ConnectorContext(
-        "moodle",
-        settings,
-        {"token": lambda: "x"}.__getitem__,  # type: ignore[arg-type]
-        site=SiteFacts(database=database),
-    )
-    with patch("pipeline.locks.SiteLocks") as locks:
-        MoodleConnector(context).disconnect()
-    locks.assert_called_once_with(database)
