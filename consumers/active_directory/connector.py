@@ -77,7 +77,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`: one search for all of them, and one for the groups that they are in."""
         rows = self._client.find_any(accounts, deadline)
-        adopted = self.context.adopted([account.student_number for account in accounts])
+        adopted = self.adopted_refs([account.student_number for account in accounts])
         known = {words.ref_of(raw) for _, raw in rows}
         for dn in (words.by_guid(ref) for ref in adopted.values() if ref not in known):
             raw = self._client.shown(dn, words.read_attributes(self.settings))

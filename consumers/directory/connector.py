@@ -81,7 +81,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`: a search for all that carry the numbers, one for the logins of whoever has no
         entry, and one for the groups."""
-        adopted = self.context.adopted([account.student_number for account in accounts])
+        adopted = self.adopted_refs([account.student_number for account in accounts])
         desired = [self._desired(account, adopted) for account in accounts]
         with self._directory.within(deadline.left_s()):
             own = self._directory.read(
@@ -167,7 +167,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         return refused
 
     def _batch(self, changes: Sequence[Change]) -> list[DesiredEntry]:
-        adopted = self.context.adopted([change.account.student_number for change in changes])
+        adopted = self.adopted_refs([change.account.student_number for change in changes])
         return [self._desired(change.account, adopted, change.password) for change in changes]
 
     def _desired(

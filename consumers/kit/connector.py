@@ -8,10 +8,12 @@ an author.
 
 from __future__ import annotations
 
+import threading
 import time
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
 
@@ -73,6 +75,31 @@ class AdoptedRef(str):
         made = super().__new__(cls, ref)
         made.number = number
         return made
+
+
+class AdoptedRefs:
+    """The `ref` of what was adopted, by student number. Within a turn the store is asked once for all."""
+
+    def __init__(self, ask: Callable[[Sequence[str]], Mapping[str, str]]) -> None:
+        self._ask = ask
+        self._turn = threading.local()
+
+    def __call__(self, numbers: Sequence[str]) -> Mapping[str, str]:
+        """Of these students, those for whom something was adopted."""
+        known: dict[str, str | None] = getattr(self._turn, "known", {})
+        if not known.keys() >= set(numbers):
+            return self._ask(numbers)
+        return {number: ref for number in numbers if (ref := known[number]) is not None}
+
+    @contextmanager
+    def once(self, numbers: Sequence[str]) -> Iterator[Mapping[str, str]]:
+        """A turn of these students, in this thread."""
+        found = self._ask(numbers)
+        self._turn.known = {number: found.get(number) for number in numbers}
+        try:
+            yield found
+        finally:
+            del self._turn.known
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +319,7 @@ class Connector(ABC, Generic[SettingsT]):
         self.context = context
         self.settings = context.settings
         self.name = context.name
+        self.adopted_refs = AdoptedRefs(context.adopted)
 
     # --- what an author writes ----------------------------------------------------------------------
 

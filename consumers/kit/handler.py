@@ -84,7 +84,10 @@ class ConnectorHandler:
         self._connector.forget()
         deadline = Deadline.after(self._work_s_max, self._monotonic)
         try:
-            found = _found(self._connector, accounts, _adopted(self._connector, accounts), deadline)
+            with self._connector.adopted_refs.once(
+                [account.student_number for account in accounts]
+            ) as adopted:
+                found = _found(self._connector, accounts, adopted, deadline)
             planned = {
                 account.student_number: _planned(self._connector, account, found[account.student_number])
                 for account in accounts
@@ -125,10 +128,9 @@ class _Turn:
         self._passwords: dict[str, str] = {}
 
     def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        self._adopted = _adopted(self._connector, [task.account for task in tasks])
         numbers = [task.account.student_number for task in tasks]
         try:
-            with suppress(OutOfTime):
+            with self._connector.adopted_refs.once(numbers) as self._adopted, suppress(OutOfTime):
                 self._work({task.account.student_number: task for task in tasks})
         except (TargetDown, Throttled, Misconfigured) as error:  # an earlier call may still have an effect
             error.unknown = error.unknown or self._unanswered()
@@ -317,11 +319,6 @@ class _Turn:
     def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
         """A read that has its own time: what was written must not stay unknown because writing was slow."""
         return self._read(accounts, self._last)
-
-
-def _adopted(connector: Anything, accounts: Sequence[Account]) -> Mapping[str, str]:
-    """What was adopted for these, asked of the store once for each call."""
-    return connector.context.adopted([account.student_number for account in accounts])
 
 
 def _found(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from consumers.kit.connector import (
+    AdoptedRefs,
     Change,
     Connector,
     ConnectorContext,
@@ -119,7 +120,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         self._mailboxes = mailboxes or dovecot_mailboxes(context)
         self._posting = Posting(
             self._mailboxes,
-            journal or _journal(context),
+            journal or _journal(context, self.adopted_refs),
             welcome or welcome_of(self.settings),
             records=not context.read_only,
         )
@@ -285,11 +286,11 @@ def _said(result: ApplyResult, welcome: bytes | None = None) -> Held | Refused |
     return None
 
 
-def _journal(context: ConnectorContext[MailboxSettings]) -> WelcomeJournal:
+def _journal(context: ConnectorContext[MailboxSettings], adopted: AdoptedRefs) -> WelcomeJournal:
     from consumers.mailbox.welcome_journal import WelcomeMessages
 
     assert context.site.database is not None, "the mailbox needs the store"  # noqa: S101
-    return WelcomeMessages(context.site.database, clock=time.time, adopted=context.adopted)
+    return WelcomeMessages(context.site.database, clock=time.time, adopted=adopted)
 
 
 def dovecot_mailboxes(context: ConnectorContext[MailboxSettings]) -> Mailboxes:

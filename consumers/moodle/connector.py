@@ -89,7 +89,7 @@ class MoodleConnector(Connector[MoodleSettings]):
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`."""
-        adopted = self.context.adopted([account.student_number for account in accounts])
+        adopted = self.adopted_refs([account.student_number for account in accounts])
         batch = [self._looked_for(each, adopted.get(each.student_number)) for each in accounts]
         seen = self.port.read(batch, deadline)
         taken = self._said(MoodleFault(MoodleCause.USERNAME_TAKEN))

@@ -77,7 +77,7 @@ class Scim(Connector[ScimSettings]):
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`."""
-        adopted = self.context.adopted([account.student_number for account in accounts])
+        adopted = self.adopted_refs([account.student_number for account in accounts])
         return self._with_groups(accounts, self._search_for(accounts, adopted, deadline), adopted, deadline)
 
     def objects(self) -> Iterator[TargetObject]:

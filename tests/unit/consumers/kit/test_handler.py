@@ -39,6 +39,7 @@ class Shelf(Connector[ClientSettings]):
     def __init__(self, **values: Any) -> None:
         self.now = 0.0
         self.adopted: dict[str, str] = {}
+        self.asked: list[list[str]] = []
         self.there: dict[str, TargetObject] = {}
         self.said: dict[str, Seen] = {}
         self.bad: set[str] = set()
@@ -49,10 +50,14 @@ class Shelf(Connector[ClientSettings]):
             "shelf",
             ClientSettings(**values),
             no_secret,
-            adopted=lambda _numbers: self.adopted,
+            adopted=self.ask,
             monotonic=lambda: self.now,
         )
         super().__init__(context)
+
+    def ask(self, numbers: Sequence[str]) -> Mapping[str, str]:
+        self.asked.append(list(numbers))
+        return {number: ref for number, ref in self.adopted.items() if number in numbers}
 
     def put(
         self, ref: str, number: str = "", login: str = "", *, open_: bool | None = True, name: str = "x"
@@ -67,7 +72,8 @@ class Shelf(Connector[ClientSettings]):
         return {each.student_number: self.said.get(each.student_number, self.of(each)) for each in accounts}
 
     def of(self, account: Account) -> list[TargetObject]:
-        number, login, ref = account.student_number, account.login, self.adopted.get(account.student_number)
+        number, login = account.student_number, account.login
+        ref = self.adopted_refs([number]).get(number)
         return [
             each
             for each in self.there.values()
@@ -145,6 +151,24 @@ def test_an_object_of_somebody_else_is_a_collision_and_stays() -> None:
     assert isinstance(outcome, Dead)
     assert outcome.cause == "identity_collision"
     assert shelf.there == before
+
+
+def test_what_was_adopted_is_asked_for_once_a_turn_and_again_outside_of_one() -> None:
+    shelf = Shelf()
+    shelf.put("before")
+    shelf.adopted = {"1": "before"}
+    assert isinstance(handle(shelf, account())["1"], Done)
+    assert [verb for verb, _ in shelf.calls] == ["apply"], "it was read back"
+    assert shelf.asked == [["1"]]
+    shelf.handler().preview([account()])
+    assert shelf.asked == [["1"]] * 2
+    shelf.adopted = {}
+    assert shelf.adopted_refs(["1"]) == {}
+    assert shelf.asked == [["1"]] * 3
+    with shelf.adopted_refs.once(["1"]) as known:
+        assert known == shelf.adopted_refs(["1"]) == {}
+        shelf.adopted_refs(["1", "2"])
+    assert shelf.asked[3:] == [["1"], ["1", "2"]], "it knows of nobody else's"
 
 
 def test_what_was_adopted_is_theirs_though_it_carries_no_number() -> None:
