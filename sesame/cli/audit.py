@@ -40,9 +40,9 @@ def audit(
 ) -> None:
     """Show who did what and why, the newest first.
 
-    Every act of an operator is here, with each look at a person by `diagnose`, `support` and `identities
-    show`; an act by sudo is under the caller's name. Entries are never changed, and `sesame audit verify`
-    shows it. Reasons are kept apart, and may have been removed.
+    Every act of an operator is here, with each look at persons: one entry, with the count and, of at most 20,
+    their numbers. An act by sudo is under the caller's name. Entries are never changed, and `sesame audit
+    verify` shows it. Reasons are kept apart, and may have been removed.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return

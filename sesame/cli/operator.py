@@ -7,6 +7,8 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from sesame.operations.acts import Actor
 
@@ -30,7 +32,7 @@ def operator() -> Actor:
     """Who gives this command. Whoever may read the settings and the secrets administers the site."""
     from sesame.operations.acts import Actor, Role
 
-    return Actor(operator_name(), frozenset(Role))
+    return Actor(operator_name(), frozenset(Role), tell=lambda sentence: click.echo(sentence, err=True))
 
 
 def _caller() -> int | None:

@@ -2,22 +2,22 @@
 
 An act is a function `(site, actor, request) -> report`, wherever it is called from: a command, a page, a
 route. It needs no more of the site than it names (`ports`), checks the actor's roles, and notes in the audit
-what it does under the actor's name.
+what it does under the actor's name. Looks at persons are noted here, for all acts that say whom they `show`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline import audit
-from pipeline.errors import SesameError
+from pipeline.errors import DependencyDown, SesameError
 from schemas.language import gettext
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: the name that the audit keeps, and the roles."""
+    """Who acts: the name that the audit keeps, and the roles. `tell`: says a sentence to them, besides."""
 
     name: str
     roles: frozenset[Role]
+    tell: Callable[[str], object] = field(default=lambda _sentence: None, compare=False)
 
 
 class Report(BaseModel):
@@ -73,6 +74,29 @@ def note(database: Database, actor: Actor, action: str, **detail: object) -> Non
     given = {name: value for name, value in detail.items() if value is not None}
     with database.write() as connection:
         audit.note(connection, database, actor=actor.name, action=action, detail=given)
+
+
+NAMED_MAX = 20
+"""Students whom one look's entry names; of more it has the count, and what was looked for."""
+
+
+def shown(numbers: Iterable[str | None], **wanted: object) -> dict[str, object] | None:
+    """What the audit keeps of a look at several students: how many, who if they are few, and what was wanted;
+    None: it showed nobody."""
+    named = list(dict.fromkeys(number for number in numbers if number is not None))
+    if not named:
+        return None
+    few = {"student_numbers": named} if len(named) <= NAMED_MAX else {}
+    return {"count": len(named), **few, **wanted}
+
+
+def note_look(database: Database, actor: Actor, action: str, **detail: object) -> None:
+    """Note a look at persons. Where it cannot be noted, the actor is told, and looks all the same: a store
+    that is read-only or full is when people must look."""
+    try:
+        note(database, actor, action, **detail)
+    except DependencyDown as error:
+        actor.tell(gettext("this look is not in the audit: {why}", why=error))
 
 
 class UnknownTarget(SesameError):
@@ -165,8 +189,15 @@ _Report = TypeVar("_Report")
 _Act = Callable[Concatenate[_Site, Actor, _More], _Report]
 
 
-def act(name: str) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More, _Report]]:
-    """Make a function the act of this name: who may not do it is refused before anything is done."""
+def act(
+    name: str, *, shows: Callable[..., Mapping[str, object] | None] | None = None
+) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More, _Report]]:
+    """Make a function the act of this name: who may not do it is refused before anything is done.
+
+    Args:
+        shows: of an act that shows persons, what the audit keeps of the look, by the report and what the act
+            was called with after the actor: see `shown`; None: nobody. It is noted before anybody reads it.
+    """
     allowed = RIGHTS[name]
 
     def decorate(function: _Act[_Site, _More, _Report]) -> _Act[_Site, _More, _Report]:
@@ -178,9 +209,14 @@ def act(name: str) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More,
                     gettext("{actor} may not do {act}", actor=actor.name, act=name),
                     remedy=gettext("It takes one of: {roles}.", roles=may),
                 )
-            return function(site, actor, *args, **kwargs)
+            report = function(site, actor, *args, **kwargs)
+            seen = shows(report, *args) if shows is not None else None
+            if seen is not None:
+                stored: Any = site
+                note_look(stored.database, actor, name, **seen)
+            return report
 
-        checked.__dict__["act"] = name
+        checked.__dict__.update(act=name, shows=shows)
         return checked
 
     return decorate

@@ -55,7 +55,10 @@ class AuditPage(BaseModel):
     limit: int
 
 
-@act("audit.list")
+@act(
+    "audit.list",
+    shows=lambda _report, page: {"student_number": page.student} if page.student is not None else None,
+)
 def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]:
     """These, the newest first."""
     with site.database.read() as connection:

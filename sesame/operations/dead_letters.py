@@ -17,7 +17,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.acts import Actor, Report, act, note_look, shown, utc, utc_or_none
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.ports import Configured, Stored
 
@@ -142,17 +142,27 @@ class Dismissed(Report):
 
 
 @act("dead_letters.list")
-def listed(site: Stored, _actor: Actor, request: DeadLetterPage) -> Iterator[DeadLetterShown]:
+def listed(site: Stored, actor: Actor, request: DeadLetterPage) -> Iterator[DeadLetterShown]:
     """These unresolved ones, oldest first, as they are read: no more than a page is in memory.
 
     Raises:
         NoSuchDeadLetter, SeveralDeadLetters: `after` is nobody's, or several have it.
     """
     with site.database.read() as connection:
+        count = sum(dead_letters.counts(connection, request.which).values())
+    wanted = request.model_dump(include={"student_number", "consumer", "cause"})
+    note_look(site.database, actor, "dead_letters.list", count=min(count, request.limit or count), **wanted)
+    with site.database.read() as connection:
         yield from _each(connection, request, request.limit)
 
 
-@act("dead_letters.page")
+def _seen(letters: Iterable[DeadLetterShown], request: DeadLetterPage) -> Mapping[str, object] | None:
+    """What the audit keeps of a look at these."""
+    wanted = request.model_dump(include={"consumer", "cause"})
+    return shown((each.student_number for each in letters), **wanted)
+
+
+@act("dead_letters.page", shows=lambda report, request: _seen(report.letters, request))
 def page(site: Stored, _actor: Actor, request: DeadLetterPage) -> DeadLetterList:
     """These unresolved ones, oldest first, and how many there are: at one moment.
 
@@ -178,7 +188,7 @@ def _each(connection: Connection, request: DeadLetterPage, limit: int | None) ->
     return map(_shown, dead_letters.each(connection, request.which, last, limit))
 
 
-@act("dead_letters.show")
+@act("dead_letters.show", shows=lambda report, _prefix: _seen([report], DeadLetterPage()))
 def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
     """The one, resolved or not, whose id begins so.
 

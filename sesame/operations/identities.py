@@ -16,7 +16,7 @@ from producers.identities import DecisionRequest, decide
 from schemas.events import IdentityDecision
 from schemas.language import gettext
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.acts import Actor, Report, act, shown, utc, utc_or_none
 from sesame.operations.known_persons import Side, claimed, known
 from sesame.operations.ports import Publishing, Stored
 
@@ -97,7 +97,7 @@ class Decided(Report):
     dry_run: bool
 
 
-@act("identity.list")
+@act("identity.list", shows=lambda report, _request: shown(each.student_number for each in report))
 def listed(site: Stored, _actor: Actor, request: DoubtFilter) -> list[DoubtSummary]:
     """These, oldest first."""
     with site.database.read() as connection:

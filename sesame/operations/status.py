@@ -26,7 +26,7 @@ class NoEnrolmentLeft(SesameError):
     if the student is enrolled, ask the registrar's office why the files say otherwise."""
 
 
-@act("status.show")
+@act("status.show", shows=lambda report, _number: {"student_number": report.student_number})
 def show(
     site: Following,
     _actor: Actor,

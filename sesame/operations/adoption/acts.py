@@ -13,7 +13,7 @@ from consumers.mailbox import NAME as MAILBOX
 from producers.replay.requests import replay
 from schemas.account import Lane
 from sesame.operations.activation import ActivationOfAll, ask_for
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, shown
 from sesame.operations.adoption import adoptions, decisions, run
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.decisions import Decision
@@ -136,7 +136,13 @@ def adopt(
     return found
 
 
-@act("adopt.questions")
+@act(
+    "adopt.questions",
+    shows=lambda report, request: shown(
+        (each.student_number for each in report),
+        **request.model_dump(include={"kind"}),
+    ),
+)
 def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[AdoptionQuestion]:
     """These, oldest first."""
     states = tuple(AdoptionAnswer) if request.everything else (AdoptionAnswer.OPEN,)

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.language import Language, gettext, spoken
 from schemas.typography import spaced
-from sesame.operations.acts import Actor, Report, act, note
+from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.diagnosis.rules import Finding, all_rules
 from sesame.operations.diagnosis.rules.base import judges
@@ -132,12 +132,12 @@ class Diagnosis:
         )
 
 
-@act("diagnose")
-def show(site: Diagnosable, actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
+@act(
+    "diagnose", shows=lambda report, request: {"student_number": request.student_number, "live": report.live}
+)
+def show(site: Diagnosable, _actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
     """Why something does not work for a student, with the evidence. The look is noted in the audit."""
-    found = diagnose(site, request.student_number, live=request.live)
-    note(site.database, actor, "diagnose", student_number=request.student_number, live=found.live)
-    return found.report()
+    return diagnose(site, request.student_number, live=request.live).report()
 
 
 def diagnose(

@@ -11,7 +11,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from pipeline import parking, target_states
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target_states import State
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, shown
 from sesame.operations.diagnosis import observed as observation
 from sesame.operations.diagnosis import population, processes
 from sesame.operations.diagnosis.people import PersonTargets, everybody
@@ -73,7 +73,7 @@ def show(site: Following, _actor: Actor) -> Overview:
     return _overview(site, with_people=False)
 
 
-@act("overview.people")
+@act("overview.people", shows=lambda overview: shown(each.student_number for each in overview.people or ()))
 def show_people(site: Following, _actor: Actor) -> Overview:
     """Everybody, counted, and each of them."""
     return _overview(site, with_people=True)

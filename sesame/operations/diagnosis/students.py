@@ -21,7 +21,7 @@ from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from schemas.language import gettext
-from sesame.operations.acts import Actor, Report, act, utc
+from sesame.operations.acts import Actor, Report, act, shown, utc
 from sesame.operations.diagnosis.people import ACTIVATED, PersonTargets, people
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Following
@@ -101,7 +101,13 @@ class PageAsked(BaseModel):
     limit: int = 100
 
 
-@act("students.list")
+@act(
+    "students.list",
+    shows=lambda page, request: shown(
+        (each.person.student_number for each in page.students),
+        **request.model_dump(include={"state", "cause"}),
+    ),
+)
 def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
     """A page of the activated students in this state, for this cause.
 

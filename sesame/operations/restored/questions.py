@@ -18,7 +18,7 @@ from pipeline.db.metadata import metadata
 from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift
 from schemas.account import Hold
-from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.acts import Actor, Report, act, shown, utc, utc_or_none
 from sesame.operations.ports import Publishing, Stored
 
 restore_questions = Table(
@@ -124,7 +124,7 @@ class RestoredAnswer(BaseModel):
     reason: str
 
 
-@act("restored.list")
+@act("restored.list", shows=lambda report, _request: shown(each.student_number for each in report))
 def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbout]:
     """These, oldest first."""
     states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]

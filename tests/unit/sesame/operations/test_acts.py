@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from pipeline import audit
+from pipeline.db.database import Database
 from sesame import operations
-from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act
+from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act, shown
 from sesame.operations.adoption.acts import LinkRequest, link
 from sesame.operations.blast_radius import PreviewRequest, preview
 from sesame.operations.provisioning import Provision, provision
@@ -68,3 +70,127 @@ def test_an_act_for_a_target_that_the_settings_do_not_name_does_nothing() -> Non
     for one in acts:
         with pytest.raises(UnknownTarget, match="'nobody' is none of directory, moodle"):
             one()
+
+
+# --- looks at persons -----------------------------------------------------------------------------
+
+NOBODY_SHOWN = frozenset(
+    {
+        "audit.verify",
+        "backup",
+        "backup.verify",
+        "connector.check",
+        "connector.list",
+        "connector.new",
+        "import.list",
+        "ledger.refresh",
+        "lost_records.accept",
+        "lost_records.list",
+        "overview.show",
+        "process.forget",
+        "process.list",
+        "quarantine.lift",
+        "quarantine.list",
+        "reconcile.latest",
+        "replay.list",
+        "restore",
+        "vault.init",
+    }
+)
+"""Acts of which nobody learns anything of a person; `reconcile.latest` says again what `reconcile` said."""
+
+NOTED_BY_THEMSELVES = frozenset(
+    {
+        "access",
+        "activate",
+        "activate.all",
+        "adopt",
+        "adopt.activate",
+        "adopt.decide",
+        "adopt.link",
+        "dead_letters.dismiss",
+        "dead_letters.list",
+        "hold.lift",
+        "hold.lift_all",
+        "hold.place",
+        "hold.place_all",
+        "identity.merge",
+        "identity.mint_again",
+        "identity.preview",
+        "identity.separate",
+        "identity.settle",
+        "identity.show",
+        "import",
+        "import.explain",
+        "import.show",
+        "provision",
+        "reconcile",
+        "replay",
+        "replay.preview",
+        "replay.resume",
+        "replay.select",
+        "replay.standing",
+        "restored.answer",
+        "restored.check",
+        "support.look",
+        "support.send",
+    }
+)
+"""Acts that change something, or refuse when they cannot be noted; to select is to begin a replay."""
+
+
+def functions() -> dict[str, Any]:
+    modules = pkgutil.walk_packages(operations.__path__, "sesame.operations.")
+    every = (each for module in modules for each in vars(importlib.import_module(module.name)).values())
+    return {each.act: each for each in every if hasattr(each, "__dict__") and "shows" in vars(each)}
+
+
+def test_every_act_that_shows_persons_is_noted() -> None:
+    shows = {name for name, function in functions().items() if function.shows is not None}
+    assert shows | NOBODY_SHOWN | NOTED_BY_THEMSELVES == set(RIGHTS)
+    assert not shows & (NOBODY_SHOWN | NOTED_BY_THEMSELVES)
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    monkeypatch.setitem(RIGHTS, "door.look", frozenset({Role.SUPPORT}))
+
+    @act("door.look", shows=lambda report, names: shown(names, of=report))
+    def look(_site: object, _actor: Actor, names: list[str]) -> str:
+        return "cellar"
+
+    return look
+
+
+def test_a_look_is_noted_once_with_who_few_were_and_how_many(
+    database: Database, looking: Callable[..., str]
+) -> None:
+    site, camille = SimpleNamespace(database=database), Actor("camille", frozenset({Role.SUPPORT}))
+    for count in (2, 21, 0):
+        assert looking(site, camille, [f"2200{index}" for index in range(count)]) == "cellar"
+    with database.read() as connection:
+        found = [(each.actor, each.action, each.detail) for each in audit.entries(connection, limit=9)]
+    assert found == [
+        ("camille", "door.look", {"count": 21, "of": "cellar"}),
+        ("camille", "door.look", {"count": 2, "student_numbers": ["22000", "22001"], "of": "cellar"}),
+    ]
+
+
+def test_a_look_that_cannot_be_noted_is_a_look_all_the_same_and_says_so(
+    database: Database, looking: Callable[..., str]
+) -> None:
+    told: list[str] = []
+    database.close()
+    with database.read() as connection:
+        only_reads = (
+            "PRAGMA query_only = 1" if database.is_sqlite else "SET default_transaction_read_only = on"
+        )
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.execute(only_reads)
+        if not database.is_sqlite:
+            raw.commit()
+    camille = Actor("camille", frozenset({Role.SUPPORT}), told.append)
+    assert looking(SimpleNamespace(database=database), camille, ["22001"]) == "cellar"
+    (sentence,) = told
+    assert "not in the audit" in sentence
