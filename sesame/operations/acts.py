@@ -90,6 +90,11 @@ def shown(numbers: Iterable[str | None], **wanted: object) -> dict[str, object] 
     return {"count": len(named), **few, **wanted}
 
 
+def shown_one(student_number: str, **wanted: object) -> dict[str, object]:
+    """What the audit keeps of a look at one student."""
+    return {"student_number": student_number, **wanted}
+
+
 def note_look(database: Database, actor: Actor, action: str, **detail: object) -> None:
     """Note a look at persons. Where it cannot be noted, the actor is told, and looks all the same: a store
     that is read-only or full is when people must look."""

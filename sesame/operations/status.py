@@ -9,7 +9,7 @@ from consumers.registry.people import People
 from pipeline.errors import SesameError
 from schemas.account import Hold
 from schemas.language import gettext
-from sesame.operations.acts import Actor, act
+from sesame.operations.acts import Actor, act, shown_one
 from sesame.operations.diagnosis.person import PersonStatus, person_status
 from sesame.operations.known_persons import NoSuchStudent, known
 from sesame.operations.ports import Following
@@ -26,7 +26,7 @@ class NoEnrolmentLeft(SesameError):
     if the student is enrolled, ask the registrar's office why the files say otherwise."""
 
 
-@act("status.show", shows=lambda report, _number: {"student_number": report.student_number})
+@act("status.show", shows=lambda report, _number: shown_one(report.student_number))
 def show(
     site: Following,
     _actor: Actor,

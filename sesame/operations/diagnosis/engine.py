@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.language import Language, gettext, spoken
 from schemas.typography import spaced
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, shown_one
 from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.diagnosis.rules import Finding, all_rules
 from sesame.operations.diagnosis.rules.base import judges
@@ -132,9 +132,7 @@ class Diagnosis:
         )
 
 
-@act(
-    "diagnose", shows=lambda report, request: {"student_number": request.student_number, "live": report.live}
-)
+@act("diagnose", shows=lambda found, asked: shown_one(asked.student_number, live=found.live))
 def show(site: Diagnosable, _actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
     """Why something does not work for a student, with the evidence. The look is noted in the audit."""
     return diagnose(site, request.student_number, live=request.live).report()

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from consumers.registry.ledger import ledger
+from pipeline import audit
 from pipeline.audit import operator_notes
-from pipeline.audit.tables import audit
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import Rejected
 from schemas import catalogue
@@ -53,8 +53,8 @@ def published(folder: Path) -> list[IdentityDecided]:
 
 def audited(desk: Desk) -> list[tuple[str, str, dict[str, str]]]:
     with desk.database.read() as connection:
-        rows = connection.execute(select(audit).order_by(audit.c.id)).all()
-    return [(row.actor, row.action, json.loads(row.detail)) for row in rows]
+        found = audit.entries(connection, limit=100)
+    return [(entry.actor, entry.action, dict(entry.detail)) for entry in reversed(found)]
 
 
 def in_doubt(desk: Desk) -> None:

@@ -71,8 +71,8 @@ def test_what_a_command_loads_is_seen() -> None:
 @pytest.mark.parametrize(
     ("path", "option", "words"),
     [
-        ("sesame hold place", "kind", [hold.value for hold in Hold]),
-        ("sesame hold lift", "kind", [hold.value for hold in Hold]),
+        ("sesame hold place", "kind", [hold.value.replace("_", "-") for hold in Hold]),
+        ("sesame hold lift", "kind", [hold.value.replace("_", "-") for hold in Hold]),
         ("sesame import", "encoding", list(ENCODINGS)),
     ],
 )

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import select
 
 from consumers.registry.doubt_rules import RULES
+from pipeline import audit
 from pipeline.audit import operator_notes
-from pipeline.audit.tables import audit
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.eventlog.sqlite import SqliteEventLog
 from producers.identities import DecisionRequest
@@ -62,8 +61,8 @@ def pairs(folder: Path) -> list[tuple[str, str | None]]:
 
 def audited(desk: Desk, action: str) -> list[tuple[str, dict[str, str]]]:
     with desk.database.read() as connection:
-        rows = connection.execute(select(audit).where(audit.c.action == action).order_by(audit.c.id)).all()
-    return [(row.actor, json.loads(row.detail)) for row in rows]
+        found = audit.entries(connection, action=action, limit=100)
+    return [(entry.actor, dict(entry.detail)) for entry in reversed(found)]
 
 
 def ine(n: int) -> str:
