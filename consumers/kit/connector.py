@@ -266,6 +266,11 @@ class ConnectorContext(Generic[SettingsT]):
     monotonic: Callable[[], float] = time.monotonic
 
 
+Role = Literal["mailbox"]
+MAIL_ROLE: Final[Role] = "mailbox"
+"""Of what students have one at most, whichever system a site has for it."""
+
+
 class Connector(ABC, Generic[SettingsT]):
     """Brings one target to accounts' desired state. Called from several threads at once, never for one
     student at once.
@@ -282,7 +287,7 @@ class Connector(ABC, Generic[SettingsT]):
     title: ClassVar[Mapping[Language, str]]
     """What students call the service, e.g. `{"fr": "La bibliothèque", "en": "The library"}`."""
 
-    role: ClassVar[Literal["mailbox"] | None] = None
+    role: ClassVar[Role | None] = None
     """What it is to students, where their pages know of such a thing: `mailbox`, where their mail is."""
 
     short_login: ClassVar[bool] = False

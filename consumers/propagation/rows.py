@@ -129,6 +129,12 @@ def at_rest(connection: Connection, student_number: str, version: int) -> bool:
     return bool(waiting or row.completed_version >= version)
 
 
+def completed(connection: Connection, student_number: str, version: int) -> bool:
+    """Whether every target was seen to have this version, or a later one."""
+    row = connection.execute(_AT_REST, {"number": student_number}).one_or_none()
+    return row is not None and bool(row.completed_version >= version)
+
+
 def unfinished(connection: Connection) -> Iterator[list[tuple[str, int]]]:
     """Number and newest version of those who have activated and are not complete, a page at a time."""
     opened = propagation.c.student_number == accounts.c.student_number

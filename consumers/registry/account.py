@@ -4,9 +4,8 @@
 rule; both take their cohorts and groups with them.
 
 **Stage.** Precreated until the student has activated *and* an enrolment is in force; an activation that
-comes first is kept (`activated_at`), and the targets show it waiting for the administrative enrolment. When
-nothing is in force any more an active account is in grace for `grace_days`, then expired. An enrolment that
-comes into force makes it active again. Days are UTC's.
+comes first is kept (`activated_at`), and the targets show it waiting for the administrative enrolment. What
+follows the last enrolment is `lifecycle.stages`; one that comes into force makes the account active again.
 
 **Cohorts and groups.** One per enrolment and template; several enrolments that give one key (a step in two
 versions) give one membership. It is met when the requirement of its template is: the administrative one by an
@@ -20,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from consumers.registry.identity import Names
+from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.people import KnownPerson
 from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
 from consumers.registry.teachings import HeldTeaching
@@ -37,6 +37,7 @@ class Known:
         mails: every address that is the student's, the account's own included.
         previous: the newest account so far.
         shown_number: see `Account.shown_number`.
+        completed, held: see `Lifecycle.life_of`.
     """
 
     person: KnownPerson
@@ -47,14 +48,23 @@ class Known:
     teachings: tuple[HeldTeaching, ...] = ()
     shown_number: str | None = None
     short_login: str | None = None
+    completed: bool = False
+    held: bool = False
 
 
-def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
+def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
     """The account as it should be today, under the next version number. Lane and window are not settled."""
-    person, previous = known.person, known.previous
+    person, previous, settings = known.person, known.previous, lifecycle.registry
     current = current_enrolments(known.enrolments, settings, today)
     in_force = [enrolment for enrolment in current if enrolment.in_force]
-    stage, valid_until = _life(person, in_force, previous, settings, today)
+    stage, valid_until, stages = lifecycle.life_of(
+        previous,
+        in_force,
+        today,
+        activated=person.activated_at is not None,
+        completed=known.completed,
+        held=known.held,
+    )
     return Account(
         student_number=person.student_number,
         version=1 if previous is None else previous.version + 1,
@@ -73,6 +83,7 @@ def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
         groups=memberships(settings.groups, current, known.teachings),
         cohorts=memberships(settings.cohorts, current, known.teachings),
         valid_until=valid_until,
+        stages=stages,
         credential_ref=person.credential_ref,
         activated_at=None
         if person.activated_at is None
@@ -173,43 +184,6 @@ def _taught(
 def _meets(requires: Requirement, enrolment: Enrolment) -> bool:
     validated = enrolment.pedagogical is Pedagogical.VALIDATED
     return enrolment.in_force and (requires is Requirement.ADMINISTRATIVE or validated)
-
-
-def changes_after(account: Account, settings: RegistrySettings) -> date | None:
-    """The last day on which the account stays as it is if nothing happens; None if time does not change it.
-
-    An account that nobody asked for touches no target, and waits for its next fact.
-    """
-    if account.activated_at is None or account.stage in (Stage.EXPIRED, Stage.ERASED):
-        return None
-    days = [settings.year_ends_on(enrolment.year) for enrolment in account.enrolments]
-    if account.stage is Stage.GRACE and account.valid_until is not None:
-        days.append(account.valid_until)
-    return min(days, default=None)
-
-
-def _life(
-    person: KnownPerson,
-    in_force: Sequence[Enrolment],
-    previous: Account | None,
-    settings: RegistrySettings,
-    today: date,
-) -> tuple[Stage, date | None]:
-    """The stage, and the last day of access as far as it is known."""
-    before = Stage.PRECREATED if previous is None else previous.stage
-    until = previous.valid_until if previous is not None else None
-    if before is Stage.ERASED:
-        return before, until
-    if in_force:
-        ends_on = max(settings.year_ends_on(enrolment.year) for enrolment in in_force)
-        return (Stage.PRECREATED if person.activated_at is None else Stage.ACTIVE), ends_on
-    if before is Stage.ACTIVE:
-        return Stage.GRACE, today + timedelta(days=settings.grace_days)
-    if before is Stage.GRACE and until is not None and until < today:
-        return Stage.EXPIRED, until
-    if before is Stage.PRECREATED:
-        return before, None
-    return before, until
 
 
 def _affiliations(stage: Stage, settings: RegistrySettings) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ by the vault's, and the last other facts of each student are remembered by id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,9 @@ from sqlalchemy import Connection
 from consumers.registry import choices, pending_facts
 from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
-from consumers.registry.minter import NAME, TIMERS, AtRest, Minter, Origin
+from consumers.registry.lifecycle.settings import LifecycleSettings
+from consumers.registry.lifecycle.stages import Lifecycle
+from consumers.registry.minter import NAME, TIMERS, Minter, Origin, Propagated
 from consumers.registry.pending_facts import PendingFact
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.registrar import Holders, RegistrarFacts
@@ -49,20 +51,30 @@ class Registry:
         database: the store; its clock is the registry's.
         vault: where values that are personal are read by reference.
         settings: how names are minted and accounts made.
-        at_rest: propagation's answer.
+        propagated: propagation's answers.
+        rules: what follows the last enrolment.
+        services: see `Lifecycle`.
     """
 
     name = NAME
     topics: tuple[str, ...] = (catalogue.ENROLMENTS, *catalogue.both_lanes(catalogue.ACTIVATIONS))
 
     def __init__(
-        self, database: Database, vault: Vault, settings: RegistrySettings, *, at_rest: AtRest
+        self,
+        database: Database,
+        vault: Vault,
+        settings: RegistrySettings,
+        *,
+        propagated: Propagated,
+        rules: LifecycleSettings | None = None,
+        services: Iterable[str] = (),
     ) -> None:
         self._database = database
         self._vault = vault
         self._settings = settings
         self._people = People(database)
-        self._minter = Minter(database, self._people, settings, at_rest)
+        self.lifecycle = Lifecycle(settings, rules or LifecycleSettings(), tuple(services))
+        self._minter = Minter(database, self._people, self.lifecycle, propagated)
         self._doubts = Doubts(database, self._people)
         holders = Holders(database, self._doubts)
         self._registrar = RegistrarFacts(database, self._people, self._minter, self._doubts, holders)
@@ -112,7 +124,8 @@ class Registry:
         return dict.fromkeys(TIMERS, self.due)
 
     def due(self, connection: Connection, student_number: str, now: float) -> None:
-        """A day has come on which time alone changes this account: a year or a grace period has ended.
+        """A day has come on which time alone changes this account: a year or a grace period has ended, or
+        something is to be erased.
 
         Raises:
             Rejected: no name is left to give.

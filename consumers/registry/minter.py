@@ -6,18 +6,20 @@ nothing would change for the targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
+from typing import Protocol
 
 from sqlalchemy import Connection
 
 from consumers.registry import teachings
-from consumers.registry.account import Known, changes_after, current_enrolments, merge, shown_person
+from consumers.registry.account import Known, current_enrolments, merge, shown_person
 from consumers.registry.identity import MAIL, Names, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
+from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.stages import Lifecycle, closing_of
 from consumers.registry.people import KnownPerson, People
-from consumers.registry.settings import RegistrySettings
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
 from schemas import catalogue
@@ -26,13 +28,19 @@ from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import AccountChanged, Cause
 
 NAME = "registry"
-YEAR_ENDS, GRACE_ENDS = "year_ends", "grace_ends"
-TIMERS = (YEAR_ENDS, GRACE_ENDS)
+YEAR_ENDS, GRACE_ENDS, ERASURE_DUE = "year_ends", "grace_ends", "erasure_due"
+TIMERS = (YEAR_ENDS, GRACE_ENDS, ERASURE_DUE)
+_TIMER = {Stage.GRACE: GRACE_ENDS, Stage.EXPIRED: ERASURE_DUE}
 
 
-AtRest = Callable[[Connection, str, int], bool]
-"""Whether the propagation of this version of a student's account has ended, or waits for a business
-precondition, as far as is recorded: the records may lag behind."""
+class Propagated(Protocol):
+    """How far this version of a student's account has come, as far as is recorded: that may lag behind."""
+
+    def at_rest(self, connection: Connection, student_number: str, version: int) -> bool:
+        """Whether its propagation has ended, or waits for a business precondition."""
+
+    def completed(self, connection: Connection, student_number: str, version: int) -> bool:
+        """Whether every target was seen to have it, or a later one."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,13 @@ class Minter:
     """Mints versions within the caller's transaction."""
 
     def __init__(
-        self, database: Database, people: People, settings: RegistrySettings, at_rest: AtRest
+        self, database: Database, people: People, lifecycle: Lifecycle, propagated: Propagated
     ) -> None:
-        self._at_rest = at_rest
+        self._propagated = propagated
         self._database = database
         self._people = people
-        self._settings = settings
+        self._lifecycle = lifecycle
+        self._settings = lifecycle.registry
 
     def mint_version(self, connection: Connection, student_number: str, origin: Origin) -> Account | None:
         """Bring the account to what is known now, and announce it; None if nothing changes for the targets.
@@ -95,12 +104,17 @@ class Minter:
         taught = teachings.held(connection, *numbers)
         shown = self._shown_number(connection, person, numbers, today)
         short = short_login(names.login, student_number, self._settings, ledger)
-        known = Known(person, names, mails, enrolments, previous, taught, shown, short)
-        account = merge(known, self._settings, today)
+        everywhere = (
+            previous is not None
+            and previous.stage is Stage.EXPIRED
+            and self._propagated.completed(connection, student_number, previous.version)
+        )
+        known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
+        account = self._guarded(connection, known, today, now)
         self._arm(connection, account, today)
         if previous is not None and account.same_state(previous):
             return None
-        rests = previous is None or self._at_rest(connection, student_number, previous.version)
+        rests = previous is None or self._propagated.at_rest(connection, student_number, previous.version)
         account = account.model_copy(update=window(account, None if rests else previous, origin))
         accounts.save(connection, account, now)
         self._announce(connection, account, origin, now)
@@ -109,6 +123,19 @@ class Minter:
                 if accounts.find(connection, other) is not None:
                     self.mint_version(connection, other, origin)
         return account
+
+    def _guarded(self, connection: Connection, known: Known, today: date, now: float) -> Account:
+        """The account as it should be today, without what the guard holds."""
+        account = merge(known, self._lifecycle, today)
+        number, closing = account.student_number, closing_of(known.previous, account)
+        if closing is None:
+            if known.previous is not None and known.previous.stage in _TIMER:
+                closings.forget(connection, number)
+            return account
+        rules = self._lifecycle.rules
+        if closings.may_close(connection, self._database, number, closing, rules, now):
+            return account
+        return merge(replace(known, held=True), self._lifecycle, today)
 
     def _shown_number(
         self, connection: Connection, person: KnownPerson, numbers: Sequence[str], today: date
@@ -170,14 +197,14 @@ class Minter:
 
     def _arm(self, connection: Connection, account: Account, today: date) -> None:
         """See to it that this account is looked at again on the day after which time alone changes it."""
-        number, last_day = account.student_number, changes_after(account, self._settings)
-        if last_day is None:
+        number, day = account.student_number, self._lifecycle.changes_on(account, today)
+        if day is None:
             if account.activated_at is not None:
                 timers.disarm(connection, TIMERS, number)
             return
-        wanted, other = (GRACE_ENDS, YEAR_ENDS) if account.stage is Stage.GRACE else (YEAR_ENDS, GRACE_ENDS)
-        midnight = datetime.combine(max(last_day, today) + timedelta(days=1), time(), UTC)
-        timers.disarm(connection, (other,), number)
+        wanted = _TIMER.get(account.stage, YEAR_ENDS)
+        midnight = datetime.combine(day, time(), UTC)
+        timers.disarm(connection, tuple(kind for kind in TIMERS if kind != wanted), number)
         timers.arm(connection, self._database, wanted, number, midnight.timestamp())
 
     def _announce(self, connection: Connection, account: Account, origin: Origin, now: float) -> None:

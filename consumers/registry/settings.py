@@ -181,7 +181,9 @@ class RegistrySettings(RegistryModel):
         default=1000, ge=1, le=9999, description="Highest counter that is tried.", json_schema_extra=ADVANCED
     )
     reserved_names: frozenset[str] = Field(
-        default=frozenset(RESERVED_NAMES), description="Logins and local parts that nobody is given."
+        default=frozenset(RESERVED_NAMES),
+        description="Logins and local parts that nobody is given.",
+        json_schema_extra=ADVANCED,
     )
     particles: frozenset[str] = Field(
         default=frozenset(PARTICLES),

@@ -31,6 +31,7 @@ class TimetableSettings(HttpTokenSettings):
         None,
         description="A calendar that always exists and is nobody's, for the probe. Without it the service is "
         "asked for `sesame-probe`'s, and not to know it counts as an answer.",
+        json_schema_extra=ADVANCED,
     )
     not_scheduled: tuple[NotScheduled, ...] = Field(
         (MISSING, EMPTY),

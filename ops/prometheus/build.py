@@ -214,6 +214,12 @@ def other_alerts() -> list[dict[str, Any]]:
             "An import of {{ $labels.feed }} would change too much, and waits for an approval.",
         ),
         alert(
+            "SesameClosingsHeld",
+            "max by (kind) (sesame_closings_held) > 0",
+            "ticket",
+            "Time would close ({{ $labels.kind }}) unusually many accounts: {{ $value }} are held.",
+        ),
+        alert(
             "SesameDrift",
             "sum by (target) (max by (target, kind) (sesame_reconcile_differences)) > 0",
             "ticket",

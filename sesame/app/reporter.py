@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from consumers.propagation.handler import Said
+from consumers.registry.lifecycle import closings
 from pipeline import parking, quarantine, status, target_states
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -244,6 +245,7 @@ class Reporter:
                 imports = figures.last_imports(connection)
                 processes = status.statuses(connection)
                 compared = passes.latest(connection)
+                held = closings.counts(connection)
             for gauge, counts in (
                 (self._metrics.parked, parked),
                 (self._metrics.retrying, {(one.consumer, one.cause): one.students for one in retries}),
@@ -256,6 +258,7 @@ class Reporter:
                 (self._metrics.operator_needed, for_operator(waiting, letters)),
                 (self._metrics.observed_differences, unwritten),
                 (self._metrics.quarantined, stopped),
+                (self._metrics.closings_held, {(closing,): count for closing, count in held.items()}),
                 (self._metrics.propagations, propagations),
                 (
                     self._metrics.reconcile_differences,

@@ -39,6 +39,8 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "people": (STUDENT, "the last 32 facts' ids of each are remembered, to recognise a redelivery"),
     "enrolments": (STUDENT, "by year and step, cancelled ones too: a late fact must not win"),
     "ledger": (EVER, "no login and no address is given twice"),
+    "closings": (EVER, "one row for each day on which time closed an account, and each kind"),
+    "held_closings": (WORK, "until an operator has released them, or the student is enrolled again"),
     "fingerprints": (STUDENT, "by them one person with two numbers is recognised"),
     "identity_doubts": (EVER, "what was decided about two persons is not asked again"),
     "adoptions": (STUDENT, "which object of which target is whose"),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from consumers.kit.connector import AdoptedRef, Anything, ConnectorContext, ConnectorUnusable, SiteFacts
+from consumers.kit.connector import (
+    MAIL_ROLE,
+    AdoptedRef,
+    Anything,
+    ConnectorContext,
+    ConnectorUnusable,
+    SiteFacts,
+)
 from consumers.kit.passwords import NoPasswords, Passwords, SealedPasswords
 from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from pipeline.db.database import Database
@@ -79,7 +86,7 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         database=database,
         principal_scope=settings.registry.principal_scope,
         mail_quota_bytes=settings.directory.mail_quota_bytes,
-        mail_target=next((name for name in settings.targets if _role(settings, name) == "mailbox"), ""),
+        mail_target=next((name for name in settings.targets if _role(settings, name) == MAIL_ROLE), ""),
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
     )
 

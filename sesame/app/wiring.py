@@ -219,10 +219,18 @@ class Application:
     @cached_property
     def registry(self) -> Registry:
         """The registry's handler of facts."""
-        from consumers.propagation.rows import at_rest
+        from consumers.propagation import rows as propagated
         from consumers.registry.handler import Registry
+        from sesame.operations.lifecycle import services_of
 
-        return Registry(self.database, self.vault, self.settings.registry, at_rest=at_rest)
+        return Registry(
+            self.database,
+            self.vault,
+            self.settings.registry,
+            propagated=propagated,
+            rules=self.settings.lifecycle,
+            services=services_of(self),
+        )
 
     def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""

@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "import": "sesame.cli.imports:import_command",
     "imports": "sesame.cli.past_imports:imports",
     "ledger": "sesame.cli.identities:ledger",
+    "lifecycle": "sesame.cli.lifecycle:lifecycle",
     "lost-records": "sesame.cli.consumers:lost_records_group",
     "migrate": "sesame.cli.installation:migrate",
     "overview": "sesame.cli.overview:overview",

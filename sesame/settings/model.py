@@ -21,6 +21,7 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.moodle import NAME as MOODLE
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
+from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
 from pipeline.engine.limits import EngineSettings
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    lifecycle: LifecycleSettings = Field(default_factory=LifecycleSettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)
     password: PasswordSettings = Field(default_factory=PasswordSettings)
     proofs: ProofSettings = Field(default_factory=ProofSettings)
@@ -214,6 +216,12 @@ class Settings(BaseSettings):
     def _targets_known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
         _none_but(targets, cls.target_names())
         return targets
+
+    @field_validator("lifecycle")
+    @classmethod
+    def _services_known(cls, lifecycle: LifecycleSettings) -> LifecycleSettings:
+        _none_but((*sorted(lifecycle.shut_in_grace), *lifecycle.data_days_of), cls.target_names())
+        return lifecycle
 
     @field_validator("portal")
     @classmethod

@@ -175,6 +175,7 @@ class PortalSettings(Section):
         le=65_535,
         description="TCP port on `http.host` where `sesame web` shows operators /metrics, /livez and "
         "/readyz, without authentication; 0 takes any free one. Unset: nowhere. Not `http.port`.",
+        json_schema_extra=ADVANCED,
     )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from babel.dates import format_date
 from fastapi import APIRouter, Depends, Response
 
 from producers.activation.proofs import REDIRECT, LinkState
@@ -167,6 +168,7 @@ def account_page(
         "fault": fault,
         "address": address,
         "ticked": ticked,
+        "last_day": standing.last_day and format_date(standing.last_day, "long", locale=visit.language),
         "moment": lambda at: moment(at, now, visit.language, visit.context.zone),
         "duration": lambda seconds: duration(seconds, visit.language),
         "looked_at": moment(now, now, visit.language, visit.context.zone),

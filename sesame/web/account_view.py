@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.kit.passwords import CREDENTIAL_NEEDED
 from consumers.moodle import NAME as MOODLE
+from consumers.registry.lifecycle.stages import Lifecycle
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
@@ -83,7 +84,7 @@ class Service:
 class AccountView:
     """A student's account as its owner sees it. `complete`: every service that is ours is ready.
 
-    `called`: what the page calls the student, a given name.
+    `called`: what the page calls the student, a given name; `last_day`: of access, without a new enrolment.
     """
 
     student_number: str
@@ -95,6 +96,7 @@ class AccountView:
     mail_redirect: str | None
     services: tuple[Service, ...]
     short_login: str | None = None
+    last_day: date | None = None
 
     @property
     def complete(self) -> bool:
@@ -158,7 +160,15 @@ def standing_of(
         shut=shut,
         mail_redirect=account.mail_redirect,
         services=tuple(everything),
+        last_day=_last_day(context, account),
     )
+
+
+def _last_day(context: PortalContext, account: Account) -> date | None:
+    """The last day of access without another enrolment; None: it is not known, or over."""
+    steps = Lifecycle(context.settings.registry, context.settings.lifecycle).timeline(account)
+    ends = next((step.day for step in steps if step.stage is Stage.EXPIRED), None)
+    return None if ends is None else ends - timedelta(days=1)
 
 
 def _unopened(context: PortalContext, account: Account) -> tuple[str, str | None]:

@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 from click.testing import CliRunner
 
-from consumers.propagation.rows import at_rest
+from consumers.propagation import rows as propagated
 from consumers.registry.handler import Registry
+from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.db.database import Database
@@ -284,11 +285,18 @@ class Clinic:
             browser.close()
         self.app.close()
 
-    def registry_in(self, days: int) -> Registry:
-        """The registry, as it would act so many days from now."""
+    def registry_in(self, days: int, rules: LifecycleSettings | None = None) -> Registry:
+        """The registry, as it would act so many days from now, and under these rules."""
         url = self.app.settings.store_url.get_secret_value()
         later = Database(url, clock=lambda: time.time() + days * 86_400)
-        return Registry(later, self.app.vault, self.app.settings.registry, at_rest=at_rest)
+        return Registry(
+            later,
+            self.app.vault,
+            self.app.settings.registry,
+            propagated=propagated,
+            rules=rules,
+            services=("moodle",),
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import KnownPerson
 from producers.holds import HoldRequest, place
 from producers.identities import DecisionRequest, decide
@@ -160,6 +161,10 @@ def test_an_account_in_grace_one_whose_time_is_over_and_one_that_never_opened(he
     registry = here.registry_in(days=100)
     with here.app.database.write() as connection:
         registry.due(connection, here.numbers["expired"], time.time() + 100 * 86_400)
+    early = here.registry_in(0, LifecycleSettings(shut_in_grace=frozenset({"moodle"})))
+    with here.app.database.write() as connection:
+        early.due(connection, here.numbers["grace"], time.time())
+    here.await_rule("grace", "service_ended", service="moodle")
     here.settle("expired")
     assert here.rules("expired") == ["account_expired"]
     assert here.rules("cancelled") == ["enrolment_cancelled"]

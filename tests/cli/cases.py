@@ -73,6 +73,17 @@ def _looks() -> Iterator[Case]:
     yield Case("overview-students", ("overview --json --students",))
     yield Case("settings-check", ("settings check",))
     yield Case("reconcile-none", ("reconcile --last", "reconcile --last --json"))
+    yield Case(
+        "lifecycle",
+        (
+            "lifecycle preview --days 3650",
+            "lifecycle preview --days 3650 --erase --students",
+            "lifecycle preview --days 3650 --json",
+            "lifecycle held",
+            "lifecycle held --json",
+            "lifecycle release 0123456789ab",
+        ),
+    )
     yield Case("backup-none", ("backup verify copies/none", "restore copies/none --yes --lang fr"))
     yield Case("migrate", ("migrate",))
     yield Case("overview-empty", ("overview", "overview --json", "students", "dead-letters list"), "empty")

@@ -20,8 +20,8 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.connector import MoodleConnector
+from consumers.propagation import rows as propagated
 from consumers.propagation.handler import BREACHED, LATE, Propagation
-from consumers.propagation.rows import at_rest
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.handler import Registry
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
@@ -276,7 +276,9 @@ class Site:
         )
 
     def _registry(self, database: SimulatedDatabase) -> Registry:
-        return Registry(database, Vault(database, [self._key], clock=self.wall), SETTINGS, at_rest=at_rest)
+        return Registry(
+            database, Vault(database, [self._key], clock=self.wall), SETTINGS, propagated=propagated
+        )
 
     def _propagation(self, database: SimulatedDatabase) -> Propagation:
         return Propagation(database, targets=TARGETS, follows=FOLLOWS, objectives=PropagationSettings())

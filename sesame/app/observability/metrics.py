@@ -178,6 +178,11 @@ class Metrics:
             "Students of a target that is only observed, by what would be written.",
             ("target", "field"),
         )
+        self.closings_held = self._gauge(
+            "closings_held",
+            "Students whom the guard keeps from being shut or erased by time; kind: `expire` or `erase`.",
+            ("kind",),
+        )
         self.reconcile_differences = self._gauge(
             "reconcile_differences",
             "What the target's last comparison with the accounts found; kind: `missing`, `different`, `extra`"

@@ -101,7 +101,7 @@ class LiveChecks:
             TargetDown: the target says nothing of this student.
         """
         with self._site.connector(target) as connector:
-            found = connector.handler().preview([account])[account.student_number]
+            found = connector.handler().preview([account.at(target)])[account.student_number]
             seen = Preview(tuple(map(str, found.differs)), str(found.obstacle))
         why = explain(seen.obstacle) if seen.obstacle and seen.obstacle not in IN_THE_WAY else None
         if why is not None and why.kind != "waiting":

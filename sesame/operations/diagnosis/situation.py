@@ -135,9 +135,13 @@ class Situation:
             return False
         return found.state in ("provisioned", "waiting")
 
+    def open_at(self, name: str) -> Account | None:
+        """The account, if what should work includes this target."""
+        return self.open if self.open is not None and self.open.at(name).access_open else None
+
     def should_work(self, name: str) -> Account | None:
         """The account, if this target is said to have it: then what the server shows must agree."""
-        return self.open if self.done(name) else None
+        return self.open_at(name) if self.done(name) else None
 
 
 def gather(

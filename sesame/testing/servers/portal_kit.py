@@ -17,7 +17,7 @@ import httpx
 from sqlalchemy import insert, select
 
 from consumers.kit.registration import Choice
-from consumers.propagation.rows import at_rest
+from consumers.propagation import rows as propagated
 from consumers.registry.handler import Registry
 from consumers.registry.people import People
 from pipeline.db.database import Database
@@ -102,7 +102,7 @@ class Portal:
         self.database = Database(self.store or sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
         self.vault = Vault(self.database, self.keys, clock=self.clock)
-        self.registry = Registry(self.database, self.vault, self.settings.registry, at_rest=at_rest)
+        self.registry = Registry(self.database, self.vault, self.settings.registry, propagated=propagated)
         self.troubles: list[str] = []
         self.server = self._server()
         self._offsets = itertools.count()

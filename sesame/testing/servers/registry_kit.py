@@ -12,8 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from consumers.propagation.rows import at_rest, propagation
+from consumers.propagation import rows as propagated
+from consumers.propagation.rows import propagation
 from consumers.registry.handler import Registry
+from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
@@ -61,11 +63,20 @@ class Desk:
     url: str
     settings: RegistrySettings = SETTINGS
     clock: Clock = field(default_factory=Clock)
+    rules: LifecycleSettings = field(default_factory=LifecycleSettings)
+    services: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.database = Database(self.url, clock=self.clock)
         self.vault = Vault(self.database, [new_key()], clock=self.clock)
-        self.registry = Registry(self.database, self.vault, self.settings, at_rest=at_rest)
+        self.registry = Registry(
+            self.database,
+            self.vault,
+            self.settings,
+            propagated=propagated,
+            rules=self.rules,
+            services=self.services,
+        )
         self.people = People(self.database)
         self._offsets = itertools.count()
 

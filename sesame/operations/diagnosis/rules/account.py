@@ -138,6 +138,18 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
         yield Finding("account_in_grace", ACCOUNT, {"until": until, **_enrolments(s.account)}, {"until": day})
 
 
+@rule("service_ended")
+def service_ended(s: Situation) -> Iterator[Finding]:
+    """The account is in grace, and this service is shut in grace."""
+    account = s.open
+    if account is None:
+        return
+    evidence = {"stage": word("stages", account.stage), **_enrolments(account)}
+    for name in account.stages:
+        if s.target(name) is not None:
+            yield Finding("service_ended", name, evidence)
+
+
 @rule("account_expired")
 def account_expired(s: Situation) -> Iterator[Finding]:
     """The time is over."""

@@ -21,14 +21,15 @@ _NEARLY_FULL = 0.95
 @rule("mailbox_not_enabled")
 def mailbox_not_enabled(s: Situation) -> Iterator[Finding]:
     """The mail server, which looks its users up in the directory, knows nobody of this name."""
-    if s.open is None or not isinstance(s.live.mailbox, Unknown):
+    account = s.open_at(MAILBOX)
+    if account is None or not isinstance(s.live.mailbox, Unknown):
         return
     target = s.target(MAILBOX)
     if target is None or target.state not in ("provisioned", "waiting", "retrying", "failed"):
         return
     entry = s.live.entry
     shown = entry.attributes.get("sesameMailEnabled", ()) if entry is not None else ()
-    evidence = {"address": s.open.mail, "sesameMailEnabled": ", ".join(shown) or gettext("not there")}
+    evidence = {"address": account.mail, "sesameMailEnabled": ", ".join(shown) or gettext("not there")}
     yield Finding("mailbox_not_enabled", MAILBOX, evidence, since=target.since)
 
 
@@ -84,7 +85,7 @@ def redirection_gone(s: Situation) -> Iterator[Finding]:
 @rule("mail_goes_elsewhere")
 def mail_goes_elsewhere(s: Situation) -> Iterator[Finding]:
     """A redirection is in force: the student may look in the wrong place."""
-    account, seen = s.open, _mailbox(s)
+    account, seen = s.open_at(MAILBOX), _mailbox(s)
     if account is not None and seen is not None and account.mail_redirect and seen.redirect_active:
         words = {"address": account.mail_redirect}
         yield Finding("mail_goes_elsewhere", MAILBOX, {"to": account.mail_redirect}, words)

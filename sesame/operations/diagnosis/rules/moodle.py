@@ -14,7 +14,7 @@ from sesame.operations.diagnosis.situation import Situation
 @rule("courses_wait_for_enrolment")
 def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
     """The component has not validated the pedagogical enrolment: some courses are not open yet."""
-    account, target = s.open, s.target(MOODLE)
+    account, target = s.open_at(MOODLE), s.target(MOODLE)
     if account is None or target is None:
         return
     pending = [c for c in account.cohorts if not c.met and c.requires is Requirement.PEDAGOGICAL]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from consumers.registry.account import Known, changes_after, merge
+from consumers.registry.account import Known, merge
 from consumers.registry.identity import Names
+from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.people import Identity, KnownPerson
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
 from schemas.account import (
@@ -55,7 +56,7 @@ def account(
     settings: RegistrySettings = SETTINGS,
     today: date = TODAY,
 ) -> Account:
-    return merge(known(*enrolments, person=person, previous=previous), settings, today)
+    return merge(known(*enrolments, person=person, previous=previous), Lifecycle(settings), today)
 
 
 # --- stages ---
@@ -115,11 +116,12 @@ def test_an_erased_account_stays_erased() -> None:
 
 def test_time_changes_an_account_at_the_end_of_a_year_and_of_grace() -> None:
     active = account(step(), step("L2INFO", year=2027))
-    assert changes_after(active, SETTINGS) == date(2027, 10, 31)
-    assert changes_after(account(previous=active), SETTINGS) == date(2026, 10, 14)
-    assert changes_after(account(step(), person=LEA), SETTINGS) is None
+    changes_on = Lifecycle(SETTINGS).changes_on
+    assert changes_on(active, TODAY) == date(2027, 11, 1)
+    assert changes_on(account(previous=active), TODAY) == date(2026, 10, 15)
+    assert changes_on(account(step(), person=LEA), TODAY) is None
     expired = account(previous=account(previous=active), today=date(2029, 1, 1))
-    assert changes_after(expired, SETTINGS) is None
+    assert changes_on(expired, date(2029, 1, 1)) is None
 
 
 # --- cohorts and groups ---
@@ -226,7 +228,7 @@ def test_holds_shut_access_and_leave_the_stage() -> None:
 
 def test_every_other_address_of_the_student_is_an_alias() -> None:
     mails = (NAMES.mail, "lea.bernard@etu.univ-exemple.fr")
-    made = merge(Known(ACTIVATED, NAMES, mails, (step(),)), SETTINGS, TODAY)
+    made = merge(Known(ACTIVATED, NAMES, mails, (step(),)), Lifecycle(SETTINGS), TODAY)
     assert made.aliases == ("lea.bernard@etu.univ-exemple.fr",)
 
 

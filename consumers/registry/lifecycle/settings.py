@@ -1,0 +1,97 @@
+"""The end of an account's life, as a site wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.settings import ADVANCED, TargetName
+from pipeline.threshold import Threshold
+from schemas.language import gettext
+
+Days = Annotated[int, Field(ge=0, le=3650)]
+
+
+class LifecycleSettings(BaseModel):
+    """What follows a student's last day of access. `sesame lifecycle preview` says whom it would concern."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shut_in_grace: frozenset[TargetName] = Field(
+        default=frozenset(),
+        description="Targets that are shut as soon as no enrolment is in force; the others stay open in "
+        "grace. Not one that another follows.",
+        json_schema_extra=ADVANCED,
+    )
+    erase: bool = Field(
+        default=False,
+        description="Whether what targets have of a student is erased when its time has come. Look at "
+        "`sesame lifecycle preview` first.",
+    )
+    data_days: Days = Field(
+        default=180,
+        description="How long after the last day of access a target keeps a student's data, in days.",
+    )
+    data_days_of: Mapping[TargetName, Days] = Field(
+        default_factory=dict,
+        description="The same for single targets, e.g. `{moodle = 365}`.",
+        json_schema_extra=ADVANCED,
+    )
+    account_days: Days = Field(
+        default=365,
+        description="How long after it the account itself is kept: the entry of the directory goes last. "
+        "Login and addresses stay in the ledger for ever.",
+    )
+    guard_share: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Largest share of the open accounts that may expire, or be erased, within `guard_days` "
+        "before an operator has released it.",
+        json_schema_extra=ADVANCED,
+    )
+    guard_people: int = Field(
+        default=200, ge=1, description="Largest number of students, likewise.", json_schema_extra=ADVANCED
+    )
+    guard_floor: int = Field(
+        default=2,
+        ge=0,
+        description="So many are too few for the share to tell anything.",
+        json_schema_extra=ADVANCED,
+    )
+    guard_days: int = Field(
+        default=30,
+        ge=1,
+        le=366,
+        description="The days that are added up: a slow leak is one too.",
+        json_schema_extra=ADVANCED,
+    )
+    release_by_two: bool = Field(
+        default=False,
+        description="Whether two operators have to release what the guard holds.",
+        json_schema_extra=ADVANCED,
+    )
+
+    def days_of(self, target: str) -> int:
+        """How long a target keeps a student's data after the last day of access, in days."""
+        return self.data_days_of.get(target, self.data_days)
+
+    @property
+    def threshold(self) -> Threshold:
+        """What may close without an operator's word."""
+        return Threshold(share=self.guard_share, people=self.guard_people, floor=self.guard_floor)
+
+    @model_validator(mode="after")
+    def _account_last(self) -> Self:
+        longest = max([self.data_days, *self.data_days_of.values()])
+        if self.account_days < longest:
+            raise ValueError(
+                gettext(
+                    "the account is kept for {account} days and data for {data}: account_days comes last",
+                    account=self.account_days,
+                    data=longest,
+                )
+            )
+        return self

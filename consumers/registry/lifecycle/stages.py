@@ -1,0 +1,169 @@
+"""At which stage an account is, on which day it changes, and what is still to come. Pure; days are UTC's.
+
+Without an enrolment in force an active account is in grace for `grace_days`, then expired. Where the site
+erases, a target's data go `days_of` it after the last day of access, and the account itself (the entry that
+the others are found by) `account_days` after it, once everything else was read back as gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from consumers.registry.lifecycle.settings import LifecycleSettings
+from consumers.registry.settings import RegistrySettings
+from schemas.account import Account, Enrolment, Stage
+
+_ONE_DAY = timedelta(days=1)
+
+
+class Closing(StrEnum):
+    """A step that takes something away from a student, over which the guard watches."""
+
+    EXPIRE = "expire"
+    ERASE = "erase"
+
+
+class LifeStage(NamedTuple):
+    """Where an account stands. `valid_until`: the last day of access, as far as it is known; `stages`: see
+    `Account.stages`."""
+
+    stage: Stage
+    valid_until: date | None
+    stages: Mapping[str, Stage]
+
+
+class Milestone(NamedTuple):
+    """What changes on a day: of one target, or (None) of the account."""
+
+    day: date
+    stage: Stage
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """The life of a site's accounts.
+
+    Attributes:
+        registry: when years and graces end.
+        rules: what follows.
+        services: the targets that are written to and that no other one follows: they can be erased before
+            the account is.
+    """
+
+    registry: RegistrySettings
+    rules: LifecycleSettings = field(default_factory=LifecycleSettings)
+    services: tuple[str, ...] = ()
+
+    def life_of(
+        self,
+        previous: Account | None,
+        in_force: Sequence[Enrolment],
+        today: date,
+        *,
+        activated: bool,
+        completed: bool = False,
+        held: bool = False,
+    ) -> LifeStage:
+        """Where an account stands today.
+
+        Args:
+            previous: the newest one so far.
+            in_force: its enrolments that are.
+            today: the day, UTC.
+            activated: whether the student asked for it.
+            completed: whether all targets were seen to have the newest account.
+            held: nothing may be closed today: the guard holds it.
+        """
+        before = Stage.PRECREATED if previous is None else previous.stage
+        until = previous.valid_until if previous is not None else None
+        if before is Stage.ERASED:
+            return LifeStage(before, until, {})
+        if in_force:
+            ends_on = max(self.registry.year_ends_on(enrolment.year) for enrolment in in_force)
+            return LifeStage(Stage.ACTIVE if activated else Stage.PRECREATED, ends_on, {})
+        if previous is None or before is Stage.PRECREATED:
+            return LifeStage(Stage.PRECREATED, None, {})
+        if before is Stage.ACTIVE:
+            return self._in_grace(today + timedelta(days=self.registry.grace_days))
+        if before is Stage.GRACE and (until is None or until >= today or held):
+            return self._in_grace(until)
+        if before is Stage.GRACE or until is None:
+            return LifeStage(Stage.EXPIRED, until, {})
+        return self._expired(previous, until, today, completed=completed, held=held)
+
+    def timeline(self, account: Account) -> list[Milestone]:
+        """What time alone will change, the next first: each step with the first day on which it is so."""
+        until, steps = account.valid_until, list[Milestone]()
+        if until is None or account.activated_at is None:
+            return []
+        if account.stage is Stage.ACTIVE:
+            begins = until + _ONE_DAY
+            steps = [Milestone(begins, Stage.GRACE)]
+            steps += [Milestone(begins, Stage.EXPIRED, name) for name in self._shut_in_grace()]
+            until = begins + timedelta(days=self.registry.grace_days)
+        if account.stage in (Stage.ACTIVE, Stage.GRACE):
+            steps.append(Milestone(until + _ONE_DAY, Stage.EXPIRED))
+        elif account.stage is not Stage.EXPIRED:
+            return []
+        if self.rules.erase:
+            gone = account.stages if account.stage is Stage.EXPIRED else {}
+            steps += [
+                Milestone(self._erased_on(until, name), Stage.ERASED, name)
+                for name in self.services
+                if name not in gone
+            ]
+            steps.append(Milestone(self._erased_on(until), Stage.ERASED))
+        return sorted(steps, key=lambda step: (step.day, step.target is None))
+
+    def changes_on(self, account: Account, today: date) -> date | None:
+        """The next day on which an account has to be looked at again; None: only a fact can change it.
+
+        An account that nobody asked for touches no target, and waits for its next fact. What is overdue (the
+        guard holds it, or a target has not erased yet) is looked at tomorrow.
+        """
+        if account.activated_at is None:
+            return None
+        days = [step.day for step in self.timeline(account)]
+        if account.stage not in (Stage.EXPIRED, Stage.ERASED):
+            ends = map(self.registry.year_ends_on, {enrolment.year for enrolment in account.enrolments})
+            days += [day + _ONE_DAY for day in ends]
+        return max(min(days), today + _ONE_DAY) if days else None
+
+    def _in_grace(self, until: date | None) -> LifeStage:
+        return LifeStage(Stage.GRACE, until, dict.fromkeys(self._shut_in_grace(), Stage.EXPIRED))
+
+    def _shut_in_grace(self) -> list[str]:
+        return [name for name in self.services if name in self.rules.shut_in_grace]
+
+    def _erased_on(self, until: date, target: str | None = None) -> date:
+        """The first day on which a target, or (None) the account, is erased."""
+        kept = self.rules.account_days if target is None else self.rules.days_of(target)
+        return until + timedelta(days=kept + 1)
+
+    def _expired(
+        self, previous: Account, until: date, today: date, *, completed: bool, held: bool
+    ) -> LifeStage:
+        before = dict(previous.stages)
+        if not self.rules.erase or held:
+            return LifeStage(Stage.EXPIRED, until, before)
+        due = {name: Stage.ERASED for name in self.services if today >= self._erased_on(until, name)}
+        if completed and before.keys() >= set(self.services) and today >= self._erased_on(until):
+            return LifeStage(Stage.ERASED, until, {})
+        return LifeStage(Stage.EXPIRED, until, {**before, **due})
+
+
+def closing_of(previous: Account | None, account: Account) -> Closing | None:
+    """What the newer account takes away, if time alone does."""
+    if previous is None:
+        return None
+    if account.stage is Stage.EXPIRED and previous.stage is Stage.GRACE:
+        return Closing.EXPIRE
+    if account.stage not in (Stage.EXPIRED, Stage.ERASED) or account.stage is previous.stage is Stage.ERASED:
+        return None
+    erases = account.stage is Stage.ERASED or account.stages.keys() > previous.stages.keys()
+    return Closing.ERASE if erases else None

@@ -1,0 +1,142 @@
+"""`sesame lifecycle`: what time will change about accounts, and what the guard over it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from schemas.language import gettext, ngettext
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import local_day, local_time, show_table, write_json
+
+if TYPE_CHECKING:
+    from sesame.operations.lifecycle import ComingStep, HeldPlan, LifecyclePreview
+
+_SHOWN_MAX = 20
+
+
+@click.group()
+def lifecycle() -> None:
+    """What time will change about accounts, and what the guard over it holds."""
+
+
+@lifecycle.command(name="preview")
+@click.option("--days", type=click.IntRange(1, 3650), default=400, show_default=True, help="How far ahead.")
+@click.option("--erase", is_flag=True, help="As if the setting lifecycle.erase were on.")
+@click.option("--students", "each", is_flag=True, help="Each student, with the reason and the days.")
+@json_option
+@pass_context
+def preview_command(context: Context, *, days: int, erase: bool, each: bool, as_json: bool) -> None:
+    """Say who will be shut or erased, when, why and where, if nobody is enrolled again.
+
+    Days are the first on which it is so. Nothing is written.
+    """
+    from sesame.operations.lifecycle import Horizon, preview
+
+    found = preview(context.looking, operator(), Horizon(days=days, erase=erase))
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+    elif each:
+        _show_lives(found)
+    else:
+        _show(found, erase=erase)
+
+
+@lifecycle.command(name="held")
+@json_option
+@pass_context
+def held_command(context: Context, *, as_json: bool) -> None:
+    """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
+    from sesame.operations.lifecycle import held
+
+    plans = held(context.looking, operator())
+    if as_json:
+        write_json([plan.model_dump(mode="json") for plan in plans])
+    else:
+        _show_plans(plans)
+        if not plans:
+            click.echo(gettext("The guard holds nothing."), err=True)
+    if plans:
+        raise click.exceptions.Exit(int(ExitCode.HELD))
+
+
+@lifecycle.command(name="release")
+@click.argument("plan")
+@json_option
+@pass_context
+def release_command(context: Context, *, plan: str, as_json: bool) -> None:
+    """Let PLAN be carried out: the ID that `sesame lifecycle held` shows, for exactly those students."""
+    from sesame.operations.lifecycle import release
+
+    ended = release(context.application, operator(), plan)
+    if as_json:
+        write_json(ended.model_dump(mode="json"))
+    elif ended.released:
+        count = len(ended.plan.students)
+        click.echo(ngettext("{n} student: released", "{n} students: released", count))
+    else:
+        click.echo(gettext("Approved; a second operator has to release it too."))
+    if not ended.released:
+        raise click.exceptions.Exit(int(ExitCode.HELD))
+
+
+def _show(found: LifecyclePreview, *, erase: bool) -> None:
+    rows = [(local_day(step.day), _what(step), str(step.students)) for step in found.steps]
+    columns = (gettext("from"), gettext("what"), gettext("students"))
+    if rows:
+        show_table(columns, rows, right=(columns[2],))
+    else:
+        click.echo(gettext("Nothing until {day}.", day=local_day(found.until)), err=True)
+    if not found.erases and not erase:
+        click.echo(
+            gettext("Nothing is erased here (lifecycle.erase); --erase shows what would be."), err=True
+        )
+    _show_plans(found.held)
+
+
+def _show_lives(found: LifecyclePreview) -> None:
+    why = {
+        "year_ends": gettext("the academic year ends"),
+        "not_enrolled": gettext("no enrolment is in force"),
+        "expired": gettext("expired"),
+    }
+    columns = (gettext("student"), gettext("why"), gettext("from"))
+    rows = [
+        (
+            life.student_number,
+            why[life.why],
+            ", ".join(f"{local_day(step.day)} {_what(step)}" for step in life.steps),
+        )
+        for life in found.lives
+    ]
+    show_table(columns, rows)
+
+
+def _what(step: ComingStep) -> str:
+    from sesame.operations.diagnosis.words import word
+
+    stage = word("stages", step.stage)
+    return stage if step.target is None else f"{step.target}: {stage}"
+
+
+def _show_plans(plans: list[HeldPlan]) -> None:
+    for plan in plans:
+        told = {
+            "count": len(plan.students),
+            "since": local_time(plan.since),
+            "some": ", ".join(plan.students[:_SHOWN_MAX]) + (" …" if len(plan.students) > _SHOWN_MAX else ""),
+            "plan": plan.id,
+        }
+        said = (
+            gettext("Held since {since}: the access of {count} would be shut: {some}", **told)
+            if plan.closing == "expire"
+            else gettext("Held since {since}: data of {count} would be erased: {some}", **told)
+        )
+        click.echo(said)
+        click.echo(gettext("  to let it happen: sesame lifecycle release {plan}", **told))
+        if plan.approved_by:
+            click.echo(gettext("  approved by {name}; a second operator has to", name=plan.approved_by))

@@ -1,0 +1,204 @@
+"""The end of accounts: what time will change, for whom; and what the guard holds until it is released."""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.closings import Plan
+from consumers.registry.lifecycle.stages import Closing, Lifecycle
+from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
+from pipeline import accounts, timers
+from pipeline.errors import SesameError
+from schemas.account import Account, Stage
+from schemas.language import gettext
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act, utc
+from sesame.operations.ports import Following, Stored
+
+_PAGE = 500
+_TIMERS = {Closing.EXPIRE: GRACE_ENDS, Closing.ERASE: ERASURE_DUE}
+
+Why = Literal["year_ends", "not_enrolled", "expired"]
+_WHY: dict[Stage, Why] = {
+    Stage.ACTIVE: "year_ends",
+    Stage.GRACE: "not_enrolled",
+    Stage.EXPIRED: "expired",
+}
+
+
+class NoSuchPlan(SesameError):
+    """The guard holds nothing under this ID: look again, somebody was enrolled or held meanwhile."""
+
+    exit_code = 2
+
+
+class Horizon(BaseModel):
+    """The days to look ahead; `erase`: as if `lifecycle.erase` were on."""
+
+    days: int = 400
+    erase: bool = False
+
+
+class ComingStep(Report):
+    """What changes on a day (the first on which it is so): of one target, or (None) of the account."""
+
+    day: date
+    stage: Stage
+    target: str | None
+
+
+class StepCount(ComingStep):
+    """The same, and for how many."""
+
+    students: int
+
+
+class StudentLife(Report):
+    """One student; `why`: what the next step follows from."""
+
+    student_number: str
+    stage: Stage
+    valid_until: date | None
+    why: Why
+    steps: list[ComingStep]
+
+
+class HeldPlan(Report):
+    """What the guard holds; `id` releases exactly this. `approved_by`: the first of two operators."""
+
+    id: str
+    closing: Closing
+    students: list[str]
+    since: datetime
+    approved_by: str | None
+
+
+class LifecyclePreview(Report):
+    """What time will change by `until`, if nobody is enrolled again; `erases`: whether this site erases."""
+
+    until: date
+    erases: bool
+    students: int
+    steps: list[StepCount]
+    lives: list[StudentLife]
+    held: list[HeldPlan]
+
+
+class Released(Report):
+    """What came of a release; not `released`: a second operator has to."""
+
+    plan: HeldPlan
+    released: bool
+
+
+@act("lifecycle.preview")
+def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePreview:
+    """Say who would be shut or erased, when and why, by today's accounts; nothing is written."""
+    settings = site.settings
+    rules = settings.lifecycle
+    if request.erase:
+        rules = rules.model_copy(update={"erase": True})
+    lifecycle = Lifecycle(settings.registry, rules, services_of(site))
+    with site.database.read() as connection:
+        today = utc(site.database.now(connection)).date()
+        plans = closings.held(connection)
+    until = today + timedelta(days=request.days)
+    counted: Counter[tuple[date, Stage, str | None]] = Counter()
+    lives = []
+    for account in _activated(site):
+        steps = [step for step in lifecycle.timeline(account) if step.day <= until]
+        counted.update(steps)
+        if steps:
+            lives.append(
+                StudentLife(
+                    student_number=account.student_number,
+                    stage=account.stage,
+                    valid_until=account.valid_until,
+                    why=_WHY[account.stage],
+                    steps=[ComingStep(**step._asdict()) for step in steps],
+                )
+            )
+    ordered = sorted(counted.items(), key=lambda each: (each[0][0], each[0][1], each[0][2] or ""))
+    return LifecyclePreview(
+        until=until,
+        erases=settings.lifecycle.erase,
+        students=len(lives),
+        steps=[
+            StepCount(day=day, stage=stage, target=target, students=students)
+            for (day, stage, target), students in ordered
+        ],
+        lives=lives,
+        held=list(map(_shown, plans)),
+    )
+
+
+@act("lifecycle.held")
+def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
+    """Say what the guard holds."""
+    with site.database.read() as connection:
+        return list(map(_shown, closings.held(connection)))
+
+
+@act("lifecycle.release")
+def release(site: Following, actor: Actor, plan_id: str) -> Released:
+    """Let exactly this plan be carried out; where the settings ask for two operators, the first one approves.
+
+    Raises:
+        NoSuchPlan: nothing was done.
+        StoreUnavailable: release it again.
+    """
+    two = site.settings.lifecycle.release_by_two
+
+    def let_go(connection: Connection) -> Released:
+        plan = next((p for p in closings.held(connection) if hmac.compare_digest(p.id, plan_id)), None)
+        if plan is None:
+            raise NoSuchPlan(gettext("the guard holds no plan {plan!r}", plan=plan_id))
+        if two and plan.approved_by in (None, actor.name):
+            closings.approve(connection, plan, actor.name)
+            return Released(plan=_shown(plan._replace(approved_by=actor.name)), released=False)
+        closings.release(connection, plan)
+        now = site.database.now(connection)
+        for number in plan.students:
+            timers.arm(connection, site.database, _TIMERS[plan.closing], number, now)
+        return Released(plan=_shown(plan), released=True)
+
+    acts.note(site.database, actor, "lifecycle.release", plan=plan_id)
+    return site.database.transact(let_go)
+
+
+def services_of(site: Following) -> tuple[str, ...]:
+    """See `Lifecycle.services`."""
+    made = {name: site.settings.connector_of(name).connector for name in site.settings.targets}
+    reads = {name for name, each in made.items() if each is not None and "apply" not in each.verbs()}
+    return tuple(name for name in made if name not in reads and name not in site.follows.values())
+
+
+def _shown(plan: Plan) -> HeldPlan:
+    return HeldPlan(
+        id=plan.id,
+        closing=plan.closing,
+        students=list(plan.students),
+        since=datetime.fromtimestamp(plan.since, UTC),
+        approved_by=plan.approved_by,
+    )
+
+
+def _activated(site: Stored) -> Iterator[Account]:
+    """Every account that was activated and not erased, by number."""
+    last = ""
+    while True:
+        with site.database.read() as connection:
+            page = accounts.numbers_after(connection, *accounts.LIVE, after=last, limit=_PAGE)
+            found = accounts.newest(connection, page)
+        if not page:
+            return
+        yield from (found[number] for number in page if number in found)
+        last = page[-1]

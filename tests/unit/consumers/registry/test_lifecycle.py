@@ -1,0 +1,310 @@
+"""What follows the last enrolment, day by day: grace, expiry, erasure; and whom the guard holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import func, select
+
+from consumers.propagation.rows import propagation
+from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.closings import Plan
+from consumers.registry.lifecycle.settings import LifecycleSettings
+from consumers.registry.lifecycle.stages import Closing, Milestone
+from consumers.registry.settings import RegistrySettings
+from pipeline.timers import run_due, timers
+from schemas.account import Account, Stage
+from schemas.events import EnrolmentRecorded
+from sesame.testing.servers.registry_kit import LEA, SETTINGS, Desk, activation, cancelled, enrolled
+
+SERVICES = ("mailbox", "moodle")
+YEAR_END = date(2027, 10, 31)
+LAST_DAY = date(2027, 12, 1)  # 30 days of grace after the first day without an enrolment
+ERASING = LifecycleSettings(erase=True, data_days=100, data_days_of={"moodle": 200}, account_days=300)
+
+MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def make(store_url: str) -> Iterator[MakeDesk]:
+    with ExitStack() as stack:
+
+        def make_desk(rules: LifecycleSettings = ERASING, settings: RegistrySettings = SETTINGS) -> Desk:
+            desk = Desk(store_url, settings, rules=rules, services=SERVICES)
+            stack.enter_context(closing(desk.database))
+            return desk
+
+        yield make_desk
+
+
+def of(number: str = LEA, **more: Any) -> EnrolmentRecorded:
+    """The registrar's fact about somebody whom nobody resembles."""
+    n = int(number) % 10_000
+    name = "".join(chr(ord("a") + int(digit)) for digit in str(n)) * 3
+    born = date(1990, 1, 1) + timedelta(days=n)
+    return enrolled(number, birth_name=name.title(), given_name=name[::-1].title(), birth_date=born, **more)
+
+
+def student(desk: Desk, number: str = LEA) -> None:
+    """Enrols and activates somebody."""
+    desk.apply(of(number))
+    desk.apply(activation(number))
+
+
+def complete(desk: Desk, number: str = LEA) -> None:
+    """As if every target had been seen to have the newest version."""
+    version = desk.account(number).version
+    values = {
+        "student_number": number,
+        "version": version,
+        "lane": "bulk",
+        "opened_at": desk.clock(),
+        "state": "completed",
+        "completed_version": version,
+    }
+    with desk.transaction() as connection:
+        connection.execute(desk.database.upsert(propagation), values)
+
+
+def pass_time(desk: Desk, day: date, *, completing: Sequence[str] = ()) -> None:
+    """Let every timer ring, in its turn, up to the end of this day; what is minted is completed at once."""
+    end = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC).timestamp()
+    while True:
+        with desk.database.read() as connection:
+            soonest = connection.scalar(select(func.min(timers.c.due_at)))
+        if soonest is None or soonest > end:
+            desk.clock.now = end
+            return
+        desk.clock.now = max(desk.clock.now, soonest)
+        run_due(desk.database, desk.registry.timers())
+        for number in completing:
+            complete(desk, number)
+
+
+def stage_on(desk: Desk, day: date) -> tuple[Stage, dict[str, Stage]]:
+    pass_time(desk, day, completing=[LEA])
+    account = desk.account()
+    return account.stage, dict(account.stages)
+
+
+def held(desk: Desk) -> list[Plan]:
+    with desk.database.read() as connection:
+        return closings.held(connection)
+
+
+def release(desk: Desk, plan: Plan) -> None:
+    with desk.transaction() as connection:
+        closings.release(connection, plan)
+
+
+# --- one life ---
+
+
+def test_a_life_ends_day_by_day_and_the_account_goes_last(make: MakeDesk) -> None:
+    desk = make()
+    student(desk)
+    login = desk.account().login
+    expired = {"mailbox": Stage.ERASED}
+    for day, stage, stages in (
+        (YEAR_END, Stage.ACTIVE, {}),
+        (YEAR_END + timedelta(1), Stage.GRACE, {}),
+        (LAST_DAY, Stage.GRACE, {}),
+        (LAST_DAY + timedelta(1), Stage.EXPIRED, {}),
+        (LAST_DAY + timedelta(100), Stage.EXPIRED, {}),
+        (LAST_DAY + timedelta(101), Stage.EXPIRED, expired),
+        (LAST_DAY + timedelta(200), Stage.EXPIRED, expired),
+        (LAST_DAY + timedelta(201), Stage.EXPIRED, {**expired, "moodle": Stage.ERASED}),
+        (LAST_DAY + timedelta(300), Stage.EXPIRED, {**expired, "moodle": Stage.ERASED}),
+        (LAST_DAY + timedelta(301), Stage.ERASED, {}),
+        (LAST_DAY + timedelta(9999), Stage.ERASED, {}),
+    ):
+        assert stage_on(desk, day) == (stage, stages), day
+    assert desk.account().login == login
+    with desk.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(timers)) == 0
+
+
+def test_the_account_stays_until_every_target_was_seen_to_have_erased(make: MakeDesk) -> None:
+    desk = make()
+    student(desk)
+    pass_time(desk, LAST_DAY + timedelta(305))
+    assert desk.account().stages == dict.fromkeys(SERVICES, Stage.ERASED)
+    assert desk.account().stage is Stage.EXPIRED
+    desk.propagated("waiting", desk.account().version)  # a target waits, e.g. it finds no mailbox to empty
+    pass_time(desk, LAST_DAY + timedelta(307))
+    assert desk.account().stage is Stage.EXPIRED
+    complete(desk)
+    pass_time(desk, LAST_DAY + timedelta(309))
+    assert desk.account().stage is Stage.ERASED
+
+
+def test_timers_that_could_not_ring_for_a_year_catch_up_step_by_step(make: MakeDesk) -> None:
+    desk = make()
+    student(desk)
+    desk.clock.set(datetime(2029, 6, 1, tzinfo=UTC))
+    assert run_due(desk.database, desk.registry.timers()) == 1
+    assert desk.account().stage is Stage.GRACE, "nobody is shut before they had their days of grace"
+    assert desk.account().valid_until == date(2029, 7, 1)
+
+
+def test_nothing_is_erased_unless_the_site_says_so(make: MakeDesk) -> None:
+    desk = make(LifecycleSettings())
+    student(desk)
+    assert stage_on(desk, LAST_DAY + timedelta(4000)) == (Stage.EXPIRED, {})
+
+
+def test_a_service_may_be_shut_in_grace_and_is_open_again_with_the_next_enrolment(make: MakeDesk) -> None:
+    desk = make(LifecycleSettings(shut_in_grace=frozenset({"moodle"})))
+    student(desk)
+    desk.apply(cancelled())
+    account = desk.account()
+    assert (account.access_open, account.at("moodle").access_open) == (True, False)
+    assert account.at("mailbox") is account
+    desk.apply(of(sequence=3))
+    assert desk.account().at("moodle").access_open
+
+
+def test_who_returns_after_expiry_has_the_same_names_and_everything_again(make: MakeDesk) -> None:
+    desk = make()
+    student(desk)
+    before = desk.account()
+    pass_time(desk, LAST_DAY + timedelta(150), completing=[LEA])
+    assert desk.account().at("mailbox").stage is Stage.ERASED
+    desk.apply(of(sequence=9, year=2028))
+    after = desk.account()
+    assert (after.stage, after.stages) == (Stage.ACTIVE, {})
+    assert (after.login, after.mail, after.principal) == (before.login, before.mail, before.principal)
+
+
+def test_what_is_to_come_is_told_with_its_days(make: MakeDesk) -> None:
+    desk = make(ERASING.model_copy(update={"shut_in_grace": frozenset({"moodle"})}))
+    student(desk)
+    begins, one = YEAR_END + timedelta(1), timedelta(1)
+
+    def to_come(account: Account) -> list[Milestone]:
+        return desk.registry.lifecycle.timeline(account)
+
+    erasures = [
+        Milestone(LAST_DAY + timedelta(101), Stage.ERASED, "mailbox"),
+        Milestone(LAST_DAY + timedelta(201), Stage.ERASED, "moodle"),
+        Milestone(LAST_DAY + timedelta(301), Stage.ERASED),
+    ]
+    shutting = [Milestone(begins, Stage.EXPIRED, "moodle"), Milestone(begins, Stage.GRACE)]
+    assert to_come(desk.account()) == [*shutting, Milestone(LAST_DAY + one, Stage.EXPIRED), *erasures]
+    pass_time(desk, begins, completing=[LEA])
+    assert to_come(desk.account()) == [Milestone(LAST_DAY + one, Stage.EXPIRED), *erasures]
+    pass_time(desk, LAST_DAY + timedelta(150), completing=[LEA])
+    assert to_come(desk.account()) == erasures[1:]
+    pass_time(desk, LAST_DAY + timedelta(400), completing=[LEA])
+    assert to_come(desk.account()) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data_days": 100, "account_days": 99},
+        {"data_days": 1, "data_days_of": {"moodle": 400}, "account_days": 399},
+        {"data_days": -1},
+        {"guard_share": 0},
+    ],
+)
+def test_rules_that_cannot_be_kept_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        LifecycleSettings(**values)
+
+
+# --- the guard ---
+
+CROWD = [str(22_010_000 + n) for n in range(1, 9)]
+
+
+def crowd(desk: Desk, numbers: Sequence[str] = CROWD) -> None:
+    for number in numbers:
+        student(desk, number)
+
+
+def stages(desk: Desk, numbers: Sequence[str] = CROWD) -> list[Stage]:
+    return [desk.account(number).stage for number in numbers]
+
+
+def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: MakeDesk) -> None:
+    desk = make()
+    crowd(desk)
+    pass_time(desk, LAST_DAY + timedelta(3))
+    open_still = [number for number, stage in zip(CROWD, stages(desk), strict=True) if stage is Stage.GRACE]
+    assert len(open_still) == len(CROWD) - 2, "two of eight are no crowd: the floor"
+    assert all(desk.account(number).access_open for number in open_still)
+    [plan] = held(desk)
+    assert (plan.closing, list(plan.students), plan.approved_by) == (Closing.EXPIRE, open_still, None)
+
+    back = open_still[0]
+    desk.apply(of(back, sequence=5, year=2027))
+    assert desk.account(back).stage is Stage.ACTIVE
+    [smaller] = held(desk)
+    assert smaller.students == tuple(open_still[1:])
+    assert smaller.id != plan.id, "another plan: what was looked at is not what would be done"
+
+    release(desk, smaller)
+    assert held(desk) == []
+    pass_time(desk, LAST_DAY + timedelta(5))
+    assert set(stages(desk, open_still[1:])) == {Stage.EXPIRED}
+    assert desk.account(back).stage is Stage.ACTIVE
+
+
+def test_a_slow_leak_is_stopped_too_and_a_window_that_slides_on_lets_nobody_through(make: MakeDesk) -> None:
+    """One a day out of a hundred, each well below the threshold of a day."""
+    desk = make(LifecycleSettings(guard_share=0.05, guard_days=4))
+    numbers = [str(22_020_000 + n) for n in range(1, 41)]
+    crowd(desk, numbers)
+    leaving = numbers[:6]
+    day = date(2026, 10, 1)
+    for number in leaving:
+        desk.clock.set(datetime(day.year, day.month, day.day, 9, tzinfo=UTC))
+        desk.apply(cancelled(number))
+        day += timedelta(1)
+    pass_time(desk, day + timedelta(45))
+    closed = [number for number in leaving if desk.account(number).stage is Stage.EXPIRED]
+    assert closed == leaving[:2], "5 % of forty"
+    [plan] = held(desk)
+    assert plan.students == tuple(leaving[2:])
+
+
+def test_few_who_leave_within_the_bounds_are_not_held(make: MakeDesk) -> None:
+    desk = make(LifecycleSettings(guard_share=0.5))
+    crowd(desk)
+    for number in CROWD[:4]:
+        desk.apply(cancelled(number))
+    pass_time(desk, date(2027, 1, 1))
+    assert stages(desk, CROWD[:4]) == [Stage.EXPIRED] * 4
+    assert held(desk) == []
+
+
+def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
+    desk = make(ERASING.model_copy(update={"guard_floor": 0, "guard_share": 0.9}))
+    crowd(desk, CROWD[:3])
+    for number in CROWD[:3]:
+        desk.apply(cancelled(number))
+    pass_time(desk, date(2026, 10, 15))
+    [plan] = held(desk)
+    release(desk, plan)
+    pass_time(desk, date(2027, 2, 1))
+    erasure = [each for each in held(desk) if each.closing is Closing.ERASE]
+    assert [account.stages for account in map(desk.account, CROWD[:3])].count({}) == len(erasure[0].students)
+    release(desk, erasure[0])
+    pass_time(desk, date(2027, 2, 3))
+    assert all(desk.account(number).at("mailbox").stage is Stage.ERASED for number in CROWD[:3])
+
+
+def test_a_plan_is_named_by_what_it_does_to_whom() -> None:
+    ids = {
+        closings.plan_id(Closing.EXPIRE, ("1", "2")),
+        closings.plan_id(Closing.ERASE, ("1", "2")),
+        closings.plan_id(Closing.EXPIRE, ("12",)),
+        closings.plan_id(Closing.EXPIRE, ("1",)),
+    }
+    assert len(ids) == 4

@@ -1,0 +1,170 @@
+"""What time will change is told beforehand; what the guard holds is released for exactly those students."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from pipeline.audit import entries
+from pipeline.db.database import Database
+from pipeline.timers import run_due, timers
+from schemas.account import Stage
+from sesame.operations.acts import Actor, ActRefused, Role
+from sesame.operations.lifecycle import Horizon, NoSuchPlan, held, preview, release, services_of
+from sesame.settings import Settings
+from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enrolled
+from sesame.testing.servers.stores import sqlite_store
+
+CAMILLE, DOMINIQUE = (Actor(name, frozenset({Role.OPERATOR})) for name in ("camille", "dominique"))
+LOOKS = Actor("vera", frozenset({Role.VIEWER}))
+NUMBERS = [str(22_030_000 + n) for n in range(1, 7)]
+NAMES = ("Abadie", "Berthelot", "Coquelin", "Dutronc", "Escoffier", "Fauchard")
+
+
+@dataclass
+class Site:
+    """Six students of a university; the clock stands on 14 September 2026."""
+
+    desk: Desk
+    settings: Settings
+    follows: Mapping[str, str] = field(default_factory=lambda: {"mailbox": "directory"})
+
+    @property
+    def database(self) -> Database:
+        return self.desk.database
+
+    def pass_time(self, day: date) -> None:
+        self.desk.clock.set(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+        run_due(self.database, self.desk.registry.timers())
+
+    def stages(self) -> list[Stage]:
+        return [self.desk.account(number).stage for number in NUMBERS]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    settings = Settings(
+        targets=("directory", "mailbox", "moodle", "timetable"),
+        registry={"grace_days": 30},
+        lifecycle={"data_days": 100, "account_days": 200},
+    )
+    desk = Desk(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
+    for n, (number, name) in enumerate(zip(NUMBERS, NAMES, strict=True)):
+        born = date(2000 + n, 1 + n, 3)
+        desk.apply(enrolled(number, birth_name=name, given_name=name[::-1].title(), birth_date=born))
+        desk.apply(activation(number))
+    yield Site(desk, settings)
+    desk.database.close()
+
+
+def test_what_is_to_come_is_counted_by_day_and_told_of_each_with_the_reason(site: Site) -> None:
+    site.desk.apply(cancelled(NUMBERS[0]))
+    found = preview(site, CAMILLE, Horizon(days=60))
+    assert [(s.day, s.stage, s.target, s.students) for s in found.steps] == [
+        (date(2026, 10, 15), Stage.EXPIRED, None, 1)
+    ]
+    [life] = found.lives
+    assert (life.student_number, life.why, life.valid_until) == (
+        NUMBERS[0],
+        "not_enrolled",
+        date(2026, 10, 14),
+    )
+    assert (found.erases, found.until, found.held) == (False, date(2026, 11, 13), [])
+
+    erased = preview(site, CAMILLE, Horizon(days=2000, erase=True))
+    assert [(s.day, s.stage, s.target, s.students) for s in erased.steps] == [
+        (date(2026, 10, 15), Stage.EXPIRED, None, 1),
+        (date(2027, 1, 23), Stage.ERASED, "mailbox", 1),
+        (date(2027, 1, 23), Stage.ERASED, "moodle", 1),
+        (date(2027, 5, 3), Stage.ERASED, None, 1),
+        (date(2027, 11, 1), Stage.GRACE, None, 5),
+        (date(2027, 12, 2), Stage.EXPIRED, None, 5),
+        (date(2028, 3, 11), Stage.ERASED, "mailbox", 5),
+        (date(2028, 3, 11), Stage.ERASED, "moodle", 5),
+        (date(2028, 6, 19), Stage.ERASED, None, 5),
+    ]
+    assert {life.why for life in erased.lives[1:]} == {"year_ends"}
+    assert site.stages() == [Stage.GRACE, *[Stage.ACTIVE] * 5], "nothing was done"
+
+
+def test_what_is_only_read_and_what_others_are_found_by_are_not_erased_with_the_data(site: Site) -> None:
+    assert services_of(site) == ("mailbox", "moodle")
+
+
+def leave(site: Site) -> str:
+    """Everybody leaves; the id of what is held then: of six the first two are no crowd."""
+    for number in NUMBERS:
+        site.desk.apply(cancelled(number))
+    site.pass_time(date(2026, 10, 15))
+    [plan] = held(site, LOOKS)
+    assert (plan.closing, plan.students) == ("expire", NUMBERS[2:])
+    return plan.id
+
+
+def test_a_plan_is_released_for_exactly_its_students_and_carried_out_at_once(site: Site) -> None:
+    plan = leave(site)
+    found = preview(site, CAMILLE, Horizon())
+    assert [each.id for each in found.held] == [plan]
+    with pytest.raises(ActRefused):
+        release(site, LOOKS, plan)
+    with pytest.raises(NoSuchPlan):
+        release(site, CAMILLE, plan[:-1] + ("0" if plan[-1] != "0" else "1"))
+    ended = release(site, CAMILLE, plan)
+    assert (ended.released, ended.plan.students) == (True, NUMBERS[2:])
+    site.pass_time(date(2026, 10, 15))
+    assert set(site.stages()) == {Stage.EXPIRED}
+    assert held(site, LOOKS) == []
+    with pytest.raises(NoSuchPlan):
+        release(site, CAMILLE, plan)
+    with site.database.read() as connection:
+        noted = [each for each in entries(connection, limit=100) if each.action == "lifecycle.release"]
+        left = connection.scalars(select(timers.c.kind)).all()
+    assert {each.actor for each in noted} == {"camille"}
+    assert left == []
+
+
+def test_the_plan_is_another_one_when_somebody_was_enrolled_again(site: Site) -> None:
+    plan = leave(site)
+    born = date(2005, 6, 3)
+    back = NUMBERS[5]
+    site.desk.apply(
+        enrolled(back, 9, birth_name=NAMES[5], given_name=NAMES[5][::-1].title(), birth_date=born)
+    )
+    with pytest.raises(NoSuchPlan):
+        release(site, CAMILLE, plan)
+    [smaller] = held(site, LOOKS)
+    assert release(site, CAMILLE, smaller.id).released
+    site.pass_time(date(2026, 10, 16))
+    assert site.stages() == [*[Stage.EXPIRED] * 5, Stage.ACTIVE]
+
+
+def test_where_two_have_to_release_it_one_who_does_so_twice_is_not_two(site: Site) -> None:
+    rules = site.settings.lifecycle.model_copy(update={"release_by_two": True})
+    site.settings = site.settings.model_copy(update={"lifecycle": rules})
+    plan = leave(site)
+    for _ in range(2):
+        first = release(site, CAMILLE, plan)
+        assert (first.released, first.plan.approved_by) == (False, "camille")
+    site.pass_time(date(2026, 10, 16))
+    assert site.stages().count(Stage.GRACE) == 4
+    assert release(site, DOMINIQUE, plan).released
+    site.pass_time(date(2026, 10, 17))
+    assert set(site.stages()) == {Stage.EXPIRED}
+
+
+def test_an_approval_does_not_count_for_a_plan_that_has_changed_since(site: Site) -> None:
+    rules = site.settings.lifecycle.model_copy(update={"release_by_two": True})
+    site.settings = site.settings.model_copy(update={"lifecycle": rules})
+    release(site, CAMILLE, leave(site))
+    born = date(2005, 6, 3)
+    site.desk.apply(
+        enrolled(NUMBERS[5], 9, birth_name=NAMES[5], given_name=NAMES[5][::-1].title(), birth_date=born)
+    )
+    [smaller] = held(site, LOOKS)
+    assert smaller.approved_by is None
+    assert not release(site, DOMINIQUE, smaller.id).released
