@@ -20,7 +20,7 @@ from pipeline.errors import SesameError
 from schemas.account import Account, Stage
 from schemas.language import gettext
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc
+from sesame.operations.acts import Actor, Report, act, shown, utc
 from sesame.operations.ports import Following, Stored
 
 _PAGE = 500
@@ -99,7 +99,7 @@ class Released(Report):
     released: bool
 
 
-@act("lifecycle.preview")
+@act("lifecycle.preview", shows=lambda report, _request: shown(life.student_number for life in report.lives))
 def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePreview:
     """Say who would be shut or erased, when and why, by today's accounts; nothing is written."""
     settings = site.settings
@@ -140,7 +140,7 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
     )
 
 
-@act("lifecycle.held")
+@act("lifecycle.held", shows=lambda plans: shown(number for plan in plans for number in plan.students))
 def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
     """Say what the guard holds."""
     with site.database.read() as connection:

@@ -295,7 +295,7 @@ class Clinic:
             self.app.settings.registry,
             propagated=propagated,
             rules=rules,
-            services=("moodle",),
+            services=("mailbox", "moodle"),
         )
 
 

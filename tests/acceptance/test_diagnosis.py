@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from producers.holds import HoldRequest, place
 from producers.identities import DecisionRequest, decide
 from producers.replay.requests import replay
 from sandbox.process import wait_until
-from schemas.account import Hold, Lane
+from schemas.account import Account, Hold, Lane, Stage
 from schemas.events import IdentityDecision
 from sesame.app.wiring import utc_now
 from sesame.login.port import TicketRefused
@@ -27,12 +28,12 @@ from sesame.operations.diagnosis.rules import all_rules
 from sesame.operations.diagnosis.rules.base import judges
 from sesame.operations.diagnosis.words import glossary
 from sesame.testing.servers.cas_kit import ticket_of
-from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in
+from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 from sesame.testing.servers.post_office import doveadm
 from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
 
 ACTIVE = (
-    *("well", "untried", "held", "grace", "expired", "newer", "collision", "moodle_taken"),
+    *("well", "untried", "held", "grace", "expired", "erased", "newer", "collision", "moodle_taken"),
     *("entry_missing", "entry_twice", "entry_locked", "entry_changed", "locked_out", "password_old"),
     "locked_for_good",
     *(
@@ -168,6 +169,38 @@ def test_an_account_in_grace_one_whose_time_is_over_and_one_that_never_opened(he
     here.settle("expired")
     assert here.rules("expired") == ["account_expired"]
     assert here.rules("cancelled") == ["enrolment_cancelled"]
+
+
+def test_the_data_of_who_left_are_erased_then_the_account_and_each_is_read_back_as_gone(here: Clinic) -> None:
+    number, before = here.numbers["erased"], here.account("erased")
+    here.settle("erased")
+    rules = LifecycleSettings(erase=True, data_days=10, account_days=20)
+
+    def later(days: int) -> Account:
+        registry = here.registry_in(days, rules)
+        with here.app.database.write() as connection:
+            registry.due(connection, number, time.time() + days * 86_400)
+        here.settle("erased")
+        return here.account("erased")
+
+    def mailbox() -> list[tuple[str, Any]]:
+        asked = ("fetch", {"user": before.mail, "field": ["uid"], "query": ["mailbox", "*", "ALL"]})
+        return doveadm(here.world.dovecot, asked)
+
+    def entries() -> Mapping[str, object]:
+        return search(here.world.slapd, here.world.slapd.people_dn, f"(supannEtuId={number})")
+
+    assert mailbox()[0][1], "the welcome"
+    here.enrol({"erased": {"ETA_IAE": "A"}})
+    here.await_rule("erased", "account_in_grace")
+    assert later(100).stage is Stage.EXPIRED
+    data = later(120)
+    assert (data.stage, set(data.stages)) == (Stage.EXPIRED, {"mailbox", "moodle"})
+    assert mailbox()[0][1] == [], "found by the server, and empty"
+    assert here.site.users("idnumber", number) == []
+    assert entries(), "the account goes last"
+    assert later(130).stage is Stage.ERASED
+    assert entries() == {}
 
 
 # --- the work -----------------------------------------------------------------------------------------

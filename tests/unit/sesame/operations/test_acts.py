@@ -124,6 +124,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "import.explain",
         "import.show",
         "provision",
+        "lifecycle.release",
         "reconcile",
         "replay",
         "replay.preview",
