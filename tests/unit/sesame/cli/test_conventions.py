@@ -347,8 +347,9 @@ def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
 
 
 LOOKS = """
-import gc, sys
+import atexit, gc, sys
 from sesame.cli import main
+atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects()), file=sys.stderr))
 before = gc.get_stats()[0]["collections"]
 try:
     main(["overview"], prog_name="sesame")
@@ -359,7 +360,8 @@ pages = {"jinja2", "babel", "zxcvbn"}
 work = {"cloudevents", "schemas.events", "cryptography", "prometheus_client", "pygments", "pipeline.runner"}
 elsewhere = {"sqlalchemy.dialects.postgresql", "consumers.program.connector", "consumers.scim.connector"}
 print(*sorted((servers | pages | work | elsewhere) & set(sys.modules)), file=sys.stderr)
-print(gc.get_stats()[0]["collections"] - before, *gc.get_threshold(), file=sys.stderr)
+collections = gc.get_stats()[0]["collections"] - before
+print(collections, gc.get_freeze_count(), *gc.get_threshold(), file=sys.stderr)
 """
 
 
@@ -373,9 +375,16 @@ def test_a_command_that_looks_loads_nothing_of_servers_or_of_work_that_it_does_n
 def test_a_short_command_does_not_walk_through_what_it_loads_and_leaves_the_collector_as_it_was() -> None:
     assert sesame("migrate").exit_code == 0
     done = subprocess.run([sys.executable, "-c", LOOKS], capture_output=True, text=True, check=True)
-    collections, *thresholds = map(int, done.stderr.splitlines()[1].split())
-    assert collections < 50  # some 200 otherwise
+    collections, frozen, *thresholds = map(int, done.stderr.splitlines()[1].split())
+    assert (collections < 5, frozen) == (True, 0)  # some 200 otherwise
     assert thresholds == list(gc.get_threshold())
+
+
+def test_a_command_that_ends_does_not_look_for_garbage_in_what_it_leaves() -> None:
+    assert sesame("migrate").exit_code == 0
+    done = subprocess.run([sys.executable, "-c", LOOKS], capture_output=True, text=True, check=True)
+    left_alone, looked_at = map(int, done.stderr.splitlines()[2].split())
+    assert left_alone > 10 * looked_at
 
 
 def test_no_command_compiles_the_packages_that_it_loads() -> None:
