@@ -22,6 +22,11 @@ site_locks = Table(
 )
 
 
+class LockHeld(StoreUnavailable):
+    """Another process, or thread, has a lock of the whole site for longer than it was waited for. It is tried
+    again by itself."""
+
+
 class SiteLocks:
     """Named locks in the database. A holder that dies loses its lock after `ttl_s`.
 
@@ -42,12 +47,13 @@ class SiteLocks:
         """Hold the lock `name`. Not reentrant.
 
         Raises:
-            StoreUnavailable: it could not be had in time.
+            LockHeld: it could not be had in time.
+            StoreUnavailable: the store cannot be asked.
         """
         with self._guard:
             here = self._here.setdefault(name, threading.Lock())
         if not here.acquire(timeout=self._wait_s):
-            raise StoreUnavailable(f"the site-wide lock {name!r} is held by another thread")
+            raise LockHeld(f"the site-wide lock {name!r} is held by another thread")
         try:
             owner = secrets.token_hex(8)
             self._acquire(name, owner)
@@ -77,5 +83,5 @@ class SiteLocks:
                 ).rowcount:
                     return
             if time.monotonic() > give_up_at:
-                raise StoreUnavailable(f"the site-wide lock {name!r} is held by another process")
+                raise LockHeld(f"the site-wide lock {name!r} is held by another process")
             time.sleep(0.05)

@@ -232,6 +232,19 @@ def other_alerts() -> list[dict[str, Any]]:
             "{{ $labels.target }} was not compared with the accounts for two days.",
         ),
         alert(
+            "SesameAuditUnsent",
+            "max by (kind) (sesame_audit_unsent_oldest_seconds) > 900",
+            "ticket",
+            "The audit has not reached its receiver ({{ $labels.kind }}) for a quarter of an hour.",
+            wait="5m",
+        ),
+        alert(
+            "SesameAuditCut",
+            "max(sesame_audit_entries) < max(max_over_time(sesame_audit_entries[1d]))",
+            "page",
+            "The audit has fewer entries than it had today: a restore, or somebody has cut it.",
+        ),
+        alert(
             "SesameMailStuck",
             MAIL_STUCK,
             "page",

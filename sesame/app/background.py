@@ -1,5 +1,5 @@
-"""What has to be done beside the consumers: sending the outbox, running timers, housekeeping, and at night
-the comparison of each target with the accounts.
+"""What has to be done beside the consumers: sending the outbox and the audit, running timers, housekeeping,
+and at night the comparison of each target with the accounts.
 
 Each process does what its own consumers need. Of several processes one sends and one runs timers at a time,
 so it does not matter how many there are.
@@ -21,6 +21,8 @@ from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.facts import Rejected
 from pipeline.timers import OnDue
 from schemas.envelope import event_id
+from sesame.app import audit_export
+from sesame.app.audit_export import AuditExport
 from sesame.app.housekeeping import Housekeeping
 from sesame.app.nightly import Nightly
 from sesame.app.reporter import Reporter
@@ -52,6 +54,10 @@ class Background:
         self._reporter = reporter
         self._consumers = consumers
         self.housekeeping = Housekeeping(application, consumers, on_trouble=reporter.trouble)
+        receivers = audit_export.receivers(application.settings.audit) if REGISTRY in consumers else {}
+        self._export = (
+            AuditExport(application.database, receivers, on_trouble=reporter.trouble) if receivers else None
+        )
         targets = [target for target in application.settings.targets if target in consumers]
         self._nightly: Nightly | None = None
         if targets and application.settings.reconcile.at:
@@ -69,6 +75,8 @@ class Background:
             loops.append(Loop("timers", lambda stopping: self._timers(stopping, due)))
         if self.housekeeping.chores:
             loops.append(Loop("housekeeping", self._housekeep))
+        if self._export is not None:
+            loops.append(Loop("audit", self._export.run))
         if self._nightly is not None:
             loops.append(Loop("reconcile", self._nightly.run))
         return loops

@@ -69,7 +69,8 @@ def serve(application: Application, metrics: Metrics, stopping: threading.Event)
     """
     reporter = Reporter(metrics, application.database, process=application.life.owner)
     everything = (REGISTRY, PROPAGATION, *application.settings.targets)
-    metrics.refresh_with(reporter.refresh_from(application.outbox, everything))
+    receivers = application.settings.audit.receivers
+    metrics.refresh_with(reporter.refresh_from(application.outbox, everything, receivers))
 
     def log() -> str | None:
         application.log.end_offsets(catalogue.ACCOUNTS)

@@ -81,7 +81,8 @@ class ProcessRunner:
         self._alive: dict[str, bool] = {}
         self._damage: SesameError | None = None
         if consumers is None:
-            metrics.refresh_with(self._reporter.refresh_from(application.outbox, everything))
+            receivers = application.settings.audit.receivers
+            metrics.refresh_with(self._reporter.refresh_from(application.outbox, everything, receivers))
 
     def run(self, stopping: threading.Event) -> list[str]:
         """Run until told to stop; then let what is under way end, within a bound.

@@ -12,6 +12,7 @@ import structlog
 from consumers.propagation.handler import Said
 from consumers.registry.lifecycle import closings
 from pipeline import parking, quarantine, status, target_states
+from pipeline.audit import trail
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.engine.circuit import CircuitState
@@ -23,6 +24,7 @@ from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
+from sesame.app.audit_export import behind
 from sesame.app.observability import figures
 from sesame.app.observability.figures import LastImport
 from sesame.app.observability.metrics import EDGES, Metrics
@@ -223,12 +225,15 @@ class Reporter:
         for target, seconds in event.targets_s.items():
             self._metrics.propagation_seconds.labels(target, event.lane).observe(seconds)
 
-    def refresh_from(self, outbox: OutboxRelay, consumers: Collection[str] = ()) -> Callable[[], None]:
+    def refresh_from(
+        self, outbox: OutboxRelay, consumers: Collection[str] = (), receivers: Collection[str] = ()
+    ) -> Callable[[], None]:
         """A refresher of the gauges that are read from the store when somebody looks.
 
         Args:
             outbox: whose rows are counted.
             consumers: those that should run somewhere.
+            receivers: those of the audit.
         """
 
         def refresh() -> None:
@@ -246,6 +251,8 @@ class Reporter:
                 processes = status.statuses(connection)
                 compared = passes.latest(connection)
                 held = closings.counts(connection)
+                audit_head = trail.mark(connection, trail.HEAD)
+                unsent = {name: behind(connection, name, now) for name in receivers}
             for gauge, counts in (
                 (self._metrics.parked, parked),
                 (self._metrics.retrying, {(one.consumer, one.cause): one.students for one in retries}),
@@ -277,6 +284,10 @@ class Reporter:
             self._imports(imports)
             self._processes(processes, consumers, now)
             self._metrics.outbox_rows.set(outbox.waiting())
+            self._metrics.audit_entries.set(audit_head.entry_id)
+            for name, late in unsent.items():
+                self._metrics.audit_unsent.labels(name).set(late.entries)
+                self._metrics.audit_unsent_oldest_seconds.labels(name).set(late.oldest_s)
 
         return refresh
 

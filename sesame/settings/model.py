@@ -32,6 +32,7 @@ from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
 from producers.registrar.settings import RegistrarSettings
 from schemas.language import Language, gettext
+from sesame.settings.audit import AuditSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
@@ -104,6 +105,7 @@ class Settings(BaseSettings):
         "the locale (LC_ALL, LC_MESSAGES, LANG), else English.",
     )
 
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)

@@ -195,6 +195,19 @@ class Metrics:
             ("target",),
         )
         self.dead_letters = self._gauge("dead_letters", "Unresolved dead letters.", ("consumer", "cause"))
+        self.audit_entries = self._gauge(
+            "audit_entries", "Entries that the audit has ever had: it only grows.", ()
+        )
+        self.audit_unsent = self._gauge(
+            "audit_unsent",
+            "Entries of the audit that a receiver has not; kind: `syslog` or `file`.",
+            ("kind",),
+        )
+        self.audit_unsent_oldest_seconds = self._gauge(
+            "audit_unsent_oldest_seconds",
+            "Age of the oldest entry of the audit that a receiver has not got; 0: none. Kinds as above.",
+            ("kind",),
+        )
         self.outbox_rows = self._gauge("outbox_rows", "Rows of the outbox that are not on the log yet.", ())
 
     def _define_pages(self) -> None:

@@ -1,0 +1,148 @@
+"""The audit on its way to whoever else keeps it: in order, each entry at least once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection
+
+from pipeline.audit import trail
+from pipeline.audit.trail import HEAD, REMOVED
+from pipeline.db.database import Database, StoreUnavailable
+from pipeline.locks import LockHeld, SiteLocks
+from sesame.app.syslog import Syslog
+from sesame.settings.audit import AuditSettings
+
+LOOK_EVERY_S: Final = 1.0
+AFTER_TROUBLE_S: Final = 15.0
+ENTRIES_PER_BATCH: Final = 200
+_LOCK_S: Final = 120.0  # longer than a batch takes
+
+
+class Receiver(Protocol):
+    """Who gets entries."""
+
+    def send(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Hand these over; what came back without an error has arrived, as far as the receiver lets one know.
+
+        Raises:
+            OSError: all of them are to be sent again.
+        """
+
+
+class JsonLines:
+    """A file that a JSON object a line is appended to; of an entry that was written twice the id tells."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def send(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Append these, and make them durable."""
+        lines = b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in documents)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
+            file.write(lines)
+            os.fsync(file.fileno())
+
+
+def receivers(settings: AuditSettings) -> dict[str, Receiver]:
+    """Those that the settings name."""
+    found: dict[str, Receiver] = {}
+    if settings.syslog is not None:
+        found["syslog"] = Syslog(settings.syslog, ca_file=settings.syslog_ca_file)
+    if settings.file is not None:
+        found["file"] = JsonLines(settings.file)
+    return found
+
+
+@dataclass(frozen=True)
+class Behind:
+    """How far a receiver is behind: so many entries, the oldest of which is so old in seconds."""
+
+    entries: int
+    oldest_s: float
+
+
+def behind(connection: Connection, name: str, now: float) -> Behind:
+    """How far this receiver is behind at this moment (seconds since the epoch, UTC)."""
+    head, reached = trail.mark(connection, HEAD), trail.mark(connection, _mark(name))
+    following = trail.documents(connection, after=reached.entry_id, limit=1)
+    oldest_s = max(0.0, now - following[0].mark.at) if following else 0.0
+    return Behind(max(0, head.entry_id - reached.entry_id), oldest_s)
+
+
+class AuditExport:
+    """Sends entries to each receiver as they are noted; of several processes one does at a time.
+
+    Args:
+        database: whose audit; how far each receiver has got is kept there, too.
+        receivers: by name.
+        on_trouble: told (`audit`, what is wrong).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        receivers: Mapping[str, Receiver],
+        *,
+        on_trouble: Callable[[str, str], None],
+    ) -> None:
+        self._database = database
+        self._receivers = receivers
+        self._on_trouble = on_trouble
+        self._locks = SiteLocks(database, ttl_s=_LOCK_S, wait_s=0.0)
+
+    def run(self, stopping: Event) -> None:
+        """Look from time to time whether there is something to send."""
+        pause_s = LOOK_EVERY_S
+        while not stopping.wait(pause_s):
+            every = [self.send_due(name, stopping) for name in self._receivers]
+            pause_s = LOOK_EVERY_S if all(every) else AFTER_TROUBLE_S
+
+    def send_due(self, name: str, stopping: Event) -> bool:
+        """Send what this receiver has not; False if it, or the store, was in trouble."""
+        try:
+            while self._waiting(name) and not stopping.is_set():
+                with self._locks.hold(f"audit {name}"):
+                    self._send_some(name)
+        except LockHeld:
+            return True  # another process sends
+        except (OSError, StoreUnavailable) as error:
+            self._on_trouble("audit", f"{name}: not sent: {error}")
+            return False
+        return True
+
+    def _waiting(self, name: str) -> bool:
+        with self._database.read() as connection:
+            head, reached = trail.mark(connection, HEAD), trail.mark(connection, _mark(name))
+        return (head.entry_id, head.hash) != (reached.entry_id, reached.hash)
+
+    def _send_some(self, name: str) -> None:
+        with self._database.read() as connection:
+            head, removed = trail.mark(connection, HEAD), trail.mark(connection, REMOVED)
+            reached = trail.mark(connection, _mark(name))
+            lines = trail.documents(connection, after=reached.entry_id - 1, limit=ENTRIES_PER_BATCH + 1)
+            if lines and lines[0].mark == reached:
+                lines = lines[1:]
+            elif reached.entry_id > removed.entry_id:
+                self._on_trouble("audit", f"{name}: {_ANOTHER.format(id=reached.entry_id)}")
+                lines = trail.documents(connection, after=0, limit=ENTRIES_PER_BATCH)
+        self._receivers[name].send([line.document for line in lines])
+        with self._database.write() as connection:
+            trail.set_mark(connection, self._database, _mark(name), lines[-1].mark if lines else head)
+
+
+_ANOTHER: Final = (
+    "entry {id} of the audit is not the one that was sent: the store was restored, or somebody has changed it"
+    " (sesame audit verify); all that it has is sent again"
+)
+
+
+def _mark(name: str) -> str:
+    return f"sent {name}"
