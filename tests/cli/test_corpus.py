@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from sesame.testing.servers import require_service
 from sesame.testing.servers.ldap_tools import as_provisioner
 from tests.cli.cases import CASES, HELPS, WITH_SERVERS
 from tests.cli.player import Case, play, say
-from tests.cli.worlds import KEY, store
+from tests.cli.worlds import KEY, furnish, store
 
 CORPUS = Path(__file__).with_name("corpus")
 RECORDING = os.environ.get("CORPUS") == "record"
@@ -72,6 +74,29 @@ def test_with_servers_the_commands_say_what_they_said(world: World) -> None:
     words = {str(world.folder): "/srv"} | {url: f"({name})" for name, url in ports.items()}
     said = say(WITH_SERVERS, world.private, words)
     assert said == recorded(WITH_SERVERS, said)
+
+
+ASKS = """
+import sys
+from sesame.cli import main
+try:
+    main(sys.argv[1:], prog_name="sesame")
+except SystemExit as end:
+    assert not end.code
+pages = {"fastapi", "jinja2", "babel", "zxcvbn", "rich", "prometheus_client"}
+work = {"cloudevents", "schemas.events", "alembic", "kafka", "sesame.operations.adoption.run"}
+others = {"requests", "cas", "icalendar", "consumers.scim.connector", "sqlalchemy.dialects.postgresql"}
+print(*sorted((pages | work | others) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_a_command_that_asks_a_student_s_servers_loads_their_libraries_and_no_others(tmp_path: Path) -> None:
+    furnish("filled", tmp_path)
+    ask = [sys.executable, "-c", ASKS, "diagnose", "22600001"]
+    done = subprocess.run(ask, capture_output=True, text=True, check=True, cwd=tmp_path)
+    unseen = sorted(line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("unseen"))
+    assert unseen == [f"unseen  {target}" for target in ("directory", "mailbox", "moodle", "timetable")]
+    assert done.stderr == "\n"
 
 
 def test_no_record_is_without_its_case_and_no_name_stands_twice() -> None:
