@@ -23,7 +23,7 @@ from producers.activation.activation_requests import NAME
 from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
-from producers.activation.postman import CHANGED, REDIRECTED, Notices
+from producers.activation.notices import CHANGED, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from producers.activation.request_rows import ActivationRequest
 from schemas import catalogue

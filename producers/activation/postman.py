@@ -1,26 +1,17 @@
-"""Sends what is due: the messages that proofs wait to be sent by, and notices. Several may send at once.
-
-A notice tells a student, at every address, what was done to the account: whoever took over one of them does
-not read the other (NIST SP 800-63B-4, 4.6). It carries nothing that proves who reads it.
-"""
+"""Sends what is due: the messages that proofs wait to be sent by, and notices. Several may send at once."""
 
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-
-from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import DependencyDown, SesameError
 from pipeline.vault import SealBroken, Vault
 from producers.activation import mail_proofs
-from producers.activation.known_students import KnownStudents
 from producers.activation.letters import AddressUnusable, Letters
-from producers.activation.mail_proofs import NONE, MailProof
+from producers.activation.mail_proofs import MailProof
 from producers.activation.smtp import MailRefused, MailServerDown, Post
 
 LETTERS_PER_PAGE = 10
@@ -109,54 +100,3 @@ class Postman:
     def _trouble(self, error: SesameError, how: str) -> None:
         self._on_sent(how)
         self._on_trouble(str(error))
-
-
-CHANGED, REDIRECTED = "changed", "redirected"
-
-NOTICE_S = 86_400.0
-"""How long the mail server is tried with a notice."""
-
-
-class Notices:
-    """Prepares notices, which a `Postman` sends, in the transaction of what they tell. Thread-safe."""
-
-    def __init__(self, known: KnownStudents, vault: Vault) -> None:
-        self._known = known
-        self._vault = vault
-
-    def tell(
-        self, connection: Connection, what: str, number: str, language: str, now: float, *, address: str = ""
-    ) -> None:
-        """Tell a student.
-
-        Args:
-            what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`.
-        """
-        person, account = self._known.known(connection, number), accounts.find(connection, number)
-        addresses = {
-            person.personal_mail if person is not None else None,
-            account.mail if account is not None else None,
-        }
-        for to in sorted(filter(None, addresses)):
-            says = {
-                "to": to,
-                "number": number,
-                "link": "",
-                "code": "",
-                "activated": True,
-                "address": address,
-            }
-            notice = MailProof(
-                id=secrets.token_urlsafe(12),
-                purpose=what,
-                student_number=number,
-                pair=NONE,
-                language=language,
-                link_digest=NONE,
-                code_digest=NONE,
-                created_at=now,
-                expires_at=now + NOTICE_S,
-                letter=self._vault.wrap(json.dumps(says)),
-                send_at=now,
-            )
-            mail_proofs.add(connection, notice)
