@@ -17,6 +17,7 @@ from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Lifecycle
+from consumers.registry.lifecycle.warnings import WARNING_DUE, EndNotices, Warnings
 from consumers.registry.minter import NAME, TIMERS, Minter, Origin, Propagated
 from consumers.registry.pending_facts import PendingFact
 from consumers.registry.people import KnownPerson, People
@@ -54,6 +55,7 @@ class Registry:
         propagated: propagation's answers.
         rules: what follows the last enrolment.
         services: see `Lifecycle`.
+        notices: by which students are warned that access ends; None: nobody is.
     """
 
     name = NAME
@@ -68,13 +70,15 @@ class Registry:
         propagated: Propagated,
         rules: LifecycleSettings | None = None,
         services: Iterable[str] = (),
+        notices: EndNotices | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
         self._settings = settings
         self._people = People(database)
         self.lifecycle = Lifecycle(settings, rules or LifecycleSettings(), tuple(services))
-        self._minter = Minter(database, self._people, self.lifecycle, propagated)
+        self._warnings = Warnings(database, self._people, self.lifecycle, notices)
+        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings)
         self._doubts = Doubts(database, self._people)
         holders = Holders(database, self._doubts)
         self._registrar = RegistrarFacts(database, self._people, self._minter, self._doubts, holders)
@@ -121,7 +125,7 @@ class Registry:
 
     def timers(self) -> Mapping[str, OnDue]:
         """The kinds of timer that the registry arms, and what they do."""
-        return dict.fromkeys(TIMERS, self.due)
+        return {**dict.fromkeys(TIMERS, self.due), WARNING_DUE: self._warnings.due}
 
     def due(self, connection: Connection, student_number: str, now: float) -> None:
         """A day has come on which time alone changes this account: a year or a grace period has ended, or

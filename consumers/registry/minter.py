@@ -19,6 +19,7 @@ from consumers.registry.identity import MAIL, Names, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.stages import Lifecycle, closing_of
+from consumers.registry.lifecycle.warnings import Warnings
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
@@ -68,8 +69,14 @@ class Minter:
     """Mints versions within the caller's transaction."""
 
     def __init__(
-        self, database: Database, people: People, lifecycle: Lifecycle, propagated: Propagated
+        self,
+        database: Database,
+        people: People,
+        lifecycle: Lifecycle,
+        propagated: Propagated,
+        warnings: Warnings,
     ) -> None:
+        self._warnings = warnings
         self._propagated = propagated
         self._database = database
         self._people = people
@@ -112,6 +119,7 @@ class Minter:
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
         account = self._guarded(connection, known, today, now)
         self._arm(connection, account, today)
+        self._warnings.plan(connection, person, account, today)
         if previous is not None and account.same_state(previous):
             return None
         rests = previous is None or self._propagated.at_rest(connection, student_number, previous.version)

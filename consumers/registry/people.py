@@ -18,6 +18,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Date,
     Float,
     Integer,
     Row,
@@ -52,6 +53,7 @@ people = Table(
     Column("holds", Text, nullable=False, default="[]"),  # JSON list
     Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
     Column("merged_into", String(32), index=True),  # the number that this person goes on under
+    Column("warned_until", Date),  # the last day of access that warnings were planned for
 )
 
 
@@ -104,6 +106,7 @@ class KnownPerson:
         credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
         recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
         merged_into: the number that this person goes on under, as an operator decided.
+        warned_until: the last day of access that warnings were planned for; None: it is not near.
     """
 
     student_number: str
@@ -120,6 +123,7 @@ class KnownPerson:
     holds: frozenset[Hold] = field(default_factory=frozenset)
     recent_facts: tuple[str, ...] = ()
     merged_into: str | None = None
+    warned_until: date | None = None
 
 
 class PersonAsked(NamedTuple):

@@ -6,11 +6,12 @@ are checked first: what a line end could add to them is refused, never folded in
 
 from __future__ import annotations
 
+import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from email.errors import HeaderParseError, NonASCIILocalPartDefect
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -19,10 +20,12 @@ from email.utils import format_datetime
 from functools import cached_property
 from typing import Any, Final
 
+from babel.dates import format_date
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from pipeline.errors import SesameError
 from producers.activation.proofs import PASSWORD
+from schemas.language import Language
 from schemas.scalars import is_local_part
 from schemas.typography import spaced
 
@@ -70,7 +73,13 @@ def mailbox(mail: str) -> Address:
         raise AddressUnusable from error
 
 
-LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/", "redirected": "/"}
+LINK_PATHS: Final = {
+    "password": "/lien/",
+    "redirect": "/redirection/",
+    "changed": "/",
+    "redirected": "/",
+    "ending": "/",
+}
 _SUBJECTS: Final = {
     ("activation", "fr"): "Activez votre compte universitaire",
     ("activation", "en"): "Activate your university account",
@@ -80,6 +89,8 @@ _SUBJECTS: Final = {
     ("changed", "en"): "The password of your university account was changed",
     ("redirected", "fr"): "Votre messagerie universitaire est redirigée",
     ("redirected", "en"): "Your university mail is being sent on",
+    ("ending", "fr"): "Votre compte universitaire sera fermé après le {last_day}",
+    ("ending", "en"): "Your university account closes after {last_day}",
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
@@ -92,6 +103,8 @@ _ACTIONS: Final = {
     ("changed", "en"): "Choose a new password",
     ("redirected", "fr"): "Choisir un nouveau mot de passe",
     ("redirected", "en"): "Choose a new password",
+    ("ending", "fr"): "Voir mon compte",
+    ("ending", "en"): "See my account",
     ("redirect", "fr"): "Confirmer la redirection",
     ("redirect", "en"): "Confirm the redirection",
 }
@@ -126,7 +139,7 @@ class Letters:
         Raises:
             AddressUnusable: the student's address cannot stand in a header.
         """
-        spoken = language if language in ("fr", "en") else "fr"
+        spoken: Language = "en" if language == "en" else "fr"
         kind = "activation" if purpose == PASSWORD and not says["activated"] else purpose
         link = f"{self.portal_url}{LINK_PATHS[purpose]}{says['link']}"
         words = {
@@ -138,8 +151,11 @@ class Letters:
             "hours": f"{self.lifetime_h:g}",
             "support": self.support,
             "institution": self.sender_name,
+            "last_day": _day(says.get("last_day"), spoken),
+            "services": [(title, _day(day, spoken)) for title, day in says.get("services", ())],
+            "account_erased": _day(says.get("account_erased"), spoken),
         }
-        subject = _SUBJECTS[kind, spoken]
+        subject = _SUBJECTS[kind, spoken].format_map(words)
         text = self._templates.get_template(f"{purpose}.{spoken}.txt").render(words)
         if spoken == "fr":
             text = spaced(text)
@@ -176,6 +192,14 @@ class Letters:
             trim_blocks=True,
             keep_trailing_newline=True,
         )
+
+
+def _day(day: str | None, language: Language) -> str:
+    """A day as people write it; empty: there is none."""
+    if day is None:
+        return ""
+    written = format_date(date.fromisoformat(day), "long", locale="en_GB" if language == "en" else "fr")
+    return re.sub(r"^1 ", "1er ", written) if language == "fr" else written
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -5,7 +5,7 @@ Of both only keyed digests are kept. What the message has to say is sealed until
 A request that matches nobody makes a row too, a **decoy** without a student: it costs the same time, counts
 the same attempts, and no message leaves. So nothing tells who is known here.
 
-Notices (a password was changed, mail is sent on) wait here too, to be sent as the others are: they have no
+Notices (a password was changed, access ends …) wait here too, to be sent as the others are: they have no
 digest, so that they prove nothing. Nor has a message that is withheld, because too many were asked for.
 """
 
@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    func,
     or_,
     select,
     update,
@@ -35,11 +36,14 @@ from pipeline.db.metadata import metadata
 NONE = "-"
 """In place of a digest: nothing matches it."""
 
+LAST = "ending"
+"""The purpose whose messages come by thousands: they leave after all others that are due."""
+
 mail_proofs = Table(
     "mail_proofs",
     metadata,
     Column("id", String(32), primary_key=True),  # random; not secret
-    Column("purpose", String(16), nullable=False),  # password | redirect; notices: changed | redirected
+    Column("purpose", String(16), nullable=False),  # password | redirect; or a notice's
     Column("student_number", String(32), index=True),  # None: a decoy
     Column("pair", String(64), nullable=False),  # keyed digest of who was asked for, and at which address
     Column("asked_by", String(64), index=True),  # keyed digest of the browser; None: nobody's
@@ -202,7 +206,7 @@ def claim_letters(connection: Connection, now: float, *, until: float, limit: in
     rows = connection.execute(
         select(mail_proofs)
         .where(mail_proofs.c.send_at <= now, mail_proofs.c.letter.is_not(None))
-        .order_by(mail_proofs.c.send_at)
+        .order_by(mail_proofs.c.purpose == LAST, mail_proofs.c.send_at)
         .limit(limit)
     ).mappings()
     claimed = []
@@ -244,6 +248,16 @@ def last_refused(connection: Connection, student_number: str, purpose: str) -> M
     ).mappings()
     last = next((MailProof(**each) for each in row), None)
     return last if last is not None and last.refusal is not None else None
+
+
+def last_sent(connection: Connection, student_number: str, purpose: str) -> float | None:
+    """When the last message of this purpose to a student was sent, epoch seconds."""
+    found: float | None = connection.execute(
+        select(func.max(mail_proofs.c.sent_at)).where(
+            mail_proofs.c.student_number == student_number, mail_proofs.c.purpose == purpose
+        )
+    ).scalar_one()
+    return found
 
 
 def postpone(connection: Connection, proof_id: str, until: float | None) -> None:

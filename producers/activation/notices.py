@@ -17,10 +17,16 @@ from producers.activation import mail_proofs
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import NONE, MailProof
 
-CHANGED, REDIRECTED = "changed", "redirected"
+CHANGED, REDIRECTED, ENDING = "changed", "redirected", mail_proofs.LAST
 
 NOTICE_S = 86_400.0
 """How long the mail server is tried with a notice."""
+
+SPREAD_S = 4 * 3600.0
+"""Within how long the warnings of one day are sent: years end for many at once, and a person's message waits
+behind none of theirs."""
+
+_chance = secrets.SystemRandom()
 
 
 class Notices:
@@ -31,13 +37,27 @@ class Notices:
         self._vault = vault
 
     def tell(
-        self, connection: Connection, what: str, number: str, language: str, now: float, *, address: str = ""
+        self,
+        connection: Connection,
+        what: str,
+        number: str,
+        language: str,
+        now: float,
+        *,
+        until: float | None = None,
+        **more: object,
     ) -> None:
         """Tell a student.
 
         Args:
-            what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`.
+            what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`; ENDING: access ends after
+                `last_day`, and then `services` (title and day) and the account (`account_erased`, or None)
+                are erased; days are in ISO 8601.
+            until: when it is not true any more; what is true for long is not urgent. None: tell at once.
+            more: what it says besides.
         """
+        ends = now + NOTICE_S if until is None else until
+        delay_s = 0.0 if until is None else _chance.uniform(0.0, min(SPREAD_S, (until - now) / 2))
         person, account = self._known.known(connection, number), accounts.find(connection, number)
         addresses = {
             person.personal_mail if person is not None else None,
@@ -50,7 +70,7 @@ class Notices:
                 "link": "",
                 "code": "",
                 "activated": True,
-                "address": address,
+                **more,
             }
             notice = MailProof(
                 id=secrets.token_urlsafe(12),
@@ -61,8 +81,13 @@ class Notices:
                 link_digest=NONE,
                 code_digest=NONE,
                 created_at=now,
-                expires_at=now + NOTICE_S,
+                expires_at=ends,
                 letter=self._vault.wrap(json.dumps(says)),
-                send_at=now,
+                send_at=now + delay_s,
             )
             mail_proofs.add(connection, notice)
+
+    @staticmethod
+    def withdraw(connection: Connection, what: str, number: str, now: float) -> None:
+        """Send none of these to this student that was not sent yet."""
+        mail_proofs.void_others(connection, number, what, now)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from pipeline.runner import Effects, Observer, TargetWorker
     from pipeline.target import Handler
     from pipeline.vault import Vault
+    from sesame.app.end_notices import MailedEndNotices
     from sesame.app.group_members import GroupMembers
     from sesame.app.observability.metrics import Metrics
     from sesame.login.probe import LoginProbe
@@ -230,7 +231,18 @@ class Application:
             propagated=propagated,
             rules=self.settings.lifecycle,
             services=services_of(self),
+            notices=self._end_notices(),
         )
+
+    def _end_notices(self) -> MailedEndNotices | None:
+        """By which students are warned that access ends; None: there are no pages, nor who sends."""
+        if "portal" not in self.settings.model_fields_set:
+            return None
+        from consumers.registry.people import People
+        from producers.activation.notices import Notices
+        from sesame.app.end_notices import MailedEndNotices
+
+        return MailedEndNotices(self.settings, Notices(People(self.database), self.vault))
 
     def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""

@@ -8,12 +8,13 @@ from pathlib import Path
 from sqlalchemy import select
 
 from pipeline import accounts
+from pipeline.timers import run_due
 from producers.activation.mail_proofs import mail_proofs
 from sesame.app.doctor.checks import checks_for
 from sesame.operations.diagnosis.engine import diagnose
 from sesame.testing.servers.portal_kit import Portal, enter
 from sesame.testing.servers.portal_reader import MAIL, Browser
-from sesame.testing.servers.registry_kit import enrolled
+from sesame.testing.servers.registry_kit import cancelled, enrolled
 
 
 def test_a_mail_scanner_that_follows_the_link_uses_nothing_up(portal: Portal) -> None:
@@ -199,3 +200,35 @@ def test_what_was_sent_is_erased_and_the_store_holds_neither_code_nor_link(porta
     secret = letter.link.rpartition(".")[2]
     assert secret.encode() not in stored
     assert letter.code.replace(" ", "").encode() not in stored
+
+
+def test_whoever_leaves_is_warned_at_every_address_and_whoever_comes_back_is_not(tmp_path: Path) -> None:
+    erasing = {"erase": True, "data_days": 100, "account_days": 300}
+    with Portal(tmp_path, registry_settings={"grace_days": 5}, more={"lifecycle": erasing}) as portal:
+        leaving, back, english = (portal.active(), portal.active(), portal.active(language="en"))
+        for number in (leaving, back, english):
+            portal.apply(cancelled(number, 10_000))
+        while run_due(portal.database, portal.registry.timers()):
+            pass
+        assert portal.letters(leaving) == []  # spread over the morning: others' messages go first
+        portal.apply(enrolled(back, 10_001, birth_name=f"Essai{back}"))
+        portal.clock.now += 4 * 3600.0
+        portal.message(leaving, count=2)
+        portal.message(english, count=2)
+        portal.wait_until_sent(leaving)
+        with portal.database.read() as connection:
+            account = accounts.find(connection, leaving)
+        assert account is not None
+        warnings = portal.letters(leaving)
+        assert {letter.message["To"] for letter in warnings} == {MAIL, account.mail}
+        assert {letter.message["Subject"] for letter in warnings} == {
+            "Votre compte universitaire sera fermé après le 19 septembre 2026"  # the 14th, and 5 days
+        }
+        text = warnings[0].text
+        assert "La messagerie\u00a0: vos données seront définitivement effacées le 29 décembre 2026." in text
+        assert "Le compte lui-même sera supprimé le 17 juillet 2027." in text
+        assert "closes after 19 September 2026" in portal.letters(english)[0].message["Subject"]
+        assert portal.letters(back) == []
+        found = diagnose(portal.application, leaving, live=False)
+        evidence = next(each.evidence for each in found.findings if each.rule == "account_in_grace")
+        assert evidence["warned"] == portal.desk_time()

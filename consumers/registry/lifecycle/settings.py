@@ -25,6 +25,13 @@ class LifecycleSettings(BaseModel):
         "grace. Not one that another follows.",
         json_schema_extra=ADVANCED,
     )
+    warn_days: tuple[Annotated[int, Field(ge=0, le=365)], ...] = Field(
+        default=(30, 10),
+        max_length=10,
+        description="How long before the last day of access a student in grace is warned by mail, in days; "
+        "`[]`: never. Needs the students' pages (`[portal]`), whose process sends the messages.",
+        json_schema_extra=ADVANCED,
+    )
     erase: bool = Field(
         default=False,
         description="Whether what targets have of a student is erased when its time has come. Look at "

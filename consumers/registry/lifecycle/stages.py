@@ -120,6 +120,23 @@ class Lifecycle:
             steps.append(Milestone(self._erased_on(until), Stage.ERASED))
         return sorted(steps, key=lambda step: (step.day, step.target is None))
 
+    def first_warning_on(self, until: date, today: date) -> date | None:
+        """The first day on which a student whose grace is new is warned of the last day of access.
+
+        Where every such day is over, today: the grace is shorter than the settings have it.
+        """
+        if not self.rules.warn_days or until < today:
+            return None
+        ahead = [day for day in self._warning_days(until) if day >= today]
+        return min(ahead, default=today)
+
+    def next_warning_on(self, until: date, today: date) -> date | None:
+        """The day of the warning after today's; None: it was the last."""
+        return min((day for day in self._warning_days(until) if day > today), default=None)
+
+    def _warning_days(self, until: date) -> list[date]:
+        return [until - timedelta(days=days) for days in self.rules.warn_days]
+
     def changes_on(self, account: Account, today: date) -> date | None:
         """The next day on which an account has to be looked at again; None: only a fact can change it.
 

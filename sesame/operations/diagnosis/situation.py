@@ -94,6 +94,7 @@ class Situation:
         titles: what people call the services of other packages' connectors, by target and language.
         lags: by consumer and lane, records that are not settled, of all its processes that are alive.
         refused: the last message with a code, if the mail server refused it for good; None: it did not.
+        warned_at: when the last warning that access ends was sent; None: there was none.
     """
 
     number: str
@@ -111,6 +112,7 @@ class Situation:
     uses_cas: bool = False
     titles: Mapping[str, Mapping[Language, str]] = field(default_factory=dict)
     refused: MailProof | None = None
+    warned_at: datetime | None = None
     live: Live = field(default_factory=Live)
 
     @property
@@ -159,6 +161,7 @@ def gather(
         found = person_status(connection, database, number, targets=targets, follows=follows)
         account = accounts.find(connection, number)
         now = database.now(connection)
+        warned_at = mail_proofs.last_sent(connection, number, mail_proofs.LAST)
         consumers: dict[str, ConsumerStatus] = {}
         lags: dict[str, dict[Lane, int]] = {}
         for each in status.statuses(connection):
@@ -183,6 +186,7 @@ def gather(
             uses_cas=uses_cas,
             titles=titles,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),
+            warned_at=None if warned_at is None else utc(warned_at),
         )
 
 

@@ -27,6 +27,7 @@ from pipeline.status import consumer_status
 from pipeline.target_states import target_states
 from pipeline.vault import Vault, new_key
 from producers.activation.mail_proofs import mail_proofs
+from producers.activation.notices import Notices
 from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.smtp import MailSink
@@ -35,6 +36,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
+from sesame.app.end_notices import MailedEndNotices
 from sesame.app.wiring import build
 from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
@@ -102,7 +104,15 @@ class Portal:
         self.database = Database(self.store or sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
         self.vault = Vault(self.database, self.keys, clock=self.clock)
-        self.registry = Registry(self.database, self.vault, self.settings.registry, propagated=propagated)
+        self.registry = Registry(
+            self.database,
+            self.vault,
+            self.settings.registry,
+            propagated=propagated,
+            rules=self.settings.lifecycle,
+            services=self.settings.targets,
+            notices=MailedEndNotices(self.settings, Notices(People(self.database), self.vault)),
+        )
         self.troubles: list[str] = []
         self.server = self._server()
         self._offsets = itertools.count()

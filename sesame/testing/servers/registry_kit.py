@@ -16,6 +16,7 @@ from consumers.propagation import rows as propagated
 from consumers.propagation.rows import propagation
 from consumers.registry.handler import Registry
 from consumers.registry.lifecycle.settings import LifecycleSettings
+from consumers.registry.lifecycle.warnings import EndNotices
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
@@ -65,6 +66,7 @@ class Desk:
     clock: Clock = field(default_factory=Clock)
     rules: LifecycleSettings = field(default_factory=LifecycleSettings)
     services: tuple[str, ...] = ()
+    notices: EndNotices | None = None
 
     def __post_init__(self) -> None:
         self.database = Database(self.url, clock=self.clock)
@@ -76,6 +78,7 @@ class Desk:
             propagated=propagated,
             rules=self.rules,
             services=self.services,
+            notices=self.notices,
         )
         self.people = People(self.database)
         self._offsets = itertools.count()

@@ -135,7 +135,10 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
     if s.account is not None and s.account.stage is Stage.GRACE:
         until = s.account.valid_until
         day = until.strftime("%d/%m/%Y") if until is not None else "–"
-        yield Finding("account_in_grace", ACCOUNT, {"until": until, **_enrolments(s.account)}, {"until": day})
+        evidence = {"until": until, "warned": s.warned_at or gettext("no"), **_enrolments(s.account)}
+        if s.person is not None and not s.person.personal_mail:
+            evidence["personal address"] = gettext("none")
+        yield Finding("account_in_grace", ACCOUNT, evidence, {"until": day})
 
 
 @rule("service_ended")

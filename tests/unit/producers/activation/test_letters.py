@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -75,6 +76,61 @@ def test_the_notice_of_a_change_proves_nothing_and_says_where_to_turn(language: 
         assert "assistance@univ-exemple.fr" in text
         assert "https://compte.univ-exemple.fr/" in text
         assert "/lien/" not in text
+
+
+ENDING = {
+    **SAYS,
+    "link": "",
+    "code": "",
+    "last_day": "2027-12-01",
+    "services": [["La messagerie", "2028-03-26"]],
+    "account_erased": "2028-10-12",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "said"),
+    [
+        (
+            "fr",
+            "Votre compte universitaire sera fermé après le 1er décembre 2027",
+            [
+                "reste ouvert jusqu'au 1er décembre 2027 inclus",
+                "La messagerie\u00a0: vos données seront définitivement effacées le 26 mars 2028.",
+                "Le compte lui-même sera supprimé le 12 octobre 2028.",
+            ],
+        ),
+        (
+            "en",
+            "Your university account closes after 1 December 2027",
+            [
+                "stays open until 1 December 2027, that day included",
+                "La messagerie: your data will be erased for good on 26 March 2028.",
+                "The account itself will be deleted on 12 October 2028.",
+            ],
+        ),
+    ],
+)
+def test_the_warning_says_what_is_lost_on_which_day(language: str, subject: str, said: list[str]) -> None:
+    message = LETTERS.write("ending", language, ENDING)
+    assert message["Subject"] == subject
+    for kind in ("plain", "html"):
+        body = message.get_body((kind,))
+        assert body is not None
+        text = html.unescape(body.get_content())
+        for each in (*said, "22001234", "assistance@univ-exemple.fr", "https://compte.univ-exemple.fr/"):
+            assert each in text
+        assert "/lien/" not in text
+
+
+def test_the_warning_speaks_of_no_loss_where_nothing_is_erased() -> None:
+    for language, word in (("fr", "effac"), ("en", "erase")):
+        body = LETTERS.write(
+            "ending", language, {**ENDING, "services": [], "account_erased": None}
+        ).get_body()
+        assert body is not None
+        assert word not in body.get_content()
+        assert "supprimé" not in body.get_content()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Whoever is in grace is told, some days before the last day of access, that it ends.
+
+A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
+each is written once, whatever the number of processes, and made up for after an outage. The person's row
+remembers the last day of access that warnings were planned for: another version within the same grace plans
+nothing anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from typing import Final, Protocol
+
+from sqlalchemy import Connection
+
+from consumers.registry.lifecycle.stages import Lifecycle, Milestone
+from consumers.registry.people import KnownPerson, People
+from pipeline import accounts, timers
+from pipeline.db.database import Database
+from schemas.account import Account, Stage
+
+WARNING_DUE: Final = "warning_due"
+
+WRITTEN_AT: Final = time(6)
+"""When a day's warnings are written, UTC: people find them in the morning."""
+
+
+class EndNotices(Protocol):
+    """Writes to students that their access ends, in the caller's transaction."""
+
+    def warn(
+        self, connection: Connection, account: Account, until: date, steps: Sequence[Milestone], now: float
+    ) -> None:
+        """Tell this student at every address.
+
+        Args:
+            account: in grace.
+            until: the last day of access.
+            steps: what follows by time alone, the next first.
+        """
+
+    def withdraw(self, connection: Connection, student_number: str, now: float) -> None:
+        """What was not sent yet is not true any more."""
+
+
+class Warnings:
+    """Plans and writes warnings. `notices`: None: nobody is warned here."""
+
+    def __init__(
+        self, database: Database, people: People, lifecycle: Lifecycle, notices: EndNotices | None
+    ) -> None:
+        self._database = database
+        self._people = people
+        self._lifecycle = lifecycle
+        self._notices = notices
+
+    def plan(self, connection: Connection, person: KnownPerson, account: Account, today: date) -> None:
+        """See to it that this account's student is warned in time, once it is in grace.
+
+        Nobody is warned of a number that goes on under another one: the person's access does not end.
+        """
+        if self._notices is None:
+            return
+        in_grace = account.stage is Stage.GRACE and person.merged_into is None
+        until = account.valid_until if in_grace else None
+        if until == person.warned_until:
+            return
+        number = person.student_number
+        if person.warned_until is not None:
+            self._notices.withdraw(connection, number, self._database.now(connection))
+        self._people.change(connection, number, warned_until=until)
+        self._arm(connection, number, until and self._lifecycle.first_warning_on(until, today))
+
+    def due(self, connection: Connection, student_number: str, now: float) -> None:
+        """A warning is due. It is written if it is true: access is open, and ends by time alone."""
+        person = self._people.locked(connection, student_number)
+        account = accounts.find(connection, student_number)
+        if self._notices is None or person is None or account is None:
+            return
+        until, today = person.warned_until, datetime.fromtimestamp(now, UTC).date()
+        if account.stage is not Stage.GRACE or until is None or until != account.valid_until or until < today:
+            return
+        if account.access_open:
+            self._notices.warn(connection, account, until, self._lifecycle.timeline(account), now)
+        self._arm(connection, student_number, self._lifecycle.next_warning_on(until, today))
+
+    def _arm(self, connection: Connection, student_number: str, day: date | None) -> None:
+        if day is None:
+            timers.disarm(connection, (WARNING_DUE,), student_number)
+            return
+        moment = datetime.combine(day, WRITTEN_AT, UTC)
+        timers.arm(connection, self._database, WARNING_DUE, student_number, moment.timestamp())

@@ -1,0 +1,50 @@
+"""The registry says whose access ends and when, activation writes to students: here both meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import Connection
+
+from consumers.registry.lifecycle.stages import Milestone
+from producers.activation.notices import ENDING, Notices
+from schemas.account import Account, Stage
+from schemas.language import Language
+from sesame.operations.diagnosis.words import word
+from sesame.settings import Settings
+
+
+class MailedEndNotices:
+    """Implements `consumers.registry.lifecycle.warnings.EndNotices`."""
+
+    def __init__(self, settings: Settings, notices: Notices) -> None:
+        self._settings = settings
+        self._notices = notices
+
+    def warn(
+        self, connection: Connection, account: Account, until: date, steps: Sequence[Milestone], now: float
+    ) -> None:
+        """Tell this student. What is not sent by the last day of access is never sent."""
+        language: Language = "en" if account.person.language == "en" else "fr"
+        erased = [step for step in steps if step.stage is Stage.ERASED]
+        self._notices.tell(
+            connection,
+            ENDING,
+            account.student_number,
+            language,
+            now,
+            until=datetime.combine(until + timedelta(days=1), time(), UTC).timestamp(),
+            last_day=until.isoformat(),
+            services=[
+                (self._title(step.target, language), step.day.isoformat()) for step in erased if step.target
+            ],
+            account_erased=next((step.day.isoformat() for step in erased if step.target is None), None),
+        )
+
+    def withdraw(self, connection: Connection, student_number: str, now: float) -> None:
+        """What was not sent yet is not true any more."""
+        self._notices.withdraw(connection, ENDING, student_number, now)
+
+    def _title(self, target: str, language: Language) -> str:
+        return self._settings.titles.get(target, {}).get(language) or word("services", target, language)
