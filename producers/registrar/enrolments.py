@@ -145,6 +145,10 @@ class _Enrolments:
         self._accepted = AcceptedValues(acceptance, feed)
         self._persons = persons
 
+    def lost(self, since: float) -> Mapping[int, int]:
+        """See `ImportSubject.lost`."""
+        return self._feed.lost(self.profile.name, since)
+
     def parse(self, line: Line) -> Fact | list[Rejection]:
         parsed = rows.parse(line, self.profile)
         if not isinstance(parsed, list):

@@ -140,6 +140,10 @@ class FeedMemory(ImportMemory[Intended], Protocol):
     def published(self, source: str, students: Collection[str]) -> Mapping[StepKey, Published]:
         """What `source` has published, or may have, about these students."""
 
+    def lost(self, source: str, since: float) -> Mapping[int, int]:
+        """How many students lost all that `source` held of them since then (epoch seconds) and since an
+        operator last approved an import, and have nothing again; by academic year."""
+
     def sources(self) -> Sequence[str]:
         """Every feed that was ever imported."""
 

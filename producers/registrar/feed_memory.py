@@ -116,6 +116,29 @@ class SqlFeedMemory(SqlImports):
         with self._database.read() as connection:
             return {int(year): int(students) for year, students in connection.execute(query)}
 
+    def lost(self, source: str, since: float) -> dict[int, int]:
+        """How many students lost every enrolment of a year that `source` held, since then (epoch seconds) and
+        since an operator last approved an import; by academic year.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        rows, held = feed_rows.c, feed_rows.alias("held")
+        still = select(held.c.year).where(
+            held.c.source == rows.source,
+            held.c.student_number == rows.student_number,
+            held.c.year == rows.year,
+            held.c.live.is_not(False),
+        )
+        query = (
+            select(rows.year, func.count(rows.student_number.distinct()))
+            .where(rows.source == source, rows.live.is_(False), ~still.exists())
+            .where(self._unseen(source, since, rows.import_id))
+            .group_by(rows.year)
+        )
+        with self._database.read() as connection:
+            return {int(year): int(students) for year, students in connection.execute(query)}
+
     def sources(self) -> list[str]:
         """Every feed that was ever imported.
 

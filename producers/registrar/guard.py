@@ -3,7 +3,8 @@
 People are counted, per academic year: those who would lose an enrolment, and those about whom something
 would change that seldom does (see `OutlineChange`). A year is over the threshold when either bound is
 passed: a share of the people whom the feed holds in that year, or a number of people who lose something. One
-such year holds the file.
+such year holds the file. A leak is seen too: who lost all that they had within some weeks, a few with each
+file, is added to who would lose something now.
 
 The approval's id is a digest of the file's content and of every difference that it makes: another file, or
 the same file after something else was published, has another id.
@@ -192,6 +193,8 @@ class YearFigures:
         losing: who lose an enrolment, or its force.
         changes: how many people for each kind of change; one person may have several.
         over: whether the threshold is passed.
+        lost: who lost all that they had of the year lately, since an operator last approved an import.
+        leaks: whether it is over the threshold on their account alone.
     """
 
     year: int
@@ -200,6 +203,8 @@ class YearFigures:
     losing: int
     changes: Mapping[OutlineChange, int] = field(default_factory=dict)
     over: bool = False
+    lost: int = 0
+    leaks: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json`."""
@@ -210,6 +215,7 @@ class YearFigures:
             "losing": self.losing,
             "changes": {change.value: people for change, people in sorted(self.changes.items())},
             "over_threshold": self.over,
+            "lost_lately": self.lost,
         }
 
 
@@ -219,6 +225,8 @@ def judge(
     known: Mapping[int, int],
     in_file: Mapping[int, int],
     threshold: Threshold,
+    lost: Mapping[int, int],
+    leak: Threshold,
 ) -> tuple[YearFigures, ...]:
     """Each year's figures, and whether they are over the threshold.
 
@@ -227,6 +235,8 @@ def judge(
         known: people per year before the import.
         in_file: people per year in the file, for years that are not known yet.
         threshold: when a year is over.
+        lost: people per year who lost all lately, by files that were below it.
+        leak: when these and those who lose something now are too many together.
     """
     figures = []
     for year, of_year in groupby(people, key=itemgetter(0)):
@@ -238,7 +248,24 @@ def judge(
             changes.update(found)
         in_all = known.get(year) or in_file.get(year, 0)
         over = threshold.passed(affected=affected, losing=losing, in_all=in_all)
-        figures.append(YearFigures(year, in_all, affected, losing, changes, over=over))
+        before = lost.get(year, 0)
+        leaks = (
+            before > 0
+            and losing > 0
+            and leak.passed(affected=before + losing, losing=0, in_all=in_all + before)
+        )
+        figures.append(
+            YearFigures(
+                year,
+                in_all,
+                affected,
+                losing,
+                changes,
+                over=over or leaks,
+                lost=before,
+                leaks=leaks and not over,
+            )
+        )
     return tuple(figures)
 
 

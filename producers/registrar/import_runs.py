@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     Integer,
     Row,
@@ -213,6 +214,15 @@ class SqlImports:
         with self._database.read() as connection:
             row = connection.execute(select(imports).where(imports.c.id == import_id)).one_or_none()
         return None if row is None else _run(row)
+
+    @staticmethod
+    def _unseen(source: str, since: float, import_id: ColumnElement[int]) -> ColumnElement[bool]:
+        """Whether an import is of this time, and after the last one that an operator has approved."""
+        of_time = imports.c.source == source, imports.c.started_at >= since
+        approved = imports.c.detail.like('%"approval":%'), imports.c.confirmed_through > 0
+        first = select(func.min(imports.c.id)).where(*of_time).scalar_subquery()
+        last = select(func.coalesce(func.max(imports.c.id), 0)).where(*of_time, *approved).scalar_subquery()
+        return (import_id >= first) & (import_id > last)
 
     @staticmethod
     def _hold(connection: Any, import_id: int) -> None:

@@ -10,6 +10,7 @@ import hmac
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -238,6 +239,8 @@ class _Import(Generic[_Intent]):
             known=self.memory.people(self.profile.name),
             in_file=self.spool.people(),
             threshold=options.threshold,
+            lost=self.subject.lost((self.started_at - timedelta(days=options.leak_days)).timestamp()),
+            leak=options.leak,
         )
         sheet = self.subject.affected_sheet
         if years:

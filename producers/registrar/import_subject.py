@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ class ImportOptions:
         republish: publish unchanged rows too, for a log that has lost them.
         full_year: the academic year that the file is complete for: what it does not have is cancelled.
         threshold: how much may change before the file is held.
+        leak, leak_days: the same, of what was lost within so many days.
         approval: an operator's word for a file that was held.
         acceptance: an operator's word for values that look damaged.
         actor: who runs it.
@@ -53,6 +54,8 @@ class ImportOptions:
     republish: bool = False
     full_year: int | None = None
     threshold: Threshold = field(default_factory=Threshold)
+    leak: Threshold = field(default_factory=lambda: Threshold(share=0.1))
+    leak_days: int = 30
     approval: Approval | None = None
     acceptance: Acceptance | None = None
     actor: str = ""
@@ -97,6 +100,10 @@ class ImportSubject(Protocol[_Intent]):
     @property
     def memory(self) -> ImportMemory[_Intent]:
         """What was published before."""
+
+    def lost(self, since: float) -> Mapping[int, int]:
+        """How many people lost all that they had of an academic year since then (epoch seconds), and since an
+        operator last approved an import; by year. Of what comes and goes by itself: nobody."""
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         """What a line states, or all its faults."""

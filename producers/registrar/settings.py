@@ -70,6 +70,21 @@ class RegistrarSettings(Section):
         json_schema_extra=ADVANCED,
     )
 
+    guard_days: int = Field(
+        default=30,
+        ge=1,
+        le=366,
+        description="A leak holds a file too: who lost all they had of a year within so many days is added.",
+        json_schema_extra=ADVANCED,
+    )
+    guard_days_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="The share of the people above which they hold it; counted anew after each approval.",
+        json_schema_extra=ADVANCED,
+    )
+
     @field_validator("student_number_pattern")
     @classmethod
     def _is_pattern(cls, pattern: str) -> str:
@@ -83,3 +98,8 @@ class RegistrarSettings(Section):
     def threshold(self) -> Threshold:
         """When a year's changes hold a file."""
         return Threshold(share=self.guard_share, people=self.guard_people, floor=self.guard_floor)
+
+    @property
+    def leak(self) -> Threshold:
+        """When what was lost within `guard_days` holds a file."""
+        return Threshold(share=self.guard_days_share, floor=self.guard_floor)

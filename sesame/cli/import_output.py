@@ -178,6 +178,16 @@ def _year(figures: YearFigures) -> str:
         for change, people in sorted(figures.changes.items())
     )
     said = {"year": figures.year, "known": figures.known, "changes": changes}
+    if figures.leaks:
+        return ngettext(
+            "{year}: {n} of {known} people affected, over the threshold with {lost} who lost all lately"
+            " ({changes})",
+            "{year}: {n} of {known} people affected, over the threshold with {lost} who lost all lately"
+            " ({changes})",
+            figures.affected,
+            lost=figures.lost,
+            **said,
+        )
     if figures.over:
         return ngettext(
             "{year}: {n} of {known} people affected, over the threshold ({changes})",

@@ -245,6 +245,8 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         republish=request.republish,
         full_year=request.full_year,
         threshold=settings.threshold,
+        leak=settings.leak,
+        leak_days=settings.guard_days,
         approval=None if request.approve is None else Approval(request.approve, actor.name),
         acceptance=Acceptance(frozenset(request.accept), actor.name),
         actor=actor.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -121,6 +121,10 @@ class _Teachings:
         self.spool = spool
         self.memory: ImportMemory[IntendedList] = feed
         self._feed = feed
+
+    def lost(self, since: float) -> Mapping[int, int]:  # noqa: ARG002
+        """See `ImportSubject.lost`: teachings end with their term."""
+        return {}
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         return parse(line, self.profile)

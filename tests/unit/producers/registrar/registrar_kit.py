@@ -119,6 +119,7 @@ class Registrar:
         self.rejects = folder / "rejects.csv"
         self.affected = folder / "affected.csv"
         self.slept_s: list[float] = []
+        self.now = NOW
         self.acceptance: Acceptance | None = None
         self.persons: RecordedPersons | None = None
 
@@ -150,7 +151,7 @@ class Registrar:
             profile=profile or apogee(),
             feed=self.memory,
             producer=self.log,
-            clock=lambda: NOW,
+            clock=lambda: self.now,
             progress=progress,
             sleep=self.slept_s.append,
             persons=self.persons,
@@ -179,7 +180,7 @@ class Registrar:
             profile=profile or choose_groups("apogee"),
             feed=self.teachings,
             producer=self.log,
-            clock=lambda: NOW,
+            clock=lambda: self.now,
             progress=lambda _done, _in_all: None,
             sleep=self.slept_s.append,
         )

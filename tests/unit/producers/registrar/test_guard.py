@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from pipeline.audit.tables import audit
 from pipeline.threshold import Threshold
 from producers.registrar.faults import UnusableFile
-from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.feed_memory import SqlFeedMemory, feed_rows
 from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded, imports
 from producers.registrar.profiles import apogee
@@ -100,6 +101,61 @@ def test_a_share_or_a_number_of_people_holds_a_file(
     (year,) = report.years
     assert (year.known, year.affected) == (known, losing)
     assert (report.cancelled, report.unchanged) == (losing, known - losing)
+
+
+def nightly(registrar: Registrar, rows: Sequence[Row], nights: int, **options: object) -> list[ImportReport]:
+    """The next nights' complete files, each without one more of the people."""
+    reports = []
+    for night in range(1, nights + 1):
+        registrar.now += timedelta(days=1)
+        reports.append(registrar.import_rows(*rows[night:], full_year=2026, **options))  # type: ignore[arg-type]
+    return reports
+
+
+def test_a_feed_that_loses_one_in_a_hundred_each_night_is_held_before_long(registrar: Registrar) -> None:
+    rows = students(100)
+    registrar.import_rows(*rows, full_year=2026)
+    reports = nightly(registrar, rows, 20)
+    assert [report.held for report in reports] == [False] * 10 + [True] * 10
+    assert [year.lost for report in reports[:12] for year in report.years] == [*range(11), 10]
+    with registrar.database.read() as connection:
+        gone = connection.scalar(select(func.count()).where(feed_rows.c.live.is_(False)))
+    assert gone == 10, "what is held takes nobody away"
+
+
+def test_an_approval_counts_anew_and_so_does_time(registrar: Registrar) -> None:
+    rows = students(100)
+    registrar.import_rows(*rows, full_year=2026)
+    (*_, held) = nightly(registrar, rows, 11)
+    assert held.approval is not None
+    registrar.now += timedelta(days=1)
+    assert not registrar.import_rows(*rows[11:], full_year=2026, approval=held.approval).held
+    after = nightly(registrar, rows[11:], 8)
+    assert [report.held for report in after] == [False] * 8
+    registrar.now += timedelta(days=31)
+    assert not registrar.import_rows(*rows[25:], full_year=2026, threshold=Threshold(share=0.5)).held
+
+
+def test_who_is_enrolled_again_and_who_changes_the_step_has_lost_nothing(registrar: Registrar) -> None:
+    rows = students(30)
+    registrar.import_rows(*rows, full_year=2026)
+    moved = [row | {"COD_ETP": "L1MATH"} for row in rows[:8]]
+    for n in (2, 4, 6, 8):
+        assert not registrar.import_rows(*moved[:n], *rows[n:], full_year=2026).held
+    registrar.import_rows(*moved, *rows[8:-2], full_year=2026)
+    (year,) = registrar.import_rows(*moved, *rows[8:-3], full_year=2026, dry_run=True).years
+    assert (year.losing, year.lost) == (1, 2)
+    registrar.import_rows(*moved, *rows[8:], full_year=2026)
+    (year,) = registrar.import_rows(*moved, *rows[9:], full_year=2026, dry_run=True).years
+    assert (year.losing, year.lost, year.over) == (1, 0, False)
+
+
+def test_a_file_that_takes_nothing_is_not_held_for_what_earlier_ones_took(registrar: Registrar) -> None:
+    rows = students(100)
+    registrar.import_rows(*rows, full_year=2026)
+    assert nightly(registrar, rows, 11)[-1].held
+    changed = [row | {"MAIL_PERSO": "autre@example.org"} for row in rows[10:12]]
+    assert not registrar.import_rows(*changed, *rows[12:], full_year=2026).held
 
 
 def test_the_number_of_people_counts_losses_only(registrar: Registrar) -> None:

@@ -82,7 +82,9 @@ def test_a_line_s_explanation_as_json_has_its_fields_its_fact_and_no_fault(tmp_p
 
 
 def test_a_year_s_figures_as_json() -> None:
-    figures = YearFigures(2026, 100, 7, 3, {OutlineChange.GONE: 2, OutlineChange.CANCELLED: 5}, over=True)
+    figures = YearFigures(
+        2026, 100, 7, 3, {OutlineChange.GONE: 2, OutlineChange.CANCELLED: 5}, over=True, lost=4
+    )
     assert figures.to_json() == {
         "year": 2026,
         "known": 100,
@@ -90,6 +92,7 @@ def test_a_year_s_figures_as_json() -> None:
         "losing": 3,
         "changes": {"cancelled": 5, "gone": 2},
         "over_threshold": True,
+        "lost_lately": 4,
     }
 
 
