@@ -32,7 +32,6 @@ from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN, SEAL_BROKEN_
 from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
-from pipeline.vault import SealBroken
 from schemas.account import Account, Stage
 
 COLLISION: Final = "identity_collision"
@@ -375,6 +374,8 @@ def _with_password(
     without = replace(wanted, fields=fields)
     if not account.access_open:
         return without, None
+    from pipeline.vault import SealBroken  # with cryptography, which diagnosis does not need
+
     try:
         password = connector.context.passwords.open(ref)
     except SealBroken:

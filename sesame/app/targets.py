@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from consumers.kit.connector import (
     MAIL_ROLE,
@@ -17,12 +18,14 @@ from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
-from pipeline.vault import Vault
 from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
+
+if TYPE_CHECKING:
+    from pipeline.vault import Vault
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:
