@@ -312,3 +312,18 @@ def finish(
     }
     with database.write() as connection:
         connection.execute(insert(propagation_targets).values(**values))
+
+
+def test_a_persons_message_leaves_before_warnings_that_are_due_longer(
+    database: Database, clock: Clock
+) -> None:
+    def due(purpose: str, send_at: float) -> MailProof:
+        return proof("1", clock, purpose=purpose, letter=b"l", send_at=send_at)
+
+    warnings = [due("ending", clock.now - 50.0 + n) for n in range(3)]
+    late, person = due("password", clock.now + 5.0), due("password", clock.now)
+    with database.write() as connection:
+        for each in (*warnings, late, person):
+            mail_proofs.add(connection, each)
+        claimed = mail_proofs.claim_letters(connection, clock.now, until=clock.now + 60.0, limit=3)
+        assert [each.id for each in claimed] == [person.id, warnings[0].id, warnings[1].id]
