@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumers.directory.port import ApplyResult, EntryRefused, EntryUnsettled
 from consumers.kit.connector import SLOW, TOO_SLOW
-from consumers.kit.ldap import TimeUsedUp
+from consumers.kit.deadline import OutOfTime
 from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
@@ -180,7 +180,7 @@ class Patience:
             return EntryUnsettled("directory_busy", str(busy), unknown=unanswered)
         except Lost as lost:
             return EntryUnsettled("outcome_unknown", str(lost), unknown=True)
-        except TimeUsedUp as slow:
+        except OutOfTime as slow:
             if unanswered:
                 return EntryUnsettled("outcome_unknown", str(slow), unknown=True)
             return EntryUnsettled(SLOW, TOO_SLOW)

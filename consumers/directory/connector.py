@@ -159,8 +159,9 @@ class DirectoryConnector(Connector[DirectorySettings]):
             try:
                 with self._directory.within(deadline.left_s()):
                     refused |= _refusals(verb(part))
-            except OutOfTime:
-                refused |= {each.account.student_number: Refused(SLOW, TOO_SLOW) for each in part}
+            except OutOfTime as late:
+                slow = Refused(SLOW, TOO_SLOW, unknown=late.unknown)
+                refused |= {each.account.student_number: slow for each in part}
             except TargetDown as down:
                 down.unknown = down.unknown or any(each.unknown for each in refused.values())
                 raise

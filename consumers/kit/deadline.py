@@ -8,13 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
+from pipeline.errors import TargetDown
+
 _LEAST_S: Final = 0.05
 """With less left, a call could only end with an unknown outcome."""
 
 
-class OutOfTime(Exception):
-    """The time is used up, and the call was not begun: nothing of it was carried out. The kit's handler has
-    whoever is left tried again; nobody else needs to catch it."""
+class OutOfTime(TargetDown):
+    """The target was too slow: the time for this work was used up, and nothing more was begun. Within a
+    batch, whoever is left is tried again, and the others are as they are."""
+
+    remedy = "Find out why it is slow; `call_s_max` of its section is the longest time for one batch."
+
+    def __init__(self, message: str = "the target is too slow: the time for this work is used up") -> None:
+        super().__init__(message, unknown=False)
 
 
 @dataclass(slots=True)

@@ -36,6 +36,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
+from consumers.kit.deadline import OutOfTime
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Operation, Raw
 from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
 from pipeline.tls import verified
@@ -69,10 +70,6 @@ class Endpoint:
     connect_timeout_s: int = 5
     receive_timeout_s: int = 10
     read_only: bool = False
-
-
-class TimeUsedUp(TargetDown):
-    """The directory was too slow: the time for this work was used up, and no further operation was begun."""
 
 
 class LdapClient(ABC):
@@ -175,7 +172,7 @@ class LdapClient(ABC):
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Begin no operation of this thread later than `seconds` from now: TimeUsedUp is raised instead.
+        """Begin no operation of this thread later than `seconds` from now: OutOfTime is raised instead.
 
         May be nested: the nearest end counts. A TargetDown that leaves says by `unknown` whether a write of
         this thread, in the outermost one, had no answer.
@@ -231,7 +228,7 @@ class LdapClient(ABC):
             raise WriteForbidden
         deadline: float | None = getattr(self._local, "deadline", None)
         if deadline is not None and self._monotonic() >= deadline:
-            raise TimeUsedUp(f"{self.endpoint.uri} is too slow: the time for this work is used up")
+            raise OutOfTime(f"{self.endpoint.uri} is too slow: the time for this work is used up")
         connection = self._connection()
         try:
             _, result, response, _ = operation(connection)

@@ -188,9 +188,6 @@ class MoodleSite:
             if isinstance(error, Misconfigured):
                 self._rights.forget()
             raise
-        except OutOfTime:
-            self._members.doubt()
-            raise
         except CallFailed as error:
             # Writes leave their faults with the students: what arrives here is a read that cannot be had.
             self._members.doubt()

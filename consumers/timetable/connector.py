@@ -56,7 +56,7 @@ class TimetableConnector(Connector[TimetableSettings]):
         from consumers.kit.http import HttpClient
 
         self._template = Template.of(self.settings.calendar_url)
-        self._http = HttpClient(context)
+        self._http = HttpClient(context, setting="calendar_url")
 
     def wanted(self, account: Account) -> Wanted:
         """See `Connector.wanted`: whether a shut account's calendar goes on is the service's own affair."""

@@ -257,7 +257,7 @@ class Site:
             of_mailbox = ConnectorContext("mailbox", MAILBOX, _no_secret, monotonic=now)
             return MailboxConnector(of_mailbox, self.mailboxes, journal, welcome).handler()
         if name == "timetable":
-            with patch("consumers.kit.http.HttpClient", lambda _context: self.timetable):
+            with patch("consumers.kit.http.HttpClient", lambda _context, **_more: self.timetable):
                 context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)
                 return TimetableConnector(context).handler()
         moodle = ConnectorContext("moodle", MOODLE, _no_secret, monotonic=now)

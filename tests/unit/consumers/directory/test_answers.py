@@ -7,7 +7,7 @@ import pytest
 from consumers.directory.answers import Patience, bind_refused, judge
 from consumers.directory.port import ApplyResult, EntryUnsettled
 from consumers.kit.connector import SLOW, TOO_SLOW
-from consumers.kit.ldap import TimeUsedUp
+from consumers.kit.deadline import OutOfTime
 from consumers.kit.ldap_answers import Busy, LdapAnswer, Lost
 from pipeline.errors import Misconfigured, TargetDown
 
@@ -82,8 +82,8 @@ def test_a_bind_refused_while_busy_is_a_server_that_is_down() -> None:
     [
         ([Lost("-"), Busy("51"), Busy("51")], EntryUnsettled("directory_busy", "51", unknown=True)),
         ([Busy("51"), Busy("51"), Lost("-")], EntryUnsettled("outcome_unknown", "-", unknown=True)),
-        ([Lost("-"), TimeUsedUp("slow")], EntryUnsettled("outcome_unknown", "slow", unknown=True)),
-        ([Busy("51"), TimeUsedUp("slow")], EntryUnsettled(SLOW, TOO_SLOW)),
+        ([Lost("-"), OutOfTime("slow")], EntryUnsettled("outcome_unknown", "slow", unknown=True)),
+        ([Busy("51"), OutOfTime("slow")], EntryUnsettled(SLOW, TOO_SLOW)),
         ([Busy("51"), Busy("51"), Busy("51")], EntryUnsettled("directory_busy", "51")),
     ],
 )

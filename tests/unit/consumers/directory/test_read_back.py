@@ -23,6 +23,7 @@ from consumers.directory.port import (
     ObservedEntry,
 )
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.deadline import OutOfTime
 from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.errors import TargetDown
 from pipeline.target import Dead, Done, Handler, HandlerOutcome, Retry, Task, Waiting
@@ -537,6 +538,21 @@ def test_writing_ends_in_time_and_nobody_is_left_without_an_outcome(seconds: flo
     assert len(outcomes) == 30
     assert sum(isinstance(outcome, Done) for outcome in outcomes.values()) == done
     assert {(o.cause, o.unknown) for o in late} <= {("target_slow", False)}
+
+
+class Slower(InMemory):
+    """Uses up the time of a batch by its first answer."""
+
+    def holders(self, logins: Sequence[str]) -> Mapping[str, ObservedEntry]:
+        raise OutOfTime
+
+
+def test_a_reading_that_uses_up_the_time_is_tried_again_and_no_outage() -> None:
+    outcomes = handler_over(Slower(), profile=PROFILE).handle([Task(account(str(n))) for n in range(2)])
+    assert {(o.cause, o.unknown) for o in outcomes.values() if isinstance(o, Retry)} == {
+        ("target_slow", False)
+    }
+    assert len(outcomes) == 2
 
 
 class Breaking(InMemory):
