@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from pipeline.audit import chain
 from pipeline.audit.chain import Named
@@ -18,6 +18,14 @@ from pipeline.db.database import Database
 
 HEAD, REMOVED = "head", "removed"
 """The marks of the newest entry, and of the last one that the store has no longer."""
+
+
+# Made once: making a statement costs more than the database does.
+_ENTRY = insert(audit)
+_PERSON = insert(audit_persons)
+_MARK = select(audit_marks.c.entry_id, audit_marks.c.hash, audit_marks.c.at).where(
+    audit_marks.c.name == bindparam("of")
+)
 
 
 @dataclass(frozen=True)
@@ -71,23 +79,22 @@ def note(
     own = chain.hash_of(entry_id=entry_id, at=at, actor=actor, action=action, detail=kept, previous=previous)
     text = json.dumps(kept, ensure_ascii=False, sort_keys=True)
     row = {"id": entry_id, "at": at, "actor": actor, "action": action, "detail": text}
-    connection.execute(insert(audit).values(**row, previous=previous, hash=own))
+    connection.execute(_ENTRY, row | {"previous": previous, "hash": own})
     if persons:
         named = [{"entry_id": entry_id, **person.__dict__} for person in persons]
-        connection.execute(insert(audit_persons), named)
+        connection.execute(_PERSON, named)
     set_mark(connection, database, HEAD, Mark(entry_id, own, at))
 
 
 def mark(connection: Connection, name: str) -> Mark:
     """Where a mark is; before the first entry, if there is none."""
-    m = audit_marks.c
-    row = connection.execute(select(m.entry_id, m.hash, m.at).where(m.name == name)).one_or_none()
+    row = connection.execute(_MARK, {"of": name}).one_or_none()
     return Mark() if row is None else Mark(*row)
 
 
 def set_mark(connection: Connection, database: Database, name: str, where: Mark) -> None:
     """Set a mark."""
-    connection.execute(database.upsert(audit_marks).values(name=name, **where.__dict__))
+    connection.execute(database.upsert(audit_marks), {"name": name, **where.__dict__})
 
 
 def entries(
