@@ -153,6 +153,11 @@ def test_an_account_that_was_shut_by_an_operator(here: Clinic) -> None:
     here.settle("held")
     assert here.rules("held") == ["access_suspended"]
     assert "council" not in here.diagnosis("held").for_student("fr").model_dump_json()
+    stolen = HoldRequest(here.numbers["held"], Hold.STOLEN_PASSWORDS, "phishing", "dean", utc_now())
+    place(stolen, database=here.app.database, producer=here.app.producer)
+    found = here.await_rule("held", "password_stolen")
+    assert found.evidence["said"] == "dean: phishing"
+    here.settle("held")
 
 
 def test_an_account_in_grace_one_whose_time_is_over_and_one_that_never_opened(here: Clinic) -> None:

@@ -77,16 +77,19 @@ class Server:
                 data = b""
                 while more := connection.recv(65_536):
                     data += more
+                self._take(data)  # before the end is told
                 if isinstance(connection, ssl.SSLSocket):
                     connection = connection.unwrap()
             except OSError:
                 continue
             finally:
                 connection.close()
-            while data:
-                length, _, data = data.partition(b" ")
-                self.frames.append(data[: int(length)])
-                data = data[int(length) :]
+
+    def _take(self, data: bytes) -> None:
+        while data:
+            length, _, data = data.partition(b" ")
+            self.frames.append(data[: int(length)])
+            data = data[int(length) :]
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
