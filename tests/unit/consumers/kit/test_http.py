@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -481,3 +482,27 @@ def test_a_section_with_other_names_says_its_bounds_itself() -> None:
     assert made.call("GET", "/patrons", Deadline.after(0.2)).body is None
     waits = {"connect": 1.0, "write": 2.0, "read": 3.0, "pool": 3.0}
     assert answers.requests[0].extensions["timeout"] == waits
+
+
+def test_a_place_is_waited_for_within_the_time_that_is_left_which_is_looked_at_again() -> None:
+    now, waited, places = [0.0], [], [1]
+
+    class Slots:
+        def __init__(self, _count: int) -> None:
+            """As many as are counted."""
+
+        def acquire(self, timeout: float) -> bool:
+            waited.append(timeout)
+            now[0] += timeout
+            places[0] -= 1
+            return True
+
+        def release(self) -> None:
+            places[0] += 1
+
+    answers = Answers()
+    with patch("consumers.kit.http.threading.BoundedSemaphore", Slots):
+        made = client_of(answers)
+    with pytest.raises(OutOfTime):
+        made.call("POST", "/patrons", Deadline(7.0, lambda: now[0]))
+    assert (waited, places, answers.requests) == ([7.0], [1], [])
