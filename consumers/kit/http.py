@@ -348,4 +348,14 @@ class HttpClient:
                 f"{self._service} does not speak TLS at this address",
                 remedy=f"Check the port and the scheme of {self._name}.{self._setting}.",
             )
-        return TargetDown(f"{self._service} cannot be reached: {type(error).__name__}", unknown=False)
+        return TargetDown(f"{self._service} cannot be reached: {_reason(error)}", unknown=False)
+
+
+def _reason(error: BaseException) -> str:
+    """What stood in the way of a connection, in the system's words: e.g. Connection refused."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    return "no answer in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
