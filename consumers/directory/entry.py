@@ -199,7 +199,10 @@ def _state(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
 
 
 def _account_state(account: Account) -> str:
-    """SupAnn's letter (A active, I inactive, S suspended) and sub-state, e.g. `A:SupannActif`."""
+    """SupAnn's letter (A active, I inactive, S suspended) and sub-state, e.g. `A:SupannActif`. What is to be
+    erased says so whatever the holds: by that the mail server finds the mailbox once more."""
+    if account.stage is Stage.ERASED:
+        return _STAGES[account.stage]
     for hold, sub_state in _HOLDS:
         if hold in account.holds:
             return f"S:{sub_state}"

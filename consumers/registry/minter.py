@@ -18,7 +18,7 @@ from consumers.registry.account import Known, current_enrolments, merge, shown_p
 from consumers.registry.identity import MAIL, Names, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
-from consumers.registry.lifecycle.stages import Lifecycle, closing_of
+from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of
 from consumers.registry.lifecycle.warnings import Warnings
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, outbox, timers
@@ -141,7 +141,9 @@ class Minter:
                 closings.forget(connection, number)
             return account
         rules = self._lifecycle.rules
-        if closings.may_close(connection, self._database, number, closing, rules, now):
+        if closing is Closing.ERASE and account.holds - {Hold.STOLEN_PASSWORDS}:
+            pass  # somebody has decided something about this person: it is theirs to lift first
+        elif closings.may_close(connection, self._database, number, closing, rules, now):
             return account
         return merge(replace(known, held=True), self._lifecycle, today)
 

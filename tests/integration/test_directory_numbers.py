@@ -127,6 +127,13 @@ def test_an_entry_that_shows_another_one_s_number_stays_its_own(slapd: Slapd, co
     assert entry(slapd, one)["supannEtuId"] == [new]
 
 
+def test_erasing_a_number_leaves_the_entry_that_only_shows_it(slapd: Slapd, consumer: Consumer) -> None:
+    old, new = fresh_number(), fresh_number()
+    one = brought(consumer, old, shown_number=new)
+    assert isinstance(consumer.bring(account(new, stage=Stage.ERASED)), Done)
+    assert entry(slapd, one)["supannEtuId"] == [new]
+
+
 def test_an_erased_person_s_entry_is_gone_whatever_number_it_shows(slapd: Slapd, consumer: Consumer) -> None:
     old = fresh_number()
     one = brought(consumer, old, shown_number="")

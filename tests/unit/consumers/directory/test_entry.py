@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -166,6 +167,34 @@ def test_stage_and_holds_decide_the_state_of_the_account(
     assert state in entry.attributes["supannRessourceEtatDate"]
     assert entry.attributes["sesameMailEnabled"] == (enabled,)
     assert entry.locked is (enabled == "FALSE")
+
+
+@pytest.mark.parametrize(
+    ("fields", "states", "enabled"),
+    [
+        ({"stages": {"elsewhere": Stage.ERASED}}, {"{COMPTE}A:SupannActif", "{MAIL}A:SupannActif"}, "TRUE"),
+        (
+            {"stage": Stage.GRACE, "stages": {"post": Stage.EXPIRED}},
+            {"{COMPTE}A:SupannSursis", "{MAIL}I:SupannExpire"},
+            "FALSE",
+        ),
+        (
+            {
+                "stage": Stage.EXPIRED,
+                "stages": {"post": Stage.ERASED},
+                "holds": frozenset({Hold.STOLEN_PASSWORDS}),
+            },
+            {"{COMPTE}S:SupannVerrouille", "{MAIL}I:SupannSupprDonnees"},
+            "FALSE",
+        ),
+    ],
+)
+def test_the_mailbox_may_be_at_another_stage_and_a_hold_does_not_hide_that_it_is_to_be_emptied(
+    fields: dict[str, Any], states: set[str], enabled: str
+) -> None:
+    entry = desired_entry(account(**fields), replace(PROFILE, mail_target="post"))
+    assert set(entry.attributes["supannRessourceEtat"]) == states
+    assert entry.attributes["sesameMailEnabled"] == (enabled,)
 
 
 def test_a_closed_account_is_given_no_password_since_that_would_unlock_it() -> None:

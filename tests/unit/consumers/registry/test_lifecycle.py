@@ -18,8 +18,8 @@ from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing, Milestone
 from consumers.registry.settings import RegistrySettings
 from pipeline.timers import run_due, timers
-from schemas.account import Account, Stage
-from schemas.events import EnrolmentRecorded
+from schemas.account import Account, Hold, Stage
+from schemas.events import EnrolmentRecorded, HoldLifted, HoldPlaced
 from sesame.testing.servers.registry_kit import LEA, SETTINGS, Desk, activation, cancelled, enrolled
 
 SERVICES = ("mailbox", "moodle")
@@ -150,6 +150,17 @@ def test_timers_that_could_not_ring_for_a_year_catch_up_step_by_step(make: MakeD
     assert run_due(desk.database, desk.registry.timers()) == 1
     assert desk.account().stage is Stage.GRACE, "nobody is shut before they had their days of grace"
     assert desk.account().valid_until == date(2029, 7, 1)
+
+
+def test_nothing_is_erased_of_whoever_is_under_a_hold_until_it_is_lifted(make: MakeDesk) -> None:
+    desk = make()
+    student(desk)
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.ADMINISTRATIVE))
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.STOLEN_PASSWORDS))
+    assert stage_on(desk, LAST_DAY + timedelta(103)) == (Stage.EXPIRED, {})
+    assert held(desk) == [], "it is no crowd"
+    desk.apply(HoldLifted(student_number=LEA, hold=Hold.ADMINISTRATIVE))
+    assert stage_on(desk, LAST_DAY + timedelta(104)) == (Stage.EXPIRED, {"mailbox": Stage.ERASED})
 
 
 def test_nothing_is_erased_unless_the_site_says_so(make: MakeDesk) -> None:
