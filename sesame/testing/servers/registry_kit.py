@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from consumers.propagation import rows as propagated
 from consumers.propagation.rows import propagation
@@ -24,6 +24,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters.rows import DeadLetter, unresolved
 from pipeline.eventlog.port import Record
 from pipeline.outbox import outbox
+from pipeline.timers import run_due, timers
 from pipeline.vault import Vault, new_key
 from schemas import catalogue
 from schemas.account import Account, Administrative, Lane, Pedagogical
@@ -155,6 +156,19 @@ class Desk:
         with self.transaction() as connection:
             connection.execute(propagation.delete())
             connection.execute(insert(propagation).values(**values))
+
+    def pass_time(self, day: date, after_each: Callable[[], None] = lambda: None) -> None:
+        """Let every timer ring, each in its turn, up to the end of this day."""
+        end = datetime.combine(day, time(23, 59), UTC).timestamp()
+        while True:
+            with self.database.read() as connection:
+                soonest = connection.scalar(select(func.min(timers.c.due_at)))
+            if soonest is None or soonest > end:
+                self.clock.now = end
+                return
+            self.clock.now = max(self.clock.now, soonest)
+            run_due(self.database, self.registry.timers())
+            after_each()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -71,23 +71,8 @@ def complete(desk: Desk, number: str = LEA) -> None:
         connection.execute(desk.database.upsert(propagation), values)
 
 
-def pass_time(desk: Desk, day: date, *, completing: Sequence[str] = ()) -> None:
-    """Let every timer ring, in its turn, up to the end of this day; what is minted is completed at once."""
-    end = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC).timestamp()
-    while True:
-        with desk.database.read() as connection:
-            soonest = connection.scalar(select(func.min(timers.c.due_at)))
-        if soonest is None or soonest > end:
-            desk.clock.now = end
-            return
-        desk.clock.now = max(desk.clock.now, soonest)
-        run_due(desk.database, desk.registry.timers())
-        for number in completing:
-            complete(desk, number)
-
-
 def stage_on(desk: Desk, day: date) -> tuple[Stage, dict[str, Stage]]:
-    pass_time(desk, day, completing=[LEA])
+    desk.pass_time(day, lambda: complete(desk))
     account = desk.account()
     return account.stage, dict(account.stages)
 
@@ -132,14 +117,14 @@ def test_a_life_ends_day_by_day_and_the_account_goes_last(make: MakeDesk) -> Non
 def test_the_account_stays_until_every_target_was_seen_to_have_erased(make: MakeDesk) -> None:
     desk = make()
     student(desk)
-    pass_time(desk, LAST_DAY + timedelta(305))
+    desk.pass_time(LAST_DAY + timedelta(305))
     assert desk.account().stages == dict.fromkeys(SERVICES, Stage.ERASED)
     assert desk.account().stage is Stage.EXPIRED
     desk.propagated("waiting", desk.account().version)  # a target waits, e.g. it finds no mailbox to empty
-    pass_time(desk, LAST_DAY + timedelta(307))
+    desk.pass_time(LAST_DAY + timedelta(307))
     assert desk.account().stage is Stage.EXPIRED
     complete(desk)
-    pass_time(desk, LAST_DAY + timedelta(309))
+    desk.pass_time(LAST_DAY + timedelta(309))
     assert desk.account().stage is Stage.ERASED
 
 
@@ -184,7 +169,7 @@ def test_who_returns_after_expiry_has_the_same_names_and_everything_again(make: 
     desk = make()
     student(desk)
     before = desk.account()
-    pass_time(desk, LAST_DAY + timedelta(150), completing=[LEA])
+    desk.pass_time(LAST_DAY + timedelta(150), lambda: complete(desk))
     assert desk.account().at("mailbox").stage is Stage.ERASED
     desk.apply(of(sequence=9, year=2028))
     after = desk.account()
@@ -207,11 +192,11 @@ def test_what_is_to_come_is_told_with_its_days(make: MakeDesk) -> None:
     ]
     shutting = [Milestone(begins, Stage.EXPIRED, "moodle"), Milestone(begins, Stage.GRACE)]
     assert to_come(desk.account()) == [*shutting, Milestone(LAST_DAY + one, Stage.EXPIRED), *erasures]
-    pass_time(desk, begins, completing=[LEA])
+    desk.pass_time(begins, lambda: complete(desk))
     assert to_come(desk.account()) == [Milestone(LAST_DAY + one, Stage.EXPIRED), *erasures]
-    pass_time(desk, LAST_DAY + timedelta(150), completing=[LEA])
+    desk.pass_time(LAST_DAY + timedelta(150), lambda: complete(desk))
     assert to_come(desk.account()) == erasures[1:]
-    pass_time(desk, LAST_DAY + timedelta(400), completing=[LEA])
+    desk.pass_time(LAST_DAY + timedelta(400), lambda: complete(desk))
     assert to_come(desk.account()) == []
 
 
@@ -246,7 +231,7 @@ def stages(desk: Desk, numbers: Sequence[str] = CROWD) -> list[Stage]:
 def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: MakeDesk) -> None:
     desk = make()
     crowd(desk)
-    pass_time(desk, LAST_DAY + timedelta(3))
+    desk.pass_time(LAST_DAY + timedelta(3))
     open_still = [number for number, stage in zip(CROWD, stages(desk), strict=True) if stage is Stage.GRACE]
     assert len(open_still) == len(CROWD) - 2, "two of eight are no crowd: the floor"
     assert all(desk.account(number).access_open for number in open_still)
@@ -262,7 +247,7 @@ def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: 
 
     release(desk, smaller)
     assert held(desk) == []
-    pass_time(desk, LAST_DAY + timedelta(5))
+    desk.pass_time(LAST_DAY + timedelta(5))
     assert set(stages(desk, open_still[1:])) == {Stage.EXPIRED}
     assert desk.account(back).stage is Stage.ACTIVE
 
@@ -278,7 +263,7 @@ def test_a_slow_leak_is_stopped_too_and_a_window_that_slides_on_lets_nobody_thro
         desk.clock.set(datetime(day.year, day.month, day.day, 9, tzinfo=UTC))
         desk.apply(cancelled(number))
         day += timedelta(1)
-    pass_time(desk, day + timedelta(45))
+    desk.pass_time(day + timedelta(45))
     closed = [number for number in leaving if desk.account(number).stage is Stage.EXPIRED]
     assert closed == leaving[:2], "5 % of forty"
     [plan] = held(desk)
@@ -290,7 +275,7 @@ def test_few_who_leave_within_the_bounds_are_not_held(make: MakeDesk) -> None:
     crowd(desk)
     for number in CROWD[:4]:
         desk.apply(cancelled(number))
-    pass_time(desk, date(2027, 1, 1))
+    desk.pass_time(date(2027, 1, 1))
     assert stages(desk, CROWD[:4]) == [Stage.EXPIRED] * 4
     assert held(desk) == []
 
@@ -300,14 +285,14 @@ def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
     crowd(desk, CROWD[:3])
     for number in CROWD[:3]:
         desk.apply(cancelled(number))
-    pass_time(desk, date(2026, 10, 15))
+    desk.pass_time(date(2026, 10, 15))
     [plan] = held(desk)
     release(desk, plan)
-    pass_time(desk, date(2027, 2, 1))
+    desk.pass_time(date(2027, 2, 1))
     erasure = [each for each in held(desk) if each.closing is Closing.ERASE]
     assert [account.stages for account in map(desk.account, CROWD[:3])].count({}) == len(erasure[0].students)
     release(desk, erasure[0])
-    pass_time(desk, date(2027, 2, 3))
+    desk.pass_time(date(2027, 2, 3))
     assert all(desk.account(number).at("mailbox").stage is Stage.ERASED for number in CROWD[:3])
 
 

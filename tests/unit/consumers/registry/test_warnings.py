@@ -82,19 +82,6 @@ def student(desk: Desk, number: str = LEA) -> None:
     desk.apply(activation(number))
 
 
-def pass_time(desk: Desk, day: date) -> None:
-    """Let every timer ring, each in its turn, up to the end of this day."""
-    end = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC).timestamp()
-    while True:
-        with desk.database.read() as connection:
-            soonest = connection.scalar(select(func.min(timers.c.due_at)))
-        if soonest is None or soonest > end:
-            desk.clock.now = end
-            return
-        desk.clock.now = max(desk.clock.now, soonest)
-        run_due(desk.database, desk.registry.timers())
-
-
 def wake_on(desk: Desk, day: date) -> None:
     """Nothing ran for a long while; now everything that is due does."""
     desk.clock.set(datetime(day.year, day.month, day.day, 9, tzinfo=UTC))
@@ -139,11 +126,11 @@ def test_the_days_of_the_warnings(
 def test_whoever_leaves_is_warned_twice_and_once_each(make: MakeDesk, told: Told) -> None:
     desk = make(rules=LifecycleSettings(erase=True, data_days=100, account_days=300))
     student(desk)
-    pass_time(desk, FIRST - timedelta(1))
+    desk.pass_time(FIRST - timedelta(1))
     assert desk.account().stage is Stage.GRACE
     assert desk.account().valid_until == LAST_DAY
     assert told.warned == []
-    pass_time(desk, LAST_DAY + timedelta(400))
+    desk.pass_time(LAST_DAY + timedelta(400))
     assert told.warned == [(LEA, FIRST, LAST_DAY), (LEA, SECOND, LAST_DAY)]
     assert told.steps == [
         Milestone(date(2027, 12, 17), Stage.EXPIRED),
@@ -157,17 +144,17 @@ def test_another_version_within_the_grace_changes_nothing(make: MakeDesk, told: 
     desk = make()
     student(desk)
     for day in (FIRST - timedelta(3), FIRST + timedelta(3), SECOND + timedelta(3)):
-        pass_time(desk, day)
+        desk.pass_time(day)
         desk.apply(enrolled(LEA, 900 + day.day, birth_name=f"Martin{'abcdefghij'[day.day % 10]}", year=2020))
         desk.apply(AGAIN)
-    pass_time(desk, LAST_DAY + timedelta(40))
+    desk.pass_time(LAST_DAY + timedelta(40))
     assert told.days() == [FIRST, SECOND]
 
 
 def test_what_was_missed_in_an_outage_is_made_up_for_once(make: MakeDesk, told: Told) -> None:
     desk = make()
     student(desk)
-    pass_time(desk, FIRST - timedelta(1))
+    desk.pass_time(FIRST - timedelta(1))
     late = FIRST + timedelta(4)
     desk.clock.set(datetime(late.year, late.month, late.day, 8, tzinfo=UTC))
     desk.apply(AGAIN)
@@ -181,7 +168,7 @@ def test_what_was_missed_in_an_outage_is_made_up_for_once(make: MakeDesk, told: 
 def test_an_outage_over_the_end_says_nothing_false(make: MakeDesk, told: Told) -> None:
     desk = make()
     student(desk)
-    pass_time(desk, FIRST - timedelta(1))
+    desk.pass_time(FIRST - timedelta(1))
     wake_on(desk, LAST_DAY + timedelta(1))
     assert told.warned == []
     assert desk.account().stage is Stage.EXPIRED
@@ -191,7 +178,7 @@ def test_whoever_is_held_by_the_guard_is_not_told_of_a_day_that_is_past(make: Ma
     nobody = LifecycleSettings(guard_people=1, guard_floor=0, guard_share=0.0001, warn_days=(0,))
     desk = make(rules=nobody, grace_days=3)
     student(desk)
-    pass_time(desk, date(2027, 11, 3))
+    desk.pass_time(date(2027, 11, 3))
     wake_on(desk, date(2027, 11, 9))
     assert desk.account().stage is Stage.GRACE  # held, with a day that is past
     assert told.warned == []
@@ -200,12 +187,12 @@ def test_whoever_is_held_by_the_guard_is_not_told_of_a_day_that_is_past(make: Ma
 def test_whoever_is_enrolled_again_is_told_nothing_more(make: MakeDesk, told: Told) -> None:
     desk = make()
     student(desk)
-    pass_time(desk, FIRST)
+    desk.pass_time(FIRST)
     assert told.days() == [FIRST]
     desk.apply(enrolled(LEA, 50, year=2027))
     assert told.withdrawn == [LEA]  # the message may still wait for the mail server
     assert armed(desk) == 0
-    pass_time(desk, date(2028, 6, 1))
+    desk.pass_time(date(2028, 6, 1))
     assert told.days() == [FIRST]
 
 
@@ -223,9 +210,9 @@ def test_a_new_grace_with_the_same_last_day_is_told_of_again(make: MakeDesk, tol
 def test_whose_access_is_shut_by_a_hold_is_not_told_that_it_is_open(make: MakeDesk, told: Told) -> None:
     desk = make()
     student(desk)
-    pass_time(desk, FIRST - timedelta(1))
+    desk.pass_time(FIRST - timedelta(1))
     desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
-    pass_time(desk, FIRST)
+    desk.pass_time(FIRST)
     assert told.warned == []
     assert armed(desk) == 1  # it may be lifted by the second
 
@@ -235,10 +222,10 @@ def test_whoever_was_in_grace_before_this_version_is_warned_after_a_replay(
 ) -> None:
     before = make(None)
     student(before)
-    pass_time(before, FIRST + timedelta(1))
+    before.pass_time(FIRST + timedelta(1))
     assert before.account().stage is Stage.GRACE
     desk = make(told)
     desk.clock.now = before.clock.now
     desk.apply(AGAIN)
-    pass_time(desk, LAST_DAY + timedelta(1))
+    desk.pass_time(LAST_DAY + timedelta(1))
     assert told.days() == [SECOND]
