@@ -140,10 +140,10 @@ class Minter:
             if known.previous is not None and known.previous.stage in _TIMER:
                 closings.forget(connection, number)
             return account
+        # Somebody has decided something about whoever is under a hold: it is lifted first.
+        kept = closing is Closing.ERASE and bool(account.holds - {Hold.STOLEN_PASSWORDS})
         rules = self._lifecycle.rules
-        if closing is Closing.ERASE and account.holds - {Hold.STOLEN_PASSWORDS}:
-            pass  # somebody has decided something about this person: it is theirs to lift first
-        elif closings.may_close(connection, self._database, number, closing, rules, now):
+        if not kept and closings.may_close(connection, self._database, number, closing, rules, now):
             return account
         return merge(replace(known, held=True), self._lifecycle, today)
 
