@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from schemas.account import Account, Stage
 
@@ -137,6 +138,19 @@ def numbers_after(connection: Connection, *which: ColumnElement[bool], after: st
     return list(
         connection.scalars(select(number).where(number > after, *which).order_by(number).limit(limit))
     )
+
+
+def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> Iterator[list[str]]:
+    """The numbers of everybody whose account meets this, `size` at a time: each page as it is when it is
+    asked for, with no transaction open in between."""
+    last = ""
+    while True:
+        with database.read() as connection:
+            page = numbers_after(connection, *which, after=last, limit=size)
+        if not page:
+            return
+        yield page
+        last = page[-1]
 
 
 def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import and_, case, func, not_, select
 
 from consumers.registry.people import People, people
-from pipeline.accounts import accounts, numbers_after
+from pipeline.accounts import accounts, number_pages
 from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
 from producers.activation.password_judge import PasswordJudge
@@ -216,11 +216,5 @@ def _everybody(database: Database) -> Everybody:
 
 def _not_activated(database: Database) -> Iterator[str]:
     """Everybody who has an account and has not asked for it, by number; read in pages."""
-    after = ""
-    while True:
-        with database.read() as connection:
-            page = numbers_after(connection, accounts.c.activated_at.is_(None), after=after, limit=_PAGE)
-        if not page:
-            return
+    for page in number_pages(database, accounts.c.activated_at.is_(None), size=_PAGE):
         yield from page
-        after = page[-1]

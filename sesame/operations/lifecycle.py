@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel
@@ -186,19 +186,14 @@ def _shown(plan: Plan) -> HeldPlan:
         id=plan.id,
         closing=plan.closing,
         students=list(plan.students),
-        since=datetime.fromtimestamp(plan.since, UTC),
+        since=utc(plan.since),
         approved_by=plan.approved_by,
     )
 
 
 def _activated(site: Stored) -> Iterator[Account]:
     """Every account that was activated and not erased, by number."""
-    last = ""
-    while True:
+    for page in accounts.number_pages(site.database, *accounts.LIVE, size=_PAGE):
         with site.database.read() as connection:
-            page = accounts.numbers_after(connection, *accounts.LIVE, after=last, limit=_PAGE)
             found = accounts.newest(connection, page)
-        if not page:
-            return
         yield from (found[number] for number in page if number in found)
-        last = page[-1]

@@ -97,16 +97,10 @@ class TargetComparison:
 
     def _pages(self) -> Iterator[list[str]]:
         """The students of whom a target may have something, by number."""
-        last = ""
-        while True:
-            with self._database.read() as connection:
-                page = accounts.numbers_after(connection, *accounts.LIVE, after=last, limit=_PAGE)
-            if not page:
-                return
+        for page in accounts.number_pages(self._database, *accounts.LIVE, size=_PAGE):
             self._progress()
             yield page
             self._drift.accounts += len(page)
-            last = page[-1]
 
     def _lot(self, size: int) -> Iterator[list[str]]:
         """So many of them, drawn by lot."""
