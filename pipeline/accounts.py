@@ -26,6 +26,7 @@ from sqlalchemy import (
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from schemas.account import Account, Stage
 
 accounts = Table(
@@ -39,6 +40,7 @@ accounts = Table(
     Column("changed_at", Float, nullable=False),
     Column("document", Text, nullable=False),  # schemas.account.Account as JSON
     Index("ix_accounts_activated", "student_number", "version", "activated_at"),
+    info=rows_of("student_number"),
 )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Float, String, Table, delete
 
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 
 site_locks = Table(
     "site_locks",
@@ -19,6 +20,7 @@ site_locks = Table(
     Column("name", String(64), primary_key=True),
     Column("owner", String(64), nullable=False),
     Column("until", Float, nullable=False),
+    info=of_nobody("names of locks"),
 )
 
 

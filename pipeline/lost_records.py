@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Column, Connection, Float, Integer, String, T
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 
 lost_records = Table(
     "lost_records",
@@ -22,6 +23,7 @@ lost_records = Table(
     Column("first", BigInteger, nullable=False),  # where the log can be read from
     Column("noticed_at", Float, nullable=False),
     Column("accepted_at", Float),
+    info=of_nobody("places in the log"),
 )
 _t = lost_records.c
 

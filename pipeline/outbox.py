@@ -33,6 +33,7 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from pipeline.eventlog.port import (
     LogError,
     LogUnavailable,
@@ -55,6 +56,7 @@ outbox = Table(
     Column("value", LargeBinary, nullable=False),
     Index("ix_outbox_lane_id", "lane", "id"),
     sqlite_autoincrement=True,
+    info=rows_of("key"),
 )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Column, Connection, Float, String, Table, Text, bindparam
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 from pipeline.engine.core import Engine
 
 quarantines = Table(
@@ -17,6 +18,7 @@ quarantines = Table(
     Column("consumer", String(64), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("since", Float, nullable=False),
+    info=of_nobody("why a consumer stopped", named_in=("reason",)),
 )
 
 # Made once: each worker looks at every step.

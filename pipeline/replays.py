@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import OnErasure, of_nobody, rows_of
 from schemas.envelope import event_id
 from schemas.events import ReplayRequested
 
@@ -41,6 +42,7 @@ replays = Table(
     Column("per_s", Integer),  # its pace, in students a second; None: as fast as the log takes them
     Column("asking_by", String(64)),  # the one run that asks now, and until when its word counts
     Column("asking_until", Float),
+    info=of_nobody("what was replayed, and how many"),
 )
 replay_students = Table(
     "replay_students",
@@ -51,6 +53,7 @@ replay_students = Table(
     Column("asked_at", Float),  # acknowledged by the log; None: not asked yet, or nobody knows
     Column("outcome", String(8)),  # done or failed, as its turn ended; None: it has not
     Index("ix_replay_students_student_number", "student_number"),
+    info=rows_of("student_number", on_erasure=OnErasure.PSEUDONYM),
 )
 _r, _s = replays.c, replay_students.c
 

@@ -9,6 +9,7 @@ from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text, 
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 from schemas.language import gettext_noop
 
 consumer_status = Table(
@@ -22,6 +23,7 @@ consumer_status = Table(
     Column("seen_at", Float, nullable=False),
     Column("lag_personal", Integer, nullable=False, server_default="0"),  # records that are not settled
     Column("lag_bulk", Integer, nullable=False, server_default="0"),
+    info=of_nobody("which process is in which state", named_in=("reason",)),
 )
 
 

@@ -40,6 +40,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.db.bulk_sql import given, rows_among, rows_given
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata, partial_index
+from pipeline.db.persons import rows_of
 
 target_states = Table(
     "target_states",
@@ -65,6 +66,7 @@ target_states = Table(
     Column("pending", Text),  # JSON list of names
     Column("since", Float),
     partial_index("ix_target_states_reason", "reason IS NOT NULL", "reason", "target", "student_number"),
+    info=rows_of("student_number"),
 )
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database, insert_for, stores_fault
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 timers = Table(
     "timers",
@@ -31,6 +32,7 @@ timers = Table(
     Column("student_number", String(32), nullable=False),
     Column("due_at", Float, nullable=False, index=True),
     UniqueConstraint("kind", "student_number"),
+    info=rows_of("student_number"),
 )
 
 

@@ -37,6 +37,7 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from pipeline.errors import SesameError
 from schemas.language import gettext
 
@@ -54,6 +55,7 @@ vault = Table(
     Column("consumed_at", Float),
     Column("expires_at", Float),  # erased then, consumed or not; None: it waits until it is consumed
     sqlite_autoincrement=True,
+    info=rows_of("student_number"),
 )
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 welcome_messages = Table(
     "welcome_messages",
@@ -34,6 +35,7 @@ welcome_messages = Table(
     Column("intended_at", Float, nullable=False),
     Column("state", String(16), nullable=False),  # intended | sent | undecided
     CheckConstraint("state in ('intended', 'sent', 'undecided')", name="state"),
+    info=rows_of("student_number"),
 )
 
 

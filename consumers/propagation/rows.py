@@ -25,6 +25,7 @@ from consumers.propagation.window import PropagationProgress, PropagationState, 
 from pipeline.accounts import accounts, pages
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata, partial_index
+from pipeline.db.persons import rows_of
 from schemas.account import Lane
 
 propagation = Table(
@@ -44,6 +45,7 @@ propagation = Table(
     Column("breached_at", Float),
     Index("ix_propagation_newest", "student_number", "version", "state"),
     Index("ix_propagation_completed", "state", "completed_at", "lane", "elapsed_s"),
+    info=rows_of("student_number"),
 )
 
 
@@ -63,6 +65,7 @@ propagation_targets = Table(
     partial_index(
         "ix_propagation_targets_reason", "reason IS NOT NULL", "reason", "target", "student_number"
     ),
+    info=rows_of("student_number"),
 )
 
 

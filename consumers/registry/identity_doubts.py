@@ -31,6 +31,7 @@ from sqlalchemy import (
 from consumers.registry.people import Identity
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import Forgetting, Forgotten, OnErasure, forgets, rows_of
 
 identity_doubts = Table(
     "identity_doubts",
@@ -43,6 +44,7 @@ identity_doubts = Table(
     Column("state", String(16), nullable=False, index=True),  # open | separate | merged | withdrawn
     Column("raised_at", Float, nullable=False),
     Column("decided_at", Float),  # when the operator decided: the newest decision holds
+    info=rows_of("student_number", "other_number"),
 )
 
 fingerprints = Table(
@@ -51,7 +53,27 @@ fingerprints = Table(
     Column("kind", String(16), primary_key=True),  # names_and_birth_date | ine
     Column("value", String(80), primary_key=True),
     Column("student_number", String(32), nullable=False, index=True),
+    info=rows_of("student_number", on_erasure=OnErasure.OWN),
 )
+
+
+def hashable(kind: str, value: str) -> str:
+    """What is digested of a fingerprint whose holder was erased."""
+    return f"{kind}:{value}"
+
+
+@forgets(fingerprints)
+def _forget(connection: Connection, _database: Database, person: Forgetting) -> Forgotten:
+    """The erased person is recognised, under whatever number they come back, and cannot be guessed."""
+    f = fingerprints.c
+    mine = select(f.kind, f.value).where(f.student_number == person.student_number)
+    rows = connection.execute(mine).all()
+    for kind, value in rows:
+        hashed = person.hashed(hashable(kind, value))
+        this = update(fingerprints).where(f.kind == kind, f.value == value)
+        connection.execute(this.values(value=hashed, student_number=person.pseudonym))
+    return Forgotten(kept=len(rows))
+
 
 HOLDER = "holder"
 """Evidence of a doubt about one number: names and birth date have changed beyond recognition."""

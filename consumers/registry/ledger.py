@@ -28,6 +28,7 @@ from sqlalchemy import (
 from consumers.registry.people import people
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import Forgetting, Forgotten, OnErasure, forgets, rows_of
 
 ledger = Table(
     "ledger",
@@ -38,6 +39,7 @@ ledger = Table(
     Column("origin", String(32), nullable=False),  # minted | directory | reserved …
     Column("recorded_at", Float, nullable=False),
     Index("ix_ledger_student_number", "student_number"),
+    info=rows_of("student_number", on_erasure=OnErasure.OWN),
 )
 
 
@@ -73,6 +75,25 @@ _HOLDER: Final = select(ledger.c.student_number).where(
 )
 
 _TICK_S = 1e-5  # names that are reserved one after another keep their order
+
+
+def hashable(kind: str, value: str) -> str:
+    """What is digested of a name whose holder was erased."""
+    return f"{kind}:{value.lower()}"
+
+
+@forgets(ledger)
+def _forget(connection: Connection, _database: Database, person: Forgetting) -> Forgotten:
+    """A name that nobody is ever given again cannot be read any more, and is recognised by its digest."""
+    mine = select(ledger.c.kind, ledger.c.value).where(ledger.c.student_number == person.student_number)
+    rows = connection.execute(mine).all()
+    for kind, value in rows:
+        connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value)
+            .values(value=person.hashed(hashable(kind, value)), student_number=person.pseudonym)
+        )
+    return Forgotten(kept=len(rows))
 
 
 class Holder(NamedTuple):

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 if TYPE_CHECKING:
     from schemas.envelope import Headers
@@ -39,6 +40,7 @@ pending_facts = Table(
     Column("headers", Text, nullable=False),  # JSON list of [name, text]
     Column("value", LargeBinary, nullable=False),
     Column("waits_for", String(16), nullable=False, server_default="enrolment"),  # or: decision
+    info=rows_of("student_number"),
 )
 
 

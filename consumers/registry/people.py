@@ -34,6 +34,7 @@ from sqlalchemy import (
 from pipeline.accounts import accounts
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from schemas.account import Enrolment, Hold, Model
 
 people = Table(
@@ -54,6 +55,7 @@ people = Table(
     Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
     Column("merged_into", String(32), index=True),  # the number that this person goes on under
     Column("warned_until", Date),  # the last day of access that warnings were planned for
+    info=rows_of("student_number", "merged_into"),
 )
 
 
@@ -67,6 +69,7 @@ enrolments = Table(
     Column("source_sequence", BigInteger, nullable=False),  # the highest wins, cancellations included
     Column("cancelled", Boolean, nullable=False),
     Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
+    info=rows_of("student_number"),
 )
 
 

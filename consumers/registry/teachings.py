@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, T
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody, rows_of
 
 if TYPE_CHECKING:
     from schemas.events import TeachingsRecorded
@@ -29,6 +30,7 @@ teachings = Table(
     Column("source", String(64), primary_key=True),
     Column("source_sequence", BigInteger, nullable=False),  # the highest wins
     Column("document", Text, nullable=False),  # JSON list of [element, group, label]
+    info=rows_of("student_number"),
 )
 
 known_teachings = Table(
@@ -37,6 +39,7 @@ known_teachings = Table(
     Column("year", Integer, primary_key=True),
     Column("element", String(64), primary_key=True),
     Column("group_code", String(64), primary_key=True),  # empty: the unit without a group
+    info=of_nobody("teaching units and groups"),
 )
 
 # Made once: making a statement for each version costs more than the database does.

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, insert, select
 
 from pipeline import audit
 from pipeline.audit.tables import remarks as r
@@ -93,8 +93,3 @@ def of_student(connection: Connection, student_number: str) -> list[Remark]:
     """What was said of this student, the oldest first."""
     query = select(r).where(r.c.student_number == student_number).order_by(r.c.at, r.c.ref)
     return [Remark(**row) for row in connection.execute(query).mappings()]
-
-
-def forget(connection: Connection, student_number: str) -> int:
-    """Remove what was said of this student; the audit keeps that it was done. Returns how many remarks."""
-    return connection.execute(delete(r).where(r.c.student_number == student_number)).rowcount

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, Index, Integer, String, Table, Text
 
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import OnErasure, of_nobody, rows_of
 
 audit = Table(
     "audit",
@@ -17,6 +18,7 @@ audit = Table(
     Column("previous", String(64), nullable=False, unique=True),  # the hash of the entry before: no fork
     Column("hash", String(64), nullable=False),  # of this one: see `chain`
     sqlite_autoincrement=True,
+    info=of_nobody("what was done; persons are named by digests: `audit_persons`"),
 )
 
 audit_persons = Table(
@@ -27,6 +29,7 @@ audit_persons = Table(
     Column("student_number", String(64), nullable=False),  # a pseudonym, once the person is erased
     Column("salt", String(32)),  # None: erased, so that nobody guesses the number
     Index("ix_audit_persons_student_number", "student_number", "entry_id"),
+    info=rows_of("student_number", on_erasure=OnErasure.OWN),
 )
 
 audit_marks = Table(
@@ -36,6 +39,7 @@ audit_marks = Table(
     Column("entry_id", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
     Column("at", Float, nullable=False),
+    info=of_nobody("places in the audit"),
 )
 
 
@@ -49,4 +53,5 @@ remarks = Table(
     Column("actor", String(64), nullable=False),
     Column("at", Float, nullable=False),
     Column("words", Text, nullable=False),  # an operator's own: they may be personal
+    info=rows_of("student_number", named_in=("about", "words")),
 )

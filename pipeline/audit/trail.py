@@ -15,6 +15,7 @@ from pipeline.audit.chain import Named
 from pipeline.audit.tables import audit, audit_marks, audit_persons, remarks
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgetting, Forgotten, forgets
 
 HEAD, REMOVED = "head", "removed"
 """The marks of the newest entry, and of the last one that the store has no longer."""
@@ -195,11 +196,12 @@ def remove(connection: Connection, database: Database, through: Mark) -> None:
     connection.execute(delete(audit).where(audit.c.id <= through.entry_id))
 
 
-def forget(connection: Connection, student_number: str, *, pseudonym: str) -> int:
-    """Put a pseudonym in a person's place, in every entry; return in how many. The chain still holds."""
-    mine = audit_persons.c.student_number == student_number
-    changed = update(audit_persons).where(mine).values(student_number=pseudonym, salt=None)
-    return connection.execute(changed).rowcount
+@forgets(audit_persons)
+def forget(connection: Connection, _database: Database, person: Forgetting) -> Forgotten:
+    """Put a pseudonym in a person's place, in every entry. The chain still holds."""
+    mine = audit_persons.c.student_number == person.student_number
+    changed = update(audit_persons).where(mine).values(student_number=person.pseudonym, salt=None)
+    return Forgotten(kept=connection.execute(changed).rowcount)
 
 
 _REASONS = select(remarks.c.ref, remarks.c.words)

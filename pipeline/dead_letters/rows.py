@@ -29,6 +29,7 @@ from sqlalchemy import (
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata, partial_index
+from pipeline.db.persons import rows_of
 
 dead_letters = Table(
     "dead_letters",
@@ -52,6 +53,7 @@ dead_letters = Table(
     Index("ix_dead_letters_resolved_at", "resolved_at"),
     partial_index("ix_dead_letters_unresolved", "resolved_at IS NULL", "recorded_at", "id"),
     partial_index("ix_dead_letters_cause", "resolved_at IS NULL", "consumer", "cause"),
+    info=rows_of("student_number", named_in=("message",)),
 )
 
 

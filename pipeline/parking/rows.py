@@ -38,6 +38,7 @@ from sqlalchemy import (
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from schemas.account import Lane
 
 parked = Table(
@@ -61,6 +62,7 @@ parked = Table(
     Column("attempts_version", Integer, nullable=False, server_default="0"),  # whose attempts are counted
     Column("key_hash", BigInteger, nullable=False, server_default="0"),  # owners fetch due rows by it
     Index("ix_parked_consumer_lane_due_at", "consumer", "lane", "due_at"),
+    info=rows_of("student_number", named_in=("message",)),
 )
 
 

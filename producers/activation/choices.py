@@ -17,6 +17,7 @@ from sqlalchemy import Column, Connection, Float, String, Table
 from pipeline import accounts, audit, outbox
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from pipeline.vault import Vault
 from producers.activation import mail_proofs, request_rows
 from producers.activation.activation_requests import NAME
@@ -45,6 +46,7 @@ charter_acceptances = Table(
     Column("student_number", String(32), primary_key=True),
     Column("charter", String(32), primary_key=True),  # its edition, as the settings name it
     Column("accepted_at", Float, nullable=False),
+    info=rows_of("student_number"),
 )
 
 

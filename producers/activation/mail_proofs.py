@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 NONE = "-"
 """In place of a digest: nothing matches it."""
@@ -63,6 +64,7 @@ mail_proofs = Table(
     Column("sent_at", Float),
     Column("send_attempts", Integer, nullable=False, default=0),
     Column("refusal", Text),  # why it can never be sent, for the support desk: nobody's address
+    info=rows_of("student_number"),
 )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Column, Connection, Float, String, Table, select, update
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 activation_requests = Table(
     "activation_requests",
@@ -18,6 +19,7 @@ activation_requests = Table(
     Column("credential_ref", String(64)),
     Column("intended_at", Float, nullable=False),  # written down, then appended to the log
     Column("confirmed_at", Float),  # acknowledged by the log; None: nobody knows, it is published again
+    info=rows_of("student_number"),
 )
 
 

@@ -12,12 +12,14 @@ from sqlalchemy import Column, Connection, Float, String, Table, delete, select
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 
 throttles = Table(
     "throttles",
     metadata,
     Column("name", String(96), primary_key=True),
     Column("until", Float, nullable=False, index=True),
+    info=of_nobody("digests, and addresses of networks, for minutes", named_in=("name",)),
 )
 
 

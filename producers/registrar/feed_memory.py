@@ -19,6 +19,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text
 
 from pipeline import audit
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from producers.registrar.feed import Intended, Published, StepKey
 from producers.registrar.import_runs import SqlImports, imports
 
@@ -36,6 +37,7 @@ feed_rows = Table(
     Column("import_id", Integer, nullable=False),
     Column("live", Boolean),  # the registrar held it; None: recorded before this was kept, taken as held
     Column("outline", Text),  # what the feed wants to recall of the fact; no name, no date, no address
+    info=rows_of("student_number"),
 )
 
 accepted_values = Table(
@@ -44,6 +46,7 @@ accepted_values = Table(
     Column("student_number", String(32), primary_key=True),
     Column("digest", String(32), primary_key=True),  # of the values that look damaged and are right
     Column("import_id", Integer, nullable=False),
+    info=rows_of("student_number"),
 )
 
 _PAGE = 500

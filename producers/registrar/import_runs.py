@@ -32,6 +32,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline import audit
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 from pipeline.errors import SesameError
 from producers.registrar.report import ImportDetail
 
@@ -47,6 +48,7 @@ imports = Table(
     Column("confirmed_through", BigInteger, nullable=False, default=0),  # source sequence
     Column("summary", Text),  # counts as JSON, no personal data
     Column("detail", Text),  # `ImportDetail` as JSON, no personal data of students; None: of an older release
+    info=of_nobody("counts; names of files and of operators"),
 )
 
 BEGIN_ATTEMPTS_MAX = 5

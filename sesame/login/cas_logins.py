@@ -8,6 +8,7 @@ from sqlalchemy import Column, Connection, Float, String, Table, func, select
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 cas_logins = Table(
     "cas_logins",
@@ -17,6 +18,7 @@ cas_logins = Table(
     Column("last_at", Float),
     Column("failed_at", Float),  # the last one that came back and was of no use
     Column("failure", String(32)),
+    info=rows_of("student_number"),
 )
 
 

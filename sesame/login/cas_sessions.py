@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Connection, Float, String, Table, delete, insert, select, update
 
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 cas_sessions = Table(
     "cas_sessions",
@@ -24,6 +25,7 @@ cas_sessions = Table(
     Column("opened_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("ended_at", Float),
+    info=rows_of("student_number"),
 )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, ColumnElement, Connection, Float, String, Table, delete, select, update
 
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 MAIL, CAS, VIEW, OFFER = "mail", "cas", "view", "offer"
 
@@ -25,6 +26,7 @@ web_sessions = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("ended_at", Float),
+    info=rows_of("student_number"),
 )
 
 

@@ -32,6 +32,7 @@ from consumers.registry.lifecycle.stages import Closing
 from pipeline import accounts
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody, rows_of
 from schemas.account import Stage
 
 DAY_S: Final = 86_400
@@ -44,6 +45,7 @@ closings = Table(
     Column("day", Integer, primary_key=True),  # since the epoch
     Column("students", Integer, nullable=False),
     Column("population", Integer, nullable=False),  # open accounts, when the day's first one closed
+    info=of_nobody("counts by day"),
 )
 
 held_closings = Table(
@@ -55,6 +57,7 @@ held_closings = Table(
     Column("approved_by", String(64)),  # the first of two operators, of this plan:
     Column("approved_plan", String(16)),
     Column("released", Boolean, nullable=False, default=False),
+    info=rows_of("student_number"),
 )
 
 _MINE: Final = held_closings.c.student_number == bindparam("number")

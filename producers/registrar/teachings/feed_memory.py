@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, func, select
 
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from producers.registrar.feed import IntendedList, Listed, PublishedList, YearKey
 from producers.registrar.feed_memory import feed_rows
 from producers.registrar.import_runs import SqlImports, imports
@@ -29,6 +30,7 @@ teaching_rows = Table(
     Column("base", BigInteger, nullable=False),  # the sequence before it; 0: this is the first fact
     Column("import_id", Integer, nullable=False),
     Column("listed", Text, nullable=False),  # JSON list of [unit, group, label]; [] when nothing is left
+    info=rows_of("student_number"),
 )
 
 _PAGE = 500

@@ -31,6 +31,7 @@ from pipeline.accounts import accounts
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 adoptions = Table(
     "adoptions",
@@ -40,6 +41,7 @@ adoptions = Table(
     Column("object", String(512), nullable=False),  # in the target's own words: DN, user id, address
     Column("evidence", String(32), nullable=False),  # student_number | ine | login | mail | operator
     Column("adopted_at", Float, nullable=False),
+    info=rows_of("student_number"),
 )
 
 
@@ -55,6 +57,7 @@ adoption_questions = Table(
     Column("raised_at", Float, nullable=False),
     Column("decided_at", Float),
     Index("ix_adoption_questions_target_object", "target", "object"),
+    info=rows_of("student_number"),
 )
 
 

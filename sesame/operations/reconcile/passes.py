@@ -8,6 +8,7 @@ from sqlalchemy import Column, Connection, Float, String, Table, Text, select, u
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 from sesame.operations.acts import Report
 
 reconciliations = Table(
@@ -16,6 +17,7 @@ reconciliations = Table(
     Column("target", String(64), primary_key=True),
     Column("claimed_at", Float, nullable=False),  # when somebody last began the night's comparison
     Column("document", Text),  # Pass as JSON; None: none has ended yet
+    info=of_nobody("counts", named_in=("document",)),
 )
 
 _CLOCK_CHANGE_S = 2 * 3600.0

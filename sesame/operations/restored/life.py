@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
 
 store_life = Table(
     "store_life",
@@ -37,6 +38,7 @@ store_life = Table(
     Column("shut_why", Text),  # why no target may be written to until `sesame restored check`; None: it may
     Column("shut_at", Float),
     Column("checked_at", Float),
+    info=of_nobody("the store's own name"),
 )
 _t = store_life.c
 _ROW = 1

@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Float, String, Table, Text, select, u
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift
 from schemas.account import Hold
@@ -29,6 +30,7 @@ restore_questions = Table(
     Column("state", String(16), nullable=False, index=True),  # open | opened | kept
     Column("raised_at", Float, nullable=False),
     Column("decided_at", Float),
+    info=rows_of("student_number"),
 )
 _t = restore_questions.c
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Connection, Float, String, Table, Text, delete, insert, select, update
 
 from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
 
 support_cases = Table(
     "support_cases",
@@ -24,6 +25,7 @@ support_cases = Table(
     Column("bundle", Text, nullable=False),  # what was found then, in every language (JSON)
     Column("desk", String(64)),  # whom it was sent to; None: nobody yet
     Column("sent_at", Float),
+    info=rows_of("student_number"),
 )
 
 

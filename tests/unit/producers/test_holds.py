@@ -78,7 +78,3 @@ def test_an_operator_s_words_are_nowhere_but_in_the_store(plant: Plant) -> None:
     assert (remark.ref, remark.words) == (placed.event.reason_ref, words)
     said = placed.event.model_dump_json() + row.detail
     assert not {word for word in words.split() if word in said}
-    with plant.database.write() as connection:
-        assert operator_notes.forget(connection, "22600001") == 1
-        assert operator_notes.of_student(connection, "22600001") == []
-        assert len(connection.execute(select(audit)).all()) == 1

@@ -1,0 +1,181 @@
+"""Whose rows are: what each table says of persons in its own declaration, and what an erasure does with them.
+
+A table says it by `info=rows_of(...)`, or `info=of_nobody(...)`. What no declaration can say (names that are
+never given again, a chain that still holds) is a function of the table's room, marked `@forgets(table)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, MetaData, Table, bindparam, delete, or_, select, update
+
+from pipeline.db.database import Database
+
+_OF: Final = "persons"
+_BY: Final = "forgets"
+
+
+class OnErasure(StrEnum):
+    """What becomes of a person's rows."""
+
+    REMOVED = "removed"
+    PSEUDONYM = "pseudonym"  # the row stays, under the person's pseudonym
+    OWN = "own"  # the room's own function does it
+    NOTHING = "nothing"  # no row is a person's
+
+
+@dataclass(frozen=True)
+class PersonalRows:
+    """What a table says of the persons in it.
+
+    Attributes:
+        columns: each holds a student number; a row is theirs whom any of them names.
+        on_erasure: what becomes of a person's rows.
+        named_in: columns whose text may name somebody else than the row's own person.
+        why: of a table without persons: what is in it.
+    """
+
+    columns: tuple[str, ...] = ()
+    on_erasure: OnErasure = OnErasure.NOTHING
+    named_in: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Who is to be forgotten.
+
+    Attributes:
+        student_number: under which rows are.
+        pseudonym: what stands in its place afterwards, at most 32 characters.
+        identifiers: the number, logins, addresses and the INE: what texts may name the person by.
+        hashed: the keyed digest of a value that must be recognised again, and cannot be read any more.
+    """
+
+    student_number: str
+    pseudonym: str
+    identifiers: tuple[str, ...]
+    hashed: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was done in one table: rows removed, rows that stay without the person, rows still theirs."""
+
+    removed: int = 0
+    kept: int = 0
+    left: int = 0
+
+
+Forget = Callable[[Connection, Database, Forgetting], Forgotten]
+_Forget = TypeVar("_Forget", bound=Forget)
+
+
+def rows_of(
+    *columns: str, on_erasure: OnErasure = OnErasure.REMOVED, named_in: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The `info` of a table with rows of persons; see `PersonalRows`."""
+    return {_OF: PersonalRows(columns, on_erasure, tuple(named_in))}
+
+
+def of_nobody(why: str, *, named_in: Iterable[str] = ()) -> dict[str, Any]:
+    """The `info` of a table whose rows are nobody's, and what is in it."""
+    return {_OF: PersonalRows(named_in=tuple(named_in), why=why)}
+
+
+def forgets(table: Table) -> Callable[[_Forget], _Forget]:
+    """Mark the function that forgets a person in this table, where its declaration says `OWN`."""
+
+    def mark(function: _Forget) -> _Forget:
+        table.info[_BY] = function
+        return function
+
+    return mark
+
+
+def declared(table: Table) -> PersonalRows:
+    """What a table says of the persons in it.
+
+    Raises:
+        KeyError: it says nothing; a test finds it.
+    """
+    said: PersonalRows = table.info[_OF]
+    return said
+
+
+def forgetter(table: Table) -> Forget | None:
+    """The room's own function; None: its declaration is enough."""
+    own: Forget | None = table.info.get(_BY)
+    return own
+
+
+def forget(
+    connection: Connection, database: Database, metadata: MetaData, person: Forgetting
+) -> dict[str, Forgotten]:
+    """Forget a person in every table, in the caller's transaction; return what was done, by table.
+
+    `left` of each is counted afterwards.
+    """
+    done = {table.name: _forget(connection, database, table, person) for table in metadata.sorted_tables}
+    return {name: each for name, each in done.items() if each is not None}
+
+
+def held(connection: Connection, table: Table, student_number: str) -> int:
+    """How many rows of a table name this student in a column that says whose they are."""
+    columns = declared(table).columns
+    if not columns:
+        return 0
+    mine = or_(*(table.c[name] == student_number for name in columns))
+    return len(connection.execute(select(table.c[columns[0]]).where(mine)).all())
+
+
+def _forget(connection: Connection, database: Database, table: Table, person: Forgetting) -> Forgotten | None:
+    said, own = declared(table), forgetter(table)
+    if said.on_erasure is OnErasure.OWN:
+        if own is None:
+            raise AssertionError(f"nothing forgets a person in {table.name}")
+        done = own(connection, database, person)
+    elif said.on_erasure is OnErasure.NOTHING and not said.named_in:
+        return None
+    else:
+        done = _as_declared(connection, table, said, person)
+    renamed = sum(_rename(connection, table, name, person) for name in said.named_in)
+    left = held(connection, table, person.student_number)
+    return Forgotten(done.removed, done.kept + renamed, left)
+
+
+def _as_declared(connection: Connection, table: Table, said: PersonalRows, person: Forgetting) -> Forgotten:
+    if said.on_erasure is OnErasure.REMOVED:
+        mine = or_(*(table.c[name] == person.student_number for name in said.columns))
+        return Forgotten(removed=connection.execute(delete(table).where(mine)).rowcount)
+    kept = 0
+    for name in said.columns:
+        mine = table.c[name] == person.student_number
+        kept += connection.execute(update(table).where(mine).values({name: person.pseudonym})).rowcount
+    return Forgotten(kept=kept)
+
+
+def _rename(connection: Connection, table: Table, name: str, person: Forgetting) -> int:
+    """Put the pseudonym wherever a text has one of the person's identifiers; return in how many rows."""
+    column, keys = table.c[name], list(table.primary_key.columns)
+    naming = or_(*(column.icontains(each, autoescape=True) for each in person.identifiers))
+    changed = 0
+    for row in connection.execute(select(*keys, column).where(naming)).all():
+        text = without(row[-1], person)
+        if text != row[-1]:
+            this = [key == bindparam(f"of_{key.name}") for key in keys]
+            here: Mapping[str, Any] = {f"of_{key.name}": row[at] for at, key in enumerate(keys)}
+            connection.execute(update(table).where(*this).values({name: text}), here)
+            changed += 1
+    return changed
+
+
+def without(text: str, person: Forgetting) -> str:
+    """A text with the pseudonym for each identifier of the person's, where it stands as a word of its own."""
+    words = "|".join(re.escape(each) for each in sorted(person.identifiers, key=len, reverse=True))
+    return re.sub(rf"(?<![\w@.-])(?:{words})(?![\w@-])", person.pseudonym, text, flags=re.IGNORECASE)
