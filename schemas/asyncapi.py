@@ -20,7 +20,7 @@ from schemas.json_schema import file_name
 
 VERSION = "1.0.0"  # of the document: raised with each change that a reader of events must know
 
-_ACTS = (e.ActivationRequested, e.CredentialChanged, e.PreferenceChanged)
+_ACTS = (e.ActivationRequested, e.CredentialChanged, e.PreferenceChanged, e.ProlongationRequested)
 _LETTERS = (c.DEAD_LETTERS,)
 
 

@@ -29,6 +29,7 @@ _FACTS = (
     e.PreferenceChanged,
     e.HoldPlaced,
     e.HoldLifted,
+    e.ProlongationRequested,
     e.IdentityDecided,
     e.ReplayRequested,
 )

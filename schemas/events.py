@@ -224,6 +224,18 @@ class HoldLifted(Event):
     reason_ref: Reference | None = Field(None, description=REASON_REF)
 
 
+class ProlongationRequested(Event):
+    """Access that ends for want of an enrolment is to last until a later day."""
+
+    type: ClassVar[str] = "fr.sesame.prolongation.requested.v1"
+    ends_on: Day = Field(
+        description="The last day of access when this was asked for. Where it is another one by now, this "
+        "has been settled otherwise, and changes nothing."
+    )
+    until: Day = Field(description="The last day of access that is asked for: a later one.")
+    reason_ref: Reference | None = Field(None, description=REASON_REF)
+
+
 class IdentityDecision(StrEnum):
     """What an operator found out about an identity."""
 
@@ -426,6 +438,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         PreferenceChanged,
         HoldPlaced,
         HoldLifted,
+        ProlongationRequested,
         IdentityDecided,
         ReplayRequested,
         AccountChanged,

@@ -62,6 +62,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         in_force,
         today,
         activated=person.activated_at is not None,
+        prolonged=max(person.prolongations, default=None),
         completed=known.completed,
         held=known.held,
     )

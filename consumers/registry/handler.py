@@ -30,7 +30,7 @@ from pipeline.facts import Rejected
 from pipeline.timers import OnDue
 from pipeline.vault import SealBroken, Vault
 from schemas import catalogue, events
-from schemas.account import Hold, Lane
+from schemas.account import Hold, Lane, Stage
 from schemas.envelope import EnvelopeError, Message, from_record
 
 RECENT_FACTS = 32  # ids remembered per student: more than one transaction of the loop redelivers in practice
@@ -42,6 +42,7 @@ _CAUSES: dict[type[events.Event], events.Cause] = {
     events.PreferenceChanged: events.Cause.PREFERENCE,
     events.HoldPlaced: events.Cause.HOLD,
     events.HoldLifted: events.Cause.HOLD,
+    events.ProlongationRequested: events.Cause.LIFECYCLE,
 }
 
 
@@ -191,6 +192,8 @@ class Registry:
                 return {"holds": person.holds | {hold}}
             case events.HoldLifted(hold=hold):
                 return {"holds": person.holds - {hold}}
+            case events.ProlongationRequested() as event:
+                return self._prolongation(connection, person, event)
         raise Rejected(
             "unexpected_event",
             f"{message.event.type} is no fact for the registry: its producer writes to the wrong topic",
@@ -237,6 +240,18 @@ class Registry:
         if event.value_ref is not None:  # the person's row has it from now on; a rejected one may be replayed
             self._vault.erase(connection, event.value_ref)
         return changes
+
+    def _prolongation(
+        self, connection: Connection, person: KnownPerson, event: events.ProlongationRequested
+    ) -> Mapping[str, Any]:
+        """Access lasts until that day: if it lies ahead, and access ends on the day that was known."""
+        account = accounts.find(connection, person.student_number)
+        if account is None or account.stage not in (Stage.GRACE, Stage.EXPIRED):
+            return {}
+        today = datetime.fromtimestamp(self._database.now(connection), UTC).date()
+        if account.valid_until != event.ends_on or event.until <= event.ends_on or event.until < today:
+            return {}
+        return {"prolongations": (*person.prolongations, event.until)}
 
     def _open(self, ref: str) -> str | None:
         try:

@@ -118,6 +118,8 @@ class Minter:
         )
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
         account = self._guarded(connection, known, today, now)
+        if account.stage is Stage.ACTIVE and person.prolongations:
+            self._people.change(connection, student_number, prolongations=())
         self._arm(connection, account, today)
         self._warnings.plan(connection, person, account, today)
         if previous is not None and account.same_state(previous):

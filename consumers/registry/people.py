@@ -55,6 +55,7 @@ people = Table(
     Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
     Column("merged_into", String(32), index=True),  # the number that this person goes on under
     Column("warned_until", Date),  # the last day of access that warnings were planned for
+    Column("prolongations", Text),  # last days of access (JSON list); None: none
     info=rows_of("student_number", "merged_into"),
 )
 
@@ -110,6 +111,7 @@ class KnownPerson:
         recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
         merged_into: the number that this person goes on under, as an operator decided.
         warned_until: the last day of access that warnings were planned for; None: it is not near.
+        prolongations: the days until which access was prolonged since the last enrolment.
     """
 
     student_number: str
@@ -127,6 +129,7 @@ class KnownPerson:
     recent_facts: tuple[str, ...] = ()
     merged_into: str | None = None
     warned_until: date | None = None
+    prolongations: tuple[date, ...] = ()
 
 
 class PersonAsked(NamedTuple):
@@ -277,6 +280,8 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
         columns["holds"] = json.dumps(sorted(columns["holds"]))
     if "recent_facts" in columns:
         columns["recent_facts"] = json.dumps(columns["recent_facts"])
+    if "prolongations" in columns:
+        columns["prolongations"] = json.dumps([day.isoformat() for day in columns["prolongations"]])
     return columns
 
 
@@ -285,4 +290,5 @@ def _person(row: Row[Any]) -> KnownPerson:
     values["identity"] = Identity.model_validate_json(values["identity"])
     values["holds"] = frozenset(map(Hold, json.loads(values["holds"])))
     values["recent_facts"] = tuple(json.loads(values["recent_facts"]))
+    values["prolongations"] = tuple(map(date.fromisoformat, json.loads(values["prolongations"] or "[]")))
     return KnownPerson(**values)

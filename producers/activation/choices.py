@@ -1,4 +1,5 @@
-"""What a student settles once it is shown who they are: a password, a charter, and where their mail goes.
+"""What a student settles once it is shown who they are: a password, a charter, where their mail goes, and
+that access lasts longer.
 
 Each act is one transaction: the proof is used up, the secret sealed, the event put into the outbox, and what
 came before is void. So a crash leaves all of it or nothing, and of two clicks one counts.
@@ -10,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Column, Connection, Float, String, Table
 
@@ -19,12 +20,12 @@ from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 from pipeline.vault import Vault
-from producers.activation import mail_proofs, request_rows
+from producers.activation import mail_proofs, prolongations, request_rows
 from producers.activation.activation_requests import NAME
 from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
-from producers.activation.notices import CHANGED, REDIRECTED, Notices
+from producers.activation.notices import CHANGED, ENDING, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from producers.activation.request_rows import ActivationRequest
 from schemas import catalogue
@@ -158,6 +159,24 @@ class Choices:
             now = self._database.now(connection)
             mail_proofs.void_others(connection, student_number, REDIRECT, now)
             self._prefer(connection, student_number, None, now)
+
+    def prolong(self, proof: MailProof, *, ends_on: date, until: date) -> bool:
+        """Access that ends lasts longer; False if the proof does not stand any more.
+
+        The other links to the same end are void: whichever is followed first counts.
+        """
+        number = proof.student_number
+        if number is None or proof.purpose != ENDING:
+            return False
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            if not mail_proofs.use(connection, proof.id, now, by=""):
+                return False
+            mail_proofs.void_others(connection, number, ENDING, now)
+            detail = {"student_number": number, "until": until.isoformat()}
+            audit.note(connection, self._database, actor="student", action="lifecycle.prolong", detail=detail)
+            prolongations.ask(connection, number, ends_on=ends_on, until=until, now=now)
+        return True
 
     # --- events ---
 

@@ -79,6 +79,7 @@ LINK_PATHS: Final = {
     "changed": "/",
     "redirected": "/",
     "ending": "/",
+    "prolonged": "/prolongation/",
 }
 _SUBJECTS: Final = {
     ("activation", "fr"): "Activez votre compte universitaire",
@@ -91,6 +92,8 @@ _SUBJECTS: Final = {
     ("redirected", "en"): "Your university mail is being sent on",
     ("ending", "fr"): "Votre compte universitaire sera fermé après le {last_day}",
     ("ending", "en"): "Your university account closes after {last_day}",
+    ("prolonged", "fr"): "Votre compte universitaire sera fermé après le {last_day}",
+    ("prolonged", "en"): "Your university account closes after {last_day}",
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
@@ -105,6 +108,8 @@ _ACTIONS: Final = {
     ("redirected", "en"): "Choose a new password",
     ("ending", "fr"): "Voir mon compte",
     ("ending", "en"): "See my account",
+    ("prolonged", "fr"): "Garder mon accès plus longtemps",
+    ("prolonged", "en"): "Keep my access longer",
     ("redirect", "fr"): "Confirmer la redirection",
     ("redirect", "en"): "Confirm the redirection",
 }
@@ -141,7 +146,10 @@ class Letters:
         """
         spoken: Language = "en" if language == "en" else "fr"
         kind = "activation" if purpose == PASSWORD and not says["activated"] else purpose
-        link = f"{self.portal_url}{LINK_PATHS[purpose]}{says['link']}"
+        path = LINK_PATHS[purpose]
+        if prolonged_to := says.get("prolonged_to"):
+            kind, path = "prolonged", LINK_PATHS["prolonged"]
+        link = f"{self.portal_url}{path}{says['link']}"
         words = {
             "kind": kind,
             "link": link,
@@ -154,6 +162,7 @@ class Letters:
             "last_day": _day(says.get("last_day"), spoken),
             "services": [(title, _day(day, spoken)) for title, day in says.get("services", ())],
             "account_erased": _day(says.get("account_erased"), spoken),
+            "prolonged_to": _day(prolonged_to, spoken),
         }
         subject = _SUBJECTS[kind, spoken].format_map(words)
         text = self._templates.get_template(f"{purpose}.{spoken}.txt").render(words)

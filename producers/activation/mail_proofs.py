@@ -6,7 +6,8 @@ A request that matches nobody makes a row too, a **decoy** without a student: it
 the same attempts, and no message leaves. So nothing tells who is known here.
 
 Notices (a password was changed, access ends …) wait here too, to be sent as the others are: they have no
-digest, so that they prove nothing. Nor has a message that is withheld, because too many were asked for.
+digest, so that they prove nothing, but for the link that prolongs access. Nor has a message that is withheld,
+because too many were asked for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Notices: messages that tell a student, at every address, what is done to the account.
 
 Whoever took over one of the addresses does not read the other (NIST SP 800-63B-4, 4.6). A notice carries
-nothing that proves who reads it.
+nothing that proves who reads it, but for the link by which access that ends is prolonged, once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pipeline.vault import Vault
 from producers.activation import mail_proofs
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import NONE, MailProof
+from producers.activation.proofs import Digests
 
 CHANGED, REDIRECTED, ENDING = "changed", "redirected", mail_proofs.LAST
 
@@ -45,6 +46,7 @@ class Notices:
         now: float,
         *,
         until: float | None = None,
+        link: Digests | None = None,
         **more: object,
     ) -> None:
         """Tell a student.
@@ -54,6 +56,8 @@ class Notices:
                 `last_day`, and then `services` (title and day) and the account (`account_erased`, or None)
                 are erased; days are in ISO 8601.
             until: when it is not true any more; what is true for long is not urgent. None: tell at once.
+            link: what keeps the digest of a link that stands until then, one for each address; None: there
+                is none.
             more: what it says besides.
         """
         ends = now + NOTICE_S if until is None else until
@@ -64,21 +68,22 @@ class Notices:
             account.mail if account is not None else None,
         }
         for to in sorted(filter(None, addresses)):
+            notice_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
             says = {
                 "to": to,
                 "number": number,
-                "link": "",
+                "link": "" if link is None else f"{notice_id}.{secret}",
                 "code": "",
                 "activated": True,
                 **more,
             }
             notice = MailProof(
-                id=secrets.token_urlsafe(12),
+                id=notice_id,
                 purpose=what,
                 student_number=number,
                 pair=NONE,
                 language=language,
-                link_digest=NONE,
+                link_digest=NONE if link is None else link.make("link", notice_id, secret),
                 code_digest=NONE,
                 created_at=now,
                 expires_at=ends,
@@ -89,5 +94,5 @@ class Notices:
 
     @staticmethod
     def withdraw(connection: Connection, what: str, number: str, now: float) -> None:
-        """Send none of these to this student that was not sent yet."""
+        """Send none of these to this student that was not sent yet; links of those that were are void."""
         mail_proofs.void_others(connection, number, what, now)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from consumers.registry.lifecycle.stages import Milestone
 from producers.activation.notices import ENDING, Notices
+from producers.activation.proofs import Digests
 from schemas.account import Account, Stage
 from schemas.language import Language
 from sesame.operations.diagnosis.words import word
@@ -16,14 +17,22 @@ from sesame.settings import Settings
 
 
 class MailedEndNotices:
-    """Implements `consumers.registry.lifecycle.warnings.EndNotices`."""
+    """Implements `consumers.registry.lifecycle.warnings.EndNotices`. `digests`: of the pages' links."""
 
-    def __init__(self, settings: Settings, notices: Notices) -> None:
+    def __init__(self, settings: Settings, notices: Notices, digests: Digests) -> None:
         self._settings = settings
         self._notices = notices
+        self._digests = digests
 
     def warn(
-        self, connection: Connection, account: Account, until: date, steps: Sequence[Milestone], now: float
+        self,
+        connection: Connection,
+        account: Account,
+        until: date,
+        steps: Sequence[Milestone],
+        now: float,
+        *,
+        prolonged_to: date | None,
     ) -> None:
         """Tell this student. What is not sent by the last day of access is never sent."""
         language: Language = "en" if account.person.language == "en" else "fr"
@@ -35,7 +44,9 @@ class MailedEndNotices:
             language,
             now,
             until=datetime.combine(until + timedelta(days=1), time(), UTC).timestamp(),
+            link=None if prolonged_to is None else self._digests,
             last_day=until.isoformat(),
+            prolonged_to=None if prolonged_to is None else prolonged_to.isoformat(),
             services=[
                 (self._title(step.target, language), step.day.isoformat()) for step in erased if step.target
             ],

@@ -239,10 +239,13 @@ class Application:
         if "portal" not in self.settings.model_fields_set:
             return None
         from consumers.registry.people import People
+        from pipeline.vault import derive_keys, read_keys
         from producers.activation.notices import Notices
+        from producers.activation.proofs import Digests
         from sesame.app.end_notices import MailedEndNotices
 
-        return MailedEndNotices(self.settings, Notices(People(self.database), self.vault))
+        digests = Digests.of(derive_keys(read_keys(self.settings.vault_key_file), "proofs"))
+        return MailedEndNotices(self.settings, Notices(People(self.database), self.vault), digests)
 
     def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import json_option
+from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import local_day, local_time, show_table, write_json
 
 if TYPE_CHECKING:
@@ -82,6 +83,39 @@ def release_command(context: Context, *, plan: str, as_json: bool) -> None:
         click.echo(gettext("Approved; a second operator has to release it too."))
     if not ended.released:
         raise click.exceptions.Exit(int(ExitCode.HELD))
+
+
+@lifecycle.command(name="prolong")
+@click.argument("student")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day of access, like 2027-02-28.")
+@click.option("--days", type=click.IntRange(1, 3650), help="By so many days.")
+@reason_option()
+@json_option
+@pass_context
+def prolong_command(
+    context: Context, *, student: str, until: datetime | None, days: int | None, reason: str, as_json: bool
+) -> None:
+    """Let STUDENT, who has no enrolment any more, keep access until a later day.
+
+    Whoever has expired already has access back. --days counts from the last day of access, or from today if
+    that is past.
+    """
+    from sesame.operations.lifecycle import Prolongation, prolong
+
+    if (until is None) == (days is None):
+        raise click.UsageError(gettext("give either --until or --days"))
+    last_day = None if until is None else until.date()
+    asked = Prolongation(student_number=student, reason=reason, until=last_day, days=days)
+    ended = prolong(context.application, operator(), asked)
+    if as_json:
+        write_json(ended.model_dump(mode="json"))
+    else:
+        told = {"number": ended.student_number, "before": local_day(ended.before)}
+        click.echo(
+            gettext(
+                "{number}: access until {until} instead of {before}", until=local_day(ended.until), **told
+            )
+        )
 
 
 def _show(found: LifecyclePreview, *, erase: bool) -> None:

@@ -161,6 +161,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "ledger.refresh": _OPERATORS,
     "lifecycle.held": _EVERYBODY,
     "lifecycle.preview": _OPERATORS,
+    "lifecycle.prolong": _OPERATORS,
     "lifecycle.release": _OPERATORS,
     "lost_records.accept": _OPERATORS,
     "lost_records.list": _EVERYBODY,

@@ -15,12 +15,16 @@ from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.closings import Plan
 from consumers.registry.lifecycle.stages import Closing, Lifecycle
 from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
+from consumers.registry.people import People
 from pipeline import accounts, timers
+from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
+from producers.activation import prolongations
 from schemas.account import Account, Stage
 from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, shown, utc
+from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Following, Stored
 
 _PAGE = 500
@@ -38,6 +42,33 @@ class NoSuchPlan(SesameError):
     """The guard holds nothing under this ID: look again, somebody was enrolled or held meanwhile."""
 
     exit_code = 2
+
+
+class NotProlonged(SesameError):
+    """Access is not prolonged: it does not end by time, or not before that day. `sesame status STUDENT` shows
+    where the account stands."""
+
+    exit_code = 2
+
+
+class Prolongation(BaseModel):
+    """Whose access is to last longer, why, and until when: until a day, that day included, or by so many
+    days."""
+
+    student_number: str
+    reason: str
+    until: date | None = None
+    days: int | None = None
+
+
+class Prolonged(Report):
+    """What was asked for. `before`: the last day of access until then; `times`: how often it was prolonged
+    since the last enrolment, this one included."""
+
+    student_number: str
+    before: date
+    until: date
+    times: int
 
 
 class Horizon(BaseModel):
@@ -172,6 +203,49 @@ def release(site: Following, actor: Actor, plan_id: str) -> Released:
 
     acts.note(site.database, actor, "lifecycle.release", plan=plan_id)
     return site.database.transact(let_go)
+
+
+@act("lifecycle.prolong")
+def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
+    """Let a student without an enrolment keep access until a later day, whatever students may do themselves.
+
+    Whoever has expired already has access back; what was erased is made anew.
+
+    Raises:
+        NotProlonged: nothing was done.
+        StoreUnavailable: ask again.
+    """
+    people = People(site.database)
+
+    def ask(connection: Connection) -> Prolonged:
+        now = site.database.now(connection)
+        contact = people.contact(connection, request.student_number)
+        number = contact.student_number if contact is not None else request.student_number
+        person, account = people.known(connection, number), accounts.find(connection, number)
+        if person is None or account is None or account.valid_until is None:
+            raise NotProlonged(gettext("{number} has no access that ends", number=number))
+        if account.stage not in (Stage.GRACE, Stage.EXPIRED):
+            stage = word("stages", account.stage)
+            raise NotProlonged(gettext("{number} is {stage}", number=number, stage=stage))
+        before, today = account.valid_until, utc(now).date()
+        until = request.until or max(before, today) + timedelta(days=request.days or 0)
+        if until <= before or until < today:
+            raise NotProlonged(gettext("{day} is not after {before}, or is past", day=until, before=before))
+        ref = operator_notes.keep_and_audit(
+            connection,
+            site.database,
+            action="lifecycle.prolong",
+            about=until.isoformat(),
+            student_number=number,
+            actor=actor.name,
+            words=request.reason,
+            detail={"student_number": number, "until": until.isoformat()},
+        )
+        prolongations.ask(connection, number, ends_on=before, until=until, now=now, reason_ref=ref)
+        times = len(person.prolongations) + 1
+        return Prolonged(student_number=number, before=before, until=until, times=times)
+
+    return site.database.transact(ask)
 
 
 def services_of(site: Following) -> tuple[str, ...]:

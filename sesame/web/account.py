@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from babel.dates import format_date
 from fastapi import APIRouter, Depends, Response
 
 from producers.activation.proofs import REDIRECT, LinkState
@@ -12,7 +11,7 @@ from producers.activation.throttles import Rate
 from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
 from sesame.web.account_view import AccountView, standing_of
-from sesame.web.languages import duration, moment
+from sesame.web.languages import day, duration, moment
 from sesame.web.portal_context import VIEW_S
 from sesame.web.portal_request import (
     CAS_SESSION,
@@ -168,7 +167,7 @@ def account_page(
         "fault": fault,
         "address": address,
         "ticked": ticked,
-        "last_day": standing.last_day and format_date(standing.last_day, "long", locale=visit.language),
+        "last_day": standing.last_day and day(standing.last_day, visit.language),
         "moment": lambda at: moment(at, now, visit.language, visit.context.zone),
         "duration": lambda seconds: duration(seconds, visit.language),
         "looked_at": moment(now, now, visit.language, visit.context.zone),

@@ -11,6 +11,7 @@ from consumers.directory import NAME as DIRECTORY
 from consumers.kit.passwords import CREDENTIAL_NEEDED
 from consumers.moodle import NAME as MOODLE
 from consumers.registry.lifecycle.stages import Lifecycle
+from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
@@ -84,7 +85,8 @@ class Service:
 class AccountView:
     """A student's account as its owner sees it. `complete`: every service that is ours is ready.
 
-    `called`: what the page calls the student, a given name; `last_day`: of access, without a new enrolment.
+    `called`: what the page calls the student, a given name; `last_day`: of access, without a new enrolment;
+    `prolongations_left`: how often a student in grace may still prolong it.
     """
 
     student_number: str
@@ -97,6 +99,7 @@ class AccountView:
     services: tuple[Service, ...]
     short_login: str | None = None
     last_day: date | None = None
+    prolongations_left: int = 0
 
     @property
     def complete(self) -> bool:
@@ -133,8 +136,12 @@ def standing_of(
     with database.read() as connection:
         status = person_status(connection, database, student_number, targets=targets, follows=context.follows)
         account = accounts.find(connection, student_number)
+        person = People(database).known(connection, student_number)
     if status is None or account is None:
         return None
+    lifecycle = Lifecycle(context.settings.registry, context.settings.lifecycle)
+    times = len(person.prolongations) if person is not None else 0
+    left = lifecycle.rules.prolongations_left(times) if account.stage is Stage.GRACE else 0
     shut = bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED)
     services: dict[str, Service] = {}
     unopened = _unopened(context, account)
@@ -160,13 +167,14 @@ def standing_of(
         shut=shut,
         mail_redirect=account.mail_redirect,
         services=tuple(everything),
-        last_day=_last_day(context, account),
+        last_day=_last_day(lifecycle, account),
+        prolongations_left=left,
     )
 
 
-def _last_day(context: PortalContext, account: Account) -> date | None:
+def _last_day(lifecycle: Lifecycle, account: Account) -> date | None:
     """The last day of access without another enrolment; None: it is not known, or over."""
-    steps = Lifecycle(context.settings.registry, context.settings.lifecycle).timeline(account)
+    steps = lifecycle.timeline(account)
     ends = next((step.day for step in steps if step.stage is Stage.EXPIRED), None)
     return None if ends is None else ends - timedelta(days=1)
 

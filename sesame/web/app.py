@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
 from schemas.language import Language
-from sesame.web import account, assistance, live, password, statements, verification
+from sesame.web import account, assistance, live, password, prolongation, statements, verification
 from sesame.web.assets import STATIC_PATH
 from sesame.web.estimates import Expectations
 from sesame.web.guard import Guard
@@ -36,7 +36,7 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app.state.watch = Watch(context.database, most=context.settings.portal.live_max)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
     app.state.expectations = Expectations(context.database, context.settings.targets)
-    for room in (verification, password, account, assistance, live, statements):
+    for room in (verification, password, account, prolongation, assistance, live, statements):
         app.include_router(room.router)
     forms_to: tuple[str, ...] = ()
     told_at: tuple[str, ...] = ()

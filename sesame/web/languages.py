@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from gettext import NullTranslations
 from pathlib import Path
@@ -73,6 +73,13 @@ def moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> s
         return hour
     day = format_date(local, "long", locale=language)
     return f"le {day} à {hour}" if language == "fr" else f"{day}, {hour}"
+
+
+def day(when: date, language: Language) -> str:
+    """A day as people write it."""
+    if language == "en":
+        return format_date(when, "long", locale="en_GB")
+    return format_date(when, "d MMMM y" if when.day > 1 else "'1er' MMMM y", locale="fr")
 
 
 def duration(seconds: float, language: Language) -> str:

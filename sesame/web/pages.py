@@ -19,7 +19,7 @@ class Pages:
     """The templates, once per language."""
 
     def __init__(self, settings: Settings) -> None:
-        portal = settings.portal
+        portal, rules = settings.portal, settings.lifecycle
         self.assets = Assets(portal)
         self._environments = {language: _environment(language, self.assets) for language in LANGUAGES}
         self._common = {
@@ -29,7 +29,7 @@ class Pages:
             "links": portal.links,
             "privacy_contact": portal.privacy_contact,
             "accessibility": portal.accessibility,
-            "grace_days": settings.registry.grace_days,
+            "grace_days": settings.registry.grace_days + rules.prolong_days * rules.prolong_max,
             "history_days": settings.store.history_days,
             "audit_days": settings.store.audit_days,
             "policy": settings.password,

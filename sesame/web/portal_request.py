@@ -28,7 +28,16 @@ SHOWN_AT: Final = {
     "/compte/ouvrir": "/mot-de-passe",
     "/renvoyer": "/code",
     **dict.fromkeys(
-        ("/lien", "/lien/nouveau", "/redirection", "/acces", "/deconnexion", "/deconnexion/cas"), "/"
+        (
+            "/lien",
+            "/lien/nouveau",
+            "/redirection",
+            "/prolongation",
+            "/acces",
+            "/deconnexion",
+            "/deconnexion/cas",
+        ),
+        "/",
     ),
 }
 """Of the forms that go where no page is: which page has them."""

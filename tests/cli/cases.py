@@ -112,6 +112,20 @@ def _audited_looks() -> Iterator[Case]:
     yield Case("access", ("access 22600015", "audit --limit 1"))
 
 
+def _prolonged() -> Iterator[Case]:
+    """An act on the end of an account."""
+    why = '--reason "soutenance reportée"'
+    yield Case(
+        "lifecycle-prolong",
+        (
+            f"lifecycle prolong 22600001 --days 30 {why}",
+            f"lifecycle prolong 22699999 --until 2027-02-28 {why} --lang fr",
+            f"lifecycle prolong 22600001 {why}",
+            f"lifecycle prolong 22600001 --days 3 --until 2027-02-28 {why} --lang fr",
+        ),
+    )
+
+
 def _acts() -> Iterator[Case]:
     """Commands that act, with what they change."""
     yield Case(
@@ -367,6 +381,6 @@ WITH_SERVERS = Case(
     ),
     world="real servers, on which nobody of the filled store has an account yet, and the filled store",
 )
-_KINDS = (_looks, _audited_looks, _acts, _french, _servers, refusals)
+_KINDS = (_looks, _audited_looks, _prolonged, _acts, _french, _servers, refusals)
 CASES = tuple(case for kind in _KINDS for case in kind())
 HELPS = tuple(_helps(main))

@@ -32,6 +32,21 @@ class LifecycleSettings(BaseModel):
         "`[]`: never. Needs the students' pages (`[portal]`), whose process sends the messages.",
         json_schema_extra=ADVANCED,
     )
+    prolong_days: int = Field(
+        default=0,
+        ge=0,
+        le=365,
+        description="By how many days students may prolong their access themselves, by the link of a "
+        "warning; 0: not at all.",
+        json_schema_extra=ADVANCED,
+    )
+    prolong_max: int = Field(
+        default=1,
+        ge=1,
+        le=12,
+        description="How often they may, until they are enrolled again.",
+        json_schema_extra=ADVANCED,
+    )
     erase: bool = Field(
         default=False,
         description="Whether what targets have of a student is erased when its time has come. Look at "
@@ -84,6 +99,10 @@ class LifecycleSettings(BaseModel):
     def days_of(self, target: str) -> int:
         """How long a target keeps a student's data after the last day of access, in days."""
         return self.data_days_of.get(target, self.data_days)
+
+    def prolongations_left(self, times: int) -> int:
+        """How often students may still prolong their access, who have so many times."""
+        return max(0, self.prolong_max - times) if self.prolong_days else 0
 
     @property
     def threshold(self) -> Threshold:

@@ -66,6 +66,7 @@ class Lifecycle:
         today: date,
         *,
         activated: bool,
+        prolonged: date | None = None,
         completed: bool = False,
         held: bool = False,
     ) -> LifeStage:
@@ -76,6 +77,7 @@ class Lifecycle:
             in_force: its enrolments that are.
             today: the day, UTC.
             activated: whether the student asked for it.
+            prolonged: the last day of access that somebody has asked for since the last enrolment.
             completed: whether all targets were seen to have the newest account.
             held: nothing may be closed today: the guard holds it.
         """
@@ -90,7 +92,10 @@ class Lifecycle:
             return LifeStage(Stage.PRECREATED, None, {})
         if before is Stage.ACTIVE:
             return self._in_grace(today + timedelta(days=self.registry.grace_days))
-        if before is Stage.GRACE and (until is None or until >= today or held):
+        if until is not None and prolonged is not None:
+            until = max(until, prolonged)
+        open_today = until is not None and until >= today
+        if open_today or (before is Stage.GRACE and (until is None or held)):
             return self._in_grace(until)
         if before is Stage.GRACE or until is None:
             return LifeStage(Stage.EXPIRED, until, {})
@@ -119,6 +124,18 @@ class Lifecycle:
             ]
             steps.append(Milestone(self._erased_on(until), Stage.ERASED))
         return sorted(steps, key=lambda step: (step.day, step.target is None))
+
+    def prolonged_to(self, account: Account, times: int) -> date | None:
+        """The last day of access if this student prolongs it now; None: that is not allowed.
+
+        Args:
+            account: the newest one.
+            times: how often it was prolonged since the last enrolment.
+        """
+        until = account.valid_until
+        if account.stage is not Stage.GRACE or until is None or not self.rules.prolongations_left(times):
+            return None
+        return until + timedelta(days=self.rules.prolong_days)
 
     def first_warning_on(self, until: date, today: date) -> date | None:
         """The first day on which a student whose grace is new is warned of the last day of access.

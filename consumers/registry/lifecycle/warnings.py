@@ -30,7 +30,14 @@ class EndNotices(Protocol):
     """Writes to students that their access ends, in the caller's transaction."""
 
     def warn(
-        self, connection: Connection, account: Account, until: date, steps: Sequence[Milestone], now: float
+        self,
+        connection: Connection,
+        account: Account,
+        until: date,
+        steps: Sequence[Milestone],
+        now: float,
+        *,
+        prolonged_to: date | None,
     ) -> None:
         """Tell this student at every address.
 
@@ -38,6 +45,7 @@ class EndNotices(Protocol):
             account: in grace.
             until: the last day of access.
             steps: what follows by time alone, the next first.
+            prolonged_to: the day until which the student may prolong it; None: that is not allowed.
         """
 
     def withdraw(self, connection: Connection, student_number: str, now: float) -> None:
@@ -82,7 +90,9 @@ class Warnings:
         if account.stage is not Stage.GRACE or until is None or until != account.valid_until or until < today:
             return
         if account.access_open:
-            self._notices.warn(connection, account, until, self._lifecycle.timeline(account), now)
+            steps = self._lifecycle.timeline(account)
+            prolonged_to = self._lifecycle.prolonged_to(account, len(person.prolongations))
+            self._notices.warn(connection, account, until, steps, now, prolonged_to=prolonged_to)
         self._arm(connection, student_number, self._lifecycle.next_warning_on(until, today))
 
     def _arm(self, connection: Connection, student_number: str, day: date | None) -> None:

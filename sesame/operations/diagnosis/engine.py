@@ -154,6 +154,7 @@ def diagnose(
         follows=site.follows,
         uses_cas=site.settings.cas.server_url is not None,
         titles=site.settings.titles,
+        rules=site.settings.lifecycle,
     )
     looks = live and situation.account is not None and situation.account.activated_at is not None
     if looks and situation.account is not None:

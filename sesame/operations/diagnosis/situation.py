@@ -15,6 +15,7 @@ from consumers.kit.connector import TargetObject
 from consumers.kit.handler import AMBIGUOUS, COLLISION
 from consumers.mailbox.port import ReadResult
 from consumers.registry import pending_facts
+from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, parking, status
 from pipeline.db.database import Database
@@ -95,6 +96,7 @@ class Situation:
         lags: by consumer and lane, records that are not settled, of all its processes that are alive.
         refused: the last message with a code, if the mail server refused it for good; None: it did not.
         warned_at: when the last warning that access ends was sent; None: there was none.
+        prolongations_left: how often the student may still prolong access that ends.
     """
 
     number: str
@@ -113,6 +115,7 @@ class Situation:
     titles: Mapping[str, Mapping[Language, str]] = field(default_factory=dict)
     refused: MailProof | None = None
     warned_at: datetime | None = None
+    prolongations_left: int = 0
     live: Live = field(default_factory=Live)
 
     @property
@@ -154,12 +157,15 @@ def gather(
     follows: Mapping[str, str],
     uses_cas: bool,
     titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
+    rules: LifecycleSettings | None = None,
 ) -> Situation:
     """What the store knows of a student; nothing is asked of any server."""
     people = People(database)
     with database.read() as connection:
         found = person_status(connection, database, number, targets=targets, follows=follows)
         account = accounts.find(connection, number)
+        person = people.known(connection, number)
+        times = len(person.prolongations) if person is not None else 0
         now = database.now(connection)
         warned_at = mail_proofs.last_sent(connection, number, mail_proofs.LAST)
         consumers: dict[str, ConsumerStatus] = {}
@@ -173,7 +179,7 @@ def gather(
         return Situation(
             number=number,
             now=utc(now),
-            person=people.known(connection, number),
+            person=person,
             account=account,
             status=found,
             parked=parking.all_parked_of(connection, number),
@@ -187,6 +193,7 @@ def gather(
             titles=titles,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),
             warned_at=None if warned_at is None else utc(warned_at),
+            prolongations_left=rules.prolongations_left(times) if rules is not None else 0,
         )
 
 

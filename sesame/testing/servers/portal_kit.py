@@ -25,9 +25,10 @@ from pipeline.eventlog.port import Record
 from pipeline.outbox import outbox
 from pipeline.status import consumer_status
 from pipeline.target_states import target_states
-from pipeline.vault import Vault, new_key
+from pipeline.vault import Vault, derive_keys, new_key
 from producers.activation.mail_proofs import mail_proofs
 from producers.activation.notices import Notices
+from producers.activation.proofs import Digests
 from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.smtp import MailSink
@@ -111,7 +112,11 @@ class Portal:
             propagated=propagated,
             rules=self.settings.lifecycle,
             services=self.settings.targets,
-            notices=MailedEndNotices(self.settings, Notices(People(self.database), self.vault)),
+            notices=MailedEndNotices(
+                self.settings,
+                Notices(People(self.database), self.vault),
+                Digests.of(derive_keys(self.keys, "proofs")),
+            ),
         )
         self.troubles: list[str] = []
         self.server = self._server()

@@ -135,9 +135,16 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
     if s.account is not None and s.account.stage is Stage.GRACE:
         until = s.account.valid_until
         day = until.strftime("%d/%m/%Y") if until is not None else "–"
-        evidence = {"until": until, "warned": s.warned_at or gettext("no"), **_enrolments(s.account)}
+        evidence: dict[str, object] = {
+            "until": until,
+            "warned": s.warned_at or gettext("no"),
+            **_enrolments(s.account),
+        }
         if s.person is not None and not s.person.personal_mail:
             evidence["personal address"] = gettext("none")
+        times = len(s.person.prolongations) if s.person is not None else 0
+        if times or s.prolongations_left:
+            evidence |= {"prolonged": times, "may prolong": s.prolongations_left}
         yield Finding("account_in_grace", ACCOUNT, evidence, {"until": day})
 
 

@@ -17,7 +17,7 @@ from consumers.registry.lifecycle.warnings import WARNING_DUE
 from consumers.registry.settings import RegistrySettings
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
-from schemas.events import HoldPlaced, ReplayRequested
+from schemas.events import HoldPlaced, ProlongationRequested, ReplayRequested
 from sesame.testing.servers.registry_kit import LEA, Clock, Desk, activation, cancelled, enrolled
 
 LAST_DAY = date(2027, 12, 16)  # 45 days after 1 November, the first day without an enrolment
@@ -32,12 +32,21 @@ class Told:
     """Notices that only remember: whom, on which day, and the last day of access."""
 
     warned: list[tuple[str, date, date]] = field(default_factory=list)
+    prolonged_to: list[date | None] = field(default_factory=list)
     steps: list[Milestone] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
 
     def warn(
-        self, _connection: Connection, account: Account, until: date, steps: Sequence[Milestone], now: float
+        self,
+        _connection: Connection,
+        account: Account,
+        until: date,
+        steps: Sequence[Milestone],
+        now: float,
+        *,
+        prolonged_to: date | None,
     ) -> None:
+        self.prolonged_to.append(prolonged_to)
         self.warned.append((account.student_number, datetime.fromtimestamp(now, UTC).date(), until))
         self.steps = list(steps)
 
@@ -229,3 +238,85 @@ def test_whoever_was_in_grace_before_this_version_is_warned_after_a_replay(
     desk.apply(AGAIN)
     desk.pass_time(LAST_DAY + timedelta(1))
     assert told.days() == [SECOND]
+
+
+# --- prolongation ---
+
+THIRTY_TWICE = LifecycleSettings(prolong_days=30, prolong_max=2, erase=True, data_days=100, account_days=300)
+
+
+def prolonged(ends_on: date, days: int = 30, number: str = LEA) -> ProlongationRequested:
+    return ProlongationRequested(student_number=number, ends_on=ends_on, until=ends_on + timedelta(days))
+
+
+def test_access_is_prolonged_from_the_day_it_would_have_ended_and_warned_of_anew(
+    make: MakeDesk, told: Told
+) -> None:
+    desk = make(rules=THIRTY_TWICE)
+    student(desk)
+    desk.pass_time(FIRST)
+    assert told.prolonged_to == [date(2028, 1, 15)]  # 30 days after 16 December
+    before = desk.account().version
+    request = desk.apply(prolonged(LAST_DAY))
+    assert (desk.account().stage, desk.account().valid_until) == (Stage.GRACE, date(2028, 1, 15))
+    desk.apply(prolonged(LAST_DAY))  # another link to the same end
+    desk.redeliver(request)
+    assert desk.account().version == before + 1
+    assert desk.person().prolongations == (date(2028, 1, 15),)
+    assert told.withdrawn == [LEA]
+    desk.pass_time(date(2028, 1, 10))
+    assert told.days() == [FIRST, date(2027, 12, 16), date(2028, 1, 5)]
+    desk.apply(prolonged(date(2028, 1, 15)))
+    assert desk.account().valid_until == date(2028, 2, 14)
+    desk.pass_time(date(2028, 2, 14))
+    assert told.prolonged_to == [*[date(2028, 1, 15)], *[date(2028, 2, 14)] * 2, None, None]
+    assert desk.account().stage is Stage.GRACE
+    desk.pass_time(date(2028, 2, 15))
+    assert (desk.account().stage, desk.account().valid_until) == (Stage.EXPIRED, date(2028, 2, 14))
+    desk.pass_time(date(2028, 5, 24))
+    assert desk.account().stages == {}, "100 days are counted from the new day"
+    desk.pass_time(date(2028, 5, 25))
+    assert desk.account().stages == dict.fromkeys(("mailbox", "moodle"), Stage.ERASED)
+
+
+def test_whoever_is_enrolled_again_may_prolong_anew_the_next_time(make: MakeDesk, told: Told) -> None:
+    desk = make(rules=LifecycleSettings(prolong_days=30))
+    student(desk)
+    desk.pass_time(FIRST)
+    desk.apply(prolonged(LAST_DAY))
+    desk.apply(enrolled(LEA, 50, year=2027))
+    desk.apply(prolonged(date(2028, 1, 15)))  # an old link: it ends on no such day any more
+    assert (desk.account().stage, desk.account().valid_until) == (Stage.ACTIVE, date(2028, 10, 31))
+    assert desk.person().prolongations == ()
+    desk.pass_time(date(2028, 11, 16))
+    assert desk.account().valid_until == date(2028, 12, 16)
+    assert told.prolonged_to == [date(2028, 1, 15), date(2029, 1, 15)]
+
+
+def test_whoever_has_expired_has_access_again_until_the_day_that_is_asked_for(make: MakeDesk) -> None:
+    desk = make(rules=THIRTY_TWICE)
+    student(desk)
+    desk.pass_time(date(2028, 4, 1))  # the mailbox is erased already
+    assert desk.account().stages == dict.fromkeys(("mailbox", "moodle"), Stage.ERASED)
+    desk.apply(prolonged(LAST_DAY, 20))  # that is past
+    assert desk.account().stage is Stage.EXPIRED
+    desk.apply(prolonged(LAST_DAY, 120))
+    account = desk.account()
+    assert (account.stage, account.stages, account.valid_until) == (Stage.GRACE, {}, date(2028, 4, 14))
+    desk.pass_time(date(2028, 4, 15))
+    assert desk.account().stage is Stage.EXPIRED
+
+
+def test_a_prolongation_opens_nothing_that_a_hold_shuts_and_nothing_before_an_activation(
+    make: MakeDesk,
+) -> None:
+    desk = make(rules=THIRTY_TWICE)
+    student(desk)
+    desk.pass_time(FIRST)
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
+    desk.apply(prolonged(LAST_DAY))
+    assert (desk.account().valid_until, desk.account().access_open) == (date(2028, 1, 15), False)
+    desk.apply(enrolled("22030002", birth_name="Zola", year=2027))
+    desk.apply(cancelled("22030002", year=2027))
+    desk.apply(prolonged(LAST_DAY, number="22030002"))
+    assert desk.account("22030002").stage is Stage.PRECREATED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import date
 from typing import Any
 
 import pytest
@@ -127,7 +128,14 @@ def _rows_of(connection: Connection, table: Table) -> int:
 
 
 def _value(column: Column[Any]) -> object:
-    kinds: dict[type, object] = {str: "a", int: 1, float: 1.5, bool: True, bytes: b"\x00\xff"}
+    kinds: dict[type, object] = {
+        str: "a",
+        int: 1,
+        float: 1.5,
+        bool: True,
+        bytes: b"\x00\xff",
+        date: date(2026, 9, 1),
+    }
     return kinds[column.type.python_type]
 
 

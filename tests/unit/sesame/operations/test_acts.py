@@ -124,6 +124,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "import.explain",
         "import.show",
         "provision",
+        "lifecycle.prolong",
         "lifecycle.release",
         "reconcile",
         "replay",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -10,12 +11,25 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.audit import entries
+from pipeline.audit import entries, operator_notes
 from pipeline.db.database import Database
+from pipeline.outbox import outbox
 from pipeline.timers import run_due, timers
 from schemas.account import Stage
+from schemas.envelope import from_record
+from schemas.events import ProlongationRequested
 from sesame.operations.acts import Actor, ActRefused, Role
-from sesame.operations.lifecycle import Horizon, NoSuchPlan, held, preview, release, services_of
+from sesame.operations.lifecycle import (
+    Horizon,
+    NoSuchPlan,
+    NotProlonged,
+    Prolongation,
+    held,
+    preview,
+    prolong,
+    release,
+    services_of,
+)
 from sesame.settings import Settings
 from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
@@ -168,3 +182,56 @@ def test_an_approval_does_not_count_for_a_plan_that_has_changed_since(site: Site
     [smaller] = held(site, LOOKS)
     assert smaller.approved_by is None
     assert not release(site, DOMINIQUE, smaller.id).released
+
+
+def test_an_operator_prolongs_access_until_a_day_or_by_days_and_says_why(site: Site) -> None:
+    number = NUMBERS[0]
+    site.desk.apply(cancelled(number))  # access ends after 14 October 2026
+    by_days = Prolongation(student_number=number, reason="soutenance reportée", days=10)
+    with pytest.raises(ActRefused):
+        prolong(site, LOOKS, by_days)
+    ended = prolong(site, CAMILLE, by_days)
+    assert (ended.before, ended.until, ended.times) == (date(2026, 10, 14), date(2026, 10, 24), 1)
+    [asked] = asked_for(site, number)
+    assert (asked.ends_on, asked.until) == (ended.before, ended.until)
+    site.desk.apply(asked)
+    site.pass_time(date(2026, 10, 24))
+    assert site.stages()[0] is Stage.GRACE
+    site.pass_time(date(2026, 10, 25))
+    assert site.stages()[0] is Stage.EXPIRED
+    again = Prolongation(student_number=number, reason="appel", until=date(2026, 11, 30))
+    assert prolong(site, CAMILLE, again).times == 2
+    site.desk.apply(asked_for(site, number)[-1])
+    assert site.desk.account(number).valid_until == date(2026, 11, 30)
+    with site.database.read() as connection:
+        noted = [each for each in entries(connection, limit=100) if each.action == "lifecycle.prolong"]
+        remarks = operator_notes.of_student(connection, number)
+    assert [each.actor for each in noted] == ["camille"] * 2
+    assert [remark.words for remark in remarks] == ["soutenance reportée", "appel"]
+
+
+@pytest.mark.parametrize(
+    ("number", "until"),
+    [
+        (NUMBERS[1], date(2030, 1, 1)),  # enrolled
+        (NUMBERS[0], date(2026, 10, 14)),  # the very day
+        (NUMBERS[0], date(2026, 9, 1)),
+        ("22999999", date(2030, 1, 1)),  # nobody
+    ],
+)
+def test_what_does_not_end_by_then_is_not_prolonged(site: Site, number: str, until: date) -> None:
+    site.desk.apply(cancelled(NUMBERS[0]))
+    with pytest.raises(NotProlonged):
+        prolong(site, CAMILLE, Prolongation(student_number=number, reason="essai", until=until))
+    assert asked_for(site, number) == []
+
+
+def asked_for(site: Site, number: str) -> list[ProlongationRequested]:
+    """The prolongations that wait for the log."""
+    with site.database.read() as connection:
+        rows = connection.execute(select(outbox).where(outbox.c.key == number).order_by(outbox.c.id)).all()
+    read = [
+        from_record(row.key, tuple((n, v.encode()) for n, v in json.loads(row.headers)), row.value).event
+        for row in rows
+    ]
+    return [event for event in read if isinstance(event, ProlongationRequested)]
