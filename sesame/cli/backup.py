@@ -28,20 +28,38 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: bool) -> None:
     """Copy the embedded store and log while they are worked with, and prove the copy.
 
-    The vault's key and the settings are not in it: keep them apart. A PostgreSQL server is backed up by
-    pg_dump, Kafka keeps its own copies. Copies hold personal data: their folder is for its owner only.
+    Every person in the copy is sealed under a key of their own. The keys are copied into another folder
+    (`store.keys_to`): without them nobody can be restored. They, the vault's key and the settings are not in
+    the copy: keep them apart. A PostgreSQL server is backed up by pg_dump, Kafka keeps its own copies.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
+    from sesame.app.tables import metadata
     from sesame.app.wiring import utc_now
     from sesame.operations.backup.acts import BackupRequest, back_up
 
     request = BackupRequest(folder=folder or context.settings.data_dir / "backups", keep=keep)
-    made = back_up(context.looking, operator(), request, clock=utc_now, version=installed_version())
+    made = back_up(
+        context.looking,
+        operator(),
+        request,
+        metadata=metadata,
+        clock=utc_now,
+        version=installed_version(),
+    )
     if as_json:
         write_json(made.model_dump(mode="json"))
         return
     _show(made)
+    click.echo(gettext("keys of the persons in it: {file}", file=made.keys))
+    if context.settings.store.keys_to is None:
+        click.echo(
+            gettext(
+                "Keep a copy of the keys on another machine, apart from the backups: without them nobody"
+                " can be restored (store.keys_to)."
+            ),
+            err=True,
+        )
     if not made.store:
         click.echo(gettext("The store is a server's: back it up now, with pg_dump."), err=True)
     if made.removed:
@@ -49,18 +67,28 @@ def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: 
         click.echo(ngettext("{n} older backup was removed", "{n} older backups were removed", n), err=True)
 
 
+_keys_option = click.option(
+    "--keys",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A copy of the persons' keys; else the file in data_dir.",
+)
+
+
 @backup.command()
 @click.argument("folder", type=_FOLDER)
+@_keys_option
 @json_option
 @pass_context
-def verify(context: Context, *, folder: Path, as_json: bool) -> None:
+def verify(context: Context, *, folder: Path, keys: Path | None, as_json: bool) -> None:
     """Prove the backup in FOLDER: restore it into a scratch folder, open it, and compare.
 
-    Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1.
+    Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1; so is
+    a backup that the persons' keys do not open.
     """
     from sesame.operations.backup import acts
+    from sesame.operations.backup.acts import RestoreRequest
 
-    found = acts.verify(context, operator(), folder)
+    found = acts.verify(context, operator(), RestoreRequest(folder=folder, keys=keys))
     if as_json:
         write_json(found.model_dump(mode="json"))
     else:
@@ -70,21 +98,25 @@ def verify(context: Context, *, folder: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", type=_FOLDER)
+@_keys_option
 @yes_option
 @json_option
 @pass_context
-def restore(context: Context, *, folder: Path, yes: bool, as_json: bool) -> None:
+def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool, as_json: bool) -> None:
     """Put the backup in FOLDER in the place of the embedded store and log.
 
-    It is proved first. Every process of Sésame must have been stopped. What was there is kept beside it. Then
-    `sesame restored check` reads the targets, before anything may be written to one.
+    It is proved first. Every process of Sésame must have been stopped. What was there is kept beside it. Who
+    was erased since the backup is not restored. Then `sesame restored check` reads the targets, before
+    anything may be written to one.
     """
     from sesame.app.wiring import utc_now
     from sesame.operations.backup import acts
+    from sesame.operations.backup.acts import RestoreRequest
 
     if not yes:
         confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))
-    done = acts.restore(context, operator(), folder, clock=utc_now, in_use=acts.processes_with)
+    request = RestoreRequest(folder=folder, keys=keys)
+    done = acts.restore(context, operator(), request, clock=utc_now, in_use=acts.processes_with)
     if as_json:
         write_json(done.model_dump(mode="json"))
         return
@@ -108,3 +140,10 @@ def _show(found: BackupReport) -> None:
             version=found.version,
         )
     )
+    if found.erased:
+        text = ngettext(
+            "{n} person in it was erased since, and is not restored",
+            "{n} persons in it were erased since, and are not restored",
+            found.erased,
+        )
+        click.echo(text)

@@ -270,6 +270,11 @@ class Settings(BaseSettings):
         """The file of the vault's keys."""
         return self.vault.key_file or self.data_dir / "vault.key"
 
+    @property
+    def key_copies(self) -> Path:
+        """The folder of copies of the persons' keys."""
+        return self.store.keys_to or self.data_dir / "person-keys"
+
     @classmethod
     def advanced(cls) -> frozenset[str]:
         """The dotted names of the settings that few sites change."""

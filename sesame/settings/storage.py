@@ -60,6 +60,22 @@ class StoreSettings(Section):
         "moved to files in the folder `audit` of `data_dir`, without the reasons.",
     )
 
+    keys_to: Path | None = Field(
+        None,
+        description="Folder that `sesame backup` copies the persons' keys to, which open the backups: on "
+        "another machine or medium, and not where the backups are. Without it: `person-keys` in "
+        "`data_dir`, which is lost with the disk.",
+        json_schema_extra=ADVANCED,
+    )
+    keys_days: int = Field(
+        7,
+        ge=1,
+        le=30,
+        description="Days that these copies live. Who was erased may be found in a backup until then by who "
+        "has taken a copy elsewhere; in `store.keys_to` the key is destroyed at once.",
+        json_schema_extra=ADVANCED,
+    )
+
     def address(self, embedded: Path) -> SecretStr:
         """The database's URL, complete, with its secrets.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,10 +13,13 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.person_keys import PersonKeys
 from sandbox.process import PATIENCE_S, wait_until
+from sesame.operations.backup import sealing
 from tests.command import sesame
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
 
@@ -91,11 +95,11 @@ def test_a_backup_is_made_while_an_import_writes_and_is_of_one_moment(site: Path
     folder = backed_up()
     said = running.communicate(timeout=PATIENCE_S)[0]
     assert running.returncode == 0, said
-    facts, records = asked(folder / "sesame.db", FACTS), asked(folder / "events.db", RECORDS)
-    assert 40 < facts <= 4_000
-    assert records <= facts, "what the log has, the store has meant to publish"
     assert sesame("backup", "verify", str(folder)).exit_code == 0
     assert sesame("restore", str(folder), "--yes").exit_code == 0
+    facts, records = asked(Path("data/sesame.db"), FACTS), asked(Path("data/events.db"), RECORDS)
+    assert 40 < facts <= 4_000
+    assert records <= facts, "what the log has, the store has meant to publish"
     assert sesame("import", "export.csv").exit_code == 0
     last = asked(Path("data/events.db"), "SELECT count(DISTINCT key) FROM records")
     assert last == 4_000, "the same command goes on from there"
@@ -129,14 +133,12 @@ def of_the_future(folder: Path) -> None:
 
 def other_rows(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "sesame.db")) as store, store:
-        store.execute("DELETE FROM feed_rows")
+        store.execute("DELETE FROM imports")
     _sign_again(folder)
 
 
 def _sign_again(folder: Path) -> None:
     """As somebody would who made the manifest fit."""
-    import hashlib
-
     content = (folder / "sesame.db").read_bytes()
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["sesame.db"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -167,7 +169,7 @@ def test_a_backup_that_would_not_help_is_told_and_changes_nothing(
         assert "Traceback" not in refused.stderr
     assert asked(Path("data/sesame.db"), FACTS) == 40
     assert not list(Path("data").glob("before-restore-*"))
-    assert not list(Path("data/backups").glob(".*")), "the scratch folder is gone"
+    assert not [*Path("data/backups").glob(".*"), *Path("data").glob(".*")], "the scratch folder is gone"
 
 
 def test_a_backup_of_a_newer_version_is_refused(site: Path) -> None:
@@ -226,3 +228,190 @@ def test_what_two_servers_keep_is_backed_up_by_their_own_tools(site: Path) -> No
         refused = sesame(*words)
         assert refused.exit_code == 2, refused.output
         assert "by its own tools" in refused.stderr
+
+
+# --- persons ---
+
+LEA = "22600007"
+ERASED = "erased-abcdefghijklmnopqrstuvwx"
+NAMES_KEPT = f"SELECT count(*) FROM ledger WHERE student_number = '{ERASED}'"  # noqa: S608 (a constant)
+
+
+def own_keys() -> PersonKeys:
+    return PersonKeys(Path("data/person-keys.db"), copies=Path("data/person-keys"))
+
+
+def everybody() -> set[bytes]:
+    """Numbers, INE, names and addresses as the registrar's file has them."""
+    named = ("COD_ETU", "COD_NNE_IND", "LIB_NOM_PAT_IND", "MAIL_PERSO")
+    found = {row[column] for row in students(40) for column in named}
+    return {json.dumps(each)[1:-1].encode() for each in found}  # as our documents have it
+
+
+def files(folder: Path) -> list[bytes]:
+    return [each.read_bytes() for each in folder.rglob("*") if each.is_file()]
+
+
+def test_no_file_of_a_backup_has_a_person_in_it(site: Path) -> None:
+    persons = everybody()
+    live = b"".join(files(site / "data"))
+    assert [each for each in persons if each not in live] == [], "the oracle sees what is there"
+    folder = backed_up("--to", "copies")
+    for content in files(folder):
+        assert [each for each in persons if each in content] == []
+    assert not list(Path("copies").rglob("person-keys*"))
+    [copy] = Path("data/person-keys").iterdir()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_who_was_erased_since_is_not_restored_and_the_others_are(site: Path) -> None:
+    assert sesame("hold", "place", LEA, "--reason", "a test").exit_code == 0
+    folder = backed_up()
+    kept = {"ledger": [ledger_row("h:0123", ERASED)]}
+    own_keys().destroy(LEA, pseudonym=ERASED, kept=kept)
+    verified = json.loads(sesame("backup", "verify", str(folder), "--json").stdout)
+    assert verified["erased"] == 1
+    restored = sesame("restore", str(folder), "--yes")
+    assert restored.exit_code == 0, restored.output
+    assert "1 person in it was erased since" in restored.stdout
+    shutil.rmtree(next(Path("data").glob("before-restore-*")))
+    assert asked(Path("data/sesame.db"), FACTS) == 39
+    assert asked(Path("data/sesame.db"), NAMES_KEPT) == 1
+    assert asked(Path("data/events.db"), RECORDS) == 41, "the log keeps its places"
+    [lea] = [row for row in students(40) if row["COD_ETU"] == LEA]
+    mine = {lea[name].encode() for name in ("COD_ETU", "COD_NNE_IND", "MAIL_PERSO")}
+    shutil.rmtree("data/backups")
+    for content in files(site / "data"):
+        assert [each for each in mine if each in content] == []
+    chain = sesame("audit", "verify", "--json")
+    assert chain.exit_code == 0, chain.output
+    assert json.loads(chain.stdout)["forgotten"] == 1
+
+
+def ledger_row(value: str, number: str) -> dict[str, object]:
+    return {
+        "kind": "login",
+        "value": value,
+        "student_number": number,
+        "origin": "minted",
+        "recorded_at": 1.0,
+    }
+
+
+def test_what_was_known_of_an_erasure_at_the_backup_is_not_put_back(site: Path) -> None:
+    """Who has returned has plain rows again, which the backup has."""
+    own_keys().destroy(LEA, pseudonym=ERASED, kept={"ledger": [ledger_row("h:0123", ERASED)]})
+    folder = backed_up()
+    restored = sesame("restore", str(folder), "--yes", "--json")
+    assert json.loads(restored.stdout)["restored"]["erased"] == 0
+    assert asked(Path("data/sesame.db"), NAMES_KEPT) == 0
+    assert asked(Path("data/sesame.db"), FACTS) == 40
+
+
+def test_without_the_keys_nothing_is_restored_and_a_copy_helps(site: Path) -> None:
+    folder = backed_up()
+    [copy] = Path("data/person-keys").iterdir()
+    Path("data/person-keys.db").rename("lost")
+    for words in (("backup", "verify", str(folder)), ("restore", str(folder), "--yes")):
+        refused = sesame(*words)
+        assert refused.exit_code == 1
+        assert "no file of persons' keys" in refused.stderr
+        assert "--keys" in refused.stderr
+    assert asked(Path("data/sesame.db"), FACTS) == 40
+    assert sesame("backup", "verify", str(folder), "--keys", str(copy)).exit_code == 0
+    assert not Path("data/person-keys.db").exists()
+    restored = sesame("restore", str(folder), "--yes", "--keys", str(copy))
+    assert restored.exit_code == 0, restored.output
+    assert sesame("backup", "verify", str(folder)).exit_code == 0, "the copy is the file of keys now"
+    again = sesame("restore", str(folder), "--yes", "--keys", str(copy))
+    assert again.exit_code == 1
+    assert "knows who was erased" in again.stderr
+
+
+def test_other_keys_open_nothing(site: Path) -> None:
+    folder = backed_up()
+    Path("data/person-keys.db").unlink()
+    assert sesame("backup", "--to", "elsewhere").exit_code == 0, "which makes keys anew"
+    refused = sesame("restore", str(folder), "--yes")
+    assert refused.exit_code == 1
+    assert "other keys" in refused.stderr
+
+
+def sealed_otherwise(folder: Path, change: str) -> None:
+    with closing(sqlite3.connect(folder / "sesame.db")) as store, store:
+        store.execute(change)
+    _sign_again(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE backup_sealed SET body = substr(body, 1, 40) || x'00000000' || substr(body, 45)",
+        "UPDATE backup_sealed SET keys = (SELECT keys FROM backup_sealed WHERE position = 4)",
+        "UPDATE backup_sealed SET body = (SELECT body FROM backup_sealed WHERE position = 4)",
+        "UPDATE backup_sealed SET keys = '987654'",
+        "DELETE FROM backup_sealed",
+    ],
+)
+def test_a_sealed_value_that_was_changed_moved_or_taken_out_is_told(site: Path, change: str) -> None:
+    folder = backed_up()
+    sealed_otherwise(folder, f"{change} WHERE position = 3")
+    refused = sesame("restore", str(folder), "--yes")
+    assert refused.exit_code == 1
+    assert "Traceback" not in refused.stderr
+    assert asked(Path("data/sesame.db"), FACTS) == 40
+    assert not list(Path("data").glob("before-restore-*"))
+
+
+def test_a_backup_of_before_the_seals_is_restored_still(site: Path) -> None:
+    folder = site / "copies" / "sesame-old"
+    folder.mkdir(parents=True)
+    notes, rows, revision = {}, {}, ""
+    for name in ("events.db", "sesame.db"):
+        with (
+            closing(sqlite3.connect(Path("data") / name)) as live,
+            closing(sqlite3.connect(folder / name)) as copy,
+        ):
+            live.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            if name == "sesame.db":
+                tables = copy.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+                for (table,) in tables:
+                    if not table.startswith("sqlite_"):
+                        rows[table] = copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                revision = copy.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+        content = (folder / name).read_bytes()
+        notes[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest = {"made_at": "2026-10-01T02:30:00Z", "version": "0.9", "revision": revision, "files": notes}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "rows": rows, "records": 40}))
+    write_export(Path("export.csv"), 60)
+    assert sesame("import", "export.csv").exit_code == 0
+    restored = sesame("restore", str(folder), "--yes")
+    assert restored.exit_code == 0, restored.output
+    assert asked(Path("data/sesame.db"), FACTS) == 40
+
+
+def test_who_is_erased_while_a_backup_is_made_is_in_none(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy was taken before, and the key would be made again after."""
+    made = sealing.seal_file
+    done: list[bool] = []
+
+    def erased_in_between(*args: Any) -> Any:
+        if not done:
+            done.append(own_keys().destroy(LEA, pseudonym=ERASED, kept={}))
+            with closing(sqlite3.connect("data/sesame.db")) as store, store:
+                store.execute("DELETE FROM feed_rows WHERE student_number = ?", (LEA,))
+        return made(*args)
+
+    monkeypatch.setattr(sealing, "seal_file", erased_in_between)
+    folder = backed_up()
+    assert sesame("restore", str(folder), "--yes").exit_code == 0
+    assert asked(Path("data/sesame.db"), FACTS) == 39
+
+
+def test_what_a_killed_backup_has_left_in_clear_is_removed_by_the_next(site: Path) -> None:
+    left = site / "data" / ".backup-scratch-killed"
+    left.mkdir()
+    (left / "sesame.db").write_bytes(LEA.encode())
+    backed_up()
+    assert not left.exists()

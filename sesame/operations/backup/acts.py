@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel
+from sqlalchemy import MetaData
 
+from pipeline.audit.tables import audit_persons
+from pipeline.db import persons
+from pipeline.db.persons import OnErasure
 from pipeline.errors import SesameError
+from pipeline.person_keys import PersonKeys, PersonKeysError
 from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.backup import copies
 from sesame.operations.backup.copies import LOG, STORE, Manifest
+from sesame.operations.backup.sealing import Owned
 from sesame.operations.ports import Configured, HasSettings
 from sesame.settings import folders
 
 NAME = "sesame-{at:%Y%m%dT%H%M%S.%fZ}"
 """A backup's folder is called after the moment when it was begun, in UTC."""
+
+KEYS = "person-keys.db"
+_LEFT = {audit_persons.name: {"salt": None}}
+"""What is left of a row that stays when its person is erased, but for the pseudonym."""
 
 
 class NotEmbedded(SesameError):
@@ -54,6 +64,8 @@ class BackupReport(Report):
         accounts, records: how many are in it.
         made_at, version, revision: as its manifest says.
         removed: older backups that were removed.
+        keys: the copy of the persons' keys that was made with it.
+        erased: persons in it who were erased since, and will not be restored.
     """
 
     folder: Path
@@ -65,6 +77,15 @@ class BackupReport(Report):
     version: str
     revision: str
     removed: tuple[Path, ...] = ()
+    keys: Path | None = None
+    erased: int = 0
+
+
+class RestoreRequest(BaseModel):
+    """Which backup; `keys`: a copy of the persons' keys, None: the file in `data_dir`."""
+
+    folder: Path
+    keys: Path | None = None
 
 
 class RestoreReport(Report):
@@ -76,11 +97,20 @@ class RestoreReport(Report):
 
 @act("backup")
 def back_up(
-    site: Configured, actor: Actor, request: BackupRequest, *, clock: Callable[[], datetime], version: str
+    site: Configured,
+    actor: Actor,
+    request: BackupRequest,
+    *,
+    metadata: MetaData,
+    clock: Callable[[], datetime],
+    version: str,
 ) -> BackupReport:
-    """Copy the embedded files while they are worked with, and prove the copy.
+    """Copy the embedded files while they are worked with, every person sealed, and prove the copy.
+
+    The persons' keys are copied too, into a folder of their own.
 
     Args:
+        metadata: with every table of the store, each of which says whose its rows are.
         clock: the time, in UTC.
         version: of this program.
 
@@ -88,63 +118,104 @@ def back_up(
         NotEmbedded: nothing was made.
         BackupFailed, FolderUnusable: nothing is left of it.
         BackupUnusable: what was copied cannot be used: the store itself is damaged.
+        PersonKeysUnusable: the keys cannot be used, or copied.
     """
-    sources = _files(site)
-    folders.make(request.folder)
+    sources, keys, settings = _files(site), person_keys(site), site.settings
+    for needed in (request.folder, settings.data_dir, settings.key_copies):
+        folders.make(needed)
     made_at = clock()
     folder = request.folder / NAME.format(at=made_at)
     acts.note(site.database, actor, "backup", folder=str(folder))
-    made = copies.make(folder, sources, made_at=made_at, version=version)
-    copies.prove(folder)
+    made = copies.make(
+        folder,
+        sources,
+        tables=_owned(metadata),
+        keys=keys,
+        scratch=settings.data_dir,
+        made_at=made_at,
+        version=version,
+    )
+    copied = keys.copy(made_at, days=settings.store.keys_days)
+    copies.prove(folder, keys=keys, scratch=settings.data_dir)
     removed = []
     if request.keep is not None:
         for old in copies.backups_in(request.folder)[: -request.keep]:
             shutil.rmtree(old)
             removed.append(old)
-    return _report(folder, made, removed)
+    return _report(folder, made).model_copy(update={"removed": tuple(removed), "keys": copied})
 
 
 @act("backup.verify")
-def verify(_site: HasSettings, _actor: Actor, folder: Path) -> BackupReport:
-    """Restore a backup into a scratch folder beside it, open it, and compare it with its manifest.
+def verify(site: HasSettings, _actor: Actor, request: RestoreRequest) -> BackupReport:
+    """Restore a backup into a scratch folder in `data_dir`, open it, and compare it with its manifest.
 
     Raises:
         BackupUnusable: it would not help.
+        PersonKeysError: these keys do not open it.
     """
-    return _report(folder, copies.prove(folder))
+    folders.make(site.settings.data_dir)
+    keys = person_keys(site) if request.keys is None else PersonKeys(request.keys)
+    found = copies.prove(request.folder, keys=keys, scratch=site.settings.data_dir)
+    return _report(request.folder, found.manifest, found.erased)
 
 
 @act("restore")
 def restore(
     site: HasSettings,
     _actor: Actor,
-    folder: Path,
+    request: RestoreRequest,
     *,
     clock: Callable[[], datetime],
     in_use: Callable[[Path], Iterable[str]],
 ) -> RestoreReport:
     """Prove a backup, and put it in the place of the embedded store and log; what was there is kept.
 
-    The store then refuses to be worked with until `sesame restored check` has read the targets.
+    The store then refuses to be worked with until `sesame restored check` has read the targets. Who was
+    erased since the backup is not restored. A copy of the keys that was named becomes the file of keys.
 
     Args:
         clock: the time, in UTC.
         in_use: the processes that have a file open, in words.
 
     Raises:
-        NotEmbedded, StillInUse, BackupUnusable: nothing was changed.
+        NotEmbedded, StillInUse, BackupUnusable, PersonKeysError: nothing was changed.
         BackupFailed: what was there is there.
     """
-    targets = _files(site)
-    manifest = copies.prove(folder)
-    targets = {name: path for name, path in targets.items() if name in manifest.files}
-    users = sorted({user for path in targets.values() for user in in_use(path)})
-    if users:
-        raise StillInUse(gettext("the files are open: {who}", who=", ".join(users)))
-    folders.make(site.settings.data_dir)
-    aside = site.settings.data_dir / f"before-restore-{clock():%Y%m%dT%H%M%SZ}"
-    kept = copies.place(folder, manifest, targets, aside)
-    return RestoreReport(restored=_report(folder, manifest), kept=aside if kept else None)
+    targets, data_dir, own = _files(site), site.settings.data_dir, person_keys(site)
+    folders.make(data_dir)
+    if request.keys is not None and own.path.exists():
+        raise PersonKeysError(
+            gettext("there is a file of persons' keys at {path}, which knows who was erased", path=own.path),
+            remedy=gettext("Restore without `--keys`. If these are others, move the file away first."),
+        )
+    keys = own if request.keys is None else PersonKeys(request.keys)
+    with copies.opened(request.folder, keys=keys, scratch=data_dir) as found:
+        targets = {name: path for name, path in targets.items() if name in found.manifest.files}
+        users = sorted({user for path in targets.values() for user in in_use(path)})
+        if users:
+            raise StillInUse(gettext("the files are open: {who}", who=", ".join(users)))
+        if request.keys is not None:
+            own.take_over(request.keys)
+        aside = data_dir / f"before-restore-{clock():%Y%m%dT%H%M%SZ}"
+        kept = copies.place(found.folder, found.manifest, targets, aside)
+    restored = _report(request.folder, found.manifest, found.erased)
+    return RestoreReport(restored=restored, kept=aside if kept else None)
+
+
+def person_keys(site: HasSettings) -> PersonKeys:
+    """The persons' keys of this machine, which its backups are sealed with."""
+    return PersonKeys(site.settings.data_dir / KEYS, copies=site.settings.key_copies)
+
+
+def _owned(metadata: MetaData) -> Sequence[Owned]:
+    """The tables whose rows are persons', or may name one."""
+    found = []
+    for table in metadata.sorted_tables:
+        said = persons.declared(table)
+        stays = said.on_erasure is OnErasure.PSEUDONYM or table.name in _LEFT
+        if said.columns or said.named_in:
+            found.append(Owned(table.name, said.columns, _LEFT.get(table.name, {}) if stays else None))
+    return found
 
 
 def processes_with(path: Path) -> Iterator[str]:
@@ -188,7 +259,7 @@ def _files(site: HasSettings) -> dict[str, Path]:
     return found
 
 
-def _report(folder: Path, manifest: Manifest, removed: Iterable[Path] = ()) -> BackupReport:
+def _report(folder: Path, manifest: Manifest, erased: int = 0) -> BackupReport:
     return BackupReport(
         folder=folder,
         bytes=sum(each.bytes for each in manifest.files.values()),
@@ -198,5 +269,5 @@ def _report(folder: Path, manifest: Manifest, removed: Iterable[Path] = ()) -> B
         made_at=manifest.made_at,
         version=manifest.version,
         revision=manifest.revision,
-        removed=tuple(removed),
+        erased=erased,
     )

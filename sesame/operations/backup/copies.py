@@ -1,20 +1,26 @@
-"""A backup: a folder with the embedded files, copied by SQLite itself, and a manifest of what they hold.
+"""A backup: a folder with the embedded files, copied by SQLite and sealed, and a manifest of what they hold.
 
 The log is copied before the store. A log that were newer than its store would say of a fact that it was read,
 which the store does not have: it would be lost. The other way round it is read again, and recognised.
+
+A person is in clear in a scratch folder beside the store only, where the store itself is, and in no file of a
+backup: `sealing`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import BinaryIO, Final
 from urllib.parse import quote
 
@@ -24,7 +30,10 @@ from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, system_words
 from pipeline.eventlog.sqlite_file import LogFile
+from pipeline.person_keys import Destroyed, PersonKeys, PersonKeysError
 from schemas.language import gettext
+from sesame.operations.backup import sealing
+from sesame.operations.backup.sealing import Owned
 
 MANIFEST: Final = "manifest.json"
 STORE, LOG = "sesame.db", "events.db"
@@ -32,6 +41,11 @@ STORE, LOG = "sesame.db", "events.db"
 
 _ORDER: Final = (LOG, STORE)
 _BUSY_S: Final = 30.0
+_TRIES_MAX: Final = 3
+_SCRATCH: Final = ".backup-scratch-"
+
+RECORDS: Final = Owned("records", ("key",), {"headers": "[]", "value": b""})
+"""The log's: a record keeps its place, so that offsets hold."""
 
 
 class BackupUnusable(SesameError):
@@ -59,6 +73,10 @@ class Manifest(BaseModel):
         files: by name, in the order in which they were copied.
         rows: of each table of the store.
         records: how many the log holds.
+        id: drawn for this backup; empty: it is of an older version, and nothing in it is sealed.
+        keys: the name of the persons' keys that it is sealed with.
+        sealed: how many values are sealed in each file.
+        erased: the destructions of keys that had been done before.
     """
 
     made_at: datetime
@@ -67,37 +85,106 @@ class Manifest(BaseModel):
     files: dict[str, FileNote]
     rows: dict[str, int] = {}
     records: int = 0
+    id: str = ""
+    keys: str = ""
+    sealed: dict[str, int] = {}
+    erased: frozenset[str] = frozenset()
 
 
-def make(folder: Path, sources: Mapping[str, Path], *, made_at: datetime, version: str) -> Manifest:
-    """Copy these files, by what they are called in a backup, into a new folder.
+@dataclass(frozen=True)
+class Opened:
+    """A backup that was opened and proved: its files in a scratch folder, as this version has them.
+
+    Attributes:
+        erased: how many of its persons were erased since, and are not in these files.
+    """
+
+    folder: Path
+    manifest: Manifest
+    erased: int
+
+
+def make(
+    folder: Path,
+    sources: Mapping[str, Path],
+    *,
+    tables: Sequence[Owned],
+    keys: PersonKeys,
+    scratch: Path,
+    made_at: datetime,
+    version: str,
+) -> Manifest:
+    """Copy these files, by what they are called in a backup, into a new folder, with the persons sealed.
 
     Args:
         folder: of this backup; made, closed to others, and there only when it is whole.
+        tables: of the store, whose rows are persons'.
+        keys: of the persons.
+        scratch: where persons may be in clear for as long as this takes.
 
     Raises:
         BackupFailed: nothing is left of it.
+        PersonKeysUnusable: likewise.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
+    made = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, mode=0o700)
-        files = {}
-        for name in _ORDER:
-            if name in sources:
-                _copy(sources[name], partial / name)
-                files[name] = _note(partial / name)
-        manifest = _told(partial, Manifest(made_at=made_at, version=version, files=files))
-        with _private(partial / MANIFEST) as file:
+        for _ in range(_TRIES_MAX):
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir(parents=True, mode=0o700)
+            manifest = Manifest(
+                made_at=made_at,
+                version=version,
+                files={},
+                id=secrets.token_hex(16),
+                keys=keys.name(),
+                erased=keys.destructions(),
+            )
+            with _scratch(scratch) as clear:
+                manifest = _sealed(manifest, sources, clear, made, tables=tables, keys=keys)
+            if keys.destructions() == manifest.erased:  # else somebody is in it who was erased meanwhile
+                break
+        else:
+            raise BackupFailed(gettext("{folder}: persons are being erased; try again", folder=folder))
+        with _private(made / MANIFEST) as file:
             file.write(manifest.model_dump_json(indent=2).encode())
-        _sync(partial)
-        partial.rename(folder)
+        _sync(made)
+        made.rename(folder)
         _sync(folder.parent)
     except (OSError, sqlite3.Error) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         why = system_words(error) if isinstance(error, OSError) else str(error)
         raise BackupFailed(gettext("{folder}: {why}", folder=folder, why=why)) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
     return manifest
+
+
+def _sealed(
+    manifest: Manifest,
+    sources: Mapping[str, Path],
+    clear: Path,
+    made: Path,
+    *,
+    tables: Sequence[Owned],
+    keys: PersonKeys,
+) -> Manifest:
+    names = [name for name in _ORDER if name in sources]
+    for name in names:
+        _copy(sources[name], clear / name)
+    told = _told(clear, manifest.model_copy(update={"files": dict.fromkeys(names)}))
+    files, values = {}, {}
+    for name in names:
+        os.close(os.open(made / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        owned = tables if name == STORE else (RECORDS,)
+        values[name] = sealing.seal_file(clear / name, made / name, owned, keys, _about(manifest, name))
+        with (made / name).open("rb") as file:
+            os.fsync(file.fileno())
+        files[name] = _note(made / name)
+    return told.model_copy(update={"files": files, "sealed": values})
+
+
+def _about(manifest: Manifest, name: str) -> sealing.About:
+    """Where a sealed value belongs: in this file of this backup."""
+    return lambda position, keys: f"{manifest.id}/{name}/{position}/{keys}".encode()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -116,31 +203,85 @@ def read_manifest(folder: Path) -> Manifest:
         raise BackupUnusable(text) from error
 
 
-def prove(folder: Path) -> Manifest:
+@contextmanager
+def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]:
     """Restore a backup into a scratch folder, and look whether all of it is there and can be used.
+
+    Whoever was erased since is not restored; the names that nobody else is ever given are put back.
+
+    Args:
+        keys: of the persons.
+        scratch: where persons may be in clear for as long as this takes.
 
     Raises:
         BackupUnusable: it cannot, and why.
+        PersonKeysError: these keys do not open it.
     """
     manifest = read_manifest(folder)
-    with _scratch(folder) as scratch:
+    if manifest.id and keys.read_name() != manifest.keys:
+        raise PersonKeysError(gettext("{path} has other keys than {folder}", path=keys.path, folder=folder))
+    with _scratch(scratch) as clear:
+        erased: set[int] = set()
         for name, noted in manifest.files.items():
-            _take(folder / name, scratch / name)
-            found = _note(scratch / name)
-            if found != noted:
+            _take(folder / name, clear / name)
+            if _note(clear / name) != noted:
                 raise BackupUnusable(
                     gettext("{file} is not what was backed up: changed, or cut off", file=folder / name)
                 )
-            _examine(scratch / name)
-        told = _told(scratch, manifest)
-        if told != manifest:
+            _examine(clear / name)
+            if manifest.id:
+                erased |= _unseal(clear / name, manifest, keys)
+        if not _fits(_told(clear, manifest), manifest, erased=bool(erased)):
             raise BackupUnusable(gettext("{folder} holds other rows than its manifest says", folder=folder))
-        _open(scratch, manifest)
-    return manifest
+        _open(clear, manifest)
+        if STORE in manifest.files and manifest.id:
+            since = [each for each in keys.destroyed() if each.id not in manifest.erased]
+            _put_back(clear / STORE, since)
+        yield Opened(clear, manifest, len(erased))
+
+
+def prove(folder: Path, *, keys: PersonKeys, scratch: Path) -> Opened:
+    """The same, and no more: the scratch folder is gone when this returns."""
+    with opened(folder, keys=keys, scratch=scratch) as found:
+        return found
+
+
+def _unseal(path: Path, manifest: Manifest, keys: PersonKeys) -> set[int]:
+    name = path.name
+    try:
+        return sealing.unseal_file(path, keys, _about(manifest, name), values=manifest.sealed[name])
+    except (sqlite3.Error, KeyError) as error:
+        raise BackupUnusable(gettext("{file} is damaged: {why}", file=name, why=error)) from error
+
+
+def _fits(told: Manifest, manifest: Manifest, *, erased: bool) -> bool:
+    """Whether these are the rows that were backed up, but for those of persons who were erased since."""
+    if not erased:
+        return told == manifest
+    rows = {table: min(count, manifest.rows.get(table, 0)) for table, count in told.rows.items()}
+    return rows == told.rows and told.model_copy(update={"rows": manifest.rows}) == manifest
+
+
+def _put_back(store: Path, erased: Sequence[Destroyed]) -> None:
+    """What the store must know for ever of persons who were erased after the backup."""
+    with closing(sqlite3.connect(store)) as db, db:
+        for each in erased:
+            for table, rows in each.kept.items():
+                known = {name for _, name, *_ in db.execute(f'PRAGMA table_info("{table}")')}
+                for row in rows:
+                    values = {name: value for name, value in row.items() if name in known}
+                    if not values:
+                        raise BackupUnusable(gettext("there is no table {table}", table=table))
+                    names = ", ".join(f'"{name}"' for name in values)
+                    marks = ", ".join("?" * len(values))
+                    db.execute(
+                        f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({marks})',  # noqa: S608 (our own names)
+                        tuple(values.values()),
+                    )
 
 
 def place(folder: Path, manifest: Manifest, targets: Mapping[str, Path], aside: Path) -> list[Path]:
-    """Put a backup's files where they are worked with; keep what was there in `aside`. Return what is kept.
+    """Put opened files where they are worked with; keep what was there in `aside`. Return what is kept.
 
     At no moment is there no file where one was: whoever looked would make an empty one.
 
@@ -182,8 +323,32 @@ def backups_in(folder: Path) -> list[Path]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    with TemporaryDirectory(prefix=".sesame-verify-", dir=folder.parent) as made:
-        yield Path(made)
+    """A folder for a while, closed to others. What a process has left here that was killed is removed."""
+    for old in folder.glob(f"{_SCRATCH}*"):
+        with _held(old) as free:
+            if free:
+                shutil.rmtree(old, ignore_errors=True)
+    fresh = Path(mkdtemp(dir=folder, prefix=".backup-"))
+    with _held(fresh):
+        made = fresh.rename(folder / f"{_SCRATCH}{fresh.name}")  # found by others once it is held
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """The lock of a folder, until the process ends at the latest; False: another process has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def _reading(path: Path) -> closing[sqlite3.Connection]:
@@ -258,7 +423,7 @@ def _examine(path: Path) -> None:
 
 
 def _open(scratch: Path, manifest: Manifest) -> None:
-    """Open the files as this version does: a store of an older one is migrated, in the scratch folder."""
+    """Open the files as this version does: a store of an older one is migrated."""
     try:
         if LOG in manifest.files:
             LogFile(scratch / LOG, busy_timeout_s=_BUSY_S)
@@ -271,3 +436,6 @@ def _open(scratch: Path, manifest: Manifest) -> None:
                 database.close()
     except SesameError as error:
         raise BackupUnusable(str(error), remedy=error.remedy) from error
+    for name in manifest.files:
+        with closing(sqlite3.connect(scratch / name)) as file:
+            file.execute("PRAGMA journal_mode = DELETE")  # one file again
