@@ -95,6 +95,25 @@ class DomainController(LdapClient):
                 return
             yield from rows
 
+    def deleted_since(self, usn: int) -> bool:
+        """Whether a person's account was deleted since this update sequence number, as far as we may see what
+        was deleted (by default only administrators may)."""
+        criterion = f"(&(isDeleted=TRUE)(objectClass=user)(!(objectClass=computer))(uSNChanged>={usn}))"
+        base = f"CN=Deleted Objects,{self._settings.domain_dn}"
+        with _answered(unknown=False):
+            answer, rows = self.search(base, criterion, ["1.1"], deleted=True)
+        return bool(rows) or answer.code == Code.SIZE_LIMIT
+
+    def mark(self) -> tuple[str, int]:
+        """The identity of this controller's database, and its highest update sequence number ([MS-ADTS]
+        3.1.1.3.2): numbers of another controller say nothing here."""
+        root = self.shown("", ["highestCommittedUSN", "dsServiceName"])
+        if root is None:
+            raise Misconfigured("the domain controller does not show its root DSE")
+        settings = self.shown(root["dsServiceName"][0].decode(), ["invocationId"]) or {}
+        invocation = b"".join(settings.get("invocationId", ()))
+        return invocation.hex(), int(root["highestCommittedUSN"][0])
+
     def shown(self, dn: str, attributes: Sequence[str]) -> Raw | None:
         """One entry by its name; None: there is none that we may see."""
         with _answered(unknown=False):

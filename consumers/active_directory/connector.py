@@ -17,6 +17,7 @@ from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import (
     Change,
+    Changes,
     Connector,
     ConnectorContext,
     Refused,
@@ -35,7 +36,7 @@ from schemas.language import Language
 
 _RANDOM_BYTES: Final = 48
 
-Changes = list[tuple[Operation, str, Sequence[str | bytes]]]
+_Modifications = list[tuple[Operation, str, Sequence[str | bytes]]]
 
 
 class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
@@ -92,10 +93,26 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`: every person's account of the domain."""
+        return self._everybody(words.PEOPLE)
+
+    def changes_since(self, mark: str) -> Changes[TargetObject] | None:
+        """See `Connector.changes_since`: by uSNChanged, whose numbers are this domain controller's own."""
+        controller, usn = self._client.mark()
+        before, _, number = mark.partition(":")
+        now = f"{controller}:{usn}"
+        if not mark or now == mark:
+            return Changes(now)
+        if before != controller:
+            return Changes(now, gone=True)
+        since = int(number) + 1
+        found = self._everybody(f"(&{words.PEOPLE}(uSNChanged>={since}))")
+        return Changes(now, found, self._client.deleted_since(since))
+
+    def _everybody(self, criterion: str) -> Iterator[TargetObject]:
         ours = self._groups.all() if self._groups is not None else {}
         attributes = words.read_attributes(self.settings)
         rows = self._client.everybody(
-            self.settings.domain_dn, words.PEOPLE, attributes, page_size=self.settings.page_size
+            self.settings.domain_dn, criterion, attributes, page_size=self.settings.page_size
         )
         for _, raw in rows:
             yield self._object(raw, ours)
@@ -192,7 +209,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
     def _change(self, dn: str, change: Change, deadline: Deadline) -> Refused | None:
         left_out = (words.GROUPS, words.CREDENTIAL)
-        changes: Changes = [
+        changes: _Modifications = [
             ("replace", name, values) for name, values in change.fields.items() if name not in left_out
         ]
         if change.open is not None:
@@ -222,7 +239,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         if changes := self._access(dn, open_=False):
             self._client.change(dn, changes, deadline)
 
-    def _access(self, dn: str, *, open_: bool) -> Changes:
+    def _access(self, dn: str, *, open_: bool) -> _Modifications:
         """The change of one bit, refused if somebody has changed another one since it was read."""
         before = words.control_of(self._client.shown(dn, [words.CONTROL]) or {})
         after = before & ~words.DISABLED if open_ else before | words.DISABLED
@@ -241,7 +258,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             words.LOGIN: found.ref.replace("-", "")[: words.LOGIN_MAX],
             words.UPN: f"{found.ref}@invalid",
         }
-        changes: Changes = [
+        changes: _Modifications = [
             ("replace", name, (nameless[name],) if name in nameless else ())
             for name in words.OWN
             if found.fields.get(name)

@@ -28,6 +28,7 @@ from consumers.kit.connector import (
     SLOW,
     TOO_SLOW,
     Change,
+    Changes,
     Connector,
     ConnectorContext,
     Held,
@@ -102,6 +103,12 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`."""
         return map(words.listed, self._directory.dump())
+
+    def changes_since(self, mark: str) -> Changes[TargetObject] | None:
+        """See `Connector.changes_since`: of entries. Who is put into a static group or taken out of it by
+        hand, the night's comparison finds."""
+        told = self._directory.changes_since(mark)
+        return None if told is None else Changes(told.mark, map(words.listed, told.objects), told.gone)
 
     def probe(self) -> None:
         """See `Connector.probe`: the pipeline's own entry is written and read back."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from consumers.kit.connector import Changes
+
 Attributes = Mapping[str, tuple[str, ...]]
 """Attribute values by name, as in the schema; an empty tuple means that the attribute must be absent."""
 
@@ -280,6 +282,9 @@ class Directory(Protocol):
 
     def dump(self) -> Iterator[ObservedEntry]:
         """Everybody in the branch, students or not, in pages: memory stays bounded."""
+
+    def changes_since(self, mark: str) -> Changes[ObservedEntry] | None:
+        """What others than the pipeline have changed in the branch; see `Connector.changes_since`."""
 
     def probe(self) -> None:
         """Write and read back an entry of the pipeline's own; return only if that works. A directory that is

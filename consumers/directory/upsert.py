@@ -35,7 +35,8 @@ from consumers.directory.port import (
 )
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import Trial, leave_mark, policy_of, try_login
-from consumers.kit.ldap import Endpoint, any_of, name_dn
+from consumers.kit.connector import Changes
+from consumers.kit.ldap import Endpoint, any_of, name_dn, written_since
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification, normal
 from pipeline.errors import TargetDown
 
@@ -160,10 +161,29 @@ class LdapDirectory:
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `port.Directory.dump`."""
+        return self._dump("(uid=*)")
+
+    def changes_since(self, mark: str) -> Changes[ObservedEntry] | None:
+        """See `port.Directory.changes_since`."""
+        people = self._branches.people
+        try:
+            with self._client.within(_VERB_S_MAX):
+                answer, cookie, gone = self._client.removed_since(people, mark)
+        except Lost as error:
+            raise TargetDown(str(error)) from error
+        if answer.code == Code.CRITICAL_EXTENSION:
+            return None
+        expect_success(answer)
+        if cookie == mark or not mark:
+            return Changes(cookie)
+        criterion = written_since(mark, but_by=self._client.endpoint.bind_dn)
+        return Changes(cookie, self._dump(f"(&(uid=*){criterion})"), gone)
+
+    def _dump(self, criterion: str) -> Iterator[ObservedEntry]:
         try:
             groups = None if self._static is None else self._static.everybody()
             for answer, rows in self._client.pages(
-                self._branches.people, "(uid=*)", DUMPED, page_size=_PAGE_SIZE
+                self._branches.people, criterion, DUMPED, page_size=_PAGE_SIZE
             ):
                 expect_success(answer)
                 for each in (difference.observed(dn, raw) for dn, raw in rows):

@@ -143,6 +143,26 @@ SLOW: Final = "target_slow"
 TOO_SLOW: Final = "the call's time was used up before this student's turn"
 """Cause and message of a retry: the time of the batch was used up."""
 
+
+_Shown = TypeVar("_Shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[_Shown]):
+    """What a target says has changed since a mark of its own, whoever changed it.
+
+    Attributes:
+        mark: stands for now; what changes later is asked for by it.
+        objects: those that were made or changed, as they are now, without those that we wrote last; once.
+        gone: something was removed, or may have been, and the target does not tell what: only a comparison
+            with everybody shows who is missing.
+    """
+
+    mark: str
+    objects: Iterable[_Shown] = ()
+    gone: bool = False
+
+
 Seen = Sequence[TargetObject] | Held | Refused
 """What `read` says of one student: every object that carries the number or holds one of the names that the
 account wants, or why nothing can be said."""
@@ -366,6 +386,13 @@ class Connector(ABC, Generic[SettingsT]):
         it."""
         raise NotImplementedError
 
+    def changes_since(self, mark: str) -> Changes[TargetObject] | None:
+        """What has changed since this mark; of an empty one, nothing, and the mark that stands for now.
+
+        None: this server cannot tell. Where it can, what a hand does there is noticed within a minute.
+        """
+        raise NotImplementedError
+
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """Remove these objects with all that they hold, for good. By `ref`: which were refused."""
         raise NotImplementedError
@@ -391,7 +418,7 @@ class Connector(ABC, Generic[SettingsT]):
         return Description(self.name, self.settings.system, self.owns)
 
 
-VERBS: Final = ("apply", "close", "read", "objects", "probe", "erase")
+VERBS: Final = ("apply", "close", "read", "objects", "changes_since", "probe", "erase")
 
 
 class ConnectorUnusable(SesameError):

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from ldap3 import (
     AUTO_BIND_NONE,
     BASE,
+    DEREF_NEVER,
     MODIFY_ADD,
     MODIFY_DELETE,
     MODIFY_REPLACE,
@@ -36,6 +38,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
+from consumers.kit import ldap_sync
 from consumers.kit.deadline import OutOfTime
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Operation, Raw
 from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
@@ -47,6 +50,11 @@ _OPERATIONS = {"add": MODIFY_ADD, "delete": MODIFY_DELETE, "replace": MODIFY_REP
 _ASSERTION = "1.3.6.1.1.12"  # RFC 4528
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
 _PERMISSIVE_MODIFY = "1.2.840.113556.1.4.1413"
+_SHOW_DELETED = "1.2.840.113556.1.4.417"  # [MS-ADTS] 3.1.1.3.4.1.14
+_NOBODY = "(!(objectClass=*))"
+_CSN = re.compile(r"(\d{14})\.\d{6}Z#")
+_ON_ITS_WAY = timedelta(minutes=1)
+_SYNC_ENTRIES_MAX = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +155,11 @@ class LdapClient(ABC):
         return found[0][1] if found else None
 
     def search(
-        self, base: str, criterion: str, attributes: Sequence[str]
+        self, base: str, criterion: str, attributes: Sequence[str], *, deleted: bool = False
     ) -> tuple[LdapAnswer, list[tuple[str, Raw]]]:
-        """The entries below `base` that meet a filter made by `any_of`."""
-        answer, found, _ = self._search(base, criterion, SUBTREE, attributes)
+        """The entries below `base` that meet a filter made by `any_of`; `deleted`: of Active Directory, what
+        is left of deleted ones too."""
+        answer, found, _ = self._search(base, criterion, SUBTREE, attributes, deleted=deleted)
         return answer, found
 
     def pages(
@@ -163,6 +172,38 @@ class LdapClient(ABC):
                 base, criterion, SUBTREE, attributes, page_size=page_size, cookie=cookie
             )
             yield answer, found
+
+    def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool]:
+        """Whether anything below `base` was removed, or may have been, since a server's cookie (RFC 4533,
+        refreshOnly); and the cookie that stands for now. An empty cookie: nothing was.
+
+        A server that remembers what it removed (OpenLDAP: `syncprov-sessionlog`) says so; another one lists
+        what is left, and then something may have been.
+        """
+        if not cookie:
+            return self._sync(base, _NOBODY, "")
+        answer, fresh, gone = self._sync(base, "(objectClass=*)", cookie)
+        if answer.code in (Code.SIZE_LIMIT, Code.REFRESH_REQUIRED):
+            answer, fresh, _ = self._sync(base, _NOBODY, "")
+            gone = True
+        return answer, fresh or cookie, gone
+
+    def _sync(self, base: str, criterion: str, cookie: str) -> tuple[LdapAnswer, str, bool]:
+        answer, response, controls = self._run(
+            lambda c: c.search(
+                base,
+                criterion,
+                SUBTREE,
+                dereference_aliases=DEREF_NEVER,  # OpenLDAP takes nothing else here
+                attributes=["1.1"],
+                size_limit=_SYNC_ENTRIES_MAX,
+                controls=[(ldap_sync.REQUEST, True, ldap_sync.request(cookie))],
+            )
+        )
+        done = controls.get(ldap_sync.DONE)
+        fresh, told = ldap_sync.ended(done["value"]) if done else ("", False)
+        gone = not told or any(item["type"] == "intermediateResponse" for item in response or ())
+        return answer, fresh, gone
 
     def bind(self, dn: str, password: str) -> LdapAnswer:
         """What the server answers to somebody else's bind, on a connection of its own."""
@@ -207,10 +248,17 @@ class LdapClient(ABC):
         *,
         page_size: int | None = None,
         cookie: bytes | None = None,
+        deleted: bool = False,
     ) -> tuple[LdapAnswer, list[tuple[str, Raw]], bytes]:
         answer, response, controls = self._run(
             lambda c: c.search(
-                base, criterion, scope, attributes=list(attributes), paged_size=page_size, paged_cookie=cookie
+                base,
+                criterion,
+                scope,
+                attributes=list(attributes),
+                paged_size=page_size,
+                paged_cookie=cookie,
+                controls=[(_SHOW_DELETED, True, None)] if deleted else None,
             )
         )
         found = [
@@ -297,6 +345,17 @@ def any_of(attribute: str, values: Sequence[str]) -> str:
 def all_of(criteria: Sequence[tuple[str, str]]) -> str:
     """A filter for entries that meet every one of these attribute values, escaped (RFC 4515)."""
     return "(&" + "".join(f"({name}={escape_filter_chars(value)})" for name, value in criteria) + ")"
+
+
+def written_since(cookie: str, *, but_by: str) -> str:
+    """A filter for entries that others than `but_by` wrote last, since an OpenLDAP server's cookie; a minute
+    more, since what another server took arrives later than its time.
+
+    The cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as OpenLDAP has it).
+    """
+    latest = datetime.strptime(max(_CSN.findall(cookie)), "%Y%m%d%H%M%S").replace(tzinfo=UTC) - _ON_ITS_WAY
+    since = f"{latest:%Y%m%d%H%M%S}.000000Z#000000#000#000000"
+    return f"(&(entryCSN>={since})(!(modifiersName={escape_filter_chars(but_by)})))"
 
 
 def _new_connection(endpoint: Endpoint) -> Connection:

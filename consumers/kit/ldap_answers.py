@@ -19,7 +19,8 @@ Modification = tuple[Operation, str, tuple[str, ...]]
 
 
 class Code(IntEnum):
-    """The result codes that are told apart (RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED)."""
+    """The result codes that are told apart (RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED, RFC 4533 for
+    REFRESH_REQUIRED)."""
 
     SUCCESS = 0
     OPERATIONS_ERROR = 1
@@ -49,6 +50,7 @@ class Code(IntEnum):
     CLASS_MODS_PROHIBITED = 69
     OTHER = 80
     ASSERTION_FAILED = 122
+    REFRESH_REQUIRED = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """What has to be done beside the consumers: sending the outbox and the audit, running timers, housekeeping,
-and at night the comparison of each target with the accounts.
+the comparison of each target with the accounts at night, and the look at what hands change there by day.
 
 Each process does what its own consumers need. Of several processes one sends and one runs timers at a time,
 so it does not matter how many there are.
@@ -23,6 +23,7 @@ from pipeline.timers import OnDue
 from schemas.envelope import event_id
 from sesame.app import audit_export
 from sesame.app.audit_export import AuditExport
+from sesame.app.drift_watch import DriftWatch
 from sesame.app.housekeeping import Housekeeping
 from sesame.app.nightly import Nightly
 from sesame.app.reporter import Reporter
@@ -59,6 +60,8 @@ class Background:
             AuditExport(application.database, receivers, on_trouble=reporter.trouble) if receivers else None
         )
         targets = [target for target in application.settings.targets if target in consumers]
+        telling = [target for target in targets if _tells(application, target)]
+        self._drift_watch = DriftWatch(application, telling, on_trouble=reporter.trouble) if telling else None
         self._nightly: Nightly | None = None
         if targets and application.settings.reconcile.at:
             self._nightly = Nightly(application, targets, on_trouble=reporter.trouble)
@@ -79,6 +82,8 @@ class Background:
             loops.append(Loop("audit", self._export.run))
         if self._nightly is not None:
             loops.append(Loop("reconcile", self._nightly.run))
+        if self._drift_watch is not None:
+            loops.append(Loop("drift", self._drift_watch.run))
         return loops
 
     def _outbox(self, stopping: threading.Event) -> None:
@@ -120,3 +125,9 @@ class Background:
         """Apart from the timers: a chore may wait for a server, and lateness must be told in time."""
         while not stopping.wait(TIMERS_EVERY_S):
             self.housekeeping.run_due()
+
+
+def _tells(application: Application, target: str) -> bool:
+    """Whether a target's connector can ask it for what has changed."""
+    connector = application.settings.connector_of(target).connector
+    return connector is not None and "changes_since" in connector.verbs()

@@ -69,7 +69,7 @@ class Nightly:
             self._on_trouble(target, f"not compared: {error}")
             return
         if found.differs:
-            counted = ", ".join(f"{count} {kind}" for kind, count in found.counts().items() if count)
+            counted = found.counted()
             self._on_trouble(target, found.trouble or f"{counted}: sesame reconcile --target {target}")
 
 

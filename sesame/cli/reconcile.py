@@ -28,7 +28,7 @@ _SHOWN_MAX = 20
 @click.option("--repair", is_flag=True, help="Have what is missing or different written, in the bulk lane.")
 @click.option("--approve", default="", metavar="ID", help="Let a held repair go on: the ID that it told.")
 @click.option(
-    "--last", is_flag=True, help="Show what the last comparison of each target found; compare nothing."
+    "--last", is_flag=True, help="Show what the last comparison found and what was noticed since; no new one."
 )
 @json_option
 @pass_context
@@ -38,7 +38,8 @@ def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -
     Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Extra: a
     second object carries a student's number. Orphaned: an object carries the number of nobody who has an
     account. What carries no student number is nobody's business here. Who is being provisioned just now, or
-    is known to wait or to have failed, is no difference. Each target is compared every night by itself.
+    is known to wait or to have failed, is no difference. Each target is compared every night by itself; one
+    that tells of changes (OpenLDAP, Active Directory) is asked twice a minute for what hands did there.
 
     --repair writes through the consumers, as a replay does; extra and orphaned objects are for you to judge.
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
@@ -74,8 +75,7 @@ def _show_last(ended: list[Pass], *, as_json: bool) -> None:
         rows = [(*_cells(one.target, one, one.found), local_time(one.ended_at)) for one in ended]
         show_table((*_columns(), gettext("compared")), rows)
         for one in ended:
-            if one.trouble:
-                click.echo(gettext("{target} was not compared: {why}", target=one.target, why=one.trouble))
+            _show_target(one.target, one, one.left)
     else:
         click.echo(gettext("No target was compared yet."), err=True)
 
@@ -101,19 +101,23 @@ def _cells(name: str, one: TargetReport | Pass, found: Mapping[str, int]) -> tup
 def _show(found: Reconciliation) -> None:
     show_table(_columns(), [_cells(name, one, one.counts()) for name, one in found.targets.items()])
     for name, one in found.targets.items():
-        _show_target(name, one)
+        _show_target(name, one, {kind: getattr(one, kind) for kind in _kinds()})
+        _show_repair(name, one)
 
 
-def _show_target(name: str, one: TargetReport) -> None:
+def _show_target(name: str, one: TargetReport | Pass, found: Mapping[str, list[str]]) -> None:
     if one.trouble:
         click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
     for kind, word in _kinds().items():
-        found: list[str] = getattr(one, kind)
-        for each in found[:_SHOWN_MAX]:
+        names = found.get(kind, [])
+        for each in names[:_SHOWN_MAX]:
             why = ", ".join(one.evidence.get(each, ()))
             click.echo(f"{name}, {word}: {each}" + (f" ({why})" if why else ""))
-        if (more := len(found) - _SHOWN_MAX) > 0:
+        if (more := len(names) - _SHOWN_MAX) > 0:
             click.echo(gettext("{target}: {n} more; all with --json", target=name, n=more))
+
+
+def _show_repair(name: str, one: TargetReport) -> None:
     if one.replay_id:
         click.echo(
             gettext("{target}: being repaired, replay {id}: sesame replays", target=name, id=one.replay_id)

@@ -174,6 +174,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "quarantine.list": _EVERYBODY,
     "reconcile": _OPERATORS,
     "reconcile.latest": _EVERYBODY,
+    "reconcile.watch": _OPERATORS,
     "replay": _OPERATORS,
     "replay.list": _EVERYBODY,
     "replay.preview": _OPERATORS,

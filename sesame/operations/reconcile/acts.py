@@ -6,6 +6,7 @@ import hmac
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -24,6 +25,12 @@ from sesame.operations.reconcile.passes import KINDS, Pass
 from sesame.operations.restored.admission import admit
 
 REASON = "reconcile"
+
+LOOK_EVERY_S: Final = 20.0
+"""How often a target is asked for its changes at most, whatever the number of processes."""
+
+_REST: Final = 5.0
+"""After a comparison with everybody, the next one that a change asks for waits so many times its length."""
 
 
 class ReconcileStopped(SesameError):
@@ -44,6 +51,13 @@ class ReconcileRequest(BaseModel):
     sample: int | None = None
     repair: bool = False
     approve: str = ""
+
+
+class WatchRequest(BaseModel):
+    """At which target to look for changes; `repair`: have what they made different written again."""
+
+    target: str
+    repair: bool = False
 
 
 class TargetReport(Report):
@@ -71,6 +85,10 @@ class TargetReport(Report):
     def counts(self) -> dict[str, int]:
         """How many of each kind."""
         return {kind: len(getattr(self, kind)) for kind in KINDS}
+
+    def counted(self) -> str:
+        """The same in a line."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
 
     @property
     def differs(self) -> bool:
@@ -142,6 +160,88 @@ def latest(site: Stored, _actor: Actor) -> list[Pass]:
         return passes.latest(connection)
 
 
+@act("reconcile.watch")
+def watch(
+    site: Reconciling,
+    actor: Actor,
+    request: WatchRequest,
+    *,
+    clock: Callable[[], datetime],
+    progress: Callable[[], None] = lambda: None,
+    threshold: Threshold | None = None,
+) -> TargetReport | None:
+    """Ask a target what has changed since it was last asked, and compare that with the accounts.
+
+    Where something was removed, or may have been, everybody is compared: no more often than takes a sixth of
+    the time. None: nothing differs that did not before, the target cannot tell, or another process has asked.
+
+    Raises:
+        TargetDown, Throttled, Misconfigured: the target cannot be read: ask again.
+        ReconcileStopped, StoreUnavailable, LogUnavailable: see `reconcile`.
+    """
+    with site.database.write() as connection:
+        mark = passes.begin_look(connection, site.database, request.target, every_s=LOOK_EVERY_S)
+    if mark is None:
+        return None
+    target = request.target
+    with site.connector(target) as connector:
+        told = connector.changes_since(mark) if "changes_since" in connector.verbs() else None
+        if told is None:
+            return None
+        with site.database.read() as connection:
+            before, now = passes.of_target(connection, target), site.database.now(connection)
+        rested = before is None or now > before.ended_at.timestamp() + _REST * before.seconds
+        if before is None or (told.gone and rested):
+            whole = ReconcileRequest(targets=(target,), repair=request.repair)
+            found = reconcile(
+                site, actor, whole, clock=clock, progress=progress, threshold=threshold
+            ).targets[target]
+            news = found if found.differs else None
+        else:
+            drift, looked = TargetComparison(connector, site.database, progress).look_at(
+                told.objects, before.to_look_at_again()
+            )
+            news = _noticed(site, actor, request, before, drift, looked, clock, threshold)
+    if rested or not told.gone:
+        with site.database.write() as connection:
+            passes.end_look(connection, target, told.mark)
+    return news
+
+
+def _noticed(
+    site: Reconciling,
+    actor: Actor,
+    request: WatchRequest,
+    before: Pass,
+    drift: TargetDrift,
+    looked: set[str],
+    clock: Callable[[], datetime],
+    threshold: Threshold | None,
+) -> TargetReport | None:
+    """Keep what a look at changes came to; what of it is new, which alone is repaired."""
+    found = {kind: getattr(drift, kind) for kind in KINDS}
+    if not looked or (not any(found.values()) and not before.names() & looked):
+        return None
+    with site.database.write() as connection:
+        at = utc(site.database.now(connection))
+        passes.keep(connection, site.database, passes.amended(before, looked, found, drift.evidence, at))
+    new = TargetDrift(accounts=before.accounts, objects=before.objects)
+    for kind, names in found.items():
+        news = [name for name in names if name not in before.left.get(kind, ())]
+        setattr(new, kind, news)
+        new.evidence |= {name: drift.evidence[name] for name in news}
+    if not new.evidence:
+        return None
+    replay_id = approval = ""
+    if request.repair:
+        admit(site, works=False)
+        replay_id, approval = _repair(site, actor, request.target, new, "", clock, threshold or Threshold())
+    report = TargetReport(**vars(new), replay_id=replay_id, approval=approval)
+    counts = {request.target: report.counts()}
+    acts.note(site.database, actor, "reconcile.watch", targets=counts, repair=request.repair)
+    return report
+
+
 def _keep(site: Stored, target: str, found: TargetReport, seconds: float) -> None:
     with site.database.write() as connection:
         ended = Pass(
@@ -149,7 +249,8 @@ def _keep(site: Stored, target: str, found: TargetReport, seconds: float) -> Non
             ended_at=utc(site.database.now(connection)),
             seconds=round(seconds, 1),
             found=found.counts(),
-            **found.model_dump(include=Pass.model_fields.keys() - {"target", "seconds", "found"}),
+            left={kind: getattr(found, kind)[: passes.KEPT_MAX] for kind in KINDS},
+            **found.model_dump(include=Pass.model_fields.keys() - {"target", "seconds", "found", "left"}),
         )
         passes.keep(connection, site.database, ended)
 

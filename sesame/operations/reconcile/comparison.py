@@ -8,8 +8,9 @@ failed, is no drift: the pipeline is at work on them, or an operator reads of th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from consumers.kit.connector import Anything, TargetObject, find_own
 from consumers.kit.handler import AMBIGUOUS, OBJECT, differences
@@ -94,6 +95,52 @@ class TargetComparison:
         else:
             self._compare(self._pages())
         return self._drift
+
+    def look_at(
+        self, changed: Iterable[TargetObject], again: Collection[str]
+    ) -> tuple[TargetDrift, set[str]]:
+        """Compare what was changed at the target with its owners' accounts, and these students once more.
+
+        Returns:
+            What differs, and the student numbers and objects of which this is the newest word.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured, StoreUnavailable: see `run`.
+        """
+        looked = set(again)
+        self._look(sorted(again))
+        objects = iter(changed)
+        while page := list(islice(objects, _PAGE)):
+            self._progress()
+            looked |= self._look_at_owners(page)
+        return self._drift, looked
+
+    def _look_at_owners(self, page: Sequence[TargetObject]) -> set[str]:
+        """Whoever's these objects are: by their numbers; of what carries none, by its logins."""
+        logins = [login for each in page if not self._key_of(each) for login in _logins(each)]
+        with self._database.read() as connection:
+            by_login = accounts.with_logins(connection, logins) if logins else {}
+        shown: dict[str, dict[str, TargetObject]] = {}
+        for each in page:
+            owners = {self._key_of(each)} - {""} or {
+                by_login[name] for name in _logins(each) & by_login.keys()
+            }
+            for number in owners:
+                shown.setdefault(number, {})[each.ref] = each
+        known = self._newest(sorted(shown))
+        adopted = self._connector.context.adopted(sorted(known))
+        suspects = []
+        for number, found in shown.items():
+            account = known.get(number)
+            if account is None or account.stage is Stage.ERASED:
+                self._note_orphans(number, found)
+            elif account.activated_at is not None:
+                self._several[number] = list(found)
+                by_ref = {ref: {ref: each} for ref, each in found.items()}
+                if self._is_suspect(account, {**by_ref, number: found}, adopted.get(number)):
+                    suspects.append(number)
+        self._look(sorted(suspects))
+        return {*shown, *(each.ref for each in page)}
 
     def _pages(self) -> Iterator[list[str]]:
         """The students of whom a target may have something, by number."""
@@ -199,8 +246,16 @@ class TargetComparison:
             for number, ref in page:
                 account = known.get(number)
                 if account is None or account.stage is Stage.ERASED:
-                    self._drift.orphaned.append(ref)
-                    self._drift.evidence[ref] = (number,)
+                    self._note_orphans(number, [ref])
+
+    def _note_orphans(self, number: str, refs: Iterable[str]) -> None:
+        for ref in refs:
+            self._drift.orphaned.append(ref)
+            self._drift.evidence[ref] = (number,)
+
+
+def _logins(found: TargetObject) -> set[str]:
+    return {value.lower() for kind, value in found.names if kind == "login"}
 
 
 def _known(effect: Effect, state: TargetState | None, account: Account) -> bool:

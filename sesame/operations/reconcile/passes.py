@@ -1,10 +1,13 @@
-"""The last comparison of each target: who begins the night's one, and what it came to."""
+"""The last comparison of each target: who begins the night's one, what it came to, what was noticed since."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Column, Connection, Float, String, Table, Text, select, update
+from pydantic import Field
+from sqlalchemy import Column, Connection, Float, String, Table, Text, or_, select, update
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
@@ -17,6 +20,8 @@ reconciliations = Table(
     Column("target", String(64), primary_key=True),
     Column("claimed_at", Float, nullable=False),  # when somebody last began the night's comparison
     Column("document", Text),  # Pass as JSON; None: none has ended yet
+    Column("mark", String(1000)),  # up to where the target told its changes
+    Column("looked_at", Float),  # when it was last asked
     info=of_nobody("counts", named_in=("document",)),
 )
 
@@ -26,13 +31,22 @@ _CLOCK_CHANGE_S = 2 * 3600.0
 KINDS = ("missing", "different", "extra", "orphaned")
 """What a difference is: see `TargetDrift`."""
 
+KEPT_MAX: Final = 1_000
+"""So many of each kind are remembered by name; all are counted."""
+
+AGAIN_MAX: Final = 400
+"""So many students are looked at again each time."""
+
 
 class Pass(Report):
     """What the last comparison of a target came to.
 
     Attributes:
         seconds: how long it took.
-        found: how many of each kind.
+        found: how many of each kind, with what was noticed since.
+        left: which they are, as far as they are remembered.
+        evidence: of these, as `TargetReport` has it.
+        noticed_at: when a change at the target last changed what is said here; None: never since.
         trouble, approval: see `TargetReport`.
     """
 
@@ -44,8 +58,20 @@ class Pass(Report):
     unmanaged: int
     unsettled: int
     found: dict[str, int]
+    left: dict[str, list[str]] = Field(default_factory=dict)
+    evidence: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    noticed_at: datetime | None = None
     trouble: str = ""
     approval: str = ""
+
+    def names(self) -> set[str]:
+        """The student numbers and objects that are remembered."""
+        return {each for several in self.left.values() for each in several}
+
+    def to_look_at_again(self) -> list[str]:
+        """Students who may have been mended meanwhile: the first of those who are remembered."""
+        students = {*self.left.get("missing", ()), *self.left.get("different", ())}
+        return sorted(students)[:AGAIN_MAX]
 
 
 def claim(connection: Connection, database: Database, target: str, due_at: float) -> bool:
@@ -77,6 +103,60 @@ def keep(connection: Connection, database: Database, ended: Pass) -> None:
             index_elements=[reconciliations.c.target], set_={"document": document}
         )
     )
+
+
+def begin_look(connection: Connection, database: Database, target: str, *, every_s: float) -> str | None:
+    """The mark up to which the target told its changes, for the one process that is to ask now; empty: it was
+    never asked. None: another one has asked less than `every_s` ago."""
+    now = database.now(connection)
+    first = database.insert(reconciliations).values(target=target, claimed_at=now)
+    connection.execute(first.on_conflict_do_nothing(index_elements=[reconciliations.c.target]))
+    due = or_(reconciliations.c.looked_at.is_(None), reconciliations.c.looked_at < now - every_s)
+    mine = update(reconciliations).where(reconciliations.c.target == target, due).values(looked_at=now)
+    if not connection.execute(mine).rowcount:
+        return None
+    mark = select(reconciliations.c.mark).where(reconciliations.c.target == target)
+    return connection.execute(mark).scalar_one() or ""
+
+
+def end_look(connection: Connection, target: str, mark: str) -> None:
+    """Remember up to where the target has told its changes."""
+    at = update(reconciliations).where(reconciliations.c.target == target)
+    connection.execute(at.values(mark=mark))
+
+
+def amended(
+    before: Pass,
+    looked: Collection[str],
+    found: Mapping[str, Sequence[str]],
+    evidence: Mapping[str, tuple[str, ...]],
+    at: datetime,
+) -> Pass:
+    """The pass as it is after another look.
+
+    Args:
+        looked: the student numbers and objects that were looked at.
+        found: of these, what differs, by kind.
+        evidence: what of them.
+        at: when.
+    """
+    counts, left = {}, {}
+    for kind in KINDS:
+        named = before.left.get(kind, [])
+        kept = [each for each in named if each not in looked]
+        counts[kind] = before.found[kind] - (len(named) - len(kept)) + len(found[kind])
+        left[kind] = [*kept, *found[kind]][:KEPT_MAX]
+    after = before.model_copy(update={"found": counts, "left": left, "noticed_at": at})
+    names = after.names()
+    told = {name: why for name, why in {**before.evidence, **evidence}.items() if name in names}
+    return after.model_copy(update={"evidence": told})
+
+
+def of_target(connection: Connection, target: str) -> Pass | None:
+    """The last one of this target that has ended."""
+    ended = select(reconciliations.c.document).where(reconciliations.c.target == target)
+    text = connection.execute(ended).scalar_one_or_none()
+    return None if text is None else Pass.model_validate_json(text)
 
 
 def latest(connection: Connection) -> list[Pass]:

@@ -110,6 +110,9 @@ class SimulatedDirectory(Target):
         """See `Directory.erase`: nobody is erased here."""
         raise NotImplementedError
 
+    def changes_since(self, mark: str) -> None:
+        return None
+
     def dump(self) -> Iterator[ObservedEntry]:
         """See `Directory.dump`."""
         yield from (entry.shown for entry in self.entries.values())

@@ -118,6 +118,9 @@ class InMemory:
             dn: Applied(changed=self.entries.pop(number, None) is not None) for dn, number in numbers.items()
         }
 
+    def changes_since(self, mark: str) -> None:
+        return None
+
     def dump(self) -> Iterator[ObservedEntry]:
         yield from self.entries.values()
 

@@ -220,6 +220,7 @@ class Connection:
         attributes: Sequence[str],
         paged_size: int | None,
         paged_cookie: bytes | None,
+        controls: Any,
     ) -> Any:
         found: list[Any] = []
 

@@ -127,6 +127,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "lifecycle.prolong",
         "lifecycle.release",
         "reconcile",
+        "reconcile.watch",
         "replay",
         "replay.preview",
         "replay.resume",

@@ -68,6 +68,7 @@ class Shelf(Connector[ClientSettings]):
         self.there = there
         self.adopted = adopted
         self.asked: list[str] = []
+        self.listings = 0
         self.listed: Sequence[TargetObject] | None = None
         self.held: dict[str, Held] = {}
 
@@ -83,6 +84,7 @@ class Shelf(Connector[ClientSettings]):
         return [each for each in self.there if each.student_number == number or each.ref == mine]
 
     def objects(self) -> Iterator[TargetObject]:
+        self.listings += 1
         yield from self.there if self.listed is None else self.listed
 
     def probe(self) -> None:

@@ -1,19 +1,20 @@
-"""Until when a student's access was prolonged since the last enrolment."""
+"""Up to where each target told its changes, and when it was last asked."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0035"
-down_revision = "0027"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Go forward."""
-    op.add_column("people", sa.Column("prolongations", sa.Text(), nullable=True))
+    op.add_column("reconciliations", sa.Column("mark", sa.String(1000), nullable=True))
+    op.add_column("reconciliations", sa.Column("looked_at", sa.Float(), nullable=True))
 
 
 def downgrade() -> None:

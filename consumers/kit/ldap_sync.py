@@ -1,0 +1,47 @@
+"""LDAP Content Synchronization (RFC 4533), as far as a client needs it that polls: its two controls."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyasn1.codec.ber import decoder, encoder
+from pyasn1.type.namedtype import DefaultedNamedType, NamedType, NamedTypes, OptionalNamedType
+from pyasn1.type.univ import Boolean, Enumerated, OctetString, Sequence
+
+REQUEST: Final = "1.3.6.1.4.1.4203.1.9.1.1"
+DONE: Final = "1.3.6.1.4.1.4203.1.9.1.3"
+
+_REFRESH_ONLY: Final = 1
+
+
+class _Request(Sequence):
+    """Section 2.2, without its hint."""
+
+    componentType = NamedTypes(  # noqa: N815 (pyasn1's)
+        NamedType("mode", Enumerated()), OptionalNamedType("cookie", OctetString())
+    )
+
+
+class _Done(Sequence):
+    """Section 2.4."""
+
+    componentType = NamedTypes(  # noqa: N815
+        OptionalNamedType("cookie", OctetString()), DefaultedNamedType("refreshDeletes", Boolean(0))
+    )
+
+
+def request(cookie: str) -> bytes:
+    """The value of a request's control: what has changed since this cookie; empty: since ever."""
+    value = _Request()
+    value["mode"] = _REFRESH_ONLY
+    if cookie:
+        value["cookie"] = cookie.encode()
+    return bytes(encoder.encode(value))
+
+
+def ended(done: bytes) -> tuple[str, bool]:
+    """The cookie of the control that ends an answer (empty: nothing has changed), and whether what was
+    removed was told; otherwise everything that was not mentioned is gone."""
+    value = decoder.decode(done, asn1Spec=_Done())[0]
+    cookie = value["cookie"]
+    return bytes(cookie).decode() if cookie.hasValue() else "", bool(value["refreshDeletes"])

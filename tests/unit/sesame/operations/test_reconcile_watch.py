@@ -1,0 +1,260 @@
+"""What a target tells of its changes is compared with the accounts at once, and remembered until mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import select, update
+
+from consumers.kit.connector import Changes, TargetObject
+from pipeline.audit.tables import audit
+from pipeline.db.database import Database
+from pipeline.errors import TargetDown
+from pipeline.target_states import target_states
+from pipeline.threshold import Threshold
+from schemas.account import Stage
+from sesame.operations.reconcile import passes
+from sesame.operations.reconcile.acts import TargetReport, WatchRequest, watch
+from sesame.operations.reconcile.passes import Pass, reconciliations
+from tests.unit.sesame.operations.population_kit import OPERATOR
+from tests.unit.sesame.operations.test_reconcile import (
+    LENIENT,
+    NOW,
+    STUDENTS,
+    Shelf,
+    Site,
+    account,
+    filled,
+    its_object,
+    stored,
+)
+
+
+class Telling(Shelf):
+    """A target that numbers its changes. `changes`: of each, the object; None: something was removed."""
+
+    changes: list[TargetObject | None]
+
+    def changes_since(self, mark: str) -> Changes[TargetObject]:
+        since = self.changes[int(mark) :] if mark else []
+        objects = [each for each in since if each is not None]
+        return Changes(str(len(self.changes)), iter(objects), gone=len(objects) < len(since))
+
+
+class Shop(Site):
+    """A site with such a target, and the hands of somebody who works there."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        super().__init__(database, folder)
+        self.changes: list[TargetObject | None] = []
+        self.made = {"shelf": self.telling}
+
+    def telling(self) -> Telling:
+        made = cast("Telling", self.shelf(Telling))
+        made.changes = self.changes
+        return made
+
+    def hand(self, number: str, **changed: Any) -> TargetObject:
+        """Change a student's object by hand."""
+        [at] = [at for at, each in enumerate(self.there) if each.student_number == number]
+        self.there[at] = replace(self.there[at], **changed)
+        self.changes.append(self.there[at])
+        return self.there[at]
+
+    def look(self, *, repair: bool = False, threshold: Threshold = LENIENT) -> TargetReport | None:
+        """Ask, some time later than before."""
+        with self.database.write() as connection:
+            connection.execute(update(reconciliations).values(looked_at=reconciliations.c.looked_at - 60))
+        return self.ask(repair=repair, threshold=threshold)
+
+    def ask(self, *, repair: bool = False, threshold: Threshold = LENIENT) -> TargetReport | None:
+        request = WatchRequest(target="shelf", repair=repair)
+        return watch(cast("Any", self), OPERATOR, request, clock=lambda: NOW, threshold=threshold)
+
+    def known(self) -> Pass:
+        with self.database.read() as connection:
+            [last] = passes.latest(connection)
+        return last
+
+    def left(self) -> Mapping[str, list[str]]:
+        return {kind: names for kind, names in self.known().left.items() if names}
+
+    def listings(self) -> int:
+        """How often everybody was compared."""
+        return sum(each.listings for each in self.shelves)
+
+    def rested(self) -> None:
+        """Let time pass since everybody was compared."""
+        last = self.known()
+        with self.database.write() as connection:
+            old = last.model_copy(update={"ended_at": NOW.replace(year=2020)})
+            passes.keep(connection, self.database, old)
+
+
+@pytest.fixture
+def shop(database: Database, tmp_path: Path) -> Shop:
+    shop = Shop(database, tmp_path)
+    filled(shop)
+    assert shop.ask() is None, "everybody is as they are to be"
+    return shop
+
+
+def numbers(found: TargetReport | None) -> list[str]:
+    assert found is not None
+    return [*found.missing, *found.different]
+
+
+def test_the_first_look_compares_everybody_and_the_next_ones_what_was_changed(shop: Shop) -> None:
+    assert (shop.listings(), shop.known().accounts) == (1, STUDENTS)
+    shop.hand("22600007", fields={"name": ("by hand",)})
+    found = shop.look()
+    assert numbers(found) == ["22600007"]
+    assert found is not None
+    assert found.evidence == {"22600007": ("name",)}
+    assert shop.shelves[-1].asked == ["22600007"], "nobody else is read"
+    assert shop.listings() == 1
+    assert shop.left() == {"different": ["22600007"]}
+    assert shop.known().found["different"] == 1
+    assert shop.known().noticed_at is not None
+
+
+def test_what_was_told_once_is_no_news_and_is_forgotten_once_it_is_mended(shop: Shop) -> None:
+    shop.hand("22600007", fields={"name": ("by hand",)})
+    shop.look()
+    assert shop.look() is None
+    assert shop.left() == {"different": ["22600007"]}
+    mended = its_object(account("22600007"))
+    shop.there[7] = mended  # by us: the target does not tell of it
+    assert shop.look() is None
+    assert shop.left() == {}
+    assert shop.known().found == {"missing": 0, "different": 0, "extra": 0, "orphaned": 0}
+
+
+def test_what_hands_changed_back_or_what_we_wrote_is_no_difference(shop: Shop) -> None:
+    shop.changes += shop.there[:50]
+    assert shop.look() is None
+    assert shop.shelves[-1].asked == []
+    assert shop.left() == {}
+
+
+def test_of_two_processes_one_asks(shop: Shop) -> None:
+    shop.hand("22600007", fields={"name": ("by hand",)})
+    asked = len(shop.shelves)
+    assert shop.ask() is None
+    assert len(shop.shelves) == asked, "another process has just asked"
+    assert numbers(shop.look()) == ["22600007"]
+
+
+def test_a_removal_is_found_by_comparing_everybody_once_that_has_rested(shop: Shop) -> None:
+    removed = shop.there.pop(7)
+    shop.changes.append(None)
+    with shop.database.write() as connection:  # it took an hour, a moment ago
+        last = shop.known().model_copy(update={"seconds": 3600.0})
+        passes.keep(connection, shop.database, last)
+    changed = shop.hand("22600020", fields={"name": ("by hand",)})
+    assert numbers(shop.look()) == ["22600020"], "what was changed does not wait"
+    assert shop.listings() == 1
+    shop.rested()
+    assert sorted(numbers(shop.look())) == [removed.student_number, changed.student_number]
+    assert shop.listings() == 2
+    assert shop.look() is None
+    assert shop.listings() == 2, "it is asked from then on"
+    assert shop.left() == {"missing": ["22600007"], "different": ["22600020"]}
+
+
+def test_a_number_that_a_hand_took_away_or_gave_to_another_object_is_found(shop: Shop) -> None:
+    shop.hand("22600007", student_number="", names=(("login", "Login-22600007"),))
+    assert numbers(shop.look()) == ["22600007"]
+    twin = TargetObject("twin", "22600008", {"name": ("somebody",)}, True)
+    stranger = TargetObject("stranger", "999", {}, True)
+    nobody = TargetObject("nobody", "", {}, True, names=(("login", "prof"),))
+    shop.there += [twin, stranger, nobody]
+    shop.changes += [twin, stranger, nobody]
+    found = shop.look()
+    assert found is not None
+    assert (found.extra, found.orphaned) == (["twin"], ["stranger"])
+    assert found.evidence == {"twin": ("22600008",), "stranger": ("999",)}
+    stranger = replace(stranger, student_number="")
+    shop.there[-2] = stranger
+    shop.changes.append(stranger)
+    assert shop.look() is None
+    assert shop.left() == {"missing": ["22600007"], "extra": ["twin"]}
+
+
+def test_who_never_activated_or_is_under_way_is_no_difference(shop: Shop) -> None:
+    never = account("30", stage=Stage.PRECREATED, activated_at=None)
+    erased = account("31", stage=Stage.ERASED)
+    stored(shop.database, [never, erased])
+    shop.there += map(its_object, (never, erased))
+    shop.there[-2] = replace(shop.there[-2], open=True)
+    shop.changes += shop.there[-2:]
+    busy = "22600009"
+    with shop.database.write() as connection:
+        one = target_states.c.student_number == busy
+        connection.execute(update(target_states).where(one).values(state_version=2))
+    shop.hand(busy, fields={"name": ("by hand",)})
+    found = shop.look()
+    assert found is not None
+    assert (numbers(found), found.orphaned) == ([], ["ref-31"])
+
+
+def test_only_what_is_new_is_repaired_and_in_the_audit(shop: Shop) -> None:
+    shop.hand("22600007", fields={"name": ("by hand",)})
+    found = shop.look(repair=True)
+    assert found is not None
+    assert found.replay_id
+    assert [each.student_number for each in shop.replays()] == ["22600007"]
+    assert shop.look(repair=True) is None
+    assert len(shop.on_the_log) == 1, "it was asked for already"
+    for number in range(22600100, 22600200):
+        shop.hand(str(number), fields={"name": ("by hand",)})
+    held = shop.look(repair=True, threshold=Threshold())
+    assert held is not None
+    assert (len(held.different), held.replay_id, len(shop.on_the_log)) == (100, "", 1)
+    assert held.approval
+    with shop.database.read() as connection:
+        actions = connection.scalars(select(audit.c.action)).all()
+    assert [each for each in actions if each != "replay"] == [
+        "reconcile",
+        "reconcile.watch",
+        "reconcile.watch",
+    ]
+
+
+def test_many_are_counted_though_not_all_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "KEPT_MAX", 10)
+    for number in range(22600000, 22600030):
+        shop.hand(str(number), fields={"name": ("by hand",)})
+    assert len(numbers(shop.look())) == 30
+    assert (shop.known().found["different"], len(shop.left()["different"])) == (30, 10)
+    for at in range(5):
+        shop.there[at] = its_object(account(f"{22600000 + at}"))
+    shop.look()
+    assert (shop.known().found["different"], len(shop.left()["different"])) == (25, 5)
+
+
+def test_a_target_that_cannot_be_asked_is_asked_again_from_the_same_mark(shop: Shop) -> None:
+    shop.hand("22600007", fields={"name": ("by hand",)})
+    working: Callable[[], Any] = shop.made["shelf"]
+
+    def away() -> Any:
+        raise TargetDown("it is away")
+
+    shop.made["shelf"] = away
+    with pytest.raises(TargetDown):
+        shop.look()
+    shop.made["shelf"] = working
+    assert numbers(shop.look()) == ["22600007"]
+
+
+def test_a_target_that_cannot_tell_is_left_to_the_night(database: Database, tmp_path: Path) -> None:
+    site = Shop(database, tmp_path)
+    filled(site)
+    site.made["shelf"] = site.shelf
+    del site.there[7]
+    assert site.ask() is None
+    assert site.listings() == 0
