@@ -170,6 +170,10 @@ class Account(Model):
     stages: Mapping[str, Stage] = Field(default_factory=dict)
     """Targets at which the account is at another stage than `stage`: e.g. shut while in grace, or erased
     after it expired. See `at`."""
+    stage_since: date | None = None
+    """The day on which `stage` began; None: before that was noted."""
+    stages_since: Mapping[str, date] = Field(default_factory=dict)
+    """The same of `stages`."""
     credential_ref: str | None = None  # which sealed password of the vault the directory must have
     activated_at: AwareDatetime | None = None  # the student asked for the account; None: nobody waits for it
     shown_number: str | None = None
@@ -191,7 +195,9 @@ class Account(Model):
     def at(self, target: str) -> Account:
         """The account as one target is to have it: at its stage there."""
         stage = self.stages.get(target, self.stage)
-        return self if stage is self.stage else self.model_copy(update={"stage": stage})
+        if stage is self.stage:
+            return self
+        return self.model_copy(update={"stage": stage, "stage_since": self.stages_since.get(target)})
 
     def same_state(self, other: Account) -> bool:
         """Whether both want the same of the targets: version, lane and window are left out."""

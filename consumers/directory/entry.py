@@ -186,11 +186,11 @@ def _state(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
     """What an entry declares of its resources, in SupAnn's words."""
     at_mail = account.at(profile.mail_target)
     states = {"COMPTE": _account_state(account), "MAIL": _account_state(at_mail)}
-    until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
+    dates = {"COMPTE": _state_dates(account), "MAIL": _state_dates(at_mail)}
     return _clean(
         {
             "supannRessourceEtat": [f"{{{name}}}{state}" for name, state in states.items()],
-            "supannRessourceEtatDate": [f"{{{name}}}{state}::{until}" for name, state in states.items()],
+            "supannRessourceEtatDate": [f"{{{name}}}{state}:{dates[name]}" for name, state in states.items()],
             "sesameStage": [account.stage.value],
             "sesameHold": [hold.value for hold in account.holds],
             "sesameMailEnabled": ["TRUE" if at_mail.access_open else "FALSE"],
@@ -207,6 +207,16 @@ def _account_state(account: Account) -> str:
         if hold in account.holds:
             return f"S:{sub_state}"
     return _STAGES[account.stage]
+
+
+def _state_dates(account: Account) -> str:
+    """The first and the last day of a state, as far as they are known: what is shut has no last one, and when
+    a hold began the account does not say. What was written before beginnings were known stays as it is."""
+    until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
+    if account.stage_since is None:
+        return f":{until}"
+    since = "" if account.holds and account.stage is not Stage.ERASED else f"{account.stage_since:%Y%m%d}"
+    return f"{since}:{until if account.access_open else ''}"
 
 
 def _affiliations(account: Account) -> list[str]:

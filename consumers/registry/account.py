@@ -85,12 +85,23 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         cohorts=memberships(settings.cohorts, current, known.teachings),
         valid_until=valid_until,
         stages=stages,
+        stage_since=_since(previous, stage, today),
+        stages_since={
+            target: since
+            for target, there in stages.items()
+            if (since := _since(None if previous is None else previous.at(target), there, today)) is not None
+        },
         credential_ref=person.credential_ref,
         activated_at=None
         if person.activated_at is None
         else datetime.fromtimestamp(person.activated_at, UTC),
         shown_number=known.shown_number,
     )
+
+
+def _since(previous: Account | None, stage: Stage, today: date) -> date | None:
+    """Since when an account is at this stage."""
+    return previous.stage_since if previous is not None and previous.stage is stage else today
 
 
 def shown_person(person: KnownPerson, settings: RegistrySettings) -> Person:

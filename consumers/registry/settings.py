@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.settings import ADVANCED
 from schemas.account import Requirement
@@ -88,6 +88,22 @@ def _check_local_part(template: str, allowed: frozenset[str]) -> None:
                 "{literal!r}: between fields, only a-z, 0-9, dot, underscore and hyphen", literal=literal
             )
             raise ValueError(what)
+
+
+def _month_day(text: str) -> str:
+    if not re.fullmatch(r"\d\d-\d\d", text):
+        raise ValueError(gettext("a month and a day, like 10-31"))
+    day_in(2001, text)  # no leap year: 02-29 would not exist three years out of four
+    return text
+
+
+def day_in(year: int, month_day: str) -> date:
+    """That day of this calendar year."""
+    return date.fromisoformat(f"{year}-{month_day}")
+
+
+MonthDay = Annotated[str, AfterValidator(_month_day)]
+"""A day of every year, like `10-31`."""
 
 
 class RegistryModel(BaseModel):
@@ -212,7 +228,7 @@ class RegistrySettings(RegistryModel):
         default=(),
         description="Groups in the directory, one per enrolment, teaching unit or group, and template.",
     )
-    year_end: str = Field(
+    year_end: MonthDay = Field(
         default="10-31",
         description="Month and day, in the calendar year after it began, on which an academic year's "
         "enrolments stop to hold. Leave time for resits and late enrolments.",
@@ -236,8 +252,7 @@ class RegistrySettings(RegistryModel):
 
     def year_ends_on(self, year: int) -> date:
         """The last day on which an enrolment of academic `year` (2026: 2026-2027) holds."""
-        month, day = map(int, self.year_end.split("-"))
-        return date(year + 1, month, day)
+        return day_in(year + 1, self.year_end)
 
     @field_validator("mail_domain", "scope")
     @classmethod
@@ -270,14 +285,6 @@ class RegistrySettings(RegistryModel):
     @classmethod
     def _lower(cls, names: frozenset[str]) -> frozenset[str]:
         return frozenset(name.lower() for name in names)
-
-    @field_validator("year_end")
-    @classmethod
-    def _a_day(cls, text: str) -> str:
-        if not re.fullmatch(r"\d\d-\d\d", text):
-            raise ValueError(gettext("a month and a day, like 10-31"))
-        date.fromisoformat(f"2001-{text}")  # no leap year: 02-29 would not exist three years out of four
-        return text
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:

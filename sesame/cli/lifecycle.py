@@ -15,7 +15,9 @@ from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import local_day, local_time, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.lifecycle import ComingStep, HeldPlan, LifecyclePreview
+    from datetime import date
+
+    from sesame.operations.lifecycle import ComingStep, HeldPlan, LifecyclePreview, StudentLife
 
 _SHOWN_MAX = 20
 
@@ -119,7 +121,12 @@ def prolong_command(
 
 
 def _show(found: LifecyclePreview, *, erase: bool) -> None:
-    rows = [(local_day(step.day), _what(step), str(step.students)) for step in found.steps]
+    told = gettext("warned by mail")
+    days = [(step.day, _what(step), str(step.students)) for step in found.steps]
+    days += [(each.day, told, str(each.students)) for each in found.warnings]
+    rows = [
+        (local_day(day), what, students) for day, what, students in sorted(days, key=lambda each: each[0])
+    ]
     columns = (gettext("from"), gettext("what"), gettext("students"))
     if rows:
         show_table(columns, rows, right=(columns[2],))
@@ -143,11 +150,17 @@ def _show_lives(found: LifecyclePreview) -> None:
         (
             life.student_number,
             why[life.why],
-            ", ".join(f"{local_day(step.day)} {_what(step)}" for step in life.steps),
+            ", ".join(f"{local_day(day)} {what}" for day, what in _days(life)),
         )
         for life in found.lives
     ]
     show_table(columns, rows)
+
+
+def _days(life: StudentLife) -> list[tuple[date, str]]:
+    told = gettext("warned by mail")
+    days = [(step.day, _what(step)) for step in life.steps]
+    return sorted(days + [(day, told) for day in life.warnings], key=lambda each: each[0])
 
 
 def _what(step: ComingStep) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.closings import Plan
 from consumers.registry.lifecycle.stages import Closing, Lifecycle
+from consumers.registry.lifecycle.warnings import WRITTEN_AT
 from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
 from consumers.registry.people import People
 from pipeline import accounts, timers
@@ -93,13 +94,21 @@ class StepCount(ComingStep):
 
 
 class StudentLife(Report):
-    """One student; `why`: what the next step follows from."""
+    """One student; `why`: what the next step follows from; `warnings`: on which days a message says so."""
 
     student_number: str
     stage: Stage
     valid_until: date | None
     why: Why
     steps: list[ComingStep]
+    warnings: list[date]
+
+
+class WarningCount(Report):
+    """To how many a message will say on this day that access ends."""
+
+    day: date
+    students: int
 
 
 class HeldPlan(Report):
@@ -119,6 +128,7 @@ class LifecyclePreview(Report):
     erases: bool
     students: int
     steps: list[StepCount]
+    warnings: list[WarningCount]
     lives: list[StudentLife]
     held: list[HeldPlan]
 
@@ -139,14 +149,20 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
         rules = rules.model_copy(update={"erase": True})
     lifecycle = Lifecycle(settings.registry, rules, services_of(site))
     with site.database.read() as connection:
-        today = utc(site.database.now(connection)).date()
+        now = utc(site.database.now(connection))
         plans = closings.held(connection)
+    today = now.date()
     until = today + timedelta(days=request.days)
+    warns = "portal" in settings.model_fields_set
+    told_from = today + timedelta(days=now.time() >= WRITTEN_AT)  # today's are written
+    warned = Counter[date]()
     counted: Counter[tuple[date, Stage, str | None]] = Counter()
     lives = []
     for account in _activated(site):
         steps = [step for step in lifecycle.timeline(account) if step.day <= until]
         counted.update(steps)
+        days = [day for day in lifecycle.warnings(account, told_from) if warns and day <= until]
+        warned.update(days)
         if steps:
             lives.append(
                 StudentLife(
@@ -155,6 +171,7 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
                     valid_until=account.valid_until,
                     why=_WHY[account.stage],
                     steps=[ComingStep(**step._asdict()) for step in steps],
+                    warnings=days,
                 )
             )
     ordered = sorted(counted.items(), key=lambda each: (each[0][0], each[0][1], each[0][2] or ""))
@@ -166,6 +183,7 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
             StepCount(day=day, stage=stage, target=target, students=students)
             for (day, stage, target), students in ordered
         ],
+        warnings=[WarningCount(day=day, students=students) for day, students in sorted(warned.items())],
         lives=lives,
         held=list(map(_shown, plans)),
     )

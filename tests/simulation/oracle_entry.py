@@ -100,9 +100,10 @@ def _state(account: Account) -> dict[str, set[str]]:
     state = "S:SupannVerrouille" if account.holds else names[account.stage]
     until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
     opens = oracle.access(account)
+    dates = ":" if account.holds else f"{account.stage_since:%Y%m%d}:{until if opens else ''}"
     return {
         "supannRessourceEtat": {f"{{{what}}}{state}" for what in ("COMPTE", "MAIL")},
-        "supannRessourceEtatDate": {f"{{{what}}}{state}::{until}" for what in ("COMPTE", "MAIL")},
+        "supannRessourceEtatDate": {f"{{{what}}}{state}:{dates}" for what in ("COMPTE", "MAIL")},
         "supannEtuDateFin": {f"{until}235959Z"} if until else set(),
         "sesameStage": {account.stage.value},
         "sesameHold": {hold.value for hold in account.holds},

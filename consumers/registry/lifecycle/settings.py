@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from consumers.registry.settings import MonthDay
 from pipeline.settings import ADVANCED, TargetName
 from pipeline.threshold import Threshold
 from schemas.language import gettext
@@ -23,6 +24,12 @@ class LifecycleSettings(BaseModel):
         default=frozenset(),
         description="Targets that are shut as soon as no enrolment is in force; the others stay open in "
         "grace. Not one that another follows.",
+        json_schema_extra=ADVANCED,
+    )
+    juries_on: MonthDay | None = Field(
+        default=None,
+        description="Month and day until which results of the year are awaited, e.g. `07-20` or, with resits "
+        "in September, `09-20`: a grace that begins before that day of the year does not end before it.",
         json_schema_extra=ADVANCED,
     )
     warn_days: tuple[Annotated[int, Field(ge=0, le=365)], ...] = Field(

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from consumers.registry.lifecycle.settings import LifecycleSettings
-from consumers.registry.settings import RegistrySettings
+from consumers.registry.settings import RegistrySettings, day_in
 from schemas.account import Account, Enrolment, Stage
 
 _ONE_DAY = timedelta(days=1)
@@ -91,7 +91,7 @@ class Lifecycle:
         if previous is None or before is Stage.PRECREATED:
             return LifeStage(Stage.PRECREATED, None, {})
         if before is Stage.ACTIVE:
-            return self._in_grace(today + timedelta(days=self.registry.grace_days))
+            return self._in_grace(self._grace_ends(today))
         if until is not None and prolonged is not None:
             until = max(until, prolonged)
         open_today = until is not None and until >= today
@@ -110,7 +110,7 @@ class Lifecycle:
             begins = until + _ONE_DAY
             steps = [Milestone(begins, Stage.GRACE)]
             steps += [Milestone(begins, Stage.EXPIRED, name) for name in self._shut_in_grace()]
-            until = begins + timedelta(days=self.registry.grace_days)
+            until = self._grace_ends(begins)
         if account.stage in (Stage.ACTIVE, Stage.GRACE):
             steps.append(Milestone(until + _ONE_DAY, Stage.EXPIRED))
         elif account.stage is not Stage.EXPIRED:
@@ -151,6 +151,26 @@ class Lifecycle:
         """The day of the warning after today's; None: it was the last."""
         return min((day for day in self._warning_days(until) if day > today), default=None)
 
+    def warnings(self, account: Account, today: date) -> list[date]:
+        """The days from today on, on which time alone has this account's student warned, if no hold shuts
+        access."""
+        ends = next(
+            (s.day for s in self.timeline(account) if s.stage is Stage.EXPIRED and not s.target), None
+        )
+        if ends is None or not account.access_open:
+            return []
+        until = ends - _ONE_DAY
+        if account.stage is Stage.ACTIVE and account.valid_until is not None:
+            today = account.valid_until + _ONE_DAY
+            day = self.first_warning_on(until, today)
+        else:
+            day = min((each for each in self._warning_days(until) if each >= today), default=None)
+        days = []
+        while day is not None:
+            days.append(day)
+            day = self.next_warning_on(until, day)
+        return days
+
     def _warning_days(self, until: date) -> list[date]:
         return [until - timedelta(days=days) for days in self.rules.warn_days]
 
@@ -167,6 +187,12 @@ class Lifecycle:
             ends = map(self.registry.year_ends_on, {enrolment.year for enrolment in account.enrolments})
             days += [day + _ONE_DAY for day in ends]
         return max(min(days), today + _ONE_DAY) if days else None
+
+    def _grace_ends(self, begins: date) -> date:
+        """The last day of a grace that begins on this one: not before the juries of that year."""
+        until = begins + timedelta(days=self.registry.grace_days)
+        juries = self.rules.juries_on
+        return until if juries is None else max(until, day_in(begins.year, juries))
 
     def _in_grace(self, until: date | None) -> LifeStage:
         return LifeStage(Stage.GRACE, until, dict.fromkeys(self._shut_in_grace(), Stage.EXPIRED))

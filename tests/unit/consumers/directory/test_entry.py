@@ -170,6 +170,31 @@ def test_stage_and_holds_decide_the_state_of_the_account(
 
 
 @pytest.mark.parametrize(
+    ("fields", "account_state", "mail_state"),
+    [
+        ({}, "A:SupannActif:20260901:20271231", "A:SupannActif:20260901:20271231"),
+        ({"stage": Stage.EXPIRED}, "I:SupannExpire:20260901:", "I:SupannExpire:20260901:"),
+        (
+            {
+                "stage": Stage.EXPIRED,
+                "stages": {"post": Stage.ERASED},
+                "stages_since": {"post": date(2028, 7, 1)},
+            },
+            "I:SupannExpire:20260901:",
+            "I:SupannSupprDonnees:20280701:",
+        ),
+        ({"holds": frozenset({Hold.SUSPENDED})}, "S:SupannVerrouille::", "S:SupannVerrouille::"),
+    ],
+)
+def test_a_state_says_since_when_it_is_so_and_until_when_it_may_be(
+    fields: dict[str, Any], account_state: str, mail_state: str
+) -> None:
+    one = account(stage_since=date(2026, 9, 1), **fields)
+    shown = desired_entry(one, replace(PROFILE, mail_target="post")).attributes["supannRessourceEtatDate"]
+    assert shown == (f"{{COMPTE}}{account_state}", f"{{MAIL}}{mail_state}")
+
+
+@pytest.mark.parametrize(
     ("fields", "states", "enabled"),
     [
         ({"stages": {"elsewhere": Stage.ERASED}}, {"{COMPTE}A:SupannActif", "{MAIL}A:SupannActif"}, "TRUE"),

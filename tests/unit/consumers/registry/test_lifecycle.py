@@ -304,3 +304,63 @@ def test_a_plan_is_named_by_what_it_does_to_whom() -> None:
         closings.plan_id(Closing.EXPIRE, ("1",)),
     }
     assert len(ids) == 4
+
+
+# --- the calendar ---
+
+
+@pytest.mark.parametrize(
+    ("leaves", "juries", "last_day"),
+    [
+        (date(2027, 6, 20), None, date(2027, 7, 20)),
+        (date(2027, 6, 1), "07-20", date(2027, 7, 20)),  # 30 days of grace end on 1 July
+        (date(2027, 6, 25), "07-20", date(2027, 7, 25)),
+        (date(2027, 7, 21), "07-20", date(2027, 8, 20)),  # those of the next year are others'
+        (date(2027, 6, 1), "09-20", date(2027, 9, 20)),
+    ],
+)
+def test_a_grace_does_not_end_before_the_juries_of_its_year(
+    make: MakeDesk, leaves: date, juries: str | None, last_day: date
+) -> None:
+    desk = make(LifecycleSettings(juries_on=juries))
+    student(desk)
+    desk.pass_time(leaves)
+    desk.apply(cancelled(LEA, 9))
+    assert desk.account().valid_until == last_day
+
+
+def test_a_year_that_ends_before_the_juries_is_foreseen_as_it_comes(make: MakeDesk) -> None:
+    desk = make(LifecycleSettings(juries_on="09-20"), RegistrySettings(year_end="08-15", grace_days=5))
+    student(desk)
+    foreseen = desk.registry.lifecycle.timeline(desk.account())
+    assert [(step.day, step.stage) for step in foreseen] == [
+        (date(2027, 8, 16), Stage.GRACE),
+        (date(2027, 9, 21), Stage.EXPIRED),
+    ]
+    for step in foreseen:
+        desk.pass_time(step.day)
+        assert desk.account().stage is step.stage
+
+
+def test_a_day_that_no_year_has_is_refused() -> None:
+    for juries in ("02-29", "7-20", "13-01"):
+        with pytest.raises(ValidationError):
+            LifecycleSettings(juries_on=juries)
+
+
+def test_each_stage_says_since_when_it_is_so(make: MakeDesk) -> None:
+    desk = make()
+    student(desk)
+    begun = desk.account().stage_since
+    assert begun == date(2026, 9, 14)
+    desk.apply(of(sequence=7, step_label="Autre libellé"))
+    assert desk.account().stage_since == begun
+    for day, since, since_at in (
+        (YEAR_END + timedelta(9), YEAR_END + timedelta(1), {}),
+        (LAST_DAY + timedelta(9), LAST_DAY + timedelta(1), {}),
+        (LAST_DAY + timedelta(150), LAST_DAY + timedelta(1), {"mailbox": LAST_DAY + timedelta(101)}),
+    ):
+        desk.pass_time(day, lambda: complete(desk))
+        assert desk.account().stage_since == since
+        assert dict(desk.account().stages_since) == since_at
+        assert desk.account().at("mailbox").stage_since == since_at.get("mailbox", since)

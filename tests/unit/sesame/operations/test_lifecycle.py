@@ -15,9 +15,9 @@ from pipeline.audit import entries, operator_notes
 from pipeline.db.database import Database
 from pipeline.outbox import outbox
 from pipeline.timers import run_due, timers
-from schemas.account import Stage
+from schemas.account import Hold, Stage
 from schemas.envelope import from_record
-from schemas.events import ProlongationRequested
+from schemas.events import HoldLifted, HoldPlaced, ProlongationRequested
 from sesame.operations.acts import Actor, ActRefused, Role
 from sesame.operations.lifecycle import (
     Horizon,
@@ -104,6 +104,30 @@ def test_what_is_to_come_is_counted_by_day_and_told_of_each_with_the_reason(site
     ]
     assert {life.why for life in erased.lives[1:]} == {"year_ends"}
     assert site.stages() == [Stage.GRACE, *[Stage.ACTIVE] * 5], "nothing was done"
+
+
+def test_the_messages_that_will_be_sent_are_foreseen_where_there_are_pages(site: Site) -> None:
+    site.desk.apply(cancelled(NUMBERS[0]))  # grace from 14 September to 14 October
+    assert preview(site, CAMILLE, Horizon()).warnings == []
+    site.settings = Settings(
+        targets=site.settings.targets,
+        registry=site.settings.registry.model_dump(),
+        lifecycle={"warn_days": (20, 10)},
+        portal={"public_url": "https://compte.univ-exemple.fr"},
+    )
+    found = preview(site, CAMILLE, Horizon(days=500))
+    assert [(each.day, each.students) for each in found.warnings] == [
+        (date(2026, 9, 24), 1),
+        (date(2026, 10, 4), 1),
+        (date(2027, 11, 11), 5),  # of 1 December
+        (date(2027, 11, 21), 5),
+    ]
+    assert found.lives[0].warnings == [date(2026, 9, 24), date(2026, 10, 4)]
+    site.desk.apply(HoldPlaced(student_number=NUMBERS[0], hold=Hold.SUSPENDED))
+    site.desk.clock.set(datetime(2026, 9, 24, 7, tzinfo=UTC))
+    assert preview(site, CAMILLE, Horizon(days=90)).warnings == [], "access is shut"
+    site.desk.apply(HoldLifted(student_number=NUMBERS[0], hold=Hold.SUSPENDED))
+    assert [each.day for each in preview(site, CAMILLE, Horizon(days=90)).warnings] == [date(2026, 10, 4)]
 
 
 def test_what_is_only_read_and_what_others_are_found_by_are_not_erased_with_the_data(site: Site) -> None:
