@@ -28,6 +28,7 @@ class QuestionKind(StrEnum):
     LEDGER_OTHER = "ledger_other"
     LEDGER_ACTIVE = "ledger_active"
     ACCOUNT_DIFFERS = "account_differs"
+    NUMBER_OF_NOBODY = "number_of_nobody"
 
 
 BY_HAND = "operator"
@@ -60,6 +61,12 @@ WORDS = {
     QuestionKind.NUMBER_TWICE: Words(
         "several objects of one target carry one student number",
         "Remove the number from those that are not the student's, then adopt again.",
+    ),
+    QuestionKind.NUMBER_OF_NOBODY: Words(
+        "an object carries a student number that no account has, or an erased one's",
+        "Ask the registrar whose it is. If it is to stay as it is: separate, and it is not told again. "
+        "Otherwise remove it at the target.",
+        separable=True,
     ),
     QuestionKind.SEVERAL_NUMBERS: Words(
         "an entry carries several student numbers",

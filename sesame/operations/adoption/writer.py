@@ -160,7 +160,7 @@ class Writer:
             stale = {
                 each.id
                 for each in adoptions.questions(connection, [AdoptionAnswer.OPEN])
-                if each.target in targets
+                if each.target in targets and each.kind != QuestionKind.NUMBER_OF_NOBODY
             }
         page: list[QuestionRow] = []
         for question in self._questions():

@@ -19,7 +19,7 @@ from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.ports import Reconciling, Stored, check_target
-from sesame.operations.reconcile import passes
+from sesame.operations.reconcile import passes, questions
 from sesame.operations.reconcile.comparison import TargetComparison, TargetDrift
 from sesame.operations.reconcile.passes import KINDS, Pass
 from sesame.operations.restored.admission import admit
@@ -225,6 +225,7 @@ def _noticed(
     with site.database.write() as connection:
         at = utc(site.database.now(connection))
         passes.keep(connection, site.database, passes.amended(before, looked, found, drift.evidence, at))
+        questions.ask(connection, site.database, request.target, found, drift.evidence)
     new = TargetDrift(accounts=before.accounts, objects=before.objects)
     for kind, names in found.items():
         news = [name for name in names if name not in before.left.get(kind, ())]
@@ -253,6 +254,10 @@ def _keep(site: Stored, target: str, found: TargetReport, seconds: float) -> Non
             **found.model_dump(include=Pass.model_fields.keys() - {"target", "seconds", "found", "left"}),
         )
         passes.keep(connection, site.database, ended)
+        if not found.trouble:
+            differences = {kind: getattr(found, kind) for kind in KINDS}
+            questions.ask(connection, site.database, target, differences, found.evidence)
+            questions.close_others(connection, target, differences, found.evidence)
 
 
 def _compare(

@@ -20,6 +20,7 @@ from pipeline.target import Handler
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.operations.blast_radius import Effect, blast_radius
+from sesame.operations.reconcile import questions
 from sesame.operations.reconcile.objects import ObjectSpool
 
 _PAGE = 400
@@ -129,16 +130,17 @@ class TargetComparison:
                 shown.setdefault(number, {})[each.ref] = each
         known = self._newest(sorted(shown))
         adopted = self._connector.context.adopted(sorted(known))
-        suspects = []
+        suspects, orphans = [], dict[str, str]()
         for number, found in shown.items():
             account = known.get(number)
             if account is None or account.stage is Stage.ERASED:
-                self._note_orphans(number, found)
+                orphans |= dict.fromkeys(found, number)
             elif account.activated_at is not None:
                 self._several[number] = list(found)
                 by_ref = {ref: {ref: each} for ref, each in found.items()}
                 if self._is_suspect(account, {**by_ref, number: found}, adopted.get(number)):
                     suspects.append(number)
+        self._note_orphans(orphans)
         self._look(sorted(suspects))
         return {*shown, *(each.ref for each in page)}
 
@@ -243,15 +245,17 @@ class TargetComparison:
         for page in () if self._by_mail else spool.left():
             numbers = sorted({number for number, _ in page})
             known = self._newest(numbers)
-            for number, ref in page:
-                account = known.get(number)
-                if account is None or account.stage is Stage.ERASED:
-                    self._note_orphans(number, [ref])
+            alive = {number for number, account in known.items() if account.stage is not Stage.ERASED}
+            self._note_orphans({ref: number for number, ref in page if number not in alive})
 
-    def _note_orphans(self, number: str, refs: Iterable[str]) -> None:
-        for ref in refs:
-            self._drift.orphaned.append(ref)
-            self._drift.evidence[ref] = (number,)
+    def _note_orphans(self, numbers: Mapping[str, str]) -> None:
+        """Of these objects, with their numbers, those of which nobody has said that they are to stay."""
+        with self._database.read() as connection:
+            to_stay = questions.set_aside(connection, self._connector.name, numbers)
+        for ref, number in numbers.items():
+            if ref not in to_stay:
+                self._drift.orphaned.append(ref)
+                self._drift.evidence[ref] = (number,)
 
 
 def _logins(found: TargetObject) -> set[str]:

@@ -17,6 +17,9 @@ from pipeline.errors import TargetDown
 from pipeline.target_states import target_states
 from pipeline.threshold import Threshold
 from schemas.account import Stage
+from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.acts import AnswerRequest, decide
+from sesame.operations.adoption.adoptions import AdoptionAnswer
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.acts import TargetReport, WatchRequest, watch
 from sesame.operations.reconcile.passes import Pass, reconciliations
@@ -258,3 +261,48 @@ def test_a_target_that_cannot_tell_is_left_to_the_night(database: Database, tmp_
     del site.there[7]
     assert site.ask() is None
     assert site.listings() == 0
+
+
+def questions(shop: Site, state: AdoptionAnswer = AdoptionAnswer.OPEN) -> list[tuple[str, str, str | None]]:
+    with shop.database.read() as connection:
+        return [(q.kind, q.object, q.student_number) for q in adoptions.questions(connection, [state])]
+
+
+def answer(shop: Site, ref: str) -> None:
+    with shop.database.read() as connection:
+        [asked] = [q.id for q in adoptions.questions(connection, [AdoptionAnswer.OPEN]) if q.object == ref]
+    request = AnswerRequest(ids=(asked,), answer=AdoptionAnswer.SEPARATE, reason="a guest of the library")
+    decide(cast("Any", shop), OPERATOR, request)
+
+
+def test_an_operator_is_asked_once_and_what_is_to_stay_is_told_no_more(shop: Shop) -> None:
+    twin = TargetObject("twin", "22600008", {"name": ("somebody",)}, True)
+    strangers = [TargetObject(f"stranger-{at}", "999", {}, True) for at in range(2)]
+    shop.there += [twin, *strangers]
+    shop.changes += [twin, *strangers]
+    shop.look()
+    asked = [
+        ("number_of_nobody", "stranger-0", "999"),
+        ("number_of_nobody", "stranger-1", "999"),
+        ("number_twice", "twin", "22600008"),
+    ]
+    assert sorted(questions(shop)) == asked
+    answer(shop, "stranger-0")
+    shop.changes += strangers
+    assert shop.look() is None
+    assert shop.left() == {"extra": ["twin"], "orphaned": ["stranger-1"]}
+    whole = shop.run().targets["shelf"]
+    assert sorted(whole.extra) == ["ref-22600008", "twin"]
+    assert (whole.orphaned, whole.unmanaged) == (["stranger-1"], 1)
+    assert ("number_of_nobody", "stranger-1", "999") in questions(shop)
+    del shop.there[-3:]
+    shop.run()
+    assert questions(shop) == []
+    assert questions(shop, AdoptionAnswer.SEPARATE) == [asked[0]], "what was decided is remembered"
+
+
+def test_of_very_many_nobody_is_asked_one_by_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sesame.operations.reconcile.questions.ASKED_MAX", 3)
+    shop.there += [TargetObject(f"stranger-{at}", "999", {}, True) for at in range(4)]
+    assert len(shop.run().targets["shelf"].orphaned) == 4
+    assert questions(shop) == []
