@@ -21,7 +21,7 @@ from consumers.registry.lifecycle.warnings import WARNING_DUE, EndNotices, Warni
 from consumers.registry.minter import NAME, TIMERS, Minter, Origin, Propagated
 from consumers.registry.pending_facts import PendingFact
 from consumers.registry.people import KnownPerson, People
-from consumers.registry.registrar import Holders, RegistrarFacts
+from consumers.registry.registrar import Holders, OnNewAddress, RegistrarFacts
 from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
@@ -57,6 +57,7 @@ class Registry:
         rules: what follows the last enrolment.
         services: see `Lifecycle`.
         notices: by which students are warned that access ends; None: nobody is.
+        on_new_address: told when the registrar gives a known student another personal address.
     """
 
     name = NAME
@@ -72,6 +73,7 @@ class Registry:
         rules: LifecycleSettings | None = None,
         services: Iterable[str] = (),
         notices: EndNotices | None = None,
+        on_new_address: OnNewAddress = lambda _connection, _student_number, _now: None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -82,7 +84,9 @@ class Registry:
         self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings)
         self._doubts = Doubts(database, self._people)
         holders = Holders(database, self._doubts)
-        self._registrar = RegistrarFacts(database, self._people, self._minter, self._doubts, holders)
+        self._registrar = RegistrarFacts(
+            database, self._people, self._minter, self._doubts, holders, on_new_address
+        )
         self._decisions = Decisions(database, self._people, self._minter, self._doubts, holders)
 
     # --- the loop's side ---

@@ -38,12 +38,23 @@ from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded, Teachin
 _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "language")
 
 
+OnNewAddress = Callable[[Connection, str, float], None]
+"""Told of a student whose personal address is another one now, or gone, and of the time, epoch seconds."""
+
+
 class RegistrarFacts:
     """Applies enrolments within the caller's transaction."""
 
     def __init__(
-        self, database: Database, people: People, minter: Minter, doubts: Doubts, holders: Holders
+        self,
+        database: Database,
+        people: People,
+        minter: Minter,
+        doubts: Doubts,
+        holders: Holders,
+        on_new_address: OnNewAddress,
     ) -> None:
+        self._on_new_address = on_new_address
         self._database = database
         self._people = people
         self._minter = minter
@@ -113,6 +124,9 @@ class RegistrarFacts:
         }
         if before is not None:
             self._people.change(connection, event.student_number, **values)
+            if before.personal_mail not in (None, event.personal_mail):
+                now = self._database.now(connection)
+                self._on_new_address(connection, event.student_number, now)
         else:
             self._people.add(connection, KnownPerson(event.student_number, **values))
         return self._people.locked(connection, event.student_number)

@@ -1,4 +1,5 @@
-"""The registry says whose access ends and when, activation writes to students: here both meet."""
+"""The registry says whose access ends and when, and who has another address; activation writes to students:
+here both meet."""
 
 from __future__ import annotations
 
@@ -8,12 +9,18 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import Connection
 
 from consumers.registry.lifecycle.stages import Milestone
+from producers.activation import mail_proofs
 from producers.activation.notices import ENDING, Notices
-from producers.activation.proofs import Digests
+from producers.activation.proofs import PASSWORD, Digests
 from schemas.account import Account, Stage
 from schemas.language import Language
 from sesame.operations.diagnosis.words import word
 from sesame.settings import Settings
+
+
+def void_links(connection: Connection, student_number: str, now: float) -> None:
+    """A personal address was lost, maybe to somebody else: what was sent there proves nothing any more."""
+    mail_proofs.void_others(connection, student_number, PASSWORD, now)
 
 
 class MailedEndNotices:

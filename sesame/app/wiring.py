@@ -222,6 +222,7 @@ class Application:
         """The registry's handler of facts."""
         from consumers.propagation import rows as propagated
         from consumers.registry.handler import Registry
+        from sesame.app.end_notices import void_links
         from sesame.operations.lifecycle import services_of
 
         return Registry(
@@ -232,6 +233,7 @@ class Application:
             rules=self.settings.lifecycle,
             services=services_of(self),
             notices=self._end_notices(),
+            on_new_address=void_links,
         )
 
     def _end_notices(self) -> MailedEndNotices | None:

@@ -129,6 +129,27 @@ def test_the_address_of_the_newest_registrar_s_fact_is_the_only_one(portal: Port
         assert (old.message["To"], fresh.message["To"]) == (MAIL, "nouvelle@perso.example")
 
 
+def test_a_link_that_went_to_an_address_that_was_lost_opens_nothing(portal: Portal) -> None:
+    number = portal.active()
+    before = portal.person(number).credential_ref
+    with portal.browser() as thief, portal.browser() as early:
+        thief.ask(number)
+        letter = portal.message(number)
+        early.get(letter.link)
+        assert early.send("/lien").url.path == "/mot-de-passe"  # and leaves the page open
+        portal.apply(
+            enrolled(number, 10**9, personal_mail="a.moi@perso.example", birth_name=f"Essai{number}")
+        )
+        assert "votre adresse personnelle a changé" in thief.get(letter.link).text
+        assert early.choose(charter=False).status_code == 410
+    portal.deliver(number)
+    assert portal.person(number).credential_ref == before
+    with portal.browser() as browser:
+        browser.ask(number, "a.moi@perso.example")
+        browser.send("/code", code=portal.message(number, count=2).code)
+        assert browser.choose(charter=False).url.path == "/compte"
+
+
 def test_an_accented_domain_is_the_same_as_what_browsers_make_of_it(portal: Portal) -> None:
     number, typed = portal.student("lea@université.example"), "Lea@xn--universit-j4a.example"
     with portal.browser() as browser:

@@ -37,7 +37,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
-from sesame.app.end_notices import MailedEndNotices
+from sesame.app.end_notices import MailedEndNotices, void_links
 from sesame.app.wiring import build
 from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
@@ -117,6 +117,7 @@ class Portal:
                 Notices(People(self.database), self.vault),
                 Digests.of(derive_keys(self.keys, "proofs")),
             ),
+            on_new_address=void_links,
         )
         self.troubles: list[str] = []
         self.server = self._server()
