@@ -227,6 +227,8 @@ class FactLoop:
         return [text for text in said if text is not None]
 
     def _apply_one(self, connection: Connection, record: Record) -> str | None:
+        if record.is_erased:
+            return None
         try:
             message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:

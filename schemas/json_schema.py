@@ -13,6 +13,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from schemas.account import Model
 from schemas.events import Event
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -43,11 +44,17 @@ def file_name(model: type[Event]) -> str:
 
 def schema_of(model: type[Event]) -> dict[str, Any]:
     """The JSON Schema of the event's data."""
+    comment = f"Data of the CloudEvents type {model.type}; the record's key is its student_number."
+    return document_schema(model, ID_PREFIX + model.type, comment)
+
+
+def document_schema(model: type[Model], identity: str, comment: str) -> dict[str, Any]:
+    """The JSON Schema of a document. `identity`: its `$id`."""
     generated = model.model_json_schema(mode="validation", schema_generator=_Generator)
     head = {
         "$schema": DIALECT,
-        "$id": ID_PREFIX + model.type,
-        "$comment": f"Data of the CloudEvents type {model.type}; the record's key is its student_number.",
+        "$id": identity,
+        "$comment": comment,
         "title": model.__name__,
         "description": " ".join(inspect.cleandoc(model.__doc__ or "").split()),
         "type": "object",

@@ -37,7 +37,7 @@ class Known:
         mails: every address that is the student's, the account's own included.
         previous: the newest account so far.
         shown_number: see `Account.shown_number`.
-        completed, held: see `Lifecycle.life_of`.
+        completed, held, erasing: see `Lifecycle.life_of`.
     """
 
     person: KnownPerson
@@ -50,6 +50,7 @@ class Known:
     short_login: str | None = None
     completed: bool = False
     held: bool = False
+    erasing: bool = False
 
 
 def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
@@ -65,6 +66,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         prolonged=max(person.prolongations, default=None),
         completed=known.completed,
         held=known.held,
+        erasing=known.erasing,
     )
     return Account(
         student_number=person.student_number,

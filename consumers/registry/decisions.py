@@ -34,7 +34,7 @@ from consumers.registry.people import KnownPerson, People
 from consumers.registry.registrar import Holders
 from pipeline.db.database import Database
 from pipeline.errors import meaning
-from pipeline.eventlog.port import Record
+from pipeline.eventlog.port import ERASED_KEY, Record
 from pipeline.facts import Rejected
 from schemas.account import Hold, Lane
 from schemas.envelope import Message
@@ -105,6 +105,10 @@ class Decisions:
             return
         if event.other == number:
             raise Rejected("one_number", "a number cannot be compared with itself: give the other one")
+        if event.other.startswith(ERASED_KEY):  # whoever it was, this number goes on with names of its own
+            if self._decide(connection, number, event.other, verdict, decided_at):
+                self._minter.mint_version(connection, number, origin)
+            return
         other = self._known(connection, event.other)
         if event.rule is not None and not self._fits(connection, event.rule, holder, other):
             return

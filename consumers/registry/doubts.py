@@ -30,6 +30,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
+from consumers.registry.erasure.returns import ErasedPersons
 from consumers.registry.identity import ascii_word
 from consumers.registry.identity_doubts import Doubt, Verdict
 from consumers.registry.minter import NAME
@@ -121,9 +122,10 @@ DOUBTFUL = "doubtful_identity"
 class Doubts:
     """Holds those who may be known under another number, within the caller's transaction."""
 
-    def __init__(self, database: Database, people: People) -> None:
+    def __init__(self, database: Database, people: People, erased: ErasedPersons | None = None) -> None:
         self._database = database
         self._people = people
+        self._erased = erased
 
     def examine(
         self, connection: Connection, before: KnownPerson | None, after: KnownPerson, fact_id: str
@@ -193,6 +195,8 @@ class Doubts:
             for other in alike:
                 if (goes_on_as := other.merged_into or other.student_number) != subject:
                     matches.setdefault(goes_on_as, set()).add(kind)
+        if self._erased is not None and accounts.find(connection, subject) is None:
+            matches |= self._erased.matches(connection, person, prints)
         return matches
 
     def _withdraw(self, connection: Connection, number: str, matches: dict[str, set[str]]) -> set[str]:
@@ -200,9 +204,10 @@ class Doubts:
         for doubt in store.of(connection, number, [Verdict.OPEN]):
             if doubt.other_number is None:
                 continue
-            other = self._people.known(connection, doubt.beside(number))
-            ended = other is None or (other.merged_into or other.student_number) not in matches
-            if ended and self.settle(connection, doubt, Verdict.WITHDRAWN):
+            beside = doubt.beside(number)
+            other = self._people.known(connection, beside)
+            goes_on_as = beside if other is None else other.merged_into or other.student_number
+            if goes_on_as not in matches and self.settle(connection, doubt, Verdict.WITHDRAWN):
                 released.add(doubt.student_number)
         return released - {number}
 

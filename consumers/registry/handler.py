@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from consumers.registry import choices, pending_facts
 from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
+from consumers.registry.erasure.returns import ErasedPersons
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.lifecycle.warnings import WARNING_DUE, EndNotices, Warnings
@@ -32,6 +33,9 @@ from pipeline.vault import SealBroken, Vault
 from schemas import catalogue, events
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import EnvelopeError, Message, from_record
+
+if TYPE_CHECKING:
+    from consumers.registry.erasure.privacy_key import PrivacyKey
 
 RECENT_FACTS = 32  # ids remembered per student: more than one transaction of the loop redelivers in practice
 UNKNOWN = "unknown_student"
@@ -58,6 +62,7 @@ class Registry:
         services: see `Lifecycle`.
         notices: by which students are warned that access ends; None: nobody is.
         on_new_address: told when the registrar gives a known student another personal address.
+        privacy: by which erased persons are recognised; None: nobody is ever erased here.
     """
 
     name = NAME
@@ -74,6 +79,7 @@ class Registry:
         services: Iterable[str] = (),
         notices: EndNotices | None = None,
         on_new_address: OnNewAddress = lambda _connection, _student_number, _now: None,
+        privacy: PrivacyKey | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -81,8 +87,9 @@ class Registry:
         self._people = People(database)
         self.lifecycle = Lifecycle(settings, rules or LifecycleSettings(), tuple(services))
         self._warnings = Warnings(database, self._people, self.lifecycle, notices)
-        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings)
-        self._doubts = Doubts(database, self._people)
+        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings, privacy)
+        erased = ErasedPersons(settings, privacy) if privacy is not None else None
+        self._doubts = Doubts(database, self._people, erased)
         holders = Holders(database, self._doubts)
         self._registrar = RegistrarFacts(
             database, self._people, self._minter, self._doubts, holders, on_new_address

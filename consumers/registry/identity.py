@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from anyascii import anyascii
@@ -108,6 +108,19 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
         if kind not in held:
             claim_first((kind,))
     return Names(held[LOGIN], held[MAIL], held[PRINCIPAL])
+
+
+def every_name(person: Person, student_number: str, settings: RegistrySettings) -> Iterator[tuple[str, str]]:
+    """Kind and value of every name that this person may have been given, whoever else of the same name there
+    was: for whoever has to be recognised by a name alone."""
+    template = Templates(person, student_number, settings)
+    for counter in range(1, settings.homonyms_max + 1):
+        login = template.login(counter)
+        yield LOGIN, login
+        for kind in (MAIL, PRINCIPAL):
+            yield kind, template.address(kind, login)
+            if counter > 1:
+                yield kind, template.address(kind, login, counter)
 
 
 def short_login(login: str, student_number: str, settings: RegistrySettings, ledger: Ledger) -> str | None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    delete,
     or_,
     select,
     tuple_,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from consumers.registry.people import Identity
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
-from pipeline.db.persons import Forgetting, Forgotten, OnErasure, forgets, rows_of
+from pipeline.db.persons import Forgetting, ForgottenRows, OnErasure, forgets, rows_of
 
 identity_doubts = Table(
     "identity_doubts",
@@ -63,16 +64,18 @@ def hashable(kind: str, value: str) -> str:
 
 
 @forgets(fingerprints)
-def _forget(connection: Connection, _database: Database, person: Forgetting) -> Forgotten:
+def _forget(connection: Connection, _database: Database, person: Forgetting) -> ForgottenRows:
     """The erased person is recognised, under whatever number they come back, and cannot be guessed."""
     f = fingerprints.c
     mine = select(f.kind, f.value).where(f.student_number == person.student_number)
     rows = connection.execute(mine).all()
     for kind, value in rows:
         hashed = person.hashed(hashable(kind, value))
+        # A namesake who was erased before has it, or this very person, who was back.
+        connection.execute(delete(fingerprints).where(f.kind == kind, f.value == hashed))
         this = update(fingerprints).where(f.kind == kind, f.value == value)
         connection.execute(this.values(value=hashed, student_number=person.pseudonym))
-    return Forgotten(kept=len(rows))
+    return ForgottenRows(kept=len(rows))
 
 
 HOLDER = "holder"

@@ -6,8 +6,8 @@ them. The directory's unique overlay stands behind it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -28,7 +28,10 @@ from sqlalchemy import (
 from consumers.registry.people import people
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
-from pipeline.db.persons import Forgetting, Forgotten, OnErasure, forgets, rows_of
+from pipeline.db.persons import Forgetting, ForgottenRows, OnErasure, forgets, rows_of
+
+if TYPE_CHECKING:
+    from consumers.registry.erasure.privacy_key import PrivacyKey
 
 ledger = Table(
     "ledger",
@@ -70,8 +73,12 @@ _ALL: Final = (
     .order_by(ledger.c.recorded_at, ledger.c.value)
 )
 _LATEST: Final = select(func.max(ledger.c.recorded_at)).where(ledger.c.student_number == bindparam("number"))
-_HOLDER: Final = select(ledger.c.student_number).where(
-    ledger.c.kind == bindparam("of_kind"), ledger.c.value == bindparam("name")
+_HOLDERS: Final = select(ledger.c.student_number).where(
+    ledger.c.kind == bindparam("of_kind"), ledger.c.value.in_((bindparam("name"), bindparam("digest")))
+)
+_ERASED: Final = select(ledger.c.kind, ledger.c.value).where(ledger.c.student_number == bindparam("number"))
+_NAMED: Final = update(ledger).where(
+    ledger.c.kind == bindparam("of_kind"), ledger.c.value == bindparam("digest")
 )
 
 _TICK_S = 1e-5  # names that are reserved one after another keep their order
@@ -83,7 +90,7 @@ def hashable(kind: str, value: str) -> str:
 
 
 @forgets(ledger)
-def _forget(connection: Connection, _database: Database, person: Forgetting) -> Forgotten:
+def _forget(connection: Connection, _database: Database, person: Forgetting) -> ForgottenRows:
     """A name that nobody is ever given again cannot be read any more, and is recognised by its digest."""
     mine = select(ledger.c.kind, ledger.c.value).where(ledger.c.student_number == person.student_number)
     rows = connection.execute(mine).all()
@@ -93,7 +100,13 @@ def _forget(connection: Connection, _database: Database, person: Forgetting) -> 
             .where(ledger.c.kind == kind, ledger.c.value == value)
             .values(value=person.hashed(hashable(kind, value)), student_number=person.pseudonym)
         )
-    return Forgotten(kept=len(rows))
+    return ForgottenRows(kept=len(rows))
+
+
+def erased_names(connection: Connection, pseudonym: str) -> set[tuple[str, str]]:
+    """Kind and digest of the names that stay with an erased person."""
+    rows = connection.execute(_ERASED, {"number": pseudonym})
+    return {(row.kind, row.value) for row in rows}
 
 
 class Holder(NamedTuple):
@@ -109,12 +122,17 @@ class SqlLedger:
     Args:
         connection: the transaction that also writes the account.
         now: seconds since the epoch, UTC.
+        privacy: by it the names of erased persons are recognised: nobody else is given them. None: nobody was
+            ever erased here, or no name is given or taken by whoever asks.
     """
 
-    def __init__(self, connection: Connection, database: Database, now: float) -> None:
+    def __init__(
+        self, connection: Connection, database: Database, now: float, privacy: PrivacyKey | None = None
+    ) -> None:
         self._connection = connection
         self._database = database
         self._now = now
+        self._privacy = privacy
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
         """Kind to value: the name of each kind that a target showed as this student's (the directory before
@@ -133,7 +151,10 @@ class SqlLedger:
         for the first one's transaction, and is refused if that commits. A student's names keep the order in
         which they were claimed, also when the clock was set back in between.
         """
-        if any(self._holder(kind, value) not in (None, student_number) for kind, value in names.items()):
+        mine = {student_number}
+        if self._privacy is not None:
+            mine.add(self._privacy.pseudonym(student_number))
+        if any(self._holders(kind, value) - mine for kind, value in names.items()):
             return False
         latest = self._connection.execute(_LATEST, {"number": student_number}).scalar_one()
         if latest is not None:
@@ -144,6 +165,16 @@ class SqlLedger:
                     savepoint.rollback()
                     return False
         return True
+
+    def give_back(self, student_number: str, names: Iterable[tuple[str, str]]) -> None:
+        """Let an erased person who is back have those of these names (kind, value) that were theirs."""
+        if self._privacy is None:
+            return
+        pseudonym = self._privacy.pseudonym(student_number)
+        left = erased_names(self._connection, pseudonym)
+        for kind, value in names if left else ():
+            if (kind, self._privacy.hashed(hashable(kind, value))) in left:
+                self._name_again(kind, value, student_number)
 
     def reserve(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
         """Record a name that was given elsewhere (a directory's entry, a reserved word).
@@ -257,14 +288,29 @@ class SqlLedger:
         )
         return bool(done.rowcount)
 
-    def _holder(self, kind: str, value: str) -> str | None:
-        row = self._connection.execute(_HOLDER, {"of_kind": kind, "name": value.lower()}).one_or_none()
-        return None if row is None else (row.student_number or "")
+    def _holders(self, kind: str, value: str) -> set[str]:
+        """Who holds a name, erased persons by their pseudonyms; empty: somebody who is no student."""
+        wanted = {"of_kind": kind, "name": value.lower(), "digest": self._digest(kind, value)}
+        return {number or "" for number in self._connection.scalars(_HOLDERS, wanted)}
+
+    def _digest(self, kind: str, value: str) -> str | None:
+        return None if self._privacy is None else self._privacy.hashed(hashable(kind, value))
+
+    def _name_again(self, kind: str, value: str, student_number: str) -> bool:
+        """Let the person whose name this was before they were erased have it again."""
+        if self._privacy is None:
+            return False
+        here = {"of_kind": kind, "digest": self._digest(kind, value)}
+        mine = ledger.c.student_number == self._privacy.pseudonym(student_number)
+        again = _NAMED.where(mine).values(value=value.lower(), student_number=student_number)
+        return bool(self._connection.execute(again, here).rowcount)
 
     def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
+        if holder is not None and self._name_again(kind, value, holder):
+            return True
         if self._insert(kind, value, holder, origin):
             return True
-        if self._holder(kind, value) != (holder or ""):
+        if self._holders(kind, value) != {holder or ""}:
             return False
         if origin == MINTED:  # the very name that was retired is made again
             self._set_origin(kind, value, RETIRED, MINTED)

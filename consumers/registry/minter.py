@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection
 
 from consumers.registry import teachings
 from consumers.registry.account import Known, current_enrolments, merge, shown_person
-from consumers.registry.identity import MAIL, Names, mint, renamed, short_login
+from consumers.registry.erasure import erasures
+from consumers.registry.identity import MAIL, Names, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of
@@ -27,6 +28,9 @@ from schemas import catalogue
 from schemas.account import Account, Enrolment, Hold, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import AccountChanged, Cause
+
+if TYPE_CHECKING:
+    from consumers.registry.erasure.privacy_key import PrivacyKey
 
 NAME = "registry"
 YEAR_ENDS, GRACE_ENDS, ERASURE_DUE = "year_ends", "grace_ends", "erasure_due"
@@ -75,7 +79,9 @@ class Minter:
         lifecycle: Lifecycle,
         propagated: Propagated,
         warnings: Warnings,
+        privacy: PrivacyKey | None = None,
     ) -> None:
+        self._privacy = privacy
         self._warnings = warnings
         self._propagated = propagated
         self._database = database
@@ -105,7 +111,7 @@ class Minter:
         enrolments = tuple(self._people.enrolments(connection, *numbers))
         if previous is None and not self._deserves_account(person, enrolments, today):
             return None
-        ledger = SqlLedger(connection, self._database, now)
+        ledger = SqlLedger(connection, self._database, now, self._privacy)
         names = self._names(person, previous, ledger)
         mails = tuple(ledger.all_of(student_number, MAIL))
         taught = teachings.held(connection, *numbers)
@@ -117,6 +123,8 @@ class Minter:
             and self._propagated.completed(connection, student_number, previous.version)
         )
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
+        if previous is not None and self._erasing(connection, person):
+            known = replace(known, erasing=True)
         account = self._guarded(connection, known, today, now)
         if account.stage is Stage.ACTIVE and person.prolongations:
             self._people.change(connection, student_number, prolongations=())
@@ -145,9 +153,18 @@ class Minter:
         # Somebody has decided something about whoever is under a hold: it is lifted first.
         kept = closing is Closing.ERASE and bool(account.holds - {Hold.STOLEN_PASSWORDS})
         rules = self._lifecycle.rules
-        if not kept and closings.may_close(connection, self._database, number, closing, rules, now):
+        if not kept and (
+            known.erasing or closings.may_close(connection, self._database, number, closing, rules, now)
+        ):
             return account
         return merge(replace(known, held=True), self._lifecycle, today)
+
+    def _erasing(self, connection: Connection, person: KnownPerson) -> bool:
+        """Whether somebody has asked for this person to be erased."""
+        if self._privacy is None:
+            return False
+        number = person.merged_into or person.student_number
+        return erasures.asked(connection, self._privacy.pseudonym(number))
 
     def _shown_number(
         self, connection: Connection, person: KnownPerson, numbers: Sequence[str], today: date
@@ -199,6 +216,7 @@ class Minter:
         """
         shown, number = shown_person(person, self._settings), person.student_number
         if previous is None:
+            ledger.give_back(number, every_name(shown, number, self._settings))
             return mint(shown, number, self._settings, ledger)
         names = Names(previous.login, previous.mail, previous.principal)
         if previous.activated_at is None:

@@ -15,7 +15,7 @@ from pipeline.audit.chain import Named
 from pipeline.audit.tables import audit, audit_marks, audit_persons, remarks
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
-from pipeline.db.persons import Forgetting, Forgotten, forgets
+from pipeline.db.persons import Forgetting, ForgottenRows, forgets
 
 HEAD, REMOVED = "head", "removed"
 """The marks of the newest entry, and of the last one that the store has no longer."""
@@ -197,11 +197,11 @@ def remove(connection: Connection, database: Database, through: Mark) -> None:
 
 
 @forgets(audit_persons)
-def forget(connection: Connection, _database: Database, person: Forgetting) -> Forgotten:
+def forget(connection: Connection, _database: Database, person: Forgetting) -> ForgottenRows:
     """Put a pseudonym in a person's place, in every entry. The chain still holds."""
     mine = audit_persons.c.student_number == person.student_number
     changed = update(audit_persons).where(mine).values(student_number=person.pseudonym, salt=None)
-    return Forgotten(kept=connection.execute(changed).rowcount)
+    return ForgottenRows(kept=connection.execute(changed).rowcount)
 
 
 _REASONS = select(remarks.c.ref, remarks.c.words)

@@ -281,6 +281,22 @@ class Database:
             if found:
                 raise self._damaged(found)
 
+    def rewrite(self) -> None:
+        """Rewrite the embedded file: nothing is left in it, nor beside it, of what was removed or replaced.
+
+        Readers go on meanwhile, writers wait. A server's files are its own matter: nothing is done.
+
+        Raises:
+            StoreUnavailable: somebody else was at it for too long; try again.
+        """
+        if not self.is_sqlite:
+            return
+        with self._guard(), self._in_turn(), self.engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM")
+            [busy, *_pages] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        if busy:
+            raise StoreUnavailable("the database is being read: its -wal file could not be emptied")
+
     def check_file(self) -> None:
         """Make sure that nothing that was damaged was met, and that the embedded file is the one still that
         was opened.

@@ -64,7 +64,7 @@ class Forgetting:
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class ForgottenRows:
     """What was done in one table: rows removed, rows that stay without the person, rows still theirs."""
 
     removed: int = 0
@@ -72,7 +72,7 @@ class Forgotten:
     left: int = 0
 
 
-Forget = Callable[[Connection, Database, Forgetting], Forgotten]
+Forget = Callable[[Connection, Database, Forgetting], ForgottenRows]
 _Forget = TypeVar("_Forget", bound=Forget)
 
 
@@ -116,12 +116,13 @@ def forgetter(table: Table) -> Forget | None:
 
 def forget(
     connection: Connection, database: Database, metadata: MetaData, person: Forgetting
-) -> dict[str, Forgotten]:
+) -> dict[str, ForgottenRows]:
     """Forget a person in every table, in the caller's transaction; return what was done, by table.
 
     `left` of each is counted afterwards.
     """
-    done = {table.name: _forget(connection, database, table, person) for table in metadata.sorted_tables}
+    others_first = reversed(metadata.sorted_tables)  # rows that refer to others go before these
+    done = {table.name: _forget(connection, database, table, person) for table in others_first}
     return {name: each for name, each in done.items() if each is not None}
 
 
@@ -134,7 +135,9 @@ def held(connection: Connection, table: Table, student_number: str) -> int:
     return len(connection.execute(select(table.c[columns[0]]).where(mine)).all())
 
 
-def _forget(connection: Connection, database: Database, table: Table, person: Forgetting) -> Forgotten | None:
+def _forget(
+    connection: Connection, database: Database, table: Table, person: Forgetting
+) -> ForgottenRows | None:
     said, own = declared(table), forgetter(table)
     if said.on_erasure is OnErasure.OWN:
         if own is None:
@@ -146,18 +149,20 @@ def _forget(connection: Connection, database: Database, table: Table, person: Fo
         done = _as_declared(connection, table, said, person)
     renamed = sum(_rename(connection, table, name, person) for name in said.named_in)
     left = held(connection, table, person.student_number)
-    return Forgotten(done.removed, done.kept + renamed, left)
+    return ForgottenRows(done.removed, done.kept + renamed, left)
 
 
-def _as_declared(connection: Connection, table: Table, said: PersonalRows, person: Forgetting) -> Forgotten:
+def _as_declared(
+    connection: Connection, table: Table, said: PersonalRows, person: Forgetting
+) -> ForgottenRows:
     if said.on_erasure is OnErasure.REMOVED:
         mine = or_(*(table.c[name] == person.student_number for name in said.columns))
-        return Forgotten(removed=connection.execute(delete(table).where(mine)).rowcount)
+        return ForgottenRows(removed=connection.execute(delete(table).where(mine)).rowcount)
     kept = 0
     for name in said.columns:
         mine = table.c[name] == person.student_number
         kept += connection.execute(update(table).where(mine).values({name: person.pseudonym})).rowcount
-    return Forgotten(kept=kept)
+    return ForgottenRows(kept=kept)
 
 
 def _rename(connection: Connection, table: Table, name: str, person: Forgetting) -> int:

@@ -19,6 +19,9 @@ log raises `OffsetOutOfRange`: never a silent jump. So does one below which the 
 read, and has something else now: a group that committed there is told, whether its member lived or restarted,
 and until it seeks.
 
+**Erasure.** A record of a person who was erased keeps its place, under a key that begins with `ERASED_KEY`,
+and says nothing to anybody any more (`Record.is_erased`).
+
 Consumers are not thread-safe: one thread owns one. Producers are.
 """
 
@@ -30,6 +33,8 @@ from typing import NamedTuple, Protocol
 from pipeline.errors import SesameError
 
 RECORD_BYTES_MAX = 1_000_000
+ERASED_KEY = "erased-"
+"""Begins the pseudonym of a person who was erased."""
 
 
 class LogError(SesameError):
@@ -113,6 +118,11 @@ class Record(NamedTuple):
     def tp(self) -> TopicPartition:
         """The partition that this record is in."""
         return TopicPartition(self.topic, self.partition)
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its person was erased: whoever reads it does nothing."""
+        return self.key.startswith(ERASED_KEY)
 
 
 class Producer(Protocol):

@@ -17,6 +17,7 @@ How the port's guarantees are kept:
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -29,6 +30,7 @@ from pipeline.eventlog.port import (
     RECORD_BYTES_MAX,
     Headers,
     LogError,
+    LogUnavailable,
     NewRecord,
     RecordTooLarge,
     TopicPartition,
@@ -41,6 +43,9 @@ from pipeline.eventlog.sqlite_group import GroupMembership
 BUSY_TIMEOUT_S = 5.0
 SESSION_TIMEOUT_S = 10.0
 _PRUNE_PAGE = 2_000  # records removed under one lock
+_ERASE_PAGE = 500  # records changed under one lock
+_NAMING = """SELECT id FROM records
+    WHERE key = ?1 OR instr(value, CAST(?1 AS BLOB)) OR instr(headers, ?1)"""
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -247,6 +252,57 @@ class SqliteEventLog:
             with self._turn, self._file.explained():  # so that what was removed leaves the -wal file too
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return removed
+
+    def erase(self, key: str, pseudonym: str) -> int:
+        """Put a pseudonym wherever a record names the person of this key; how many did.
+
+        Each record keeps its place. The person's own have nothing left but the pseudonym: event ids would
+        give the number to whoever tries all numbers. Doing it again is harmless.
+
+        Raises:
+            LogUnavailable: some were changed, perhaps; do it again.
+        """
+        word = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
+        with self._turn, self._file.reading(self._connection):
+            found = [row[0] for row in self._connection.execute(_NAMING, (key,))]
+        changed = 0
+        for at in range(0, len(found), _ERASE_PAGE):
+            with self._turn, self._file.writing(self._connection):
+                for identity in found[at : at + _ERASE_PAGE]:
+                    changed += self._erase_one(identity, key, pseudonym, word)
+        return changed
+
+    def _erase_one(self, identity: int, key: str, pseudonym: str, word: re.Pattern[str]) -> int:
+        query = "SELECT key, headers, value FROM records WHERE id = ?"
+        before = self._connection.execute(query, (identity,)).fetchone()
+        if before is None:  # pruned meanwhile
+            return 0
+        whose, headers, value = before
+        if whose == key:
+            after = (pseudonym, "[]", b"{}")
+        else:  # bytes that are no UTF-8 are kept as they are
+            text = word.sub(pseudonym, value.decode("utf-8", "surrogateescape"))
+            after = (whose, word.sub(pseudonym, headers), text.encode("utf-8", "surrogateescape"))
+        if after == before:
+            return 0
+        change = "UPDATE records SET key = ?, headers = ?, value = ? WHERE id = ?"
+        self._connection.execute(change, (*after, identity))
+        return 1
+
+    def rewrite(self) -> None:
+        """Rewrite the file: nothing is left in it, nor beside it, of what was removed or replaced.
+
+        Overwriting what is removed (`secure_delete`) leaves copies that were made when pages were balanced.
+        Others write again afterwards.
+
+        Raises:
+            LogUnavailable: somebody else was at it for too long; try again.
+        """
+        with self._turn, self._file.explained():
+            self._connection.execute("VACUUM")
+            [busy, *_pages] = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise LogUnavailable("the embedded log is being read: its -wal file could not be emptied")
 
     def examine(self) -> None:
         """Look whether the file is whole, and still the one that was opened; reads all of it.

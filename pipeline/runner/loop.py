@@ -180,6 +180,9 @@ class TargetWorker:
     def _admit(self, record: Record) -> None:
         generation = self._engine.generation(record.topic, record.partition)
         place = Place(record.topic, record.partition, record.offset, generation, record.timestamp_ms)
+        if record.is_erased:
+            self._engine.skip(place)
+            return
         try:
             message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 from consumers.directory import NAME as DIRECTORY
+from consumers.registry.erasure.privacy_key import PrivacyKeyError
 from pipeline import vault
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
 from sesame.app import retention
-from sesame.app.audit_archive import archive
 from sesame.app.wiring import REGISTRY, Application
+from sesame.operations.audit_archive import archive
 from sesame.operations.name_reservation import reserve_names
+from sesame.operations.privacy.erasure import advance
 from sesame.settings.folders import FolderUnusable
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
+ERASURES_EVERY_S = 1.0  # somebody may be waiting
 Trouble = Callable[[str, str], None]
 
 
@@ -59,6 +63,8 @@ class Housekeeping:
             _Chore("vault", MINUTE_S, self._expire_secrets),
             _Chore("log retention", HOUR_S, self._prune),
             _Chore("retention", DAY_S, self._prune_store),
+            _Chore("erasures", ERASURES_EVERY_S, partial(self._erase, retention=False)),
+            _Chore("retention of persons", 10 * MINUTE_S, partial(self._erase, retention=True)),
         ]
         # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
         if DIRECTORY in settings.targets and settings.directory.has_secret("bind_password"):
@@ -79,10 +85,14 @@ class Housekeeping:
                     TargetDown,
                     Misconfigured,
                     FolderUnusable,
+                    PrivacyKeyError,
                     OSError,
                 ) as error:
                     self._on_trouble(chore.name, str(error))
                     chore.next_at = now + min(chore.every_s, MINUTE_S)
+
+    def _erase(self, *, retention: bool) -> None:
+        advance(self._application, retention=retention)
 
     def _expire_pending(self) -> None:
         app = self._application
@@ -109,7 +119,7 @@ class Housekeeping:
                     connection, now=now, history_before=history_before, audit_before=audit_before
                 ):
                     break
-        while archive(app.database, app.settings.data_dir / "audit", before=audit_before):
+        while archive(app.database, app.audit_folder, before=audit_before):
             pass
 
     def _reserve(self) -> None:

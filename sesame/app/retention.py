@@ -40,6 +40,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "enrolments": (STUDENT, "by year and step, cancelled ones too: a late fact must not win"),
     "ledger": (EVER, "no login and no address is given twice"),
     "closings": (EVER, "one row for each day on which time closed an account, and each kind"),
+    "erasures": (EVER, "under a pseudonym; the receipt proves it"),
     "held_closings": (WORK, "until an operator has released them, or the student is enrolled again"),
     "fingerprints": (STUDENT, "by them one person with two numbers is recognised"),
     "identity_doubts": (EVER, "what was decided about two persons is not asked again"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from consumers.mailbox import welcome_journal
 from consumers.propagation import rows as propagation
 from consumers.registry import identity_doubts, ledger, pending_facts, people, teachings
+from consumers.registry.erasure import erasures
 from consumers.registry.lifecycle import closings
 from pipeline import (
     accounts,

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 
 from pipeline.db import migrate
 from pipeline.db.database import Database
+from schemas.language import gettext
 from sesame.app import cas, servers
 from sesame.settings import LiveSecret, Settings, folders
 
 if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, MetaData
 
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
     from consumers.propagation.handler import Propagation, Said
+    from consumers.registry.erasure.privacy_key import PrivacyKey
     from consumers.registry.handler import Registry
     from pipeline.eventlog.port import Consumer, EventLog, Producer
     from pipeline.facts import FactHandler, FactLoop, FactObserver
@@ -166,6 +168,79 @@ class Application:
             plain_for=self.settings.plain_passwords,
         )
 
+    @cached_property
+    def privacy(self) -> PrivacyKey:
+        """The site's privacy key.
+
+        Raises:
+            PrivacyKeyError: it cannot be used, or is another one than persons were erased by.
+        """
+        from consumers.registry.erasure import erasures
+        from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
+        from sesame.operations.privacy.receipts import site_key
+
+        key = PrivacyKey.read(self.settings.privacy_key_file)
+        with self.database.read() as connection:
+            if erasures.of_another_key(connection, site_key(key).fingerprint):
+                raise PrivacyKeyError(
+                    gettext("{path} is not the key that was used before", path=self.settings.privacy_key_file)
+                )
+        return key
+
+    @property
+    def privacy_if_any(self) -> PrivacyKey | None:
+        """The same; None: there is no key, and nobody was ever erased.
+
+        Raises:
+            PrivacyKeyError: as `privacy`; without the key the names of erased persons would be given again.
+        """
+        from consumers.registry.erasure import erasures
+
+        if not self.settings.privacy_key_file.exists():
+            with self.database.read() as connection:
+                if not erasures.of_another_key(connection, None):
+                    return None
+        return self.privacy
+
+    @property
+    def tables(self) -> MetaData:
+        """Every room's tables."""
+        from sesame.app.tables import metadata
+
+        return metadata
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the audit's archive is."""
+        return self.settings.data_dir / "audit"
+
+    def erase_in_log(self, student_number: str, pseudonym: str) -> int | None:
+        """Put a pseudonym in the log; in how many records. None: this log cannot.
+
+        Raises:
+            LogUnavailable: do it again.
+        """
+        from pipeline.eventlog.sqlite import SqliteEventLog
+
+        log = self.log
+        return log.erase(student_number, pseudonym) if isinstance(log, SqliteEventLog) else None
+
+    def rewrite_files(self) -> bool:
+        """Rewrite the embedded store and log, so that nothing is left in them of what was removed.
+
+        Returns:
+            False: the store is a server's.
+
+        Raises:
+            StoreUnavailable, LogUnavailable: do it again.
+        """
+        from pipeline.eventlog.sqlite import SqliteEventLog
+
+        self.database.rewrite()
+        if isinstance(self.log, SqliteEventLog):
+            self.log.rewrite()
+        return self.database.is_sqlite
+
     def portal(self, metrics: Metrics | None = None) -> PortalContext:
         """What the students' pages work with: the database and the vault's keys, and no log.
 
@@ -234,6 +309,7 @@ class Application:
             services=services_of(self),
             notices=self._end_notices(),
             on_new_address=void_links,
+            privacy=self.privacy_if_any,
         )
 
     def _end_notices(self) -> MailedEndNotices | None:

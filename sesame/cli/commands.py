@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, str]] = {
     "lost-records": "sesame.cli.consumers:lost_records_group",
     "migrate": "sesame.cli.installation:migrate",
     "overview": "sesame.cli.overview:overview",
+    "privacy": "sesame.cli.privacy:privacy",
     "processes": "sesame.cli.consumers:processes",
     "provision": "sesame.cli.provision:provision",
     "quarantine": "sesame.cli.consumers:quarantine",

@@ -12,6 +12,7 @@ from consumers.registry import identity_doubts as store
 from consumers.registry.identity_doubts import Doubt, Verdict
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
+from pipeline.eventlog.port import ERASED_KEY
 from producers.identities import DecisionRequest, decide
 from schemas.events import IdentityDecision
 from schemas.language import gettext
@@ -249,9 +250,10 @@ def _case(connection: Connection, database: Database, doubt: Doubt) -> IdentityC
     before, after = mine, None
     if doubt.other_number is not None:
         theirs = known(connection, database, doubt.other_number)
-        if theirs is None:
+        if theirs is not None:
+            before, after = theirs, mine
+        elif not doubt.other_number.startswith(ERASED_KEY):
             return None
-        before, after = theirs, mine
     elif doubt.claimed is not None:
         after = claimed(connection, doubt.student_number, doubt.claimed)
     return IdentityCase(

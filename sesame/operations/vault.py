@@ -31,15 +31,25 @@ def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
         KeyExists: there is one.
         FolderUnusable: its folder can neither be used nor made.
     """
-    path = site.settings.vault_key_file
+    remedy = gettext("To change keys, put a new one on a line above the present one.")
+    return key_made(site.settings.vault_key_file, remedy=remedy)
+
+
+def key_made(path: Path, *, remedy: str) -> KeyMade:
+    """Make a file with a new key, for its owner's eyes only.
+
+    Args:
+        path: its folder is made too.
+        remedy: of `KeyExists`.
+
+    Raises:
+        KeyExists, FolderUnusable: as `make_key`.
+    """
     folders.make(path.parent)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise KeyExists(
-            gettext("{path} exists, and is left as it is", path=path),
-            remedy=gettext("To change keys, put a new one on a line above the present one."),
-        ) from None
+        raise KeyExists(gettext("{path} exists, and is left as it is", path=path), remedy=remedy) from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(new_key() + "\n")
     return KeyMade(path=path)

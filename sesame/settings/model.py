@@ -37,7 +37,7 @@ from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings, ReconcileSettings
-from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
+from sesame.settings.storage import SQLITE, PrivacySettings, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.withdrawn import without
 
@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     lifecycle: LifecycleSettings = Field(default_factory=LifecycleSettings)
@@ -274,6 +275,11 @@ class Settings(BaseSettings):
     def key_copies(self) -> Path:
         """The folder of copies of the persons' keys."""
         return self.store.keys_to or self.data_dir / "person-keys"
+
+    @property
+    def privacy_key_file(self) -> Path:
+        """The file of the privacy key."""
+        return self.privacy.key_file or self.data_dir / "privacy.key"
 
     @classmethod
     def advanced(cls) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Where things are kept: the store, the vault's key."""
+"""Where things are kept: the store, the vault's key, the privacy key."""
 
 from __future__ import annotations
 
@@ -126,4 +126,25 @@ class VaultSettings(Section):
         None,
         description="The file of the encryption keys, one a line: the first one seals, every one opens. "
         "Mode 0600; `sesame vault init` makes it. Without it: `vault.key` in `data_dir`.",
+    )
+
+
+class PrivacySettings(Section):
+    """Erasing persons: the site's key, and what lies outside."""
+
+    place: ClassVar[str] = "privacy"
+
+    key_file: Path | None = Field(
+        None,
+        description="The file of the key by which erased persons are recognised and receipts are signed. "
+        "Mode 0600; `sesame privacy init` makes it; never turned. Without it: `privacy.key` in `data_dir`.",
+        json_schema_extra=ADVANCED,
+    )
+    copies_days: int = Field(
+        30,
+        ge=0,
+        le=3650,
+        description="Days that copies are kept which Sésame cannot reach: dumps of PostgreSQL, the archive "
+        "of its write-ahead log, lines of the processes' logs. A receipt says so.",
+        json_schema_extra=ADVANCED,
     )

@@ -284,6 +284,29 @@ def _acts() -> Iterator[Case]:
     yield Case("vault-init-again", ("vault init",))
 
 
+def _privacy() -> Iterator[Case]:
+    """Erasures and their receipts."""
+    yield Case("privacy-init", ("privacy init",), "nothing")
+    yield Case("privacy-init-again", ("privacy init", "privacy init --lang fr"))
+    yield Case("privacy-key", ("privacy key", "privacy key --json"))
+    erase = "privacy erase 22600003 --reason demande --wait 0"
+    yield Case(
+        "privacy-erase", (erase, f"{erase} --json --lang fr", "privacy list", "privacy list --json"), "left"
+    )
+    yield Case("privacy-erase-noted", (erase, "audit --limit 1"), "left")
+    for number in ("22600001", "22609999"):
+        refused = f"privacy erase {number} --reason demande"
+        yield Case(f"privacy-erase-refused-{number}", (refused, f"{refused} --lang fr"))
+    yield Case("privacy-erase-keyless", (erase, f"{erase} --lang fr"), "keyless")
+    yield Case("privacy-receipt-unknown", ("privacy receipt 0123", "privacy receipt 0123 --lang fr"))
+    verify = "privacy verify receipt.json"
+    yield Case(
+        "privacy-verify",
+        (verify, f"{verify} --json", f"{verify} --student 22600007", f"{verify} --key {'0' * 64}"),
+    )
+    yield Case("privacy-verify-changed", ("privacy verify groups.csv", "privacy verify groups.csv --lang fr"))
+
+
 def _french() -> Iterator[Case]:
     """What staff read where French is spoken."""
     yield Case(
@@ -381,6 +404,6 @@ WITH_SERVERS = Case(
     ),
     world="real servers, on which nobody of the filled store has an account yet, and the filled store",
 )
-_KINDS = (_looks, _audited_looks, _prolonged, _acts, _french, _servers, refusals)
+_KINDS = (_looks, _audited_looks, _prolonged, _acts, _privacy, _french, _servers, refusals)
 CASES = tuple(case for kind in _KINDS for case in kind())
 HELPS = tuple(_helps(main))

@@ -16,24 +16,26 @@ from tests import filled_store
 from tests.cli.stillness import standing_still
 
 KEY = "c2VzYW1lIGNvcnB1cyBvZiB0aGUgY29tbWFuZHMhISE=\n"
-"""The vault's, in its file."""
+"""The vault's, and the site's for privacy, in their files."""
 
 _SETTINGS = (Path(__file__).with_name("sesame.toml")).read_text(encoding="utf-8")
 WORLDS = {
     "nothing": "a folder without settings and without a store",
     "empty": "settings, and a new store",
     "filled": "settings, and the filled store in today's form",
+    "left": "the filled store, in which a student is not enrolled any more",
     "restored": "the filled store, which asks about a student after a restore, and shuts every target",
     "then": "the filled store as it was, not migrated",
     "future": "a store that a newer version has migrated",
     "broken": "a file that is no database",
-    "keyless": "the filled store, and no key of the vault",
+    "keyless": "the filled store, and no key",
     "kafka": "the filled store, and a log on Kafka that does not answer",
     "away": "a store on a PostgreSQL server that does not answer",
     "wrong": "settings with a misspelt name",
 }
 
 _MORE = {
+    "left": "UPDATE enrolments SET cancelled = 1 WHERE student_number = '22600003'",
     "future": "UPDATE alembic_version SET version_num = '9999'",
     "restored": """
         INSERT INTO restore_questions VALUES
@@ -64,9 +66,9 @@ def furnish(world: str, folder: Path) -> None:
     if world == "away":
         text += '\n[store]\nurl = "postgresql://sesame@127.0.0.1:1/sesame"\n'
     (folder / "sesame.toml").write_text(text, encoding="utf-8")
-    if world != "keyless":
-        (data / "vault.key").write_text(KEY, encoding="ascii")
-        (data / "vault.key").chmod(0o600)
+    for name in ("vault.key", "privacy.key") if world != "keyless" else ():
+        (data / name).write_text(KEY, encoding="ascii")
+        (data / name).chmod(0o600)
     if world == "broken":
         (data / "sesame.db").write_bytes(b"no database" * 100)
     elif world != "away":

@@ -69,6 +69,7 @@ class Lifecycle:
         prolonged: date | None = None,
         completed: bool = False,
         held: bool = False,
+        erasing: bool = False,
     ) -> LifeStage:
         """Where an account stands today.
 
@@ -80,6 +81,7 @@ class Lifecycle:
             prolonged: the last day of access that somebody has asked for since the last enrolment.
             completed: whether all targets were seen to have the newest account.
             held: nothing may be closed today: the guard holds it.
+            erasing: somebody has asked for everything to be erased now.
         """
         before = Stage.PRECREATED if previous is None else previous.stage
         until = previous.valid_until if previous is not None else None
@@ -90,6 +92,9 @@ class Lifecycle:
             return LifeStage(Stage.ACTIVE if activated else Stage.PRECREATED, ends_on, {})
         if previous is None or before is Stage.PRECREATED:
             return LifeStage(Stage.PRECREATED, None, {})
+        if erasing:
+            until = min(until or today, today)
+            return self._expired(previous, until, today, completed=completed, held=held, now=True)
         if before is Stage.ACTIVE:
             return self._in_grace(self._grace_ends(today))
         if until is not None and prolonged is not None:
@@ -206,13 +211,21 @@ class Lifecycle:
         return until + timedelta(days=kept + 1)
 
     def _expired(
-        self, previous: Account, until: date, today: date, *, completed: bool, held: bool
+        self,
+        previous: Account,
+        until: date,
+        today: date,
+        *,
+        completed: bool,
+        held: bool,
+        now: bool = False,
     ) -> LifeStage:
-        before = dict(previous.stages)
-        if not self.rules.erase or held:
+        """`now`: whatever the rules are."""
+        before = dict(previous.stages) if previous.stage is Stage.EXPIRED else {}
+        if held or not (self.rules.erase or now):
             return LifeStage(Stage.EXPIRED, until, before)
-        due = {name: Stage.ERASED for name in self.services if today >= self._erased_on(until, name)}
-        if completed and before.keys() >= set(self.services) and today >= self._erased_on(until):
+        due = {name: Stage.ERASED for name in self.services if now or today >= self._erased_on(until, name)}
+        if completed and before.keys() >= set(self.services) and (now or today >= self._erased_on(until)):
             return LifeStage(Stage.ERASED, until, {})
         return LifeStage(Stage.EXPIRED, until, {**before, **due})
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from consumers.propagation import rows as propagated
 from consumers.propagation.rows import propagation
+from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.warnings import EndNotices
@@ -68,6 +69,7 @@ class Desk:
     rules: LifecycleSettings = field(default_factory=LifecycleSettings)
     services: tuple[str, ...] = ()
     notices: EndNotices | None = None
+    privacy: PrivacyKey = field(default_factory=lambda: PrivacyKey(new_key()))
 
     def __post_init__(self) -> None:
         self.database = Database(self.url, clock=self.clock)
@@ -80,6 +82,7 @@ class Desk:
             rules=self.rules,
             services=self.services,
             notices=self.notices,
+            privacy=self.privacy,
         )
         self.people = People(self.database)
         self._offsets = itertools.count()

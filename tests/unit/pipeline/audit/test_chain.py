@@ -20,7 +20,7 @@ from pipeline.audit.tables import audit_persons
 from pipeline.audit.verification import verify
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.db.persons import Forgetting, Forgotten
+from pipeline.db.persons import Forgetting, ForgottenRows
 from tests.unit.database_kit import in_processes
 
 LEA, PAUL = "22001234", "22005678"
@@ -132,7 +132,7 @@ def test_a_chain_that_was_written_anew_is_shown_by_a_hash_that_was_kept_elsewher
 def test_a_person_goes_and_the_chain_and_the_counts_still_hold(noted: Database) -> None:
     with noted.write() as connection:
         person = Forgetting(LEA, "erased:1", (LEA,), hashed=str.upper)
-        assert trail.forget(connection, noted, person) == Forgotten(kept=6)
+        assert trail.forget(connection, noted, person) == ForgottenRows(kept=6)
     found = verify(noted)
     assert (found.breaks, found.entries, found.forgotten) == ([], 6, 6)
     with noted.read() as connection:

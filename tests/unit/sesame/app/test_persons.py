@@ -14,6 +14,8 @@ NUMBERS = {"student_number", "other_number", "merged_into", "key"}
 NO_PERSON = {
     "audit.detail": "persons stand in it as digests: `pipeline.audit.chain`",
     "closings.closing": "a word of ours",
+    "erasures.noted": "counts and times",
+    "erasures.receipt": "the pseudonym",
     "imports.detail": "no personal data of students: `ImportDetail`",
     "imports.summary": "counts",
     "imports.file_name": "the registrar's file",

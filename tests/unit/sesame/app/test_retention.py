@@ -23,10 +23,10 @@ from producers.activation.throttles import throttles
 from producers.registrar.feed_memory import feed_rows
 from producers.registrar.import_runs import imports
 from sesame.app import retention
-from sesame.app.audit_archive import archive
 from sesame.app.housekeeping import Housekeeping
 from sesame.app.tables import metadata
 from sesame.app.wiring import Application
+from sesame.operations.audit_archive import archive
 from sesame.pages import FOLDER
 from sesame.settings import load
 

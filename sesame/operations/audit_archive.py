@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -38,10 +41,57 @@ def archive(database: Database, folder: Path, *, before: float) -> int:
         return 0
     folders.make(folder)
     for year, those in groupby(lines, key=lambda line: utc(line.mark.at).year):
-        _append(folder / f"audit-{year}.jsonl", list(those))
+        with _alone(folder):
+            _append(folder / f"audit-{year}.jsonl", list(those))
     with database.write() as connection:
         trail.remove(connection, database, lines[-1].mark)
     return len(lines)
+
+
+def forget(folder: Path, student_number: str, pseudonym: str) -> int:
+    """Put a pseudonym in a person's place in every archived entry; return in how many. The chain still holds.
+
+    Raises:
+        OSError: a file cannot be written; those before it are done.
+    """
+    changed = 0
+    for path in sorted(folder.glob("audit-*.jsonl")):
+        with _alone(folder):
+            lines = path.read_bytes().splitlines(keepends=True)
+            mine = f'"{student_number}"'.encode()
+            after = [_without(line, student_number, pseudonym) if mine in line else line for line in lines]
+            if after != lines:
+                changed += sum(one != other for one, other in zip(lines, after, strict=True))
+                _replace(path, b"".join(after))
+    return changed
+
+
+def _without(line: bytes, student_number: str, pseudonym: str) -> bytes:
+    document = json.loads(line)
+    for person in document.get("persons", {}).values():
+        if person["student_number"] == student_number:
+            person.update(student_number=pseudonym, salt=None)
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    other = path.with_suffix(".new")
+    with os.fdopen(os.open(other, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    other.replace(path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While nobody else on this machine appends or replaces."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _append(path: Path, lines: list[HandedOn]) -> None:

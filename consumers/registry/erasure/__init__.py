@@ -1,0 +1,1 @@
+"""Erasures: who is to be forgotten, who was, and how they are recognised afterwards."""

@@ -1,0 +1,166 @@
+"""Erasures: asked for, under way, done. No row names anybody: who it is is sealed, and gone at the end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    bindparam,
+    insert,
+    select,
+    update,
+)
+
+from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("pseudonym", String(32), nullable=False, index=True),
+    Column("sealed", LargeBinary),  # the student numbers, until nothing needs them any more
+    Column("state", String(16), nullable=False, index=True),  # ErasureState
+    Column("signed_by", String(80), nullable=False),  # the fingerprint of the privacy key
+    Column("actor", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("noted", Text, nullable=False),  # what was done so far (JSON)
+    Column("ended_at", Float),
+    Column("receipt", Text),  # as it is handed out
+    info=of_nobody("erasures, under pseudonyms; their receipts", named_in=("reason",)),
+)
+
+_ID_BYTES: Final = 6
+_ENDED: Final = ("done", "withdrawn")
+_UNDER_WAY: Final = erasures.c.state.not_in(_ENDED)
+_ASKED: Final = select(erasures.c.id).where(
+    erasures.c.pseudonym == bindparam("whose"), erasures.c.state == "asked"
+)
+
+
+class ErasureState(StrEnum):
+    """How far an erasure is."""
+
+    ASKED = "asked"  # targets erase
+    FORGOTTEN = "forgotten"  # the store has forgotten; log and archive are next
+    CLEARED = "cleared"  # nobody knows any more who it was; files are rewritten, the receipt is signed
+    DONE = "done"
+    WITHDRAWN = "withdrawn"  # the person was enrolled again before anything was forgotten
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One erasure.
+
+    Attributes:
+        sealed: who; None: nothing needs it any more.
+        signed_by: the fingerprint of the site's privacy key.
+        actor, reason: who asked for it, and why, in their words.
+        asked_at, ended_at: seconds since the epoch, UTC.
+        noted: what was done so far; see `sesame.operations.privacy.erasure`.
+        receipt: the document as it is handed out, once it is done.
+    """
+
+    id: str
+    pseudonym: str
+    sealed: bytes | None
+    state: ErasureState
+    signed_by: str
+    actor: str
+    reason: str
+    asked_at: float
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    ended_at: float | None = None
+    receipt: str | None = None
+
+
+def begin(
+    connection: Connection,
+    *,
+    pseudonym: str,
+    sealed: bytes,
+    signed_by: str,
+    actor: str,
+    reason: str,
+    now: float,
+) -> Erasure:
+    """Have a person erased; whoever is so already is begun once. Call it under the person's lock."""
+    if (running := under_way(connection, pseudonym)) is not None:
+        return running
+    erasure_id = secrets.token_hex(_ID_BYTES)
+    begun = Erasure(erasure_id, pseudonym, sealed, ErasureState.ASKED, signed_by, actor[:64], reason, now)
+    connection.execute(insert(erasures), {**begun.__dict__, "noted": "{}"})
+    return begun
+
+
+def asked(connection: Connection, pseudonym: str) -> bool:
+    """Whether targets are to erase this person now."""
+    return connection.execute(_ASKED, {"whose": pseudonym}).first() is not None
+
+
+def under_way(connection: Connection, pseudonym: str) -> Erasure | None:
+    """The erasure of this person that has not ended."""
+    row = connection.execute(select(erasures).where(erasures.c.pseudonym == pseudonym, _UNDER_WAY)).first()
+    return None if row is None else _erasure(row)
+
+
+def all_under_way(connection: Connection) -> list[Erasure]:
+    """Those that have not ended, the oldest first."""
+    query = select(erasures).where(_UNDER_WAY).order_by(erasures.c.asked_at, erasures.c.id)
+    return list(map(_erasure, connection.execute(query)))
+
+
+def of_another_key(connection: Connection, key: str | None) -> bool:
+    """Whether somebody was erased under another privacy key than that of this fingerprint, or under any."""
+    query = select(erasures.c.id) if key is None else select(erasures.c.id).where(erasures.c.signed_by != key)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def listed(connection: Connection, *, limit: int) -> list[Erasure]:
+    """The newest ones."""
+    query = select(erasures).order_by(erasures.c.asked_at.desc(), erasures.c.id).limit(limit)
+    return list(map(_erasure, connection.execute(query)))
+
+
+def get(connection: Connection, erasure_id: str) -> Erasure | None:
+    """One erasure."""
+    row = connection.execute(select(erasures).where(erasures.c.id == erasure_id)).one_or_none()
+    return None if row is None else _erasure(row)
+
+
+def last_done(connection: Connection, pseudonym: str) -> Erasure | None:
+    """The last erasure of this person that was done."""
+    query = select(erasures).where(erasures.c.pseudonym == pseudonym, erasures.c.state == ErasureState.DONE)
+    row = connection.execute(query.order_by(erasures.c.ended_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _erasure(row)
+
+
+def change(
+    connection: Connection, erasure: Erasure, state: ErasureState, noted: Mapping[str, Any], **values: object
+) -> None:
+    """Note how far it is."""
+    connection.execute(
+        update(erasures)
+        .where(erasures.c.id == erasure.id)
+        .values(state=state, noted=json.dumps(noted, sort_keys=True), **values)
+    )
+
+
+def _erasure(row: Row[Any]) -> Erasure:
+    values = dict(zip(row._fields, row, strict=True))
+    values["state"], values["noted"] = ErasureState(row.state), json.loads(row.noted)
+    return Erasure(**values)

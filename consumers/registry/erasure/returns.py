@@ -1,0 +1,59 @@
+"""Who comes back after an erasure: recognised by digests, or a question for an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from consumers.registry import identity_doubts
+from consumers.registry.account import shown_person
+from consumers.registry.identity import LOGIN, every_name
+from consumers.registry.identity_doubts import HOLDER
+from consumers.registry.ledger import erased_names, hashable
+from consumers.registry.people import KnownPerson
+from consumers.registry.settings import RegistrySettings
+
+if TYPE_CHECKING:
+    from consumers.registry.erasure.privacy_key import PrivacyKey
+
+
+class ErasedPersons:
+    """Compares who is new with those who were erased. `privacy`: by whose digests they are known."""
+
+    def __init__(self, settings: RegistrySettings, privacy: PrivacyKey) -> None:
+        self._settings = settings
+        self._privacy = privacy
+
+    def matches(
+        self, connection: Connection, person: KnownPerson, prints: Mapping[str, str]
+    ) -> dict[str, set[str]]:
+        """Pseudonym to what agrees, of those erased persons about whom somebody has to be asked.
+
+        Whoever comes back under the number, the name and the birth date, or INE, of before is recognised: the
+        login is found again, and nobody is asked. `holder`: the number is an erased person's, and the rest
+        does not agree. Otherwise another number has the fingerprints of somebody who was erased.
+        """
+        digests = {
+            (kind, self._privacy.hashed(identity_doubts.hashable(kind, value))): kind
+            for kind, value in prints.items()
+        }
+        found: dict[str, set[str]] = {}
+        for key, pseudonym in identity_doubts.with_fingerprints(connection, digests).items():
+            found.setdefault(pseudonym, set()).add(digests[key])
+        mine = self._privacy.pseudonym(person.student_number)
+        agrees = found.pop(mine, None)
+        names = erased_names(connection, mine)
+        if any(kind == LOGIN for kind, _digest in names) and not (agrees and self._named(person, names)):
+            found[mine] = {HOLDER}
+        return found
+
+    def _named(self, person: KnownPerson, names: set[tuple[str, str]]) -> bool:
+        """Whether one of these is a login that the person's name gives."""
+        shown = shown_person(person, self._settings)
+        return any(
+            (kind, self._privacy.hashed(hashable(kind, value))) in names
+            for kind, value in every_name(shown, person.student_number, self._settings)
+            if kind == LOGIN
+        )

@@ -1,0 +1,196 @@
+"""`sesame privacy`: erasing a person, proving it, and what is kept of a person."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from schemas.language import gettext
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import local_time, show_table, write_json
+
+if TYPE_CHECKING:
+    from sesame.operations.privacy.acts import ErasureStanding
+
+_LOOK_EVERY_S = 0.5
+
+
+@click.group()
+def privacy() -> None:
+    """Erase a person, prove it, and hand out what is kept of a person."""
+
+
+@privacy.command(name="init")
+@pass_context
+def init_command(context: Context) -> None:
+    """Make the privacy key. By it erased persons are recognised: it is never turned, and a copy of it is kept
+    apart from the backups.
+    """
+    from sesame.operations.privacy.acts import init
+
+    made = init(context, operator())
+    click.echo(
+        gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path),
+        err=True,
+    )
+
+
+@privacy.command(name="key")
+@json_option
+@pass_context
+def key_command(context: Context, *, as_json: bool) -> None:
+    """Print the public key by which receipts of this site are verified, and its fingerprint."""
+    from sesame.operations.privacy.acts import public_key
+
+    found = public_key(context, operator())
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+    else:
+        click.echo(found.public_key)
+        click.echo(found.fingerprint)
+
+
+@privacy.command(name="erase")
+@click.argument("student")
+@click.option("--reason", required=True, help="Why; the receipt says it. Name nobody.")
+@click.option(
+    "--receipt", "to", type=click.Path(dir_okay=False, path_type=Path), help="A new file for the receipt."
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(0, 86_400),
+    default=600,
+    show_default=True,
+    help="How many seconds to wait for the end; the erasure goes on afterwards.",
+)
+@json_option
+@pass_context
+def erase_command(
+    context: Context, *, student: str, reason: str, to: Path | None, wait_s: int, as_json: bool
+) -> None:
+    """Erase STUDENT at every target and in the store, the log and the archive. There is no way back.
+
+    Ends with 3 while something is awaited, which is named: a target that is down or only observed, a hold, a
+    doubt about who it is. The erasure goes on by itself.
+    """
+    from sesame.operations.privacy.acts import ErasureRequest, erase, receipt, standing
+
+    if to is not None and to.exists():
+        raise click.BadParameter(gettext("{path} exists", path=to), param_hint="--receipt")
+    site, actor = context.looking, operator()
+    now = erase(site, actor, ErasureRequest(student_number=student, reason=reason))
+    until, said = time.monotonic() + wait_s, ""
+    while now.ended_at is None and time.monotonic() < until:
+        if not as_json and (words := _how_far(now)) != said:
+            click.echo(words, err=True)
+            said = words
+        time.sleep(_LOOK_EVERY_S)
+        now = standing(site, actor, now.id)
+    if now.state != "done":
+        if as_json:
+            write_json(now.model_dump(mode="json"))
+        else:
+            click.echo(_how_far(now))
+        raise click.exceptions.Exit(int(ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY))
+    text = receipt(site, actor, now.id)
+    if to is not None:
+        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    if as_json:
+        write_json(now.model_dump(mode="json"))
+    elif to is None:
+        click.echo(text, nl=False)
+    else:
+        click.echo(gettext("Erased. The receipt is in {path}.", path=to))
+
+
+@privacy.command(name="list")
+@json_option
+@pass_context
+def list_command(context: Context, *, as_json: bool) -> None:
+    """Show erasures, the newest first. They name nobody."""
+    from sesame.operations.privacy.acts import listed
+
+    found = listed(context.looking, operator())
+    if as_json:
+        write_json([each.model_dump(mode="json") for each in found])
+        return
+    columns = (gettext("erasure"), gettext("asked on"), gettext("by"), gettext("state"), gettext("pseudonym"))
+    rows = [
+        (each.id, local_time(each.asked_at), each.requested_by, _STATES[each.state](), each.pseudonym)
+        for each in found
+    ]
+    show_table(columns, rows)
+
+
+@privacy.command(name="receipt")
+@click.argument("erasure")
+@pass_context
+def receipt_command(context: Context, *, erasure: str) -> None:
+    """Print the receipt of an ERASURE, as it was signed: the ID that `sesame privacy list` shows."""
+    from sesame.operations.privacy.acts import receipt
+
+    click.echo(receipt(context.looking, operator(), erasure), nl=False)
+
+
+@privacy.command(name="verify")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--key", help="The site's public key, or its fingerprint, as it was known before.")
+@click.option("--student", help="Whose receipt it should be; reads the site's privacy key.")
+@json_option
+@pass_context
+def verify_command(
+    context: Context, *, file: Path, key: str | None, student: str | None, as_json: bool
+) -> None:
+    """Look whether the receipt in FILE is as it was signed. Ends with 6 if it is not.
+
+    Without --key this says that the receipt is whole, and not that it is of this site.
+    """
+    from sesame.operations.privacy.acts import ReceiptToVerify, verify
+
+    wanted = ReceiptToVerify(document=file.read_bytes(), key=key, student_number=student)
+    found = verify(context if student is not None else None, operator(), wanted)
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+        return
+    told = {"id": found.receipt.receipt_id, "at": local_time(found.receipt.completed_at)}
+    click.echo(gettext("The receipt {id} of {at} is as it was signed.", **told))
+    if found.student:
+        click.echo(gettext("It is this student's."))
+    if found.key_known:
+        click.echo(gettext("It was signed by the key that was named."))
+    else:
+        click.echo(
+            gettext("Signed by {key}: compare it with the site's, or give --key.", key=found.fingerprint)
+        )
+
+
+_STATES = {
+    "asked": lambda: gettext("targets erase"),
+    "forgotten": lambda: gettext("the store has forgotten"),
+    "cleared": lambda: gettext("files are rewritten"),
+    "done": lambda: gettext("erased"),
+    "withdrawn": lambda: gettext("withdrawn: enrolled again"),
+}
+
+
+def _how_far(found: ErasureStanding) -> str:
+    words = f"{found.id}: {_STATES[found.state]()}"
+    known = {
+        "hold": gettext("a hold"),
+        "doubt": gettext("a doubt about who it is"),
+        "under_way": gettext("work under way"),
+    }
+    if found.awaited:
+        waits = ", ".join(known.get(each, each) for each in found.awaited)
+        words += "; " + gettext("awaited: {what}", what=waits)
+    return words

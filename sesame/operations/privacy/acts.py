@@ -1,0 +1,215 @@
+"""Acts of privacy: the site's key, erasures and their receipts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from consumers.registry.erasure import erasures
+from consumers.registry.erasure.erasures import Erasure, ErasureState
+from consumers.registry.erasure.privacy_key import PrivacyKey
+from consumers.registry.people import People
+from pipeline import accounts, audit
+from pipeline.errors import SesameError
+from schemas.account import Hold
+from schemas.language import gettext
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.known_persons import NoSuchStudent
+from sesame.operations.ports import HasSettings, Stored
+from sesame.operations.privacy import receipts
+from sesame.operations.privacy.erasure import Erasing, awaited, begin, enrolled, numbers_of
+from sesame.operations.privacy.receipts import ReceiptVerified, SiteKey
+from sesame.operations.vault import KeyMade, key_made
+
+_LISTED_MAX = 1000
+
+
+class ErasedAlready(SesameError):
+    """This person was erased already, and nothing was kept but what the receipt says."""
+
+
+class StillEnrolled(SesameError):
+    """An enrolment of this student is in force: the registrar ends it first, or the next import would bring
+    the person back."""
+
+
+class UnderHold(SesameError):
+    """A hold keeps this student's data: lift it first. One for a stolen password keeps nothing."""
+
+
+class NoSuchErasure(SesameError):
+    """There is no erasure of this ID. `sesame privacy list` shows them."""
+
+
+class ErasureRequest(BaseModel):
+    """Whom to erase, and why: the receipt says it."""
+
+    student_number: str
+    reason: str
+
+
+class ErasureStanding(Report):
+    """How far an erasure is.
+
+    Attributes:
+        pseudonym: stands for the student number from then on.
+        awaited: what it waits for: targets, `hold`, `doubt`, or `under_way` for work of Sésame's own.
+    """
+
+    id: str
+    pseudonym: str
+    state: ErasureState
+    requested_by: str
+    reason: str
+    asked_at: datetime
+    ended_at: datetime | None
+    awaited: tuple[str, ...] = ()
+
+
+@act("privacy.init")
+def init(site: HasSettings, _actor: Actor) -> KeyMade:
+    """Make the privacy key's file, mode 0600. There need be no store yet, and so no audit.
+
+    Raises:
+        KeyExists: there is one.
+        FolderUnusable: its folder can neither be used nor made.
+    """
+    remedy = gettext("It is never replaced: by it those who were erased are recognised.")
+    return key_made(site.settings.privacy_key_file, remedy=remedy)
+
+
+@act("privacy.key")
+def public_key(site: HasSettings, _actor: Actor) -> SiteKey:
+    """The public key by which receipts of this site are verified.
+
+    Raises:
+        PrivacyKeyError: there is no key.
+    """
+    return receipts.site_key(PrivacyKey.read(site.settings.privacy_key_file))
+
+
+@act("privacy.erase")
+def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStanding:
+    """Have a person erased, everywhere, under all of their numbers. Whoever is being erased is not asked for
+    twice.
+
+    Raises:
+        PrivacyKeyError, NoSuchStudent, ErasedAlready, StillEnrolled, UnderHold: nothing was done.
+    """
+    privacy = site.privacy
+    people = People(site.database)
+
+    def ask(connection: Connection) -> Erasure:
+        numbers = numbers_of(connection, people, request.student_number)
+        locked = [person for number in sorted(numbers) if (person := people.locked(connection, number))]
+        running = erasures.under_way(connection, privacy.pseudonym(numbers[0]))
+        if running is not None:
+            return running
+        if not locked and accounts.find(connection, numbers[0]) is None:
+            done = erasures.last_done(connection, privacy.pseudonym(request.student_number))
+            raise NoSuchStudent if done is None else _already(done)
+        if enrolled(site, connection, numbers):
+            raise StillEnrolled
+        if any(person.holds - {Hold.STOLEN_PASSWORDS} for person in locked):
+            raise UnderHold
+        whom = {"student_number": request.student_number}
+        audit.note(connection, site.database, actor=actor.name, action="privacy.erase", detail=whom)
+        return begin(site, connection, numbers, actor=actor.name, reason=request.reason)
+
+    return _standing(site, site.database.transact(ask))
+
+
+@act("privacy.standing")
+def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
+    """How far an erasure is, and what it waits for.
+
+    Raises:
+        NoSuchErasure: there is none of this ID.
+    """
+    return _standing(site, _get(site, erasure_id))
+
+
+@act("privacy.list")
+def listed(site: Stored, _actor: Actor) -> list[ErasureStanding]:
+    """Erasures, the newest first; they name nobody."""
+    with site.database.read() as connection:
+        return [_shown(each, []) for each in erasures.listed(connection, limit=_LISTED_MAX)]
+
+
+@act("privacy.receipt")
+def receipt(site: Stored, actor: Actor, erasure_id: str) -> str:
+    """A receipt, as it was signed.
+
+    Raises:
+        NoSuchErasure: there is none of this ID, or it has no receipt yet.
+    """
+    found = _get(site, erasure_id)
+    if found.receipt is None:
+        raise NoSuchErasure(gettext("erasure {id} has no receipt: {state}", id=found.id, state=found.state))
+    acts.note(site.database, actor, "privacy.receipt", erasure=found.id)
+    return found.receipt
+
+
+class ReceiptToVerify(BaseModel):
+    """A receipt, what its key should be, and whose it should be."""
+
+    document: bytes
+    key: str | None = None
+    student_number: str | None = None
+
+
+@act("privacy.verify")
+def verify(site: HasSettings | None, _actor: Actor, request: ReceiptToVerify) -> ReceiptVerified:
+    """Look whether a receipt is as it was signed. Nothing but the file is read, and the privacy key (of
+    `site`) where a student is named.
+
+    Raises:
+        ReceiptRefused: it is not.
+        PrivacyKeyError: a student is named, and there is no key.
+    """
+    privacy = None
+    if site is not None and request.student_number is not None:
+        privacy = PrivacyKey.read(site.settings.privacy_key_file)
+    return receipts.verify(
+        request.document, fingerprint=request.key, privacy=privacy, student=request.student_number
+    )
+
+
+def _already(done: Erasure) -> ErasedAlready:
+    return ErasedAlready(
+        gettext("this person was erased already, on {day}", day=utc(done.ended_at or 0.0).date()),
+        remedy=gettext("The receipt: sesame privacy receipt {id}", id=done.id),
+    )
+
+
+def _get(site: Stored, erasure_id: str) -> Erasure:
+    with site.database.read() as connection:
+        found = erasures.get(connection, erasure_id)
+    if found is None:
+        raise NoSuchErasure(gettext("there is no erasure {id!r}", id=erasure_id))
+    return found
+
+
+def _standing(site: Erasing, erasure: Erasure) -> ErasureStanding:
+    waits: list[str] = []
+    if erasure.state is ErasureState.ASKED:
+        numbers = site.privacy.unseal(erasure.sealed or b"")
+        with site.database.read() as connection:
+            waits = awaited(site, connection, numbers)
+    return _shown(erasure, waits)
+
+
+def _shown(erasure: Erasure, waits: list[str]) -> ErasureStanding:
+    return ErasureStanding(
+        id=erasure.id,
+        pseudonym=erasure.pseudonym,
+        state=erasure.state,
+        requested_by=erasure.actor,
+        reason=erasure.reason,
+        asked_at=utc(erasure.asked_at),
+        ended_at=utc_or_none(erasure.ended_at),
+        awaited=tuple(waits),
+    )

@@ -1,0 +1,310 @@
+"""Carries erasures out, step by step: each step can be cut off, and is done again.
+
+Asked: the registry has every target erase, the one that others are found by last. Once all were read back as
+gone and nothing of the person is under way any more, the store forgets, in one transaction. Then log, archive
+and backups' keys; then what came in meanwhile is forgotten too, the files are rewritten, and the receipt is
+signed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, MetaData, select
+
+from consumers.propagation import rows as propagated
+from consumers.registry import identity_doubts
+from consumers.registry.account import current_enrolments
+from consumers.registry.erasure import erasures
+from consumers.registry.erasure.erasures import Erasure, ErasureState
+from consumers.registry.erasure.privacy_key import PrivacyKey
+from consumers.registry.handler import Registry
+from consumers.registry.identity_doubts import Verdict
+from consumers.registry.people import KnownPerson, People
+from pipeline import accounts, audit
+from pipeline.db import persons
+from pipeline.db.persons import Forgetting, ForgottenRows
+from pipeline.locks import LockHeld, SiteLocks
+from pipeline.outbox import outbox
+from pipeline.parking.rows import parked
+from pipeline.target_states import target_states
+from schemas.account import Account, Hold, Stage
+from schemas.receipt import ErasedTarget
+from sesame.operations import audit_archive
+from sesame.operations.acts import utc
+from sesame.operations.ports import Following
+from sesame.operations.privacy import receipt_lines, receipts
+
+SESAME: Final = "sesame"
+RETENTION: Final = "retention"
+"""Who erases when the time has come, and why."""
+
+HOLD, DOUBT, UNDER_WAY = "hold", "doubt", "under_way"
+"""What an erasure may wait for, besides targets: see `awaited`."""
+
+
+class Erasing(Following, Protocol):
+    """What an erasure needs of the site."""
+
+    @property
+    def registry(self) -> Registry:
+        """Mints."""
+
+    @property
+    def privacy(self) -> PrivacyKey:
+        """The site's privacy key."""
+
+    @property
+    def tables(self) -> MetaData:
+        """Every room's."""
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the audit's archive is."""
+
+    def erase_in_log(self, student_number: str, pseudonym: str) -> int | None:
+        """Put a pseudonym in the log; in how many records. None: this log cannot."""
+
+    def rewrite_files(self) -> bool:
+        """Rewrite the embedded store and log; False: the store is a server's."""
+
+
+def advance(site: Erasing, *, retention: bool) -> int:
+    """Carry erasures one step on, by one process at a time; return how many of them are under way still.
+
+    Args:
+        retention: those of persons whose time is over, which may be many: begun here, and nobody waits for
+            them. Otherwise those that were asked for.
+
+    Raises:
+        PrivacyKeyError: there is somebody to erase, and no key.
+        StoreUnavailable, LogUnavailable, OSError: it goes on from there next time.
+    """
+    due = _due(site) if retention else []
+    if not due and not _under_way(site, retention=retention):
+        return 0
+    with suppress(LockHeld), SiteLocks(site.database, wait_s=0.0).hold("erasure"):
+        for number in due:
+            site.database.transact(partial(_begin_due, site, number))
+        waiting = _under_way(site, retention=retention)
+        for erasure in waiting:
+            if erasure.state is ErasureState.ASKED:
+                _let_targets_erase(site, erasure)
+            elif erasure.state is ErasureState.FORGOTTEN:
+                _clear(site, erasure)
+        _attest(site, [each for each in waiting if each.state is ErasureState.CLEARED])
+    return len(_under_way(site, retention=retention))
+
+
+def _under_way(site: Following, *, retention: bool) -> list[Erasure]:
+    with site.database.read() as connection:
+        found = erasures.all_under_way(connection)
+    return [each for each in found if (each.actor == SESAME) is retention]
+
+
+def numbers_of(connection: Connection, people: People, student_number: str) -> list[str]:
+    """All numbers of a person, the one that the person goes on under first."""
+    person = people.known(connection, student_number)
+    first = student_number if person is None or person.merged_into is None else person.merged_into
+    return [first, *(other.student_number for other in people.merged_into(connection, first))]
+
+
+def enrolled(site: Following, connection: Connection, numbers: Iterable[str]) -> bool:
+    """Whether an enrolment of this person is in force."""
+    today = utc(site.database.now(connection)).date()
+    found = People(site.database).enrolments(connection, *numbers)
+    return any(each.in_force for each in current_enrolments(found, site.settings.registry, today))
+
+
+def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> list[str]:
+    """What an erasure waits for: names of targets, `hold`, `doubt`, and `under_way` for work of our own."""
+    found: dict[str, None] = {}
+    people, now = People(site.database), site.database.now(connection)
+    for number in numbers:
+        person = people.known(connection, number)
+        if person is not None and person.holds - {Hold.STOLEN_PASSWORDS}:
+            found[HOLD] = None
+        if identity_doubts.of(connection, number, [Verdict.OPEN]):
+            found[DOUBT] = None
+        account = accounts.find(connection, number)
+        if account is not None and account.activated_at is not None:
+            found |= dict.fromkeys(_behind(site, connection, account))
+        busy = (
+            select(outbox.c.key).where(outbox.c.key == number),
+            select(parked.c.consumer).where(parked.c.student_number == number),
+            select(target_states.c.target).where(
+                target_states.c.student_number == number,
+                target_states.c.lease_owner.is_not(None),
+                target_states.c.lease_until > now,
+            ),
+        )
+        if any(connection.execute(each.limit(1)).first() is not None for each in busy):
+            found[UNDER_WAY] = None
+    return list(found)
+
+
+def _behind(site: Following, connection: Connection, account: Account) -> list[str]:
+    """The targets that have not said that this account is erased."""
+    number, version = account.student_number, account.version
+    if account.stage is Stage.ERASED and propagated.completed(connection, number, version):
+        return []
+    seen = propagated.seen_of(connection, number)
+    behind = [
+        name
+        for name in site.settings.targets
+        if name not in seen or seen[name].version < version or seen[name].state != "provisioned"
+    ]
+    return behind or [UNDER_WAY]
+
+
+def _due(site: Following) -> list[str]:
+    """Those whose account is erased."""
+    a = accounts.accounts.c
+    with site.database.read() as connection:
+        return list(connection.scalars(select(a.student_number).where(a.stage == Stage.ERASED.value)))
+
+
+def _begin_due(site: Erasing, student_number: str, connection: Connection) -> None:
+    """Begin the erasure of a person whose retention is over; under whatever number they go on."""
+    people = People(site.database)
+    person = people.locked(connection, student_number)
+    if person is not None and person.merged_into is not None:
+        return
+    numbers = numbers_of(connection, people, student_number)
+    begin(site, connection, numbers, actor=SESAME, reason=RETENTION)
+
+
+def begin(site: Erasing, connection: Connection, numbers: list[str], *, actor: str, reason: str) -> Erasure:
+    """Have a person erased, whose numbers these are; locked by the caller."""
+    privacy = site.privacy
+    return erasures.begin(
+        connection,
+        pseudonym=privacy.pseudonym(numbers[0]),
+        sealed=privacy.seal(numbers),
+        signed_by=receipts.site_key(privacy).fingerprint,
+        actor=actor,
+        reason=reason,
+        now=site.database.now(connection),
+    )
+
+
+def _let_targets_erase(site: Erasing, erasure: Erasure) -> None:
+    numbers = site.privacy.unseal(erasure.sealed or b"")
+
+    def look(connection: Connection) -> None:
+        for number in numbers:
+            site.registry.due(connection, number, site.database.now(connection))
+
+    site.database.transact(look)
+    site.database.transact(lambda connection: _forget_if_gone(site, connection, erasure, numbers))
+
+
+def _forget_if_gone(site: Erasing, connection: Connection, erasure: Erasure, numbers: list[str]) -> None:
+    people = People(site.database)
+    locked = [people.locked(connection, number) for number in numbers]
+    if enrolled(site, connection, numbers) and not _is_erased(connection, numbers[0]):
+        now = site.database.now(connection)
+        erasures.change(connection, erasure, ErasureState.WITHDRAWN, {}, sealed=None, ended_at=now)
+        return
+    if awaited(site, connection, numbers):
+        return
+    found = [(each, accounts.find(connection, number)) for each, number in zip(locked, numbers, strict=True)]
+    targets = [line for number in numbers for line in _absent(connection, number)]
+    tables: Counter[tuple[str, str]] = Counter()
+    for (person, account), number in zip(found, numbers, strict=True):
+        tables.update(_forget(site, connection, number, identifiers(number, person, account)))
+    pseudonyms = [site.privacy.pseudonym(number) for number in numbers]
+    noted = {
+        "pseudonyms": pseudonyms,
+        "targets": targets,
+        "tables": _by_table(tables),
+        "log": None,
+        "archived": 0,
+    }
+    detail = {"erasure": erasure.id, "pseudonym": erasure.pseudonym}
+    audit.note(connection, site.database, actor=erasure.actor, action="privacy.forgotten", detail=detail)
+    erasures.change(connection, erasure, ErasureState.FORGOTTEN, noted)
+
+
+def _is_erased(connection: Connection, number: str) -> bool:
+    account = accounts.find(connection, number)
+    return account is not None and account.stage is Stage.ERASED
+
+
+def _absent(connection: Connection, number: str) -> list[dict[str, Any]]:
+    seen = propagated.seen_of(connection, number)
+    lines = [ErasedTarget(target=name, absent_at=utc(seen[name].finished_at)) for name in sorted(seen)]
+    return [line.model_dump(mode="json") for line in lines]
+
+
+def identifiers(number: str, person: KnownPerson | None, account: Account | None) -> tuple[str, ...]:
+    """What texts may name a person by."""
+    found: list[str | None] = [number]
+    if person is not None:
+        found += [person.ine, person.personal_mail, person.mail_redirect]
+    if account is not None:
+        found += [account.login, account.short_login, account.mail, account.principal, *account.aliases]
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
+def _forget(
+    site: Erasing, connection: Connection, number: str, names: tuple[str, ...]
+) -> Counter[tuple[str, str]]:
+    privacy = site.privacy
+    person = Forgetting(number, privacy.pseudonym(number), names, privacy.hashed)
+    done = persons.forget(connection, site.database, site.tables, person)
+    counted: Counter[tuple[str, str]] = Counter()
+    for table, each in done.items():
+        counted.update({(table, what): count for what, count in asdict(each).items()})
+    return counted
+
+
+def _by_table(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    tables: dict[str, dict[str, int]] = {}
+    for (table, what), count in counted.items():
+        tables.setdefault(table, asdict(ForgottenRows()))[what] = count
+    return tables
+
+
+def _clear(site: Erasing, erasure: Erasure) -> None:
+    """What is not the store's; and once more the store's: a bell that was read before may have rung since."""
+    numbers, noted = site.privacy.unseal(erasure.sealed or b""), dict(erasure.noted)
+    for number in numbers:
+        pseudonym = site.privacy.pseudonym(number)
+        records = site.erase_in_log(number, pseudonym)
+        if records is not None:
+            noted["log"] = (noted["log"] or 0) + records
+        noted["archived"] += audit_archive.forget(site.audit_folder, number, pseudonym)
+
+    def again(connection: Connection) -> None:
+        tables: Counter[tuple[str, str]] = Counter(
+            {(table, what): n for table, each in noted["tables"].items() for what, n in each.items()}
+        )
+        for number in numbers:
+            tables.update(_forget(site, connection, number, (number,)))
+        counts = {**noted, "tables": _by_table(tables)}
+        erasures.change(connection, erasure, ErasureState.CLEARED, counts, sealed=None)
+
+    site.database.transact(again)
+
+
+def _attest(site: Erasing, cleared: list[Erasure]) -> None:
+    """Rewrite the files once for all that are cleared, and sign their receipts."""
+    if not cleared:
+        return
+    rewritten = site.rewrite_files()
+    now = datetime.now(UTC)
+    for erasure in cleared:
+        receipt = receipt_lines.receipt(site, erasure, now, rewritten_at=now if rewritten else None)
+        text = receipts.sign(receipt, site.privacy)
+        with site.database.write() as connection:
+            erasures.change(
+                connection, erasure, ErasureState.DONE, {}, receipt=text, ended_at=now.timestamp()
+            )

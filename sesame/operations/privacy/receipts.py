@@ -1,0 +1,98 @@
+"""Signing a receipt of an erasure, and looking whether one is genuine: offline, with nothing but the file."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import ValidationError
+
+from consumers.registry.erasure.privacy_key import PrivacyKey
+from pipeline.errors import SesameError
+from schemas.language import gettext
+from schemas.receipt import ErasureReceipt, Signature, SignedReceipt, signed_bytes
+from sesame.operations.acts import Report
+
+_DAMAGED = 6
+
+
+class ReceiptRefused(SesameError):
+    """This is no receipt of Sésame's as it was signed: a byte was changed, or another key signed it."""
+
+    exit_code = _DAMAGED
+
+
+class SiteKey(Report):
+    """The public key by which receipts of this site are verified, and its fingerprint."""
+
+    public_key: str
+    fingerprint: str
+
+
+class ReceiptVerified(Report):
+    """A genuine receipt. `key_known`: its key is the one that was named; None: none was. `student`: it is of
+    the student that was named; None: nobody was."""
+
+    receipt: ErasureReceipt
+    fingerprint: str
+    key_known: bool | None
+    student: bool | None
+
+
+def site_key(privacy: PrivacyKey) -> SiteKey:
+    """The public half of the key that signs."""
+    public = privacy.signing.public_key().public_bytes_raw()
+    return SiteKey(public_key=public.hex(), fingerprint=_fingerprint(public))
+
+
+def sign(receipt: ErasureReceipt, privacy: PrivacyKey) -> str:
+    """The document that is handed out."""
+    value = privacy.signing.sign(signed_bytes(receipt)).hex()
+    signature = Signature(algorithm="Ed25519", value=value, **site_key(privacy).model_dump())
+    return SignedReceipt(receipt=receipt, signature=signature).text()
+
+
+def verify(
+    document: bytes, *, fingerprint: str | None, privacy: PrivacyKey | None, student: str | None
+) -> ReceiptVerified:
+    """Look whether a receipt is as it was signed.
+
+    Args:
+        document: the whole file.
+        fingerprint: of the site's key, or the key itself, as it was known before; None: it is not.
+        privacy: the site's key, to tell whose it is.
+        student: whose it should be; needs `privacy`.
+
+    Raises:
+        ReceiptRefused: it is not, or is of another key or student.
+    """
+    try:
+        signed = SignedReceipt.model_validate_json(document)
+        if signed.text().encode() != document:
+            raise ReceiptRefused
+        public = bytes.fromhex(signed.signature.public_key)
+        value = bytes.fromhex(signed.signature.value)
+        Ed25519PublicKey.from_public_bytes(public).verify(value, signed_bytes(signed.receipt))
+    except (ValidationError, InvalidSignature, ValueError) as error:
+        raise ReceiptRefused from error
+    found = _fingerprint(public)
+    if not hmac.compare_digest(found, signed.signature.fingerprint):
+        raise ReceiptRefused
+    known = (found, found.removeprefix("sha256:"), public.hex())
+    if fingerprint is not None and fingerprint.lower() not in known:
+        raise ReceiptRefused(gettext("the receipt was signed by another key: {found}", found=found))
+    whose = None if student is None or privacy is None else privacy.pseudonym(student)
+    if whose is not None and whose not in signed.receipt.pii_principal_id:
+        raise ReceiptRefused(gettext("the receipt is not this student's"))
+    return ReceiptVerified(
+        receipt=signed.receipt,
+        fingerprint=found,
+        key_known=None if fingerprint is None else True,
+        student=None if whose is None else True,
+    )
+
+
+def _fingerprint(public: bytes) -> str:
+    return f"sha256:{hashlib.sha256(public).hexdigest()}"
