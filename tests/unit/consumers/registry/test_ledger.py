@@ -96,9 +96,9 @@ def test_a_login_that_is_lost_between_look_and_claim_leaves_nothing_behind(datab
 
         looked = 0
 
-        def _holder(self, kind: str, value: str) -> str | None:
+        def _holders(self, kind: str, value: str) -> set[str]:
             self.looked += 1
-            return None if self.looked <= 2 else super()._holder(kind, value)
+            return set() if self.looked <= 2 else super()._holders(kind, value)
 
     with database.write() as connection:
         SqlLedger(connection, database, 0.0).reserve(
