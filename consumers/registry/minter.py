@@ -21,7 +21,7 @@ from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of
 from consumers.registry.lifecycle.warnings import Warnings
-from consumers.registry.people import KnownPerson, People
+from consumers.registry.people import KnownPerson, People, cohort_of
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
 from schemas import catalogue
@@ -125,7 +125,7 @@ class Minter:
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
         if previous is not None and self._erasing(connection, person):
             known = replace(known, erasing=True)
-        account = self._guarded(connection, known, today, now)
+        account = self._guarded(connection, known, numbers, today, now)
         if account.stage is Stage.ACTIVE and person.prolongations:
             self._people.change(connection, student_number, prolongations=())
         self._arm(connection, account, today)
@@ -142,7 +142,9 @@ class Minter:
                     self.mint_version(connection, other, origin)
         return account
 
-    def _guarded(self, connection: Connection, known: Known, today: date, now: float) -> Account:
+    def _guarded(
+        self, connection: Connection, known: Known, numbers: Sequence[str], today: date, now: float
+    ) -> Account:
         """The account as it should be today, without what the guard holds."""
         account = merge(known, self._lifecycle, today)
         number, closing = account.student_number, closing_of(known.previous, account)
@@ -152,9 +154,10 @@ class Minter:
             return account
         # Somebody has decided something about whoever is under a hold: it is lifted first.
         kept = closing is Closing.ERASE and bool(account.holds - {Hold.STOLEN_PASSWORDS})
+        scopes = closings.scopes_of(closing, known.previous, account, cohort_of(connection, numbers))
         rules = self._lifecycle.rules
         if not kept and (
-            known.erasing or closings.may_close(connection, self._database, number, closing, rules, now)
+            known.erasing or closings.may_close(connection, self._database, number, scopes, rules, now)
         ):
             return account
         return merge(replace(known, held=True), self._lifecycle, today)

@@ -35,7 +35,7 @@ from pipeline.accounts import accounts
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from schemas.account import Enrolment, Hold, Model
+from schemas.account import Enrolment, Hold, Model, Stage
 
 people = Table(
     "people",
@@ -259,6 +259,33 @@ class People:
             )
         )
         return {number: PersonAsked(activated_at, ref) for number, activated_at, ref in rows}
+
+
+def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str | None:
+    """The newest step of a person, as `members_open` knows it, ended or not; None: there never was one."""
+    query = (
+        select(enrolments.c.step, enrolments.c.year)
+        .where(enrolments.c.student_number.in_(student_numbers))
+        .order_by(enrolments.c.year.desc(), enrolments.c.cancelled, enrolments.c.step)
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else f"{row.step}-{row.year}"
+
+
+def members_open(connection: Connection, cohort: str) -> int:
+    """How many whose access is open were ever enrolled in this step of this year."""
+    step, _, year = cohort.rpartition("-")
+    query = (
+        select(func.count(enrolments.c.student_number.distinct()))
+        .join(accounts, accounts.c.student_number == enrolments.c.student_number)
+        .where(
+            enrolments.c.year == int(year),
+            enrolments.c.step == step,
+            accounts.c.stage.in_([Stage.ACTIVE, Stage.GRACE]),
+        )
+    )
+    return connection.execute(query).scalar_one()
 
 
 @cache

@@ -178,11 +178,20 @@ def _show_plans(plans: list[HeldPlan]) -> None:
             "some": ", ".join(plan.students[:_SHOWN_MAX]) + (" …" if len(plan.students) > _SHOWN_MAX else ""),
             "plan": plan.id,
         }
-        said = (
-            gettext("Held since {since}: the access of {count} would be shut: {some}", **told)
-            if plan.closing == "expire"
-            else gettext("Held since {since}: data of {count} would be erased: {some}", **told)
-        )
+        if plan.target:
+            said = gettext(
+                "Held since {since}: {target} would be shut to {count}: {some}", target=plan.target, **told
+            )
+        elif plan.closing == "erase":
+            said = gettext("Held since {since}: data of {count} would be erased: {some}", **told)
+        elif plan.cohort:
+            said = gettext(
+                "Held since {since}: the access of {count} of {cohort} would be shut: {some}",
+                cohort=plan.cohort,
+                **told,
+            )
+        else:
+            said = gettext("Held since {since}: the access of {count} would be shut: {some}", **told)
         click.echo(said)
         click.echo(gettext("  to let it happen: sesame lifecycle release {plan}", **told))
         if plan.approved_by:

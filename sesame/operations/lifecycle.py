@@ -29,7 +29,7 @@ from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Following, Stored
 
 _PAGE = 500
-_TIMERS = {Closing.EXPIRE: GRACE_ENDS, Closing.ERASE: ERASURE_DUE}
+_TIMERS = {Closing.EXPIRE: GRACE_ENDS, Closing.SHUT: GRACE_ENDS, Closing.ERASE: ERASURE_DUE}
 
 Why = Literal["year_ends", "not_enrolled", "expired"]
 _WHY: dict[Stage, Why] = {
@@ -112,10 +112,15 @@ class WarningCount(Report):
 
 
 class HeldPlan(Report):
-    """What the guard holds; `id` releases exactly this. `approved_by`: the first of two operators."""
+    """What the guard holds; `id` releases exactly this. `approved_by`: the first of two operators.
+
+    `target`: shut there alone; `cohort`: one step of one year, like `M2INFO-2026`.
+    """
 
     id: str
     closing: Closing
+    target: str | None
+    cohort: str | None
     students: list[str]
     since: datetime
     approved_by: str | None
@@ -216,7 +221,7 @@ def release(site: Following, actor: Actor, plan_id: str) -> Released:
         closings.release(connection, plan)
         now = site.database.now(connection)
         for number in plan.students:
-            timers.arm(connection, site.database, _TIMERS[plan.closing], number, now)
+            timers.arm(connection, site.database, _TIMERS[plan.scope.closing], number, now)
         return Released(plan=_shown(plan), released=True)
 
     acts.note(site.database, actor, "lifecycle.release", plan=plan_id)
@@ -276,7 +281,9 @@ def services_of(site: Following) -> tuple[str, ...]:
 def _shown(plan: Plan) -> HeldPlan:
     return HeldPlan(
         id=plan.id,
-        closing=plan.closing,
+        closing=plan.scope.closing,
+        target=plan.scope.target or None,
+        cohort=plan.scope.cohort or None,
         students=list(plan.students),
         since=utc(plan.since),
         approved_by=plan.approved_by,

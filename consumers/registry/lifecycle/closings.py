@@ -1,13 +1,16 @@
 """The guard over what time takes away: so many in so many days, and then nobody until an operator has looked.
 
-What closes is counted by day. Once the days of the window add up to unusually much, whoever would come next
-is held, with everybody after them, until an operator has released exactly those: no window that slides on
-lets a slow leak through. Whoever is enrolled again meanwhile is held no longer.
+What closes is counted by day, in all, for each target that is shut before the others, and for each step of a
+year: a whole class that loses access is few of all. Once the days of the window add up to unusually much,
+whoever would come next is held, with everybody after them, until an operator has released exactly those: no
+window that slides on lets a slow leak through. Whoever is enrolled again meanwhile is held no longer.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -29,11 +32,12 @@ from sqlalchemy import (
 
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing
+from consumers.registry.people import members_open
 from pipeline import accounts
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody, rows_of
-from schemas.account import Stage
+from schemas.account import Account, Stage
 
 DAY_S: Final = 86_400
 ID_CHARACTERS: Final = 12
@@ -41,10 +45,12 @@ ID_CHARACTERS: Final = 12
 closings = Table(
     "closings",
     metadata,
-    Column("closing", String(16), primary_key=True),  # Closing
+    Column("closing", String(96), primary_key=True),  # Scope.key
     Column("day", Integer, primary_key=True),  # since the epoch
     Column("students", Integer, nullable=False),
-    Column("population", Integer, nullable=False),  # open accounts, when the day's first one closed
+    Column(
+        "population", Integer, nullable=False
+    ),  # open accounts of the scope, when the day's first one closed
     info=of_nobody("counts by day"),
 )
 
@@ -52,7 +58,7 @@ held_closings = Table(
     "held_closings",
     metadata,
     Column("student_number", String(32), primary_key=True),
-    Column("closing", String(16), nullable=False, index=True),
+    Column("closing", String(96), nullable=False, index=True),  # Scope.key
     Column("held_at", Float, nullable=False),
     Column("approved_by", String(64)),  # the first of two operators, of this plan:
     Column("approved_plan", String(16)),
@@ -64,8 +70,47 @@ _MINE: Final = held_closings.c.student_number == bindparam("number")
 _OF_KIND: Final = held_closings.c.closing == bindparam("closing")
 _WAITING: Final = held_closings.c.released.is_(False)
 _ANY: Final = select(held_closings.c.student_number).where(_OF_KIND, _WAITING).limit(1)
-_IS_RELEASED: Final = select(held_closings.c.released).where(_MINE, _OF_KIND)
+_HELD: Final = select(held_closings.c.closing, held_closings.c.released).where(_MINE)
 _FORGET: Final = delete(held_closings).where(_MINE)
+
+
+_KEY: Final = re.compile(r"([a-z]+)(?:([@=])(.+))?", re.DOTALL)
+
+
+class Scope(NamedTuple):
+    """What is counted together: a closing of anybody, at one target, or of one step of one year."""
+
+    closing: Closing
+    target: str = ""
+    cohort: str = ""
+
+    @property
+    def key(self) -> str:
+        """How the store knows it: `expire`, `shut@moodle`, `expire=M2INFO-2026`."""
+        return self.closing.value + (
+            f"@{self.target}" if self.target else f"={self.cohort}" if self.cohort else ""
+        )
+
+    @classmethod
+    def of(cls, key: str) -> Scope:
+        """The one of this key."""
+        found = _KEY.fullmatch(key)
+        assert found is not None  # noqa: S101  (for the type checker)
+        closing, sign, name = found.groups()
+        return cls(
+            Closing(closing), **({} if name is None else {"target" if sign == "@" else "cohort": name})
+        )
+
+
+def scopes_of(
+    closing: Closing, previous: Account | None, account: Account, cohort: str | None
+) -> tuple[Scope, ...]:
+    """What a closing is counted in, the widest first. `cohort`: the newest step, if there ever was one."""
+    if closing is Closing.SHUT:
+        before = previous.stages if previous is not None else {}
+        return tuple(Scope(closing, target=name) for name in sorted(account.stages.keys() - before.keys()))
+    whole = Scope(closing)
+    return (whole, Scope(closing, cohort=cohort)) if closing is Closing.EXPIRE and cohort else (whole,)
 
 
 class Plan(NamedTuple):
@@ -78,7 +123,7 @@ class Plan(NamedTuple):
     """
 
     id: str
-    closing: Closing
+    scope: Scope
     students: tuple[str, ...]
     since: float
     approved_by: str | None
@@ -88,23 +133,26 @@ def may_close(
     connection: Connection,
     database: Database,
     student_number: str,
-    closing: Closing,
+    scopes: Sequence[Scope],
     rules: LifecycleSettings,
     now: float,
 ) -> bool:
-    """Whether this closing may be carried out now, which is counted; otherwise it is held from now on."""
-    here = {"number": student_number, "closing": closing.value}
-    released = connection.execute(_IS_RELEASED, here).scalar_one_or_none()
-    if released:
-        connection.execute(_FORGET, here)
+    """Whether a closing of these scopes may be carried out now, which is counted; otherwise it is held from
+    now on, in the first that is over."""
+    mine = {"number": student_number}
+    held = connection.execute(_HELD, mine).one_or_none()
+    if held is not None and held.closing in {scope.key for scope in scopes}:
+        if held.released:
+            connection.execute(_FORGET, mine)
+        return bool(held.released)
+    over = next((scope for scope in scopes if _over(connection, scope, rules, now)), None)
+    if over is None:
+        for scope in scopes:
+            _count(connection, scope, now)
         return True
-    if released is None and not _over(connection, closing, rules, now):
-        _count(connection, closing, now)
-        return True
-    if released is None:
-        row = {"student_number": student_number, "closing": closing.value, "held_at": now, "released": False}
-        statement = insert_for(held_closings, is_sqlite=database.is_sqlite)
-        connection.execute(statement.on_conflict_do_update(index_elements=["student_number"], set_=row), row)
+    row = {"student_number": student_number, "closing": over.key, "held_at": now, "released": False}
+    statement = insert_for(held_closings, is_sqlite=database.is_sqlite)
+    connection.execute(statement.on_conflict_do_update(index_elements=["student_number"], set_=row), row)
     return False
 
 
@@ -114,26 +162,28 @@ def forget(connection: Connection, student_number: str) -> None:
 
 
 def held(connection: Connection) -> list[Plan]:
-    """What the guard holds now, by kind."""
+    """What the guard holds now, by scope."""
     rows = connection.execute(
         select(held_closings).where(_WAITING).order_by(held_closings.c.student_number)
     ).all()
-    by_kind = {closing: [row for row in rows if row.closing == closing] for closing in Closing}
-    return [_plan(closing, some) for closing, some in by_kind.items() if some]
+    by_key = {
+        key: [row for row in rows if row.closing == key] for key in sorted({row.closing for row in rows})
+    }
+    return [_plan(Scope.of(key), some) for key, some in by_key.items()]
 
 
-def plan_id(closing: Closing, students: Sequence[str]) -> str:
+def plan_id(scope: Scope, students: Sequence[str]) -> str:
     """See `Plan.id`."""
-    text = "\x1f".join((closing.value, *students))
+    text = "\x1f".join((scope.key, *students))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_CHARACTERS]
 
 
-def _plan(closing: Closing, rows: Sequence[Any]) -> Plan:
+def _plan(scope: Scope, rows: Sequence[Any]) -> Plan:
     students = tuple(row.student_number for row in rows)
-    this = plan_id(closing, students)
+    this = plan_id(scope, students)
     approved = all(row.approved_plan == this for row in rows)
     since = min(row.held_at for row in rows)
-    return Plan(this, closing, students, since, rows[0].approved_by if approved else None)
+    return Plan(this, scope, students, since, rows[0].approved_by if approved else None)
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -141,7 +191,10 @@ def counts(connection: Connection) -> dict[str, int]:
     rows = connection.execute(
         select(held_closings.c.closing, func.count()).where(_WAITING).group_by(held_closings.c.closing)
     )
-    return dict.fromkeys(Closing, 0) | {row[0]: row[1] for row in rows}
+    counted = Counter[str](dict.fromkeys(Closing, 0))
+    for key, students in rows:
+        counted[Scope.of(key).closing] += students
+    return dict(counted)
 
 
 def approve(connection: Connection, plan: Plan, actor: str) -> None:
@@ -159,35 +212,44 @@ def _change(connection: Connection, students: Sequence[str], **values: object) -
     connection.execute(statement, [{"number": number} for number in students])
 
 
-def _over(connection: Connection, closing: Closing, rules: LifecycleSettings, now: float) -> bool:
+def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: float) -> bool:
     """Whether one more would be unusually much."""
-    if connection.execute(_ANY, {"closing": closing.value}).scalar_one_or_none() is not None:
+    if connection.execute(_ANY, {"closing": scope.key}).scalar_one_or_none() is not None:
         return True
     today = int(now // DAY_S)
     since = closings.c.day > today - rules.guard_days
     rows = connection.execute(
         select(closings.c.day, closings.c.students, closings.c.population).where(
-            closings.c.closing == closing.value, since
+            closings.c.closing == scope.key, since
         )
     ).all()
     population = next((row.population for row in rows if row.day == today), None)
     if population is None:
-        population = _open_accounts(connection)
+        population = _open_accounts(connection, scope)
     students = 1 + sum(row.students for row in rows)
-    return rules.threshold.passed(affected=students, losing=students, in_all=population)
+    if not scope.cohort:
+        return rules.threshold.passed(affected=students, losing=students, in_all=population)
+    gone = sum(row.students for row in rows if row.day != today)  # of a class that may be most
+    members = population + gone
+    return members >= rules.guard_cohort_floor and rules.cohort_threshold.passed(
+        affected=students, losing=students, in_all=members
+    )
 
 
-def _count(connection: Connection, closing: Closing, now: float) -> None:
-    key = {"closing": closing.value, "day": int(now // DAY_S)}
+def _count(connection: Connection, scope: Scope, now: float) -> None:
+    key = {"closing": scope.key, "day": int(now // DAY_S)}
     done = connection.execute(
         update(closings)
         .where(closings.c.closing == key["closing"], closings.c.day == key["day"])
         .values(students=closings.c.students + 1)
     )
     if not done.rowcount:
-        connection.execute(insert(closings), {**key, "students": 1, "population": _open_accounts(connection)})
+        population = _open_accounts(connection, scope)
+        connection.execute(insert(closings), {**key, "students": 1, "population": population})
 
 
-def _open_accounts(connection: Connection) -> int:
+def _open_accounts(connection: Connection, scope: Scope) -> int:
+    if scope.cohort:
+        return members_open(connection, scope.cohort)
     by_stage = accounts.by_stage(connection)
     return by_stage.get(Stage.ACTIVE, 0) + by_stage.get(Stage.GRACE, 0)

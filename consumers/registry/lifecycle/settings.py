@@ -77,8 +77,8 @@ class LifecycleSettings(BaseModel):
         default=0.05,
         gt=0,
         le=1,
-        description="Largest share of the open accounts that may expire, or be erased, within `guard_days` "
-        "before an operator has released it.",
+        description="Largest share of the open accounts that may expire, be shut at one target in grace, or "
+        "be erased, within `guard_days` before an operator has released it.",
         json_schema_extra=ADVANCED,
     )
     guard_people: int = Field(
@@ -88,6 +88,20 @@ class LifecycleSettings(BaseModel):
         default=2,
         ge=0,
         description="So many are too few for the share to tell anything.",
+        json_schema_extra=ADVANCED,
+    )
+    guard_share_of_cohort: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="The same of those who were enrolled in one step of one year: a whole class that expires "
+        "is held, however few of all it is.",
+        json_schema_extra=ADVANCED,
+    )
+    guard_cohort_floor: int = Field(
+        default=10,
+        ge=1,
+        description="Steps of fewer students are not looked at by themselves.",
         json_schema_extra=ADVANCED,
     )
     guard_days: int = Field(
@@ -115,6 +129,11 @@ class LifecycleSettings(BaseModel):
     def threshold(self) -> Threshold:
         """What may close without an operator's word."""
         return Threshold(share=self.guard_share, people=self.guard_people, floor=self.guard_floor)
+
+    @property
+    def cohort_threshold(self) -> Threshold:
+        """The same of one step of one year."""
+        return Threshold(share=self.guard_share_of_cohort, people=self.guard_people, floor=self.guard_floor)
 
     @model_validator(mode="after")
     def _account_last(self) -> Self:

@@ -8,6 +8,7 @@ the others are found by) `account_days` after it, once everything else was read 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -25,6 +26,7 @@ class Closing(StrEnum):
 
     EXPIRE = "expire"
     ERASE = "erase"
+    SHUT = "shut"  # at single targets, while the others stay open
 
 
 class LifeStage(NamedTuple):
@@ -96,12 +98,12 @@ class Lifecycle:
             until = min(until or today, today)
             return self._expired(previous, until, today, completed=completed, held=held, now=True)
         if before is Stage.ACTIVE:
-            return self._in_grace(self._grace_ends(today))
+            return self._in_grace(previous, self._grace_ends(today), held=held)
         if until is not None and prolonged is not None:
             until = max(until, prolonged)
         open_today = until is not None and until >= today
         if open_today or (before is Stage.GRACE and (until is None or held)):
-            return self._in_grace(until)
+            return self._in_grace(previous, until, held=held)
         if before is Stage.GRACE or until is None:
             return LifeStage(Stage.EXPIRED, until, {})
         return self._expired(previous, until, today, completed=completed, held=held)
@@ -199,8 +201,9 @@ class Lifecycle:
         juries = self.rules.juries_on
         return until if juries is None else max(until, day_in(begins.year, juries))
 
-    def _in_grace(self, until: date | None) -> LifeStage:
-        return LifeStage(Stage.GRACE, until, dict.fromkeys(self._shut_in_grace(), Stage.EXPIRED))
+    def _in_grace(self, previous: Account, until: date | None, *, held: bool) -> LifeStage:
+        shut = [name for name in self._shut_in_grace() if not held or name in previous.stages]
+        return LifeStage(Stage.GRACE, until, dict.fromkeys(shut, Stage.EXPIRED))
 
     def _shut_in_grace(self) -> list[str]:
         return [name for name in self.services if name in self.rules.shut_in_grace]
@@ -230,12 +233,18 @@ class Lifecycle:
         return LifeStage(Stage.EXPIRED, until, {**before, **due})
 
 
+def _shut_before(previous: Account) -> AbstractSet[str]:
+    return previous.stages.keys() if previous.stage is Stage.GRACE else frozenset()
+
+
 def closing_of(previous: Account | None, account: Account) -> Closing | None:
     """What the newer account takes away, if time alone does."""
     if previous is None:
         return None
     if account.stage is Stage.EXPIRED and previous.stage is Stage.GRACE:
         return Closing.EXPIRE
+    if account.stage is Stage.GRACE and account.stages.keys() > _shut_before(previous):
+        return Closing.SHUT
     if account.stage not in (Stage.EXPIRED, Stage.ERASED) or account.stage is previous.stage is Stage.ERASED:
         return None
     erases = account.stage is Stage.ERASED or account.stages.keys() > previous.stages.keys()

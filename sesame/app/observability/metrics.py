@@ -180,7 +180,8 @@ class Metrics:
         )
         self.closings_held = self._gauge(
             "closings_held",
-            "Students whom the guard keeps from being shut or erased by time; kind: `expire` or `erase`.",
+            "Students whom the guard keeps from being shut or erased by time; kind: `expire`, `shut` (at one "
+            "target) or `erase`.",
             ("kind",),
         )
         self.reconcile_differences = self._gauge(

@@ -13,13 +13,14 @@ from sqlalchemy import func, select
 
 from consumers.propagation.rows import propagation
 from consumers.registry.lifecycle import closings
-from consumers.registry.lifecycle.closings import Plan
+from consumers.registry.lifecycle.closings import Plan, Scope
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing, Milestone
 from consumers.registry.settings import RegistrySettings
+from pipeline import timers as timers_of
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
-from schemas.events import EnrolmentRecorded, HoldLifted, HoldPlaced
+from schemas.events import EnrolmentRecorded, HoldLifted, HoldPlaced, ReplayRequested
 from sesame.testing.servers.registry_kit import LEA, SETTINGS, Desk, activation, cancelled, enrolled
 
 SERVICES = ("mailbox", "moodle")
@@ -236,7 +237,7 @@ def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: 
     assert len(open_still) == len(CROWD) - 2, "two of eight are no crowd: the floor"
     assert all(desk.account(number).access_open for number in open_still)
     [plan] = held(desk)
-    assert (plan.closing, list(plan.students), plan.approved_by) == (Closing.EXPIRE, open_still, None)
+    assert (plan.scope, list(plan.students), plan.approved_by) == (Scope(Closing.EXPIRE), open_still, None)
 
     back = open_still[0]
     desk.apply(of(back, sequence=5, year=2027))
@@ -289,7 +290,7 @@ def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
     [plan] = held(desk)
     release(desk, plan)
     desk.pass_time(date(2027, 2, 1))
-    erasure = [each for each in held(desk) if each.closing is Closing.ERASE]
+    erasure = [each for each in held(desk) if each.scope.closing is Closing.ERASE]
     assert [account.stages for account in map(desk.account, CROWD[:3])].count({}) == len(erasure[0].students)
     release(desk, erasure[0])
     desk.pass_time(date(2027, 2, 3))
@@ -297,13 +298,111 @@ def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
 
 
 def test_a_plan_is_named_by_what_it_does_to_whom() -> None:
+    expire = Scope(Closing.EXPIRE)
     ids = {
-        closings.plan_id(Closing.EXPIRE, ("1", "2")),
-        closings.plan_id(Closing.ERASE, ("1", "2")),
-        closings.plan_id(Closing.EXPIRE, ("12",)),
-        closings.plan_id(Closing.EXPIRE, ("1",)),
+        closings.plan_id(expire, ("1", "2")),
+        closings.plan_id(Scope(Closing.ERASE), ("1", "2")),
+        closings.plan_id(Scope(Closing.EXPIRE, cohort="M2@INFO=-2026"), ("1", "2")),
+        closings.plan_id(expire, ("12",)),
+        closings.plan_id(expire, ("1",)),
     }
-    assert len(ids) == 4
+    assert len(ids) == 5
+    for scope in (
+        expire,
+        Scope(Closing.SHUT, target="moodle"),
+        Scope(Closing.EXPIRE, cohort="M2@INFO=-2026"),
+    ):
+        assert Scope.of(scope.key) == scope
+
+
+def test_a_whole_class_that_leaves_is_held_though_it_is_few_of_all(make: MakeDesk) -> None:
+    desk = make(LifecycleSettings(guard_share=0.5, guard_cohort_floor=5))
+    others, whole = CROWD, [str(22_050_100 + n) for n in range(1, 7)]
+    crowd(desk, others)
+    for number in whole:
+        desk.apply(of(number, step="M2INFO"))
+        desk.apply(activation(number))
+    leaving = [*whole, others[0]]
+    day = date(2026, 10, 1)
+    for number in leaving:  # one a day, as a slow leak
+        desk.pass_time(day)
+        desk.apply(cancelled(number, step="L1INFO" if number == others[0] else "M2INFO"))
+        day += timedelta(1)
+    desk.pass_time(date(2026, 12, 20))
+    [plan] = held(desk)
+    assert (plan.scope, plan.students) == (Scope(Closing.EXPIRE, cohort="M2INFO-2026"), tuple(whole[4:]))
+    assert desk.account(others[0]).stage is Stage.EXPIRED, "who is no member is not held with them"
+    release(desk, plan)
+    with desk.transaction() as connection:
+        for number in plan.students:
+            timers_of.arm(connection, desk.database, "grace_ends", number, desk.clock())
+    desk.pass_time(date(2026, 12, 22))
+    assert set(stages(desk, whole)) == {Stage.EXPIRED}
+
+
+def test_a_small_class_may_leave_as_a_whole(make: MakeDesk) -> None:
+    desk = make(LifecycleSettings(guard_share=0.5, guard_cohort_floor=4))
+    crowd(desk)
+    for number in ("22050101", "22050102", "22050103"):
+        desk.apply(of(number, step="M2INFO"))
+        desk.apply(activation(number))
+        desk.apply(cancelled(number, step="M2INFO"))
+    desk.pass_time(date(2026, 12, 20))
+    assert held(desk) == []
+
+
+# --- a change of the settings ---
+
+AGAIN = ReplayRequested(student_number=LEA, consumer="registry", replay_id="replay-1")
+
+
+def settings_change(make: MakeDesk, before: LifecycleSettings, after: LifecycleSettings, day: date) -> Desk:
+    """Eight who left, past a first guard; then other rules, and everybody is looked at again."""
+    desk = make(before.model_copy(update={"guard_share": 1.0, "guard_share_of_cohort": 1.0}))
+    crowd(desk)
+    desk.pass_time(day)
+    later = make(after)
+    later.clock.now = desk.clock.now
+    for number in CROWD:
+        later.apply(AGAIN.model_copy(update={"student_number": number}))
+    later.pass_time(day + timedelta(2))
+    return later
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (LifecycleSettings(), ERASING),
+        (ERASING.model_copy(update={"data_days": 300}), ERASING.model_copy(update={"data_days": 10})),
+    ],
+    ids=["erase", "data_days"],
+)
+def test_rules_that_erase_many_at_once_are_stopped(
+    make: MakeDesk, before: LifecycleSettings, after: LifecycleSettings
+) -> None:
+    desk = settings_change(make, before, after, LAST_DAY + timedelta(150))
+    erased = [number for number in CROWD if desk.account(number).stages]
+    assert erased == CROWD[:1], "one alone is no crowd"
+    [plan] = held(desk)
+    assert (plan.scope, plan.students) == (Scope(Closing.ERASE), tuple(CROWD[1:]))
+
+
+def test_a_rule_that_shuts_one_target_to_many_is_stopped_there_alone(make: MakeDesk) -> None:
+    shuts = LifecycleSettings(shut_in_grace=frozenset({"moodle"}))
+    desk = settings_change(make, LifecycleSettings(), shuts, YEAR_END + timedelta(5))
+    shut = [number for number in CROWD if desk.account(number).stages]
+    assert shut == CROWD[:2], "the floor"
+    [plan] = held(desk)
+    assert (plan.scope, plan.students) == (Scope(Closing.SHUT, target="moodle"), tuple(CROWD[2:]))
+    assert all(desk.account(number).at("moodle").access_open for number in plan.students)
+    release(desk, plan)
+    for number in plan.students:
+        desk.apply(AGAIN.model_copy(update={"student_number": number}))
+    assert all(desk.account(number).at("moodle").stage is Stage.EXPIRED for number in CROWD)
+    assert all(desk.account(number).at("mailbox").access_open for number in CROWD)
+    back = CROWD[4]
+    desk.apply(of(back, sequence=9, year=2027))
+    assert desk.account(back).stages == {}
 
 
 # --- the calendar ---
