@@ -23,6 +23,7 @@ from bench import (
     import_file,
     outage,
     priority,
+    reconcile_population,
     saturation,
     scaling,
     startup,
@@ -42,6 +43,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "memory-backlog": backlog.rows,
     "scaling": scaling.rows,
     "import": import_file.rows,
+    "reconcile": reconcile_population.rows,
     "status-help": startup.rows,
 }
 

@@ -15,21 +15,17 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+from bench.command import Run, measured
 from bench.population import Expected, Population, population
 from consumers.registry.ledger import MINTED, SqlLedger
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from sandbox.demo.machine import sesame_program
-from sandbox.demo.program import PARTLY, environment
 from sandbox.demo.sweep_directory import search
 from sandbox.demo.world import World
 from sandbox.moodle.storage import insert_user, new_user
@@ -40,22 +36,12 @@ ROLES = ("directory", "mailbox", "moodle")
 _PATIENCE_S = 1800.0
 
 
-@dataclass(frozen=True)
-class Run:
-    """One `sesame adopt`: its exit code, what it said, how long it took, and its peak memory."""
-
-    code: int
-    document: Mapping[str, Any]
-    seconds: float
-    peak_mib: float
-
-
 @contextmanager
 def inhabited(records: Path, made: Population) -> Iterator[World]:
     """Servers in which this population lives, only observed, with `sesame run` and the registrar's file."""
     with World(records) as world:
         world.start()
-        load_directory(world.slapd, made)
+        load_directory(world.slapd, made.ldif(world.slapd.people_dn))
         world.moodle.stop()
         load_moodle(world.moodle.data_file, made)
         world.start_server("moodle")
@@ -74,14 +60,24 @@ def inhabited(records: Path, made: Population) -> Iterator[World]:
         yield world
 
 
-def load_directory(slapd: Slapd, made: Population) -> None:
-    """Load the entries offline; slapadd, unlike the server, lets two of them share what is unique."""
+def load_directory(slapd: Slapd, ldif: Iterable[str]) -> None:
+    """Load entries offline; slapadd, unlike the server, lets two of them share what is unique."""
     slapd.stop()
-    argv = [find_program("slapd", "slapd"), "-T", "add", "-q", "-f", slapd.folder / "conf" / "slapd.conf"]
+    slapd_tool(slapd, "add", "-q", stdin="".join(ldif))
+    slapd.start()
+
+
+def slapd_tool(slapd: Slapd, tool: str, *words: str, stdin: str = "") -> str:
+    """What one of slapd's own tools says, on the database of a server that does not run.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    argv = [find_program("slapd", "slapd"), "-T", tool, "-f", slapd.folder / "conf" / "slapd.conf", *words]
     owner = (slapd.folder / "data").owner() if os.geteuid() == 0 else None
     done = subprocess.run(
         [str(word) for word in argv],
-        input="".join(made.ldif(slapd.people_dn)).encode(),
+        input=stdin.encode(),
         capture_output=True,
         check=False,
         cwd=slapd.folder,
@@ -89,7 +85,7 @@ def load_directory(slapd: Slapd, made: Population) -> None:
     )
     if done.returncode != 0:
         raise RuntimeError(done.stderr.decode(errors="replace"))
-    slapd.start()
+    return done.stdout.decode()
 
 
 def load_moodle(data_file: Path, made: Population) -> None:
@@ -137,25 +133,7 @@ def modes(world: World, wanted: Mapping[str, str]) -> None:
 
 def adopt(world: World, *words: str | Path) -> Run:
     """Run `sesame adopt`, and measure it."""
-    argv = [sesame_program(), "--config", world.settings_file, "adopt", *words, "--json"]
-    begun = time.perf_counter()
-    with subprocess.Popen(
-        [str(word) for word in argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        cwd=world.private,
-    ) as process:
-        assert process.stdout is not None
-        out = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.stderr is not None
-        err = process.stderr.read()
-    if process.returncode not in (0, PARTLY):
-        raise RuntimeError(err.decode(errors="replace"))
-    seconds = time.perf_counter() - begun
-    return Run(process.returncode, json.loads(out), seconds, usage.ru_maxrss / 1024)
+    return measured(world, "adopt", *words, "--json")
 
 
 def asked(world: World) -> Counter[Expected]:
