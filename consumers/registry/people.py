@@ -262,7 +262,7 @@ class People:
 
 
 def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str | None:
-    """The newest step of a person, as `members_open` knows it, ended or not; None: there never was one."""
+    """The newest step of a person, as `members_at` knows it, ended or not; None: there never was one."""
     query = (
         select(enrolments.c.step, enrolments.c.year)
         .where(enrolments.c.student_number.in_(student_numbers))
@@ -273,8 +273,8 @@ def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str |
     return None if row is None else f"{row.step}-{row.year}"
 
 
-def members_open(connection: Connection, cohort: str) -> int:
-    """How many whose access is open were ever enrolled in this step of this year."""
+def members_at(connection: Connection, cohort: str, stages: Collection[Stage]) -> int:
+    """How many whose account is at one of these stages were ever enrolled in this step of this year."""
     step, _, year = cohort.rpartition("-")
     query = (
         select(func.count(enrolments.c.student_number.distinct()))
@@ -282,7 +282,7 @@ def members_open(connection: Connection, cohort: str) -> int:
         .where(
             enrolments.c.year == int(year),
             enrolments.c.step == step,
-            accounts.c.stage.in_([Stage.ACTIVE, Stage.GRACE]),
+            accounts.c.stage.in_(stages),
         )
     )
     return connection.execute(query).scalar_one()

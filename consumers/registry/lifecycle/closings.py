@@ -3,7 +3,8 @@
 What closes is counted by day, in all, for each target that is shut before the others, and for each step of a
 year: a whole class that loses access is few of all. Once the days of the window add up to unusually much,
 whoever would come next is held, with everybody after them, until an operator has released exactly those: no
-window that slides on lets a slow leak through. Whoever is enrolled again meanwhile is held no longer.
+window that slides on lets a slow leak through. Of those who expire all count who are in grace: nobody of a
+crowd is closed first. Whoever is enrolled again meanwhile is held no longer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sqlalchemy import (
 
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing
-from consumers.registry.people import members_open
+from consumers.registry.people import members_at
 from pipeline import accounts
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
@@ -40,6 +41,7 @@ from pipeline.db.persons import of_nobody, rows_of
 from schemas.account import Account, Stage
 
 DAY_S: Final = 86_400
+_OPEN: Final = (Stage.ACTIVE, Stage.GRACE)
 ID_CHARACTERS: Final = 12
 
 closings = Table(
@@ -213,7 +215,8 @@ def _change(connection: Connection, students: Sequence[str], **values: object) -
 
 
 def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: float) -> bool:
-    """Whether one more would be unusually much."""
+    """Whether one more would be unusually much. Whoever is in grace will expire: they count from the first
+    one on, so that of a crowd nobody is closed before somebody has looked."""
     if connection.execute(_ANY, {"closing": scope.key}).scalar_one_or_none() is not None:
         return True
     today = int(now // DAY_S)
@@ -225,8 +228,9 @@ def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: f
     ).all()
     population = next((row.population for row in rows if row.day == today), None)
     if population is None:
-        population = _open_accounts(connection, scope)
-    students = 1 + sum(row.students for row in rows)
+        population = _accounts_at(connection, scope, *_OPEN)
+    coming = _accounts_at(connection, scope, Stage.GRACE) if scope.closing is Closing.EXPIRE else 1
+    students = coming + sum(row.students for row in rows)
     if not scope.cohort:
         return rules.threshold.passed(affected=students, losing=students, in_all=population)
     gone = sum(row.students for row in rows if row.day != today)  # of a class that may be most
@@ -244,12 +248,12 @@ def _count(connection: Connection, scope: Scope, now: float) -> None:
         .values(students=closings.c.students + 1)
     )
     if not done.rowcount:
-        population = _open_accounts(connection, scope)
+        population = _accounts_at(connection, scope, *_OPEN)
         connection.execute(insert(closings), {**key, "students": 1, "population": population})
 
 
-def _open_accounts(connection: Connection, scope: Scope) -> int:
+def _accounts_at(connection: Connection, scope: Scope, *stages: Stage) -> int:
     if scope.cohort:
-        return members_open(connection, scope.cohort)
+        return members_at(connection, scope.cohort, stages)
     by_stage = accounts.by_stage(connection)
-    return by_stage.get(Stage.ACTIVE, 0) + by_stage.get(Stage.GRACE, 0)
+    return sum(by_stage.get(stage, 0) for stage in stages)
