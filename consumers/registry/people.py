@@ -177,6 +177,10 @@ class People:
         rows = connection.execute(select(people).where(people.c.student_number.in_(student_numbers)))
         return {row.student_number: _person(row) for row in rows}
 
+    def anybody(self, connection: Connection) -> bool:
+        """Whether anybody is known."""
+        return connection.execute(select(people.c.student_number).limit(1)).one_or_none() is not None
+
     def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
         """Those whom an operator found to be this very person."""
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]

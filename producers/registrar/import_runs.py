@@ -108,6 +108,19 @@ class SqlImports:
         values = {"source": source, "file_name": file_name, "started_at": started_at}
         self._add(values | {"detail": _document(detail), "superseded": True}, fences=False)
 
+    def go_on_above(self, import_id: int) -> None:
+        """Let the next import have an id above this one: facts of it are known, and the import is not.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        with self._database.write() as connection:
+            newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
+            if newest < import_id:
+                now = self._database.now(connection)
+                values = {"source": "rebuilt", "file_name": "", "started_at": now, "superseded": True}
+                connection.execute(imports.insert().values(id=import_id, finished_at=now, **values))
+
     def _add(self, values: Mapping[str, object], *, fences: bool) -> int:
         for attempt in range(1, BEGIN_ATTEMPTS_MAX + 1):
             try:

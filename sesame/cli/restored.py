@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.output import local_time, show_table, side_console, write_json
+
+if TYPE_CHECKING:
+    from sesame.operations.restored.rebuild import Rebuilt
 
 
 @click.group()
@@ -36,6 +43,62 @@ def check_command(context: Context, *, as_json: bool) -> None:
         click.echo(gettext("{n} stay shut until you have answered: sesame restored list", n=n))
     else:
         click.echo(gettext("Nobody is shut whom the store would open."))
+
+
+@restored.command()
+@click.option("--write", is_flag=True, help="Do it; else only say what there is to make the store of.")
+@json_option
+@pass_context
+def rebuild(context: Context, *, write: bool, as_json: bool) -> None:
+    """Make a lost store again, of the log and the targets, where there is no backup.
+
+    Start with an empty store, and with no other process. The directory's names come first, so that nobody is
+    given another's; then persons and accounts, as far back as the log has their facts; then what exists is
+    adopted, and who is shut without a known reason becomes a question. Nothing is written to any target, and
+    nobody is welcomed again. Whom the log does not name comes with the registrar's next file: repeat this
+    then. Exit code 3 when something waits for an operator.
+    """
+    from sesame.operations.restored.rebuild import RebuildRequest
+    from sesame.operations.restored.rebuild import rebuild as carry_out
+
+    console = side_console()
+    found = carry_out(
+        context.application,
+        operator(),
+        RebuildRequest(write=write),
+        progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
+    )
+    if as_json:
+        write_json(found.model_dump())
+    else:
+        click.echo("\n".join(_rebuilt(found)))
+    if found.asked or found.questions or found.unknown:
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+
+def _rebuilt(found: Rebuilt) -> Iterator[str]:
+    if found.facts is None:
+        yield gettext("The log is not read: others work by this store already.")
+    else:
+        yield gettext("{n} facts in the log", n=sum(found.facts.values()))
+    yield gettext("{n} entries of the directory are Sésame's", n=found.entries)
+    if not found.written:
+        yield gettext("Nothing was written: add --write.")
+        return
+    for cause, n in found.refused.items():
+        yield gettext("{n} facts could not be applied: {cause}", n=n, cause=cause)
+    yield gettext("{n} accounts are their students' again", n=found.activated)
+    if found.unknown:
+        n = found.unknown
+        yield gettext("{n} are not in the log: import the registrar's file, then repeat this", n=n)
+    for kind, n in found.questions.items():
+        yield gettext("{n} questions ({kind}): sesame adopt questions", n=n, kind=kind)
+    if found.asked:
+        n = len(found.asked)
+        yield gettext("{n} stay shut until you have answered: sesame restored list", n=n)
+    yield gettext(
+        "Lost: passwords that no target had yet, redirections of mail, the audit, decisions, reasons."
+    )
 
 
 @restored.command(name="list")

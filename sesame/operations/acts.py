@@ -192,6 +192,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "restored.answer": _OPERATORS,
     "restored.check": _OPERATORS,
     "restored.list": _EVERYBODY,
+    "restored.rebuild": _ADMINISTRATORS,
     "status.show": _DESK,
     "students.list": _DESK,
     "support.look": _DESK,

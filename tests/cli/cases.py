@@ -60,6 +60,9 @@ def _looks() -> Iterator[Case]:
         yield Case(name, (line, f"{line} --json"))
     yield Case("restored-nobody", ("restored list", "restored list --json"))
     yield Case(
+        "restored-rebuild-down", ("restored rebuild", "restored rebuild --write --lang fr"), "restored"
+    )
+    yield Case(
         "restored",
         (
             "restored list",

@@ -142,6 +142,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "replay.standing",
         "restored.answer",
         "restored.check",
+        "restored.rebuild",
         "support.look",
         "support.send",
     }
