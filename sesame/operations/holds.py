@@ -20,6 +20,7 @@ from producers import holds
 from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
 from sesame.operations.acts import Actor, Report, act
+from sesame.operations.known_persons import refuse_erased
 from sesame.operations.ports import Publishing, Shutting, Stored
 
 
@@ -65,6 +66,8 @@ def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
     """
     checked = _checked(actor, request)
     standing = _standing(site.database, request)
+    if not standing.known:
+        refuse_erased(site, request.student_number)
     if _stands(standing, _PLACE):
         return standing.report(changed=False)
     holds.place(checked, database=site.database, producer=site.producer)

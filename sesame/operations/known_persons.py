@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from consumers.registry import pending_facts
+from consumers.registry.erasure import erasures
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
@@ -14,12 +15,36 @@ from pipeline.errors import SesameError
 from schemas.account import Account
 from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded
-from sesame.operations.acts import Report
+from schemas.language import gettext
+from sesame.operations.acts import Report, utc
+from sesame.operations.ports import Recognising
 
 
 class NoSuchStudent(SesameError):
     """The registry has no account for this student number. Check the number; if it is right, the registrar's
     file has not been imported, or its line was refused: see the rejects file."""
+
+
+class ErasedAlready(SesameError):
+    """This person was erased, and nothing was kept but what the receipt says."""
+
+
+def refuse_erased(site: Recognising, student_number: str) -> None:
+    """Say so where a number is an erased person's.
+
+    Raises:
+        ErasedAlready: it is.
+    """
+    privacy = site.privacy_if_any
+    if privacy is None:
+        return
+    with site.database.read() as connection:
+        done = erasures.last_done(connection, privacy.pseudonym(student_number))
+    if done is not None:
+        raise ErasedAlready(
+            gettext("this person was erased already, on {day}", day=utc(done.ended_at or 0.0).date()),
+            remedy=gettext("The receipt: sesame privacy receipt {id}", id=done.id),
+        )
 
 
 class Side(Report):

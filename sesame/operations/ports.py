@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
+    from consumers.registry.erasure.privacy_key import PrivacyKey
     from consumers.registry.handler import Registry
     from pipeline.db.database import Database
     from pipeline.eventlog.port import Producer
@@ -105,7 +106,15 @@ class Publishing(Stored, Protocol):
         """Appends to the log."""
 
 
-class Shutting(Publishing, Protocol):
+class Recognising(Stored, Protocol):
+    """The store, and by what erased persons are recognised."""
+
+    @property
+    def privacy_if_any(self) -> PrivacyKey | None:
+        """The privacy key; None: nobody was ever erased."""
+
+
+class Shutting(Recognising, Publishing, Protocol):
     """The store, the log, and the students' pages' sessions."""
 
     def end_sessions(self, connection: Connection, student_number: str, now: float) -> None:

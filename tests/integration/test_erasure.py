@@ -5,40 +5,44 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.audit.verification import verify as verify_audit
 from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.account import Hold, Stage
-from sesame.operations import holds
+from sesame.app.housekeeping import Housekeeping
+from sesame.operations import holds, identities
 from sesame.operations.acts import Actor, Role
 from sesame.operations.holds import HoldChange
-from sesame.operations.privacy import acts
-from sesame.operations.privacy.acts import (
-    ErasureRequest,
-    ErasureStanding,
-)
+from sesame.operations.identities import DoubtDecision, DoubtFilter
+from sesame.operations.known_persons import ErasedAlready, NoSuchStudent
+from sesame.operations.privacy import acts, erasure
+from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding, StillEnrolled, UnderHold
 from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers.registry_kit import activation, cancelled, enrolled
 from tests.integration.site_kit import Site, running
+from tests.unit.database_kit import ONLY_SQLITE
 from tests.waiting import until
 
 LEA, PAUL = "22607731", "22607732"
 DPO = Actor("dpo", frozenset({Role.ADMINISTRATOR}))
 YEAR = datetime.now(UTC).year
-WHO = {
+WHO: dict[str, Any] = {
     "birth_name": "Quézenec",
     "given_name": "Maëlwenn",
     "ine": "0607ZZ0QQ17",
     "personal_mail": "lutine.secrete@maison.example",
 }
+OTHERWISE = WHO | {"ine": "0607ZZ0QQ99", "personal_mail": None, "birth_date": date(2001, 1, 1)}
 TRACES = (LEA, "Quézenec", "Maëlwenn", "quezenec", "0607ZZ0QQ17", "lutine.secrete")
 """What must be found nowhere afterwards."""
 
@@ -76,6 +80,12 @@ def login(site: Site, number: str = LEA) -> str:
     with site.database.read() as connection:
         account = accounts.find(connection, number)
     return "" if account is None else account.login
+
+
+def held(site: Site) -> bool:
+    with site.database.read() as connection:
+        person = People(site.database).known(connection, LEA)
+    return person is not None and bool(person.holds)
 
 
 def complete(site: Site, number: str = LEA) -> bool:
@@ -166,4 +176,121 @@ def test_an_erased_person_is_in_no_row_and_in_no_byte(site: Site) -> None:
             name: len(each) for name, each in of_paul.items()
         }
         assert complete(site, PAUL)
+        assert site.letters() == []
+
+
+class Killed(BaseException):
+    """As kill -9: what was not committed is not there."""
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["erase_in_log", "rewrite_files"])
+def test_an_erasure_that_is_cut_off_at_any_step_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    done, cuts = getattr(site, step), iter([True])
+
+    def cut_off(*arguments: object) -> object:
+        last = done(*arguments) if when == "after" else None
+        if next(cuts, False):
+            raise Killed
+        return last if when == "after" else done(*arguments)
+
+    def advanced() -> bool:
+        erasure.advance(site, retention=False)
+        return acts.standing(site, DPO, begun.id).ended_at is not None
+
+    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    monkeypatch.setattr(site, step, cut_off)
+    with running(site):
+        live_through(site)
+        begun = erase(site)
+        with pytest.raises(Killed):
+            until(advanced)
+        until(advanced)
+    document = acts.receipt(site, DPO, begun.id).encode()
+    receipt = verify(document, fingerprint=None, privacy=site.privacy, student=LEA).receipt
+    counted = {line.table: line.removed + line.kept for line in receipt.tables}
+    assert counted["people"] == 1
+    assert counted["ledger"] == 3
+    assert traces(site) == []
+
+
+@ONLY_SQLITE
+def test_who_is_enrolled_held_unknown_or_erased_already_is_refused_with_words(site: Site) -> None:
+    with running(site):
+        enrol(site)
+        until(lambda: stage(site) is Stage.PRECREATED)
+        with pytest.raises(StillEnrolled):
+            erase(site)
+        with pytest.raises(NoSuchStudent):
+            erase(site, "22609999")
+        hold = HoldChange(student_number=LEA, kind=Hold.ADMINISTRATIVE, reason="case", at=datetime.now(UTC))
+        holds.place(site, DPO, hold)
+        until(lambda: held(site))
+        leave(site)
+
+        def why() -> type[Exception] | None:
+            try:
+                erase(site)
+            except (UnderHold, StillEnrolled) as error:
+                return type(error)
+            return None
+
+        until(lambda: why() is UnderHold, why)
+        holds.lift(site, DPO, hold)
+        until(lambda: why() is None, why)
+        begun = erase(site)
+        assert erase(site).id == begun.id, "asked twice, erased once"
+        erased(site, begun)  # nobody had activated the account: no target had anything
+        with pytest.raises(ErasedAlready, match="erased already, on"):
+            erase(site)
+        with pytest.raises(ErasedAlready):
+            holds.place(site, DPO, hold)
+
+
+@ONLY_SQLITE
+def test_who_comes_back_has_the_names_of_before_and_a_namesake_others(site: Site) -> None:
+    with running(site):
+        live_through(site)
+        before = login(site)
+        erased(site, erase(site))
+        stranger = enrolled("22607733", 1, year=YEAR, **OTHERWISE)
+        site.say(stranger, catalogue.ENROLMENTS)
+        until(lambda: login(site, "22607733") != "")
+        assert login(site, "22607733") == f"{before}2"
+        enrol(site, sequence=3)
+        until(lambda: login(site) != "")
+        assert login(site) == before
+        assert site.letters() == []
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize(
+    ("number", "who"),
+    [
+        (LEA, {"birth_name": "Le Goff", "given_name": "Yann", "birth_date": date(2001, 1, 1)}),
+        ("22607733", WHO),
+    ],
+    ids=["the number with another name", "another number with the same person"],
+)
+def test_who_may_be_an_erased_person_is_a_question_and_never_given_the_names(
+    site: Site, number: str, who: dict[str, Any]
+) -> None:
+    with running(site):
+        live_through(site)
+        before = login(site)
+        erased(site, erase(site))
+        site.say(enrolled(number, 3, year=YEAR, **who), catalogue.ENROLMENTS)
+        until(lambda: bool(site.letters()))
+        assert [letter.cause for letter in site.letters()] == ["doubtful_identity"]
+        [doubt] = identities.listed(site, DPO, DoubtFilter())
+        assert (doubt.student_number, doubt.other) == (number, site.privacy.pseudonym(LEA))
+        assert identities.show(site, DPO, number)[0].before.birth_name == who["birth_name"]
+        assert login(site, number) == ""
+        decision = DoubtDecision(student_number=number, reason="seen", at=datetime.now(UTC))
+        identities.separate(site, DPO, decision)
+        until(lambda: login(site, number) != "")
+        assert login(site, number) not in ("", before)
         assert site.letters() == []

@@ -29,6 +29,9 @@ NAME = "sesame-{at:%Y%m%dT%H%M%S.%fZ}"
 """A backup's folder is called after the moment when it was begun, in UTC."""
 
 KEYS = "person-keys.db"
+ASIDE = "before-restore-"
+"""Begins the name of the folder in which a restore keeps what was there before."""
+
 _LEFT = {audit_persons.name: {"salt": None}}
 """What is left of a row that stays when its person is erased, but for the pseudonym."""
 
@@ -196,7 +199,7 @@ def restore(
             raise StillInUse(gettext("the files are open: {who}", who=", ".join(users)))
         if request.keys is not None:
             own.take_over(request.keys)
-        aside = data_dir / f"before-restore-{clock():%Y%m%dT%H%M%SZ}"
+        aside = data_dir / f"{ASIDE}{clock():%Y%m%dT%H%M%SZ}"
         kept = copies.place(found.folder, found.manifest, targets, aside)
     restored = _report(request.folder, found.manifest, found.erased)
     return RestoreReport(restored=restored, kept=aside if kept else None)

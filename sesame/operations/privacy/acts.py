@@ -17,18 +17,14 @@ from schemas.account import Hold
 from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
-from sesame.operations.known_persons import NoSuchStudent
+from sesame.operations.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.ports import HasSettings, Stored
 from sesame.operations.privacy import receipts
-from sesame.operations.privacy.erasure import Erasing, awaited, begin, enrolled, numbers_of
+from sesame.operations.privacy.erasure import Erasing, awaited, begin, enrolled, kept_aside, numbers_of
 from sesame.operations.privacy.receipts import ReceiptVerified, SiteKey
 from sesame.operations.vault import KeyMade, key_made
 
 _LISTED_MAX = 1000
-
-
-class ErasedAlready(SesameError):
-    """This person was erased already, and nothing was kept but what the receipt says."""
 
 
 class StillEnrolled(SesameError):
@@ -56,7 +52,8 @@ class ErasureStanding(Report):
 
     Attributes:
         pseudonym: stands for the student number from then on.
-        awaited: what it waits for: targets, `hold`, `doubt`, or `under_way` for work of Sésame's own.
+        awaited: what it waits for: targets, `hold`, `doubt`, `under_way` for work of Sésame's own, or a
+            folder that holds everybody in clear.
     """
 
     id: str
@@ -109,8 +106,7 @@ def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStandi
         if running is not None:
             return running
         if not locked and accounts.find(connection, numbers[0]) is None:
-            done = erasures.last_done(connection, privacy.pseudonym(request.student_number))
-            raise NoSuchStudent if done is None else _already(done)
+            raise NoSuchStudent
         if enrolled(site, connection, numbers):
             raise StillEnrolled
         if any(person.holds - {Hold.STOLEN_PASSWORDS} for person in locked):
@@ -119,7 +115,11 @@ def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStandi
         audit.note(connection, site.database, actor=actor.name, action="privacy.erase", detail=whom)
         return begin(site, connection, numbers, actor=actor.name, reason=request.reason)
 
-    return _standing(site, site.database.transact(ask))
+    try:
+        return _standing(site, site.database.transact(ask))
+    except NoSuchStudent:
+        refuse_erased(site, request.student_number)
+        raise
 
 
 @act("privacy.standing")
@@ -178,13 +178,6 @@ def verify(site: HasSettings | None, _actor: Actor, request: ReceiptToVerify) ->
     )
 
 
-def _already(done: Erasure) -> ErasedAlready:
-    return ErasedAlready(
-        gettext("this person was erased already, on {day}", day=utc(done.ended_at or 0.0).date()),
-        remedy=gettext("The receipt: sesame privacy receipt {id}", id=done.id),
-    )
-
-
 def _get(site: Stored, erasure_id: str) -> Erasure:
     with site.database.read() as connection:
         found = erasures.get(connection, erasure_id)
@@ -199,6 +192,8 @@ def _standing(site: Erasing, erasure: Erasure) -> ErasureStanding:
         numbers = site.privacy.unseal(erasure.sealed or b"")
         with site.database.read() as connection:
             waits = awaited(site, connection, numbers)
+    elif erasure.state is ErasureState.CLEARED:
+        waits = list(map(str, kept_aside(site)))
     return _shown(erasure, waits)
 
 

@@ -27,18 +27,22 @@ from consumers.registry.erasure.erasures import Erasure, ErasureState
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
 from consumers.registry.identity_doubts import Verdict
+from consumers.registry.ledger import ledger
 from consumers.registry.people import KnownPerson, People
 from pipeline import accounts, audit
 from pipeline.db import persons
 from pipeline.db.persons import Forgetting, ForgottenRows
+from pipeline.errors import Misconfigured
 from pipeline.locks import LockHeld, SiteLocks
 from pipeline.outbox import outbox
 from pipeline.parking.rows import parked
 from pipeline.target_states import target_states
 from schemas.account import Account, Hold, Stage
+from schemas.language import gettext
 from schemas.receipt import ErasedTarget
 from sesame.operations import audit_archive
 from sesame.operations.acts import utc
+from sesame.operations.backup.acts import ASIDE, person_keys
 from sesame.operations.ports import Following
 from sesame.operations.privacy import receipt_lines, receipts
 
@@ -48,6 +52,11 @@ RETENTION: Final = "retention"
 
 HOLD, DOUBT, UNDER_WAY = "hold", "doubt", "under_way"
 """What an erasure may wait for, besides targets: see `awaited`."""
+
+
+class FilesKeptAside(Misconfigured):
+    """A restore has kept the files of before, in clear: nobody who is in them is erased. Look whether they
+    are needed still, and remove the folder; receipts are signed by themselves then."""
 
 
 class Erasing(Following, Protocol):
@@ -60,6 +69,10 @@ class Erasing(Following, Protocol):
     @property
     def privacy(self) -> PrivacyKey:
         """The site's privacy key."""
+
+    @property
+    def privacy_if_any(self) -> PrivacyKey | None:
+        """The same; None: there is none, and nobody was ever erased."""
 
     @property
     def tables(self) -> MetaData:
@@ -282,6 +295,9 @@ def _clear(site: Erasing, erasure: Erasure) -> None:
         if records is not None:
             noted["log"] = (noted["log"] or 0) + records
         noted["archived"] += audit_archive.forget(site.audit_folder, number, pseudonym)
+        if site.settings.store_file is not None:
+            kept = _kept(site, erasure, pseudonym)
+            person_keys(site).destroy(number, pseudonym=pseudonym, kept=kept)
 
     def again(connection: Connection) -> None:
         tables: Counter[tuple[str, str]] = Counter(
@@ -295,10 +311,35 @@ def _clear(site: Erasing, erasure: Erasure) -> None:
     site.database.transact(again)
 
 
+def _kept(site: Erasing, erasure: Erasure, pseudonym: str) -> dict[str, list[dict[str, Any]]]:
+    """What a restore of an older backup puts back of an erased person: all of it digests."""
+    found = {}
+    with site.database.read() as connection:
+        for table in (ledger, identity_doubts.fingerprints, erasures.erasures):
+            whose = table.c["pseudonym" if table is erasures.erasures else "student_number"]
+            rows = connection.execute(select(table).where(whose == pseudonym)).mappings()
+            found[table.name] = [dict(row) for row in rows]
+    for row in found[erasures.erasures.name]:
+        if row["id"] == erasure.id:  # nothing is left to do after a restore
+            row |= {"state": ErasureState.DONE, "sealed": None, "ended_at": erasure.asked_at}
+    return found
+
+
+def kept_aside(site: Following) -> list[Path]:
+    """Folders that a restore has put what was there before into: everybody is in them, in clear."""
+    return sorted(site.settings.data_dir.glob(f"{ASIDE}*"))
+
+
 def _attest(site: Erasing, cleared: list[Erasure]) -> None:
-    """Rewrite the files once for all that are cleared, and sign their receipts."""
+    """Rewrite the files once for all that are cleared, and sign their receipts.
+
+    Raises:
+        FilesKeptAside: nothing can be signed.
+    """
     if not cleared:
         return
+    if aside := kept_aside(site):
+        raise FilesKeptAside(gettext("{path} has everybody in it, in clear", path=aside[0]))
     rewritten = site.rewrite_files()
     now = datetime.now(UTC)
     for erasure in cleared:

@@ -38,6 +38,7 @@ class Site:
     def __init__(self, desk: Desk) -> None:
         self.desk, self.producer = desk, RecordedLog()
         self.database = desk.database
+        self.privacy_if_any = desk.privacy
         self.shut_out: list[str] = []
 
     def end_sessions(self, _connection: Connection, student_number: str, _now: float) -> None:
