@@ -6,7 +6,7 @@
 #             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=3   for `make test`
-#             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`
+#             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
 
@@ -87,8 +87,13 @@ bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (wri
 	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
 
 soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE DOCS=1; a failing seed is shrunk
-	@"$(BIN)/python" -m tests.simulation.soak --seed "$(or $(SEED),0)" $(if $(SECONDS),--seconds "$(SECONDS)") \
-	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/histories.md)
+	@if [ -n "$(YEARS)" ]; then \
+	  "$(BIN)/python" -m tests.simulation.years --seed "$(or $(SEED),1)" --students "$(YEARS)" \
+	    $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/five-years.md); \
+	else \
+	  "$(BIN)/python" -m tests.simulation.soak --seed "$(or $(SEED),0)" $(if $(SECONDS),--seconds "$(SECONDS)") \
+	    $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/histories.md); \
+	fi
 
 faults: machine ## Kill every process of a site, and count: KILLS=200 STUDENTS=2000 SEED=1 PROCESSES=1 JSON=FILE DOCS=1
 	@scripts/stage scenarios "$(BIN)/python" -m pytest -q tests/campaign/cluster_loses_brokers.py

@@ -1,0 +1,480 @@
+"""The history of five years, by a seed: what happens on which day, and what is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache, partial
+from typing import Final
+
+from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.stages import Closing
+from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
+from pipeline import accounts, timers
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.eventlog.port import NewRecord, TopicPartition
+from pipeline.target_states import State, states_of
+from schemas import catalogue
+from schemas.account import Account, Administrative, Lane, Pedagogical, Stage
+from schemas.envelope import Message, event_id, from_record, to_record
+from schemas.events import (
+    ActivationRequested,
+    EnrolmentCancelled,
+    EnrolmentRecorded,
+    Event,
+    RegistrarFact,
+    ReplayRequested,
+)
+from tests.simulation.history import _change, changed_for
+from tests.simulation.years.campus import NAMES, CampusWorld
+from tests.simulation.years.truth import Student, year_ends
+
+FIRST: Final = 2026
+WEEK: Final = 7
+LARGE: Final = 1_000
+"""From so many students on everything is looked at every four weeks, not each."""
+
+STEPS: Final = tuple(
+    f"{level}{subject}" for subject in ("INFO", "DROIT", "LETTRES") for level in ("L1", "L2", "L3")
+)
+ONE_DAY: Final = timedelta(1)
+_TIMER: Final = {Closing.ERASE: ERASURE_DUE}
+
+
+@dataclass
+class Year:
+    """What happened in one academic year; `wrong`: invariants that did not hold."""
+
+    year: int
+    entries: int = 0
+    returns: int = 0
+    changes: int = 0
+    leaves: int = 0
+    expired: int = 0
+    erased: int = 0
+    held: int = 0
+    kept_open: int = 0
+    drift: int = 0
+    killed: int = 0
+    records: int = 0
+    wrong: int = 0
+
+
+class University:
+    """Everybody, for five years.
+
+    Attributes:
+        years: what happened, by year.
+        wrong: what must not be, in words.
+    """
+
+    def __init__(self, world: CampusWorld, size: int, years: int) -> None:
+        self.world, self.size, self.chance = world, size, world.chance
+        self.end = date(FIRST + years, 8, 31)
+        self.look_every = timedelta(7 if size < LARGE else 28)
+        self.students: dict[str, Student] = {}
+        self.years = [Year(FIRST + n) for n in range(years)]
+        self.wrong: list[str] = []
+        self.misled: set[str] = set()  # of whom a file is wrong, and the registrar does not know it yet
+        self._plans: set[str] = set()
+        self._acts: dict[date, list[Callable[[], None]]] = defaultdict(list)
+        self._sequence = 0
+        self._names: dict[str, str] = {}
+        self._completions: dict[tuple[str, int], str] = {}
+        self._seen: dict[TopicPartition, int] = {}
+        self._misled_year = 0
+        self._stays: dict[tuple[str, int], bool] = {}
+
+    # --- the calendar ---
+
+    def live(self) -> None:
+        """Live them, day by day: those on which anybody acts, or time does."""
+        for year in self.years:
+            self._plan(year.year)
+        day = operator = looked = date(FIRST, 9, 2)
+        while day <= self.end:
+            self.world.dawn(day)
+            for act in self._acts.pop(day, ()):
+                act()
+            self.world.rest()
+            if (day - operator).days >= WEEK or day == self.end:
+                self._release(day)
+                self.world.rest()
+                operator = day
+            if day - looked >= self.look_every or day == self.end:
+                self._look(day)
+                looked = day
+            day = self._next(day)
+
+    def _next(self, day: date) -> date:
+        coming = (*self._acts, self.world.next_timer(), day + timedelta(WEEK))
+        after = min(each for each in coming if each is not None and each > day)
+        return after if day >= self.end else min(after, self.end)
+
+    def _plan(self, year: int) -> None:
+        """What the calendar of a university has: it is carried out when its day comes."""
+        rentree = date(year, 9, 2)
+        if year > FIRST:
+            self._on(date(year, 7, 10), lambda: self._continue(year, 0.5))
+        self._on(rentree, lambda: self._begin(year))
+        for month in (10, 11, 1, 2, 3, 4, 5):
+            day = date(year if month > 8 else year + 1, month, 14)
+            self._on(day, partial(self._hands, day))
+            self._on(day + timedelta(3), lambda: self._marries(max(1, self.size // 300)))
+        self._on(date(year, 10, 20), lambda: self._leave(year, max(1, self.size // 100)))
+        self._on(date(year + 1, 2, 15), lambda: self._leave(year, max(1, self.size // 150)))
+        if year == FIRST + 1:  # a file forgets a step, and nobody notices for eleven weeks
+            step = self.chance.choice(STEPS[:3])
+            self._on(
+                date(year, 11, 20),
+                lambda: self._forget(year, [s for s in self._of(year) if s.told[year] == step]),
+            )
+            self._on(date(year + 1, 2, 5), self._mend)
+        if year == FIRST + 3:  # a slow leak: one in a hundred each day, for twenty days
+            for n in range(20):
+                self._on(date(year + 1, 1, 10) + timedelta(n), lambda: self._leak(year))
+            self._on(date(year + 1, 4, 5), self._mend)
+
+    def _on(self, day: date, act: Callable[[], None]) -> None:
+        self._acts[day].append(act)
+
+    # --- what people do ---
+
+    def _of(self, year: int) -> list[Student]:
+        return [each for each in self.students.values() if each.told.get(year)]
+
+    def _begin(self, year: int) -> None:
+        """The rentrée, with an outage and killed processes in the middle of it."""
+        now = self.world.schedule.now
+        self.world.campus.cabinets["directory"].away_until = now + 60.0
+        self.world.campus.cabinets["moodle"].away_until = now + 25.0
+        self._kill_some()
+        if year > FIRST:
+            self._continue(year, 0.9)
+            gone = [s for s in self.students.values() if s.told.get(year - 2) and not s.told.get(year - 1)]
+            back = [s for s in gone if not s.told.get(year) and self.chance.random() < 0.15]
+            for each in back:
+                self._enrol(each, year)
+            self._year(year).returns += len(back)
+        while len(self._of(year)) < self.size:
+            self._enter(year)
+
+    def _continue(self, year: int, share: float) -> None:
+        """Who was enrolled goes on, of those who have decided so."""
+        for each in self._of(year - 1):
+            stays = self._stays.setdefault((each.number, year), self.chance.random() < 0.68)
+            if stays and not each.told.get(year) and self.chance.random() < share:
+                self._enrol(each, year)
+
+    def _enter(self, year: int) -> None:
+        n = len(self.students)
+        family, given = _word("Nom", n), _word("Pre", n * 7 + 1)
+        each = Student(str(22_000_000 + n), given, [family])
+        self.students[each.number] = each
+        self._enrol(each, year)
+        self._year(year).entries += 1
+        if self.chance.random() < 0.95:
+            day = self.world.today + timedelta(self.chance.randrange(1, 20))
+            self._on(day, lambda: self._activate(each, day))
+
+    def _enrol(self, student: Student, year: int, step: str | None = None) -> None:
+        today = self.world.today
+        student.told[year] = step or self.chance.choice(STEPS)
+        student.spans.setdefault(year, []).append((today, year_ends(year)))
+        self._tell(student, year)
+
+    def _activate(self, student: Student, day: date) -> None:
+        if student.activated is None and student.enrolled(day):
+            student.activated = day
+            self._publish(ActivationRequested(student_number=student.number))
+
+    def _marries(self, count: int) -> None:
+        year = max(y for s in self.students.values() for y in s.told)
+        for each in self.chance.sample(self._of(year), min(count, len(self._of(year)))):
+            each.families.append(_word("Nom", 500_000 + self._sequence))
+            self._tell(each, year)
+            self._year(year).changes += 1
+
+    def _leave(self, year: int, count: int) -> None:
+        sure = [each for each in self._of(year) if each.number not in self.misled]
+        for each in self.chance.sample(sure, min(count, len(sure))):
+            yesterday = self.world.today - ONE_DAY
+            for spans in each.spans.values():
+                spans[-1] = (spans[-1][0], min(spans[-1][1], yesterday))
+            for told in [y for y, step in each.told.items() if step and yesterday < year_ends(y)]:
+                self._cancel(each, told)
+            self._year(year).leaves += 1
+
+    def _forget(self, year: int, some: list[Student]) -> None:
+        """A file is wrong: these are enrolled, and it does not have them."""
+        for each in some:
+            self.misled.add(each.number)
+            self._cancel(each, year)
+        self._misled_year = year
+
+    def _leak(self, year: int) -> None:
+        there = [each for each in self._of(year) if each.number not in self.misled]
+        self._forget(year, self.chance.sample(there, min(len(there), max(1, self.size // 100))))
+
+    def _mend(self) -> None:
+        """The right file at last."""
+        year = self._misled_year
+        for number in sorted(self.misled):
+            each = self.students[number]
+            each.told[year] = self.chance.choice(STEPS)
+            self._tell(each, year)
+        self._year(year).kept_open += len(self.misled)
+        self.misled.clear()
+
+    def _hands(self, day: date) -> None:
+        """Somebody changes three objects by hand; the night's comparison finds them."""
+        for _ in range(3):
+            cabinet = self.world.campus.cabinets[self.chance.choice(NAMES)]
+            mine = [n for n in cabinet.objects if self.students[n].fate(cabinet.name, day) == "open"]
+            if not mine:
+                return
+            number = self.chance.choice(mine)
+            if self.chance.random() < 0.4:
+                del cabinet.objects[number]
+            else:
+                cabinet.objects[number].fields["name"] = ("By Hand",)  # type: ignore[index]
+            cabinet.drifted.add(number)
+            fact = ReplayRequested(
+                student_number=number, consumer=cabinet.name, replay_id=f"replay-{self._sequence}"
+            )
+            self._publish(fact, Lane.BULK)
+            self._year_of(day).drift += 1
+        self._kill_some()
+
+    def _kill_some(self) -> None:
+        """Processes are killed while they work."""
+
+        def kills() -> None:
+            for _ in range(3):
+                self.world.schedule.sleep(self.chance.uniform(0.1, 6.0))
+                self.world.schedule.kill(self.chance.choice(self.world.posts).life)
+                self._year_of(self.world.today).killed += 1
+
+        self.world.schedule.spawn(self.world._outside, kills)  # noqa: SLF001
+
+    # --- facts ---
+
+    def _tell(self, student: Student, year: int) -> None:
+        step = student.told[year]
+        assert step is not None
+        self._publish(
+            EnrolmentRecorded(
+                student_number=student.number,
+                source="apogee",
+                source_sequence=self._next_sequence(),
+                year=year,
+                step=step,
+                step_version="1",
+                step_label=step,
+                component="SCI",
+                primary=True,
+                administrative=Administrative.IN_FORCE,
+                pedagogical=Pedagogical.VALIDATED,
+                birth_name=student.families[0],
+                usage_name=student.families[-1] if len(student.families) > 1 else None,
+                given_name=student.given,
+                birth_date=date(1998, 1, 1) + timedelta(int(student.number) % 3000),
+            )
+        )
+
+    def _cancel(self, student: Student, year: int) -> None:
+        step = student.told[year]
+        assert step is not None
+        student.told[year] = None
+        self._publish(
+            EnrolmentCancelled(
+                student_number=student.number,
+                source="apogee",
+                source_sequence=self._next_sequence(),
+                year=year,
+                step=step,
+                step_version="1",
+                reason="gone_from_export",
+            )
+        )
+
+    def _next_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _publish(self, fact: Event, lane: Lane = Lane.PERSONAL) -> None:
+        self._next_sequence()
+        moment = datetime.fromtimestamp(self.world.site.wall(), UTC)
+        identity = event_id(fact.type, "university", str(self._sequence))
+        headers, value = to_record(Message(identity, "/sesame/university", moment, fact))
+        of_registrar = isinstance(fact, RegistrarFact)
+        topic = catalogue.ENROLMENTS if of_registrar else catalogue.by_lane(catalogue.ACTIVATIONS, lane)
+        self.world.site.producer().append([NewRecord(topic, fact.student_number, value, headers)])
+
+    # --- looking ---
+
+    def _year(self, year: int) -> Year:
+        return self.years[min(max(year - FIRST, 0), len(self.years) - 1)]
+
+    def _year_of(self, day: date) -> Year:
+        return self._year(day.year if day.month >= 9 else day.year - 1)
+
+    def _look(self, day: date) -> None:
+        """Everything must be as it should."""
+        broken = list(self._broken(day))
+        self.wrong += [f"{day}: {what}" for what in broken]
+        self._year_of(day).wrong += len(broken)
+        self.world.site.disk.minted.clear()
+
+    def _release(self, day: date) -> None:
+        """Once a week an operator releases the plans in which everybody has left; a plan with somebody who is
+        enrolled shows that a file is wrong."""
+        database = self.world.site.database
+        with database.write() as connection:
+            for plan in closings.held(connection):
+                if plan.id not in self._plans:
+                    self._plans.add(plan.id)
+                    self._year_of(day).held += 1
+                if any(self.students[number].enrolled(day) for number in plan.students):
+                    continue
+                closings.release(connection, plan)
+                now = database.now(connection)
+                for number in plan.students:
+                    kind = _TIMER.get(plan.scope.closing, GRACE_ENDS)
+                    timers.arm(connection, database, kind, number, now)
+
+    def _broken(self, day: date) -> Iterator[str]:
+        yield from self.world.site.ended_by
+        self.world.site.ended_by.clear()
+        yield from self._versions(day)
+        yield from self._states()
+        yield from self._records(day)
+        for cabinet in self.world.campus.cabinets.values():
+            for promises in (cabinet.went_back, cabinet.not_compared, cabinet.not_so, cabinet.not_told):
+                yield from promises
+                promises.clear()
+            yield from self._objects(cabinet.name, day)
+
+    def _versions(self, day: date) -> Iterator[str]:
+        """Each version once, in order; names are one student's for ever; nobody enrolled is closed."""
+        for each in self.world.site.disk.minted:
+            account = Account.model_validate_json(each.document)
+            before = None if each.before is None else Account.model_validate_json(each.before)
+            who = f"{account.student_number} version {account.version}"
+            if account.version != (1 if before is None else before.version + 1):
+                yield f"{who} came after {0 if before is None else before.version}"
+            for name in (account.login, account.mail, *account.aliases):
+                if self._names.setdefault(name, account.student_number) != account.student_number:
+                    yield f"{who} has a name of {self._names[name]}"
+            if before is not None and before.stage is Stage.GRACE and account.stage is Stage.EXPIRED:
+                self._year_of(day).expired += 1
+                if self.students[account.student_number].enrolled(day):
+                    yield f"{who} was closed, and is enrolled"
+            if account.stage is Stage.ERASED and (before is None or before.stage is not Stage.ERASED):
+                self._year_of(day).erased += 1
+
+    def _states(self) -> Iterator[str]:
+        """Nothing is lost: at rest, each activated account is everywhere at its newest version."""
+        with self.world.site.database.read() as connection:
+            for letter in dead_letters.unresolved(connection):
+                yield f"a dead letter of {letter.consumer} ({letter.cause})"
+            numbers = sorted(self.students)
+            for start in range(0, len(numbers), 500):
+                page = numbers[start : start + 500]
+                newest = accounts.newest(connection, page)
+                for name in NAMES:
+                    states = states_of(connection, name, page)
+                    for number, account in newest.items():
+                        state = states.get(number)
+                        if account.activated_at is None or account.stage is Stage.PRECREATED:
+                            continue
+                        if (
+                            state is None
+                            or state.state is not State.PROVISIONED
+                            or state.applied_version != account.version
+                        ):
+                            yield f"{name} has {number} at {state}, the account is at {account.version}"
+
+    def _records(self, day: date) -> Iterator[str]:
+        """No person on the log but in the registrar's facts; one completion for each version."""
+        person = re.compile(rb"Nom[a-j]|nom[a-j]|Pre[a-j]")
+        count = 0
+        for tp, part in self.world.site.log.records.items():
+            seen = self._seen.get(tp, 0)
+            for record in part[seen:]:
+                count += 1
+                if tp.topic != catalogue.ENROLMENTS and person.search(record.value):
+                    yield f"a person on {tp.topic}"
+                if tp.topic == catalogue.PROPAGATION:
+                    message = from_record(record.key, record.headers, record.value)
+                    who = (record.key, getattr(message.event, "version", 0))
+                    if (
+                        "completed" in message.event.type
+                        and self._completions.setdefault(who, message.id) != message.id
+                    ):
+                        yield f"{who} is complete twice"
+            self._seen[tp] = len(part)
+        self._year_of(day).records += count
+
+    def _objects(self, name: str, day: date) -> Iterator[str]:
+        """Each object is as the oracle has it."""
+        objects = self.world.campus.cabinets[name].objects
+        yield from (
+            f"{name} has an object of nobody: {number}" for number in objects.keys() - self.students.keys()
+        )
+        for number, student in self.students.items():
+            fate, found = student.fate(name, day), objects.get(number)
+            if fate is None:
+                continue
+            has = "absent" if found is None else "open" if found.open else "shut"
+            if has != fate:
+                yield f"{name} has {number} {has}, and should have it {fate}"
+            elif found is not None and fate == "open" and dict(found.fields) != student.fields(day):
+                yield f"{name} shows of {number} {found.fields}, and should show {student.fields(day)}"
+
+
+def five_years(
+    seed: int, size: int, years: int = 5, planted: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> University:
+    """Live them.
+
+    Args:
+        size: students in each year.
+        years: fewer, for a short look.
+        planted: a fault in the shipped code.
+    """
+    with ExitStack() as stack:
+        world = CampusWorld(seed)
+        stack.callback(world.close)
+        stack.enter_context(planted())
+        changes = changed_for(world)
+        bounded = lru_cache(maxsize=20_000)
+        changes |= {
+            name: bounded(from_record) for name, _ in changes.items() if name.endswith(".from_record")
+        }
+        changes["schemas.account.Account.model_validate_json"] = lru_cache(maxsize=20_000)(
+            Account.model_validate_json
+        )
+        del changes["pipeline.outbox.ROWS_PER_PAGE"]
+        for name, value in changes.items():
+            _change(stack, name, value)
+        university = University(world, size, years)
+        university.live()
+        return university
+
+
+def table(years: list[Year]) -> str:
+    """The years as a table of Markdown."""
+    names = [field.name for field in fields(Year)]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---:|" * len(names)]
+    lines += ["| " + " | ".join(f"{getattr(year, name)}" for name in names) + " |" for year in years]
+    return "\n".join(lines)
+
+
+def _word(prefix: str, number: int) -> str:
+    """A name that nobody else has, in letters alone."""
+    return prefix + "".join(chr(ord("a") + int(digit)) for digit in str(number))
