@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,7 @@ from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.privacy.acts import ErasureStanding
+    from sesame.operations.privacy.export import PersonExport
 
 _LOOK_EVERY_S = 0.5
 
@@ -102,15 +104,35 @@ def erase_command(
         raise click.exceptions.Exit(int(ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY))
     text = receipt(site, actor, now.id)
     if to is not None:
-        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        _write(to, text)
     if as_json:
         write_json(now.model_dump(mode="json"))
     elif to is None:
         click.echo(text, nl=False)
     else:
         click.echo(gettext("Erased. The receipt is in {path}.", path=to))
+
+
+@privacy.command(name="export")
+@click.argument("student")
+@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="A new file for it.")
+@json_option
+@pass_context
+def export_command(context: Context, *, student: str, to: Path | None, as_json: bool) -> None:
+    """Write what is kept of STUDENT, and what each target shows now, for the person to read.
+
+    Noted in the audit. Without secrets, and without anything of another person. Read what staff wrote before
+    you hand it out.
+    """
+    from sesame.operations.privacy.export import export
+
+    found = export(context.looking, operator(), student)
+    document = found.model_dump(mode="json")
+    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n" if as_json else _read(found)
+    if to is None:
+        click.echo(text, nl=False)
+    else:
+        _write(to, text)
 
 
 @privacy.command(name="list")
@@ -172,6 +194,33 @@ def verify_command(
         click.echo(
             gettext("Signed by {key}: compare it with the site's, or give --key.", key=found.fingerprint)
         )
+
+
+def _write(path: Path, text: str) -> None:
+    """Into a new file, for its owner's eyes only."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _read(found: PersonExport) -> str:
+    lines = [gettext("What is kept of {numbers}", numbers=", ".join(found.student_numbers))]
+    lines.append(local_time(found.made_at))
+    for section in found.sections:
+        lines += ["", section.title, *(line for row in section.rows for line in _rows(row))]
+    for target in found.targets:
+        lines += ["", gettext("What {target} shows now", target=target.target)]
+        lines += [line for row in target.objects for line in _rows(row)]
+        lines += [f"  {target.unseen}"] if target.unseen else []
+    return "\n".join([*lines, "", *found.elsewhere]) + "\n"
+
+
+def _rows(row: dict[str, Any]) -> list[str]:
+    told = [
+        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in row.items()
+    ]
+    return [f"{'  - ' if at == 0 else '    '}{line}" for at, line in enumerate(told)]
 
 
 _STATES = {

@@ -168,6 +168,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "overview.people": _DESK,
     "overview.show": _EVERYBODY,
     "privacy.erase": _ADMINISTRATORS,
+    "privacy.export": _ADMINISTRATORS,
     "privacy.init": _ADMINISTRATORS,
     "privacy.key": _EVERYBODY,
     "privacy.list": _EVERYBODY,

@@ -301,6 +301,8 @@ def _privacy() -> Iterator[Case]:
         refused = f"privacy erase {number} --reason demande"
         yield Case(f"privacy-erase-refused-{number}", (refused, f"{refused} --lang fr"))
     yield Case("privacy-erase-keyless", (erase, f"{erase} --lang fr"), "keyless")
+    yield Case("privacy-export", ("privacy export 22600003 --lang fr", "audit --limit 1"))
+    yield Case("privacy-export-json", ("privacy export 22700001 --json", "privacy export 22609999"))
     yield Case("privacy-receipt-unknown", ("privacy receipt 0123", "privacy receipt 0123 --lang fr"))
     verify = "privacy verify receipt.json"
     yield Case(

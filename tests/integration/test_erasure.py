@@ -27,6 +27,7 @@ from sesame.operations.identities import DoubtDecision, DoubtFilter
 from sesame.operations.known_persons import ErasedAlready, NoSuchStudent
 from sesame.operations.privacy import acts, erasure
 from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding, StillEnrolled, UnderHold
+from sesame.operations.privacy.export import export
 from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers.registry_kit import activation, cancelled, enrolled
 from tests.integration.site_kit import Site, running
@@ -162,6 +163,9 @@ def test_an_erased_person_is_in_no_row_and_in_no_byte(site: Site) -> None:
     with running(site):
         live_through(site)
         assert {each.partition(": ")[2] for each in traces(site)} == set(TRACES), "they can be found at all"
+        shown = export(site, DPO, LEA).model_dump_json()
+        assert {trace for trace in TRACES if trace in shown} == set(TRACES), "she is told what is kept"
+        assert PAUL not in shown
         before = rows(site)
         document = erased(site, erase(site))
         assert traces(site) == []

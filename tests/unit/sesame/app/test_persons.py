@@ -7,6 +7,7 @@ from sqlalchemy import Text
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
 from sesame.app.tables import metadata
+from sesame.operations.privacy.export import TITLES
 
 NUMBERS = {"student_number", "other_number", "merged_into", "key"}
 """What columns are called that hold a student number."""
@@ -31,6 +32,12 @@ def test_every_table_says_whose_its_rows_are() -> None:
         assert said.columns or said.why, table.name
         assert (said.on_erasure is OnErasure.NOTHING) == (not said.columns), table.name
         assert (said.on_erasure is OnErasure.OWN) == (persons.forgetter(table) is not None), table.name
+
+
+def test_an_export_says_in_words_what_each_table_holds() -> None:
+    assert {table.name for table in metadata.tables.values() if persons.declared(table).columns} == set(
+        TITLES
+    )
 
 
 def test_no_column_with_a_student_number_is_without_an_owner() -> None:

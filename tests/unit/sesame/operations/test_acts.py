@@ -130,6 +130,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "import.explain",
         "import.show",
         "privacy.erase",
+        "privacy.export",
         "provision",
         "lifecycle.prolong",
         "lifecycle.release",
