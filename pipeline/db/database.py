@@ -256,6 +256,11 @@ class Database:
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY, _hashed(subject))))
 
+    def beside(self, connection: Connection, *subject: str) -> None:
+        """Wait until nobody else's transaction is `alone` with this subject; none is until this one ends."""
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock_shared(_ADVISORY, _hashed(subject))))
+
     def alone_at_once(self, connection: Connection, *subject: str) -> bool:
         """`alone`, without waiting: False if somebody else has the subject."""
         if self.is_sqlite:

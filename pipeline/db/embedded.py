@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
+
+from schemas.language import gettext
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 REMEDY = (
@@ -77,3 +80,28 @@ def is_damage(error: BaseException | None) -> bool:
 def file_of(path: str | None) -> File | None:
     """The file that a database's URL names; None: it is none (`:memory:`, or SQLite's own URI)."""
     return File(Path(path)) if path and path != ":memory:" and not path.startswith("file:") else None
+
+
+def processes_with(path: Path) -> Iterator[str]:
+    """The other processes that have this file open, as far as this user may see (Linux, proc(5))."""
+    try:
+        wanted = path.stat()
+    except FileNotFoundError:
+        return
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        try:
+            descriptors = list((process / "fd").iterdir())
+        except OSError:
+            continue  # it has ended, or is somebody else's
+        if any(_is(each, wanted) for each in descriptors):
+            yield gettext("process {number}", number=process.name)
+
+
+def _is(descriptor: Path, wanted: os.stat_result) -> bool:
+    try:
+        found = descriptor.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)

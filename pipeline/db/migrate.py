@@ -1,43 +1,75 @@
-"""Bring a database to the form that this version wants, and tell whether it has it."""
+"""Bring a database to the form that this version wants, and tell whether programs can work with it.
+
+Most steps **expand**: programs of the version before go on beside those of the new one, and go on after a
+rollback. A step that takes from them what they use says `contracts = True` in its file: it waits until none
+of them is at work, and from then on they are refused (ADR 43).
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, String, Table, inspect, select, text, update
 
+from pipeline.db import forms
 from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
+from pipeline.db.postgresql import programs
 from pipeline.errors import SesameError
+from schemas.language import gettext
 
 if TYPE_CHECKING:  # loaded where there is something to migrate: each command looks whether there is
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
+    from alembic.script import Script, ScriptDirectory
 
-_FOLDER = Path(__file__).parent / "migrations"
+store_form = Table(
+    "store_form",
+    metadata,
+    Column("oldest", String(32), primary_key=True),  # who knows no later form cannot work with this store
+    info=of_nobody("which versions may work with this store"),
+)
+
+_SUBJECT: Final = "migration"
+
+AtWork = Callable[[], Iterable[str]]
+"""The other processes that have the embedded file open, in words."""
 
 
 class StoreNotMigrated(SesameError):
-    """The database has not the form that this version of Sésame wants. Run `sesame migrate` once, while no
-    older version is running."""
+    """The database has not the form that this version of Sésame wants. Run `sesame migrate` once."""
 
 
 class StoreFromTheFuture(SesameError):
-    """The database was migrated by a newer version of Sésame. Upgrade this installation."""
+    """A newer version of Sésame has migrated the database, and this one cannot work with it any more. Upgrade
+    this installation."""
 
 
-def upgrade(database: Database, *, to: str = "head") -> str:
-    """Migrate to the newest form, or to that of revision `to`; return the newest revision. Doing it again, or
-    twice at once, is harmless.
+class OlderAtWork(SesameError):
+    """Programs of an older version work with this database, and the next step takes from them what they use.
+    Stop them, then run `sesame migrate` again; or let `sesame migrate --wait` wait for them."""
+
+    exit_code = 5
+
+
+def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) -> str:
+    """Migrate to the newest form, or to that of revision `to`, as far as older programs at work allow; return
+    the revision that it then has. Doing it again, or twice at once, is harmless.
+
+    Args:
+        at_work: asked where a step has to wait for others, on SQLite.
 
     Raises:
-        StoreFromTheFuture: a newer version was here.
+        OlderAtWork: this version cannot work with it before they have ended.
+        StoreFromTheFuture: a newer version was here, and this one cannot work with what it has left.
         StoreUnavailable: nothing was changed.
     """
-    if to == "head" and database.is_sqlite:
+    goal = forms.head() if to == "head" else to
+    if database.is_sqlite:
         with database.read() as connection:
-            if _revision(connection) == head():
-                return head()
+            if _revision(connection) == goal:
+                return goal
     from alembic import command
 
     with database.write() as connection:
@@ -45,27 +77,61 @@ def upgrade(database: Database, *, to: str = "head") -> str:
             # Whoever has another one's migration to wait for, or a large table to change, waits.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
-            database.alone(connection, "migration")
-        _refuse_the_future(connection)
-        command.upgrade(_config(connection), to)
-    return head()
+            database.alone(connection, _SUBJECT)
+        current = _revision(connection)
+        if _is_newer(connection, current):
+            return str(current)
+        steps = list(_steps(current, goal))
+        if current is not None:
+            steps = _allowed(connection, database, current, steps, at_work)
+        if not steps:
+            return str(current)
+        command.upgrade(_config(connection), steps[-1].revision)
+        if taken := [step.revision for step in steps if _contracts(step)]:
+            connection.execute(update(store_form).values(oldest=taken[-1]))
+        return steps[-1].revision
 
 
-def check(database: Database) -> None:
-    """Make sure that the database has this version's form.
+def _allowed(
+    connection: Connection, database: Database, current: str, steps: list[Script], at_work: AtWork
+) -> list[Script]:
+    """Of these steps, those before the first one that has to wait for older programs."""
+    for at, step in enumerate(steps):
+        older = _older(connection, database, step.revision, at_work) if _contracts(step) else []
+        if older:
+            if (steps[at - 1].revision if at else current) < _needed():
+                raise OlderAtWork(gettext("still at work: {who}", who=", ".join(older)))
+            return steps[:at]
+    return steps
+
+
+def check(database: Database) -> str:
+    """Make sure that this version can work with the database; return the revision that it has.
 
     Raises:
-        StoreNotMigrated, StoreFromTheFuture: it has not.
+        StoreNotMigrated, StoreFromTheFuture: it cannot.
     """
     with database.read() as connection:
-        if _revision(connection) != head():
-            _refuse_the_future(connection)
+        if not database.is_sqlite:
+            database.beside(
+                connection, _SUBJECT
+            )  # whoever migrates just now takes us for somebody who is not here
+        current = _revision(connection)
+        if current == forms.head() or _is_newer(connection, current):
+            return str(current)
+        if current is None or current < _needed():
             raise StoreNotMigrated
+        return current
 
 
-def head() -> str:
-    """The newest revision that this version knows: their files are numbered."""
-    return max(file.name.partition("_")[0] for file in (_FOLDER / "versions").glob("[0-9]*_*.py"))
+def awaited(database: Database, at_work: AtWork = tuple) -> list[str]:
+    """The older programs at work that the next step waits for, in words; empty: there is no such step."""
+    with database.read() as connection:
+        current = _revision(connection)
+        if current == forms.head() or _is_newer(connection, current):
+            return []
+        steps = [step for step in _steps(current, forms.head()) if _contracts(step)]
+        return _older(connection, database, steps[0].revision, at_work) if steps else []
 
 
 def script() -> ScriptDirectory:
@@ -79,9 +145,32 @@ def _config(connection: Connection | None = None) -> Config:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("script_location", str(forms.MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _steps(current: str | None, goal: str) -> Iterator[Script]:
+    """What lies between, in order."""
+    between = [each for each in script().walk_revisions() if (current or "") < each.revision <= goal]
+    return iter(sorted(between, key=lambda each: each.revision))
+
+
+def _contracts(step: Script) -> bool:
+    return bool(getattr(step.module, "contracts", False))
+
+
+def _needed() -> str:
+    """The oldest form that this version can work with: what only contracts after it may wait."""
+    steps = sorted(script().walk_revisions(), key=lambda each: each.revision, reverse=True)
+    return next(each.revision for each in steps if not _contracts(each))
+
+
+def _older(connection: Connection, database: Database, revision: str, at_work: AtWork) -> list[str]:
+    """Who is at work and knows no such form. Of an embedded file whoever has it open may be."""
+    if database.is_sqlite:
+        return list(at_work())
+    return [program.words for program in programs(connection) if program.form < revision]
 
 
 def _revision(connection: Connection) -> str | None:
@@ -92,7 +181,15 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _refuse_the_future(connection: Connection) -> None:
-    current = _revision(connection)
-    if current is not None and current not in {each.revision for each in script().walk_revisions()}:
+def _is_newer(connection: Connection, current: str | None) -> bool:
+    """Whether a newer version has migrated the database, in a way that leaves this one at work.
+
+    Raises:
+        StoreFromTheFuture: it leaves this one not.
+    """
+    if current is None or current <= forms.head():
+        return False
+    oldest: str | None = connection.execute(select(store_form.c.oldest)).scalar_one_or_none()
+    if oldest is None or oldest > forms.head():
         raise StoreFromTheFuture
+    return True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, text
 
+from pipeline.db.forms import head
 from pipeline.errors import SesameError
 
 DRIVER: Final = "postgresql+psycopg"
@@ -16,6 +20,10 @@ LOCK_S_MAX: Final = 30.0
 IDLE_IN_TRANSACTION_S_MAX: Final = 300.0
 SILENCE_S_MAX: Final = 30.0
 """After so long without an answer to what was sent, the network is taken for gone (`tcp_user_timeout`)."""
+
+_PROGRAM: Final = "sesame/"
+_NAME_BYTES_MAX: Final = 63
+"""Of `application_name`, by which programs at work are known: form, process, machine."""
 
 _FAULTS: Final = ("08", "25006", "25P", "40", "42501", "42703", "42P01", "53", "55P03", "57", "58", "XX")
 """SQLSTATEs, or their classes, by which the server speaks of itself and not of what was asked (PostgreSQL's
@@ -34,11 +42,12 @@ _DAMAGED: Final = (
     "Stop every process of Sésame, look at the server's log and its disks, and restore the last backup"
     " (docs/how-to/back-up-restore-upgrade.md)."
 )
+_MIGRATE: Final = "Run `sesame migrate` once; if a newer version has, upgrade this one."
 _REMEDIES: Final = {
     "25006": "It is a standby, or was set read-only: let store.url name the primary, or make it writable.",
     "42501": "Let Sésame's role own the database: ALTER DATABASE … OWNER TO …; then `sesame migrate`.",
-    "42703": "Run `sesame migrate` once.",
-    "42P01": "Run `sesame migrate` once.",
+    "42703": _MIGRATE,
+    "42P01": _MIGRATE,
     "53100": "Make room on the server's disk; work goes on by itself, nothing is lost.",
     "XX001": _DAMAGED,
     "XX002": _DAMAGED,
@@ -91,7 +100,7 @@ def connect_args(url: URL) -> dict[str, Any]:
     """Parameters of libpq: every wait is bounded, whatever `url` leaves open. What it says itself stays."""
     wanted: dict[str, Any] = {
         "connect_timeout": CONNECT_S_MAX,
-        "application_name": "sesame",
+        "application_name": f"{_PROGRAM}{head()} {os.getpid()}@{socket.gethostname()}"[:_NAME_BYTES_MAX],
         "client_encoding": "utf8",
         "keepalives_idle": 30,
         "keepalives_interval": 10,
@@ -109,6 +118,26 @@ def connect_args(url: URL) -> dict[str, Any]:
     if url.query.get("sslmode") == "verify-full":
         wanted["sslrootcert"] = "system"
     return {name: value for name, value in wanted.items() if name not in url.query}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of Sésame that has this database open. `form`: the newest one that it knows; empty: it is
+    older than programs that say so."""
+
+    form: str
+    words: str
+
+
+def programs(connection: Connection) -> list[Program]:
+    """Those that have this database open just now, as they call themselves (`pg_stat_activity`)."""
+    names = connection.scalars(
+        text(
+            "SELECT DISTINCT application_name FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'sesame%' ORDER BY 1"
+        )
+    )
+    return [Program(name.partition(_PROGRAM)[2].partition(" ")[0], name) for name in map(str, names)]
 
 
 def is_servers_fault(error: BaseException | None) -> bool:

@@ -56,6 +56,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "accepted_values": (EVER, "a text that looks damaged, and that an operator has said is right"),
     "restore_questions": (STUDENT, "whom a restored store would have opened, and what was answered"),
     "reconciliations": (EVER, "one row for each target: its last comparison"),
+    "store_form": (EVER, "one row: the oldest form whose programs may work with the store"),
     "store_life": (EVER, "one row: by it a store that went back in time is recognised"),
     "outbox": (WORK, "a row goes once the log has acknowledged it"),
     "vault": (

@@ -21,6 +21,7 @@ from pipeline import (
     vault,
 )
 from pipeline.audit import tables as audit
+from pipeline.db import migrate
 from pipeline.db.metadata import metadata
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import rows as parking

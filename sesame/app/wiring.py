@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.db import migrate
 from pipeline.db.database import Database
+from pipeline.db.embedded import processes_with
 from schemas.language import gettext
 from sesame.app import cas, servers
 from sesame.settings import LiveSecret, Settings, folders
@@ -91,10 +92,15 @@ class Application:
         """
         database = self.database_as_it_is
         if database.is_sqlite:
-            migrate.upgrade(database)
+            migrate.upgrade(database, at_work=self.with_store_open)
         else:
             migrate.check(database)
         return database
+
+    def with_store_open(self) -> Iterable[str]:
+        """The other processes that have the embedded store open, in words, as far as this user may see."""
+        path = self.settings.store_file
+        return () if path is None else processes_with(path)
 
     @cached_property
     def database_as_it_is(self) -> Database:

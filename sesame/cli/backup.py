@@ -109,6 +109,7 @@ def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool, as_
     was erased since the backup is not restored. Then `sesame restored check` reads the targets, before
     anything may be written to one.
     """
+    from pipeline.db.embedded import processes_with
     from sesame.app.wiring import utc_now
     from sesame.operations.backup import acts
     from sesame.operations.backup.acts import RestoreRequest
@@ -116,7 +117,7 @@ def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool, as_
     if not yes:
         confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))
     request = RestoreRequest(folder=folder, keys=keys)
-    done = acts.restore(context, operator(), request, clock=utc_now, in_use=acts.processes_with)
+    done = acts.restore(context, operator(), request, clock=utc_now, in_use=processes_with)
     if as_json:
         write_json(done.model_dump(mode="json"))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
@@ -14,14 +15,33 @@ from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
 
+_LOOK_EVERY_S = 1.0
+
 
 @click.command()
+@click.option("--wait", is_flag=True, help="Wait for older programs where a step has to.")
 @pass_context
-def migrate(context: Context) -> None:
-    """Bring the database to the form that this version wants. Doing it again changes nothing."""
-    from pipeline.db.migrate import upgrade
+def migrate(context: Context, *, wait: bool) -> None:
+    """Bring the database to the form that this version wants. Doing it again changes nothing.
 
-    revision = upgrade(context.application.database_as_it_is)
+    Programs of the version before go on beside this one. A step that takes from them what they use waits
+    until they have ended: they are named, and the code is 5.
+    """
+    from pipeline.db import migrate
+
+    application = context.application
+    database, told = application.database_as_it_is, ""
+    while True:
+        revision = migrate.upgrade(database, at_work=application.with_store_open)
+        older = ", ".join(migrate.awaited(database, application.with_store_open))
+        if not older:
+            break
+        if older != told:
+            click.echo(gettext("Waiting for older programs: {who}", who=older), err=True)
+        told = older
+        if not wait:
+            raise migrate.OlderAtWork(gettext("the database is at revision {revision}", revision=revision))
+        time.sleep(_LOOK_EVERY_S)
     click.echo(gettext("The database is at revision {revision}.", revision=revision), err=True)
 
 

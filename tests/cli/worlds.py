@@ -36,7 +36,7 @@ WORLDS = {
 
 _MORE = {
     "left": "UPDATE enrolments SET cancelled = 1 WHERE student_number = '22600003'",
-    "future": "UPDATE alembic_version SET version_num = '9999'",
+    "future": "UPDATE alembic_version SET version_num = '9999'; UPDATE store_form SET oldest = '9999'",
     "restored": """
         INSERT INTO restore_questions VALUES
             ('22600009', '["directory", "moodle"]', 'open', 1795746600.0, NULL),

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, insert, make_url, text, update
 from sqlalchemy.exc import OperationalError
 
-from pipeline.db import migrate
+from pipeline.db import forms, migrate
 from pipeline.db.database import CONFLICTS_MAX, Database, StoreUnavailable
 from pipeline.eventlog.port import Record
 from pipeline.timers import timers
@@ -358,7 +358,7 @@ def test_the_doctor_says_what_is_wrong_with_the_server(server: Postgres, name: s
         assert server.password() not in found.text
         return found.state, found.text, found.down
 
-    ok = f"postgresql+psycopg://sesame:***@127.0.0.1:{server.port}/{name} is at revision {migrate.head()}"
+    ok = f"postgresql+psycopg://sesame:***@127.0.0.1:{server.port}/{name} is at revision {forms.head()}"
     assert finding(name)[:2] == (CheckState.OK, ok)
     server.make_read_only(name)
     assert finding(name) == (CheckState.FAIL, "the database is set read-only", True)

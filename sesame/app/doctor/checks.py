@@ -108,10 +108,10 @@ def _store(settings: Settings) -> CheckResult:
         wrong = None if database.is_sqlite else _server(database)
         if wrong is not None:
             return wrong
-        migrate.check(database)
+        revision = migrate.check(database)
         unsure = _restored(database)
     where = database.engine.url.render_as_string(hide_password=True)
-    return unsure or ok(gettext("{place} is at revision {revision}", place=where, revision=migrate.head()))
+    return unsure or ok(gettext("{place} is at revision {revision}", place=where, revision=revision))
 
 
 def _restored(database: Database) -> CheckResult | None:

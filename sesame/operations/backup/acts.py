@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -219,31 +218,6 @@ def _owned(metadata: MetaData) -> Sequence[Owned]:
         if said.columns or said.named_in:
             found.append(Owned(table.name, said.columns, _LEFT.get(table.name, {}) if stays else None))
     return found
-
-
-def processes_with(path: Path) -> Iterator[str]:
-    """The other processes that have this file open, as far as this user may see (Linux, proc(5))."""
-    try:
-        wanted = path.stat()
-    except FileNotFoundError:
-        return
-    for process in Path("/proc").glob("[0-9]*"):
-        if int(process.name) == os.getpid():
-            continue
-        try:
-            descriptors = list((process / "fd").iterdir())
-        except OSError:
-            continue  # it has ended, or is somebody else's
-        if any(_is(each, wanted) for each in descriptors):
-            yield gettext("process {number}", number=process.name)
-
-
-def _is(descriptor: Path, wanted: os.stat_result) -> bool:
-    try:
-        found = descriptor.stat()
-    except OSError:
-        return False
-    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
 
 
 def _files(site: HasSettings) -> dict[str, Path]:

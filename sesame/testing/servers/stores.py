@@ -30,7 +30,8 @@ from sesame.testing.servers import containers
 
 ADDRESS = "TEST_POSTGRES_URL"
 
-_WITH_ROWS = """SELECT relname FROM pg_class WHERE relkind = 'r' AND relname <> 'alembic_version'
+_WITH_ROWS = """SELECT relname FROM pg_class WHERE relkind = 'r'
+    AND relname NOT IN ('alembic_version', 'store_form')
     AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0"""
 _HANG_UP_THE_OTHERS = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"""
@@ -123,7 +124,9 @@ class Shelf:
         with closing(Database(self._url)) as database:
             migrate.upgrade(database)
         with psycopg.connect(self._url) as connection:
-            self._form = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            self._form = connection.execute(
+                "SELECT version_num, oldest FROM alembic_version, store_form"
+            ).fetchall()
 
     def empty(self) -> str:
         """Its address, once nobody is connected, no row is left and its form is this version's."""
@@ -134,7 +137,9 @@ class Shelf:
                 connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(used)))
             connection.execute(_RESTART_SEQUENCES)
             # A test may have said that the form is another one.
-            connection.execute("UPDATE alembic_version SET version_num = %s", self._form[0])
+            [(version, oldest)] = self._form
+            connection.execute("UPDATE alembic_version SET version_num = %s", [version])
+            connection.execute("UPDATE store_form SET oldest = %s", [oldest])
         return self._url
 
     def close(self) -> None:
