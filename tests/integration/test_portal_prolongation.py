@@ -8,7 +8,6 @@ from datetime import date
 
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import expect
 
 from pipeline import accounts
 from pipeline.audit import entries
@@ -16,10 +15,11 @@ from pipeline.timers import run_due
 from schemas.account import Account, Hold
 from schemas.events import HoldLifted, HoldPlaced, ProlongationRequested
 from sesame.operations.diagnosis.engine import diagnose
-from sesame.testing.servers.portal_browser import overflows, page_of
+from sesame.testing.servers.portal_browser import page_of
 from sesame.testing.servers.portal_kit import Portal, enter
 from sesame.testing.servers.portal_reader import MAIL, Letter
 from sesame.testing.servers.registry_kit import cancelled, enrolled
+from tests.integration.test_portal_accessibility import Walk
 
 BEFORE, AFTER = date(2026, 10, 14), date(2026, 11, 13)  # 30 days after 14 September, and 30 more
 
@@ -171,14 +171,19 @@ def token_of(browser: object) -> str:
     return found[1]
 
 
-def test_the_page_on_a_telephone(portal: Portal, browser: Chromium) -> None:
-    _number, (letter, *_) = warned(portal)
-    viewport = {"width": 390, "height": 664}
-    with page_of(browser, portal.url, viewport=viewport, is_mobile=True, has_touch=True) as page:
-        page.goto(letter.link)
-        expect(page.get_by_role("heading", level=1)).to_have_text("Garder votre accès plus longtemps")
-        assert not overflows(page)
-        with page.expect_navigation():
-            page.get_by_role("button", name="Garder mon accès").tap()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Votre accès est prolongé")
-        assert not overflows(page)
+@pytest.mark.parametrize(("locale", "scheme"), [("fr-FR", "light"), ("en-GB", "dark")])
+def test_the_pages_on_a_telephone_and_to_those_who_do_not_see_them(
+    portal: Portal, browser: Chromium, locale: str, scheme: str
+) -> None:
+    number, (letter, *_) = warned(portal)
+    with page_of(browser, portal.url, locale=locale, color_scheme=scheme) as page:
+        walk = Walk(portal, page)
+        walk.open(letter.link, "a link")
+        walk.send("/prolongation", "prolonged")
+        walk.open(letter.link, "prolonged, and not read yet")
+        portal.apply(portal.said(number)[-1])
+        walk.open(letter.link, "prolonged before")
+        portal.apply(HoldPlaced(student_number=number, hold=Hold.SUSPENDED))
+        walk.open(letter.link, "shut")
+        walk.open("/prolongation/x.y", "unknown")
+    assert walk.found == []
