@@ -38,10 +38,11 @@ def take_prolongation(visit: Visiting, form: Posted) -> Response:
     followed = visit.context.proofs.follow(link, ENDING)
     proof = followed.proof
     account, until, left = _offer(visit, proof.student_number if proof is not None else None)
-    ends_on = account.valid_until if account is not None else None
-    if _state(followed, account, until) == "good" and proof and until and ends_on:  # noqa: SIM102
-        if visit.context.choices.prolong(proof, ends_on=ends_on, until=until):
-            return _page(visit, "done", link=link, last_day=until, left=left - 1)
+    if proof is None or account is None or account.valid_until is None or until is None:
+        return show_prolongation(visit, link)
+    good = _state(followed, account, until) == "good"
+    if good and visit.context.choices.prolong(proof, ends_on=account.valid_until, until=until):
+        return _page(visit, "done", link=link, last_day=until, left=left - 1)
     return show_prolongation(visit, link)
 
 

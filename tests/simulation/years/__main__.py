@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from tests.simulation.tally import machine
-from tests.simulation.years.history import LARGE, five_years, table
+from tests.simulation.years.history import LARGE, five_years
+from tests.simulation.years.looks import table
 from tests.simulation.years.planted import PLANTED
 
 _PAGE = """# Five years of a university
