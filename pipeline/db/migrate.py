@@ -2,7 +2,7 @@
 
 Most steps **expand**: programs of the version before go on beside those of the new one, and go on after a
 rollback. A step that takes from them what they use says `contracts = True` in its file: it waits until none
-of them is at work, and from then on they are refused (ADR 43).
+of them is at work, and from then on they are refused (ADR 42).
 """
 
 from __future__ import annotations
