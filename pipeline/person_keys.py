@@ -220,7 +220,7 @@ class PersonKeys:
         harmless.
 
         Args:
-            student_number: nothing is left of it, in no file.
+            student_number: nothing is left of it, once the files were rewritten (`rewrite`).
             pseudonym: stands in its place from now on.
             kept: rows that a restore of an older backup puts back, without anything personal.
 
@@ -234,6 +234,19 @@ class PersonKeys:
         for copy in self._copies():
             PersonKeys(copy)._destroy(student_number, pseudonym, kept, id_)  # noqa: SLF001 (its own kind)
         return new
+
+    def rewrite(self) -> None:
+        """Rewrite the file and its copies: nothing is left in them of who was destroyed.
+
+        Overwriting what is removed (`secure_delete`) leaves copies that were made when pages were balanced.
+
+        Raises:
+            PersonKeysUnusable: do it again.
+        """
+        for path in (self.path, *self._copies()):
+            if path.exists():
+                with self._explained(), closing(PersonKeys(path)._connect("rw")) as db:  # noqa: SLF001 (its own kind)
+                    db.execute("VACUUM")
 
     def _destroy(self, number: str, pseudonym: str, kept: Rows, id_: str) -> tuple[str, bool]:
         """Under this id, or that of the same destruction if it was done; whether it was not."""

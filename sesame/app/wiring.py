@@ -232,16 +232,19 @@ class Application:
         return log.erase(student_number, pseudonym) if isinstance(log, SqliteEventLog) else None
 
     def rewrite_files(self) -> bool:
-        """Rewrite the embedded store and log, so that nothing is left in them of what was removed.
+        """Rewrite the embedded store and log, and the persons' keys, so that nothing is left in them of what
+        was removed.
 
         Returns:
             False: the store is a server's.
 
         Raises:
-            StoreUnavailable, LogUnavailable: do it again.
+            StoreUnavailable, LogUnavailable, PersonKeysUnusable: do it again.
         """
         from pipeline.eventlog.sqlite import SqliteEventLog
+        from sesame.operations.backup.acts import person_keys
 
+        person_keys(self).rewrite()
         self.database.rewrite()
         if isinstance(self.log, SqliteEventLog):
             self.log.rewrite()

@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from sqlalchemy import MetaData
 
+from consumers.registry.ledger import ledger
+from consumers.registry.people import people
 from pipeline.audit.tables import audit_persons
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
@@ -20,7 +22,7 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.backup import copies
 from sesame.operations.backup.copies import LOG, STORE, Manifest
-from sesame.operations.backup.sealing import Owned
+from sesame.operations.backup.sealing import Identifier, Owned
 from sesame.operations.ports import Configured, HasSettings
 from sesame.settings import folders
 
@@ -33,6 +35,14 @@ ASIDE = "before-restore-"
 
 _LEFT = {audit_persons.name: {"salt": None}}
 """What is left of a row that stays when its person is erased, but for the pseudonym."""
+_IDENTIFIERS = (
+    *(
+        Identifier(people.name, name, "student_number")
+        for name in ("student_number", "ine", "personal_mail", "mail_redirect")
+    ),
+    Identifier(ledger.name, "value", "student_number"),
+)
+"""By what a text may name a person: as an erasure looks for them."""
 
 
 class NotEmbedded(SesameError):
@@ -132,6 +142,7 @@ def back_up(
         folder,
         sources,
         tables=_owned(metadata),
+        identifiers=_IDENTIFIERS,
         keys=keys,
         scratch=settings.data_dir,
         made_at=made_at,
@@ -216,7 +227,8 @@ def _owned(metadata: MetaData) -> Sequence[Owned]:
         said = persons.declared(table)
         stays = said.on_erasure is OnErasure.PSEUDONYM or table.name in _LEFT
         if said.columns or said.named_in:
-            found.append(Owned(table.name, said.columns, _LEFT.get(table.name, {}) if stays else None))
+            left = _LEFT.get(table.name, {}) if stays else None
+            found.append(Owned(table.name, said.columns, left, said.named_in))
     return found
 
 

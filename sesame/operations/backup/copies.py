@@ -33,7 +33,7 @@ from pipeline.eventlog.sqlite_file import LogFile
 from pipeline.person_keys import Destroyed, PersonKeys, PersonKeysError
 from schemas.language import gettext
 from sesame.operations.backup import sealing
-from sesame.operations.backup.sealing import Owned
+from sesame.operations.backup.sealing import Identifier, Owned
 
 MANIFEST: Final = "manifest.json"
 STORE, LOG = "sesame.db", "events.db"
@@ -44,8 +44,9 @@ _BUSY_S: Final = 30.0
 _TRIES_MAX: Final = 3
 _SCRATCH: Final = ".backup-scratch-"
 
-RECORDS: Final = Owned("records", ("key",), {"headers": "[]", "value": b""})
-"""The log's: a record keeps its place, so that offsets hold."""
+RECORDS: Final = Owned("records", ("key",), {"headers": "[]", "value": b"{}"}, ("value",))
+"""The log's: a record keeps its place, so that offsets hold, as one that was erased in the log itself."""
+_KEYS: Final = Identifier("records", "key", "key")
 
 
 class BackupUnusable(SesameError):
@@ -109,6 +110,7 @@ def make(
     sources: Mapping[str, Path],
     *,
     tables: Sequence[Owned],
+    identifiers: Sequence[Identifier],
     keys: PersonKeys,
     scratch: Path,
     made_at: datetime,
@@ -119,6 +121,7 @@ def make(
     Args:
         folder: of this backup; made, closed to others, and there only when it is whole.
         tables: of the store, whose rows are persons'.
+        identifiers: by which the store's texts may name persons.
         keys: of the persons.
         scratch: where persons may be in clear for as long as this takes.
 
@@ -140,7 +143,9 @@ def make(
                 erased=keys.destructions(),
             )
             with _scratch(scratch) as clear:
-                manifest = _sealed(manifest, sources, clear, made, tables=tables, keys=keys)
+                manifest = _sealed(
+                    manifest, sources, clear, made, tables=tables, identifiers=identifiers, keys=keys
+                )
             if keys.destructions() == manifest.erased:  # else somebody is in it who was erased meanwhile
                 break
         else:
@@ -165,6 +170,7 @@ def _sealed(
     made: Path,
     *,
     tables: Sequence[Owned],
+    identifiers: Sequence[Identifier],
     keys: PersonKeys,
 ) -> Manifest:
     names = [name for name in _ORDER if name in sources]
@@ -174,8 +180,9 @@ def _sealed(
     files, values = {}, {}
     for name in names:
         os.close(os.open(made / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        owned = tables if name == STORE else (RECORDS,)
-        values[name] = sealing.seal_file(clear / name, made / name, owned, keys, _about(manifest, name))
+        owned, named_by = (tables, identifiers) if name == STORE else ((RECORDS,), (_KEYS,))
+        about = _about(manifest, name)
+        values[name] = sealing.seal_file(clear / name, made / name, owned, keys, about, named_by)
         with (made / name).open("rb") as file:
             os.fsync(file.fileno())
         files[name] = _note(made / name)

@@ -1,22 +1,24 @@
 """A copy without a person in clear: rows that are somebody's are taken out, and kept beside it sealed.
 
 What is somebody's is told by the tables (`Owned`). All rows of one person are gathered, compressed and sealed
-under the key of that person; rows that are of two, under the keys of both; rows that are of nobody who is
-known, and may name persons all the same, under the site's. Of a row that stays when its person is erased,
-what is left of it then stands beside it in clear.
+under the key of that person; rows that are of two, or whose text names somebody else, under the keys of all;
+rows that are of nobody who is known, and may name persons all the same, under the site's. Of a row that stays
+when its person is erased, what is left of it then stands beside it in clear.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
+import re
 import sqlite3
 import zlib
 from base64 import b64decode, b64encode
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +28,10 @@ from schemas.language import gettext
 
 TABLE: Final = "backup_sealed"
 _SCHEMA: Final = f"CREATE TABLE {TABLE} (position INTEGER PRIMARY KEY, keys TEXT, body BLOB, left BLOB)"
+_NAMES: Final = "backup_names"
+_WORD: Final = re.compile(r"[\w@.'-]+")
 _ROWS_MAX: Final = 500  # in one sealed value
+_WORDS_MAX: Final = 10_000
 _ROWS_PER_STEP: Final = 5_000
 _VALUES_PER_STEP: Final = 500
 
@@ -44,11 +49,22 @@ class Owned:
         owners: the columns that name whose a row is; none: nobody's who is known.
         left: of rows that stay when their person is erased: what these columns hold then, besides the
             pseudonym in the owner's; None: such a row is removed.
+        named_in: columns whose text may name somebody else than the owners.
     """
 
     name: str
     owners: tuple[str, ...]
     left: Mapping[str, Any] | None = None
+    named_in: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """A column by whose values texts may name a person, and the one beside it that says whom."""
+
+    table: str
+    column: str
+    owner: str
 
 
 @dataclass
@@ -56,11 +72,18 @@ class _Part:
     """Rows of the same persons that go into one sealed value: each with its table."""
 
     owners: tuple[str, ...]
-    rows: dict[str, list[_Row]] = field(default_factory=lambda: defaultdict(list))
+    rows: MutableMapping[str, list[_Row]] = field(default_factory=lambda: defaultdict(list))
     count: int = 0
 
 
-def seal_file(path: Path, sealed: Path, tables: Sequence[Owned], keys: PersonKeys, about: About) -> int:
+def seal_file(
+    path: Path,
+    sealed: Path,
+    tables: Sequence[Owned],
+    keys: PersonKeys,
+    about: About,
+    identifiers: Sequence[Identifier] = (),
+) -> int:
     """Make the sealed form of an SQLite file; return how many values are sealed in it.
 
     Args:
@@ -68,6 +91,7 @@ def seal_file(path: Path, sealed: Path, tables: Sequence[Owned], keys: PersonKey
         sealed: the new file, which never had a person in clear in it.
         tables: those that the file has not are passed over.
         keys: who has no key yet gets one.
+        identifiers: by which texts name persons.
 
     Raises:
         sqlite3.Error: it cannot be written.
@@ -81,6 +105,7 @@ def seal_file(path: Path, sealed: Path, tables: Sequence[Owned], keys: PersonKey
         triggers = _take_triggers(db)
         db.execute(_SCHEMA)
         db.execute("BEGIN")
+        _note_names(db, identifiers)
         parts = _parts(db, there)
         while step := list(_step(parts)):
             found = keys.of({owner for part in step for owner in part.owners})
@@ -94,6 +119,7 @@ def seal_file(path: Path, sealed: Path, tables: Sequence[Owned], keys: PersonKey
             db.executemany(f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?)", values)  # noqa: S608 (our own name)
         for each in there:
             db.execute(f'DELETE FROM "{each.name}"')  # noqa: S608 (a table's name)
+        db.execute(f"DROP TABLE {_NAMES}")
         db.execute("COMMIT")
         for statement in triggers:
             db.execute(statement)
@@ -167,13 +193,48 @@ def _take_triggers(db: sqlite3.Connection) -> list[str]:
 def _parts(db: sqlite3.Connection, tables: Iterable[Owned]) -> Iterator[_Part]:
     """All rows, by whose they are, in parts of a bounded size."""
     merged = heapq.merge(*(_rows(db, each) for each in tables), key=lambda row: row[0])
+    texts = {each.name: [_columns(db, each.name).index(name) for name in each.named_in] for each in tables}
+    named = _naming(db)
     for owners, rows in groupby(merged, key=lambda row: row[0]):
-        named = tuple(sorted({owner for owner in owners if owner != SITE})) or (SITE,)
+        own = {owner for owner in owners if owner != SITE}
         while page := list(islice(rows, _ROWS_MAX)):
-            part = _Part(named, count=len(page))
+            part = _Part(tuple(sorted(own)) or (SITE,))
             for _, table, row in page:
-                part.rows[table].append(row)
-            yield part
+                others = named([row[place] for place in texts[table]]) - own
+                if others:
+                    yield _Part(tuple(sorted(own | others)), {table: [row]}, 1)
+                else:
+                    part.rows[table].append(row)
+                    part.count += 1
+            if part.count:
+                yield part
+
+
+def _note_names(db: sqlite3.Connection, identifiers: Iterable[Identifier]) -> None:
+    db.execute(f"CREATE TABLE {_NAMES} (name TEXT, number TEXT, PRIMARY KEY (name, number)) WITHOUT ROWID")
+    for each in identifiers:
+        name, number = f'"{each.column}"', f'"{each.owner}"'
+        known = f"{name} IS NOT NULL AND {number} IS NOT NULL AND {number} NOT LIKE '{PSEUDONYM}%'"
+        rows = f'SELECT lower({name}), {number} FROM "{each.table}" WHERE {known}'  # noqa: S608 (the schema's names)
+        db.execute(f"INSERT OR IGNORE INTO {_NAMES} {rows}")
+
+
+def _naming(db: sqlite3.Connection) -> Callable[[Iterable[object]], set[str]]:
+    """What tells whom texts name, by words of their own."""
+    query = f"SELECT number FROM {_NAMES} WHERE name = ?"  # noqa: S608 (our own name)
+
+    @lru_cache(maxsize=_WORDS_MAX)  # most words are those of every document
+    def whom(word: str) -> tuple[str, ...]:
+        return tuple(number for (number,) in db.execute(query, (word,)))
+
+    def named(texts: Iterable[object]) -> set[str]:
+        found: set[str] = set()
+        for text in texts:
+            words = _WORD.findall(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
+            found.update(number for word in words for number in whom(word.strip(".-'").lower()))
+        return found
+
+    return named
 
 
 def _rows(db: sqlite3.Connection, table: Owned) -> Iterator[tuple[tuple[str, ...], str, _Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,6 +99,23 @@ def test_a_destroyed_key_is_gone_from_every_file_and_what_is_kept_is_told(
         assert (gone.key_id, gone.pseudonym, gone.kept) == (lea.id, ERASED, KEPT)
         assert each.destructions() == {gone.id}
     assert PersonKeys(copy).destructions() == keys.destructions()
+
+
+def test_once_rewritten_no_file_has_a_number_of_many_who_were_destroyed(
+    keys: PersonKeys, tmp_path: Path
+) -> None:
+    """SQLite overwrites what is removed, and not what it copied when it balanced pages before."""
+    chance = random.Random(5)  # noqa: S311 (no secret)
+    numbers = [f"z{number:07}z" for number in chance.sample(range(10**7), 3_000)]
+    keys.of(numbers)
+    keys.copy(AT, days=7)
+    gone = chance.sample(numbers, 1_500)
+    for number in gone:
+        keys.destroy(number, pseudonym=ERASED, kept=KEPT)
+    keys.rewrite()
+    left = everything_in(tmp_path)
+    assert [number for number in gone if number.encode() in left] == []
+    assert len(keys.of([number for number in numbers if number not in gone])) == 1_500
 
 
 def test_destroying_again_is_nothing_new_and_goes_on_where_it_was_cut_off(
