@@ -28,8 +28,9 @@ persons in all, {records:,} events on the log, in {minutes:.1f} min of one proce
 *entries, returns, changes* (of a name), *leaves* (in the middle of a year): what people do.
 *expired, erased*: accounts that time shut, and erased. *held*: plans of the guard that an operator
 looked at. *kept_open*: students whom a wrong file had left out for longer than their grace, and who
-lost nothing. *drift*: objects that a hand changed or deleted, and that a replay repaired. *killed*:
-processes, where they stood. *records*: events on the log. *wrong*: promises that were not kept.
+lost nothing. *drift*: objects that a hand changed or deleted, and that the night's comparison
+found, no other, and had repaired. *killed*: processes, where they stood. *records*: events on the
+log. *wrong*: promises that were not kept.
 
 In the second year a file forgets a step of one year for eleven weeks; in the fourth one student in
 a hundred is lost each day for twenty days, and found in April. At each rentrée the directory and
@@ -78,10 +79,15 @@ def main() -> int:
     return 1 if lived.wrong or missed else 0
 
 
+SMALL = 1, 30, 2
+"""Seed, students and years in which a fault shows, and nothing does without one. In a smaller university a
+class of two is no crowd, and the guard lets it go."""
+
+
 def found(name: str) -> bool:
     """Whether two years show a fault, in its own words."""
     planted, words = PLANTED[name]
-    return any(words in what for what in five_years(1, 20, 2, planted).wrong)
+    return any(words in what for what in five_years(*SMALL, planted).wrong)
 
 
 if __name__ == "__main__":

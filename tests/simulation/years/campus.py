@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -43,9 +46,13 @@ class Campus(Site):
         self.cabinets = {name: Cabinet(name, schedule, weather) for name in NAMES}
         self.targets = dict(self.cabinets)
 
-    def _handler(self, name: str, _database: SimulatedDatabase) -> Handler:
+    def connector(self, name: str) -> CabinetConnector:
+        """A connector to this target."""
         context = ConnectorContext(name, ClientSettings(), _no_secret, monotonic=lambda: self.schedule.now)
-        return CabinetConnector(context, self.cabinets[name]).handler()
+        return CabinetConnector(context, self.cabinets[name])
+
+    def _handler(self, name: str, _database: SimulatedDatabase) -> Handler:
+        return self.connector(name).handler()
 
     def _registry(self, database: SimulatedDatabase) -> Registry:
         vault = Vault(database, [self._key], clock=self.wall)
@@ -54,6 +61,23 @@ class Campus(Site):
 
     def _propagation(self, database: SimulatedDatabase) -> Propagation:
         return Propagation(database, targets=NAMES, follows=FOLLOWS, objectives=PropagationSettings())
+
+
+class Compared:
+    """The campus as far as the shipped comparison asks for it."""
+
+    store_file = None
+
+    def __init__(self, campus: Campus, folder: Path) -> None:
+        self.database, self.producer, self.follows = campus.database, campus.producer(), FOLLOWS
+        self.notes_file = folder / "store.life"
+        self.settings = SimpleNamespace(targets=NAMES)
+        self._campus = campus
+
+    @contextmanager
+    def connector(self, target: str) -> Iterator[CabinetConnector]:
+        """A connector to this target."""
+        yield self._campus.connector(target)
 
 
 class CampusWorld(World):

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
-from typing import Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, cast
 
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.stages import Closing
 from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
 from pipeline import timers
 from pipeline.eventlog.port import NewRecord
+from pipeline.threshold import Threshold
 from schemas import catalogue
 from schemas.account import Account, Administrative, Lane, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
@@ -23,14 +27,17 @@ from schemas.events import (
     EnrolmentRecorded,
     Event,
     RegistrarFact,
-    ReplayRequested,
 )
+from sesame.operations.acts import Actor, Role
+from sesame.operations.reconcile.acts import ReconcileRequest, reconcile
 from tests.simulation.history import _change, changed_for
-from tests.simulation.years.campus import NAMES, CampusWorld
+from tests.simulation.years.campus import NAMES, CampusWorld, Compared
 from tests.simulation.years.looks import FIRST, Inspector, Year
 from tests.simulation.years.truth import Student, year_ends
 
 WEEK: Final = 7
+NIGHT: Final = Actor("sesame", frozenset({Role.OPERATOR}))
+LENIENT: Final = Threshold(share=1.0, people=10**6)
 LARGE: Final = 1_000
 """From so many students on everything is looked at every four weeks, not each."""
 
@@ -49,7 +56,8 @@ class University:
         wrong: what must not be, in words.
     """
 
-    def __init__(self, world: CampusWorld, size: int, years: int) -> None:
+    def __init__(self, world: CampusWorld, folder: Path, size: int, years: int) -> None:
+        self._folder = folder
         self.world, self.size, self.chance = world, size, world.chance
         self.end = date(FIRST + years, 8, 31)
         self.look_every = timedelta(7 if size < LARGE else 28)
@@ -206,23 +214,31 @@ class University:
         self.misled.clear()
 
     def _hands(self, day: date) -> None:
-        """Somebody changes three objects by hand; the night's comparison finds them."""
+        """Somebody changes three objects by hand; the night's comparison finds these and no others."""
+        planted: dict[str, set[str]] = {name: set() for name in NAMES}
         for _ in range(3):
             cabinet = self.world.campus.cabinets[self.chance.choice(NAMES)]
             mine = [n for n in cabinet.objects if self.students[n].fate(cabinet.name, day) == "open"]
-            if not mine:
-                return
             number = self.chance.choice(mine)
             if self.chance.random() < 0.4:
                 del cabinet.objects[number]
             else:
-                cabinet.objects[number].fields["name"] = ("By Hand",)  # type: ignore[index]
+                one = cabinet.objects[number]
+                cabinet.objects[number] = replace(one, fields={**one.fields, "name": ("By Hand",)})
             cabinet.drifted.add(number)
-            fact = ReplayRequested(
-                student_number=number, consumer=cabinet.name, replay_id=f"replay-{self._sequence}"
-            )
-            self._publish(fact, Lane.BULK)
-            self._year_of(day).drift += 1
+            planted[cabinet.name].add(number)
+        compared = reconcile(
+            cast("Any", Compared(self.world.campus, self._folder)),
+            NIGHT,
+            ReconcileRequest(repair=True),
+            clock=lambda: datetime.fromtimestamp(self.world.site.wall(), UTC),
+            threshold=LENIENT,
+        )
+        for name, report in compared.targets.items():
+            found = {*report.missing, *report.different}
+            if found != planted[name] or report.extra or report.orphaned or report.trouble:
+                self.wrong.append(f"{day}: {name} was changed at {planted[name]}, and compared as {report}")
+            self._year_of(day).drift += len(found)
         self._kill_some()
 
     def _kill_some(self) -> None:
@@ -347,7 +363,8 @@ def five_years(
         del changes["pipeline.outbox.ROWS_PER_PAGE"]
         for name, value in changes.items():
             _change(stack, name, value)
-        university = University(world, size, years)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="sesame-years-")))
+        university = University(world, folder, size, years)
         university.live()
         return university
 
