@@ -122,10 +122,10 @@ DOUBTFUL = "doubtful_identity"
 class Doubts:
     """Holds those who may be known under another number, within the caller's transaction."""
 
-    def __init__(self, database: Database, people: People, erased: ErasedPersons | None = None) -> None:
+    def __init__(self, database: Database, people: People) -> None:
         self._database = database
         self._people = people
-        self._erased = erased
+        self.erased: ErasedPersons | None = None
 
     def examine(
         self, connection: Connection, before: KnownPerson | None, after: KnownPerson, fact_id: str
@@ -195,8 +195,8 @@ class Doubts:
             for other in alike:
                 if (goes_on_as := other.merged_into or other.student_number) != subject:
                     matches.setdefault(goes_on_as, set()).add(kind)
-        if self._erased is not None and accounts.find(connection, subject) is None:
-            matches |= self._erased.matches(connection, person, prints)
+        if self.erased is not None and accounts.find(connection, subject) is None:
+            matches |= self.erased.matches(connection, person, prints)
         return matches
 
     def _withdraw(self, connection: Connection, number: str, matches: dict[str, set[str]]) -> set[str]:

@@ -87,14 +87,20 @@ class Registry:
         self._people = People(database)
         self.lifecycle = Lifecycle(settings, rules or LifecycleSettings(), tuple(services))
         self._warnings = Warnings(database, self._people, self.lifecycle, notices)
-        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings, privacy)
-        erased = ErasedPersons(settings, privacy) if privacy is not None else None
-        self._doubts = Doubts(database, self._people, erased)
+        self._minter = Minter(database, self._people, self.lifecycle, propagated, self._warnings)
+        self._doubts = Doubts(database, self._people)
+        if privacy is not None:
+            self.recognise_by(privacy)
         holders = Holders(database, self._doubts)
         self._registrar = RegistrarFacts(
             database, self._people, self._minter, self._doubts, holders, on_new_address
         )
         self._decisions = Decisions(database, self._people, self._minter, self._doubts, holders)
+
+    def recognise_by(self, privacy: PrivacyKey) -> None:
+        """Recognise erased persons by this key, which was made after the registry had begun."""
+        self._minter.privacy = privacy
+        self._doubts.erased = ErasedPersons(self._settings, privacy)
 
     # --- the loop's side ---
 

@@ -79,9 +79,8 @@ class Minter:
         lifecycle: Lifecycle,
         propagated: Propagated,
         warnings: Warnings,
-        privacy: PrivacyKey | None = None,
     ) -> None:
-        self._privacy = privacy
+        self.privacy: PrivacyKey | None = None
         self._warnings = warnings
         self._propagated = propagated
         self._database = database
@@ -111,7 +110,7 @@ class Minter:
         enrolments = tuple(self._people.enrolments(connection, *numbers))
         if previous is None and not self._deserves_account(person, enrolments, today):
             return None
-        ledger = SqlLedger(connection, self._database, now, self._privacy)
+        ledger = SqlLedger(connection, self._database, now, self.privacy)
         names = self._names(person, previous, ledger)
         mails = tuple(ledger.all_of(student_number, MAIL))
         taught = teachings.held(connection, *numbers)
@@ -164,10 +163,10 @@ class Minter:
 
     def _erasing(self, connection: Connection, person: KnownPerson) -> bool:
         """Whether somebody has asked for this person to be erased."""
-        if self._privacy is None:
+        if self.privacy is None:
             return False
         number = person.merged_into or person.student_number
-        return erasures.asked(connection, self._privacy.pseudonym(number))
+        return erasures.asked(connection, self.privacy.pseudonym(number))
 
     def _shown_number(
         self, connection: Connection, person: KnownPerson, numbers: Sequence[str], today: date

@@ -103,6 +103,7 @@ def advance(site: Erasing, *, retention: bool) -> int:
     due = _due(site) if retention else []
     if not due and not _under_way(site, retention=retention):
         return 0
+    site.registry.recognise_by(site.privacy)
     with suppress(LockHeld), SiteLocks(site.database, wait_s=0.0).hold("erasure"):
         for number in due:
             site.database.transact(partial(_begin_due, site, number))
