@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from typing import BinaryIO, Final
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import Connection, column, inspect, table
 
 from pipeline.db import migrate
 from pipeline.db.database import Database
@@ -240,10 +241,8 @@ def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]
                 erased |= _unseal(clear / name, manifest, keys)
         if not _fits(_told(clear, manifest), manifest, erased=bool(erased)):
             raise BackupUnusable(gettext("{folder} holds other rows than its manifest says", folder=folder))
-        _open(clear, manifest)
-        if STORE in manifest.files and manifest.id:
-            since = [each for each in keys.destroyed() if each.id not in manifest.erased]
-            _put_back(clear / STORE, since)
+        since = [each for each in keys.destroyed() if each.id not in manifest.erased] if manifest.id else []
+        _open(clear, manifest, since)
         yield Opened(clear, manifest, len(erased))
 
 
@@ -269,22 +268,21 @@ def _fits(told: Manifest, manifest: Manifest, *, erased: bool) -> bool:
     return rows == told.rows and told.model_copy(update={"rows": manifest.rows}) == manifest
 
 
-def _put_back(store: Path, erased: Sequence[Destroyed]) -> None:
-    """What the store must know for ever of persons who were erased after the backup."""
-    with closing(sqlite3.connect(store)) as db, db:
-        for each in erased:
-            for table, rows in each.kept.items():
-                known = {name for _, name, *_ in db.execute(f'PRAGMA table_info("{table}")')}
-                for row in rows:
-                    values = {name: value for name, value in row.items() if name in known}
-                    if not values:
-                        raise BackupUnusable(gettext("there is no table {table}", table=table))
-                    names = ", ".join(f'"{name}"' for name in values)
-                    marks = ", ".join("?" * len(values))
-                    db.execute(
-                        f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({marks})',  # noqa: S608 (our own names)
-                        tuple(values.values()),
-                    )
+def put_back(connection: Connection, database: Database, erased: Iterable[Destroyed]) -> None:
+    """Put back what the store must know for ever of persons who were erased, where it does not.
+
+    Raises:
+        BackupUnusable: the store has no such table.
+    """
+    for each in erased:
+        for name, rows in each.kept.items():
+            if not inspect(connection).has_table(name):
+                raise BackupUnusable(gettext("there is no table {table}", table=name))
+            known = {column["name"] for column in inspect(connection).get_columns(name)}
+            for row in rows:
+                values = {column: value for column, value in row.items() if column in known}
+                into = table(name, *(column(each) for each in values))
+                connection.execute(database.insert(into).values(values).on_conflict_do_nothing())
 
 
 def place(folder: Path, manifest: Manifest, targets: Mapping[str, Path], aside: Path) -> list[Path]:
@@ -429,8 +427,8 @@ def _examine(path: Path) -> None:
         raise BackupUnusable(gettext("{file} is damaged: {why}", file=path.name, why=" ".join(found.split())))
 
 
-def _open(scratch: Path, manifest: Manifest) -> None:
-    """Open the files as this version does: a store of an older one is migrated."""
+def _open(scratch: Path, manifest: Manifest, erased: Sequence[Destroyed]) -> None:
+    """Open the files as this version does: a store of an older one is migrated, and knows who was erased."""
     try:
         if LOG in manifest.files:
             LogFile(scratch / LOG, busy_timeout_s=_BUSY_S)
@@ -439,6 +437,8 @@ def _open(scratch: Path, manifest: Manifest) -> None:
             try:
                 migrate.upgrade(database)
                 migrate.check(database)
+                with database.write() as connection:
+                    put_back(connection, database, erased)
             finally:
                 database.close()
     except SesameError as error:

@@ -1,9 +1,10 @@
 """A lost store is made again: names first, then what the log still has, then what the targets show.
 
-The directory's entries hold their names for their students before any account is made, so nobody is given
-another's. The log's facts make persons and accounts, as the registry does. Then what exists is adopted
-(`sesame.operations.adoption`), whom the directory shows as ours is activated without a password, and whoever
-is shut is asked about, as after a restore (`inspection`). Nothing is written to a target.
+Names of the erased, which the persons' keys remember, and those that the directory has for its students come
+before any account is made, so nobody is given another's. The log's facts make persons and accounts, as the
+registry does. Then what exists is adopted (`sesame.operations.adoption`), whom the directory shows as ours is
+activated without a password, and whoever is shut is asked about, as after a restore (`inspection`). Nothing
+is written to a target.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from schemas.envelope import SOURCE_PREFIX, EnvelopeError, Message, event_id, fr
 from schemas.events import ActivationRequested, CredentialChanged, Event, PreferenceChanged, RegistrarFact
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.adoption import acts as adoption
+from sesame.operations.backup.acts import person_keys
+from sesame.operations.backup.copies import put_back
 from sesame.operations.name_reservation import reserve_names
 from sesame.operations.ports import Adopting, Restored
 from sesame.operations.restored import inspection, life
@@ -107,6 +110,7 @@ def rebuild(
     if from_log:
         _shut(site)
     progress("names")
+    _know_erased(site)
     with site.directory(read_only=True) as directory:
         reserve_names(directory, site.database)
     facts, refused = None, Counter[str]()
@@ -145,6 +149,14 @@ def _shut(site: Rebuilding) -> None:
         )
 
     site.database.transact(shut)
+
+
+def _know_erased(site: Rebuilding) -> None:
+    """Names of persons who were erased are taken still, as the persons' keys remember."""
+    keys = person_keys(site)
+    if keys.path.exists():
+        erased = keys.destroyed()
+        site.database.transact(lambda connection: put_back(connection, site.database, erased))
 
 
 # --- the log ---

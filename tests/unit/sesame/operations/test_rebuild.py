@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from consumers.directory.port import ObservedEntry
+from consumers.registry.ledger import ledger
 from pipeline.eventlog.port import NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
@@ -22,6 +24,7 @@ from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested, CredentialChanged, Event, HoldLifted, HoldPlaced
 from sesame.operations.acts import Actor, Role
 from sesame.operations.adoption import acts as adoption
+from sesame.operations.backup.acts import person_keys
 from sesame.operations.restored import inspection, life, rebuild
 from sesame.operations.restored.rebuild import RebuildRequest, Rebuilt
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, enrolled
@@ -37,6 +40,7 @@ class World:
     def __init__(self, desk: Desk, folder: Path) -> None:
         self.desk = desk
         self.now = 1_790_000_000.0
+        self.folder = folder
         self.log = SqliteEventLog(folder / "events.db", clock=self._tick)
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
         self.entries: list[ObservedEntry] = []
@@ -70,6 +74,7 @@ class World:
             registry=self.desk.registry,
             log=self.log,
             directory=lambda **_how: nullcontext(directory),
+            settings=SimpleNamespace(data_dir=self.folder, key_copies=self.folder / "copies"),
         )
 
     def shut_why(self) -> str:
@@ -191,6 +196,18 @@ def test_one_that_was_cut_off_stays_shut_and_begins_anew(
     }
     assert world.desk.account(LEA).version == version
     assert world.shut_why() == ""
+
+
+def test_names_of_the_erased_are_taken_still(world: World) -> None:
+    pseudonym = "erased-abcdefghijklmnopqrstuvwx"
+    row = {"kind": "login", "value": "0123abcd", "student_number": pseudonym, "origin": "minted"}
+    kept = {"ledger": [row | {"recorded_at": 1.5, "of_a_later_version": 1}]}
+    person_keys(world.site()).destroy(NINA, pseudonym=pseudonym, kept=kept)
+    for _ in range(2):
+        world.rebuild()
+    with world.desk.database.read() as connection:
+        found = connection.execute(select(ledger)).mappings().all()
+    assert [dict(each) for each in found] == [row | {"recorded_at": 1.5}]
 
 
 def test_a_dry_run_writes_nothing(world: World) -> None:
