@@ -34,6 +34,7 @@ def checks_for(settings: Settings) -> list[Check]:
         *([Check("settings", lambda: _unneeded(settings))] if settings.unneeded else []),
         Check("disk", lambda: _disk(settings)),
         Check("vault", lambda: _vault(settings)),
+        *([Check("privacy", lambda: _privacy(settings))] if _erases(settings) else []),
         Check("store", lambda: _store(settings)),
         Check("quarantine", lambda: work.quarantine(settings)),
         Check("processes", lambda: work.processes(settings)),
@@ -91,6 +92,18 @@ def _vault(settings: Settings) -> CheckResult:
     return ok(
         ngettext("{path} holds {n} key", "{path} holds {n} keys", len(keys), path=settings.vault_key_file)
     )
+
+
+def _erases(settings: Settings) -> bool:
+    return settings.lifecycle.erase or settings.privacy_key_file.exists()
+
+
+def _privacy(settings: Settings) -> CheckResult:
+    from consumers.registry.erasure.privacy_key import PrivacyKey
+    from sesame.operations.privacy.receipts import site_key
+
+    key = site_key(PrivacyKey.read(settings.privacy_key_file))
+    return ok(gettext("{path} signs as {key}", path=settings.privacy_key_file, key=key.fingerprint))
 
 
 def _store(settings: Settings) -> CheckResult:
