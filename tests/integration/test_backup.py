@@ -416,3 +416,18 @@ def test_what_a_killed_backup_has_left_in_clear_is_removed_by_the_next(site: Pat
     (left / "sesame.db").write_bytes(LEA.encode())
     backed_up()
     assert not left.exists()
+
+
+def test_two_backups_at_once_leave_one_another_alone(site: Path) -> None:
+    words = [sys.executable, "-m", "sesame", "backup", "--json", "--to"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    both = [
+        subprocess.Popen([*words, to], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+        for to in ("one", "two")
+    ]
+    for process in both:
+        said = process.communicate(timeout=PATIENCE_S)[0]
+        assert process.returncode == 0, said
+        assert sesame("backup", "verify", json.loads(said)["folder"]).exit_code == 0
+    assert not list(Path("data").glob(".*"))
+    assert asked(Path("data/person-keys.db"), "SELECT count(*) FROM keys WHERE student_number != ''") == 40
