@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from consumers.registry.erasure.erasures import erasures
 from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.audit import operator_notes
@@ -23,7 +24,7 @@ from sesame.app.housekeeping import Housekeeping
 from sesame.operations import holds, identities
 from sesame.operations.acts import Actor, Role
 from sesame.operations.holds import HoldChange
-from sesame.operations.identities import DoubtDecision, DoubtFilter
+from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
 from sesame.operations.known_persons import ErasedAlready, NoSuchStudent
 from sesame.operations.privacy import acts, erasure
 from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding, StillEnrolled, UnderHold
@@ -298,3 +299,57 @@ def test_who_may_be_an_erased_person_is_a_question_and_never_given_the_names(
         until(lambda: login(site, number) != "")
         assert login(site, number) not in ("", before)
         assert site.letters() == []
+
+
+@ONLY_SQLITE
+def test_whose_retention_is_over_is_forgotten_without_anybody(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    with running(site):
+        live_through(site)
+        begun = erase(site)
+
+        def gone() -> bool:
+            if stage(site) is Stage.ERASED:
+                return not acts.standing(site, DPO, begun.id).awaited
+            erasure.advance(site, retention=False)
+            return False
+
+        until(gone)
+        with site.database.write() as connection:  # as if time had come to this, and nobody asked
+            connection.execute(delete(erasures))
+        for _step in range(4):
+            erasure.advance(site, retention=True)
+    [found] = acts.listed(site, DPO)
+    assert (found.state, found.requested_by, found.reason) == ("done", "sesame", "retention")
+    assert traces(site) == []
+
+
+@ONLY_SQLITE
+def test_a_person_of_two_numbers_is_erased_under_both(site: Site) -> None:
+    with running(site):
+        live_through(site)
+        other = "22607739"
+        site.say(enrolled(other, 5, year=YEAR, **WHO), catalogue.ENROLMENTS)
+        until(lambda: bool(site.letters()))
+        merge = Merge(student_number=other, other=LEA, keep=LEA, reason="one person", at=datetime.now(UTC))
+        identities.merge(site, DPO, merge)
+        until(lambda: not site.letters())
+        leave(site, 6, other)
+
+        def asked() -> ErasureStanding | None:
+            try:
+                return erase(site, other)
+            except StillEnrolled:
+                return None
+
+        until(lambda: asked() is not None)
+        begun = asked()
+        assert begun is not None
+        document = erased(site, begun)
+        receipt = verify(document, fingerprint=None, privacy=site.privacy, student=other).receipt
+        both = (site.privacy.pseudonym(LEA), site.privacy.pseudonym(other))
+        assert receipt.pii_principal_id == both
+        assert traces(site) == []
+        assert [name for name, each in rows(site).items() for row in each if other in row] == []
