@@ -87,7 +87,11 @@ def _rebuilt(found: Rebuilt) -> Iterator[str]:
         return
     for cause, n in found.refused.items():
         yield gettext("{n} facts could not be applied: {cause}", n=n, cause=cause)
-    yield gettext("{n} accounts are their students' again", n=found.activated)
+    yield gettext(
+        "{n} accounts are their students' again, {m} of them as the directory shows",
+        n=found.accounts,
+        m=found.activated,
+    )
     if found.unknown:
         n = found.unknown
         yield gettext("{n} are not in the log: import the registrar's file, then repeat this", n=n)

@@ -110,6 +110,7 @@ def test_a_lost_store_is_made_again_and_nobody_notices(
     found = rebuilt(world, "--write")
     if len(lost) == 1:
         assert (found["activated"], found["unknown"]) == (0, 0), "the log knew them all"
+        assert found["accounts"] == len(names)
     else:
         assert found["unknown"] == found["entries"], "the registrar's file brings them"
     world.pipeline.start()

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from consumers.directory import NAME as DIRECTORY
 from consumers.directory.port import ObservedEntry
 from consumers.registry.people import People
-from pipeline import audit
+from pipeline import accounts, audit
 from pipeline.db.scratch import ScratchDatabase
 from pipeline.eventlog.port import EventLog, Record
 from pipeline.facts import RECORDS_PER_TRANSACTION, Rejected
@@ -70,7 +70,8 @@ class Rebuilt(Report):
         facts: in the log, by type; None: the log was not read, since others work by this store already.
         refused: of these, facts that could not be applied, by cause.
         entries: of the directory that Sésame has written.
-        activated: of these, whose account is theirs again.
+        activated: of these, whose account is theirs again by what the directory shows.
+        accounts: in all, that are somebody's again, and were not erased.
         unknown: of these, whom no fact in the log names: the registrar's next file does; then repeat this.
         questions: of the adoption, by kind.
         asked: students whom a target shows shut, and nobody knows why: `sesame restored list`.
@@ -81,6 +82,7 @@ class Rebuilt(Report):
     refused: Mapping[str, int] = Field(default_factory=dict)
     entries: int
     activated: int = 0
+    accounts: int = 0
     unknown: int = 0
     questions: Mapping[str, int] = Field(default_factory=dict)
     asked: tuple[str, ...] = ()
@@ -129,6 +131,7 @@ def rebuild(
         refused=dict(refused),
         entries=entries,
         activated=activated,
+        accounts=sum(map(len, accounts.number_pages(site.database, *accounts.LIVE, size=_PAGE))),
         unknown=unknown,
         questions=adopted.questions,
         asked=checked.asked,

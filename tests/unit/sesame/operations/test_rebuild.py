@@ -154,7 +154,7 @@ def test_whom_the_log_does_not_name_is_counted_and_comes_with_the_file(world: Wo
     world.desk.apply(enrolled(LEA))
     assert world.desk.account(LEA).login == "lea.martin"
     again = world.rebuild()
-    assert (again.activated, again.unknown, again.facts) == (1, 0, None)
+    assert (again.activated, again.accounts, again.unknown, again.facts) == (1, 1, 0, None)
     assert world.desk.account(LEA).version == 7
     assert world.rebuild().activated == 0
 
