@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from consumers.registry.people import Identity
+from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import Forgetting, ForgottenRows, OnErasure, forgets, rows_of
@@ -103,6 +104,8 @@ _OF: Final = _IN_STATE.where(
         identity_doubts.c.other_number == bindparam("number"),
     )
 )
+
+_FINGERPRINTS: Final = select(fingerprints)
 
 DECIDED = frozenset({Verdict.SEPARATE, Verdict.MERGED})
 
@@ -226,6 +229,12 @@ def with_fingerprints(
         select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
     )
     return {(row.kind, row.value): row.student_number for row in rows}
+
+
+def with_digests(connection: Connection, digests: Collection[str]) -> list[tuple[str, str]]:
+    """Digest and pseudonym of each of these digests that is an erased person's."""
+    rows = rows_among(connection, _FINGERPRINTS, fingerprints.c.value, list(digests))
+    return [(row.value, row.student_number) for row in rows]
 
 
 def _set(connection: Connection, doubt_id: str, **values: object) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    or_,
     select,
     tuple_,
     update,
@@ -74,7 +75,8 @@ _ALL: Final = (
 )
 _LATEST: Final = select(func.max(ledger.c.recorded_at)).where(ledger.c.student_number == bindparam("number"))
 _HOLDERS: Final = select(ledger.c.student_number).where(
-    ledger.c.kind == bindparam("of_kind"), ledger.c.value.in_((bindparam("name"), bindparam("digest")))
+    ledger.c.kind == bindparam("of_kind"),
+    or_(ledger.c.value == bindparam("name"), ledger.c.value == bindparam("digest")),
 )
 _ERASED: Final = select(ledger.c.kind, ledger.c.value).where(ledger.c.student_number == bindparam("number"))
 _NAMED: Final = update(ledger).where(
@@ -151,16 +153,17 @@ class SqlLedger:
         for the first one's transaction, and is refused if that commits. A student's names keep the order in
         which they were claimed, also when the clock was set back in between.
         """
-        mine = {student_number}
-        if self._privacy is not None:
-            mine.add(self._privacy.pseudonym(student_number))
-        if any(self._holders(kind, value) - mine for kind, value in names.items()):
+        before = None if self._privacy is None else self._privacy.pseudonym(student_number)
+        holders = {kind: self._holders(kind, value) for kind, value in names.items()}
+        if any(each - {student_number, before} for each in holders.values()):
             return False
         latest = self._connection.execute(_LATEST, {"number": student_number}).scalar_one()
         if latest is not None:
             self._now = max(self._now, latest + _TICK_S)
         with self._connection.begin_nested() as savepoint:
             for kind, value in names.items():
+                if before in holders[kind] and self._name_again(kind, value, student_number):
+                    continue
                 if not self._take(kind, value, student_number, MINTED):
                     savepoint.rollback()
                     return False
@@ -306,8 +309,6 @@ class SqlLedger:
         return bool(self._connection.execute(again, here).rowcount)
 
     def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
-        if holder is not None and self._name_again(kind, value, holder):
-            return True
         if self._insert(kind, value, holder, origin):
             return True
         if self._holders(kind, value) != {holder or ""}:

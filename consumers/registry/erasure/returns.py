@@ -36,12 +36,12 @@ class ErasedPersons:
         does not agree. Otherwise another number has the fingerprints of somebody who was erased.
         """
         digests = {
-            (kind, self._privacy.hashed(identity_doubts.hashable(kind, value))): kind
+            self._privacy.hashed(identity_doubts.hashable(kind, value)): kind
             for kind, value in prints.items()
         }
         found: dict[str, set[str]] = {}
-        for key, pseudonym in identity_doubts.with_fingerprints(connection, digests).items():
-            found.setdefault(pseudonym, set()).add(digests[key])
+        for digest, pseudonym in identity_doubts.with_digests(connection, digests):
+            found.setdefault(pseudonym, set()).add(digests[digest])
         mine = self._privacy.pseudonym(person.student_number)
         agrees = found.pop(mine, None)
         names = erased_names(connection, mine)
