@@ -1,7 +1,9 @@
 """A backup: a folder with the embedded files, copied by SQLite and sealed, and a manifest of what they hold.
 
-The log is copied before the store. A log that were newer than its store would say of a fact that it was read,
-which the store does not have: it would be lost. The other way round it is read again, and recognised.
+Both are copied as they are at one moment. A log that were newer than its store would say of a fact that it
+was read, which the store does not have; a store that were newer than its log, of a row of a file that it was
+published, which the log does not have: either would be lost. For that moment nobody writes to the store: who
+confirms what was published waits, and so does who says how far the log was read.
 
 A person is in clear in a scratch folder beside the store only, where the store itself is, and in no file of a
 backup: `sealing`.
@@ -16,7 +18,7 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -175,8 +177,7 @@ def _sealed(
     keys: PersonKeys,
 ) -> Manifest:
     names = [name for name in _ORDER if name in sources]
-    for name in names:
-        _copy(sources[name], clear / name)
+    _copy({name: sources[name] for name in names}, clear)
     told = _told(clear, manifest.model_copy(update={"files": dict.fromkeys(names)}))
     files, values = {}, {}
     for name in names:
@@ -360,12 +361,31 @@ def _reading(path: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_S))
 
 
-def _copy(source: Path, copy: Path) -> None:
-    """Copy a database that others may be writing to, page by page, as of one moment."""
-    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with _reading(source) as read, closing(sqlite3.connect(copy)) as written:
-        read.backup(written, pages=-1)
-        written.execute("PRAGMA journal_mode = DELETE")  # one file, whole without another one beside it
+def _copy(sources: Mapping[str, Path], folder: Path) -> None:
+    """Copy databases that others may be writing to, page by page, all of them as of one moment."""
+    with ExitStack() as stack:
+        read = {name: stack.enter_context(_reading(source)) for name, source in sources.items()}
+        with _nobody_writing(sources[STORE]) if STORE in sources else nullcontext():
+            for source in read.values():
+                source.execute("BEGIN")
+                source.execute(
+                    "SELECT count(*) FROM sqlite_schema"
+                ).fetchone()  # it reads this state from now on
+        for name, source in read.items():
+            copy = folder / name
+            os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            with closing(sqlite3.connect(copy)) as written:
+                source.backup(written, pages=-1)
+                written.execute("PRAGMA journal_mode = DELETE")  # one file, whole by itself
+
+
+@contextmanager
+def _nobody_writing(path: Path) -> Iterator[None]:
+    """Keep everybody from writing to a database, who waits meanwhile."""
+    with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
 
 
 def _take(source: Path, copy: Path) -> None:
