@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Final
 
-from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
+from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, fault
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.acts import Actor, Role
 from sesame.operations.reconcile.acts import ReconcileStopped, WatchRequest, watch
@@ -53,8 +53,9 @@ class DriftWatch:
             found = watch(app, _WATCH, request, clock=utc_now, progress=go_on)
         except (ReconcileStopped, TargetDown, Throttled, Misconfigured):
             return
-        except SesameError as error:
-            self._on_trouble(target, f"its changes were not compared: {error}")
+        except Exception as error:  # noqa: BLE001 (somebody else's code: the process and the others go on)
+            why = error if isinstance(error, SesameError) else fault(error)
+            self._on_trouble(target, f"its changes were not compared: {why}")
             return
         if found is not None and not found.trouble:
             self._on_trouble(target, f"{found.counted()}: sesame reconcile --last")

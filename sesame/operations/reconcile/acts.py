@@ -196,13 +196,14 @@ def watch(
             found = reconcile(
                 site, actor, whole, clock=clock, progress=progress, threshold=threshold
             ).targets[target]
-            news = found if found.differs else None
+            news, compared = found if found.differs else None, not found.trouble
         else:
             drift, looked = TargetComparison(connector, site.database, progress).look_at(
                 told.objects, before.to_look_at_again()
             )
             news = _noticed(site, actor, request, before, drift, looked, clock, threshold)
-    if rested or not told.gone:
+            compared = not told.gone
+    if compared:
         with site.database.write() as connection:
             passes.end_look(connection, target, told.mark)
     return news

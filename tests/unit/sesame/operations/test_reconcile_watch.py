@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,12 +19,14 @@ from pipeline.errors import TargetDown
 from pipeline.target_states import target_states
 from pipeline.threshold import Threshold
 from schemas.account import Stage
+from sesame.app.drift_watch import DriftWatch
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.acts import AnswerRequest, decide
 from sesame.operations.adoption.adoptions import AdoptionAnswer
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.acts import TargetReport, WatchRequest, watch
 from sesame.operations.reconcile.passes import Pass, reconciliations
+from sesame.settings.runtime import ReconcileSettings
 from tests.unit.sesame.operations.population_kit import OPERATOR
 from tests.unit.sesame.operations.test_reconcile import (
     LENIENT,
@@ -252,6 +256,51 @@ def test_a_target_that_cannot_be_asked_is_asked_again_from_the_same_mark(shop: S
         shop.look()
     shop.made["shelf"] = working
     assert numbers(shop.look()) == ["22600007"]
+
+
+def test_a_comparison_that_failed_is_made_again_for_the_same_change(shop: Shop) -> None:
+    removed = shop.there.pop(7)
+    shop.changes.append(None)
+    shop.rested()
+    shop.listed = cast("Any", FallsOver())
+    found = shop.look()
+    assert found is not None
+    assert found.trouble
+    shop.listed = None
+    shop.rested()
+    assert numbers(shop.look()) == [removed.student_number]
+
+
+def test_a_connector_s_fault_is_told_and_the_watch_goes_on(shop: Shop) -> None:
+    told: list[tuple[str, str]] = []
+    settings = SimpleNamespace(targets=("shelf",), reconcile=ReconcileSettings())
+    site = SimpleNamespace(
+        settings=settings,
+        database=shop.database,
+        connector=shop.connector,
+        producer=shop.producer,
+        follows={},
+    )
+    process = DriftWatch(cast("Any", site), ["shelf"], on_trouble=lambda *what: told.append(what))
+
+    def odd() -> Any:
+        raise KeyError("Léa Martin")
+
+    shop.made["shelf"] = odd
+    with shop.database.write() as connection:
+        connection.execute(update(reconciliations).values(looked_at=0.0))
+    process.look("shelf", threading.Event())
+    [(target, why)] = told
+    assert target == "shelf"
+    assert why.startswith("its changes were not compared: KeyError in ")
+    assert "Martin" not in why
+
+
+class FallsOver:
+    """A list that breaks while it is read."""
+
+    def __iter__(self) -> Iterator[TargetObject]:
+        raise KeyError("x")
 
 
 def test_a_target_that_cannot_tell_is_left_to_the_night(database: Database, tmp_path: Path) -> None:
