@@ -185,15 +185,25 @@ def test_a_process_is_ours_only_if_it_started_when_ours_did() -> None:
     assert not ours.alive
 
 
+def _waiting(folder: Path) -> subprocess.Popen[bytes]:
+    """A process in `folder` that has begun: until its exec is over its command line is empty."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        cwd=folder,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"\n"
+    return started
+
+
 def test_a_server_that_was_not_recorded_yet_is_known_by_the_folder_it_runs_in(tmp_path: Path) -> None:
     folder = tmp_path / f"{record.FOLDER_PREFIX}killed"
     (folder / "samba").mkdir(parents=True)
     killed = record.create(tmp_path, folder)
-    waits = [sys.executable, "-c", "input()"]
-    with (
-        subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True, cwd=tmp_path) as bystander,
-        subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True, cwd=folder / "samba") as ours,
-    ):
+    with _waiting(tmp_path) as bystander, _waiting(folder / "samba") as ours:
         killed.end()
         assert (bystander.poll(), ours.wait(timeout=10)) == (None, -signal.SIGTERM)
         assert bystander.stdin is not None
