@@ -50,7 +50,7 @@ def main() -> None:
     with (
         TemporaryDirectory() as folder,
         Portal(Path(folder), registry_settings=REGISTRY, wish={"links": LINKS}) as portal,
-        patch("sesame.web.account.utc_now", portal.desk_time),
+        patch("sesame.web.students.account.utc_now", portal.desk_time),
         patch("sesame.operations.support.support_cases.new_code", lambda: CODE),
         chromium() as browser,
         page_of(browser, portal.url, viewport=TELEPHONE) as page,

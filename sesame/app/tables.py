@@ -33,6 +33,6 @@ from sesame.operations.adoption import adoptions
 from sesame.operations.reconcile import passes
 from sesame.operations.restored import life, questions
 from sesame.operations.support import support_cases
-from sesame.web import web_sessions
+from sesame.web.students import web_sessions
 
 __all__ = ["metadata"]

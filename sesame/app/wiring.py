@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from sesame.app.group_members import GroupMembers
     from sesame.app.observability.metrics import Metrics
     from sesame.login.probe import LoginProbe
-    from sesame.web import PortalContext
+    from sesame.web.students import PortalContext
 
 REGISTRY, PROPAGATION = "registry", "propagation"
 """The consumers that touch the store alone; the others are named as their targets."""
@@ -153,7 +153,7 @@ class Application:
     def end_sessions(connection: Connection, student_number: str, now: float) -> None:
         """End this student's sessions of the pages, in whatever browser."""
         from sesame.login import cas_sessions
-        from sesame.web import web_sessions
+        from sesame.web.students import web_sessions
 
         web_sessions.end_all(connection, student_number, now)
         cas_sessions.end_all(connection, student_number, now=now)
@@ -265,7 +265,7 @@ class Application:
         from pipeline.vault import read_keys
         from sesame.app.observability.metrics import Metrics
         from sesame.operations.support import Support
-        from sesame.web import Cas, Counted, PortalContext
+        from sesame.web.students import Cas, Counted, PortalContext
 
         client, logins = cas.client(self.settings), cas.logins(self.settings, self.database)
         log = structlog.get_logger()

@@ -140,7 +140,7 @@ def web(context: Context) -> None:
 
 def _serve_pages(application: Application, metrics: Metrics, stopping: threading.Event) -> None:
     from sesame.app.health import portal_health_server
-    from sesame.web import Server
+    from sesame.web.students import Server
 
     operators = portal_health_server(application, metrics)
     pages = Server(application.portal(metrics))

@@ -93,7 +93,7 @@ def support(context: Context, *, code: str, as_json: bool, send: bool) -> None:
 
     site, asked = context.looking, cases.CaseAsked(code=code)
     if send:
-        from sesame.web.portal_context import smtp_of
+        from sesame.web.students.portal_context import smtp_of
 
         found = cases.send(site, operator(), asked, post=smtp_of(site.settings))
     else:

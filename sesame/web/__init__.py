@@ -1,10 +1,1 @@
-"""The students' pages: activation, forgotten password, and where the account stands.
-
-`Server` serves them from a `PortalContext`. They need the database and the vault's keys, and no event log:
-what they publish leaves by the outbox.
-"""
-
-from sesame.web.portal_context import Cas, Counted, PortalContext, smtp_of
-from sesame.web.server import PortalPortTaken, Server
-
-__all__ = ["Cas", "Counted", "PortalContext", "PortalPortTaken", "Server", "smtp_of"]
+"""What is served to browsers and programs over HTTP: the students' pages."""

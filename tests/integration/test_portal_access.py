@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sesame.app.tables import metadata
 from sesame.testing.servers.portal_kit import Portal, enter, put, running
 from sesame.testing.servers.portal_reader import GOOD, Browser
-from sesame.web.app import make_app
+from sesame.web.students.app import make_app
 
 ELSEWHERE = "somebody@elsewhere.example"
 OF_THE_SESSION = {"/deconnexion"}

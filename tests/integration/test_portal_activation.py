@@ -16,7 +16,7 @@ from schemas.events import ActivationRequested, CredentialChanged, HoldLifted, H
 from sesame.testing.servers.portal_kit import CHEAP, Portal
 from sesame.testing.servers.portal_reader import GOOD, MAIL
 from sesame.testing.servers.registry_kit import cancelled
-from sesame.web import Counted
+from sesame.web.students import Counted
 
 HOUR_S = 3600.0
 

@@ -13,7 +13,7 @@ from producers.activation.proofs import REPEAT_S, REPEATS_MAX
 from sandbox.process import PATIENCE_S
 from sesame.testing.servers.portal_kit import Portal
 from sesame.testing.servers.portal_reader import GOOD, Browser
-from sesame.web.connections import PromptProtocol
+from sesame.web.kit.connections import PromptProtocol
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from sesame.testing.servers.portal_kit import Portal, enter
 from sesame.testing.servers.portal_reader import GOOD, MAIL
-from sesame.web.assets import STATIC_FOLDER
+from sesame.web.kit.assets import STATIC_FOLDER
 
 PAGES = ["/", "/charte", "/compte", "/compte/etat", "/compte/aide", "/code", "/lien/x.y", "/nulle-part"]
 

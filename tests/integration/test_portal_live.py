@@ -173,7 +173,7 @@ def test_a_fault_while_a_page_is_live_ends_it_and_is_logged(
 
     with live(bounded, number, "198.51.100.20") as (_, page):
         next_change(page)
-        monkeypatch.setattr("sesame.web.live.account_page", broken)
+        monkeypatch.setattr("sesame.web.students.live.account_page", broken)
         put(bounded, number, "directory", "failed", "identity_collision")
         assert list(page)[-1:] in ([], [""])  # the end of a whole answer, and no protocol error
     wait_until(lambda: "live_page_failed" in lines.getvalue(), "the log's line")
@@ -194,7 +194,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_empty_the_page(
     with live(bounded, number, "198.51.100.21") as (_, page):
         assert "sur 4" in next_change(page)
         with monkeypatch.context() as patched:
-            patched.setattr("sesame.web.live.account_page", away)
+            patched.setattr("sesame.web.students.live.account_page", away)
             put(bounded, number, "directory", "failed", "identity_collision")
             assert asked.wait(60.0)
         put(bounded, number, "directory", "waiting", "group_not_ours")

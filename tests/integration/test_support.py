@@ -21,7 +21,7 @@ from sesame.operations.support.support_cases import ALPHABET, LENGTH, new_code, 
 from sesame.settings import Settings
 from sesame.testing.servers import stores
 from sesame.testing.servers.directory_kit import account
-from sesame.web.portal_context import smtp_of
+from sesame.web.students.portal_context import smtp_of
 
 NUMBER = "22600001"
 DESKS = [

@@ -228,8 +228,8 @@ def _embedded_log(settings: Settings) -> CheckResult:
 
 def _portal(settings: Settings) -> CheckResult:
     """What the students' pages need besides the store and the vault: their files and the mail server."""
-    from sesame.web import smtp_of
-    from sesame.web.assets import LogoUnusable, read_logo
+    from sesame.web.kit.assets import LogoUnusable, read_logo
+    from sesame.web.students import smtp_of
 
     portal = settings.portal
     for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):

@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.errors import SesameError
 from sesame.app.observability.metrics import Metrics
-from sesame.web.connections import listener
+from sesame.web.kit.connections import listener
 
 Check = Callable[[], str | None]
 """Says in a sentence what is wrong, or None. An exception counts as wrong, named by its class."""

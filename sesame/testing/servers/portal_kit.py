@@ -47,7 +47,7 @@ from sesame.settings.connectors import model_for
 from sesame.testing.servers.portal_reader import MAIL, Browser, Letter
 from sesame.testing.servers.registry_kit import Clock, enrolled
 from sesame.testing.servers.stores import sqlite_store
-from sesame.web import Cas, Counted, PortalContext, Server
+from sesame.web.students import Cas, Counted, PortalContext, Server
 
 CHEAP = {"memory_kib": 8_192, "passes": 1}
 

@@ -15,8 +15,8 @@ from schemas.typography import spaced
 from sesame.operations.diagnosis.engine import Diagnosis
 from sesame.operations.diagnosis.rules import Finding, all_rules
 from sesame.operations.diagnosis.situation import Situation
-from sesame.web import pages
-from sesame.web.languages import duration, translations
+from sesame.web.kit.languages import duration, translations
+from sesame.web.students import pages
 
 BREAKABLE = re.compile(r" [;:!?»]|« |n° ")
 NOW = datetime(2026, 9, 14, 8, 0, tzinfo=UTC)

@@ -19,8 +19,9 @@ from consumers.timetable.answers import EMPTY, MISSING, NOT_SCHEDULED, NotACalen
 from sandbox.timetable import calendar
 from schemas.language import Language
 from sesame.settings import SettingsError, load
-from sesame.web.account_view import AccountView, Service
-from sesame.web.languages import LOCALE_FOLDER, translations
+from sesame.web.kit.languages import translations
+from sesame.web.students import pages
+from sesame.web.students.account_view import AccountView, Service
 
 LEA = Subject("22600001", "lea.martin", "lea.martin@etu.univ-exemple.fr")
 EMPTY_CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//FR\r\nEND:VCALENDAR\r\n"
@@ -184,14 +185,14 @@ def test_the_timetable_is_off_by_default() -> None:
     [("fr", "Votre emploi du temps n'est pas encore publié"), ("en", "Your timetable is not published yet")],
 )
 def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Language, says: str) -> None:
-    pages = Environment(
-        loader=FileSystemLoader(LOCALE_FOLDER.with_name("templates")),
+    environment = Environment(
+        loader=FileSystemLoader(Path(pages.__file__).with_name("templates")),
         autoescape=True,
         extensions=["jinja2.ext.i18n"],
     )
-    pages.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     service = Service("timetable", "waiting", reason=NOT_SCHEDULED)
-    page = pages.get_template("_services.html").render(
+    page = environment.get_template("_services.html").render(
         standing=AccountView(
             LEA.student_number, "Léa", LEA.login, LEA.mail, "active", False, None, (service,)
         ),

@@ -37,7 +37,7 @@ from producers.registrar import feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.app.tables import metadata
 from sesame.operations.adoption import adoptions
-from sesame.web import web_sessions
+from sesame.web.students import web_sessions
 from tests.unit.database_kit import in_processes
 
 

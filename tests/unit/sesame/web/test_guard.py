@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from sesame.web.guard import BODY_BYTES_MAX, Guard
+from sesame.web.kit.guard import BODY_BYTES_MAX, Guard
 
 Part = Message | None
 """What arrives; None: nothing ever does."""

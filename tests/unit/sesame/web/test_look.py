@@ -13,8 +13,8 @@ from producers.activation.policy import PasswordRule, PasswordSettings, Personal
 from sesame.settings import Settings
 from sesame.settings.color import NIGHT, PAPER, legible
 from sesame.settings.portal import COLOR, PortalSettings
-from sesame.web.assets import LOGO_BYTES_MAX, Assets, LogoUnusable, read_logo
-from sesame.web.pages import Pages
+from sesame.web.kit.assets import LOGO_BYTES_MAX, Assets, LogoUnusable, read_logo
+from sesame.web.students.pages import Pages
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{}</svg>'
 DOCTYPE_BOMB = (

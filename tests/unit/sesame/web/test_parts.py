@@ -19,13 +19,14 @@ from producers.activation import mail_proofs, throttles
 from producers.activation.mail_proofs import MailProof
 from producers.activation.throttles import Rate
 from sesame.settings import PortalSettings
-from sesame.web import languages, web_sessions
-from sesame.web.addresses import NOBODY, client_address, counted_as
-from sesame.web.estimates import Expected, measure
-from sesame.web.signatures import Signing
+from sesame.web.kit import languages
+from sesame.web.kit.addresses import NOBODY, client_address, counted_as
+from sesame.web.kit.signatures import Signing
+from sesame.web.students import web_sessions
+from sesame.web.students.estimates import Expected, measure
 from tests.unit.database_kit import Clock
 
-TEMPLATES = Path(languages.__file__).with_name("templates")
+WEB = Path(languages.__file__).parents[1]
 OURS = PortalSettings.networks(("127.0.0.1", "10.0.0.0/8"))
 
 
@@ -35,7 +36,7 @@ OURS = PortalSettings.networks(("127.0.0.1", "10.0.0.0/8"))
 def texts() -> Iterator[str]:
     options = {"**.html": {"silent": "false", "trim_blocks": "true", "lstrip_blocks": "true"}}
     found = extract_from_dir(
-        str(TEMPLATES), method_map=[("**.html", "jinja2.ext:babel_extract")], options_map=options
+        str(WEB), method_map=[("**.html", "jinja2.ext:babel_extract")], options_map=options
     )
     for _file, _line, message, _comments, _context in found:
         yield message if isinstance(message, str) else message[0]

@@ -11,11 +11,11 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from schemas.language import Language
-from sesame.web.addresses import Ip, client_address
-from sesame.web.languages import spoken
-from sesame.web.portal_context import PortalContext
-from sesame.web.signatures import FORM
-from sesame.web.web_sessions import WebSession
+from sesame.web.kit.addresses import Ip, client_address
+from sesame.web.kit.languages import spoken
+from sesame.web.kit.signatures import FORM
+from sesame.web.students.portal_context import PortalContext
+from sesame.web.students.web_sessions import WebSession
 
 BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", "demande", "preuve"
 CAS_SESSION, DEPARTURE = "cas", "depart"

@@ -10,10 +10,10 @@ from producers.activation.proofs import REDIRECT, LinkState
 from producers.activation.throttles import Rate
 from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
-from sesame.web.account_view import AccountView, standing_of
-from sesame.web.languages import day, duration, moment
-from sesame.web.portal_context import VIEW_S
-from sesame.web.portal_request import (
+from sesame.web.kit.languages import day, duration, moment
+from sesame.web.students.account_view import AccountView, standing_of
+from sesame.web.students.portal_context import VIEW_S
+from sesame.web.students.portal_request import (
     CAS_SESSION,
     SESSION,
     PageError,

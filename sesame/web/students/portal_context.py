@@ -29,10 +29,10 @@ from sesame.operations.activation import password_judge
 from sesame.operations.support import Support
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
-from sesame.web import web_sessions
-from sesame.web.addresses import Ip, counted_as, is_in
-from sesame.web.pages import Pages
-from sesame.web.signatures import Signing
+from sesame.web.kit.addresses import Ip, counted_as, is_in
+from sesame.web.kit.signatures import Signing
+from sesame.web.students import web_sessions
+from sesame.web.students.pages import Pages
 
 KEPT_S = 30 * 86_400.0
 """How long proofs and sessions are kept after they expired: so long an old link explains itself."""

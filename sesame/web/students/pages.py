@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from schemas.language import LANGUAGES, Language
 from schemas.typography import spaced
 from sesame.settings import Settings
-from sesame.web.assets import Assets
-from sesame.web.languages import translations
+from sesame.web.kit.assets import Assets
+from sesame.web.kit.languages import translations
 
 
 class Pages:
@@ -49,7 +49,7 @@ class Pages:
 
 def _environment(language: Language, assets: Assets) -> Environment:
     environment = Environment(
-        loader=PackageLoader("sesame.web", "templates"),
+        loader=PackageLoader("sesame.web.students", "templates"),
         autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"],

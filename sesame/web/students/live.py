@@ -26,9 +26,9 @@ from pipeline.errors import DependencyDown
 from pipeline.parking.rows import parked
 from pipeline.status import consumer_status
 from pipeline.target_states import target_states
-from sesame.web.account import account_page
-from sesame.web.addresses import counted_as
-from sesame.web.portal_request import PageError, PortalRequest, visit_of
+from sesame.web.kit.addresses import counted_as
+from sesame.web.students.account import account_page
+from sesame.web.students.portal_request import PageError, PortalRequest, visit_of
 
 router = APIRouter()
 

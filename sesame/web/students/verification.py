@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Response
 from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
-from sesame.web import signatures
-from sesame.web.portal_request import (
+from sesame.web.kit import signatures
+from sesame.web.students.portal_request import (
     GRANT,
     LANGUAGE,
     MONTH_S,

@@ -11,8 +11,8 @@ from producers.activation.choices import ActivationState
 from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
-from sesame.web.portal_request import SESSION, PageError, PortalRequest, Posted, Visiting, posted
-from sesame.web.verification import granted, link_page
+from sesame.web.students.portal_request import SESSION, PageError, PortalRequest, Posted, Visiting, posted
+from sesame.web.students.verification import granted, link_page
 
 router = APIRouter()
 

@@ -15,14 +15,14 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
 from schemas.language import Language
-from sesame.web import account, assistance, live, password, prolongation, statements, verification
-from sesame.web.assets import STATIC_PATH
-from sesame.web.estimates import Expectations
-from sesame.web.guard import Guard
-from sesame.web.live import THREADS, Watch
-from sesame.web.login import login_router
-from sesame.web.portal_context import PortalContext
-from sesame.web.portal_request import PageError, visit_of
+from sesame.web.kit.assets import STATIC_PATH
+from sesame.web.kit.guard import Guard
+from sesame.web.students import account, assistance, live, password, prolongation, statements, verification
+from sesame.web.students.estimates import Expectations
+from sesame.web.students.live import THREADS, Watch
+from sesame.web.students.login import login_router
+from sesame.web.students.portal_context import PortalContext
+from sesame.web.students.portal_request import PageError, visit_of
 
 _COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sesame.web.portal_request import Visiting
+from sesame.web.students.portal_request import Visiting
 
 router = APIRouter()
 

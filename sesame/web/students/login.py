@@ -14,9 +14,9 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from pipeline.errors import Misconfigured, TargetDown
 from sesame.login.login import Arrival, LoginFailure
 from sesame.login.port import ServiceRefused, TicketRefused
-from sesame.web import signatures
-from sesame.web.portal_context import Cas, PortalContext
-from sesame.web.portal_request import (
+from sesame.web.kit import signatures
+from sesame.web.students.portal_context import Cas, PortalContext
+from sesame.web.students.portal_request import (
     CAS_SESSION,
     DEPARTURE,
     SESSION,

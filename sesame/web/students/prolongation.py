@@ -12,8 +12,8 @@ from pipeline import accounts
 from producers.activation.notices import ENDING
 from producers.activation.proofs import Link, LinkState
 from schemas.account import Account, Stage
-from sesame.web.languages import day
-from sesame.web.portal_request import PortalRequest, Posted, Visiting
+from sesame.web.kit.languages import day
+from sesame.web.students.portal_request import PortalRequest, Posted, Visiting
 
 router = APIRouter()
 

@@ -12,9 +12,9 @@ import structlog
 import uvicorn
 
 from pipeline.errors import DependencyDown, SesameError, fault
-from sesame.web.app import make_app
-from sesame.web.connections import PromptProtocol, listener
-from sesame.web.portal_context import PortalContext
+from sesame.web.kit.connections import PromptProtocol, listener
+from sesame.web.students.app import make_app
+from sesame.web.students.portal_context import PortalContext
 
 START_S_MAX: Final = 10.0
 TIDY_EVERY_S: Final = 3600.0

@@ -20,8 +20,8 @@ from sesame.login import cas_logins
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.person import TargetStatus, person_status
 from sesame.operations.diagnosis.reasons import explain
-from sesame.web.estimates import Expected
-from sesame.web.portal_context import PortalContext
+from sesame.web.students.estimates import Expected
+from sesame.web.students.portal_context import PortalContext
 
 READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT = (
     "ready",

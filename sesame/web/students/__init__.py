@@ -1,0 +1,10 @@
+"""The students' pages: activation, forgotten password, and where the account stands.
+
+`Server` serves them from a `PortalContext`. They need the database and the vault's keys, and no event log:
+what they publish leaves by the outbox.
+"""
+
+from sesame.web.students.portal_context import Cas, Counted, PortalContext, smtp_of
+from sesame.web.students.server import PortalPortTaken, Server
+
+__all__ = ["Cas", "Counted", "PortalContext", "PortalPortTaken", "Server", "smtp_of"]
