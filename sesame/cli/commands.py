@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "audit": "sesame.cli.audit:audit",
     "backup": "sesame.cli.backup:backup",
     "connector": "sesame.cli.connector:connector",
+    "console": "sesame.cli.services:console",
     "consume": "sesame.cli.services:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "diagnose": "sesame.cli.support:diagnose",

@@ -1,4 +1,4 @@
-"""`sesame run`, `consume`, `serve` and `web`: what runs until it is told to stop, and how it ends."""
+"""`sesame run`, `consume`, `serve`, `web`, `console`: what runs until it is told to stop, and how it ends."""
 
 from __future__ import annotations
 
@@ -136,6 +136,19 @@ def web(context: Context) -> None:
     With `portal.metrics_port` it serves /metrics, /livez and /readyz there.
     """
     run_process(context, _serve_pages)
+
+
+@click.command()
+@pass_context
+def console(context: Context) -> None:
+    """Serve the operators' console and the API until SIGINT or SIGTERM.
+
+    Runs beside `sesame run`, on the address of [console]: for the networks of those who work with it, not for
+    the whole world, as `sesame web` is. It needs database, log, the vault's key and the targets' secrets.
+    """
+    from sesame.app.console import serve as serve_console
+
+    run_process(context, lambda app, _metrics, stopping: serve_console(app, stopping))
 
 
 def _serve_pages(application: Application, metrics: Metrics, stopping: threading.Event) -> None:

@@ -171,7 +171,7 @@ class Provided(Handlers, Protocol):
         """Of this target, with leases of its own."""
 
 
-class Adopting(Targets, Publishing, Protocol):
+class Adopting(Targets, Configured, Publishing, Protocol):
     """The targets, the store and the log."""
 
 
@@ -182,7 +182,7 @@ class Diagnosable(Targets, Following, Protocol):
         """The login probe; None: there is no CAS."""
 
 
-class Restored(Targets, Store, Publishing, Protocol):
+class Restored(Targets, Configured, Store, Publishing, Protocol):
     """A site whose store came out of a backup."""
 
     @property

@@ -33,6 +33,7 @@ from producers.activation.proofs import ProofSettings
 from producers.registrar.settings import RegistrarSettings
 from schemas.language import Language, gettext
 from sesame.settings.audit import AuditSettings
+from sesame.settings.console import ConsoleSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     proofs: ProofSettings = Field(default_factory=ProofSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
     smtp: SmtpSettings = Field(default_factory=SmtpSettings)
+    console: ConsoleSettings = Field(default_factory=ConsoleSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
     moodle: MoodleSettings = Field(default_factory=MoodleSettings)

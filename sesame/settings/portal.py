@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -13,15 +12,15 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 
 from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, TargetName, is_loopback
 from schemas.language import gettext
+from sesame.settings.served import ServedSettings
 
-Networks = tuple[IPv4Network | IPv6Network, ...]
 PORTAL: Final = "ent"
 """Among the links: the portal that the login opens (environnement numérique de travail)."""
 
 COLOR: Final = "#1f3a8a"
 
 
-class PortalSettings(Section):
+class PortalSettings(ServedSettings):
     """The students' pages, which `sesame web` serves."""
 
     place: ClassVar[str] = "portal"
@@ -31,17 +30,7 @@ class PortalSettings(Section):
         description="The address that students use. Links in messages begin with it, and requests for any "
         "other host are refused. `http://` on loopback only.",
     )
-    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
-    tls_cert_file: Path | None = Field(
-        None, description="Certificate chain (PEM), to serve HTTPS without a reverse proxy."
-    )
-    tls_key_file: Path | None = Field(None, description="The certificate's private key (PEM), mode 0600.")
-    trusted_proxies: tuple[str, ...] = Field(
-        (),
-        description="Addresses or networks of the reverse proxies in front. Their `X-Forwarded-For` says who "
-        "asks; nobody else's is believed.",
-    )
     institution: str = Field(
         "Université d'exemple",
         min_length=1,
@@ -103,9 +92,15 @@ class PortalSettings(Section):
         description="The charter in French: text, paragraphs between empty lines. Without it: a short one.",
     )
     charter_en_file: Path | None = Field(
-        None, description="The charter in English. Without it: the French one, or the short one."
+        None,
+        description="The charter in English. Without it: the French one, or the short one.",
+        json_schema_extra=ADVANCED,
     )
-    timezone: str = Field("Europe/Paris", description="Time zone of the times that students read.")
+    timezone: str = Field(
+        "Europe/Paris",
+        description="Time zone of the times that students read.",
+        json_schema_extra=ADVANCED,
+    )
     session_min: float = Field(
         60.0,
         gt=0,
@@ -178,33 +173,6 @@ class PortalSettings(Section):
         json_schema_extra=ADVANCED,
     )
 
-    @property
-    def origin(self) -> str:
-        """Scheme and host as browsers write them in `Origin`."""
-        parts = urlsplit(self.public_url)
-        return f"{parts.scheme}://{parts.netloc}".lower()
-
-    @property
-    def secure(self) -> bool:
-        """Whether students come by HTTPS."""
-        return self.origin.startswith("https://")
-
-    @staticmethod
-    def networks(texts: tuple[str, ...]) -> Networks:
-        """These addresses and networks, read."""
-        return tuple(ip_network(text, strict=False) for text in texts)
-
-    @field_validator("trusted_proxies", "shared_networks")
-    @classmethod
-    def _networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            try:
-                ip_network(text, strict=False)
-            except ValueError as error:
-                what = gettext("{text!r} is no address or network, like 10.0.0.0/8", text=text)
-                raise ValueError(what) from error
-        return texts
-
     @field_validator("color")
     @classmethod
     def _legible(cls, color: str) -> str:
@@ -247,13 +215,6 @@ class PortalSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        parts = urlsplit(self.public_url)
-        if parts.path.rstrip("/"):
-            raise ValueError(gettext("public_url has no path: the pages want a host name of their own"))
-        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            raise ValueError(gettext("public_url must begin with https://: passwords are typed there"))
-        if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError(gettext("tls_cert_file and tls_key_file go together"))
         if self.accessibility != "none" and self.accessibility_date is None:
             raise ValueError(gettext("accessibility_date is missing: the day of the audit that found it"))
         return self

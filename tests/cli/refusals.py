@@ -97,7 +97,7 @@ def refusals() -> Iterator[Case]:
             "migrate",
         )
         yield Case(f"store-{world}" if world != "wrong" else "settings-wrong", lines, world)
-    yield Case("settings-wrong-processes", ("run", "serve", "web", "consume moodle"), "wrong")
+    yield Case("settings-wrong-processes", ("run", "serve", "web", "console", "consume moodle"), "wrong")
     yield Case(
         "log-away",
         (

@@ -5,28 +5,24 @@ It has no authentication and carries no personal data; it listens on loopback un
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Final
 
 import structlog
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.errors import SesameError
 from sesame.app.observability.metrics import Metrics
-from sesame.web.kit.connections import listener
+from sesame.web.kit.server import Listening, WebServer
 
 Check = Callable[[], str | None]
 """Says in a sentence what is wrong, or None. An exception counts as wrong, named by its class."""
 
 CHECK_S_MAX: Final = 3.0
-START_S_MAX: Final = 10.0
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _OK, _UNAVAILABLE = 200, 503
 
@@ -57,22 +53,21 @@ class HttpServer:
         port: int = 0,
         check_s_max: float = CHECK_S_MAX,
     ) -> None:
-        self._address = (host, port)
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="check")
         self._check_s_max = check_s_max
-        self._socket: socket.socket | None = None
-        self._thread: threading.Thread | None = None
-        config = uvicorn.Config(
+        self._host = host
+        self._web = WebServer(
+            "http",
             self._application(metrics, live, ready),
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            timeout_keep_alive=5,
-            limit_concurrency=64,
+            Listening(
+                host=host,
+                port=port,
+                grace_s=2,
+                idle_s_max=5,
+                taken=PortTaken,
+                remedy="Set http.port and http.host to an address that is free, or http.enabled = false.",
+            ),
         )
-        self._server = uvicorn.Server(config)
 
     def start(self) -> None:
         """Listen, and return once requests are answered.
@@ -80,33 +75,17 @@ class HttpServer:
         Raises:
             PortTaken: the address cannot be listened on.
         """
-        host, port = self._address
-        self._socket = listener(
-            host,
-            port,
-            waiting_max=64,
-            taken=PortTaken,
-            remedy="Set http.port and http.host to an address that is free, or http.enabled = false.",
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
-        )
-        self._thread.start()
-        structlog.get_logger().info("http_listening", host=host, port=self.port)
+        self._web.start()
+        structlog.get_logger().info("http_listening", host=self._host, port=self.port)
 
     @property
     def port(self) -> int:
         """The port that is listened on; 0 before `start`."""
-        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+        return self._web.port
 
-    def stop(self, timeout_s: float = 5.0) -> None:
+    def stop(self) -> None:
         """Answer what was asked, stop listening, and return; harmless when it was never started."""
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(timeout=timeout_s)
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._web.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _application(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from sesame.settings.portal import Networks
+from sesame.settings.served import Networks
 
 NOBODY = IPv4Address("0.0.0.0")  # noqa: S104 - stands for an address that is not known; never bound to
 IPV6_SITE_BITS = 64  # what one household or one telephone is given (RFC 6177)

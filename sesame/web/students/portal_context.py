@@ -28,7 +28,7 @@ from sesame.login.port import LoginServer
 from sesame.operations.activation import password_judge
 from sesame.operations.support import Support
 from sesame.settings import LiveSecret, Settings
-from sesame.settings.portal import Networks
+from sesame.settings.served import Networks
 from sesame.web.kit.addresses import Ip, counted_as, is_in
 from sesame.web.kit.signatures import Signing
 from sesame.web.students import web_sessions

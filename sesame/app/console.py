@@ -1,0 +1,67 @@
+"""`sesame console`: the operators' console and the API, served together, apart from the students' pages.
+
+Whoever works here may change much, and from few networks; the students' pages are asked by the whole world,
+and so have little. See ADR 44.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from pipeline.errors import SesameError
+from sesame.app.wiring import Application
+from sesame.web.kit.server import Listening, WebServer
+from sesame.web.kit.site import Site
+
+CONNECTIONS_MAX: Final = 256
+
+
+class ConsolePortTaken(SesameError):
+    """The console cannot be listened for on this address. Another process has it, or it is not this
+    machine's: set `console.host` and `console.port`."""
+
+
+def serve(application: Application, stopping: threading.Event) -> None:
+    """Serve the console and the API until told to stop.
+
+    Raises:
+        ConsolePortTaken: the address cannot be listened on.
+        StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: the store cannot be used.
+    """
+    application.database  # noqa: B018 (a store that cannot be used ends the start, not each request)
+    settings = application.settings.console
+    server = WebServer(
+        "console",
+        _make_app(application),
+        Listening(
+            host=settings.host,
+            port=settings.port,
+            tls_cert_file=settings.tls_cert_file,
+            tls_key_file=settings.tls_key_file,
+            connections_max=CONNECTIONS_MAX,
+            taken=ConsolePortTaken,
+            remedy="Set console.port and console.host to an address that is free.",
+        ),
+    )
+    server.start()
+    structlog.get_logger().info("console_listening", host=settings.host, port=server.port)
+    try:
+        while not stopping.wait(0.5) and server.alive:
+            pass
+    finally:
+        server.stop()
+
+
+def _make_app(_site: Site) -> Starlette:
+    return Starlette(routes=[Route("/livez", _show_live)])
+
+
+def _show_live(_request: Request) -> Response:
+    return PlainTextResponse("ok\n")

@@ -1,0 +1,11 @@
+"""What the console and the API need of the site: all that acts need. The application is one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sesame.operations.ports import Diagnosable, Paged, Provided, Replaying, Restored, Sealing, Shutting
+
+
+class Site(Diagnosable, Restored, Provided, Replaying, Sealing, Shutting, Paged, Protocol):
+    """Every act may be called with it."""
