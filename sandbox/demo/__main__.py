@@ -106,6 +106,7 @@ def run(
         if keep:
             by_hand = ByHand()
             by_hand.enrol(world)
+            world.start_console()
             world.keep()
             say(_kept(world) + by_hand.words(world))
     except Exception:
@@ -148,6 +149,7 @@ def _kept(world: World) -> str:
         f"  export SESAME_CONFIG={world.settings_file}\n"
         f"  {sesame_program()} overview\n"
         f"  CAS: {world.cas.url}login (its certificate is verified with {world.cas.ca_file})\n"
+        f"  console and API: {world.console.url}\n"
         f"  logs of Sésame's processes: {', '.join(map(str, world.pipeline.log_files))}"
     )
 

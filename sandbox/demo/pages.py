@@ -1,6 +1,7 @@
-"""The students' pages in a demo's world: `sesame web`, and the mail server that personal mail is kept by.
+"""What a demo's world shows to browsers and programs: `sesame web` for students, with the mail server that
+personal mail is kept by, and `sesame console` for those who work with Sésame.
 
-The browser comes by plain HTTP on loopback, so that it asks about no certificate.
+Both are asked by plain HTTP on loopback, so that a browser asks about no certificate.
 """
 
 from __future__ import annotations
@@ -22,28 +23,53 @@ class StudentsPages:
     def __init__(self, folder: Path, settings_file: Path, *, keep: bool) -> None:
         self.port = free_port()
         self.mail = MailSink(folder / "smtp", outlives_parent=keep)
-        self.web = ManagedProcess(
-            "sesame web",
-            [sesame_program(), "--config", settings_file, "web"],
-            log_file=settings_file.parent / "web.log",
-            ready=self._is_ready,
-            env=environment(),
-            cwd=settings_file.parent,
-            stop_timeout_s=10.0,
-            outlives_parent=keep,
-        )
+        self.web = _served("web", settings_file, self.url, keep=keep)
 
     @property
     def url(self) -> str:
         """The pages' address."""
-        return f"http://127.0.0.1:{self.port}"
+        return _on_loopback(self.port)
 
     def stop(self) -> None:
         """End both."""
         self.web.stop()
         self.mail.stop()
 
-    def _is_ready(self) -> bool:
+
+class OperatorsConsole:
+    """`server` serves the console and the API."""
+
+    def __init__(self, settings_file: Path, *, keep: bool) -> None:
+        self.port = free_port()
+        self.server = _served("console", settings_file, self.url, keep=keep)
+
+    @property
+    def url(self) -> str:
+        """The address of both."""
+        return _on_loopback(self.port)
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.stop()
+
+
+def _on_loopback(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def _served(command: str, settings_file: Path, url: str, *, keep: bool) -> ManagedProcess:
+    def is_ready() -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}/livez", timeout=5.0) as answer:
+        with opener.open(f"{url}/livez", timeout=5.0) as answer:
             return bool(answer.status == HTTPStatus.OK)
+
+    return ManagedProcess(
+        f"sesame {command}",
+        [sesame_program(), "--config", settings_file, command],
+        log_file=settings_file.parent / f"{command}.log",
+        ready=is_ready,
+        env=environment(),
+        cwd=settings_file.parent,
+        stop_timeout_s=10.0,
+        outlives_parent=keep,
+    )

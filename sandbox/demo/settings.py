@@ -81,6 +81,8 @@ def write(world: World) -> None:
         "moodle_token_file": moodle.token_file,
         "portal_url": world.pages.url,
         "portal_port": world.pages.port,
+        "console_url": world.console.url,
+        "console_port": world.console.port,
         "smtp_port": world.pages.mail.port,
         "smtp_ca_file": world.pages.mail.ca_file,
         "http_port": world.http_port,

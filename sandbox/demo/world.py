@@ -23,7 +23,7 @@ from sandbox.apereo import Apereo
 from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.demo import record, settings
 from sandbox.demo.credentials import write_private
-from sandbox.demo.pages import StudentsPages
+from sandbox.demo.pages import OperatorsConsole, StudentsPages
 from sandbox.demo.pipeline import Pipeline
 from sandbox.demo.program import Sesame
 from sandbox.dovecot import Dovecot, LookupDirectory
@@ -136,6 +136,7 @@ class World:
         self.dovecot = Dovecot(lookup, self.folder / "dovecot", keep_running=keep)
         self.moodle = MoodleStandIn(self.folder / "moodle", outlives_parent=keep)
         self.pages = StudentsPages(self.folder, self.settings_file, keep=keep)
+        self.console = OperatorsConsole(self.settings_file, keep=keep)
         self.http_port = free_port()
         self.sesame = Sesame(self.settings_file, cwd=self.private)
 
@@ -243,6 +244,11 @@ class World:
         self.pages.web.start()
         self.record.add("sesame web", self.pages.web.pid)
 
+    def start_console(self) -> None:
+        """Start `sesame console`, the operators' console and the API."""
+        self.console.server.start()
+        self.record.add("sesame console", self.console.server.pid)
+
     def keep(self) -> None:
         """Leave everything as it is, until `stop`."""
         self.record.kept = True
@@ -251,6 +257,7 @@ class World:
     def close(self) -> None:
         """End everything and remove the folder."""
         for name in (
+            "console",
             "pages",
             "pipeline",
             "cas",

@@ -140,7 +140,7 @@ def test_it_names_the_students_pages_and_somebody_who_may_activate_by_hand(
 def test_stop_ends_and_removes_what_was_kept(kept: Sequence[str | Path]) -> None:
     _, _, records = kept
     (one,) = record.former(Path(records))
-    beside = {"cas", "mail sink", "sesame run", "sesame web"}
+    beside = {"cas", "mail sink", "sesame console", "sesame run", "sesame web"}
     assert {process.name for process in one.processes if process.alive} == {*TARGETS, *beside}
 
     assert run_demo("stop", "--records", records).returncode == 0
