@@ -287,6 +287,30 @@ def _acts() -> Iterator[Case]:
     yield Case("vault-init-again", ("vault init",))
 
 
+def _tokens() -> Iterator[Case]:
+    """Tokens of programs."""
+    yield Case(
+        "token",
+        (
+            "token list",
+            "token create --scope viewer --scope dead_letters.list --days 30 --name bi",
+            "token create --scope support --days 1 --json",
+            "token list --json",
+            f"token revoke {'0' * 12}",
+            "audit --limit 2",
+        ),
+    )
+    yield Case(
+        "token-refused",
+        (
+            "token create --scope everything --days 30",
+            "token create --scope viewer --days 367",
+            "token create --scope viewer --days 3 --name 'a b' --lang fr",
+            "token create --scope everything --days 3 --lang fr",
+        ),
+    )
+
+
 def _privacy() -> Iterator[Case]:
     """Erasures and their receipts."""
     yield Case("privacy-init", ("privacy init",), "nothing")
@@ -409,6 +433,6 @@ WITH_SERVERS = Case(
     ),
     world="real servers, on which nobody of the filled store has an account yet, and the filled store",
 )
-_KINDS = (_looks, _audited_looks, _prolonged, _acts, _privacy, _french, _servers, refusals)
+_KINDS = (_looks, _audited_looks, _prolonged, _acts, _tokens, _privacy, _french, _servers, refusals)
 CASES = tuple(case for kind in _KINDS for case in kind())
 HELPS = tuple(_helps(main))

@@ -155,6 +155,8 @@ def test_a_filled_database_goes_forward_and_keeps_every_row(empty_url: str, revi
             old.reflect(connection)
             old.remove(old.tables["alembic_version"])
             for table in old.sorted_tables:
+                if _rows_of(connection, table):  # a migration has put it
+                    continue
                 row = {column.name: _value(column) for column in table.columns}
                 row |= {"state": "sent"} if table.name == "welcome_messages" else {}
                 connection.execute(table.insert().values(**row))

@@ -100,6 +100,7 @@ NOBODY_SHOWN = frozenset(
         "reconcile.latest",
         "replay.list",
         "restore",
+        "token.list",
         "vault.init",
     }
 )
@@ -146,6 +147,8 @@ NOTED_BY_THEMSELVES = frozenset(
         "restored.rebuild",
         "support.look",
         "support.send",
+        "token.create",
+        "token.revoke",
     }
 )
 """Acts that change something, or refuse when they cannot be noted; to select is to begin a replay."""

@@ -1,0 +1,103 @@
+"""`sesame token`: programs that may use the API."""
+
+from __future__ import annotations
+
+import click
+
+from schemas.language import gettext
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import local_time, show_table, write_json
+
+DAYS_MAX = 366  # as `sesame.operations.tokens` has it; tested
+
+
+@click.group()
+def token() -> None:
+    """Tokens by which programs use the API."""
+
+
+@token.command()
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    help="What it may do: a role or an act, such as dead_letters.list; may be repeated.",
+)
+@click.option("--days", type=click.IntRange(1, DAYS_MAX), required=True, help="For how many days.")
+@click.option("--name", default="api", show_default=True, help="By which the audit names it.")
+@json_option
+@pass_context
+def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str, as_json: bool) -> None:
+    """Make a token and print it, this once. It is kept as a digest only.
+
+    Roles are viewer, support, registrar, operator and administrator. Nobody gives a token more rights than
+    they have. Noted in the audit.
+    """
+    from pydantic import ValidationError
+
+    from sesame.operations.tokens import TokenAsked
+    from sesame.operations.tokens import create as make
+
+    try:
+        request = TokenAsked(scopes=scopes, days=days, name=name)
+    except ValidationError as error:
+        words = gettext("a name has 1 to 40 letters, digits, dots, hyphens, underscores or @")
+        raise click.BadParameter(words, param_hint="--name") from error
+    made = make(context.application, operator(), request)
+    if as_json:
+        write_json(made.model_dump())
+        return
+    click.echo(made.token)
+    until = local_time(made.expires_at)
+    click.echo(gettext("{id} is in force until {time}; keep it secret", id=made.id, time=until), err=True)
+
+
+@token.command(name="list")
+@json_option
+@pass_context
+def list_command(context: Context, *, as_json: bool) -> None:
+    """List the tokens whose time is not over, with what each may do."""
+    from sesame.operations.tokens import listed
+
+    found = listed(context.looking, operator())
+    if as_json:
+        write_json([each.model_dump() for each in found])
+        return
+    if not found:
+        click.echo(gettext("There are no tokens."), err=True)
+        return
+    names = (
+        *(gettext("id"), gettext("name"), gettext("scopes"), gettext("by"), gettext("until")),
+        *(gettext("last used"), gettext("revoked")),
+    )
+    rows = [
+        (
+            each.id,
+            each.name,
+            " ".join(each.scopes),
+            each.created_by,
+            local_time(each.expires_at),
+            "" if each.last_used_at is None else local_time(each.last_used_at),
+            "" if each.revoked_at is None else local_time(each.revoked_at),
+        )
+        for each in found
+    ]
+    show_table(names, rows)
+
+
+@token.command()
+@click.argument("token_id", metavar="ID")
+@json_option
+@pass_context
+def revoke(context: Context, *, token_id: str, as_json: bool) -> None:
+    """Refuse a token from its next request on. Noted in the audit."""
+    from sesame.operations.tokens import revoke as end
+
+    ended = end(context.application, operator(), token_id)
+    if as_json:
+        write_json(ended.model_dump())
+        return
+    click.echo(gettext("{id} ({name}) is revoked", id=ended.id, name=ended.name))
