@@ -17,6 +17,8 @@ from starlette.routing import Route
 
 from pipeline.errors import SesameError
 from sesame.app.wiring import Application
+from sesame.operations.diagnosis.figures import Figures
+from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
 from sesame.web.kit.site import Site
 
@@ -59,8 +61,13 @@ def serve(application: Application, stopping: threading.Event) -> None:
         server.stop()
 
 
-def _make_app(_site: Site) -> Starlette:
-    return Starlette(routes=[Route("/livez", _show_live)])
+def _make_app(site: Site) -> Starlette:
+    figures = Figures(site.database, site.settings.targets, site.settings.propagation)
+
+    def show_figures(_request: Request) -> Response:
+        return figures_answer(figures.now)
+
+    return Starlette(routes=[Route("/livez", _show_live), Route(FIGURES_PATH, show_figures)])
 
 
 def _show_live(_request: Request) -> Response:

@@ -13,6 +13,7 @@ from sesame.app.observability.http import Check, HttpServer
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
+from sesame.operations.diagnosis.figures import Figures
 
 
 class NothingToServe(SesameError):
@@ -52,11 +53,13 @@ def _health_server(
         with application.database.read():
             return None
 
+    settings = application.settings
     return HttpServer(
         metrics,
         live={},  # loops start again by themselves: a restart of the process would not help them
         ready={**ready, "store": store},
-        host=application.settings.http.host,
+        figures=Figures(application.database, settings.targets, settings.propagation).now,
+        host=settings.http.host,
         port=port,
     )
 

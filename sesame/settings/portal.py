@@ -164,6 +164,12 @@ class PortalSettings(ServedSettings):
         "up on. A telephone that comes out of a tunnel asks again by itself.",
         json_schema_extra=ADVANCED,
     )
+    publish_figures: bool = Field(
+        False,
+        description="Whether everybody may read at /metrics/propagation.json how fast accounts are made: "
+        "quantiles per target and cohort over the last day, without persons.",
+        json_schema_extra=ADVANCED,
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,

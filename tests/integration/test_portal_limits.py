@@ -169,3 +169,12 @@ def test_who_has_a_message_is_not_held_up_by_the_neighbours_behind_the_same_addr
                 assert neighbour.send("/code", code=WRONG).status_code == 422
             neighbour.get("/code")
             assert neighbour.send("/code", code=WRONG).status_code == 429  # what is its own ends too
+
+
+@pytest.mark.parametrize(("wish", "status"), [({}, 404), ({"publish_figures": True}, 200)])
+def test_how_fast_it_is_is_shown_if_the_university_wants_it(
+    tmp_path: Path, wish: dict[str, bool], status: int
+) -> None:
+    with Portal(tmp_path, wish=wish) as portal, portal.browser() as browser:
+        answer = browser.client.get("/metrics/propagation.json")
+    assert answer.status_code == status

@@ -17,6 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.errors import SesameError
 from sesame.app.observability.metrics import Metrics
+from sesame.operations.diagnosis.figures import PropagationFigures
+from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
 
 Check = Callable[[], str | None]
@@ -39,6 +41,7 @@ class HttpServer:
         metrics: what `/metrics` shows.
         live: checks of `/livez`: one that fails says that only a restart helps.
         ready: checks of `/readyz`: one that fails says what is missing just now.
+        figures: what `FIGURES_PATH` shows: how fast it is, for everybody to read.
         host, port: where to listen; port 0 takes a free one.
         check_s_max: a check that takes longer counts as failed.
     """
@@ -49,6 +52,7 @@ class HttpServer:
         *,
         live: Mapping[str, Check],
         ready: Mapping[str, Check],
+        figures: Callable[[], PropagationFigures] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         check_s_max: float = CHECK_S_MAX,
@@ -58,7 +62,7 @@ class HttpServer:
         self._host = host
         self._web = WebServer(
             "http",
-            self._application(metrics, live, ready),
+            self._application(metrics, live, ready, figures),
             Listening(
                 host=host,
                 port=port,
@@ -89,13 +93,23 @@ class HttpServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _application(
-        self, metrics: Metrics, live: Mapping[str, Check], ready: Mapping[str, Check]
+        self,
+        metrics: Metrics,
+        live: Mapping[str, Check],
+        ready: Mapping[str, Check],
+        figures: Callable[[], PropagationFigures] | None,
     ) -> FastAPI:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
         @app.get("/metrics")
         def show_metrics() -> Response:
             return Response(metrics.exposition(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
+
+        if figures is not None:
+
+            @app.get(FIGURES_PATH)
+            def show_figures() -> Response:
+                return figures_answer(figures)
 
         @app.get("/livez")
         def show_live() -> Response:

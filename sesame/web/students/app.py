@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
 from schemas.language import Language
+from sesame.operations.diagnosis.figures import Figures
 from sesame.web.kit.assets import STATIC_PATH
+from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.guard import Guard
 from sesame.web.students import account, assistance, live, password, prolongation, statements, verification
 from sesame.web.students.estimates import Expectations
@@ -49,6 +51,10 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     @app.get("/livez")
     def show_live() -> Response:
         return PlainTextResponse("ok\n")
+
+    if context.settings.portal.publish_figures:
+        figures = Figures(context.database, context.settings.targets, context.settings.propagation)
+        app.get(FIGURES_PATH)(lambda: figures_answer(figures.now))
 
     app.add_exception_handler(PageError, _page_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -12,11 +12,12 @@ import pytest
 
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S
-from sesame.app.health import portal_health_server
+from sesame.app.health import health_server, portal_health_server
 from sesame.app.observability.http import Check, HttpServer, PortTaken
 from sesame.app.observability.metrics import Metrics
 from sesame.app.wiring import build
 from sesame.settings import Settings
+from sesame.settings.runtime import HttpSettings
 
 
 def fine() -> str | None:
@@ -124,3 +125,20 @@ def test_the_pages_have_a_port_for_operators_if_one_is_named(tmp_path: Path, wan
         assert 'sesame_portal_passwords_total{result="activated"} 1.0' in shown
         assert 'sesame_portal_refusals_total{kind="code"} 0.0' in shown
     application.close()
+
+
+def test_how_fast_it_is_can_be_read_by_every_site(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, http=HttpSettings(port=0))
+    application = build(settings)
+    server = health_server(application, Metrics(), {})
+    assert server is not None
+    server.start()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{server.port}/metrics/propagation.json")
+    finally:
+        server.stop()
+        application.close()
+    assert answer.json()["lanes"]["personal"]["all"] is None
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cache-control"] == "public, max-age=60"

@@ -1,0 +1,27 @@
+"""The page that says how fast accounts are made: JSON, without persons, for whoever wants to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from starlette.responses import PlainTextResponse, Response
+
+from pipeline.errors import DependencyDown
+from sesame.operations.diagnosis.figures import KEPT_S, PropagationFigures
+
+FIGURES_PATH: Final = "/metrics/propagation.json"
+
+
+def figures_answer(figures: Callable[[], PropagationFigures]) -> Response:
+    """The answer: any other site may show it (Fetch, CORS), and caches may keep it as long as we do."""
+    try:
+        body = figures().model_dump_json()
+    except DependencyDown:
+        return PlainTextResponse("the store does not answer\n", 503, headers={"Retry-After": "60"})
+    headers = {
+        "Cache-Control": f"public, max-age={KEPT_S:.0f}",
+        "Access-Control-Allow-Origin": "*",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(body, media_type="application/json", headers=headers)

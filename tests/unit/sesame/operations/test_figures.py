@@ -1,0 +1,138 @@
+"""How fast it is, for everybody to read: against quantiles that are counted by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from consumers.propagation.settings import PropagationSettings
+from pipeline.db.database import Database, StoreUnavailable
+from sesame.operations.diagnosis import figures
+from sesame.operations.diagnosis.figures import Figures, measure
+from sesame.web.kit.figures import figures_answer
+from tests.unit.database_kit import START
+from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, student
+
+NOW = START + 3600.0
+RULES = PropagationSettings(late_s=900.0, breach_s=3600.0)
+
+
+def look(database: Database, now: float = NOW) -> dict[str, Any]:
+    with database.read() as connection:
+        found = measure(connection, TARGETS, RULES, now)
+    document: dict[str, Any] = json.loads(found.model_dump_json())
+    return document
+
+
+def done(database: Database, number: str, seconds: float, **more: Any) -> None:
+    how: dict[str, Any] = {
+        "completed_at": START + seconds,
+        "seen": everywhere(seconds),
+        "elapsed_s": seconds,
+        **more,
+    }
+    student(database, number, "completed", **how)
+
+
+def join(database: Database, number: str, *cohorts: str) -> None:
+    """Put a student into cohorts, as the account's document has them."""
+    with database.write() as connection:
+        row = connection.execute(
+            text("SELECT document FROM accounts WHERE student_number = :n"), {"n": number}
+        )
+        document = json.loads(row.scalar_one()) | {"cohorts": [{"key": cohort} for cohort in cohorts]}
+        connection.execute(
+            text("UPDATE accounts SET document = :d WHERE student_number = :n"),
+            {"d": json.dumps(document), "n": number},
+        )
+
+
+def test_of_nobody_there_are_no_quantiles(database: Database) -> None:
+    nobody: dict[str, Any] = {
+        "all": None,
+        "within_late": 0,
+        "within_breach": 0,
+        "beyond": 0,
+        "targets": {},
+        "cohorts": {},
+        "at_least": False,
+    }
+    assert look(database)["lanes"] == {"personal": nobody, "bulk": nobody}
+
+
+def test_quantiles_are_of_those_who_were_completed_within_a_day_each_lane_by_itself(
+    database: Database,
+) -> None:
+    for place in range(1, 101):
+        done(database, f"{place:03d}", float(place))
+    done(database, "old", 7.0, completed_at=NOW - 86_401.0)
+    done(database, "batch", 500.0, lane="bulk")
+    student(database, "waits", "waiting", seen={"directory": ("provisioned", 900.0)})
+    lanes = look(database)["lanes"]
+    assert lanes["personal"]["all"] == {"students": 100, "p50": 50.0, "p95": 95.0, "p99": 99.0}
+    assert lanes["bulk"]["all"] == {"students": 1, "p50": 500.0, "p95": 500.0, "p99": 500.0}
+
+
+def test_both_edges_of_the_window_are_inside_it(database: Database) -> None:
+    for number, seconds in (("A", 900.0), ("B", 900.5), ("C", 3600.0), ("D", 3600.5)):
+        done(database, number, seconds)
+    lane = look(database, START + 4000.0)["lanes"]["personal"]
+    assert (lane["within_late"], lane["within_breach"], lane["beyond"]) == (1, 2, 1)
+
+
+def test_a_target_counts_until_it_was_observed_and_never_longer_than_the_whole(database: Database) -> None:
+    done(database, "A", 9.0, seen={"directory": ("provisioned", 2.0), "moodle": ("provisioned", 9.0)})
+    done(database, "B", 5.0, seen={"directory": ("provisioned", 3000.0)})  # done again by a later pass
+    done(database, "C", 4.0, seen={"directory": ("provisioned", -1.0)})  # before the window was opened
+    targets = look(database)["lanes"]["personal"]["targets"]
+    assert targets == {
+        "directory": {"students": 3, "p50": 2.0, "p95": 5.0, "p99": 5.0},
+        "moodle": {"students": 1, "p50": 9.0, "p95": 9.0, "p99": 9.0},
+    }
+
+
+def test_a_cohort_of_few_is_not_named(database: Database) -> None:
+    for place in range(10):
+        done(database, f"{place}", 10.0 + place)
+        join(database, f"{place}", "L1INFO-2026", *(["rare"] if place else []))
+    cohorts = look(database)["lanes"]["personal"]["cohorts"]
+    assert cohorts == {"L1INFO-2026": {"students": 10, "p50": 14.0, "p95": 19.0, "p99": 19.0}}
+
+
+def test_of_many_the_newest_are_counted_and_it_is_said(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MEASURED_MAX", 2)
+    for number, seconds in (("A", 1.0), ("B", 2.0), ("C", 3.0)):
+        done(database, number, seconds)
+    lane = look(database)["lanes"]["personal"]
+    assert (lane["all"]["students"], lane["all"]["p50"], lane["at_least"]) == (2, 2.0, True)
+
+
+def test_nobody_is_named(database: Database) -> None:
+    for place in range(12):
+        done(database, f"226000{place:02d}", 10.0)
+    said = json.dumps(look(database))
+    assert "2260" not in said
+    assert "login" not in said
+
+
+def test_they_are_made_anew_once_a_minute_and_no_sooner(database: Database) -> None:
+    clock = [0.0]
+    made = Figures(database, TARGETS, RULES, monotonic=lambda: clock[0])
+    first = made.now()
+    clock[0] = 59.9
+    assert made.now() is first
+    clock[0] = 60.1
+    assert made.now() is not first
+
+
+def test_a_store_that_is_down_is_said_and_asked_again_later() -> None:
+    def down() -> Any:
+        raise StoreUnavailable("no")
+
+    answer = figures_answer(down)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
