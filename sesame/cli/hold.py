@@ -164,14 +164,13 @@ def _said(report: HoldReport) -> dict[str, str]:
 
 
 def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> HoldChange:
-    from sesame.app.wiring import utc_now
     from sesame.operations.holds import HoldChange
 
     if student is None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))
     if dry_run:
         raise click.UsageError(gettext("--dry-run goes with --from"))
-    return HoldChange(student_number=student, kind=_hold(kind), reason=reason, at=utc_now())
+    return HoldChange(student_number=student, kind=_hold(kind), reason=reason)
 
 
 def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> HoldList:

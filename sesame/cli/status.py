@@ -160,8 +160,7 @@ def students(
         click.echo(gettext("Nobody."), err=True)
         return
     rows = [
-        (one.person.student_number, word("states", one.person.state), "; ".join(_targets(one)))
-        for one in page.students
+        (one.student_number, word("states", one.state), "; ".join(_targets(one))) for one in page.students
     ]
     targets = gettext("targets")
     show_table((gettext("student"), gettext("state"), targets), rows, folded=targets)
@@ -175,7 +174,7 @@ def _targets(student: ListedStudent) -> Iterator[str]:
     """What there is to say of targets that do not have everything, and of those that are tried again."""
     from sesame.operations.diagnosis.words import word
 
-    for name, one in student.person.targets.items():
+    for name, one in student.targets.items():
         retry = student.retrying.get(name)
         if retry is not None:
             since = local_time(retry.since)
@@ -195,6 +194,6 @@ def _causes(listed: Sequence[ListedStudent]) -> Iterator[str]:
     from sesame.operations.diagnosis.reasons import explain
 
     found = {retry.cause for one in listed for retry in one.retrying.values()}
-    found |= {target["reason"] for one in listed for target in one.person.targets.values()} - {None}
+    found |= {target["reason"] for one in listed for target in one.targets.values()} - {None}
     for token in sorted(found):
         yield gettext("{name}: {value}", name=token, value=explain(token).what)

@@ -57,6 +57,12 @@ class Report(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Asked(BaseModel):
+    """What an act is asked for. A word that it does not know is an error, not nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 def utc(epoch_s: float) -> datetime:
     """A time of the store, in UTC."""
     return datetime.fromtimestamp(epoch_s, UTC)

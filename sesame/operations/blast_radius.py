@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel
-
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
-from sesame.operations.acts import Actor, Report, act
+from schemas.scalars import Count
+from sesame.operations.acts import Actor, Asked, Report, act
 from sesame.operations.ports import Handlers, check_target
 
 
@@ -63,12 +62,12 @@ class Radius:
         return dict(Counter(each.obstacle for each in self.effects if each.obstacle).most_common())
 
 
-class PreviewRequest(BaseModel):
+class PreviewRequest(Asked):
     """The effect of a replay for these students, of so many that were selected."""
 
     consumer: str
     students: tuple[str, ...]
-    selected: int
+    selected: Count
 
 
 class ReplayPreview(Report):

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from pipeline.audit import operator_notes
@@ -17,7 +16,8 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.operations.acts import Actor, Report, act, note_look, shown, utc, utc_or_none
+from schemas.scalars import Text
+from sesame.operations.acts import Actor, Asked, Report, act, note_look, shown, utc, utc_or_none
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.ports import Configured, Stored
 
@@ -61,14 +61,7 @@ class DeadLetterShown(Report):
     resolution: str | None
     meaning: str
     next: str
-    replay: str | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_a_replay_that_is_not_due(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        document: dict[str, Any] = serialize(self)
-        if self.replay is None:
-            del document["replay"]
-        return document
+    replay: str | None = Field(None, exclude_if=lambda command: command is None)
 
 
 class DeadLetterCount(Report):
@@ -108,7 +101,7 @@ class DeadLetterList(Report):
         return summary({(one.consumer, one.cause): one.count for one in self.counts})
 
 
-class Dismissal(BaseModel):
+class Dismissal(Asked):
     """About which dead letters nothing is to be done, and why.
 
     Attributes:
@@ -122,7 +115,7 @@ class Dismissal(BaseModel):
     consumer: str | None = None
     cause: str | None = None
     until: float | None = None
-    reason: str
+    reason: Text
     dry_run: bool = False
 
 

@@ -19,7 +19,8 @@ from pipeline.errors import SesameError
 from producers import holds
 from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
-from sesame.operations.acts import Actor, Report, act
+from schemas.scalars import Text
+from sesame.operations.acts import Actor, Asked, Report, act, utc
 from sesame.operations.known_persons import refuse_erased
 from sesame.operations.ports import Publishing, Shutting, Stored
 
@@ -30,13 +31,12 @@ class NotAStudentNumber(SesameError):
     exit_code = 2
 
 
-class HoldChange(BaseModel):
-    """Which hold of whom, why, and when it was asked for."""
+class HoldChange(Asked):
+    """Which hold of whom, and why."""
 
     student_number: str
     kind: Hold
-    reason: str
-    at: datetime
+    reason: Text
 
 
 class HoldReport(Report):
@@ -64,7 +64,7 @@ def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
         NotAStudentNumber: nothing was done.
         LogUnavailable: it may have been asked for already; asking again is harmless.
     """
-    checked = _checked(actor, request)
+    checked = _checked(site, actor, request)
     standing = _standing(site.database, request)
     if not standing.known:
         refuse_erased(site, request.student_number)
@@ -83,7 +83,7 @@ def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
         NotAStudentNumber: nothing was done.
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
-    checked = _checked(actor, request)
+    checked = _checked(site, actor, request)
     standing = _standing(site.database, request)
     if _stands(standing, _LIFT):
         return standing.report(changed=False)
@@ -269,9 +269,11 @@ def _standing_in(connection: Connection, database: Database, number: str, kind: 
     )
 
 
-def _checked(actor: Actor, request: HoldChange) -> HoldRequest:
+def _checked(site: Stored, actor: Actor, request: HoldChange) -> HoldRequest:
     try:
         TypeAdapter(StudentNumber).validate_python(request.student_number)
     except ValidationError as error:
         raise NotAStudentNumber from error
-    return HoldRequest(request.student_number, request.kind, request.reason, actor.name, request.at)
+    with site.database.read() as connection:
+        at = utc(site.database.now(connection))
+    return HoldRequest(request.student_number, request.kind, request.reason, actor.name, at)

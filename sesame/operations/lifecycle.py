@@ -6,9 +6,9 @@ import hmac
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry.lifecycle import closings
@@ -23,8 +23,9 @@ from pipeline.errors import SesameError
 from producers.activation import prolongations
 from schemas.account import Account, Stage
 from schemas.language import gettext
+from schemas.scalars import Text
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, shown, utc
+from sesame.operations.acts import Actor, Asked, Report, act, shown, utc
 from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Following, Stored
 
@@ -52,14 +53,14 @@ class NotProlonged(SesameError):
     exit_code = 2
 
 
-class Prolongation(BaseModel):
+class Prolongation(Asked):
     """Whose access is to last longer, why, and until when: until a day, that day included, or by so many
     days."""
 
     student_number: str
-    reason: str
+    reason: Text
     until: date | None = None
-    days: int | None = None
+    days: Annotated[int, Field(ge=1, le=3650)] | None = None
 
 
 class Prolonged(Report):

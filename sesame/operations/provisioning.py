@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from pydantic import BaseModel
-
 from pipeline import accounts, parking, quarantine, target_states
 from pipeline.db.database import Database
 from pipeline.engine.bell import Bell, WorkItem
@@ -22,7 +20,7 @@ from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, 
 from schemas.account import Account, Lane
 from schemas.language import gettext
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc
+from sesame.operations.acts import Actor, Asked, Report, act, utc
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
 from sesame.operations.known_persons import NoSuchStudent
@@ -38,7 +36,7 @@ class NotActivated(SesameError):
     them."""
 
 
-class Provision(BaseModel):
+class Provision(Asked):
     """Whom, and at which targets; none: at all of them."""
 
     student_number: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import Field
 
 from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
@@ -16,8 +17,9 @@ from producers.replay.requests import Progress, go_on, plan, progress_of
 from producers.replay.selection import Selection, select_students
 from schemas.account import Lane
 from schemas.language import gettext
+from schemas.scalars import INTEGER_MAX, Text
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc
+from sesame.operations.acts import Actor, Asked, Report, act, utc
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Configured, Replaying, Stored, check_target
 from sesame.operations.restored.admission import admit
@@ -28,6 +30,10 @@ PER_S = 100
 
 LISTED_MAX = 20
 """So many replays are listed."""
+
+
+First = Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None
+Pace = Annotated[int, Field(ge=1, le=10_000)] | None
 
 
 class NoSuchReplay(SesameError):
@@ -45,7 +51,7 @@ class UnclearSelection(SesameError):
     exit_code = 2
 
 
-class ReplayFilter(BaseModel):
+class ReplayFilter(Asked):
     """Whom a replay would be for; see `producers.replay.selection.Selection`. Times in epoch seconds."""
 
     consumer: str
@@ -74,23 +80,23 @@ class ReplaySelection(Report):
     lane: Lane
 
 
-class ReplayRequest(BaseModel):
+class ReplayRequest(Asked):
     """A replay for these students; `first`: for no more than so many now; `per_s`: its pace."""
 
     consumer: str
     students: tuple[str, ...]
     lane: Lane
-    reason: str
-    first: int | None = None
-    per_s: int | None = None
+    reason: Text
+    first: First = None
+    per_s: Pace = None
 
 
-class Resumption(BaseModel):
+class Resumption(Asked):
     """Which replay goes on; `per_s`: at another pace than it was begun with."""
 
     replay_id: str
-    first: int | None = None
-    per_s: int | None = None
+    first: First = None
+    per_s: Pace = None
 
 
 class ReplayStanding(Report):

@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 
-from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from pipeline import lost_records, quarantine
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.operations.acts import Actor, Report, act, utc
+from schemas.scalars import Text
+from sesame.operations.acts import Actor, Asked, Report, act, utc
 from sesame.operations.ports import Stored
 
 
-class LetGoOn(BaseModel):
+class LetGoOn(Asked):
     """Which consumer may go on, and why."""
 
     consumer: str
-    reason: str
+    reason: Text
 
 
 class NotInQuarantine(SesameError):

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from pipeline.db.database import Database
 from pipeline.errors import DependencyDown, SesameError
 from schemas.language import gettext
 from sesame.login import api_tokens
 from sesame.login.api_tokens import ApiToken
-from sesame.operations.acts import RIGHTS, Actor, Report, Role, act, may, note, utc, utc_or_none
+from sesame.operations.acts import RIGHTS, Actor, Asked, Report, Role, act, may, note, utc, utc_or_none
 from sesame.operations.ports import Stored
 
 DAYS_MAX: Final = 366
@@ -41,7 +41,7 @@ class TokenRefused(SesameError):
     """No token that is in force was given. `sesame token create` makes one."""
 
 
-class TokenAsked(BaseModel):
+class TokenAsked(Asked):
     """What a new token is for.
 
     Attributes:

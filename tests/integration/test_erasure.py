@@ -116,9 +116,7 @@ def live_through(site: Site) -> None:
     site.enrol_and_activate(PAUL, "Quidam", "Paul")
     until(lambda: complete(site) and complete(site, PAUL), site.letters)
     for each in (holds.place, holds.lift):
-        change = HoldChange(
-            student_number=LEA, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called", at=datetime.now(UTC)
-        )
+        change = HoldChange(student_number=LEA, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
         each(site, DPO, change)
     with site.database.write() as connection:
         words = f"like {LEA}, {WHO['personal_mail']}"
@@ -231,7 +229,7 @@ def test_who_is_enrolled_held_unknown_or_erased_already_is_refused_with_words(si
             erase(site)
         with pytest.raises(NoSuchStudent):
             erase(site, "22609999")
-        hold = HoldChange(student_number=LEA, kind=Hold.ADMINISTRATIVE, reason="case", at=datetime.now(UTC))
+        hold = HoldChange(student_number=LEA, kind=Hold.ADMINISTRATIVE, reason="case")
         holds.place(site, DPO, hold)
         until(lambda: held(site))
         leave(site)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from pipeline import parking, target_states
 from pipeline.dead_letters import rows as dead_letters
@@ -57,14 +57,7 @@ class Overview(Report):
     targets: Mapping[str, Mapping[str, int]]
     consumers: Mapping[str, Mapping[str, Any]]
     observed: Mapping[str, Mapping[str, Any]]
-    people: Sequence[PersonTargets] | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_people_nobody_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        document: dict[str, Any] = serialize(self)
-        if self.people is None:
-            del document["people"]
-        return document
+    people: Sequence[PersonTargets] | None = Field(None, exclude_if=lambda people: people is None)
 
 
 @act("overview.show")

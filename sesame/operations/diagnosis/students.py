@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from pydantic import BaseModel, model_serializer
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
 from consumers.propagation.rows import propagation as p
@@ -22,7 +22,7 @@ from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, shown, utc
-from sesame.operations.diagnosis.people import ACTIVATED, PersonTargets, people
+from sesame.operations.diagnosis.people import ACTIVATED, people
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Following
 
@@ -69,13 +69,12 @@ class ListedRetry:
 class ListedStudent(Report):
     """One activated student: see `PersonTargets`; `retrying`: by target."""
 
-    person: PersonTargets
+    student_number: str
+    login: str
+    mail: str
+    state: str
+    targets: Mapping[str, Mapping[str, Any]]
     retrying: Mapping[str, ListedRetry]
-
-    @model_serializer
-    def _in_one(self) -> dict[str, Any]:
-        retrying = {name: asdict(one) for name, one in self.retrying.items()}
-        return asdict(self.person) | {"retrying": retrying}
 
 
 class Page(Report):
@@ -104,7 +103,7 @@ class PageAsked(BaseModel):
 @act(
     "students.list",
     shows=lambda page, request: shown(
-        (each.person.student_number for each in page.students),
+        (each.student_number for each in page.students),
         **request.model_dump(include={"state", "cause"}),
     ),
 )
@@ -131,7 +130,9 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
         found = people(connection, numbers, site.settings.targets, site.follows)
         retries = _retries(connection, numbers)
     return Page(
-        students=[ListedStudent(person=one, retrying=retries.get(one.student_number, {})) for one in found],
+        students=[
+            ListedStudent(**asdict(one), retrying=retries.get(one.student_number, {})) for one in found
+        ],
         next=numbers[-1] if more else None,
     )
 

@@ -6,9 +6,9 @@ import hmac
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
@@ -16,8 +16,9 @@ from pipeline.threshold import Threshold
 from producers.replay.requests import replay
 from schemas.account import Lane
 from schemas.language import gettext
+from schemas.scalars import INTEGER_MAX
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc
+from sesame.operations.acts import Actor, Asked, Report, act, utc
 from sesame.operations.ports import Reconciling, Stored, check_target
 from sesame.operations.reconcile import passes, questions
 from sesame.operations.reconcile.comparison import TargetComparison, TargetDrift
@@ -37,7 +38,7 @@ class ReconcileStopped(SesameError):
     """The comparison was told to stop. Start it again: nothing was written by it."""
 
 
-class ReconcileRequest(BaseModel):
+class ReconcileRequest(Asked):
     """What to compare.
 
     Attributes:
@@ -48,7 +49,7 @@ class ReconcileRequest(BaseModel):
     """
 
     targets: tuple[str, ...] = ()
-    sample: int | None = None
+    sample: Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None = None
     repair: bool = False
     approve: str = ""
 

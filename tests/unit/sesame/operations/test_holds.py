@@ -60,9 +60,9 @@ class Site:
     def lift(self, kind: Hold = Hold.SUSPENDED, number: str = LEA) -> HoldReport:
         return lift(self, OPERATOR, self._change(kind, number))
 
-    def _change(self, kind: Hold, number: str) -> HoldChange:
-        at = datetime.fromtimestamp(self.desk.clock(), UTC)
-        return HoldChange(student_number=number, kind=kind, reason="vol", at=at)
+    @staticmethod
+    def _change(kind: Hold, number: str) -> HoldChange:
+        return HoldChange(student_number=number, kind=kind, reason="vol")
 
     def read(self) -> int:
         """Let the registry read what came; how much that was."""

@@ -56,7 +56,7 @@ def look(database: Database, **asked: Any) -> Page:
 
 
 def numbers(page: Page) -> list[str]:
-    return [one.person.student_number for one in page.students]
+    return [one.student_number for one in page.students]
 
 
 @pytest.mark.parametrize(
