@@ -25,6 +25,8 @@ from sesame.settings.portal import PortalSettings
 
 STATIC_FOLDER: Final = Path(__file__).with_name("static")
 STATIC_PATH: Final = "/static"
+STYLES: Final = ("console.css", "portal.css")
+"""Each begins with the colours: `tokens.css`."""
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _FINGERPRINT: Final = re.compile(r"\.[0-9a-f]{12}(?=\.\w+$)")
 LOGO_BYTES_MAX: Final = 32 * 1024
@@ -39,19 +41,23 @@ class Assets:
 
     Args:
         portal: names the colour and the logo.
+        path: under which they are served.
 
     Raises:
         LogoUnusable: the logo cannot be shown.
     """
 
-    def __init__(self, portal: PortalSettings) -> None:
+    def __init__(self, portal: PortalSettings, path: str = STATIC_PATH) -> None:
+        self._path = path
         self.files = {path.name: path.read_bytes() for path in sorted(STATIC_FOLDER.iterdir())}
-        self.files["portal.css"] = _brand(portal.color).encode() + self.files["portal.css"]
+        tokens = _brand(portal.color).encode() + self.files.pop("tokens.css")
+        for name in STYLES:
+            self.files[name] = tokens + self.files[name]
         self.files["icon.svg"] = self.files["icon.svg"].replace(b"#brand", portal.color.encode())
         logo = None if portal.logo_file is None else read_logo(portal.logo_file)
         if logo is not None:
             self.files[f"logo{logo.suffix}"] = logo.content
-        self._addresses = {name: _address(name, content) for name, content in self.files.items()}
+        self._addresses = {name: _address(path, name, content) for name, content in self.files.items()}
         self.logo = None if logo is None else self.address(f"logo{logo.suffix}")
 
     def address(self, name: str) -> str:
@@ -71,7 +77,7 @@ class Assets:
         request = Request(scope, receive)
         if request.method not in ("GET", "HEAD"):
             raise HTTPException(405)
-        name = _FINGERPRINT.sub("", request.url.path.removeprefix(f"{STATIC_PATH}/"))
+        name = _FINGERPRINT.sub("", request.url.path.removeprefix(f"{self._path}/"))
         content = self.files.get(name)
         if content is None:
             raise HTTPException(404)
@@ -84,9 +90,9 @@ class Assets:
         await response(scope, receive, send)
 
 
-def _address(name: str, content: bytes) -> str:
+def _address(path: str, name: str, content: bytes) -> str:
     stem, _, suffix = name.rpartition(".")
-    return f"{STATIC_PATH}/{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
+    return f"{path}/{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
 
 
 def _brand(color: str) -> str:

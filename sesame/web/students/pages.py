@@ -1,4 +1,4 @@
-"""Renders pages: the templates in both languages, nothing inline, everything escaped."""
+"""Renders pages: the templates in both languages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from babel.dates import format_date
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from schemas.language import LANGUAGES, Language
 from schemas.typography import spaced
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
-from sesame.web.kit.languages import translations
+from sesame.web.kit.templates import environment
 
 
 class Pages:
@@ -21,7 +20,9 @@ class Pages:
     def __init__(self, settings: Settings) -> None:
         portal, rules = settings.portal, settings.lifecycle
         self.assets = Assets(portal)
-        self._environments = {language: _environment(language, self.assets) for language in LANGUAGES}
+        self._environments = {
+            language: environment("sesame.web.students", language, self.assets) for language in LANGUAGES
+        }
         self._common = {
             "institution": portal.institution,
             "support": portal.support,
@@ -45,20 +46,6 @@ class Pages:
             .get_template(template)
             .render(**self._common, **self._of[language], language=language, **context)
         )
-
-
-def _environment(language: Language, assets: Assets) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("sesame.web.students", "templates"),
-        autoescape=select_autoescape(("html",)),
-        undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = assets.address
-    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
-    return environment
 
 
 def _in_language(settings: Settings, language: Language) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from schemas.language import Language
 from sesame.web.kit.addresses import Ip, client_address
+from sesame.web.kit.forms import FORM_TOKEN, Kept, cookie_name, fields_of, keep
 from sesame.web.kit.languages import spoken
 from sesame.web.kit.signatures import FORM
 from sesame.web.students.portal_context import PortalContext
@@ -19,8 +19,6 @@ from sesame.web.students.web_sessions import WebSession
 
 BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", "demande", "preuve"
 CAS_SESSION, DEPARTURE = "cas", "depart"
-FORM_TOKEN: Final = "jeton"  # noqa: S105 - the field's name
-FIELDS_MAX: Final = 20
 SHOWN_AT: Final = {
     "/compte/redirection": "/compte",
     "/compte/redirection/fin": "/compte",
@@ -70,7 +68,7 @@ class PortalRequest:
     address: Ip
     session: WebSession | None
     browser: str
-    _cookies: list[tuple[str, str, int | None]] = field(default_factory=list)
+    _cookies: list[Kept] = field(default_factory=list)
 
     # --- what it brings ---
 
@@ -166,23 +164,12 @@ class PortalRequest:
 
     def carry(self, response: Response) -> Response:
         """Let an answer set what the browser is to keep."""
-        secure = self.context.settings.portal.secure
-        for name, value, age_s in self._cookies:
-            response.set_cookie(
-                _full(name, self.context),
-                value,
-                max_age=age_s,
-                secure=secure,
-                httponly=True,
-                samesite="lax",
-                path="/",
-            )
+        keep(response, self._cookies, secure=self.context.settings.portal.secure)
         return response
 
 
 def _full(name: str, context: PortalContext) -> str:
-    """The cookie's name: `__Host-` binds it to this host and to HTTPS (RFC 6265bis, 4.1.3.2)."""
-    return f"__Host-{name}" if context.settings.portal.secure else name
+    return cookie_name(name, secure=context.settings.portal.secure)
 
 
 def visit_of(request: Request) -> PortalRequest:
@@ -209,12 +196,9 @@ async def posted(request: Request) -> dict[str, str]:
     """
     body = await request.body()  # of a size and within a time that the guard has seen to
     try:
-        pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
-        )
+        fields = fields_of(body)
     except ValueError as error:
         raise PageError(400, "form") from error
-    fields = dict(pairs)
     context: PortalContext = request.app.state.context
     browser = request.cookies.get(_full(BROWSER, context), "")
     if not context.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):

@@ -1,0 +1,29 @@
+"""Templates: nothing inline, everything escaped, nothing undefined; French, English by `locale/en.po`."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from schemas.language import Language
+from sesame.web.kit.assets import Assets
+from sesame.web.kit.languages import translations
+
+
+def environment(room: str, language: Language, assets: Assets) -> Environment:
+    """The templates of a room, in one language.
+
+    Args:
+        room: the package that has them in its folder `templates`.
+        assets: `asset('portal.css')` in a template is this file's address.
+    """
+    made = Environment(
+        loader=PackageLoader(room, "templates"),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["asset"] = assets.address
+    made.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    return made
