@@ -23,6 +23,7 @@ consumer_status = Table(
     Column("seen_at", Float, nullable=False),
     Column("lag_personal", Integer, nullable=False, server_default="0"),  # records that are not settled
     Column("lag_bulk", Integer, nullable=False, server_default="0"),
+    Column("per_s", Float, nullable=False, server_default="0"),  # students whose turns ended, of late
     info=of_nobody("which process is in which state", named_in=("reason",)),
 )
 
@@ -41,6 +42,7 @@ class ConsumerStatus:
     Attributes:
         process: a process life, `host:pid:token`; of several workers the others add `#2`, `#3` …
         lag_personal, lag_bulk: records of its topics that are not settled, by lane.
+        per_s: students whose turns ended in a second, since it last said so.
     """
 
     consumer: str
@@ -51,6 +53,7 @@ class ConsumerStatus:
     seen_at: float
     lag_personal: int = 0
     lag_bulk: int = 0
+    per_s: float = 0.0
 
     @property
     def place(self) -> str:
@@ -76,6 +79,7 @@ def report(connection: Connection, database: Database, status: ConsumerStatus) -
         "seen_at": status.seen_at,
         "lag_personal": status.lag_personal,
         "lag_bulk": status.lag_bulk,
+        "per_s": status.per_s,
     }
     statement = database.insert(consumer_status).values(
         consumer=status.consumer, process=status.process, **values

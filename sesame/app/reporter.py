@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -33,6 +33,8 @@ from sesame.operations.diagnosis.reasons import for_operator
 from sesame.operations.reconcile import passes
 
 REPORT_EVERY_S = 5.0
+RATE_OVER_S = 4.0
+"""A rate is that of so many seconds at least."""
 FORGET_AFTER_S = 86_400.0
 _OUTCOMES: dict[type, str] = {
     Done: "done",
@@ -58,6 +60,9 @@ class _Said:
     reason: str
     since: float
     at: float
+    turns: int  # that had ended by `counted_at`
+    counted_at: float
+    per_s: float = 0.0
 
 
 class Gauges:
@@ -114,6 +119,7 @@ class Reporter:
         self._clock = clock
         self._said: dict[str, _Said] = {}
         self._lags: dict[str, dict[Lane, int]] = {}
+        self._turns: dict[str, int] = {}
         self._log = structlog.get_logger()
 
     def of_worker(self, worker: int) -> Reporter:
@@ -135,6 +141,7 @@ class Reporter:
     def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
         """A student's turn ended."""
         kind = _OUTCOMES[type(outcome)]
+        self._turns[target] = self._turns.get(target, 0) + 1
         self._metrics.attempts.labels(target, kind).inc()
         self._metrics.outcomes.labels(target, kind, lane).inc()
         self._metrics.last_progress.labels(target).set(self._clock())
@@ -150,7 +157,7 @@ class Reporter:
         if not changed and said is not None and now - said.at < REPORT_EVERY_S:
             return
         since = said.since if said is not None and said.state == state else now
-        self._said[consumer] = _Said(state, reason, since, now)
+        said_now = self._said[consumer] = self._say(consumer, state, reason, since, now)
         self._gauges.state(consumer, self._process, state)
         if said is not None and changed:
             self._log.info("consumer_state", consumer=consumer, state=state, reason=reason)
@@ -160,11 +167,24 @@ class Reporter:
                 personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
                 at = self._database.now(connection)  # the one clock by which others tell who is silent
                 began = at - (now - since)
-                row = ConsumerStatus(consumer, self._process, state, reason, began, at, personal, bulk)
+                row = ConsumerStatus(
+                    consumer, self._process, state, reason, began, at, personal, bulk, said_now.per_s
+                )
                 status.report(connection, self._database, row)
                 status.forget_others(connection, consumer, seen_before=at - FORGET_AFTER_S)
         except DependencyDown:
             self._log.warning("status_not_written", consumer=consumer)
+
+    def _say(self, consumer: str, state: str, reason: str, since: float, now: float) -> _Said:
+        """What is said now; the rate is that of the time since it was last said, unless that was just now."""
+        turns, before = self._turns.get(consumer, 0), self._said.get(consumer)
+        if before is None:
+            return _Said(state, reason, since, now, turns, now)
+        passed_s = now - before.counted_at
+        if passed_s < RATE_OVER_S:
+            return replace(before, state=state, reason=reason, since=since, at=now)
+        per_s = round((turns - before.turns) / passed_s, 1)
+        return _Said(state, reason, since, now, turns, now, per_s)
 
     def gone(self, consumer: str | None = None) -> None:
         """This process has ended as it should, or one loop has nothing to say any more: nobody misses it."""

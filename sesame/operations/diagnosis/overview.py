@@ -19,12 +19,22 @@ from sesame.operations.diagnosis.reasons import for_operator
 from sesame.operations.ports import Following
 
 
+class Bar(Report):
+    """Completed propagations that lasted up to `upto_s` seconds (None: longer than all others' edges), and
+    longer than those of the bar before."""
+
+    upto_s: float | None
+    students: int
+
+
 class Overview(Report):
     """Everybody who has activated.
 
     Attributes:
         accounts: how many the registry has made, activated or not.
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
+        late, breached: propagations under way that have lasted longer than 15 and 60 minutes.
+        durations: how long persons' propagations lasted that were completed last.
         for_operator: what an operator must mend, by consumer and reason or cause: students who wait, and dead
             letters.
         retrying: who is tried again after failures, by consumer and cause: how many `students`, and for how
@@ -49,6 +59,9 @@ class Overview(Report):
     within_15_min: int
     within_60_min: int
     beyond: int
+    late: int
+    breached: int
+    durations: Sequence[Bar]
     waiting_by_reason: Mapping[str, int]
     for_operator: Mapping[str, int]
     dead_letters_by_cause: Mapping[str, int]
@@ -83,6 +96,9 @@ def _overview(site: Following, *, with_people: bool) -> Overview:
     with database.read() as connection:
         counted = population.population(connection, targets, site.follows)
         windows = population.windows(connection, objectives.late_s, objectives.breach_s)
+        late, breached = population.overdue(connection)
+        ends = population.edges(objectives.late_s, objectives.breach_s)
+        bars = population.histogram(connection, ends)
         seconds = population.seconds(connection, targets)
         letters = dead_letters.counts(connection)
         waiting = target_states.waiting_counts(connection)
@@ -102,6 +118,9 @@ def _overview(site: Following, *, with_people: bool) -> Overview:
         within_15_min=within_15_min,
         within_60_min=within_60_min,
         beyond=beyond,
+        late=late,
+        breached=breached,
+        durations=[Bar(upto_s=end, students=n) for end, n in zip((*ends, None), bars, strict=True)],
         waiting_by_reason=counted.waiting_by_reason,
         for_operator={
             f"{consumer} {reason}": count

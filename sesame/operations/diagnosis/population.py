@@ -21,6 +21,7 @@ OUTSTANDING, AFTER = "outstanding", "after"
 MEASURED_MAX = 5_000
 """Of how many propagations, the newest ones, the time is looked at: more would not change the quantiles."""
 QUANTILES: Final = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
+_STEPS_S: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,34 @@ def windows(connection: Connection, late_s: float, breach_s: float) -> tuple[int
     query = select(edge, func.count()).where(p.c.state == COMPLETED, p.c.lane == "personal").group_by(edge)
     counts = {row[0]: row[1] for row in connection.execute(query)}
     return counts.get(0, 0), counts.get(1, 0), counts.get(2, 0)
+
+
+def overdue(connection: Connection) -> tuple[int, int]:
+    """How many propagations that are under way have passed the first edge of their window, and the second."""
+    query = select(func.count(p.c.late_at), func.count(p.c.breached_at)).where(p.c.state == IN_PROGRESS)
+    late, breached = connection.execute(query).one()
+    return late, breached
+
+
+def edges(late_s: float, breach_s: float) -> tuple[float, ...]:
+    """Where the bars of a histogram of durations end, in seconds: among them both edges of the window."""
+    between = (late_s, (late_s + breach_s) / 2, breach_s)
+    return (*(float(step) for step in _STEPS_S if step < late_s), *between)
+
+
+def histogram(connection: Connection, ends: Sequence[float]) -> list[int]:
+    """How many persons' propagations lasted up to each of these times, and longer than the one before it; at
+    last those that lasted longer than all. Of the `MEASURED_MAX` that were completed last."""
+    newest = (
+        select(func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))
+        .where(p.c.state == COMPLETED, p.c.lane == "personal")
+        .order_by(p.c.completed_at.desc())
+        .limit(MEASURED_MAX)
+        .subquery("newest")
+    )
+    bar = case(*((newest.c.elapsed_s <= end, place) for place, end in enumerate(ends)), else_=len(ends))
+    counts = {row[0]: row[1] for row in connection.execute(select(bar, func.count()).group_by(bar))}
+    return [counts.get(place, 0) for place in range(len(ends) + 1)]
 
 
 def seconds(connection: Connection, targets: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -10,6 +10,8 @@ from pipeline import status
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
+from pipeline.target import Done
+from schemas.account import Lane
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from tests.unit.database_kit import START, Clock
@@ -117,3 +119,31 @@ def test_the_gauge_of_blindness_ends_with_its_cause(database: Database) -> None:
     metrics.exposition()
     assert gauge(metrics, "sesame_scrape_failing") == 0.0
     assert gauge(metrics, "sesame_scrape_errors_total") == 1.0
+
+
+def test_a_consumer_says_how_many_turns_end_in_a_second_of_the_time_since_it_last_said_so(
+    database: Database,
+) -> None:
+    clock = Clock()
+    reporter = Reporter(Metrics(), database, process="p", clock=clock)
+
+    def per_s() -> float:
+        reporter.state("moodle", "running", "")
+        with database.read() as connection:
+            (row,) = status.statuses(connection)
+        return row.per_s
+
+    assert per_s() == 0
+    for _ in range(30):
+        reporter.outcome("moodle", Done("x", changed=True), Lane.PERSONAL)
+    clock.now += 10.0
+    assert per_s() == 3
+    reporter.outcome("moodle", Done("x", changed=True), Lane.PERSONAL)
+    reporter.outcome("directory", Done("x", changed=True), Lane.PERSONAL)
+    clock.now += 1.0
+    reporter.state("moodle", "throttled", "x")
+    assert per_s() == 3, "a rate of one second would jump about"
+    clock.now += 9.0
+    assert per_s() == 0.1
+    clock.now += 10.0
+    assert per_s() == 0
