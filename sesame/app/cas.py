@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consumers.directory import NAME as DIRECTORY
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # the library of CAS is loaded where somebody asks that serve
     from consumers.directory.trial import Trial
     from sesame.login.client import CasClient
     from sesame.login.login import CasLogins
+    from sesame.login.port import Validated
     from sesame.login.probe import LoginProbe
 
 
@@ -32,14 +34,36 @@ def client(settings: Settings, service_url: str | None = None) -> CasClient | No
     )
 
 
-def logins(settings: Settings, database: Database, service_url: str | None = None) -> CasLogins | None:
-    """Logins by CAS, for the portal or for another service of ours."""
-    from sesame.login.login import CasLogins
+def logins(settings: Settings, database: Database) -> CasLogins | None:
+    """Logins by CAS at the portal."""
+    server = client(settings)
+    return None if server is None else _logins(settings, database, server, session_s=settings.cas.session_s)
 
-    server, wanted = client(settings, service_url), settings.cas
+
+def console(settings: Settings, database: Database) -> tuple[CasClient, CasLogins] | None:
+    """The CAS server for the console, and logins by it, with the roles that the settings give."""
+    from sesame.login.roles import roles_of
+
+    wanted = settings.console
+    server = client(settings, wanted.login_url)
     if server is None:
         return None
-    return CasLogins(database, server, session_s=wanted.session_s, number_attribute=wanted.number_attribute)
+    by_roles = partial(roles_of, wanted.roles)
+    return server, _logins(settings, database, server, session_s=60.0 * wanted.session_min, roles=by_roles)
+
+
+def _logins(
+    settings: Settings,
+    database: Database,
+    server: CasClient,
+    *,
+    session_s: float,
+    roles: Callable[[Validated], Iterable[str]] = lambda _validated: (),
+) -> CasLogins:
+    from sesame.login.login import CasLogins
+
+    attribute = settings.cas.number_attribute
+    return CasLogins(database, server, session_s=session_s, number_attribute=attribute, roles_of=roles)
 
 
 def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> LoginProbe | None:

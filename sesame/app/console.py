@@ -12,15 +12,17 @@ from typing import Final
 import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from pipeline.errors import SesameError
+from pipeline.vault import read_keys
+from sesame.app import cas
 from sesame.app.wiring import Application
 from sesame.operations.diagnosis.figures import Figures
+from sesame.web.console import PREFIX, ConsoleContext, make_console
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
-from sesame.web.kit.site import Site
 
 CONNECTIONS_MAX: Final = 256
 
@@ -36,12 +38,13 @@ def serve(application: Application, stopping: threading.Event) -> None:
     Raises:
         ConsolePortTaken: the address cannot be listened on.
         StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: the store cannot be used.
+        VaultKeyError: the vault's key cannot be used.
     """
     application.database  # noqa: B018 (a store that cannot be used ends the start, not each request)
     settings = application.settings.console
     server = WebServer(
         "console",
-        _make_app(application),
+        make_app(application, stopping),
         Listening(
             host=settings.host,
             port=settings.port,
@@ -61,13 +64,31 @@ def serve(application: Application, stopping: threading.Event) -> None:
         server.stop()
 
 
-def _make_app(site: Site) -> Starlette:
-    figures = Figures(site.database, site.settings.targets, site.settings.propagation)
+def make_app(application: Application, stopping: threading.Event) -> Starlette:
+    """All that is served; `stopping` is set when open pages shall be let go."""
+    settings = application.settings
+    figures = Figures(application.database, settings.targets, settings.propagation)
 
     def show_figures(_request: Request) -> Response:
         return figures_answer(figures.now)
 
-    return Starlette(routes=[Route("/livez", _show_live), Route(FIGURES_PATH, show_figures)])
+    routes: list[BaseRoute] = [
+        Route("/", _show_first),
+        Route("/livez", _show_live),
+        Route(FIGURES_PATH, show_figures),
+    ]
+    login = cas.console(settings, application.database)
+    if login is None:
+        structlog.get_logger().warning("console_without_cas", reason="cas.server_url is not set")
+    else:
+        keys = read_keys(settings.vault_key_file)
+        context = ConsoleContext(application, *login, keys, stopping)
+        routes.append(Mount(PREFIX, make_console(context)))
+    return Starlette(routes=routes)
+
+
+def _show_first(_request: Request) -> Response:
+    return RedirectResponse(f"{PREFIX}/", status_code=307)
 
 
 def _show_live(_request: Request) -> Response:

@@ -22,6 +22,7 @@ cas_sessions = Table(
     Column("service", String(255), nullable=False),
     Column("login", String(255), nullable=False),
     Column("student_number", String(32)),  # None: not a student's
+    Column("roles", String(255)),  # at the console, blanks between them; None: none
     Column("opened_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("ended_at", Float),
@@ -36,6 +37,7 @@ class CasSession:
     Attributes:
         service: the address that the ticket was given for.
         student_number: None: whoever it is has no account here.
+        roles: what the released attributes make of them at this service, when they logged in.
     """
 
     service: str
@@ -43,12 +45,14 @@ class CasSession:
     student_number: str | None
     opened_at: float
     expires_at: float
+    roles: tuple[str, ...] = ()
 
 
 def open_(connection: Connection, *, token: str, ticket: str, session: CasSession) -> None:
     """Note a session. A ticket opens one: it is validated once."""
+    values = {**session.__dict__, "roles": " ".join(session.roles) or None}
     connection.execute(
-        insert(cas_sessions).values(token_hash=_hash(token), ticket_hash=_hash(ticket), **session.__dict__)
+        insert(cas_sessions).values(token_hash=_hash(token), ticket_hash=_hash(ticket), **values)
     )
 
 
@@ -61,6 +65,7 @@ def find(connection: Connection, token: str, *, service: str, now: float) -> Cas
             cas_sessions.c.student_number,
             cas_sessions.c.opened_at,
             cas_sessions.c.expires_at,
+            cas_sessions.c.roles,
         ).where(
             cas_sessions.c.token_hash == _hash(token),
             cas_sessions.c.service == service,
@@ -68,7 +73,7 @@ def find(connection: Connection, token: str, *, service: str, now: float) -> Cas
             cas_sessions.c.expires_at > now,
         )
     ).one_or_none()
-    return None if row is None else CasSession(*row)
+    return None if row is None else CasSession(*row[:-1], roles=tuple((row.roles or "").split()))
 
 
 def end(connection: Connection, token: str, *, now: float) -> None:

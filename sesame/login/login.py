@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -13,7 +14,7 @@ from pipeline.db.database import Database
 from pipeline.errors import Misconfigured, TargetDown
 from sesame.login import cas_logins, cas_sessions
 from sesame.login.cas_sessions import CasSession
-from sesame.login.port import LoginServer, ServiceRefused, TicketRefused
+from sesame.login.port import LoginServer, ServiceRefused, TicketRefused, Validated
 
 _TOKEN_BYTES = 32
 
@@ -52,6 +53,7 @@ class CasLogins:
         session_s: how long a session lasts at most.
         number_attribute: the released attribute that holds the student number; where it is there, it must
             agree with the account's.
+        roles_of: what the released attributes make of somebody at this service.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class CasLogins:
         *,
         session_s: float,
         number_attribute: str = "supannEtuId",
+        roles_of: Callable[[Validated], Iterable[str]] = lambda _validated: (),
     ) -> None:
         self._database = database
         self._server = server
         self._session_s = session_s
         self._number_attribute = number_attribute
+        self._roles_of = roles_of
 
     def arrive(self, ticket: str, *, expected: str | None = None) -> Arrival:
         """Validate a ticket, open a session, and note that CAS works for whom it is.
@@ -95,7 +99,12 @@ class CasLogins:
                 cas_logins.failed(connection, database, expected, LoginFailure.OTHER_PERSON)
             now = database.now(connection)
             session = CasSession(
-                self._server.service_url, validated.login, number, now, now + self._session_s
+                self._server.service_url,
+                validated.login,
+                number,
+                now,
+                now + self._session_s,
+                roles=tuple(sorted(self._roles_of(validated))),
             )
             cas_sessions.open_(connection, token=token, ticket=ticket, session=session)
             cas_sessions.forget_over(connection, now=now)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from pipeline.settings import ADVANCED, HttpsUrl
 from sesame.settings.served import ServedSettings
+
+RoleName = Literal["viewer", "support", "registrar", "operator", "administrator"]
+"""As `sesame.operations.acts.Role` has them."""
+
+Released = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}=.{1,400}$")]
+"""`ATTRIBUTE=VALUE`, as the CAS server releases it."""
 
 
 class ConsoleSettings(ServedSettings):
@@ -22,6 +28,12 @@ class ConsoleSettings(ServedSettings):
         "`http://` on loopback only.",
     )
     port: int = Field(8081, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+    roles: dict[RoleName, tuple[Released, ...]] = Field(
+        {},
+        description="Who may do what at the console: by role, the attributes that give it, `NAME=VALUE` as "
+        "the CAS server releases them. Roles add up; whoever has none is not let in.",
+        json_schema_extra=ADVANCED,
+    )
     session_min: float = Field(
         480.0,
         gt=0,
@@ -29,3 +41,8 @@ class ConsoleSettings(ServedSettings):
         description="How long an operator's session lasts at most, in minutes.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def login_url(self) -> str:
+        """Where the CAS server sends operators back to, and says that they have logged out."""
+        return f"{self.public_url.rstrip('/')}/console/login"

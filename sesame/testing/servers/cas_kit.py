@@ -31,6 +31,7 @@ SERVICES = (
     Service("tests", r"^http://127[.]0[.]0[.]1:[0-9]+/"),
 )
 PORTALS = Service("portals", r"^https://localhost:[0-9]+/cas$")
+CONSOLES = Service("consoles", r"^https://localhost:[0-9]+/console/login$")
 
 
 class Program(Protocol):
@@ -89,7 +90,7 @@ class LoginServer:
 
 @contextmanager
 def login_server_of(
-    slapd: Slapd, folder: Path, program: Program, services: Sequence[Service] = (*SERVICES, PORTALS)
+    slapd: Slapd, folder: Path, program: Program, services: Sequence[Service] = (*SERVICES, PORTALS, CONSOLES)
 ) -> Iterator[LoginServer]:
     """A CAS server that runs."""
     ca = ThrowawayCA(folder)

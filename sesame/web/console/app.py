@@ -1,0 +1,130 @@
+"""The console as an application: routes, guard, language, and what is shown when something goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.errors import DependencyDown, SesameError
+from sesame.operations.acts import ActRefused
+from sesame.web.console import console_login, now
+from sesame.web.console.console_context import ConsoleContext
+from sesame.web.console.console_login import LEAVE_PATH, SERVICE_PATH
+from sesame.web.console.console_pages import speak_for
+from sesame.web.console.console_request import LANGUAGE, ConsoleRefusal, NotLoggedIn, anybody, page_of
+from sesame.web.kit.forms import cookie_name
+from sesame.web.kit.guard import Guard
+from sesame.web.kit.languages import spoken
+
+ROOMS: Final = (console_login, now)
+
+
+def make_console(context: ConsoleContext) -> FastAPI:
+    """The pages, to be mounted under `/console`."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.context = context
+    for room in ROOMS:
+        app.include_router(room.router)
+    app.mount("/static", context.pages.assets, name="static")
+    app.add_exception_handler(NotLoggedIn, _not_logged_in)
+    app.add_exception_handler(ConsoleRefusal, _refusal)
+    app.add_exception_handler(ActRefused, _act_refused)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _no_such_question)
+    app.add_exception_handler(DependencyDown, _down)
+    app.add_exception_handler(SesameError, _told)
+    app.add_exception_handler(Exception, _fault)
+    console = context.site.settings.console
+    server = urlsplit(context.server.login_url())
+    app.add_middleware(Speaking, cookie=cookie_name(LANGUAGE, secure=console.secure))
+    app.add_middleware(
+        Guard,
+        hosts=[console.origin.partition("://")[2]],
+        origin=console.origin,
+        secure=console.secure,
+        forms_to=(f"{server.scheme}://{server.netloc}",),
+        unguarded_posts=(SERVICE_PATH,),
+    )
+    return app
+
+
+class Speaking:
+    """Lets all that answers a request speak the browser's language."""
+
+    def __init__(self, app: ASGIApp, *, cookie: str) -> None:
+        self._app = app
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+        if scope["type"] == "http":
+            asked = HTTPConnection(scope)
+            chosen = asked.cookies.get(self._cookie)
+            speak_for(spoken(chosen, asked.headers.get("accept-language", "")))
+        await self._app(scope, receive, send)
+
+
+def _not_logged_in(request: Request, _error: Exception) -> Response:
+    """Who only looks logs in, and comes back to where they were; a form that is late says so."""
+    if request.method != "GET":
+        return _say(request, 401, "session")
+    return RedirectResponse(f"{LEAVE_PATH}?{urlencode({'page': page_of(request)})}", status_code=303)
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ConsoleRefusal):
+        raise TypeError from error
+    return _say(request, error.status, error.what)
+
+
+def _act_refused(request: Request, error: Exception) -> Response:
+    remedy = error.remedy if isinstance(error, ActRefused) else ""
+    return _say(request, 403, "act", (str(error), remedy or ""))
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _say(request, status, "missing" if status in (404, 405) else "form")
+
+
+def _no_such_question(request: Request, _error: Exception) -> Response:
+    return _say(request, 422, "form")
+
+
+def _told(request: Request, error: Exception) -> Response:
+    """What an act could not do says why, and what to do."""
+    remedy = error.remedy if isinstance(error, SesameError) else ""
+    return _say(request, 409, "told", (str(error), remedy or ""))
+
+
+def _down(request: Request, error: Exception) -> Response:
+    structlog.get_logger().warning(
+        "console_cannot_answer", error=type(error).__name__, error_message=str(error)
+    )
+    remedy = error.remedy if isinstance(error, SesameError) else ""
+    return _say(request, 503, "down", (str(error), remedy or ""))
+
+
+def _fault(request: Request, _error: Exception) -> Response:
+    """An unforeseen error: the server logs its class and place; the page says nothing of it."""
+    return _say(request, 500, "fault")
+
+
+def _say(request: Request, status: int, what: str, words: Sequence[str] = ()) -> Response:
+    """A page that says why there is no other; it works without the store too."""
+    try:
+        visit = anybody(request)
+        return visit.page("refused.html", status, what=what, words=[word for word in words if word])
+    except DependencyDown:
+        context: ConsoleContext = request.app.state.context
+        text = context.pages.render("down.html", spoken(None, request.headers.get("accept-language", "")))
+        return Response(text, status_code=status, media_type="text/html")

@@ -1,0 +1,126 @@
+"""Renders the console's pages: the templates in both languages, with the words of the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, partial
+from gettext import NullTranslations
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime, format_time
+from babel.numbers import format_decimal
+
+import sesame
+from schemas.language import LANGUAGES, Language, compiled, in_code, speak
+from schemas.typography import NO_BREAK, spaced
+from sesame.operations.diagnosis.reasons import explain
+from sesame.operations.diagnosis.words import word
+from sesame.settings import Settings
+from sesame.web.kit.assets import Assets
+from sesame.web.kit.languages import duration
+from sesame.web.kit.templates import environment
+
+ROOM: Final = "sesame.web.console"
+STATIC_PATH: Final = "/console/static"
+_DAY_S: Final = 86_400
+_OF_THE_STORE: Final = {
+    "registry": {"fr": "Registre", "en": "Registry"},
+    "propagation": {"fr": "Suivi", "en": "Tracking"},
+}
+_ROLES: Final = {
+    "viewer": {"fr": "consultation", "en": "viewer"},
+    "support": {"fr": "assistance", "en": "support"},
+    "registrar": {"fr": "scolarité", "en": "registrar"},
+    "operator": {"fr": "exploitation", "en": "operator"},
+    "administrator": {"fr": "administration", "en": "administrator"},
+}
+
+
+class ConsolePages:
+    """The templates, once per language."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.assets = Assets(settings.portal, STATIC_PATH)
+        self._environments = {language: environment(ROOM, language, self.assets) for language in LANGUAGES}
+        for language, made in self._environments.items():
+            made.filters |= _filters(language, settings)
+        self._common = {
+            "institution": settings.portal.institution,
+            "logo": self.assets.logo,
+            "targets": settings.targets,
+            "support": settings.portal.support,
+        }
+
+    def render(self, template: str, language: Language, **context: Any) -> str:
+        """A page, or a part of one."""
+        made = self._environments[language].get_template(template)
+        return made.render(**self._common, language=language, **context)
+
+
+def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., str]]:
+    zone, titles = ZoneInfo(settings.portal.timezone), settings.titles
+
+    def service(name: str) -> str:
+        """What people call a consumer, without an article."""
+        if name in _OF_THE_STORE:
+            return _OF_THE_STORE[name][language]
+        given = titles.get(name, {}).get(language) or word("services", name, language)
+        bare = given.removeprefix("L'").removeprefix("La ").removeprefix("Le ").removeprefix("The ")
+        return bare[:1].upper() + bare[1:]
+
+    def meaning(token: str) -> str:
+        """What a reason or cause means."""
+        return _set(explain(token).what, language)
+
+    def remedy(token: str) -> str:
+        """What happens next, or who must do what."""
+        return _set(explain(token).next, language)
+
+    return {
+        "number": lambda value: format_decimal(value, locale=language),
+        "took": partial(took, language=language),
+        "upto": lambda seconds: duration(seconds, language),
+        "role": lambda role: _ROLES[role][language],
+        "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
+        "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
+        "service": service,
+        "meaning": meaning,
+        "remedy": remedy,
+        "token": lambda name, kind: word(kind, name, language),
+        "set": lambda text: _set(text, language),
+    }
+
+
+def took(seconds: float, *, language: Language) -> str:
+    """How long, with a decimal below ten seconds: 2,9 s; 12 s; 4 min; 3 h; 2 j."""
+    if seconds < 10:  # noqa: PLR2004
+        return f"{format_decimal(round(seconds, 1), locale=language)}{NO_BREAK}s"
+    if seconds >= 2 * _DAY_S:
+        return f"{seconds / _DAY_S:.0f}{NO_BREAK}{'j' if language == 'fr' else 'd'}"
+    return duration(seconds, language)
+
+
+def _moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> str:
+    """The time of day to the second, and the date if it is another day's."""
+    local = at.astimezone(zone)
+    if local.date() == now.astimezone(zone).date():
+        return format_time(local, "HH:mm:ss", locale=language)
+    form = "dd/MM/yyyy HH:mm:ss" if language == "fr" else "yyyy-MM-dd HH:mm:ss"
+    return format_datetime(local, form, locale=language)
+
+
+def _set(text: str, language: Language) -> str:
+    return spaced(text) if language == "fr" else text
+
+
+def speak_for(language: Language) -> None:
+    """From here on, in this context, let operations speak this language."""
+    speak(language, in_code if language == "en" else partial(_of_staff, language))
+
+
+@cache
+def _of_staff(language: Language) -> NullTranslations:
+    return compiled(Path(sesame.__file__).with_name("locale") / f"{language}.po", language)

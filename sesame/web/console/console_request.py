@@ -1,0 +1,167 @@
+"""One request at the console: the browser, its session and whose it is, and the pages that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from schemas.language import Language, spoken
+from sesame.login.cas_sessions import CasSession
+from sesame.operations.acts import Actor, Role, may
+from sesame.web.console.console_context import ConsoleContext
+from sesame.web.kit.forms import FORM_TOKEN, Kept, cookie_name, fields_of, keep
+
+BROWSER, LANGUAGE, SESSION, DEPARTURE = "console-navigateur", "console-langue", "console", "console-depart"
+"""Names of cookies, which a browser does not keep apart by port: others than the students' pages'."""
+
+HOME: Final = "/console/"
+
+
+class ConsoleRefusal(Exception):
+    """A request ends with a page that says why.
+
+    Args:
+        what: which text the page has: a token of `refused.html`.
+    """
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+
+
+class NotLoggedIn(Exception):
+    """Nobody's session: who only looks is sent to log in, and back."""
+
+
+@dataclass
+class ConsoleRequest:
+    """One request, and what its answer will carry. `session`: None: nobody has logged in."""
+
+    request: Request
+    context: ConsoleContext
+    language: Language
+    browser: str
+    session: CasSession | None
+    _cookies: list[Kept] = field(default_factory=list)
+
+    # --- what it brings ---
+
+    def cookie(self, name: str) -> str | None:
+        """What the browser kept under this name."""
+        return self.request.cookies.get(_full(name, self.context))
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts: the CAS server's name for them, in one spelling whatever was typed there, or one person
+        could be the two that a release may ask for."""
+        if self.session is None:
+            return Actor("", frozenset())
+        roles = frozenset(Role(role) for role in self.session.roles if role in list(Role))
+        return Actor(self.session.login.casefold(), roles)
+
+    # --- what it gets ---
+
+    def keep(self, name: str, value: str, *, age_s: int | None = None) -> None:
+        """Let the browser keep this; without an age until it is closed; of age 0: no longer."""
+        self._cookies.append((name, value, age_s))
+
+    def page(self, template: str, status: int = 200, **context: Any) -> Response:
+        """Answer with a page."""
+        return self.carry(HTMLResponse(self.render(template, **context), status_code=status))
+
+    def render(self, template: str, **context: Any) -> str:
+        """The text of a page, or of a part of one."""
+        actor = self.actor
+        return self.context.pages.render(
+            template,
+            self.language,
+            actor=actor,
+            may=lambda act: may(actor, act),
+            form_token=self.context.signing.form_token(self.browser),
+            here=self.request.url.path,
+            page=page_of(self.request),
+            query=self.request.query_params.get("q", ""),
+            counts=self._counts,
+            **{"told": "", **context},
+        )
+
+    def _counts(self) -> Mapping[str, int]:
+        """What the navigation has a number beside."""
+        seen = self.context.overview.show(self.actor)
+        return {"failures": seen.dead_letters, "waiting": seen.waiting}
+
+    def to(self, path: str, **query: str) -> Response:
+        """Answer by sending the browser to another page (303: it asks for it by GET)."""
+        where = f"{path}?{urlencode(query)}" if query else path
+        return self.carry(RedirectResponse(where, status_code=303))
+
+    def carry(self, response: Response) -> Response:
+        """Let an answer set what the browser is to keep."""
+        keep(response, self._cookies, secure=self.context.site.settings.console.secure)
+        return response
+
+
+def page_of(request: Request) -> str:
+    """The page that is asked for, as a link has it."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _full(name: str, context: ConsoleContext) -> str:
+    return cookie_name(name, secure=context.site.settings.console.secure)
+
+
+def anybody(request: Request) -> ConsoleRequest:
+    """This request, whoever makes it."""
+    context: ConsoleContext = request.app.state.context
+    cookies = request.cookies
+    token = cookies.get(_full(SESSION, context))
+    session = context.logins.session(token) if token else None
+    browser = cookies.get(_full(BROWSER, context), "")
+    visit = ConsoleRequest(request, context, spoken(), browser, session)
+    if not browser:
+        visit.browser = context.signing.new_browser()
+        visit.keep(BROWSER, visit.browser)
+    return visit
+
+
+def somebody(request: Request) -> ConsoleRequest:
+    """This request, of somebody with a role.
+
+    Raises:
+        NotLoggedIn, ConsoleRefusal: of nobody; of somebody without one.
+    """
+    visit = anybody(request)
+    if visit.session is None:
+        raise NotLoggedIn
+    if not visit.actor.roles:
+        raise ConsoleRefusal(403, "no_role")
+    return visit
+
+
+async def posted(request: Request) -> dict[str, str]:
+    """The fields of a form.
+
+    Raises:
+        ConsoleRefusal: it is not text, or was not made by a page of ours for this browser.
+    """
+    body = await request.body()  # of a size and within a time that the guard has seen to
+    try:
+        fields = fields_of(body)
+    except ValueError as error:
+        raise ConsoleRefusal(400, "form") from error
+    context: ConsoleContext = request.app.state.context
+    browser = request.cookies.get(_full(BROWSER, context), "")
+    if not context.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):
+        raise ConsoleRefusal(403, "form")
+    return fields
+
+
+Anybody = Annotated[ConsoleRequest, Depends(anybody)]
+Visiting = Annotated[ConsoleRequest, Depends(somebody)]
+Posted = Annotated[dict[str, str], Depends(posted)]

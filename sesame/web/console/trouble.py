@@ -1,0 +1,106 @@
+"""What is wrong, the worst first: judged from the overview, for the sentence on top of the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sesame.operations.diagnosis.overview import Overview
+
+
+class TroubleKind(StrEnum):
+    """What may be wrong, in the order in which it is shown: what stops everybody first."""
+
+    STOPPED = "stopped"  # nobody works for a consumer
+    QUARANTINED = "quarantined"
+    MISCONFIGURED = "misconfigured"
+    DOWN = "down"  # a target does not answer
+    HANGING = "hanging"
+    FAILED = "failed"  # students were given up for one cause
+    BREACHED = "breached"  # students under way for more than 60 minutes
+    OPERATOR = "operator"  # students wait for something that an operator must mend
+    SILENT = "silent"  # one of several processes gives no sign of life
+    LATE = "late"  # students under way for more than 15 minutes
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing that is wrong.
+
+    Attributes:
+        consumer: where; empty: everywhere, or at several that `words` names.
+        token: the cause or reason, if it has one.
+        students: whom it is about; 0: everybody.
+        words: what the consumer says of itself.
+    """
+
+    kind: TroubleKind
+    consumer: str = ""
+    token: str = ""
+    students: int = 0
+    words: str = ""
+
+
+_STATES = {
+    "absent": TroubleKind.STOPPED,
+    "silent": TroubleKind.STOPPED,
+    "stopped": TroubleKind.STOPPED,
+    "quarantined": TroubleKind.QUARANTINED,
+    "misconfigured": TroubleKind.MISCONFIGURED,
+    "down": TroubleKind.DOWN,
+    "open": TroubleKind.DOWN,
+    "half_open": TroubleKind.DOWN,
+    "hanging": TroubleKind.HANGING,
+}
+"""What a consumer's state means here; `running` and `throttled` are no trouble."""
+
+
+def troubles(seen: Overview) -> list[Trouble]:
+    """Everything that is wrong, the worst first: by kind, then by how many students it is about."""
+    found = [*_consumers(seen.consumers), *_failures(seen), *_overdue(seen), *_for_operators(seen)]
+    order = list(TroubleKind)
+    return sorted(found, key=lambda one: (order.index(one.kind), -one.students, one.consumer, one.token))
+
+
+def _consumers(consumers: Mapping[str, Mapping[str, Any]]) -> Iterator[Trouble]:
+    stopped = [name for name, one in consumers.items() if _STATES.get(one["state"]) is TroubleKind.STOPPED]
+    if len(stopped) > 1:
+        yield Trouble(TroubleKind.STOPPED, words=" ".join(stopped))
+    for name, one in consumers.items():
+        kind = _STATES.get(one["state"])
+        if kind is TroubleKind.STOPPED and len(stopped) > 1:
+            continue
+        if kind is not None:
+            yield Trouble(kind, name, words=one["reason"])
+            continue
+        silent = [process["place"] for process in one["processes"] if process["silent"]]
+        if silent:
+            yield Trouble(TroubleKind.SILENT, name, words=", ".join(silent))
+
+
+def _failures(seen: Overview) -> Iterator[Trouble]:
+    for (consumer, cause), count in _named(seen.dead_letters_by_cause):
+        yield Trouble(TroubleKind.FAILED, consumer, cause, count)
+
+
+def _overdue(seen: Overview) -> Iterator[Trouble]:
+    if seen.breached:
+        yield Trouble(TroubleKind.BREACHED, students=seen.breached)
+    if seen.late > seen.breached:
+        yield Trouble(TroubleKind.LATE, students=seen.late - seen.breached)
+
+
+def _for_operators(seen: Overview) -> Iterator[Trouble]:
+    given_up = {key for key, _ in _named(seen.dead_letters_by_cause)}
+    for (consumer, reason), count in _named(seen.for_operator):
+        if (consumer, reason) not in given_up:
+            yield Trouble(TroubleKind.OPERATOR, consumer, reason, count)
+
+
+def _named(counts: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int]]:
+    """What the overview counts by `consumer cause`."""
+    for name, count in counts.items():
+        consumer, _, token = name.partition(" ")
+        yield (consumer, token), count
