@@ -351,11 +351,16 @@ def written_since(cookie: str, *, but_by: str) -> str:
     """A filter for entries that others than `but_by` wrote last, since an OpenLDAP server's cookie; a minute
     more, since what another server took arrives later than its time.
 
-    The cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as OpenLDAP has it).
+    The cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as OpenLDAP has it). A
+    cookie of a server where nothing was ever written has none: all of them were written since.
     """
-    latest = datetime.strptime(max(_CSN.findall(cookie)), "%Y%m%d%H%M%S").replace(tzinfo=UTC) - _ON_ITS_WAY
+    others = f"(!(modifiersName={escape_filter_chars(but_by)}))"
+    numbers = _CSN.findall(cookie)
+    if not numbers:
+        return others
+    latest = datetime.strptime(max(numbers), "%Y%m%d%H%M%S").replace(tzinfo=UTC) - _ON_ITS_WAY
     since = f"{latest:%Y%m%d%H%M%S}.000000Z#000000#000#000000"
-    return f"(&(entryCSN>={since})(!(modifiersName={escape_filter_chars(but_by)})))"
+    return f"(&(entryCSN>={since}){others})"
 
 
 def _new_connection(endpoint: Endpoint) -> Connection:

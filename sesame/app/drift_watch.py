@@ -9,7 +9,7 @@ from typing import Final
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, fault
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.acts import Actor, Role
-from sesame.operations.reconcile.acts import ReconcileStopped, WatchRequest, watch
+from sesame.operations.reconcile.acts import ReconcileStopped, WatchRequest, until, watch
 
 _LOOK_EVERY_S: Final = 30.0
 _WATCH: Final = Actor("watch", frozenset({Role.OPERATOR}))
@@ -43,14 +43,9 @@ class DriftWatch:
     def look(self, target: str, stopping: threading.Event) -> None:
         """Ask this target, and tell what was found. That a target is away, its consumer tells."""
         app = self._application
-
-        def go_on() -> None:
-            if stopping.is_set():
-                raise ReconcileStopped
-
         request = WatchRequest(target=target, repair=app.settings.reconcile.repair)
         try:
-            found = watch(app, _WATCH, request, clock=utc_now, progress=go_on)
+            found = watch(app, _WATCH, request, clock=utc_now, progress=until(stopping))
         except (ReconcileStopped, TargetDown, Throttled, Misconfigured):
             return
         except Exception as error:  # noqa: BLE001 (somebody else's code: the process and the others go on)

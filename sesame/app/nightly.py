@@ -11,7 +11,7 @@ from pipeline.errors import SesameError
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.acts import Actor, Role
 from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.acts import ReconcileRequest, ReconcileStopped, reconcile
+from sesame.operations.reconcile.acts import ReconcileRequest, ReconcileStopped, reconcile, until
 
 _LOOK_EVERY_S: Final = 30.0
 _NIGHT: Final = Actor("nightly", frozenset({Role.OPERATOR}))
@@ -49,18 +49,13 @@ class Nightly:
     def run_due(self, target: str, stopping: threading.Event) -> None:
         """Compare this target, if that is due and nobody else does it. Told to stop, leave it to others."""
         app = self._application
-
-        def go_on() -> None:
-            if stopping.is_set():
-                raise ReconcileStopped
-
         due_at = last_time(app.settings.reconcile.at, self._now()).timestamp()
         try:
             with app.database.write() as connection:
                 if not passes.claim(connection, app.database, target, due_at):
                     return
             request = ReconcileRequest(targets=(target,), repair=app.settings.reconcile.repair)
-            found = reconcile(app, _NIGHT, request, clock=utc_now, progress=go_on).targets[target]
+            found = reconcile(app, _NIGHT, request, clock=utc_now, progress=until(stopping)).targets[target]
         except ReconcileStopped:
             with app.database.write() as connection:
                 passes.release(connection, target)

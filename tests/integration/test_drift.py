@@ -166,6 +166,18 @@ def test_a_cookie_that_the_server_cannot_use_is_a_reason_to_compare_everybody(en
     assert fresh != "rid=000,csn=19990101000000.000000Z#000000#000#000000"
 
 
+def test_since_a_server_was_empty_whatever_others_wrote_is_new(entries: Entries) -> None:
+    ours, theirs = account(), account()
+    for one in (ours, theirs):
+        entries.consumer.bring(one)
+    entries.changed(theirs.login, "sn", "Changée à la main")
+    mark, found, _ = told(
+        entries.connector, "rid=000", ours, theirs
+    )  # where nothing was written there is no csn
+    assert [each.student_number for each in found] == [theirs.student_number]
+    assert "csn=" in mark
+
+
 def test_a_domain_tells_what_was_changed_and_that_something_was_deleted(samba: Samba) -> None:
     domain = Domain(samba)
     domain.empty()

@@ -6,6 +6,7 @@ import hmac
 import time
 from collections.abc import Callable
 from datetime import datetime
+from threading import Event
 from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
@@ -36,6 +37,16 @@ _REST: Final = 5.0
 
 class ReconcileStopped(SesameError):
     """The comparison was told to stop. Start it again: nothing was written by it."""
+
+
+def until(stopping: Event) -> Callable[[], None]:
+    """A progress by which a comparison stops once this is set, with `ReconcileStopped`."""
+
+    def go_on() -> None:
+        if stopping.is_set():
+            raise ReconcileStopped
+
+    return go_on
 
 
 class ReconcileRequest(Asked):
