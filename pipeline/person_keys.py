@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class PersonKeysUnusable(PersonKeysError):
 class SealRefused(PersonKeysError):
     """A sealed value is not what was sealed, or not under this key: it was changed, or moved. Use another
     backup."""
+
+    exit_code = 6
 
 
 @dataclass(frozen=True)
@@ -333,6 +336,10 @@ class PersonKeys:
                 db.execute("COMMIT")
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        if self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise PersonKeysUnusable(
+                gettext("{path} is open to others", path=self.path), remedy=f"chmod 600 {self.path}"
+            )
         db = sqlite3.connect(
             f"file:{quote(str(self.path))}?mode={mode}", uri=True, timeout=_BUSY_S, isolation_level=None
         )

@@ -56,6 +56,12 @@ class BackupUnusable(SesameError):
     """A backup is not whole, was changed since it was made, or is of a newer version. Use another one."""
 
 
+class BackupDamaged(BackupUnusable):
+    """A backup is not what was made: a file of it was changed, or cut off. Use another one."""
+
+    exit_code = 6
+
+
 class BackupFailed(SesameError):
     """A backup could not be made; nothing is left of it. Make room, or name another folder."""
 
@@ -209,7 +215,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise BackupUnusable(text) from error
     except (OSError, ValidationError) as error:
         text = gettext("{folder}: {file} cannot be read", folder=folder, file=MANIFEST)
-        raise BackupUnusable(text) from error
+        raise BackupDamaged(text) from error
 
 
 @contextmanager
@@ -232,16 +238,18 @@ def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]
     with _scratch(scratch) as clear:
         erased: set[int] = set()
         for name, noted in manifest.files.items():
-            _take(folder / name, clear / name)
-            if _note(clear / name) != noted:
-                raise BackupUnusable(
-                    gettext("{file} is not what was backed up: changed, or cut off", file=folder / name)
+            source = folder / name
+            if source.is_file():
+                _take(source, clear / name)
+            if not source.is_file() or _note(clear / name) != noted:
+                raise BackupDamaged(
+                    gettext("{file} is not what was backed up: changed, or cut off", file=source)
                 )
             _examine(clear / name)
             if manifest.id:
                 erased |= _unseal(clear / name, manifest, keys)
         if not _fits(_told(clear, manifest), manifest, erased=bool(erased)):
-            raise BackupUnusable(gettext("{folder} holds other rows than its manifest says", folder=folder))
+            raise BackupDamaged(gettext("{folder} holds other rows than its manifest says", folder=folder))
         since = [each for each in keys.destroyed() if each.id not in manifest.erased] if manifest.id else []
         _open(clear, manifest, since)
         yield Opened(clear, manifest, len(erased))
@@ -258,7 +266,7 @@ def _unseal(path: Path, manifest: Manifest, keys: PersonKeys) -> set[int]:
     try:
         return sealing.unseal_file(path, keys, _about(manifest, name), values=manifest.sealed[name])
     except (sqlite3.Error, KeyError) as error:
-        raise BackupUnusable(gettext("{file} is damaged: {why}", file=name, why=error)) from error
+        raise BackupDamaged(gettext("{file} is damaged: {why}", file=name, why=error)) from error
 
 
 def _fits(told: Manifest, manifest: Manifest, *, erased: bool) -> bool:
@@ -444,7 +452,7 @@ def _examine(path: Path) -> None:
         except sqlite3.DatabaseError as error:
             found = str(error)
     if found != "ok":
-        raise BackupUnusable(gettext("{file} is damaged: {why}", file=path.name, why=" ".join(found.split())))
+        raise BackupDamaged(gettext("{file} is damaged: {why}", file=path.name, why=" ".join(found.split())))
 
 
 def _open(scratch: Path, manifest: Manifest, erased: Sequence[Destroyed]) -> None:

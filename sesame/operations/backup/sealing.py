@@ -23,7 +23,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.person_keys import PSEUDONYM, SITE, PersonKeys, PersonKeysError, seal, unseal
+from pipeline.person_keys import PSEUDONYM, SITE, PersonKeys, PersonKeysError, SealRefused, seal, unseal
 from schemas.language import gettext
 
 TABLE: Final = "backup_sealed"
@@ -169,7 +169,7 @@ def unseal_file(path: Path, keys: PersonKeys, about: About, *, values: int) -> s
                 db.executemany(f'INSERT INTO "{table}" VALUES ({marks})', lines)  # noqa: S608 (a table's name)
             seen += len(step)
         if seen != values:
-            raise PersonKeysError(gettext("{file}: sealed values are missing", file=path.name))
+            raise SealRefused(gettext("{file}: sealed values are missing", file=path.name))
         db.execute(f"DROP TABLE {TABLE}")
         db.execute("COMMIT")
         for statement in triggers:

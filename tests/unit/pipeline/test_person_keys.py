@@ -179,6 +179,23 @@ def test_a_file_that_is_not_there_or_is_none_says_so(keys: PersonKeys) -> None:
             look()
     assert not keys.path.exists(), "looking makes nothing"
     keys.path.write_bytes(b"something else entirely" * 100)
+    keys.path.chmod(0o600)
     for act in (keys.read_name, keys.name, lambda: keys.of([LEA])):
         with pytest.raises(PersonKeysUnusable, match="not a database"):
             act()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_file_that_others_may_read_is_refused_until_it_is_closed(keys: PersonKeys, mode: int) -> None:
+    keys.of([LEA])
+    keys.path.chmod(mode)
+    for act in (
+        keys.read_name,
+        lambda: keys.of([LEA]),
+        lambda: keys.destroy(LEA, pseudonym=ERASED, kept=KEPT),
+    ):
+        with pytest.raises(PersonKeysUnusable, match="is open to others") as caught:
+            act()
+        assert caught.value.remedy == f"chmod 600 {keys.path}"
+    keys.path.chmod(0o600)
+    assert keys.of([LEA])
