@@ -13,7 +13,18 @@ def test_five_years_end_as_the_registrar_s_truth_has_them() -> None:
     lived = five_years(seed=1, size=40)
     assert lived.wrong == []
     assert [year.entries > 0 for year in lived.years] == [True] * 5
-    for what in ("returns", "changes", "leaves", "expired", "erased", "held", "kept_open", "drift", "killed"):
+    for what in (
+        "returns",
+        "changes",
+        "leaves",
+        "holds",
+        "expired",
+        "erased",
+        "held",
+        "kept_open",
+        "drift",
+        "killed",
+    ):
         assert sum(getattr(year, what) for year in lived.years) > 0, what
 
 

@@ -25,7 +25,8 @@ persons in all, {records:,} events on the log, in {minutes:.1f} min of one proce
 
 {table}
 
-*entries, returns, changes* (of a name), *leaves* (in the middle of a year): what people do.
+*entries, returns, changes* (of a name), *leaves* (in the middle of a year): what people do. *holds*:
+accounts that the office shut, for six weeks.
 *expired, erased*: accounts that time shut, and erased. *held*: plans of the guard that an operator
 looked at. *kept_open*: students whom a wrong file had left out for longer than their grace, and who
 lost nothing. *drift*: objects that a hand changed or deleted, and that the night's comparison
@@ -39,8 +40,8 @@ Moodle are away.
 Looked at each week, or from {large:,} students on each fourth week: every object of every target
 against what the registrar's truth says of that day; each version applied everywhere; no target back
 at an older version; nothing announced that was not read back; names never given twice; nobody who
-is enrolled was ever shut out; one completion for each version; no name of a person on the log but
-in the registrar's facts.
+is enrolled was ever shut out but by a hold, and whoever has one is shut everywhere until it is
+lifted; one completion for each version; no name of a person on the log but in the registrar's facts.
 
 Each of these faults, planted into the shipped code, is found: {planted}.
 """

@@ -19,13 +19,15 @@ from pipeline import timers
 from pipeline.eventlog.port import NewRecord
 from pipeline.threshold import Threshold
 from schemas import catalogue
-from schemas.account import Account, Administrative, Lane, Pedagogical
+from schemas.account import Account, Administrative, Hold, Lane, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import (
     ActivationRequested,
     EnrolmentCancelled,
     EnrolmentRecorded,
     Event,
+    HoldLifted,
+    HoldPlaced,
     RegistrarFact,
 )
 from sesame.operations.acts import Actor, Role
@@ -108,6 +110,9 @@ class University:
             day = date(year if month > 8 else year + 1, month, 14)
             self._on(day, partial(self._hands, day))
             self._on(day + timedelta(3), lambda: self._marries(max(1, self.size // 300)))
+        for month in (10, 12, 3):
+            day = date(year if month > 8 else year + 1, month, 5)
+            self._on(day, partial(self._hold, day, max(1, self.size // 400)))
         self._on(date(year, 10, 20), lambda: self._leave(year, max(1, self.size // 100)))
         self._on(date(year + 1, 2, 15), lambda: self._leave(year, max(1, self.size // 150)))
         if year == FIRST + 1:  # a file forgets a step, and nobody notices for eleven weeks
@@ -191,6 +196,19 @@ class University:
             for told in [y for y, step in each.told.items() if step and yesterday < year_ends(y)]:
                 self._cancel(each, told)
             self._year(year).leaves += 1
+
+    def _hold(self, day: date, count: int) -> None:
+        """Somebody shuts accounts by hand, for six weeks."""
+        lifted = day + timedelta(42)
+        free = [each for each in self.students.values() if each.fate(NAMES[0], day) == "open"]
+        for each in self.chance.sample(free, min(count, len(free))):
+            each.held.append((day, lifted))
+            self._publish(HoldPlaced(student_number=each.number, hold=Hold.ADMINISTRATIVE))
+            self._on(lifted, partial(self._lift, each))
+            self._year_of(day).holds += 1
+
+    def _lift(self, student: Student) -> None:
+        self._publish(HoldLifted(student_number=student.number, hold=Hold.ADMINISTRATIVE))
 
     def _forget(self, year: int, some: list[Student]) -> None:
         """A file is wrong: these are enrolled, and it does not have them."""

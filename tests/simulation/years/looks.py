@@ -30,6 +30,7 @@ class Year:
     returns: int = 0
     changes: int = 0
     leaves: int = 0
+    holds: int = 0
     expired: int = 0
     erased: int = 0
     held: int = 0

@@ -34,6 +34,10 @@ def _no_alias(known: Any, lifecycle: Any, today: Any) -> Any:
     return merge(known, lifecycle, today).model_copy(update={"aliases": ()})
 
 
+def _no_hold(known: Any, lifecycle: Any, today: Any) -> Any:
+    return merge(known, lifecycle, today).model_copy(update={"holds": frozenset()})
+
+
 PLANTED: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str]]] = {
     "no guard": (
         partial(patch.object, closings, "may_close", lambda *_what: True),
@@ -42,6 +46,10 @@ PLANTED: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str
     "a short grace": (partial(patch.object, Lifecycle, "_grace_ends", _short_grace), "should have it open"),
     "erased too soon": (partial(patch.object, Lifecycle, "_erased_on", _soon_erased), "should have it shut"),
     "a login that follows": (partial(patch.object, Minter, "_names", _new_login), "should show"),
+    "a hold forgotten": (
+        partial(patch, "consumers.registry.minter.merge", _no_hold),
+        "open, and should have it shut",
+    ),
     "a former address lost": (partial(patch, "consumers.registry.minter.merge", _no_alias), "should show"),
 }
 """By name: what plants it, and the words in which it is found."""

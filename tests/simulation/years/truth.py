@@ -25,6 +25,7 @@ class Student:
         spans: the days on which an enrolment is true, per year: first and last.
         told: what the newest file says of each year: the step, or None where it says cancelled.
         activated: the day.
+        held: the days on which a hold begins and is lifted.
     """
 
     number: str
@@ -33,6 +34,7 @@ class Student:
     spans: dict[int, list[tuple[date, date]]] = field(default_factory=dict)
     told: dict[int, str | None] = field(default_factory=dict)
     activated: date | None = None
+    held: list[tuple[date, date]] = field(default_factory=list)
 
     @property
     def login(self) -> str:
@@ -55,6 +57,10 @@ class Student:
 
     def fate(self, target: str, day: date) -> str | None:
         """How the student's object must be: `absent`, `open`, `shut`; None: it changes about now."""
+        by_time = self._by_time(target, day)
+        return "shut" if by_time == "open" and any(a <= day < b for a, b in self.held) else by_time
+
+    def _by_time(self, target: str, day: date) -> str | None:
         if self.activated is None or self.activated > day:
             return "absent"
         left = self.left_on(day)
