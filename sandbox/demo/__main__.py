@@ -150,6 +150,7 @@ def _kept(world: World) -> str:
         f"  {sesame_program()} overview\n"
         f"  CAS: {world.cas.url}login (its certificate is verified with {world.cas.ca_file})\n"
         f"  console and API: {world.console.url}\n"
+        f"  an operator's token for the API, for a week: {world.token_file}\n"
         f"  logs of Sésame's processes: {', '.join(map(str, world.pipeline.log_files))}"
     )
 

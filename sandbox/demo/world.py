@@ -245,9 +245,16 @@ class World:
         self.record.add("sesame web", self.pages.web.pid)
 
     def start_console(self) -> None:
-        """Start `sesame console`, the operators' console and the API."""
+        """Start `sesame console`, the operators' console and the API; let a program in."""
         self.console.server.start()
         self.record.add("sesame console", self.console.server.pid)
+        made = self.sesame.run("token", "create", "--scope", "operator", "--days", "7", "--name", "demo")
+        write_private(self.token_file, made.out)
+
+    @property
+    def token_file(self) -> Path:
+        """The token of a program that may do what operators may."""
+        return self.private / "api.token"
 
     def keep(self) -> None:
         """Leave everything as it is, until `stop`."""

@@ -18,8 +18,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from pipeline.errors import SesameError
 from pipeline.vault import read_keys
 from sesame.app import cas
-from sesame.app.wiring import Application
+from sesame.app.wiring import Application, utc_now
 from sesame.operations.diagnosis.figures import Figures
+from sesame.web.api import API_PREFIX, make_api
 from sesame.web.console import PREFIX, ConsoleContext, make_console
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
@@ -72,16 +73,17 @@ def make_app(application: Application, stopping: threading.Event) -> Starlette:
     def show_figures(_request: Request) -> Response:
         return figures_answer(figures.now)
 
+    keys = read_keys(settings.vault_key_file)
     routes: list[BaseRoute] = [
         Route("/", _show_first),
         Route("/livez", _show_live),
         Route(FIGURES_PATH, show_figures),
+        Mount(API_PREFIX, make_api(application, keys=keys, clock=utc_now)),
     ]
     login = cas.console(settings, application.database)
     if login is None:
         structlog.get_logger().warning("console_without_cas", reason="cas.server_url is not set")
     else:
-        keys = read_keys(settings.vault_key_file)
         context = ConsoleContext(application, *login, keys, stopping)
         routes.append(Mount(PREFIX, make_console(context)))
     return Starlette(routes=routes)

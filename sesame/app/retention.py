@@ -23,7 +23,7 @@ from producers.activation import throttles
 from producers.registrar.feed_memory import feed_rows
 from producers.registrar.import_runs import imports
 from producers.registrar.teachings.feed_memory import teaching_rows
-from sesame.login import api_tokens, cas_sessions
+from sesame.login import api_answers, api_tokens, cas_sessions
 
 ROWS_PER_PRUNE = 5_000
 """Rows of one table that one transaction removes: others wait for it."""
@@ -79,6 +79,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "propagation": (STUDENT, "the newest version"),
     "propagation_targets": (STUDENT, "for each target"),
     "timers": (WORK, "until it is due"),
+    "api_answers": (EXPIRY, "a day; sealed with what only the program has"),
     "api_tokens": (EXPIRY, "those that were revoked, too"),
     "cas_logins": (STUDENT, "the first login and the last one"),
     "cas_sessions": (EXPIRY, "or until the student logs out"),
@@ -118,6 +119,7 @@ def prune(
         ),
         "remarks": lambda: _remarks(connection, audit_before),
         "throttles": lambda: throttles.forget(connection, now),
+        "api_answers": lambda: api_answers.forget_over(connection, now=now),
         "api_tokens": lambda: api_tokens.forget_over(connection, now=now),
         "cas_sessions": lambda: cas_sessions.forget_over(connection, now=now),
     }

@@ -18,7 +18,7 @@ from producers.activation.password_judge import PasswordJudge
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Asked, Report, act
+from sesame.operations.acts import Actor, ActRequest, Report, act
 from sesame.operations.ports import Sealing
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Progress = Callable[[int], None]
 """Told how many students each batch had."""
 
 
-class ActivationOfAll(Asked):
+class ActivationOfAll(ActRequest):
     """How everybody is activated.
 
     Attributes:

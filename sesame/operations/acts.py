@@ -57,7 +57,7 @@ class Report(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Asked(BaseModel):
+class ActRequest(BaseModel):
     """What an act is asked for. A word that it does not know is an error, not nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

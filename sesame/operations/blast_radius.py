@@ -13,7 +13,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
 from schemas.scalars import Count
-from sesame.operations.acts import Actor, Asked, Report, act
+from sesame.operations.acts import Actor, ActRequest, Report, act
 from sesame.operations.ports import Handlers, check_target
 
 
@@ -62,7 +62,7 @@ class Radius:
         return dict(Counter(each.obstacle for each in self.effects if each.obstacle).most_common())
 
 
-class PreviewRequest(Asked):
+class PreviewRequest(ActRequest):
     """The effect of a replay for these students, of so many that were selected."""
 
     consumer: str

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 from sqlalchemy import Connection
 
 from pipeline.audit import operator_notes
@@ -17,7 +17,7 @@ from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.operations.acts import Actor, Asked, Report, act, note_look, shown, utc, utc_or_none
+from sesame.operations.acts import Actor, ActRequest, Report, act, note_look, shown, utc, utc_or_none
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.ports import Configured, Stored
 
@@ -101,7 +101,7 @@ class DeadLetterList(Report):
         return summary({(one.consumer, one.cause): one.count for one in self.counts})
 
 
-class Dismissal(Asked):
+class Dismissal(ActRequest):
     """About which dead letters nothing is to be done, and why.
 
     Attributes:
@@ -114,7 +114,7 @@ class Dismissal(Asked):
     letters: tuple[str, ...] = ()
     consumer: str | None = None
     cause: str | None = None
-    until: float | None = None
+    until: FiniteFloat | None = None
     reason: Text
     dry_run: bool = False
 

@@ -20,7 +20,7 @@ from producers import holds
 from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
 from schemas.scalars import Text
-from sesame.operations.acts import Actor, Asked, Report, act, utc
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.known_persons import refuse_erased
 from sesame.operations.ports import Publishing, Shutting, Stored
 
@@ -31,7 +31,7 @@ class NotAStudentNumber(SesameError):
     exit_code = 2
 
 
-class HoldChange(Asked):
+class HoldChange(ActRequest):
     """Which hold of whom, and why."""
 
     student_number: str

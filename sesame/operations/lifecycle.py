@@ -25,7 +25,7 @@ from schemas.account import Account, Stage
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Asked, Report, act, shown, utc
+from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc
 from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Following, Stored
 
@@ -53,7 +53,7 @@ class NotProlonged(SesameError):
     exit_code = 2
 
 
-class Prolongation(Asked):
+class Prolongation(ActRequest):
     """Whose access is to last longer, why, and until when: until a day, that day included, or by so many
     days."""
 

@@ -20,7 +20,7 @@ from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, 
 from schemas.account import Account, Lane
 from schemas.language import gettext
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Asked, Report, act, utc
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
 from sesame.operations.known_persons import NoSuchStudent
@@ -36,7 +36,7 @@ class NotActivated(SesameError):
     them."""
 
 
-class Provision(Asked):
+class Provision(ActRequest):
     """Whom, and at which targets; none: at all of them."""
 
     student_number: str

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
@@ -19,7 +19,7 @@ from schemas.account import Lane
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX, Text
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Asked, Report, act, utc
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Configured, Replaying, Stored, check_target
 from sesame.operations.restored.admission import admit
@@ -51,15 +51,15 @@ class UnclearSelection(SesameError):
     exit_code = 2
 
 
-class ReplayFilter(Asked):
+class ReplayFilter(ActRequest):
     """Whom a replay would be for; see `producers.replay.selection.Selection`. Times in epoch seconds."""
 
     consumer: str
     students: tuple[str, ...] = ()
     cause: str | None = None
     everybody: bool = False
-    since: float | None = None
-    until: float | None = None
+    since: FiniteFloat | None = None
+    until: FiniteFloat | None = None
 
 
 class ReplaySelection(Report):
@@ -80,7 +80,7 @@ class ReplaySelection(Report):
     lane: Lane
 
 
-class ReplayRequest(Asked):
+class ReplayRequest(ActRequest):
     """A replay for these students; `first`: for no more than so many now; `per_s`: its pace."""
 
     consumer: str
@@ -91,7 +91,7 @@ class ReplayRequest(Asked):
     per_s: Pace = None
 
 
-class Resumption(Asked):
+class Resumption(ActRequest):
     """Which replay goes on; `per_s`: at another pace than it was begun with."""
 
     replay_id: str

@@ -12,11 +12,11 @@ from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.operations.acts import Actor, Asked, Report, act, utc
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.ports import Stored
 
 
-class LetGoOn(Asked):
+class LetGoOn(ActRequest):
     """Which consumer may go on, and why."""
 
     consumer: str

@@ -13,7 +13,7 @@ from pipeline.errors import DependencyDown, SesameError
 from schemas.language import gettext
 from sesame.login import api_tokens
 from sesame.login.api_tokens import ApiToken
-from sesame.operations.acts import RIGHTS, Actor, Asked, Report, Role, act, may, note, utc, utc_or_none
+from sesame.operations.acts import RIGHTS, Actor, ActRequest, Report, Role, act, may, note, utc, utc_or_none
 from sesame.operations.ports import Stored
 
 DAYS_MAX: Final = 366
@@ -41,7 +41,7 @@ class TokenRefused(SesameError):
     """No token that is in force was given. `sesame token create` makes one."""
 
 
-class TokenAsked(Asked):
+class TokenAsked(ActRequest):
     """What a new token is for.
 
     Attributes:

@@ -19,7 +19,7 @@ from schemas.account import Lane
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Asked, Report, act, utc
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.ports import Reconciling, Stored, check_target
 from sesame.operations.reconcile import passes, questions
 from sesame.operations.reconcile.comparison import TargetComparison, TargetDrift
@@ -49,7 +49,7 @@ def until(stopping: Event) -> Callable[[], None]:
     return go_on
 
 
-class ReconcileRequest(Asked):
+class ReconcileRequest(ActRequest):
     """What to compare.
 
     Attributes:

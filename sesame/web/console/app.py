@@ -19,11 +19,10 @@ from sesame.operations.acts import ActRefused
 from sesame.web.console import console_login, now
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_login import LEAVE_PATH, SERVICE_PATH
-from sesame.web.console.console_pages import speak_for
 from sesame.web.console.console_request import LANGUAGE, ConsoleRefusal, NotLoggedIn, anybody, page_of
 from sesame.web.kit.forms import cookie_name
 from sesame.web.kit.guard import Guard
-from sesame.web.kit.languages import spoken
+from sesame.web.kit.languages import speak_for, spoken
 
 ROOMS: Final = (console_login, now)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache, partial
-from gettext import NullTranslations
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal
 
-import sesame
-from schemas.language import LANGUAGES, Language, compiled, in_code, speak
+from schemas.language import LANGUAGES, Language
 from schemas.typography import NO_BREAK, spaced
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
@@ -114,13 +111,3 @@ def _moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> 
 
 def _set(text: str, language: Language) -> str:
     return spaced(text) if language == "fr" else text
-
-
-def speak_for(language: Language) -> None:
-    """From here on, in this context, let operations speak this language."""
-    speak(language, in_code if language == "en" else partial(_of_staff, language))
-
-
-@cache
-def _of_staff(language: Language) -> NullTranslations:
-    return compiled(Path(sesame.__file__).with_name("locale") / f"{language}.po", language)

@@ -6,7 +6,7 @@ Sources: OWASP's cheat sheets (HTTP Headers, CSRF, Session Management); Fetch Me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,7 +22,7 @@ CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'{forms_to}; base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS: Final = {
+SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not `no-referrer`: with it browsers send `Origin: null` with our own forms. Nothing goes to other sites.
@@ -62,7 +62,7 @@ class Guard:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origin = origin
-        self._headers = dict(_HEADERS)
+        self._headers = dict(SECURITY_HEADERS)
         self._headers["Content-Security-Policy"] = CONTENT_POLICY.format(
             forms_to="".join(f" {site}" for site in forms_to)
         )
@@ -77,49 +77,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                answer = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    answer.setdefault(name, value)
-                answer.setdefault("Cache-Control", "no-store")
-            await send(message)
-
         refused = self._refusal(scope, headers)
-        answer_by: Send = send_guarded
+        answer_by = with_headers(send, self._headers)
         if scope["method"] == "HEAD":  # the pages are asked as by GET (RFC 9110, 9.3.2)
-            scope, answer_by = {**scope, "method": "GET"}, _bodiless(send_guarded)
+            scope, answer_by = {**scope, "method": "GET"}, _bodiless(answer_by)
         if refused is None and scope["method"] not in _SAFE:
-            body = await self._body(receive)
-            if body is None:
-                return
-            if isinstance(body, Response):
-                refused = body
+            try:
+                body = await whole_body(receive, bytes_max=BODY_BYTES_MAX, s_max=self._body_s_max)
+            except BodyRefused as error:
+                refused = _closing(f"{error}\n", error.status)
             else:
-                receive = _whole(body, receive)
+                if body is None:
+                    return
+                receive = received_whole(body, receive)
         await (refused or self._app)(scope, receive, answer_by)
-
-    async def _body(self, receive: Receive) -> bytes | Response | None:
-        """All of what is sent, so that nobody holds a place for long by sending it byte by byte.
-
-        Returns:
-            A `Response` that refuses it; None: the browser has gone before its end, and half a form is none.
-        """
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._body_s_max):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    body += message.get("body", b"")
-                    if len(body) > BODY_BYTES_MAX:
-                        return _closing("too large\n", 413)
-                    if not message.get("more_body", False):
-                        return bytes(body)
-        except TimeoutError:
-            return _closing("this took too long to arrive\n", 408)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path = scope["path"]
@@ -145,6 +116,53 @@ class Guard:
         return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
+def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """Every answer with these headers, unless it has others of these names, and kept by nobody."""
+
+    async def send_guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer = MutableHeaders(scope=message)
+            for name, value in headers.items():
+                answer.setdefault(name, value)
+            answer.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return send_guarded
+
+
+class BodyRefused(Exception):
+    """A request's body is too large, or took too long to arrive."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def whole_body(receive: Receive, *, bytes_max: int, s_max: float) -> bytes | None:
+    """All of what is sent, so that nobody holds a place for long by sending it byte by byte.
+
+    Returns:
+        None: who asks has gone before its end, and half a body is none.
+
+    Raises:
+        BodyRefused: it is too large, or took too long.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(s_max):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > bytes_max:
+                    raise BodyRefused("too large", 413)
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise BodyRefused("this took too long to arrive", 408) from None
+
+
 def _closing(text: str, status: int) -> Response:
     """An answer after which nothing more is read."""
     return PlainTextResponse(text, status, headers={"Connection": "close"})
@@ -165,7 +183,7 @@ def _bodiless(send: Send) -> Send:
     return send_head
 
 
-def _whole(body: bytes, receive: Receive) -> Receive:
+def received_whole(body: bytes, receive: Receive) -> Receive:
     """What the pages receive: the body at once, then what comes after it."""
     parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from babel import negotiate_locale
 from babel.dates import format_date, format_time
 
-from schemas.language import LANGUAGES, Language, compiled
+import sesame
+from schemas.language import LANGUAGES, Language, compiled, in_code, speak
 from schemas.typography import NO_BREAK, spaced
 
 LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
@@ -92,3 +93,13 @@ def duration(seconds: float, language: Language) -> str:
     if seconds < hour:
         return f"{seconds / minute:.0f}{NO_BREAK}min"
     return f"{seconds / hour:.0f}{NO_BREAK}h"
+
+
+def speak_for(language: Language) -> None:
+    """From here on, in this context, let operations speak this language."""
+    speak(language, in_code if language == "en" else partial(_of_staff, language))
+
+
+@cache
+def _of_staff(language: Language) -> NullTranslations:
+    return compiled(Path(sesame.__file__).with_name("locale") / f"{language}.po", language)

@@ -13,6 +13,7 @@ NUMBERS = {"student_number", "other_number", "merged_into", "key"}
 """What columns are called that hold a student number."""
 
 NO_PERSON = {
+    "api_answers.sealed": "opened by the program alone",
     "api_tokens.scopes": "roles and names of acts",
     "audit.detail": "persons stand in it as digests: `pipeline.audit.chain`",
     "closings.closing": "a word of ours",

@@ -1,0 +1,7 @@
+"""The API for programs: the acts of `sesame.operations` at `/v1`, for bearers of tokens."""
+
+from __future__ import annotations
+
+from sesame.web.api.api_app import API_PREFIX, make_api
+
+__all__ = ["API_PREFIX", "make_api"]

@@ -1,0 +1,187 @@
+"""The API as an application: routes, what is true of every answer, and its description."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.vault import derive_keys
+from sesame.operations.acts import RIGHTS
+from sesame.web.api import acting, problems, reading
+from sesame.web.api.cursors import Cursors
+from sesame.web.api.problems import MEDIA_TYPE, Problem
+from sesame.web.api.rates import PER_MINUTE, Rates
+from sesame.web.api.repeats import Repeats
+from sesame.web.api.routes import ROUTES, ActRoute, Api, Route, language_of
+from sesame.web.kit.guard import HSTS, SECURITY_HEADERS, with_headers
+from sesame.web.kit.languages import speak_for
+from sesame.web.kit.signatures import Signing
+from sesame.web.kit.site import Site
+
+API_PREFIX: Final = "/v1"
+ROOMS: Final = (reading, acting)
+"""Whose routes there are."""
+
+_DESCRIPTION: Final = """\
+What an operator can do, for programs: every operation is an act that the command line has too, and answers
+what it prints with `--json`. Give a token as `Authorization: Bearer sesame_…`; `sesame token create` makes
+one, and its scopes say what it may do. Lists name their next page in `Link` (RFC 8288). A POST with an
+`Idempotency-Key` may be made again for a day, and is answered the same. Errors are problem details (RFC
+9457).
+"""
+
+_ALWAYS: Final = (401, 403, 422, 429, 500, 503)
+_OF_POSTS: Final = (400, 408, 409, 413, 415)
+
+
+def make_api(
+    site: Site,
+    *,
+    keys: list[str],
+    clock: Callable[[], datetime],
+    monotonic: Callable[[], float] = time.monotonic,
+    per_minute: int = PER_MINUTE,
+) -> FastAPI:
+    """The API, to be mounted under `API_PREFIX`.
+
+    Args:
+        site: whose acts it calls.
+        keys: the vault's, by keys derived from which cursors are signed.
+        clock: the time, in UTC.
+        monotonic: seconds, by which requests are counted.
+        per_minute: how many requests of one token.
+    """
+    app = FastAPI(
+        title="Sésame",
+        version="1",
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.api = Api(
+        site=site,
+        clock=clock,
+        rates=Rates(monotonic, per_minute=per_minute),
+        cursors=Cursors(Signing(derive_keys(keys, "api"))),
+        repeats=Repeats(site.database),
+    )
+    for each in ROUTES:
+        _add(app, each)
+    described = described_api(app)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def show_description() -> Response:
+        return JSONResponse(described)
+
+    app.add_exception_handler(HTTPException, _say)
+    app.add_exception_handler(Exception, _say)
+    console = site.settings.console
+    app.add_middleware(ApiGuard, host=console.origin.partition("://")[2], secure=console.secure)
+    return app
+
+
+class ApiGuard:
+    """Answers who asks for this host, and lets nobody keep or frame an answer. There are no cookies here, and
+    no other site's scripts are let in."""
+
+    def __init__(self, app: ASGIApp, *, host: str, secure: bool) -> None:
+        self._app = app
+        self._host = host.lower()
+        self._headers = dict(SECURITY_HEADERS)
+        self._headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        if secure:
+            self._headers["Strict-Transport-Security"] = HSTS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+        app = self._app
+        if scope["type"] == "http":
+            send = with_headers(send, self._headers)
+            if Headers(scope=scope).get("host", "").lower() != self._host:
+                app = problems.answer(HTTPException(HTTPStatus.MISDIRECTED_REQUEST))
+        await app(scope, receive, send)
+
+
+def _say(request: Request, error: Exception) -> Response:
+    speak_for(language_of(request, request.app.state.api))
+    return problems.answer(error)
+
+
+def _add(app: FastAPI, each: Route) -> None:
+    endpoint = each.endpoint
+    vars(endpoint)["act"] = each.act
+    summary, _, more = (endpoint.__doc__ or "").partition("\n")
+    statuses = _ALWAYS + (_OF_POSTS if each.method == "POST" else (400,)) + (404,)
+    app.router.add_api_route(
+        each.path,
+        endpoint,
+        methods=[each.method],
+        status_code=each.status,
+        operation_id=endpoint.__name__,
+        summary=summary.rstrip("."),
+        description=f"{more.strip()}\n\n{_who_may(each.act)}".strip(),
+        tags=[each.act.partition(".")[0]],
+        response_description="What the act came to.",
+        responses=dict.fromkeys(sorted(statuses), _PROBLEM),
+        openapi_extra=_KEY if each.method == "POST" else None,
+        route_class_override=ActRoute,
+    )
+
+
+def _who_may(act: str) -> str:
+    return f"The act `{act}`; of the roles: {', '.join(sorted(RIGHTS[act]))}."
+
+
+_PROBLEM: Final[dict[str, Any]] = {"$ref": "#/components/responses/Problem", "description": ""}
+_KEY: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "Names this request, which may then be made again for a day: a UUID, say.",
+            "schema": {"type": "string", "pattern": r'^("[!#-\[\]-~]{1,128}"|[!#-\[\]-~]{1,128})$'},
+        }
+    ]
+}
+
+
+def described_api(app: FastAPI) -> dict[str, Any]:
+    """The description of all routes (OpenAPI 3.1)."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version="3.1.0",
+        description=app.description,
+        routes=app.routes,
+        servers=[{"url": API_PREFIX}],
+        separate_input_output_schemas=True,
+    )
+    components = document["components"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    said = {
+        "description": "What is wrong, and what can be done about it.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    components["responses"] = {"Problem": said}
+    problem = Problem.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    components["schemas"] |= problem.pop("$defs") | {"Problem": problem}
+    components["schemas"] = dict(sorted(components["schemas"].items()))
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "`sesame token create` makes one."}
+    }
+    document["security"] = [{"token": []}]
+    return document

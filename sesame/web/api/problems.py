@@ -1,0 +1,151 @@
+"""What is answered where something is wrong: problem details (RFC 9457).
+
+An error of ours is its own type of problem, `urn:sesame:error:NoSuchStudent`; docs/reference/errors.md says
+what each means. Anything else that HTTP has a word for is `about:blank`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, fault, meaning
+from pipeline.eventlog.port import LogUnavailable
+from schemas.language import gettext
+from sesame.operations.acts import ActRefused
+from sesame.operations.dead_letters import NoSuchDeadLetter
+from sesame.operations.identities import NoSuchDoubt
+from sesame.operations.known_persons import NoSuchStudent
+from sesame.operations.lifecycle import NoSuchPlan
+from sesame.operations.past_imports import NoSuchImport
+from sesame.operations.replays import NoSuchReplay
+from sesame.operations.tokens import TokenRefused
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 30
+"""When to ask again what is down: a supervisor has started it by then, or nobody does."""
+
+_MISSING: Final = (NoSuchDeadLetter, NoSuchDoubt, NoSuchImport, NoSuchPlan, NoSuchReplay, NoSuchStudent)
+_AWAY: Final = (DependencyDown, LogUnavailable, TargetDown, Throttled, Misconfigured)
+
+
+class ApiError(SesameError):
+    """What was asked cannot be answered as it was asked."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, message: str = "", *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers = headers or {}
+
+
+class WrongPlace(BaseModel):
+    """One thing that is wrong with a request. `pointer`: where in its body (RFC 6901); `parameter`: or which
+    of its parameters."""
+
+    detail: str
+    pointer: str | None = Field(None, exclude_if=lambda value: value is None)
+    parameter: str | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457).
+
+    Attributes:
+        type: which problem it is.
+        title: what that means, in words.
+        detail: what it is this time.
+        remedy: what can be done about it.
+        errors: each thing that is wrong with the request.
+    """
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field("", exclude_if=lambda value: not value)
+    remedy: str = Field("", exclude_if=lambda value: not value)
+    errors: Sequence[WrongPlace] = Field((), exclude_if=lambda value: not value)
+
+
+def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
+    """What an error is answered with, in the language that is spoken.
+
+    Args:
+        bearer: a token was given.
+    """
+    headers: dict[str, str] = {}
+    if isinstance(error, SesameError):
+        status = _status(error)
+        means = gettext(meaning(type(error)))
+        remedy = gettext(error.remedy)
+        problem = Problem(
+            type=f"urn:sesame:error:{type(error).__name__}",
+            title=means,
+            status=status,
+            detail="" if str(error) == means else str(error),
+            remedy=remedy,
+        )
+        headers |= error.headers if isinstance(error, ApiError) else {}
+        if isinstance(error, TokenRefused):
+            headers["WWW-Authenticate"] = _challenge(bearer=bearer)
+        if isinstance(error, Throttled):
+            headers["Retry-After"] = f"{max(1, round(error.retry_after_s))}"
+        elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = f"{RETRY_AFTER_S}"
+    elif isinstance(error, RequestValidationError):
+        problem = _plain(HTTPStatus.UNPROCESSABLE_ENTITY, errors=tuple(map(_place, error.errors())))
+    elif isinstance(error, HTTPException):
+        problem = _plain(HTTPStatus(error.status_code))
+        headers |= error.headers or {}
+    else:
+        structlog.get_logger().error("api_fault", error=fault(error))
+        problem = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+    return JSONResponse(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
+
+
+def _plain(status: HTTPStatus, *, errors: Sequence[WrongPlace] = ()) -> Problem:
+    return Problem(title=status.phrase, status=status, errors=errors)
+
+
+def _status(error: SesameError) -> HTTPStatus:
+    """What of an error of ours HTTP has a word for; any other is that it cannot be done as things stand."""
+    if isinstance(error, ApiError):
+        return error.status
+    for kinds, status in _STATUSES:
+        if isinstance(error, kinds):
+            return status
+    wrong = getattr(error, "exit_code", None) == 2  # noqa: PLR2004 (wrong usage, as commands have it)
+    return HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.CONFLICT
+
+
+_STATUSES: Final[Sequence[tuple[tuple[type[SesameError], ...], HTTPStatus]]] = (
+    ((TokenRefused,), HTTPStatus.UNAUTHORIZED),
+    ((ActRefused,), HTTPStatus.FORBIDDEN),
+    (_MISSING, HTTPStatus.NOT_FOUND),
+    (_AWAY, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+def _challenge(*, bearer: bool) -> str:
+    """RFC 6750, 3: who gave no token is told no error."""
+    return 'Bearer realm="sesame"' + (', error="invalid_token"' if bearer else "")
+
+
+def _place(error: Mapping[str, Any]) -> WrongPlace:
+    """Where a value is wrong, and why; never the value, which may be a person's."""
+    where, *path = error["loc"]
+    if where == "body":
+        return WrongPlace(detail=error["msg"], pointer="".join(_steps(path)) or "")
+    return WrongPlace(detail=error["msg"], parameter=".".join(map(str, path)))
+
+
+def _steps(path: Sequence[object]) -> Iterator[str]:
+    for step in path:
+        yield "/" + str(step).replace("~", "~0").replace("/", "~1")

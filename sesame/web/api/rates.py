@@ -1,0 +1,74 @@
+"""How often a token may ask: counted in this process's memory.
+
+A table would make each look a write, and a copy of this process more lets a token ask more often, no less.
+What it keeps from harm is this process.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from sesame.web.api.problems import ApiError
+
+PER_MINUTE: Final = 600
+_WINDOW_S: Final = 60
+
+
+class TooManyRequests(ApiError):
+    """This token has asked too often. Wait for as many seconds as `Retry-After` says."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+@dataclass
+class _Window:
+    """From when on requests are counted, and how many there were."""
+
+    since: float
+    count: int = 0
+
+
+class Rates:
+    """Counts by the minute. Thread-safe.
+
+    Args:
+        clock: seconds, of any origin.
+        per_minute: how many requests of one token.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, per_minute: int = PER_MINUTE) -> None:
+        self._clock = clock
+        self._most = per_minute
+        self._turn = threading.Lock()
+        self._windows: dict[str, _Window] = {}
+
+    def take(self, name: str) -> dict[str, str]:
+        """Count one more request; what the answer says of it (draft-ietf-httpapi-ratelimit-headers-10).
+
+        Raises:
+            TooManyRequests: it was one too many, and is not counted.
+        """
+        now = self._clock()
+        with self._turn:
+            window = self._windows.get(name)
+            if window is None or now - window.since >= _WINDOW_S:
+                over = [each for each, one in self._windows.items() if now - one.since >= _WINDOW_S]
+                for each in over:
+                    del self._windows[each]
+                window = self._windows[name] = _Window(now)
+            refused = window.count >= self._most
+            window.count += not refused
+            left = self._most - window.count
+        wait_s = math.ceil(window.since + _WINDOW_S - now)
+        said = {
+            "RateLimit-Policy": f'"token";q={self._most};w={_WINDOW_S}',
+            "RateLimit": f'"token";r={left};t={wait_s}',
+        }
+        if refused:
+            raise TooManyRequests(headers=said | {"Retry-After": str(wait_s)})
+        return said

@@ -1,0 +1,214 @@
+"""The routes that look."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Path, Query, Response
+
+from schemas.scalars import INTEGER_MAX, Moment
+from sesame.operations import audit, dead_letters, identities, lifecycle, past_imports, replays, status
+from sesame.operations import stopped_consumers as stopped
+from sesame.operations.audit import AuditEntry, AuditPage
+from sesame.operations.connectors.acts import ConnectorLine, list_connectors
+from sesame.operations.dead_letters import DeadLetterList, DeadLetterPage, DeadLetterShown
+from sesame.operations.diagnosis import engine, overview, processes, students
+from sesame.operations.diagnosis.engine import DiagnosisAsked, DiagnosisReport
+from sesame.operations.diagnosis.overview import Overview
+from sesame.operations.diagnosis.person import PersonStatus
+from sesame.operations.diagnosis.processes import ConsumerProcess
+from sesame.operations.diagnosis.students import LIMIT_MAX, ListedState, Page, PageAsked
+from sesame.operations.identities import DoubtFilter, DoubtSummary, IdentityCase
+from sesame.operations.lifecycle import HeldPlan
+from sesame.operations.past_imports import ImportsListed, ImportsPage, PastImportShown
+from sesame.operations.reconcile.acts import latest
+from sesame.operations.reconcile.passes import Pass
+from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
+from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
+from sesame.web.api.routes import Caller, route
+
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
+Cursor = Annotated[
+    str | None, Query(max_length=2000, description="Where the page begins: of the link to the next page.")
+]
+PAGE: Final = 100
+
+
+@route("GET", "/overview", overview.show)
+def show_overview(call: Caller) -> Overview:
+    """Everybody who has activated, counted: how many are where, why, and how long it took."""
+    return overview.show(call.site, call.actor)
+
+
+@route("GET", "/students", students.listed)
+def list_students(
+    call: Caller,
+    response: Response,
+    *,
+    state: ListedState | None = None,
+    cause: str | None = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> Page:
+    """The activated students in a state, for a cause, by number."""
+    wanted = {"state": state, "cause": cause}
+    after = call.position(cursor, wanted) or ""
+    page = students.listed(call.site, call.actor, PageAsked(**wanted, after=after, limit=limit))
+    call.link_next(response, wanted, page.next)
+    return page
+
+
+@route("GET", "/students/{student_number}", status.show)
+def show_student(call: Caller, student_number: str) -> PersonStatus:
+    """Where a student stands: the account, and every target."""
+    return status.show(call.site, call.actor, student_number)
+
+
+@route("GET", "/students/{student_number}/diagnosis", engine.show)
+def diagnose_student(
+    call: Caller,
+    student_number: str,
+    *,
+    live: Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")] = False,
+) -> DiagnosisReport:
+    """Why something does not work for a student, with the evidence."""
+    return engine.show(call.site, call.actor, DiagnosisAsked(student_number=student_number, live=live))
+
+
+@route("GET", "/dead-letters", dead_letters.page)
+def list_dead_letters(
+    call: Caller,
+    response: Response,
+    *,
+    consumer: str | None = None,
+    student_number: str | None = None,
+    cause: str | None = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> DeadLetterList:
+    """What was given up and is not resolved, oldest first, and how much there is by consumer and cause."""
+    wanted = {"consumer": consumer, "student_number": student_number, "cause": cause}
+    after = call.position(cursor, wanted)
+    page = dead_letters.page(call.site, call.actor, DeadLetterPage(**wanted, after=after, limit=limit))
+    call.link_next(response, wanted, page.letters[-1].id if page.more else None)
+    return page
+
+
+@route("GET", "/dead-letters/{letter}", dead_letters.show)
+def show_dead_letter(call: Caller, letter: str) -> DeadLetterShown:
+    """One dead letter by its id or the beginning of it, resolved or not."""
+    return dead_letters.show(call.site, call.actor, letter)
+
+
+@route("GET", "/replays", replays.latest)
+def list_replays(call: Caller) -> list[ReplayProgress]:
+    """The latest replays, and how far each has come."""
+    return replays.latest(call.site, call.actor)
+
+
+@route("GET", "/replays/{replay_id}", replays.standing)
+def show_replay(call: Caller, replay_id: str) -> ReplayStanding:
+    """How far a replay has come, and who would be asked next."""
+    return replays.standing(call.site, call.actor, Resumption(replay_id=replay_id, first=PAGE))
+
+
+@route("GET", "/processes", processes.listed)
+def list_processes(call: Caller) -> dict[str, ConsumerProcess]:
+    """Each consumer, and the processes that run it, with their last sign of life."""
+    return processes.listed(call.site, call.actor)
+
+
+@route("GET", "/connectors", list_connectors)
+def show_connectors(call: Caller) -> list[ConnectorLine]:
+    """The connectors that are installed and configured."""
+    return list_connectors(call.site, call.actor)
+
+
+@route("GET", "/quarantine", stopped.quarantined)
+def list_quarantine(call: Caller) -> list[QuarantinedConsumer]:
+    """The consumers that stand still since too much of their work failed for good."""
+    return stopped.quarantined(call.site, call.actor)
+
+
+@route("GET", "/lost-records", stopped.unaccepted)
+def list_lost_records(call: Caller) -> list[LostRange]:
+    """What the log lost before it was read, and nobody has accepted."""
+    return stopped.unaccepted(call.site, call.actor)
+
+
+@route("GET", "/reconciliations", latest)
+def list_reconciliations(call: Caller) -> list[Pass]:
+    """What the last comparison of each target with the accounts came to."""
+    return latest(call.site, call.actor)
+
+
+@route("GET", "/plans", lifecycle.held)
+def list_plans(call: Caller) -> list[HeldPlan]:
+    """What the guard holds: closings of unusually many, until somebody releases them."""
+    return lifecycle.held(call.site, call.actor)
+
+
+@route("GET", "/identities", identities.listed)
+def list_identities(
+    call: Caller,
+    *,
+    everything: Annotated[bool, Query(description="Decided ones, too.")] = False,
+) -> list[DoubtSummary]:
+    """The doubts about who is who that wait for somebody."""
+    return identities.listed(call.site, call.actor, DoubtFilter(everything=everything))
+
+
+@route("GET", "/identities/{student_number}", identities.show)
+def show_identity(call: Caller, student_number: str) -> list[IdentityCase]:
+    """Every doubt that a number has to do with, with both sides. Personal data."""
+    return identities.show(call.site, call.actor, student_number)
+
+
+@route("GET", "/imports", past_imports.listed)
+def list_imports(
+    call: Caller, response: Response, *, limit: Limit = PAGE, cursor: Cursor = None
+) -> ImportsListed:
+    """The imports that there were, the newest first."""
+    after = call.position(cursor, {})
+    page = past_imports.listed(call.site, call.actor, ImportsPage(limit=limit, after=after))
+    call.link_next(response, {}, page.next)
+    return page
+
+
+@route("GET", "/imports/{import_id}", past_imports.shown)
+def show_import(call: Caller, import_id: Annotated[int, Path(ge=1, le=INTEGER_MAX)]) -> PastImportShown:
+    """One import, and what it would have changed."""
+    return past_imports.shown(call.site, call.actor, import_id)
+
+
+@route("GET", "/audit", audit.entries)
+def list_audit(
+    call: Caller,
+    response: Response,
+    *,
+    actor: str | None = None,
+    action: Annotated[str | None, Query(description="An act, or all of a kind: `hold`.")] = None,
+    student: str | None = None,
+    about: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> list[AuditEntry]:
+    """Who did what and why, the newest first."""
+    whose = {"actor": actor, "action": action, "student": student, "about": about}
+    wanted = {**whose, "since": since, "until": until}
+    found = audit.entries(
+        call.site,
+        call.actor,
+        AuditPage(
+            **whose,
+            since=0.0 if since is None else since.timestamp(),
+            until=None if until is None else until.timestamp(),
+            before=call.position(cursor, wanted),
+            limit=limit + 1,
+        ),
+    )
+    shown = found[:limit]
+    call.link_next(response, wanted, shown[-1].id if len(found) > limit else None)
+    return shown

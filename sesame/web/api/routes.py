@@ -1,0 +1,220 @@
+"""The table of routes, and what stands before each of them.
+
+A route is a function that renders one act. Who comes is asked first, then how often, then whether they may; a
+body is read only then. The act itself looks once more whether they may.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlencode
+
+from anyio import to_thread
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from schemas.language import gettext
+from sesame.operations import tokens
+from sesame.operations.acts import Actor, check
+from sesame.web.api import problems
+from sesame.web.api.cursors import Cursors
+from sesame.web.api.problems import ApiError
+from sesame.web.api.rates import Rates
+from sesame.web.api.repeats import Repeats
+from sesame.web.kit.guard import BodyRefused, received_whole, whole_body
+from sesame.web.kit.languages import speak_for, spoken
+from sesame.web.kit.site import Site
+
+BODY_BYTES_MAX: Final = 1_048_576
+BODY_S_MAX: Final = 60.0
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""As JSON writes it: no text of ours has it, and PostgreSQL takes none that does."""
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
+
+
+class UnusableRequest(ApiError):
+    """A request has a parameter that is not known here, or a character that no text has."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class BodyUnread(ApiError):
+    """A request's body was not read to its end: it is too large, or took too long to arrive."""
+
+    def __init__(self, error: BodyRefused) -> None:
+        super().__init__(headers={"Connection": "close"})
+        self.status = HTTPStatus(error.status)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route. `act`: the name of the act that it renders."""
+
+    method: str
+    path: str
+    act: str
+    endpoint: Callable[..., object]
+    status: int
+
+
+ROUTES: Final[list[Route]] = []
+"""Every route, in the order of the documentation."""
+
+
+def route(
+    method: str, path: str, act: Callable[..., object], *, status: int = HTTPStatus.OK
+) -> Callable[[Endpoint], Endpoint]:
+    """Let a function answer at a path; it renders this act."""
+
+    def register(endpoint: Endpoint) -> Endpoint:
+        ROUTES.append(Route(method, path, vars(act)["act"], endpoint, status))
+        return endpoint
+
+    return register
+
+
+@dataclass(frozen=True)
+class Api:
+    """What answers are made with."""
+
+    site: Site
+    clock: Callable[[], datetime]
+    rates: Rates
+    cursors: Cursors
+    repeats: Repeats
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that was let in."""
+
+    api: Api
+    actor: Actor
+    request: Request
+
+    @property
+    def site(self) -> Site:
+        """Whose acts are called."""
+        return self.api.site
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The time, in UTC."""
+        return self.api.clock
+
+    def position(self, cursor: str | None, wanted: Mapping[str, object]) -> Any:
+        """Where the page that is asked for begins; None: the first one.
+
+        Raises:
+            UnfitCursor: the cursor is not of this list.
+        """
+        return None if cursor is None else self.api.cursors.take(self._path, wanted, cursor)
+
+    def link_next(self, response: Response, wanted: Mapping[str, object], position: str | int | None) -> None:
+        """Name the next page, if there is one (RFC 8288)."""
+        if position is None:
+            return
+        asked = {name: value for name, value in self.request.query_params.items() if name != "cursor"}
+        cursor = self.api.cursors.give(self._path, wanted, position)
+        response.headers["Link"] = f'<{self._path}?{urlencode({**asked, "cursor": cursor})}>; rel="next"'
+
+    @property
+    def _path(self) -> str:
+        return self.request.url.path
+
+
+async def _call_of(request: Request) -> Call:
+    call: Call = request.state.call
+    return call
+
+
+Caller = Annotated[Call, Depends(_call_of)]
+
+
+class ActRoute(APIRoute):
+    """Lets those in who may do the act."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request (FastAPI)."""
+        handle = super().get_route_handler()
+        act: str = self.endpoint.act  # type: ignore[attr-defined]
+        known = {field.alias for field in self.dependant.query_params}
+        with_body = self.body_field is not None
+
+        async def answer(request: Request) -> Response:
+            api: Api = request.app.state.api
+            speak_for(language_of(request, api))
+            token, headers = _token(request), {}
+            try:
+                actor = await to_thread.run_sync(tokens.bearer, api.site.database, token)
+                headers = api.rates.take(actor.name)
+                check(actor, act)
+                _check_query(request, known)
+                request.state.call = Call(api, actor, request)
+                if request.method == "POST":
+                    response = await _with_body(request, token, api, handle, json=with_body)
+                else:
+                    response = await handle(request)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
+                response = problems.answer(error, bearer=bool(token))
+            response.headers.update(headers)
+            return response
+
+        return answer
+
+
+async def _with_body(
+    request: Request,
+    token: str,
+    api: Api,
+    handle: Callable[[Request], Awaitable[Response]],
+    *,
+    json: bool,
+) -> Response:
+    """Answer what may change something: with its whole body, and once for each key."""
+    try:
+        body = await whole_body(request.receive, bytes_max=BODY_BYTES_MAX, s_max=BODY_S_MAX)
+    except BodyRefused as error:
+        raise BodyUnread(error) from error
+    if body is None:  # who asked has gone
+        raise HTTPException(HTTPStatus.BAD_REQUEST)
+    if json and request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, headers={"Accept-Post": "application/json"})
+    if _NUL.search(body):
+        raise UnusableRequest(gettext("a text has the character NUL"))
+    whole = Request(request.scope, received_whole(body, request.receive))
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return await handle(whole)
+
+    asked: list[str | bytes] = [request.method, request.url.path, body]
+    return await api.repeats.answered(key, token, asked, lambda: handle(whole))
+
+
+def language_of(request: Request, api: Api) -> Any:
+    """The language of an answer: the one that is asked for, else the site's."""
+    accepted = request.headers.get("accept-language")
+    return spoken(None, accepted) if accepted is not None else api.site.settings.language or "en"
+
+
+def _token(request: Request) -> str:
+    """The token that a request has in its head (RFC 6750, 2.1): nowhere else is looked for one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _check_query(request: Request, known: set[str]) -> None:
+    """A filter that is not known would show everybody."""
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise UnusableRequest(gettext("there is no parameter {name!r}", name=unknown[0][:64]))
+    if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
+        raise UnusableRequest(gettext("a text has the character NUL"))
