@@ -74,11 +74,14 @@ def test_a_student_keeps_access_by_the_link_of_a_warning_once(portal: Portal) ->
 
     with portal.browser() as browser, portal.browser() as other:
         browser.get(letters[0].link)
-        assert "ferme après le 14 octobre 2026" in browser.page.text
+        assert "ferme après le 14\N{NO-BREAK SPACE}octobre 2026" in browser.page.text
         assert number not in browser.page.text
         other.get(letters[1].link)  # the same warning at the other address, in another browser
         assert other.page.status_code == 200
-        assert "reste ouvert jusqu'au 13 novembre 2026 inclus" in browser.send("/prolongation").text
+        assert (
+            "reste ouvert jusqu'au 13\N{NO-BREAK SPACE}novembre 2026 inclus"
+            in browser.send("/prolongation").text
+        )
         twice = browser.client.post(
             "/prolongation",
             data=dict(re.findall(r'name="(\w+)" value="([^"]*)"', other.page.text))
@@ -97,10 +100,10 @@ def test_a_student_keeps_access_by_the_link_of_a_warning_once(portal: Portal) ->
         for letter in letters:
             shown = browser.get(letter.link)
             assert shown.status_code == 410
-            assert "reste ouvert jusqu'au 13 novembre 2026 inclus" in shown.text
+            assert "reste ouvert jusqu'au 13\N{NO-BREAK SPACE}novembre 2026 inclus" in shown.text
             assert "encore le faire 1 fois" in shown.text
         enter(portal, browser, number)
-        assert "13 novembre 2026, si vous ne vous réinscrivez pas" in browser.page.text
+        assert "13\N{NO-BREAK SPACE}novembre 2026, si vous ne vous réinscrivez pas" in browser.page.text
         assert "un message vous permettra de la repousser (1 fois)" in browser.page.text
     with portal.database.read() as connection:
         noted = [each for each in entries(connection, limit=9) if each.action == "lifecycle.prolong"]

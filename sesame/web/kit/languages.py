@@ -77,10 +77,9 @@ def moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> s
 
 
 def day(when: date, language: Language) -> str:
-    """A day as people write it."""
-    if language == "en":
-        return format_date(when, "long", locale="en_GB")
-    return format_date(when, "d MMMM y" if when.day > 1 else "'1er' MMMM y", locale="fr")
+    """A day as people write it; no line breaks between its number and its month."""
+    number = "d" if language == "en" or when.day > 1 else "'1er'"
+    return format_date(when, f"{number}{NO_BREAK}MMMM y", locale="en_GB" if language == "en" else "fr")
 
 
 def duration(seconds: float, language: Language) -> str:
