@@ -210,5 +210,12 @@ def outcomes(connection: Connection, replay_id: str) -> dict[str, str]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def of_student(connection: Connection, student_number: str) -> list[tuple[Replay, float | None, str | None]]:
+    """The replays that this student is in, when they were asked for (None: not yet), and how that ended."""
+    query = select(replays, _s.asked_at, _s.outcome).join(replay_students, _s.replay_id == _r.id)
+    rows = connection.execute(query.where(_s.student_number == student_number)).mappings()
+    return [(_replay(row), row["asked_at"], row["outcome"]) for row in rows]
+
+
 def _replay(row: RowMapping) -> Replay:
     return Replay(**{name: row[name] for name in _FIELDS})

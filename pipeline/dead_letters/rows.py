@@ -186,6 +186,14 @@ def each(
         left, full = None if left is None else left - len(page), len(page) == wanted
 
 
+def of_student(connection: Connection, student_number: str, consumers: Sequence[str]) -> list[DeadLetter]:
+    """Those that these consumers have recorded about a student, resolved or not."""
+    query = select(dead_letters).where(
+        dead_letters.c.consumer.in_(consumers), dead_letters.c.student_number == student_number
+    )
+    return [_letter(row) for row in connection.execute(query).mappings()]
+
+
 def students_with_some(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> set[str]:
     """Which of these students have dead letters of this consumer that need somebody."""
     if not student_numbers:

@@ -210,6 +210,8 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "restored.rebuild": _ADMINISTRATORS,
     "status.show": _DESK,
     "students.list": _DESK,
+    "students.search": _DESK,
+    "students.show": _DESK,
     "support.look": _DESK,
     "support.send": _DESK,
     "token.create": _ADMINISTRATORS,

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
-from consumers.registry.identity import LOGIN, MAIL, SHORT_LOGIN
-from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import People
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
@@ -23,6 +21,7 @@ from schemas.scalars import Text
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.known_persons import refuse_erased
 from sesame.operations.ports import Publishing, Shutting, Stored
+from sesame.operations.search import holders_of
 
 
 class NotAStudentNumber(SesameError):
@@ -164,7 +163,7 @@ def _all(site: Stored, actor: Actor, request: HoldList, *, unless: str) -> tuple
         named = list(_named(request.lines))
         for start in range(0, len(named), _NAMES_PER_LOOK):
             some = named[start : start + _NAMES_PER_LOOK]
-            found = _whom(connection, site.database, [name for _, name in some])
+            found = holders_of(connection, site.database, [name for _, name in some])
             for line, name in some:
                 number = found.get(name)
                 if number is None:
@@ -197,17 +196,6 @@ def _named(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         name = next(csv.reader([text], delimiter=separator))[0].strip()
         if not (number == 1 and name.lower() in _HEADERS):
             yield number, name
-
-
-def _whom(connection: Connection, database: Database, names: Sequence[str]) -> dict[str, str]:
-    """The student numbers of these names, of those that are one, or a student's login or mail address."""
-    known = People(database).known_among(connection, names)
-    others = [name for name in names if name not in known]
-    wanted = [(kind, name.lower()) for name in others for kind in (LOGIN, SHORT_LOGIN, MAIL)]
-    holders = SqlLedger(connection, database, 0.0).holders(wanted)
-    held = {value: holder.student_number for (_, value), holder in holders.items() if holder.student_number}
-    theirs = {name: held[name.lower()] for name in others if name.lower() in held}
-    return {**{number: number for number in known}, **theirs}
 
 
 def _stands(standing: _Standing, act_name: str) -> bool:

@@ -42,6 +42,17 @@ def show(
     Raises:
         NoSuchStudent, HeldInDoubt, NoEnrolmentLeft: there is no account.
     """
+    return standing(site, student_number, merged=merged)
+
+
+def standing(
+    site: Following, student_number: str, *, merged: Callable[[str], None] = lambda _other: None
+) -> PersonStatus:
+    """The same, for another act that shows it.
+
+    Raises:
+        NoSuchStudent, HeldInDoubt, NoEnrolmentLeft: there is no account.
+    """
     database, targets = site.database, site.settings.targets
     with database.read() as connection:
         look = partial(person_status, connection, database, targets=targets, follows=site.follows)

@@ -13,15 +13,21 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from starlette.routing import Mount
 
+from pipeline import audit
+from pipeline.eventlog.port import NewRecord, Producer, TopicPartition
 from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA
+from schemas.envelope import from_record
+from schemas.events import Event
 from sesame.app.console import ConsolePortTaken, make_app
 from sesame.login import cas_sessions
 from sesame.login.cas_sessions import CasSession
 from sesame.testing.servers.portal_kit import Portal
 from sesame.testing.servers.portal_reader import Browser
+from sesame.web.console import PREFIX
 from sesame.web.kit.server import Listening, WebServer
 
 COOKIE = "__Host-console"
@@ -31,6 +37,23 @@ ROLES = {
     "operator": ("memberOf=cn=sesame-operators, ou=groups,dc=univ,dc=example",),
 }
 _tickets = itertools.count(1)
+
+
+@dataclass
+class Appended:
+    """Appends to the log, and remembers what."""
+
+    log: Producer
+    appended: list[NewRecord] = field(default_factory=list)
+
+    def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
+        """As `Producer.append`."""
+        self.appended += records
+        return self.log.append(records)
+
+    def close(self) -> None:
+        """As `Producer.close`."""
+        self.log.close()
 
 
 @dataclass
@@ -62,12 +85,17 @@ class ConsoleDesk:
         )
         self.settings = self.portal.settings
         self.application = self.portal.application
+        self.log = Appended(self.application.producer)
+        self.application.__dict__["producer"] = self.log
         self.application.__dict__["vault"] = self.portal.vault
         self.settings.vault_key_file.touch(mode=0o600)
         self.settings.vault_key_file.write_text(self.portal.keys[0], encoding="ascii")
+        app = make_app(self.application, self.stopping)
+        (mounted,) = (each for each in app.routes if isinstance(each, Mount) and each.path == PREFIX)
+        self.routes = list(mounted.routes)
         self._server = WebServer(
             "console",
-            make_app(self.application, self.stopping),
+            app,
             Listening(
                 host="localhost",
                 port=self.port,
@@ -116,9 +144,12 @@ class ConsoleDesk:
                 client.cookies.set(COOKIE, self.session(*roles, login=login))
             yield Browser(client)
 
+    def published(self, number: str) -> list[Event]:
+        """What was appended to the log about a student."""
+        mine = [each for each in self.log.appended if each.key == number and each.value is not None]
+        return [from_record(each.key, each.headers, each.value).event for each in mine if each.value]
+
     def audit(self, action: str) -> Sequence[Any]:
         """What the audit has of an action, the newest first."""
-        from pipeline import audit
-
         with self.portal.database.read() as connection:
             return audit.entries(connection, action=action, limit=100)

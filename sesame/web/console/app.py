@@ -10,13 +10,14 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import DependencyDown, SesameError
 from sesame.operations.acts import ActRefused
-from sesame.web.console import console_login, now
+from sesame.web.console import console_login, now, persons
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_login import LEAVE_PATH, SERVICE_PATH
 from sesame.web.console.console_request import LANGUAGE, ConsoleRefusal, NotLoggedIn, anybody, page_of
@@ -24,7 +25,7 @@ from sesame.web.kit.forms import cookie_name
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import speak_for, spoken
 
-ROOMS: Final = (console_login, now)
+ROOMS: Final = (console_login, now, persons)
 
 
 def make_console(context: ConsoleContext) -> FastAPI:
@@ -39,6 +40,7 @@ def make_console(context: ConsoleContext) -> FastAPI:
     app.add_exception_handler(ActRefused, _act_refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_question)
+    app.add_exception_handler(ValidationError, _no_such_question)
     app.add_exception_handler(DependencyDown, _down)
     app.add_exception_handler(SesameError, _told)
     app.add_exception_handler(Exception, _fault)

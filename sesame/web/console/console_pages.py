@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal
 
-from schemas.language import LANGUAGES, Language
+from schemas.language import LANGUAGES, Language, spoken
 from schemas.typography import NO_BREAK, spaced
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
@@ -40,6 +40,7 @@ class ConsolePages:
     """The templates, once per language."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.assets = Assets(settings.portal, STATIC_PATH)
         self._environments = {language: environment(ROOM, language, self.assets) for language in LANGUAGES}
         for language, made in self._environments.items():
@@ -51,6 +52,10 @@ class ConsolePages:
             "support": settings.portal.support,
         }
 
+    def service(self, name: str) -> str:
+        """What people call a consumer, in the language that is spoken."""
+        return service_name(self._settings, name, language=spoken())
+
     def render(self, template: str, language: Language, **context: Any) -> str:
         """A page, or a part of one."""
         made = self._environments[language].get_template(template)
@@ -58,15 +63,7 @@ class ConsolePages:
 
 
 def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., str]]:
-    zone, titles = ZoneInfo(settings.portal.timezone), settings.titles
-
-    def service(name: str) -> str:
-        """What people call a consumer, without an article."""
-        if name in _OF_THE_STORE:
-            return _OF_THE_STORE[name][language]
-        given = titles.get(name, {}).get(language) or word("services", name, language)
-        bare = given.removeprefix("L'").removeprefix("La ").removeprefix("Le ").removeprefix("The ")
-        return bare[:1].upper() + bare[1:]
+    zone = ZoneInfo(settings.portal.timezone)
 
     def meaning(token: str) -> str:
         """What a reason or cause means."""
@@ -83,12 +80,22 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "role": lambda role: _ROLES[role][language],
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
-        "service": service,
+        "service": partial(service_name, settings, language=language),
         "meaning": meaning,
         "remedy": remedy,
         "token": lambda name, kind: word(kind, name, language),
         "set": lambda text: _set(text, language),
     }
+
+
+def service_name(settings: Settings, name: str, *, language: Language) -> str:
+    """What people call a consumer, without an article."""
+    if name in _OF_THE_STORE:
+        return _OF_THE_STORE[name][language]
+    given = settings.titles.get(name, {}).get(language) or word("services", name, language)
+    for article in ("L'", "La ", "Le ", "The "):
+        given = given.removeprefix(article)
+    return given[:1].upper() + given[1:]
 
 
 def took(seconds: float, *, language: Language) -> str:

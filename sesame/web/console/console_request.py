@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -14,12 +14,15 @@ from schemas.language import Language, spoken
 from sesame.login.cas_sessions import CasSession
 from sesame.operations.acts import Actor, Role, may
 from sesame.web.console.console_context import ConsoleContext
+from sesame.web.kit import signatures
 from sesame.web.kit.forms import FORM_TOKEN, Kept, cookie_name, fields_of, keep
 
 BROWSER, LANGUAGE, SESSION, DEPARTURE = "console-navigateur", "console-langue", "console", "console-depart"
 """Names of cookies, which a browser does not keep apart by port: others than the students' pages'."""
 
 HOME: Final = "/console/"
+_TOLD_S: Final = 3600.0
+_TOLD_MAX, _TOLD_LINES_MAX = 300, 30
 
 
 class ConsoleRefusal(Exception):
@@ -88,7 +91,8 @@ class ConsoleRequest:
             page=page_of(self.request),
             query=self.request.query_params.get("q", ""),
             counts=self._counts,
-            **{"told": "", **context},
+            told=self._told(),
+            **context,
         )
 
     def _counts(self) -> Mapping[str, int]:
@@ -100,6 +104,18 @@ class ConsoleRequest:
         """Answer by sending the browser to another page (303: it asks for it by GET)."""
         where = f"{path}?{urlencode(query)}" if query else path
         return self.carry(RedirectResponse(where, status_code=303))
+
+    def done(self, path: str, *told: str) -> Response:
+        """Answer an act by sending the browser to a page that tells what came of it. What is told goes with
+        the address, signed, and is kept nowhere: another process may show the page."""
+        lines = [line[:_TOLD_MAX] for line in told][:_TOLD_LINES_MAX]
+        return self.to(path, fait=self.context.signing.sign(signatures.TOLD, [self.actor.name, *lines]))
+
+    def _told(self) -> Sequence[str]:
+        """What an act came to, told to whoever did it."""
+        text = self.request.query_params.get("fait", "")
+        found = self.context.signing.read(signatures.TOLD, text, age_s_max=_TOLD_S)
+        return found[1:] if found and found[0] == self.actor.name else ()
 
     def carry(self, response: Response) -> Response:
         """Let an answer set what the browser is to keep."""

@@ -12,6 +12,7 @@ FORM: Final = "form"
 REQUEST: Final = "request"
 GRANT: Final = "grant"
 DEPARTURE: Final = "departure"
+TOLD: Final = "told"
 
 
 class Signing:

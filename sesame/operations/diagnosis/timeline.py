@@ -1,0 +1,158 @@
+"""What has happened to one student, moment by moment: asked for, read back, given up, done by staff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from consumers.propagation.rows import propagation
+from pipeline import accounts, audit, parking, replays, target_states
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.parking import Kind
+from pipeline.target_states import State
+from producers.activation import request_rows
+from producers.activation.mail_proofs import mail_proofs
+from schemas.language import gettext
+from sesame.login import cas_logins
+from sesame.operations.acts import Report, utc
+from sesame.operations.diagnosis.words import word
+
+MOMENTS_MAX: Final = 200
+_OF_STAFF_MAX: Final = 60
+_LOOKS: Final = frozenset(
+    {"diagnose", "status.show", "students.list", "students.search", "students.show", "overview.people"}
+)
+"""Acts that only look: on a timeline they would hide what was done. The audit has them."""
+
+
+class Moment(Report):
+    """Something that happened.
+
+    Attributes:
+        consumer: where; None: not at a consumer.
+        state: how it went, as a token: done, waiting, retry, dead, or nothing.
+        what: in words.
+        said: what the target, or whoever did it, said word for word; may be personal.
+    """
+
+    at: datetime
+    consumer: str | None
+    state: str
+    what: str
+    said: str = ""
+
+
+def moments(connection: Connection, number: str, targets: Sequence[str]) -> list[Moment]:
+    """What has happened to a student, as far as the store still knows: the newest first, `MOMENTS_MAX` at
+    most."""
+    found = [
+        *_account(connection, number),
+        *_messages(connection, number),
+        *_targets(connection, number),
+        *_window(connection, number),
+        *_letters(connection, number, targets),
+        *_replays(connection, number),
+        *_staff(connection, number),
+    ]
+    found.sort(key=lambda moment: moment.at, reverse=True)
+    return found[:MOMENTS_MAX]
+
+
+def _moment(
+    at: float | None, what: str, *, consumer: str | None = None, state: str = "", said: str = ""
+) -> Iterator[Moment]:
+    """One; none, if it never happened."""
+    if at is not None:
+        yield Moment(at=utc(at), consumer=consumer, state=state, what=what, said=said)
+
+
+def _account(connection: Connection, number: str) -> Iterator[Moment]:
+    request = request_rows.find(connection, [number]).get(number)
+    if request is not None:
+        yield from _moment(request.intended_at, gettext("activation asked for"))
+    account = accounts.find(connection, number)
+    if account is not None and account.activated_at is not None:
+        yield from _moment(account.activated_at.timestamp(), gettext("account activated"), state="done")
+    query = select(accounts.accounts.c.changed_at).where(accounts.accounts.c.student_number == number)
+    if account is not None:
+        what = gettext("account changed: version {version}", version=account.version)
+        yield from _moment(connection.execute(query).scalar_one(), what)
+    login = cas_logins.of(connection, number)
+    if login is not None:
+        yield from _moment(login.seen_at, gettext("first login by CAS seen"), state="done")
+        if login.last_at != login.seen_at:
+            yield from _moment(login.last_at, gettext("last login by CAS seen"), state="done")
+        what = gettext("came back from CAS in vain: {why}", why=login.failure)
+        yield from _moment(login.failed_at, what, state="retry")
+
+
+def _messages(connection: Connection, number: str) -> Iterator[Moment]:
+    m = mail_proofs.c
+    query = select(m.purpose, m.created_at, m.sent_at, m.refusal).where(m.student_number == number)
+    for row in connection.execute(query):
+        sent, refused = row.sent_at is not None, row.refusal is not None
+        said, state = (row.refusal, "dead") if refused else ("", "done" if sent else "waiting")
+        words = (
+            gettext("message refused: {purpose}", purpose=row.purpose)
+            if refused
+            else gettext("message sent: {purpose}", purpose=row.purpose)
+            if sent
+            else gettext("message to be sent: {purpose}", purpose=row.purpose)
+        )
+        yield from _moment(row.sent_at or row.created_at, words, state=state, said=said)
+
+
+def _targets(connection: Connection, number: str) -> Iterator[Moment]:
+    for target, row in target_states.all_states_of(connection, number).items():
+        if row.state is State.PROVISIONED:
+            what = gettext("written and read back: version {version}", version=row.applied_version)
+            yield from _moment(row.since, what, consumer=target, state="done")
+        elif row.state in (State.WAITING, State.FAILED):
+            state = "waiting" if row.state is State.WAITING else "dead"
+            what = gettext("{state}: {reason}", state=word("states", row.state), reason=row.reason)
+            yield from _moment(row.since, what, consumer=target, state=state)
+    for consumer, waiting in parking.all_parked_of(connection, number).items():
+        if waiting.kind is Kind.RETRY:
+            what = gettext("tried {n} times in vain since: {cause}", n=waiting.attempts, cause=waiting.cause)
+            said = waiting.message
+            yield from _moment(waiting.first_at, what, consumer=consumer, state="retry", said=said)
+
+
+def _window(connection: Connection, number: str) -> Iterator[Moment]:
+    row = connection.execute(select(propagation).where(propagation.c.student_number == number)).one_or_none()
+    if row is None:
+        return
+    yield from _moment(row.opened_at, gettext("the window opened"))
+    yield from _moment(row.late_at, gettext("late: more than 15 minutes"), state="waiting")
+    yield from _moment(row.breached_at, gettext("breached: more than 60 minutes"), state="dead")
+    if row.completed_at is not None:
+        seconds = f"{row.elapsed_s or 0.0:.1f}"
+        what = gettext("complete everywhere, {seconds} s after the window opened", seconds=seconds)
+        yield from _moment(row.completed_at, what, state="done")
+
+
+def _letters(connection: Connection, number: str, targets: Sequence[str]) -> Iterator[Moment]:
+    for letter in dead_letters.of_student(connection, number, targets):
+        what = gettext("given up after {n} attempts: {cause}", n=letter.attempts, cause=letter.cause)
+        where = letter.consumer
+        yield from _moment(letter.recorded_at, what, consumer=where, state="dead", said=letter.message)
+        how = word("resolutions", letter.resolution or "")
+        resolved = gettext("dead letter resolved: {how}", how=how)
+        yield from _moment(letter.resolved_at, resolved, consumer=where, state="done")
+
+
+def _replays(connection: Connection, number: str) -> Iterator[Moment]:
+    for replay, asked_at, outcome in replays.of_student(connection, number):
+        ended = {replays.DONE: "done", replays.FAILED: "dead"}.get(outcome or "", "")
+        what = gettext("replay {id} by {actor}", id=replay.id, actor=replay.actor)
+        yield from _moment(asked_at, what, consumer=replay.consumer, state=ended)
+
+
+def _staff(connection: Connection, number: str) -> Iterator[Moment]:
+    for entry in audit.entries(connection, student=number, limit=_OF_STAFF_MAX):
+        if entry.action not in _LOOKS:
+            what = gettext("{actor}: {act}", actor=entry.actor, act=entry.action)
+            yield from _moment(entry.at, what, said=entry.reason or "")

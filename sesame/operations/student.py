@@ -1,0 +1,71 @@
+"""All that is known of one student, for whoever helps: who, where each target stands, why, since when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from pipeline.errors import meaning
+from schemas.language import gettext
+from sesame.operations.acts import Actor, ActRequest, Report, act, shown_one
+from sesame.operations.diagnosis.engine import DiagnosisReport, diagnose
+from sesame.operations.diagnosis.person import PersonStatus
+from sesame.operations.diagnosis.timeline import Moment, moments
+from sesame.operations.known_persons import NoSuchStudent, Side, known
+from sesame.operations.ports import Diagnosable
+from sesame.operations.status import HeldInDoubt, NoEnrolmentLeft, standing
+
+
+class StudentAsked(ActRequest):
+    """Whom; `live`: ask the servers too, which takes seconds."""
+
+    student_number: str = Field(max_length=32)
+    live: bool = False
+
+
+class StudentShown(Report):
+    """One student.
+
+    Attributes:
+        who: names, birth date, enrolments; None: nobody that the registry knows.
+        status: the account and each target; None: there is no account, `why_none` says why.
+        remedy: what to do about that.
+        merged_into: the number that this one goes on as.
+        moments: what has happened, the newest first.
+    """
+
+    student_number: str
+    who: Side | None
+    status: PersonStatus | None
+    why_none: str
+    remedy: str
+    merged_into: str | None
+    diagnosis: DiagnosisReport
+    moments: Sequence[Moment]
+
+
+@act("students.show", shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
+def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShown:
+    """All that is known of a student. The look is noted once, whatever it shows."""
+    number, status, why_none, remedy = request.student_number, None, "", ""
+    merged: list[str] = []
+    try:
+        status = standing(site, number, merged=merged.append)
+    except (NoSuchStudent, HeldInDoubt, NoEnrolmentLeft) as error:
+        why_none, remedy = str(error), error.remedy or gettext(meaning(type(error)))
+    found = diagnose(site, number, live=request.live)
+    database = site.database
+    with database.read() as connection:
+        who = known(connection, database, number)
+        happened = moments(connection, number, ("registry", *site.settings.targets))
+    return StudentShown(
+        student_number=number,
+        who=who,
+        status=status,
+        why_none=why_none,
+        remedy=remedy,
+        merged_into=merged[0] if merged else None,
+        diagnosis=found.report(),
+        moments=happened,
+    )

@@ -1,0 +1,165 @@
+"""'Personnes': whoever is looked for; one student with diagnosis, targets and timeline; acts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Response
+
+from pipeline.errors import SesameError
+from schemas.account import Hold, Lane
+from schemas.language import gettext
+from sesame.operations import holds, lifecycle
+from sesame.operations.acts import may
+from sesame.operations.blast_radius import PreviewRequest, ReplayPreview, preview
+from sesame.operations.diagnosis import students
+from sesame.operations.diagnosis.students import PageAsked
+from sesame.operations.holds import HoldChange
+from sesame.operations.lifecycle import Prolongation
+from sesame.operations.provisioning import Provision, provision
+from sesame.operations.replays import NobodyToReplay, ReplayFilter, ReplayRequest, replay, select
+from sesame.operations.search import Search, search
+from sesame.operations.student import StudentAsked, show
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
+
+router = APIRouter()
+
+PAGE: Final = 50
+CAUSE: Final = "cause:"
+REASON_MAX: Final = 500
+Number = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+
+
+@router.get("/personnes")
+def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
+    """Who is meant; a cause: who waits, is tried again or was given up for it."""
+    asked = q.strip()[:200]
+    if asked.lower().startswith(CAUSE):
+        cause = asked[len(CAUSE) :].strip().lower()
+        page = students.listed(
+            visit.context.site, visit.actor, PageAsked(cause=cause, after=apres, limit=PAGE)
+        )
+        return visit.page("persons_by_cause.html", cause=cause, listed=page.students, next=page.next)
+    found = search(visit.context.site, visit.actor, Search(text=asked)) if asked else None
+    if found is not None and len(found.students) == 1:
+        return visit.to(_of(found.students[0].student_number))
+    return visit.page("persons.html", found=found)
+
+
+@router.get("/personnes/{number}")
+def show_person(visit: Visiting, number: Number, direct: bool = False) -> Response:  # noqa: FBT001, FBT002
+    """One student; `direct`: the servers are asked, and what each would be written is compared."""
+    asked = StudentAsked(student_number=number, live=direct)
+    seen = show(visit.context.site, visit.actor, asked)
+    compared: dict[str, ReplayPreview | str] = {}
+    if direct and seen.status is not None and may(visit.actor, "replay.preview"):
+        compared = {
+            target: _compared(visit, target, number) for target in visit.context.site.settings.targets
+        }
+    return visit.page(
+        "person.html",
+        200 if seen.who is not None else 404,
+        person=seen,
+        direct=direct,
+        compared=compared,
+        holds=list(Hold),
+    )
+
+
+def _compared(visit: ConsoleRequest, target: str, number: str) -> ReplayPreview | str:
+    """What a target would be written of this student; a sentence: why that cannot be told."""
+    request = PreviewRequest(consumer=target, students=(number,), selected=1)
+    try:
+        return preview(visit.context.site, visit.actor, request)
+    except SesameError as error:
+        return str(error)
+
+
+@router.post("/personnes/{number}/ouvrir")
+def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Bring the student to the newest version now, at all targets or at one; each step is told."""
+    target = fields.get("cible", "")
+    told: list[str] = []
+
+    def say(where: str, what: str) -> None:
+        told.append(f"{visit.context.pages.service(where)} : {what}")
+
+    request = Provision(student_number=number, targets=(target,) if target else ())
+    ended = provision(visit.context.site, visit.actor, request, say)
+    told += [f"{visit.context.pages.service(one.target)} : {one.text}" for one in ended.targets]
+    told.append(gettext("{seconds} s in all", seconds=f"{ended.seconds:.1f}"))
+    return visit.done(_of(number), *told)
+
+
+@router.post("/personnes/{number}/relancer")
+def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Ask one target's consumer to compare the student again."""
+    site, actor, consumer = visit.context.site, visit.actor, fields.get("cible", "")
+    selected = select(site, actor, ReplayFilter(consumer=consumer, students=(number,)))
+    if not selected.students:
+        raise NobodyToReplay
+    request = ReplayRequest(
+        consumer=consumer, students=selected.students, lane=Lane.PERSONAL, reason=_reason(fields)
+    )
+    asked = replay(site, actor, request, _utc_now)
+    name = visit.context.pages.service(consumer)
+    what = gettext("{consumer}: asked for, replay {id}", consumer=name, id=asked.replay_id)
+    return visit.done(_of(number), what)
+
+
+@router.post("/personnes/{number}/bloquer")
+def place_hold(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Shut access."""
+    return _held(visit, number, fields, holds.place)
+
+
+@router.post("/personnes/{number}/debloquer")
+def lift_hold(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Say that the reason to shut access is gone."""
+    return _held(visit, number, fields, holds.lift)
+
+
+def _held(
+    visit: ConsoleRequest, number: str, fields: dict[str, str], change: Callable[..., holds.HoldReport]
+) -> Response:
+    kind = fields.get("motif", "")
+    if kind not in list(Hold):
+        raise ConsoleRefusal(422, "form")
+    request = HoldChange(student_number=number, kind=Hold(kind), reason=_reason(fields))
+    report = change(visit.context.site, visit.actor, request)
+    asked = gettext("asked for; each target follows within seconds")
+    return visit.done(_of(number), asked if report.changed else gettext("it stands so already"))
+
+
+@router.post("/personnes/{number}/prolonger")
+def prolong(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Let access last longer."""
+    try:
+        until = date.fromisoformat(fields.get("jusqu_au", ""))
+    except ValueError as error:
+        raise ConsoleRefusal(422, "form") from error
+    request = Prolongation(student_number=number, reason=_reason(fields), until=until)
+    done = lifecycle.prolong(visit.context.site, visit.actor, request)
+    return visit.done(_of(number), gettext("access until {day}", day=done.until.isoformat()))
+
+
+def _reason(fields: dict[str, str]) -> str:
+    """Why, in the operator's own words.
+
+    Raises:
+        ConsoleRefusal: none were given.
+    """
+    reason = fields.get("raison", "").strip()[:REASON_MAX]
+    if not reason:
+        raise ConsoleRefusal(422, "reason")
+    return reason
+
+
+def _of(number: str) -> str:
+    return f"/console/personnes/{number}"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

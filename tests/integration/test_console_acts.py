@@ -1,0 +1,138 @@
+"""What staff do at the console is done by the acts, under their own name, with a reason, and told to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+
+from schemas.events import HoldLifted, HoldPlaced
+from sesame.testing.servers.console_kit import ConsoleDesk
+from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
+
+
+@pytest.fixture(scope="module")
+def desk(module_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleDesk]:
+    """One console for this file, on each kind of store; each test has students of its own."""
+    with ConsoleDesk(tmp_path_factory.mktemp("console"), store=module_store) as desk:
+        yield desk
+
+
+def test_a_student_is_found_by_number_login_address_and_name(desk: ConsoleDesk) -> None:
+    number = desk.portal.active(birth_name="Zébulon", given_name="Aïcha")
+    account = desk.portal.context.choices.situation(number)
+    assert account is not None
+    with desk.browser("support") as browser:
+        for text in (number, account.login, f"{account.login.upper()}@etu.univ.example", f"  {number}  "):
+            page = browser.get(f"/console/personnes?q={text}")
+            assert page.url.path == f"/console/personnes/{number}", text
+        desk.portal.active(birth_name="Zébulon", given_name="Aïcha", birth_date=date(2001, 2, 3))
+        for name in ("Zébulon", "zébulon", "ZÉBULON", "bulon"):
+            found = browser.get(f"/console/personnes?q={name} aïcha")
+            assert f"/console/personnes/{number}" in found.text, name
+            assert "2 personnes" in found.text
+        assert "Personne ne correspond" in browser.get("/console/personnes?q=Zébulon Bernard").text
+        begun = browser.get(f"/console/personnes?q={number[:6]}")
+        assert number in begun.text
+
+
+def test_a_look_at_a_student_is_noted_once_under_the_name_of_whoever_looked(desk: ConsoleDesk) -> None:
+    number = desk.portal.active()
+    with desk.browser("support", login="Odile.Martin") as browser:
+        browser.get(f"/console/personnes/{number}")
+    looks = [entry for entry in desk.audit("students.show") if entry.detail["student_number"] == number]
+    assert [entry.actor for entry in looks] == ["odile.martin"]
+    others = {"status.show", "diagnose", "students.search"}
+    assert not [e for act in others for e in desk.audit(act) if e.detail.get("student_number") == number]
+
+
+def test_nothing_that_was_typed_to_find_somebody_is_in_the_audit(desk: ConsoleDesk) -> None:
+    number = desk.portal.active(birth_name="Secrète")
+    with desk.browser("support") as browser:
+        browser.get("/console/personnes?q=Secrète")
+    (entry,) = [e for e in desk.audit("students.search") if number in str(e.detail)]
+    assert entry.detail == {"count": 1, "student_numbers": [number]}
+
+
+def test_the_page_tells_what_happened_where_and_why(desk: ConsoleDesk) -> None:
+    number = desk.portal.active(birth_name="Durand", given_name="Léa")
+    complete(desk, number, 3.4)
+    given_up(desk, number, "moodle", "moodle_email_taken", "Email address already exists: x")
+    with desk.browser("support") as browser:
+        text = browser.get(f"/console/personnes/{number}").text
+        assert "<h1>Léa Durand</h1>" in text
+        assert "abandonné après 3 essais : moodle_email_taken".replace(" :", "\u00a0:") in text
+        assert "Email address already exists" in text
+        assert "compte activé" in text
+        assert "Provisionner maintenant" not in text, "support may not"
+    with desk.browser("operator", **{"Accept-Language": "en"}) as browser:
+        text = browser.get(f"/console/personnes/{number}").text
+        assert "given up after 3 attempts: moodle_email_taken" in text
+        assert "Provision now" in text
+    with desk.browser("operator") as browser:
+        assert browser.get("/console/personnes/22000000").status_code == 404
+
+
+def test_students_are_listed_by_the_cause_of_their_waiting_retry_or_failure(desk: ConsoleDesk) -> None:
+    waiting, retried, failed = (desk.portal.active() for _ in range(3))
+    waits(desk, waiting, "moodle", "course_restore_running")
+    tried_again(desk, retried, "mailbox", "mailbox_busy")
+    given_up(desk, failed, "directory", "identity_collision")
+    with desk.browser("support") as browser:
+        for number, cause in ((retried, "mailbox_busy"), (failed, "identity_collision")):
+            text = browser.get(f"/console/personnes?q=cause:{cause}").text
+            assert number in text
+            assert waiting not in text
+        assert browser.get("/console/personnes?q=cause:nonsense").status_code == 409
+
+
+def said(desk: ConsoleDesk, number: str) -> list[object]:
+    """Which holds of a student the log was told of."""
+    return [event for event in desk.published(number) if isinstance(event, HoldPlaced | HoldLifted)]
+
+
+def test_a_hold_is_placed_with_a_reason_told_and_noted_under_the_operator_s_own_name(
+    desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "root")
+    number = desk.portal.active()
+    with desk.browser("support", login="odile") as browser:
+        browser.get(f"/console/personnes/{number}")
+        path = f"/console/personnes/{number}/bloquer"
+        assert browser.send(path, motif="suspended", raison="  ").status_code == 422
+        browser.get(f"/console/personnes/{number}")
+        page = browser.send(path, motif="suspended", raison="décision du 3 mars")
+        assert (page.status_code, page.history[0].status_code) == (200, 303)
+        assert "demandé\u202f; chaque cible suit" in page.text
+        assert "décision du 3 mars" in page.text
+    (entry,) = [e for e in desk.audit("hold.place") if number in str(e.detail)]
+    assert (entry.actor, entry.reason) == ("odile", "décision du 3 mars")
+    assert [type(event) for event in said(desk, number)] == [HoldPlaced]
+
+
+def test_a_replay_of_one_target_is_asked_for_in_the_personal_lane(desk: ConsoleDesk) -> None:
+    number = desk.portal.active()
+    with desk.browser("operator", login="ada") as browser:
+        browser.get(f"/console/personnes/{number}")
+        page = browser.send(
+            f"/console/personnes/{number}/relancer", cible="moodle", raison="adresse corrigée"
+        )
+        assert page.status_code == 200
+        assert "Moodle\u00a0: demandé, relance" in page.text
+        assert "relance" in page.text.partition("Ce qui s'est passé")[2]
+    (entry,) = [e for e in desk.audit("replay") if number in str(e.detail) or e.detail.get("students") == 1]
+    assert (entry.actor, entry.reason) == ("ada", "adresse corrigée")
+    asked = [event for event in desk.published(number) if event.type.endswith("replay.requested.v1")]
+    assert [getattr(event, "consumer", "") for event in asked] == ["moodle"]
+
+
+def test_what_an_act_came_to_is_told_to_whoever_did_it_and_cannot_be_made_up(desk: ConsoleDesk) -> None:
+    number = desk.portal.active()
+    with desk.browser("support", login="odile") as browser, desk.browser("support", login="paul") as other:
+        browser.get(f"/console/personnes/{number}")
+        page = browser.send(f"/console/personnes/{number}/bloquer", motif="suspended", raison="vu")
+        told = str(page.url).removeprefix(desk.url)
+        assert 'class="notice"' in page.text
+        assert 'class="notice"' not in other.get(told).text
+        assert 'class="notice"' not in browser.get(f"/console/personnes/{number}?fait=Virement accepté").text

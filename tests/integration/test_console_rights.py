@@ -1,0 +1,95 @@
+"""Every route of the console, by every role: who gets in is written here once more, apart from the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.routing import APIRoute
+
+from sesame.operations.acts import Role
+from sesame.testing.servers.console_kit import COOKIE, ConsoleDesk
+
+EVERYBODY = frozenset(Role)
+DESK = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
+OPERATORS = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+OPEN = None
+"""Who has not logged in gets an answer too."""
+
+MAY = {
+    ("GET", "/"): EVERYBODY,
+    ("GET", "/flux"): EVERYBODY,
+    ("GET", "/entrer"): OPEN,
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): OPEN,
+    ("POST", "/sortir"): OPEN,
+    ("GET", "/langue/{language}"): OPEN,
+    ("GET", "/personnes"): DESK,
+    ("GET", "/personnes/{number}"): DESK,
+    ("POST", "/personnes/{number}/ouvrir"): OPERATORS,
+    ("POST", "/personnes/{number}/relancer"): OPERATORS,
+    ("POST", "/personnes/{number}/bloquer"): DESK,
+    ("POST", "/personnes/{number}/debloquer"): OPERATORS,
+    ("POST", "/personnes/{number}/prolonger"): OPERATORS,
+}
+FIELDS = {"raison": "un essai", "cible": "moodle", "motif": "suspended", "jusqu_au": "2027-12-01"}
+GIVEN = {"{language}": "fr", "{number}": "22999999", "?": "?q=quelqu'un"}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleDesk]:
+    """One console for this file; what is asked of it is about nobody whom it knows."""
+    with ConsoleDesk(tmp_path_factory.mktemp("console")) as desk:
+        yield desk
+
+
+def asked(desk: ConsoleDesk, role: Role | None, method: str, route: str) -> int:
+    """How this request ends. A form is as our pages send it."""
+    path = "/console" + route
+    for name, value in GIVEN.items():
+        path = path.replace(name, value)
+    if method == "GET" and route == "/personnes":
+        path += "?q=quelqu-un"
+    headers = {"Origin": desk.url}
+    with desk.browser() as browser:
+        browser.client.follow_redirects = False
+        page = browser.get("/console/nulle-part")  # gives the browser its name, and so its forms a token
+        if role is not None:
+            browser.client.cookies.set(COOKIE, desk.session(role, login=f"un-{role}"))
+            page = browser.get("/console/")
+        token = re.search(r'name="jeton" value="([^"]+)"', page.text)
+        if method == "POST":
+            form = {**FIELDS, "jeton": token[1] if token is not None else "x"}
+            return browser.client.post(path, data=form, headers=headers).status_code
+        with browser.client.stream("GET", path) as answer:
+            return answer.status_code
+
+
+def routes(desk: ConsoleDesk) -> Iterator[tuple[str, str]]:
+    """Every method and path that the application answers."""
+    for included in desk.routes:
+        router = getattr(included, "original_router", None)
+        for route in router.routes if router is not None else ():
+            if isinstance(route, APIRoute):
+                yield from ((method, route.path) for method in route.methods or ())
+
+
+def test_the_table_has_every_route(desk: ConsoleDesk) -> None:
+    assert sorted(routes(desk)) == sorted(MAY)
+
+
+@pytest.mark.parametrize(("method", "route"), MAY)
+def test_a_route_lets_in_whom_the_table_names_and_nobody_else(
+    desk: ConsoleDesk, method: str, route: str
+) -> None:
+    may = MAY[method, route]
+    for role in Role:
+        status = asked(desk, role, method, route)
+        if may is OPEN or role in may:
+            assert status not in (401, 403), f"{role}: {status}"
+        else:
+            assert status == 403, f"{role}: {status}"
+    status = asked(desk, None, method, route)
+    if may is not OPEN:
+        assert status == (303 if method == "GET" else 401)
