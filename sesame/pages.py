@@ -14,6 +14,7 @@ from sesame.cli.page import cli_page
 from sesame.operations.connectors.page import connectors_page
 from sesame.operations.diagnosis.pages import diagnosis_page, reasons_page
 from sesame.settings.page import settings_page
+from sesame.web.api import openapi_page
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PAGES: Final[dict[str, Callable[[], str]]] = {
@@ -22,6 +23,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "diagnosis.md": diagnosis_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
+    "openapi.json": openapi_page,
     "reasons.md": reasons_page,
     "retention.md": retention_page,
     "settings.md": settings_page,

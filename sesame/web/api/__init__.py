@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sesame.web.api.api_app import API_PREFIX, make_api
+from sesame.web.api.api_app import API_PREFIX, make_api, openapi_page
 
-__all__ = ["API_PREFIX", "make_api"]
+__all__ = ["API_PREFIX", "make_api", "openapi_page"]

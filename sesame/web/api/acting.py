@@ -14,7 +14,7 @@ from sesame.operations.provisioning import Provision, Provisioned, provision
 from sesame.operations.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
 from sesame.operations.replays import ReplayAsked, ReplayFilter, ReplayRequest, ReplaySelection, Resumption
 from sesame.operations.stopped_consumers import LetGoOn, lift
-from sesame.web.api.routes import Caller, route
+from sesame.web.api.routes import Caller, Name, route
 
 
 @route("POST", "/activations", activate)
@@ -48,7 +48,7 @@ def prolong_access(call: Caller, request: Prolongation) -> Prolonged:
 
 
 @route("POST", "/plans/{plan_id}/release", lifecycle.release)
-def release_plan(call: Caller, plan_id: str) -> Released:
+def release_plan(call: Caller, plan_id: Name) -> Released:
     """Let exactly this plan of the guard be carried out; where two have to, the first one approves."""
     return lifecycle.release(call.site, call.actor, plan_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -61,15 +62,7 @@ def make_api(
         monotonic: seconds, by which requests are counted.
         per_minute: how many requests of one token.
     """
-    app = FastAPI(
-        title="Sésame",
-        version="1",
-        description=_DESCRIPTION,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
+    app = _with_routes()
     app.state.api = Api(
         site=site,
         clock=clock,
@@ -77,8 +70,6 @@ def make_api(
         cursors=Cursors(Signing(derive_keys(keys, "api"))),
         repeats=Repeats(site.database),
     )
-    for each in ROUTES:
-        _add(app, each)
     described = described_api(app)
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -117,6 +108,21 @@ class ApiGuard:
 def _say(request: Request, error: Exception) -> Response:
     speak_for(language_of(request, request.app.state.api))
     return problems.answer(error)
+
+
+def _with_routes() -> FastAPI:
+    app = FastAPI(
+        title="Sésame",
+        version="1",
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for each in ROUTES:
+        _add(app, each)
+    return app
 
 
 def _add(app: FastAPI, each: Route) -> None:
@@ -185,3 +191,8 @@ def described_api(app: FastAPI) -> dict[str, Any]:
     }
     document["security"] = [{"token": []}]
     return document
+
+
+def openapi_page() -> str:
+    """The description as docs/reference has it, in JSON."""
+    return json.dumps(described_api(_with_routes()), indent=1, ensure_ascii=False) + "\n"

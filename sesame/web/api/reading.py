@@ -25,7 +25,7 @@ from sesame.operations.reconcile.acts import latest
 from sesame.operations.reconcile.passes import Pass
 from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
 from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
-from sesame.web.api.routes import Caller, route
+from sesame.web.api.routes import Caller, Name, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
 Cursor = Annotated[
@@ -59,7 +59,7 @@ def list_students(
 
 
 @route("GET", "/students/{student_number}", status.show)
-def show_student(call: Caller, student_number: str) -> PersonStatus:
+def show_student(call: Caller, student_number: Name) -> PersonStatus:
     """Where a student stands: the account, and every target."""
     return status.show(call.site, call.actor, student_number)
 
@@ -67,7 +67,7 @@ def show_student(call: Caller, student_number: str) -> PersonStatus:
 @route("GET", "/students/{student_number}/diagnosis", engine.show)
 def diagnose_student(
     call: Caller,
-    student_number: str,
+    student_number: Name,
     *,
     live: Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")] = False,
 ) -> DiagnosisReport:
@@ -95,7 +95,7 @@ def list_dead_letters(
 
 
 @route("GET", "/dead-letters/{letter}", dead_letters.show)
-def show_dead_letter(call: Caller, letter: str) -> DeadLetterShown:
+def show_dead_letter(call: Caller, letter: Name) -> DeadLetterShown:
     """One dead letter by its id or the beginning of it, resolved or not."""
     return dead_letters.show(call.site, call.actor, letter)
 
@@ -107,7 +107,7 @@ def list_replays(call: Caller) -> list[ReplayProgress]:
 
 
 @route("GET", "/replays/{replay_id}", replays.standing)
-def show_replay(call: Caller, replay_id: str) -> ReplayStanding:
+def show_replay(call: Caller, replay_id: Name) -> ReplayStanding:
     """How far a replay has come, and who would be asked next."""
     return replays.standing(call.site, call.actor, Resumption(replay_id=replay_id, first=PAGE))
 
@@ -159,7 +159,7 @@ def list_identities(
 
 
 @route("GET", "/identities/{student_number}", identities.show)
-def show_identity(call: Caller, student_number: str) -> list[IdentityCase]:
+def show_identity(call: Caller, student_number: Name) -> list[IdentityCase]:
     """Every doubt that a number has to do with, with both sides. Personal data."""
     return identities.show(call.site, call.actor, student_number)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from anyio import to_thread
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -36,6 +36,9 @@ BODY_S_MAX: Final = 60.0
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """As JSON writes it: no text of ours has it, and PostgreSQL takes none that does."""
+
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+"""What a path names: a student number, an id."""
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
