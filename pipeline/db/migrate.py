@@ -8,7 +8,7 @@ of them is at work, and from then on they are refused (ADR 42).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, String, Table, inspect, select, text, update
 
@@ -53,9 +53,17 @@ class OlderAtWork(SesameError):
     exit_code = 5
 
 
-def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) -> str:
-    """Migrate to the newest form, or to that of revision `to`, as far as older programs at work allow; return
-    the revision that it then has. Doing it again, or twice at once, is harmless.
+class Migrated(NamedTuple):
+    """The revision that a database has, and the older programs at work that its next step waits for, in
+    words."""
+
+    revision: str
+    older: tuple[str, ...] = ()
+
+
+def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) -> Migrated:
+    """Migrate to the newest form, or to that of revision `to`, as far as older programs at work allow. Doing
+    it again, or twice at once, is harmless.
 
     Args:
         at_work: asked where a step has to wait for others, on SQLite.
@@ -69,7 +77,7 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
     if database.is_sqlite:
         with database.read() as connection:
             if _revision(connection) == goal:
-                return goal
+                return Migrated(goal)
     from alembic import command
 
     with database.write() as connection:
@@ -80,29 +88,29 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
             database.alone(connection, _SUBJECT)
         current = _revision(connection)
         if _is_newer(connection, current):
-            return str(current)
-        steps = list(_steps(current, goal))
+            return Migrated(str(current))
+        steps, older = list(_steps(current, goal)), tuple[str, ...]()
         if current is not None:
-            steps = _allowed(connection, database, current, steps, at_work)
+            steps, older = _allowed(connection, database, current, steps, at_work)
         if not steps:
-            return str(current)
+            return Migrated(str(current), older)
         command.upgrade(_config(connection), steps[-1].revision)
         if taken := [step.revision for step in steps if _contracts(step)]:
             connection.execute(update(store_form).values(oldest=taken[-1]))
-        return steps[-1].revision
+        return Migrated(steps[-1].revision, older)
 
 
 def _allowed(
     connection: Connection, database: Database, current: str, steps: list[Script], at_work: AtWork
-) -> list[Script]:
-    """Of these steps, those before the first one that has to wait for older programs."""
+) -> tuple[list[Script], tuple[str, ...]]:
+    """Of these steps, those before the first one that has to wait for older programs; and these."""
     for at, step in enumerate(steps):
-        older = _older(connection, database, step.revision, at_work) if _contracts(step) else []
+        older = _older(connection, database, step.revision, at_work) if _contracts(step) else ()
         if older:
             if (steps[at - 1].revision if at else current) < _needed():
                 raise OlderAtWork(gettext("still at work: {who}", who=", ".join(older)))
-            return steps[:at]
-    return steps
+            return steps[:at], older
+    return steps, ()
 
 
 def check(database: Database) -> str:
@@ -122,16 +130,6 @@ def check(database: Database) -> str:
         if current is None or current < _needed():
             raise StoreNotMigrated
         return current
-
-
-def awaited(database: Database, at_work: AtWork = tuple) -> list[str]:
-    """The older programs at work that the next step waits for, in words; empty: there is no such step."""
-    with database.read() as connection:
-        current = _revision(connection)
-        if current == forms.head() or _is_newer(connection, current):
-            return []
-        steps = [step for step in _steps(current, forms.head()) if _contracts(step)]
-        return _older(connection, database, steps[0].revision, at_work) if steps else []
 
 
 def script() -> ScriptDirectory:
@@ -166,11 +164,11 @@ def _needed() -> str:
     return next(each.revision for each in steps if not _contracts(each))
 
 
-def _older(connection: Connection, database: Database, revision: str, at_work: AtWork) -> list[str]:
+def _older(connection: Connection, database: Database, revision: str, at_work: AtWork) -> tuple[str, ...]:
     """Who is at work and knows no such form. Of an embedded file whoever has it open may be."""
     if database.is_sqlite:
-        return list(at_work())
-    return [program.words for program in programs(connection) if program.form < revision]
+        return tuple(at_work())
+    return tuple(program.words for program in programs(connection) if program.form < revision)
 
 
 def _revision(connection: Connection) -> str | None:

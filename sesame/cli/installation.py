@@ -32,9 +32,8 @@ def migrate(context: Context, *, wait: bool) -> None:
     application = context.application
     database, told = application.database_as_it_is, ""
     while True:
-        revision = migrate.upgrade(database, at_work=application.with_store_open)
-        older = ", ".join(migrate.awaited(database, application.with_store_open))
-        if not older:
+        revision, at_work = migrate.upgrade(database, at_work=application.with_store_open)
+        if not (older := ", ".join(at_work)):
             break
         if older != told:
             click.echo(gettext("Waiting for older programs: {who}", who=older), err=True)

@@ -45,9 +45,9 @@ def test_an_empty_database_is_brought_to_the_newest_form(empty_url: str) -> None
     database = Database(empty_url)
     with pytest.raises(StoreNotMigrated):
         migrate.check(database)
-    assert migrate.upgrade(database) == forms.head()
+    assert migrate.upgrade(database).revision == forms.head()
     migrate.check(database)
-    assert migrate.upgrade(database) == forms.head()
+    assert migrate.upgrade(database).revision == forms.head()
     database.close()
 
 
@@ -84,7 +84,7 @@ def test_an_index_of_some_rows_is_one_on_either_database(url: str) -> None:
 
 def _upgrade(results: Any, url: str) -> None:
     database = Database(url)
-    results.put(migrate.upgrade(database))
+    results.put(migrate.upgrade(database).revision)
     database.close()
 
 
@@ -160,7 +160,7 @@ def test_a_filled_database_goes_forward_and_keeps_every_row(empty_url: str, revi
                 row = {column.name: _value(column) for column in table.columns}
                 row |= {"state": "sent"} if table.name == "welcome_messages" else {}
                 connection.execute(table.insert().values(**row))
-        assert migrate.upgrade(database) == forms.head()
+        assert migrate.upgrade(database).revision == forms.head()
         migrate.check(database)
         with database.read() as connection:
             assert {table.name: _rows_of(connection, table) for table in old.sorted_tables} == {

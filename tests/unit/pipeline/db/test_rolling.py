@@ -99,12 +99,12 @@ def at_work(url: str) -> list[str]:
 
 def upgraded(url: str) -> str:
     with closing(Database(url)) as database:
-        return migrate.upgrade(database, at_work=lambda: at_work(url))
+        return migrate.upgrade(database, at_work=lambda: at_work(url)).revision
 
 
 def awaited(url: str) -> list[str]:
     with closing(Database(url)) as database:
-        return migrate.awaited(database, lambda: at_work(url))
+        return list(migrate.upgrade(database, at_work=lambda: at_work(url)).older)
 
 
 def checked(url: str) -> str:
@@ -199,5 +199,5 @@ def test_a_version_after_the_next_needs_no_stop_in_between(empty_url: str, versi
 def test_an_empty_database_is_made_at_once(empty_url: str, versions: Versions) -> None:
     with versions.at(versions.make("new", "expands", "contracts")):
         with closing(Database(empty_url)) as database:
-            assert migrate.upgrade(database, at_work=lambda: ["somebody"]) == "9002"
+            assert migrate.upgrade(database, at_work=lambda: ["somebody"]) == ("9002", ())
         assert checked(empty_url) == "9002"
