@@ -12,6 +12,7 @@ from sesame.settings import Settings, SettingsError, folders
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka import Access
+    from pipeline.eventlog.kafka.consumer import ErasedKeys
     from pipeline.eventlog.kafka.plan import TopicPlan
 
 _SEGMENT_BYTES = 268_435_456
@@ -22,8 +23,11 @@ class NotKafka(SettingsError):
     """The event log is the embedded one, which `sesame run` makes. `log.kind = "kafka"` names Kafka's."""
 
 
-def open_log(settings: Settings) -> EventLog:
+def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
     """The event log. The embedded one is made now, with its topics; Kafka's are made by `sesame topics`.
+
+    Args:
+        erased: whose records Kafka has as they were.
 
     Raises:
         LogError: it cannot be used, or the embedded one has other partitions than the settings say.
@@ -32,7 +36,7 @@ def open_log(settings: Settings) -> EventLog:
     if settings.log.kind == "kafka":
         from pipeline.eventlog.kafka import KafkaEventLog
 
-        return KafkaEventLog(kafka_access(settings), group_prefix=settings.log.group_prefix)
+        return KafkaEventLog(kafka_access(settings), group_prefix=settings.log.group_prefix, erased=erased)
     folders.make(settings.log_path.parent)
     retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
     log = SqliteEventLog(settings.log_path, retention_s=retention_s)

@@ -119,9 +119,10 @@ class Application:
             LogError: it cannot be used, or has other partitions than the settings say.
             SettingsError: a secret is missing.
         """
+        from consumers.registry.erasure.erased_numbers import ErasedNumbers
         from sesame.app.event_log import open_log
 
-        return open_log(self.settings)
+        return open_log(self.settings, ErasedNumbers(lambda: self.database, lambda: self.privacy_if_any))
 
     @property
     def notes_file(self) -> Path:

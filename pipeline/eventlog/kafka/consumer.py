@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, OffsetAndMetadata
 from kafka import TopicPartition as Tp
@@ -38,22 +38,45 @@ from pipeline.eventlog.port import (
 _JOIN_S = 0.2
 
 
+class ErasedKeys(Protocol):
+    """Whose records say nothing any more, though they stand in the log as they were."""
+
+    def look(self) -> None:
+        """Look who it is by now; called before records are read.
+
+        Raises:
+            DependencyDown: nothing is known, and nothing is read.
+        """
+
+    def pseudonym(self, key: str, timestamp_ms: int) -> str | None:
+        """What stands for this key in what was appended at this moment; None: the key."""
+
+
 class KafkaLogConsumer:
     """See `pipeline.eventlog.port.Consumer`. Owned by one thread.
 
     Args:
         admin: of the same cluster, for leaving the group; not closed here.
         member: stable over restarts.
+        erased: whose records are read as those of nobody.
     """
 
     def __init__(
-        self, access: Access, admin: KafkaAdminClient, *, group: str, topics: Iterable[str], member: str
+        self,
+        access: Access,
+        admin: KafkaAdminClient,
+        *,
+        group: str,
+        topics: Iterable[str],
+        member: str,
+        erased: ErasedKeys | None = None,
     ) -> None:
         self._access = access
         self._admin = admin
         self._group = group
         self._topics = list(topics)
         self._name = name_of(member)
+        self._erased = erased
         self._listener = Listener()
         self._paused: set[Tp] = set()
         self._filled: set[Tp] = set()  # whose records filled the last poll: others are asked first now
@@ -78,6 +101,8 @@ class KafkaLogConsumer:
             self._begin_again()
         if max_records == 0:
             return self._fetch(1, 0.0, silent=self._owned())
+        if self._erased is not None:
+            self._erased.look()
         if self._filled:  # else a backlog would keep the others waiting
             records = self._fetch(max_records, 0.0, silent=self._filled)
             if records or self._hidden:
@@ -106,7 +131,14 @@ class KafkaLogConsumer:
         self._epochs.read(found)
         self._filled = set(found) if sum(map(len, found.values())) == wanted else set()
         self._pay()
-        return [_record(each) for part in found.values() for each in part]
+        return [self._as_erased(_record(each)) for part in found.values() for each in part]
+
+    def _as_erased(self, record: Record) -> Record:
+        """A record as the port says of one whose person was erased."""
+        if self._erased is None:
+            return record
+        pseudonym = self._erased.pseudonym(record.key, record.timestamp_ms)
+        return record if pseudonym is None else record._replace(key=pseudonym, value=b"{}", headers=())
 
     def _ask(self, wanted: int, timeout_s: float) -> dict[Tp, list[Any]]:
         if mends.shut_out(self._consumer):

@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient, OffsetSpec
 from kafka import TopicPartition as Tp
 
 from pipeline.eventlog.kafka.access import LIBRARY, Access
-from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
+from pipeline.eventlog.kafka.consumer import ErasedKeys, KafkaLogConsumer
 from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.producer import KafkaLogProducer
 from pipeline.eventlog.kafka.topics import Topics
@@ -23,18 +23,20 @@ class KafkaEventLog:
 
     Args:
         group_prefix: stands before the name of each consumer group, in a cluster that others use too.
+        erased: whose records are read as those of nobody.
 
     Raises:
         LogRefused: the servers' certificate is not accepted here, or the user's password there.
         LogUnavailable: no server answers.
     """
 
-    def __init__(self, access: Access, *, group_prefix: str = "") -> None:
+    def __init__(self, access: Access, *, group_prefix: str = "", erased: ErasedKeys | None = None) -> None:
         # What the library tells of its attempts is told here once, as an error with its remedy.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         access.check()
         self._access = access
         self._group_prefix = group_prefix
+        self._erased = erased
         self._turn = threading.Lock()
         with access.explained("connecting"):
             self._admin = connected(KafkaAdminClient, **access.configuration())
@@ -53,7 +55,9 @@ class KafkaEventLog:
         """See `pipeline.eventlog.port.EventLog`."""
         self._topics.partitions(topics)
         name = self._group_prefix + group
-        return KafkaLogConsumer(self._access, self._admin, group=name, topics=topics, member=member)
+        return KafkaLogConsumer(
+            self._access, self._admin, group=name, topics=topics, member=member, erased=self._erased
+        )
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         """See `pipeline.eventlog.port.EventLog`."""

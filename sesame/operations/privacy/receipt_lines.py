@@ -28,6 +28,10 @@ KEPT = (
 """In the table's own words: a receipt is read by people and programs of any language, so it is English."""
 
 
+_SEGMENT = timedelta(days=1, hours=1)
+"""Kafka removes whole segments, of a day each (`sesame.app.event_log`), when it looks next."""
+
+
 def receipt(
     site: HasSettings, erasure: Erasure, now: datetime, *, rewritten_at: datetime | None
 ) -> ErasureReceipt:
@@ -67,7 +71,7 @@ def later(site: HasSettings, now: datetime) -> tuple[ErasedLater, ...]:
         lines += [
             ErasedLater(
                 where=f"Kafka: {topic.name}" + ("" if topic.personal_data else " (student number only)"),
-                until=(now + timedelta(seconds=topic.retention_s)).date(),
+                until=(now + timedelta(seconds=topic.retention_s) + _SEGMENT).date(),
                 why="its records cannot be changed; the topic's retention removes them",
             )
             for topic in catalogue.TOPICS.values()

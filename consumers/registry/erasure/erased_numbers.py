@@ -1,0 +1,83 @@
+"""Whose records say nothing any more, in a log whose records cannot be changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from sqlalchemy import select
+
+from consumers.registry.erasure.erasures import ErasureState, erasures
+from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
+from pipeline.db.database import Database, StoreUnavailable
+
+_LOOK_EVERY_S: Final = 1.0
+_OVERLAP_S: Final = 600.0  # what ended meanwhile in a transaction that was not seen yet
+
+
+class ErasedNumbers:
+    """Knows the students who were erased, and since when; looks for new ones once a second at most.
+
+    What is older than the erasure is the erased person's; what is newer, of whoever came back.
+
+    Args:
+        database: the store.
+        privacy: the site's key, if there is one by now.
+        monotonic: seconds.
+    """
+
+    def __init__(
+        self,
+        database: Callable[[], Database],
+        privacy: Callable[[], PrivacyKey | None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._privacy = privacy
+        self._monotonic = monotonic
+        self._key: PrivacyKey | None = None
+        self._until: dict[str, float] = {}  # by pseudonym
+        self._newest = 0.0
+        self._look_at = 0.0
+
+    def look(self) -> None:
+        """Look for new ones. If the store is away later, what was known is gone by.
+
+        Raises:
+            StoreUnavailable: nothing was ever known.
+        """
+        now = self._monotonic()
+        if now < self._look_at:
+            return
+        try:
+            self._look()
+        except StoreUnavailable:
+            if not self._look_at:
+                raise
+        self._look_at = now + _LOOK_EVERY_S
+
+    def _look(self) -> None:
+        with suppress(PrivacyKeyError):  # the registry says so, and stands still
+            self._key = self._privacy()
+        if self._key is None:
+            return
+        e = erasures.c
+        done = select(e.pseudonym, e.ended_at, e.receipt).where(
+            e.state == ErasureState.DONE, e.ended_at > self._newest - _OVERLAP_S
+        )
+        with self._database().read() as connection:
+            for pseudonym, ended_at, receipt in connection.execute(done):
+                named = json.loads(receipt)["receipt"]["pii_principal_id"] if receipt else ()
+                for each in {pseudonym, *named}:
+                    self._until[each] = max(ended_at, self._until.get(each, 0.0))
+                self._newest = max(self._newest, ended_at)
+
+    def pseudonym(self, student_number: str, timestamp_ms: int) -> str | None:
+        """The pseudonym of a person who was erased after this moment; None: nobody of this number was."""
+        if self._key is None or not self._until:
+            return None
+        found = self._key.pseudonym(student_number)
+        return found if timestamp_ms <= 1000 * self._until.get(found, -1.0) else None

@@ -1,0 +1,127 @@
+"""What the log still says of who was erased is nobody's: on the embedded log, and on a real Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.eventlog.port import Consumer, Record
+from pipeline.vault import new_key
+from sandbox.kafka import Kafka
+from schemas import catalogue
+from schemas.account import Stage
+from sesame.operations.privacy.receipts import verify
+from sesame.testing.servers import require_service
+from tests.acceptance.processes import kafka_settings
+from tests.integration.site_kit import Site, running
+from tests.integration.test_erasure import (
+    LEA,
+    PAUL,
+    enrol,
+    erase,
+    erased,
+    live_through,
+    login,
+    rows,
+    stage,
+)
+from tests.waiting import until
+
+TARGETS = ("directory", "mailbox", "moodle")
+PARTITIONS = 2
+
+
+class Counting:
+    """A consumer that counts what it has read of its topics."""
+
+    def __init__(self, consumer: Consumer, read: Counter[str], topics: tuple[str, ...]) -> None:
+        self._consumer = consumer
+        self._read = read
+        read.update(dict.fromkeys(topics, 0))
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        found = self._consumer.poll(records_max, timeout_s)
+        self._read.update(record.topic for record in found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+class SiteThatReadsAgain(Site):
+    """Its consumers belong to groups that have read nothing yet: every record is delivered again."""
+
+    read: dict[str, Counter[str]]
+
+    def _consumer(self, group: str, topics: tuple[str, ...], worker: int) -> Consumer:
+        consumer: Any = super()._consumer(f"{group}-again", topics, worker)
+        return Counting(consumer, self.read.setdefault(group, Counter()), topics)
+
+    def has_read(self, ends: dict[str, int]) -> bool:
+        """Whether all that was there was read by all who read it."""
+        return len(self.read) == 2 + len(TARGETS) and all(
+            count >= ends[topic] for read in self.read.values() for topic, count in read.items()
+        )
+
+
+@pytest.fixture(params=["embedded", "kafka"])
+def settings(request: pytest.FixtureRequest, store_url: str) -> Iterator[str]:
+    """Of a site on one of the logs."""
+    with ExitStack() as stack:
+        log = [f"partitions = {PARTITIONS}"]
+        if request.param == "kafka":
+            kafka = stack.enter_context(require_service(Kafka))
+            access = Access(tuple(kafka.servers), client_id="test", timing=Timing())
+            with closing(KafkaEventLog(access)) as made:
+                made.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
+            log = list(kafka_settings(kafka.servers, PARTITIONS))
+        store = [] if store_url.startswith("sqlite") else ["[store]", f'url = "{store_url}"']
+        yield "\n".join([f"targets = {json.dumps(TARGETS)}", *store, "[log]", *log])
+
+
+def of_lea(site: Site) -> list[str]:
+    """The tables that name her number."""
+    return [name for name, each in rows(site).items() if any(LEA in row for row in each)]
+
+
+def test_what_is_delivered_again_brings_nobody_back_and_names_nobody(settings: str, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    with closing(Site(folder, settings, in_memory=TARGETS)) as site:
+        key = site.settings.privacy_key_file
+        key.touch(mode=0o600)
+        key.write_text(new_key(), encoding="ascii")
+        with running(site):
+            live_through(site)
+            before = login(site)
+            document = erased(site, erase(site))
+            assert of_lea(site) == []
+        receipt = verify(document, fingerprint=None, privacy=site.privacy, student=LEA).receipt
+        on_kafka = site.settings.log.kind == "kafka"
+        told = {line.where.split(" ")[1]: line for line in receipt.later if line.where.startswith("Kafka")}
+        assert set(told) == (set(catalogue.TOPICS) if on_kafka else set())
+        assert (receipt.files.log_records is None) is on_kafka
+        for name, line in told.items():
+            # A segment takes a day's records, and goes when its last one is old enough.
+            gone = datetime.now(UTC) + timedelta(seconds=catalogue.TOPICS[name].retention_s, days=1)
+            assert line.until >= gone.date()
+            assert ("student number only" in line.where) is not catalogue.TOPICS[name].personal_data
+    with closing(SiteThatReadsAgain(folder, settings, in_memory=TARGETS)) as site:
+        site.read = {}
+        ends = {topic: sum(site.log.end_offsets(topic).values()) for topic in catalogue.TOPICS}
+        with running(site):
+            until(lambda: site.has_read(ends), lambda: (site.read, ends))
+        assert site.letters() == []
+        assert of_lea(site) == []
+        with running(site):
+            assert stage(site, PAUL) is Stage.ACTIVE
+            enrol(site, sequence=9, tell_apart="back")
+            until(lambda: login(site) != "", site.letters)
+            assert login(site) == before, "who comes back after it is heard"
