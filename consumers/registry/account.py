@@ -37,7 +37,7 @@ class Known:
         mails: every address that is the student's, the account's own included.
         previous: the newest account so far.
         shown_number: see `Account.shown_number`.
-        completed, held, erasing: see `Lifecycle.life_of`.
+        completed, held, erasing, gone: see `Lifecycle.life_of`.
     """
 
     person: KnownPerson
@@ -51,6 +51,7 @@ class Known:
     completed: bool = False
     held: bool = False
     erasing: bool = False
+    gone: bool = False
 
 
 def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
@@ -67,6 +68,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         completed=known.completed,
         held=known.held,
         erasing=known.erasing,
+        gone=known.gone,
     )
     return Account(
         student_number=person.student_number,

@@ -6,16 +6,17 @@ nothing would change for the targets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection
 
 from consumers.registry import teachings
 from consumers.registry.account import Known, current_enrolments, merge, shown_person
 from consumers.registry.erasure import erasures
+from consumers.registry.erasure.erasures import GONE
 from consumers.registry.identity import MAIL, Names, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
@@ -122,8 +123,8 @@ class Minter:
             and self._propagated.completed(connection, student_number, previous.version)
         )
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
-        if previous is not None and self._erasing(connection, person):
-            known = replace(known, erasing=True)
+        if previous is not None and (noted := self._erasing(connection, person)) is not None:
+            known = replace(known, erasing=True, gone=GONE in noted)
         account = self._guarded(connection, known, numbers, today, now)
         if account.stage is Stage.ACTIVE and person.prolongations:
             self._people.change(connection, student_number, prolongations=())
@@ -161,10 +162,10 @@ class Minter:
             return account
         return merge(replace(known, held=True), self._lifecycle, today)
 
-    def _erasing(self, connection: Connection, person: KnownPerson) -> bool:
-        """Whether somebody has asked for this person to be erased."""
+    def _erasing(self, connection: Connection, person: KnownPerson) -> Mapping[str, Any] | None:
+        """What is noted of the erasure that somebody has asked for; None: nobody has."""
         if self.privacy is None:
-            return False
+            return None
         number = person.merged_into or person.student_number
         return erasures.asked(connection, self.privacy.pseudonym(number))
 

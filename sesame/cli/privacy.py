@@ -19,6 +19,7 @@ from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.privacy.acts import ErasureStanding
+    from sesame.operations.privacy.again import ReceiptOutcome
     from sesame.operations.privacy.export import PersonExport
 
 _LOOK_EVERY_S = 0.5
@@ -111,6 +112,33 @@ def erase_command(
         click.echo(text, nl=False)
     else:
         click.echo(gettext("Erased. The receipt is in {path}.", path=to))
+
+
+@privacy.command(name="again")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@pass_context
+def again_command(context: Context, *, files: tuple[Path, ...], as_json: bool) -> None:
+    """Erase again whom a restored store has brought back, by the receipts in FILES.
+
+    Without FILES by those that this machine has kept and the store does not know. Run it before anything
+    is started: the erasure goes on then, and gives a new receipt. Whoever has come back since is left alone.
+    Ends with 3 if somebody is to be looked at, and with 6, with nothing done, if a receipt is not as it was
+    signed.
+    """
+    from sesame.operations.privacy.again import UNDECIDED, ReceiptsGiven, again
+
+    given = {str(path): path.read_bytes() for path in files}
+    found = again(context.looking, operator(), ReceiptsGiven(documents=given or None))
+    if as_json:
+        write_json([each.model_dump(mode="json") for each in found])
+    else:
+        for each in found:
+            click.echo(f"{each.receipt}: {_came_to(each)}")
+        if not found:
+            click.echo(gettext("The store knows of every receipt that is kept here."))
+    if any(each.outcome in UNDECIDED for each in found):
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))
 
 
 @privacy.command(name="export")
@@ -243,3 +271,26 @@ def _how_far(found: ErasureStanding) -> str:
         waits = ", ".join(known.get(each, each) for each in found.awaited)
         words += "; " + gettext("awaited: {what}", what=waits)
     return words
+
+
+def _came_to(found: ReceiptOutcome) -> str:
+    told = {"number": found.student_number, "id": found.erasure, "targets": ", ".join(found.targets)}
+    words = {
+        "asked": lambda: gettext("{number} is erased again: {id}", **told),
+        "under_way": lambda: gettext("{number} is being erased already: {id}", **told),
+        "absent": lambda: gettext("nothing of this person is in the store"),
+        "returned": lambda: gettext("{number} came back after it, and is left alone", **told),
+        "enrolled": lambda: gettext(
+            "{number} is enrolled: import the registrar's file of today, then repeat this; whoever is"
+            " enrolled still has come back",
+            **told,
+        ),
+        "held": lambda: gettext("{number} is under a hold: lift it when it may be, then repeat this", **told),
+        "shown": lambda: gettext(
+            "{number} is shown by {targets}: has come back, or that was restored too; if not come back:"
+            " sesame privacy erase {number}",
+            **told,
+        ),
+        "unseen": lambda: gettext("{targets} does not tell whether {number} is there: repeat this", **told),
+    }
+    return words[found.outcome]()

@@ -43,6 +43,9 @@ def check_command(context: Context, *, as_json: bool) -> None:
         click.echo(gettext("{n} stay shut until you have answered: sesame restored list", n=n))
     else:
         click.echo(gettext("Nobody is shut whom the store would open."))
+    if found.unknown_erasures and not as_json:
+        n, then = found.unknown_erasures, "sesame privacy again"
+        click.echo(gettext("Erasures that this store does not know: {n}. {command}", n=n, command=then))
 
 
 @restored.command()

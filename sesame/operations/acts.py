@@ -181,6 +181,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "lost_records.list": _EVERYBODY,
     "overview.people": _DESK,
     "overview.show": _EVERYBODY,
+    "privacy.again": _ADMINISTRATORS,
     "privacy.erase": _ADMINISTRATORS,
     "privacy.export": _ADMINISTRATORS,
     "privacy.init": _ADMINISTRATORS,

@@ -182,7 +182,7 @@ class Diagnosable(Targets, Following, Protocol):
         """The login probe; None: there is no CAS."""
 
 
-class Restored(Targets, Configured, Store, Publishing, Protocol):
+class Restored(Targets, Configured, Store, Recognising, Publishing, Protocol):
     """A site whose store came out of a backup."""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, wait_until
 from sesame.testing.servers import require_service
 from tests.acceptance.acting import settle
+from tests.acceptance.test_erasure import leave, traces_in
 from tests.docs.documents import Block, blocks
 
 pytestmark = pytest.mark.timeout(1800)
@@ -122,10 +124,10 @@ def back_up(guide: Guide) -> None:
         guide.follow([f"pg_dump --format=custom --file {guide.backup}/sesame.dump '{_address(guide.world)}'"])
 
 
-def restore(guide: Guide) -> None:
+def restore(guide: Guide, more: str = "") -> None:
     [made] = guide.backup.glob("sesame-*Z")
     [typed] = guide.block("sesame restore /var/backups")
-    guide.follow([f"{typed.rpartition('/')[0]}/{made.name} --yes"])
+    guide.follow([f"{typed.rpartition('/')[0]}/{made.name} --yes {more}"])
     if guide.world.postgres is not None:
         guide.world.postgres.drop("sesame")
         guide.world.postgres.create("sesame")
@@ -162,7 +164,7 @@ def test_whoever_was_shut_after_the_backup_stays_shut_and_is_asked_about(
         refused = world.sesame.run(*words, allowed=(HELD,))
         assert "sesame restored check" in refused.err
 
-    guide.follow(guide.block("sesame restored check"))
+    guide.follow(guide.block("sesame privacy again"))
     asked = world.sesame.run("restored", "list", "--json").json()
     assert sorted(each["student_number"] for each in asked) == sorted([stolen, mistaken])
     assert all(each["shown_shut_by"] == ["directory", "mailbox", "moodle"] for each in asked)
@@ -185,6 +187,58 @@ def test_whoever_was_shut_after_the_backup_stays_shut_and_is_asked_about(
     acts = {each["action"] for each in world.sesame.run("audit", "--json").json()}
     assert {"restored.check", "restored.opened", "restored.kept"} <= acts
     assert world.sesame.run("restored", "keep", stolen, "--reason", "again", allowed=(1,)).code == 1
+
+
+def test_whoever_was_erased_after_the_backup_is_erased_again_by_the_receipt(
+    site: tuple[World, Cast], tmp_path: Path
+) -> None:
+    world, cast = site
+    guide, data = Guide(world, cast, tmp_path), world.private / "data"
+    lea, paul = [number for number, said in play.announced(world).items() if said.state == "completed"][:2]
+    slapd = world.slapd
+    entry = sweep_directory.search(slapd, slapd.people_dn, f"(supannEtuId={lea})", "uid", "mail")
+    traces = [lea, *re.findall(r"^(?:uid|mail): (.*)$", entry, re.MULTILINE)]
+    assert len(traces) == 3
+    world.sesame.run("privacy", "init")
+    leave(world, cast, lea)
+    back_up(guide)
+    keys = shutil.copy(data / "person-keys.db", tmp_path) if world.postgres is None else ""
+    world.sesame.run("privacy", "erase", lea, "--reason", "request", "--receipt", tmp_path / "first.json")
+    world.pipeline.stop()
+    more = ""
+    if world.postgres is None:  # the keys are lost as well, and a copy is older than the erasure
+        (data / "person-keys.db").unlink()
+        more = f"--keys {keys}"
+    restore(guide, more)
+    for kept in data.glob("before-restore-*"):
+        shutil.rmtree(kept)
+    assert world.sesame.run("privacy", "export", lea, "--json").json()["student_numbers"] == [lea]
+
+    said = guide.follow(guide.block("sesame privacy again")[1:])
+    assert "Erasures that this store does not know: 1. sesame privacy again" in said
+    assert world.sesame.run("restored", "list", "--json").json() == [], "her mailbox is rightly away"
+    assert f"{lea} is erased again" in guide.follow(guide.block("sesame privacy again"))
+    world.pipeline.start()
+
+    def erased() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = world.sesame.run("privacy", "list", "--json").json()
+        return [each for each in found if each["state"] == "done"]
+
+    wait_until(lambda: len(erased()) == 2, "the erasure", PATIENCE_S)
+    ours, first = (each["id"] for each in erased())
+    verified = world.sesame.run(
+        "privacy", "verify", data / "receipts" / f"{ours}.json", "--student", lea, "--json"
+    ).json()
+    assert first in verified["receipt"]["reason"]
+    absent = {line["target"] for line in verified["receipt"]["targets"]}
+    assert {"directory", "mailbox", "moodle"} <= absent
+    assert world.sesame.run("privacy", "export", lea, allowed=(1,)).code == 1
+    assert "dn:" not in sweep_directory.search(slapd, slapd.base_dn, f"(supannEtuId={lea})", "dn")
+    assert lea not in {each["idnumber"] for each in sweep_moodle.dump(world.moodle).users.values()}
+    assert traces_in(data, traces) == []
+    assert world.sesame.run("status", paul, "--json").json()["stage"] == "active"
+    again = world.sesame.run("privacy", "again", tmp_path / "first.json", "--json").json()
+    assert [each["outcome"] for each in again] == ["absent"]
 
 
 def replayed(world: World) -> bool:

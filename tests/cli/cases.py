@@ -333,6 +333,11 @@ def _privacy() -> Iterator[Case]:
         "privacy-verify",
         (verify, f"{verify} --json", f"{verify} --student 22600007", f"{verify} --key {'0' * 64}"),
     )
+    yield Case(
+        "privacy-again",
+        ("privacy again", "privacy again receipt.json --json", "privacy again receipt.json --lang fr"),
+    )
+    yield Case("privacy-again-changed", ("privacy again groups.csv",))
     yield Case("privacy-verify-changed", ("privacy verify groups.csv", "privacy verify groups.csv --lang fr"))
 
 

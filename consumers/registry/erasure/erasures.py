@@ -44,10 +44,13 @@ erasures = Table(
     info=of_nobody("erasures, under pseudonyms; their receipts", named_in=("reason",)),
 )
 
+GONE: Final = "gone"
+"""Noted of an erasure whose person no target has any more."""
+
 _ID_BYTES: Final = 6
 _ENDED: Final = ("done", "withdrawn")
 _UNDER_WAY: Final = erasures.c.state.not_in(_ENDED)
-_ASKED: Final = select(erasures.c.id).where(
+_ASKED: Final = select(erasures.c.noted).where(
     erasures.c.pseudonym == bindparam("whose"), erasures.c.state == "asked"
 )
 
@@ -97,19 +100,33 @@ def begin(
     actor: str,
     reason: str,
     now: float,
+    gone: bool,
 ) -> Erasure:
-    """Have a person erased; whoever is so already is begun once. Call it under the person's lock."""
+    """Have a person erased; whoever is so already is begun once. Call it under the person's lock.
+
+    Args:
+        gone: no target has anything of the person any more: each only looks.
+    """
     if (running := under_way(connection, pseudonym)) is not None:
         return running
     erasure_id = secrets.token_hex(_ID_BYTES)
-    begun = Erasure(erasure_id, pseudonym, sealed, ErasureState.ASKED, signed_by, actor[:64], reason, now)
-    connection.execute(insert(erasures), {**begun.__dict__, "noted": "{}"})
+    noted = {GONE: True} if gone else {}
+    begun = Erasure(
+        erasure_id, pseudonym, sealed, ErasureState.ASKED, signed_by, actor[:64], reason, now, noted
+    )
+    put(connection, begun)
     return begun
 
 
-def asked(connection: Connection, pseudonym: str) -> bool:
-    """Whether targets are to erase this person now."""
-    return connection.execute(_ASKED, {"whose": pseudonym}).first() is not None
+def put(connection: Connection, erasure: Erasure) -> None:
+    """Put one that the store does not know."""
+    connection.execute(insert(erasures), {**erasure.__dict__, "noted": json.dumps(dict(erasure.noted))})
+
+
+def asked(connection: Connection, pseudonym: str) -> Mapping[str, Any] | None:
+    """What is noted of the erasure by which targets are to erase this person now; None: there is none."""
+    text: str | None = connection.execute(_ASKED, {"whose": pseudonym}).scalar()
+    return None if text is None else json.loads(text)
 
 
 def under_way(connection: Connection, pseudonym: str) -> Erasure | None:

@@ -72,6 +72,7 @@ class Lifecycle:
         completed: bool = False,
         held: bool = False,
         erasing: bool = False,
+        gone: bool = False,
     ) -> LifeStage:
         """Where an account stands today.
 
@@ -84,6 +85,7 @@ class Lifecycle:
             completed: whether all targets were seen to have the newest account.
             held: nothing may be closed today: the guard holds it.
             erasing: somebody has asked for everything to be erased now.
+            gone: of whoever is erased no target has anything any more: none has to wait for another.
         """
         before = Stage.PRECREATED if previous is None else previous.stage
         until = previous.valid_until if previous is not None else None
@@ -96,6 +98,8 @@ class Lifecycle:
             return LifeStage(Stage.PRECREATED, None, {})
         if erasing:
             until = min(until or today, today)
+            if gone:
+                return LifeStage(Stage.ERASED, until, {})
             return self._expired(previous, until, today, completed=completed, held=held, now=True)
         if before is Stage.ACTIVE:
             return self._in_grace(previous, self._grace_ends(today), held=held)

@@ -13,14 +13,13 @@ from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.people import People
 from pipeline import accounts, audit
 from pipeline.errors import SesameError
-from schemas.account import Hold
 from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.ports import HasSettings, Stored
 from sesame.operations.privacy import receipts
-from sesame.operations.privacy.erasure import Erasing, awaited, begin, enrolled, kept_aside, numbers_of
+from sesame.operations.privacy.erasure import Erasing, awaited, begin, enrolled, held, kept_aside, numbers_of
 from sesame.operations.privacy.receipts import ReceiptVerified, SiteKey
 from sesame.operations.vault import KeyMade, key_made
 
@@ -109,7 +108,7 @@ def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStandi
             raise NoSuchStudent
         if enrolled(site, connection, numbers):
             raise StillEnrolled
-        if any(person.holds - {Hold.STOLEN_PASSWORDS} for person in locked):
+        if any(map(held, locked)):
             raise UnderHold
         whom = {"student_number": request.student_number}
         audit.note(connection, site.database, actor=actor.name, action="privacy.erase", detail=whom)

@@ -137,13 +137,18 @@ def enrolled(site: Following, connection: Connection, numbers: Iterable[str]) ->
     return any(each.in_force for each in current_enrolments(found, site.settings.registry, today))
 
 
+def held(person: KnownPerson | None) -> bool:
+    """Whether a hold keeps this person's data: one for a stolen password keeps nothing."""
+    return person is not None and bool(person.holds - {Hold.STOLEN_PASSWORDS})
+
+
 def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> list[str]:
     """What an erasure waits for: names of targets, `hold`, `doubt`, and `under_way` for work of our own."""
     found: dict[str, None] = {}
     people, now = People(site.database), site.database.now(connection)
     for number in numbers:
         person = people.known(connection, number)
-        if person is not None and person.holds - {Hold.STOLEN_PASSWORDS}:
+        if held(person):
             found[HOLD] = None
         if identity_doubts.of(connection, number, [Verdict.OPEN]):
             found[DOUBT] = None
@@ -195,8 +200,10 @@ def _begin_due(site: Erasing, student_number: str, connection: Connection) -> No
     begin(site, connection, numbers, actor=SESAME, reason=RETENTION)
 
 
-def begin(site: Erasing, connection: Connection, numbers: list[str], *, actor: str, reason: str) -> Erasure:
-    """Have a person erased, whose numbers these are; locked by the caller."""
+def begin(
+    site: Erasing, connection: Connection, numbers: list[str], *, actor: str, reason: str, gone: bool = False
+) -> Erasure:
+    """Have a person erased, whose numbers these are; locked by the caller. `gone`: see `erasures.begin`."""
     privacy = site.privacy
     return erasures.begin(
         connection,
@@ -206,6 +213,7 @@ def begin(site: Erasing, connection: Connection, numbers: list[str], *, actor: s
         actor=actor,
         reason=reason,
         now=site.database.now(connection),
+        gone=gone,
     )
 
 
@@ -296,7 +304,7 @@ def _clear(site: Erasing, erasure: Erasure) -> None:
         if records is not None:
             noted["log"] = (noted["log"] or 0) + records
         noted["archived"] += audit_archive.forget(site.audit_folder, number, pseudonym)
-        if site.settings.store_file is not None:
+        if site.settings.store_file is not None or noted["log"] is not None:  # there are backups
             kept = _kept(site, erasure, pseudonym)
             person_keys(site).destroy(number, pseudonym=pseudonym, kept=kept)
 
@@ -346,6 +354,7 @@ def _attest(site: Erasing, cleared: list[Erasure]) -> None:
     for erasure in cleared:
         receipt = receipt_lines.receipt(site, erasure, now, rewritten_at=now if rewritten else None)
         text = receipts.sign(receipt, site.privacy)
+        receipts.keep(site, erasure.id, text)
         with site.database.write() as connection:
             erasures.change(
                 connection, erasure, ErasureState.DONE, {}, receipt=text, ended_at=now.timestamp()

@@ -138,7 +138,7 @@ def export(site: Exporting, actor: Actor, student_number: str) -> PersonExport:
         made_at=now,
         student_numbers=numbers,
         sections=sections,
-        targets=[_shown(site, target, found) for target in site.settings.targets],
+        targets=[shown_by(site, target, found) for target in site.settings.targets],
         elsewhere=_elsewhere(),
     )
 
@@ -213,7 +213,7 @@ def _open(value: Any) -> Any:
     return [_open(each) for each in value] if isinstance(value, list) else value
 
 
-def _shown(site: Exporting, target: str, found: list[Account]) -> ShownByTarget:
+def shown_by(site: HasConnectors, target: str, found: Iterable[Account]) -> ShownByTarget:
     """What this target has of these accounts; nothing of an object that carries another number."""
     objects: list[dict[str, Any]] = []
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -14,6 +15,7 @@ from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.receipt import ErasureReceipt, Signature, SignedReceipt, signed_bytes
 from sesame.operations.acts import Report
+from sesame.operations.ports import HasSettings
 
 _DAMAGED = 6
 
@@ -52,6 +54,24 @@ def sign(receipt: ErasureReceipt, privacy: PrivacyKey) -> str:
     value = privacy.signing.sign(signed_bytes(receipt)).hex()
     signature = Signature(algorithm="Ed25519", value=value, **site_key(privacy).model_dump())
     return SignedReceipt(receipt=receipt, signature=signature).text()
+
+
+def folder(site: HasSettings) -> Path:
+    """Where this machine keeps the receipts that it has signed: a restored store has lost those of after."""
+    return site.settings.data_dir / "receipts"
+
+
+def keep(site: HasSettings, receipt_id: str, text: str) -> None:
+    """Keep a receipt outside of the store, for its owner's eyes only.
+
+    Raises:
+        OSError: it is not kept.
+    """
+    folder(site).mkdir(mode=0o700, exist_ok=True)
+    made = folder(site) / f"{receipt_id}.new"
+    made.touch(mode=0o600)
+    made.write_text(text, encoding="utf-8")
+    made.replace(made.with_suffix(".json"))
 
 
 def verify(

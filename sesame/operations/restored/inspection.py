@@ -30,6 +30,7 @@ from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import Restored
+from sesame.operations.privacy import again
 from sesame.operations.restored import life, questions
 from sesame.operations.restored.admission import Notes
 from sesame.operations.restored.questions import HOLD
@@ -48,10 +49,14 @@ class Shown:
 
 
 class Checked(Report):
-    """What a check found: how many objects each target showed, and who is asked about now."""
+    """What a check found: how many objects each target showed, and who is asked about now.
+
+    `unknown_erasures`: of how many this machine keeps a receipt, and the store, being older, knows nothing.
+    """
 
     read: dict[str, int]
     asked: tuple[str, ...]
+    unknown_erasures: int
 
 
 @act("restored.check")
@@ -87,7 +92,7 @@ def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
     while page := {number: shown[number] for number in islice(numbers, _PAGE)}:
         asked += _ask(site, page, actor.name)
     _reopen(site, actor.name, read, asked)
-    return Checked(read=read, asked=tuple(asked))
+    return Checked(read=read, asked=tuple(asked), unknown_erasures=len(again.unknown(site)))
 
 
 def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[str]) -> None:
@@ -141,8 +146,9 @@ def _by_mail(target: str, site: Restored, shown: dict[str, Shown], objects: Iter
     """Whoever was there and is found no more, where addresses are all that is known: of a mail server whose
     users are the directory's."""
     found = {value.lower() for each in objects for kind, value in each.names if kind == "mail"}
+    erased = again.explained(site)
     for account in _applied(site, target):
-        if account.mail.lower() not in found:
+        if account.mail.lower() not in found and not erased(account.student_number):
             shown.setdefault(account.student_number, Shown()).shut_by.add(target)
     return len(found)
 

@@ -130,6 +130,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "import",
         "import.explain",
         "import.show",
+        "privacy.again",
         "privacy.erase",
         "privacy.export",
         "provision",

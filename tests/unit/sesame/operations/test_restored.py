@@ -66,7 +66,8 @@ def _other(number: str) -> dict[str, Any]:
 @pytest.fixture
 def site(desk: Desk, tmp_path: Path) -> Any:
     return SimpleNamespace(
-        settings=SimpleNamespace(targets=("directory", "moodle")),
+        settings=SimpleNamespace(targets=("directory", "moodle"), data_dir=tmp_path),
+        privacy_if_any=None,
         database=desk.database,
         notes_file=tmp_path / "store.life",
         store_file=None,
