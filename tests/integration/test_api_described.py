@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from sesame.testing.servers import stores
 from sesame.web.api.routes import ROUTES, Route
 from tests.integration.api_kit import HOST, ApiWorld, api_world
 
-EXAMPLES = {"sqlite": int(os.environ.get("API_EXAMPLES", "20")), "postgresql": 5}
+EXAMPLES = {"sqlite": 20, "postgresql": 5}
 ASKS_TARGETS = {"provision", "reconcile", "replay.preview"}
 """Of whose servers none answers here."""
 

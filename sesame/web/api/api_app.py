@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.vault import derive_keys
 from sesame.operations.acts import RIGHTS
-from sesame.web.api import acting, problems, reading
+from sesame.web.api import acting, enrolments, problems, reading
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.problems import MEDIA_TYPE, Problem
 from sesame.web.api.rates import PER_MINUTE, Rates
@@ -30,7 +30,7 @@ from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
-ROOMS: Final = (reading, acting)
+ROOMS: Final = (reading, acting, enrolments)
 """Whose routes there are."""
 
 _DESCRIPTION: Final = """\
@@ -127,7 +127,6 @@ def _with_routes() -> FastAPI:
 
 def _add(app: FastAPI, each: Route) -> None:
     endpoint = each.endpoint
-    vars(endpoint)["act"] = each.act
     summary, _, more = (endpoint.__doc__ or "").partition("\n")
     statuses = _ALWAYS + (_OF_POSTS if each.method == "POST" else (400,)) + (404,)
     app.router.add_api_route(
@@ -141,7 +140,7 @@ def _add(app: FastAPI, each: Route) -> None:
         tags=[each.act.partition(".")[0]],
         response_description="What the act came to.",
         responses=dict.fromkeys(sorted(statuses), _PROBLEM),
-        openapi_extra=_KEY if each.method == "POST" else None,
+        openapi_extra={**each.described, **(_KEY if each.method == "POST" else {})},
         route_class_override=ActRoute,
     )
 

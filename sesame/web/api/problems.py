@@ -41,9 +41,16 @@ class ApiError(SesameError):
 
     status = HTTPStatus.BAD_REQUEST
 
-    def __init__(self, message: str = "", *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[WrongPlace] = (),
+    ) -> None:
         super().__init__(message)
         self.headers = headers or {}
+        self.errors = errors
 
 
 class WrongPlace(BaseModel):
@@ -91,6 +98,7 @@ def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
             status=status,
             detail="" if str(error) == means else str(error),
             remedy=remedy,
+            errors=error.errors if isinstance(error, ApiError) else (),
         )
         headers |= error.headers if isinstance(error, ApiError) else {}
         if isinstance(error, TokenRefused):

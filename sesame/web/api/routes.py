@@ -6,16 +6,22 @@ body is read only then. The act itself looks once more whether they may.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from anyio import to_thread
-from fastapi import Depends, Path, Request, Response
+from fastapi import Depends, Request, Response
+from fastapi import Path as InPath
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -31,13 +37,16 @@ from sesame.web.kit.guard import BodyRefused, received_whole, whole_body
 from sesame.web.kit.languages import speak_for, spoken
 from sesame.web.kit.site import Site
 
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+
 BODY_BYTES_MAX: Final = 1_048_576
 BODY_S_MAX: Final = 60.0
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """As JSON writes it: no text of ours has it, and PostgreSQL takes none that does."""
 
-Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """What a path names: a student number, an id."""
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
@@ -59,13 +68,21 @@ class BodyUnread(ApiError):
 
 @dataclass(frozen=True)
 class Route:
-    """One route. `act`: the name of the act that it renders."""
+    """One route.
+
+    Attributes:
+        act: the name of the act that it renders.
+        takes: the media types that its body may have, if it is taken as a file.
+        described: what else OpenAPI says of it.
+    """
 
     method: str
     path: str
     act: str
     endpoint: Callable[..., object]
     status: int
+    takes: tuple[str, ...] = ()
+    described: Mapping[str, Any] = field(default_factory=dict)
 
 
 ROUTES: Final[list[Route]] = []
@@ -73,12 +90,20 @@ ROUTES: Final[list[Route]] = []
 
 
 def route(
-    method: str, path: str, act: Callable[..., object], *, status: int = HTTPStatus.OK
+    method: str,
+    path: str,
+    act: Callable[..., object],
+    *,
+    status: int = HTTPStatus.OK,
+    takes: tuple[str, ...] = (),
+    described: Mapping[str, Any] | None = None,
 ) -> Callable[[Endpoint], Endpoint]:
-    """Let a function answer at a path; it renders this act."""
+    """Let a function answer at a path; it renders this act. See `Route`."""
 
     def register(endpoint: Endpoint) -> Endpoint:
-        ROUTES.append(Route(method, path, vars(act)["act"], endpoint, status))
+        made = Route(method, path, vars(act)["act"], endpoint, status, takes, described or {})
+        vars(endpoint)["route"] = made
+        ROUTES.append(made)
         return endpoint
 
     return register
@@ -112,6 +137,18 @@ class Call:
     def clock(self) -> Callable[[], datetime]:
         """The time, in UTC."""
         return self.api.clock
+
+    @property
+    def file(self) -> Path:
+        """What was sent, where it is taken as a file; its folder is the request's own."""
+        file: Path = self.request.state.file
+        return file
+
+    @property
+    def is_single(self) -> bool:
+        """Whether that is one object, and not lines."""
+        single: bool = self.request.state.single
+        return single
 
     def position(self, cursor: str | None, wanted: Mapping[str, object]) -> Any:
         """Where the page that is asked for begins; None: the first one.
@@ -148,7 +185,7 @@ class ActRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What answers a request (FastAPI)."""
         handle = super().get_route_handler()
-        act: str = self.endpoint.act  # type: ignore[attr-defined]
+        route: Route = vars(self.endpoint)["route"]
         known = {field.alias for field in self.dependant.query_params}
         with_body = self.body_field is not None
 
@@ -159,11 +196,13 @@ class ActRoute(APIRoute):
             try:
                 actor = await to_thread.run_sync(tokens.bearer, api.site.database, token)
                 headers = api.rates.take(actor.name)
-                check(actor, act)
+                check(actor, route.act)
                 _check_query(request, known)
                 request.state.call = Call(api, actor, request)
-                if request.method == "POST":
-                    response = await _with_body(request, token, api, handle, json=with_body)
+                if route.takes:
+                    response = await _with_file(request, token, api, handle, route.takes)
+                elif request.method == "POST":
+                    response = await _with_body(request, token, api, handle, is_json=with_body)
                 else:
                     response = await handle(request)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
@@ -180,25 +219,96 @@ async def _with_body(
     api: Api,
     handle: Callable[[Request], Awaitable[Response]],
     *,
-    json: bool,
+    is_json: bool,
 ) -> Response:
     """Answer what may change something: with its whole body, and once for each key."""
+    body = await _body(request)
+    if is_json:
+        _check_type(request, (JSON,))
+    if _NUL.search(body):
+        raise UnusableRequest(gettext("a text has the character NUL"))
+    return await _once(request, token, api, handle, body)
+
+
+async def _with_file(
+    request: Request,
+    token: str,
+    api: Api,
+    handle: Callable[[Request], Awaitable[Response]],
+    takes: tuple[str, ...],
+) -> Response:
+    """Answer what takes its body as a file: of lines as they come, or of one line."""
+    kind = _check_type(request, takes)
+    with TemporaryDirectory(prefix="sesame-api-") as folder:
+        request.state.file = Path(folder) / "api.jsonl"
+        request.state.single = kind == JSON
+        if kind == JSON:
+            digest = _write_line(request.state.file, await _body(request))
+        else:
+            digest = await _write_lines(request.state.file, request)
+        return await _once(request, token, api, handle, digest)
+
+
+def _write_line(file: Path, body: bytes) -> bytes:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise UnusableRequest(gettext("this is no JSON object"))
+    file.write_text(json.dumps(document) + "\n", encoding="ascii")
+    return body
+
+
+async def _write_lines(file: Path, request: Request) -> bytes:
+    """Write what comes, a part at a time; its SHA-256."""
+    digest = hashlib.sha256()
+    with file.open("wb", buffering=0) as made:
+        while True:
+            try:
+                async with asyncio.timeout(BODY_S_MAX):
+                    message = await request.receive()
+            except TimeoutError:
+                raise BodyUnread(BodyRefused("this took too long to arrive", 408)) from None
+            if message["type"] == "http.disconnect":  # half of it is none
+                raise HTTPException(HTTPStatus.BAD_REQUEST)
+            part = message.get("body", b"")
+            digest.update(part)
+            await to_thread.run_sync(made.write, part)
+            if not message.get("more_body", False):
+                return digest.digest()
+
+
+async def _body(request: Request) -> bytes:
     try:
         body = await whole_body(request.receive, bytes_max=BODY_BYTES_MAX, s_max=BODY_S_MAX)
     except BodyRefused as error:
         raise BodyUnread(error) from error
     if body is None:  # who asked has gone
         raise HTTPException(HTTPStatus.BAD_REQUEST)
-    if json and request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, headers={"Accept-Post": "application/json"})
-    if _NUL.search(body):
-        raise UnusableRequest(gettext("a text has the character NUL"))
+    return body
+
+
+def _check_type(request: Request, takes: tuple[str, ...]) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in takes:
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, headers={"Accept-Post": ", ".join(takes)})
+    return kind
+
+
+async def _once(
+    request: Request,
+    token: str,
+    api: Api,
+    handle: Callable[[Request], Awaitable[Response]],
+    body: bytes,
+) -> Response:
+    """Answer, and only once for each key."""
     whole = Request(request.scope, received_whole(body, request.receive))
     key = request.headers.get("idempotency-key")
     if key is None:
         return await handle(whole)
-
-    asked: list[str | bytes] = [request.method, request.url.path, body]
+    asked: list[str | bytes] = [request.method, request.url.path, request.url.query, body]
     return await api.repeats.answered(key, token, asked, lambda: handle(whole))
 
 
