@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import OnErasure, of_nobody, rows_of
@@ -42,7 +43,9 @@ replays = Table(
     Column("per_s", Integer),  # its pace, in students a second; None: as fast as the log takes them
     Column("asking_by", String(64)),  # the one run that asks now, and until when its word counts
     Column("asking_until", Float),
-    info=of_nobody("what was replayed, and how many"),
+    Column("incident", String(120)),  # what an operator calls it; None: nothing
+    Column("stopped_at", Float),  # nobody more is asked; None: it goes on
+    info=of_nobody("what was replayed, and how many", named_in=("incident",)),
 )
 replay_students = Table(
     "replay_students",
@@ -68,7 +71,8 @@ _END: Final = (
 
 @dataclass(frozen=True)
 class Replay:
-    """One replay. `students`: for how many it is; `begun_at`: epoch seconds; `per_s`: students a second."""
+    """One replay. `students`: for how many it is; times in epoch seconds; `per_s`: students a second;
+    `incident`: what an operator calls it; `stopped_at`: since then nobody more is asked."""
 
     id: str
     consumer: str
@@ -78,6 +82,8 @@ class Replay:
     begun_at: float
     students: int
     per_s: int | None = None
+    incident: str | None = None
+    stopped_at: float | None = None
 
 
 DONE, FAILED = "done", "failed"
@@ -117,10 +123,15 @@ def latest(connection: Connection, *, limit: int) -> list[tuple[Replay, int]]:
 
 
 def claim(connection: Connection, database: Database, replay_id: str, *, by: str, ttl_s: float) -> bool:
-    """Be the one run that asks for this replay, for so many seconds from now. False: another one is."""
+    """Be the one run that asks for this replay, for so many seconds from now. False: another one is, or it
+    was stopped."""
     now = database.now(connection)
     mine = or_(_r.asking_until.is_(None), _r.asking_until <= now, _r.asking_by == by)
-    claimed = update(replays).where(_r.id == replay_id, mine).values(asking_by=by, asking_until=now + ttl_s)
+    claimed = (
+        update(replays)
+        .where(_r.id == replay_id, _r.stopped_at.is_(None), mine)
+        .values(asking_by=by, asking_until=now + ttl_s)
+    )
     return bool(connection.execute(claimed).rowcount)
 
 
@@ -131,6 +142,27 @@ def release(connection: Connection, replay_id: str, *, by: str) -> None:
         .where(_r.id == replay_id, _r.asking_by == by)
         .values(asking_by=None, asking_until=None)
     )
+
+
+def stop(connection: Connection, replay_id: str, *, at: float | None) -> None:
+    """Let nobody more be asked from this moment on; None: let it go on."""
+    connection.execute(update(replays).where(_r.id == replay_id).values(stopped_at=at))
+
+
+def is_stopped(connection: Connection, replay_id: str) -> bool:
+    """Whether it was stopped, and does not go on."""
+    query = select(_r.stopped_at).where(_r.id == replay_id)
+    return connection.execute(query).scalar_one_or_none() is not None
+
+
+def failed_before(connection: Connection, consumer: str, students: Sequence[str]) -> int:
+    """How many of these students a replay for this consumer has failed for already."""
+    query = (
+        select(_s.student_number)
+        .join(replays, _r.id == _s.replay_id)
+        .where(_r.consumer == consumer, _s.outcome == FAILED)
+    )
+    return len(set(rows_among(connection, query, _s.student_number, students).scalars()))
 
 
 def open_students(connection: Connection, replay_id: str, *, limit: int) -> list[str]:

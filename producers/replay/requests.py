@@ -65,6 +65,7 @@ def plan(
     lane: Lane,
     database: Database,
     per_s: int | None = None,
+    incident: str | None = None,
 ) -> Replay:
     """Write down a replay, its reason, its pace and the audit; nobody is asked yet: see `go_on`."""
     replay_id = secrets.token_urlsafe(9)
@@ -79,9 +80,8 @@ def plan(
             words=reason,
             detail={"consumer": consumer, "replay_id": replay_id, "students": len(students)},
         )
-        planned = Replay(
-            replay_id, consumer, lane, actor[:64], ref, database.now(connection), len(students), per_s
-        )
+        now, count = database.now(connection), len(students)
+        planned = Replay(replay_id, consumer, lane, actor[:64], ref, now, count, per_s, incident)
         replays.begin(connection, planned, students)
     return planned
 
@@ -95,7 +95,8 @@ def go_on(
     first: int | None = None,
     wait: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Ask for those who were not asked yet, at the replay's pace; return how many were asked now.
+    """Ask for those who were not asked yet, at the replay's pace, until somebody stops it; return how many
+    were asked now.
 
     Args:
         planned: the replay.
@@ -134,6 +135,8 @@ def _ask(
         limit = page_max if first is None else min(page_max, first - asked)
         with database.write() as connection:
             if not replays.claim(connection, database, planned.id, by=run, ttl_s=pause_s + CLAIM_S):
+                if replays.is_stopped(connection, planned.id):
+                    break
                 raise ReplayUnderWay(f"replay {planned.id} is being asked for by another run")
             page = replays.open_students(connection, planned.id, limit=limit)
         if not page:

@@ -29,6 +29,12 @@ _PER_S = 100  # `sesame.operations.replays.PER_S`, tested
 @click.option("--until", help="Only of before this time.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody who has activated.")
 @click.option("--first", type=click.IntRange(min=1), help="Ask for so many now; --resume goes on.")
+@click.option(
+    "--canary",
+    type=click.IntRange(min=1),
+    help="Ask for so many now, drawn by lot; --resume goes on with the others.",
+)
+@click.option("--incident", metavar="NAME", help="What this replay is called, where replays are listed.")
 @click.option("--resume", metavar="REPLAY", help="Go on with a replay that was begun, from where it stopped.")
 @click.option(
     "--per-second",
@@ -45,8 +51,9 @@ def replay(context: Context, /, *, resume: str | None, consumer: str, **given: A
     """Compare students with the CONSUMER's target and write what differs.
 
     A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
-    would change for whom. --first 10 asks for ten; look at them, then --resume asks for the rest. Students
-    and causes go in the personal lane; --all and a time in the bulk lane, behind everybody who is waiting.
+    would change for whom. --canary 5 asks for five drawn by lot; look at them, then --resume asks for the
+    rest. Students and causes go in the personal lane; --all and a time in the bulk lane, behind everybody who
+    is waiting.
 
     With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
     target then (it was restored from a backup, say); neither, both.
@@ -86,7 +93,9 @@ def replay(context: Context, /, *, resume: str | None, consumer: str, **given: A
         lane=selected.lane,
         reason=given["reason"],
         first=given["first"],
+        canary=given["canary"],
         per_s=given["per_s"],
+        incident=given["incident"],
     )
     _say(ask(site, operator(), request, utc_now), as_json=given["as_json"])
 

@@ -204,6 +204,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "replay.resume": _OPERATORS,
     "replay.select": _OPERATORS,
     "replay.standing": _OPERATORS,
+    "replay.stop": _OPERATORS,
     "restore": _ADMINISTRATORS,
     "restored.answer": _OPERATORS,
     "restored.check": _OPERATORS,

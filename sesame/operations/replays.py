@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated
@@ -30,6 +31,11 @@ PER_S = 100
 
 LISTED_MAX = 20
 """So many replays are listed."""
+
+FAILURES_MAX = 50
+"""Of those whom a replay failed for, so many are named."""
+
+_LOT = random.SystemRandom()
 
 
 First = Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None
@@ -70,6 +76,7 @@ class ReplaySelection(Report):
         unknown, not_activated: named ones who will not.
         nobody: why a cause comes to nobody, and which causes there are; empty: it comes to somebody.
         lane: of the replay: named students and causes are personal, everybody and a time are in bulk.
+        failed_before: for how many of them a replay has failed already: is the cause mended?
     """
 
     consumer: str
@@ -78,17 +85,27 @@ class ReplaySelection(Report):
     not_activated: tuple[str, ...]
     nobody: str
     lane: Lane
+    failed_before: int = 0
 
 
 class ReplayRequest(ActRequest):
-    """A replay for these students; `first`: for no more than so many now; `per_s`: its pace."""
+    """A replay for these students.
+
+    Attributes:
+        first: for no more than so many now.
+        canary: for so many now that are drawn by lot, instead.
+        per_s: its pace.
+        incident: what it is called.
+    """
 
     consumer: str
     students: tuple[str, ...]
     lane: Lane
     reason: Text
     first: First = None
+    canary: First = None
     per_s: Pace = None
+    incident: Annotated[str, Field(max_length=120)] | None = None
 
 
 class Resumption(ActRequest):
@@ -100,14 +117,27 @@ class Resumption(ActRequest):
 
 
 class ReplayStanding(Report):
-    """How far a replay has come, and who would be asked next."""
+    """How far a replay has come, and who would be asked next.
+
+    Attributes:
+        incident: what it is called; None: nothing.
+        stopped: nobody more is asked, until somebody lets it go on.
+        per_s: its pace, in students a second.
+        failures: who was given up again: `FAILURES_MAX` of them at most.
+    """
 
     consumer: str
+    incident: str | None
+    actor: str
+    begun_at: datetime
+    stopped: bool
+    per_s: int | None
     students: int
     asked: int
     done: int
     failed: int
     under_way: int
+    failures: tuple[str, ...]
     next: tuple[str, ...]
 
 
@@ -134,6 +164,8 @@ class ReplayProgress(Report):
     done: int
     failed: int
     under_way: int
+    incident: str | None
+    stopped: bool
 
 
 @act("replay.list")
@@ -159,6 +191,8 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
         raise UnclearSelection(str(error)) from error
     found = select_students(site.database, consumer, selection)
     bulk = selection.everybody or selection.timed
+    with site.database.read() as connection:
+        again = replays.failed_before(connection, consumer, found.students)
     nobody = ""
     if selection.cause is not None and not found.students:
         nobody = _no_such_cause(site, consumer, selection.cause)
@@ -169,12 +203,18 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
         not_activated=found.not_activated,
         nobody=nobody,
         lane=Lane.BULK if bulk else Lane.PERSONAL,
+        failed_before=again,
     )
 
 
 @act("replay")
 def replay(
-    site: Replaying, actor: Actor, request: ReplayRequest, clock: Callable[[], datetime]
+    site: Replaying,
+    actor: Actor,
+    request: ReplayRequest,
+    clock: Callable[[], datetime],
+    *,
+    draw: Callable[[Sequence[str], int], list[str]] = _LOT.sample,
 ) -> ReplayAsked:
     """Ask a consumer to compare students with its target, and to write what differs.
 
@@ -187,16 +227,21 @@ def replay(
     admit(site, works=False)
     if not request.students:
         raise NobodyToReplay
+    students = request.students
+    if request.canary is not None:
+        drawn = dict.fromkeys(draw(students, min(request.canary, len(students))))
+        students = (*drawn, *(number for number in students if number not in drawn))
     planned = plan(
-        request.students,
+        students,
         consumer=request.consumer,
         reason=request.reason,
         actor=actor.name,
         lane=request.lane,
         database=site.database,
         per_s=request.per_s or PER_S,
+        incident=request.incident,
     )
-    return _ask(site, planned, request.first, clock)
+    return _ask(site, planned, request.canary or request.first, clock)
 
 
 @act("replay.standing")
@@ -211,7 +256,34 @@ def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding
     with site.database.read() as connection:
         limit = request.first or planned.students
         following = tuple(replays.open_students(connection, planned.id, limit=limit))
-    return ReplayStanding(consumer=planned.consumer, **asdict(now), under_way=now.under_way, next=following)
+        ended = replays.outcomes(connection, planned.id)
+    failures = [number for number, outcome in ended.items() if outcome == replays.FAILED]
+    return ReplayStanding(
+        consumer=planned.consumer,
+        incident=planned.incident,
+        actor=planned.actor,
+        begun_at=utc(planned.begun_at),
+        stopped=planned.stopped_at is not None,
+        per_s=planned.per_s,
+        **asdict(now),
+        under_way=now.under_way,
+        failures=tuple(sorted(failures)[:FAILURES_MAX]),
+        next=following,
+    )
+
+
+@act("replay.stop")
+def stop(site: Stored, actor: Actor, replay_id: str) -> None:
+    """Ask nobody more for this replay, whichever process is asking; who was asked is carried out. It goes on
+    by `resume`.
+
+    Raises:
+        NoSuchReplay: there is none of this id.
+    """
+    planned = _known(site, replay_id)
+    acts.note(site.database, actor, "replay.stop", replay_id=planned.id, consumer=planned.consumer)
+    with site.database.write() as connection:
+        replays.stop(connection, planned.id, at=site.database.now(connection))
 
 
 @act("replay.resume")
@@ -226,6 +298,8 @@ def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[
     admit(site, works=False)
     planned = _known(site, request.replay_id)
     acts.note(site.database, actor, "replay.resume", replay_id=planned.id, consumer=planned.consumer)
+    with site.database.write() as connection:
+        replays.stop(connection, planned.id, at=None)
     return _ask(site, replace(planned, per_s=request.per_s or planned.per_s), request.first, clock)
 
 
@@ -272,4 +346,6 @@ def _progress(one: Replay, now: Progress) -> ReplayProgress:
         actor=one.actor,
         **asdict(now),
         under_way=now.under_way,
+        incident=one.incident,
+        stopped=one.stopped_at is not None,
     )

@@ -258,6 +258,13 @@ def _acts() -> Iterator[Case]:
         "replay-since",
         ("replay --consumer mailbox --all --since 2026-11-27T00:00 --until 2026-11-28T00:00 --yes",),
     )
+    yield Case(
+        "replay-canary",
+        (
+            "replay --consumer moodle --all --canary 2 --incident rentrée --yes --json",
+            "replays --json",
+        ),
+    )
     yield Case("replay-resume", ("replay --resume mzft5H7t-vj5 --yes", "replays"))
     yield Case("replay-asks", ("replay --consumer moodle --all",), answer="n\n")
     yield Case("import", ("import registrar.csv", "import registrar.csv --json", "audit --limit 1"))

@@ -26,6 +26,10 @@ VIEWS = (
     "/console/personnes/{failed}",
     "/console/personnes/{waiting}?direct=true",
     "/console/personnes/22000000",
+    "/console/echecs",
+    "/console/echecs?student={failed}",
+    "/console/echecs/moodle/moodle_email_taken",
+    "/console/relances",
 )
 
 

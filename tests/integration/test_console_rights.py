@@ -32,9 +32,24 @@ MAY = {
     ("POST", "/personnes/{number}/bloquer"): DESK,
     ("POST", "/personnes/{number}/debloquer"): OPERATORS,
     ("POST", "/personnes/{number}/prolonger"): OPERATORS,
+    ("GET", "/echecs"): DESK,
+    ("GET", "/echecs/{consumer}/{cause}"): DESK,
+    ("GET", "/echecs/{consumer}/{cause}/apercu"): OPERATORS,
+    ("POST", "/echecs/{consumer}/{cause}/essai"): OPERATORS,
+    ("POST", "/echecs/{consumer}/{cause}/classer"): OPERATORS,
+    ("GET", "/relances"): EVERYBODY,
+    ("GET", "/relances/{replay_id}"): OPERATORS,
+    ("POST", "/relances/{replay_id}/suite"): OPERATORS,
+    ("POST", "/relances/{replay_id}/arreter"): OPERATORS,
 }
 FIELDS = {"raison": "un essai", "cible": "moodle", "motif": "suspended", "jusqu_au": "2027-12-01"}
-GIVEN = {"{language}": "fr", "{number}": "22999999", "?": "?q=quelqu'un"}
+GIVEN = {
+    "{language}": "fr",
+    "{number}": "22999999",
+    "{consumer}": "moodle",
+    "{cause}": "moodle_email_taken",
+    "{replay_id}": "none",
+}
 
 
 @pytest.fixture(scope="module")

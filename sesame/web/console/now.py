@@ -40,20 +40,20 @@ def show(visit: Visiting) -> Response:
 def now_page(seen: Overview, context: ConsoleContext) -> dict[str, Any]:
     """What the page shows of an overview."""
     objectives = context.site.settings.propagation
-    failed, waiting = _by_consumer(seen.dead_letters_by_cause), seen.waiting_by_reason
+    failed, waiting = by_consumer(seen.dead_letters_by_cause), seen.waiting_by_reason
     return {
         "seen": seen,
         "troubles": troubles(seen),
         "bars": histogram.drawn(seen.durations),
         "picture": (histogram.WIDTH, histogram.HEIGHT),
         "edges": (objectives.late_s, objectives.breach_s),
-        "retrying": _by_consumer(seen.retrying),
+        "retrying": by_consumer(seen.retrying),
         "failed": failed,
         "waiting": waiting,
     }
 
 
-def _by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
+def by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
     """What is counted by `consumer cause`."""
     found: dict[str, dict[str, Any]] = {}
     for name, value in counted.items():

@@ -101,7 +101,7 @@ def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
     if not selected.students:
         raise NobodyToReplay
     request = ReplayRequest(
-        consumer=consumer, students=selected.students, lane=Lane.PERSONAL, reason=_reason(fields)
+        consumer=consumer, students=selected.students, lane=Lane.PERSONAL, reason=reason_of(fields)
     )
     asked = replay(site, actor, request, _utc_now)
     name = visit.context.pages.service(consumer)
@@ -127,7 +127,7 @@ def _held(
     kind = fields.get("motif", "")
     if kind not in list(Hold):
         raise ConsoleRefusal(422, "form")
-    request = HoldChange(student_number=number, kind=Hold(kind), reason=_reason(fields))
+    request = HoldChange(student_number=number, kind=Hold(kind), reason=reason_of(fields))
     report = change(visit.context.site, visit.actor, request)
     asked = gettext("asked for; each target follows within seconds")
     return visit.done(_of(number), asked if report.changed else gettext("it stands so already"))
@@ -140,12 +140,12 @@ def prolong(visit: Visiting, number: Number, fields: Posted) -> Response:
         until = date.fromisoformat(fields.get("jusqu_au", ""))
     except ValueError as error:
         raise ConsoleRefusal(422, "form") from error
-    request = Prolongation(student_number=number, reason=_reason(fields), until=until)
+    request = Prolongation(student_number=number, reason=reason_of(fields), until=until)
     done = lifecycle.prolong(visit.context.site, visit.actor, request)
     return visit.done(_of(number), gettext("access until {day}", day=done.until.isoformat()))
 
 
-def _reason(fields: dict[str, str]) -> str:
+def reason_of(fields: dict[str, str]) -> str:
     """Why, in the operator's own words.
 
     Raises:

@@ -143,6 +143,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "replay.resume",
         "replay.select",
         "replay.standing",
+        "replay.stop",
         "restored.answer",
         "restored.check",
         "restored.rebuild",

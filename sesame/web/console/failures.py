@@ -1,0 +1,179 @@
+"""'Échecs': what was given up, by cause; preview, five drawn by lot, then the rest at a pace; a report."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Response
+
+from schemas.language import gettext
+from sesame.operations import dead_letters, replays
+from sesame.operations.blast_radius import PreviewRequest, preview
+from sesame.operations.dead_letters import DeadLetterPage, Dismissal
+from sesame.operations.replays import (
+    NobodyToReplay,
+    ReplayFilter,
+    ReplayRequest,
+    ReplaySelection,
+    Resumption,
+)
+from sesame.web.console import asking
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
+from sesame.web.console.now import by_consumer
+from sesame.web.console.persons import reason_of
+
+router = APIRouter()
+
+PAGE: Final = 50
+CANARY: Final = 5
+LOOKED_AT_MAX: Final = 100
+"""Students whom a preview compares with their target: it is waited for."""
+
+PER_S_MAX: Final = 10_000
+Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+ReplayId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$")]
+
+
+@router.get("/echecs")
+def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = "") -> Response:
+    """Every cause with how many it is about, and its remedy; filtered by the words of the command."""
+    wanted = DeadLetterPage(
+        consumer=consumer.strip() or None,
+        cause=cause.strip() or None,
+        student_number=student.strip() or None,
+        limit=1 if not student.strip() else PAGE,
+    )
+    found = dead_letters.page(visit.context.site, visit.actor, wanted)
+    return visit.page(
+        "failures.html",
+        clusters=sorted(found.counts, key=lambda one: (-one.count, one.consumer, one.cause)),
+        letters=found.letters if wanted.student_number is not None else [],
+        retrying=by_consumer(visit.context.overview.show(visit.actor).retrying),
+        asked={"consumer": consumer, "cause": cause, "student": student},
+    )
+
+
+@router.get("/echecs/{consumer}/{cause}")
+def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") -> Response:
+    """One cause at one consumer: whom it is about, what to do, and the way to do it."""
+    wanted = DeadLetterPage(consumer=consumer, cause=cause, after=apres or None, limit=PAGE)
+    found = dead_letters.page(visit.context.site, visit.actor, wanted)
+    return visit.page(
+        "failure.html",
+        consumer=consumer,
+        cause=cause,
+        found=found,
+        count=sum(one.count for one in found.counts),
+        canary=CANARY,
+        per_s=replays.PER_S,
+    )
+
+
+@router.get("/echecs/{consumer}/{cause}/apercu")
+def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
+    """What a replay would change now; nothing is written, nobody is asked."""
+    selected = _selected(visit, consumer, cause)
+    request = PreviewRequest(
+        consumer=consumer, students=selected.students[:LOOKED_AT_MAX], selected=len(selected.students)
+    )
+    seen = preview(visit.context.site, visit.actor, request)
+    return visit.page(
+        "preview.html",
+        consumer=consumer,
+        cause=cause,
+        seen=seen,
+        failed_before=selected.failed_before,
+        canary=CANARY,
+        per_s=replays.PER_S,
+    )
+
+
+@router.post("/echecs/{consumer}/{cause}/essai")
+def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
+    """Ask for five drawn by lot; the report has the way to the rest."""
+    selected = _selected(visit, consumer, cause)
+    request = ReplayRequest(
+        consumer=consumer,
+        students=selected.students,
+        lane=selected.lane,
+        reason=reason_of(fields),
+        canary=CANARY,
+        per_s=_pace(fields),
+        incident=fields.get("incident", "").strip()[:120] or None,
+    )
+    asked = replays.replay(visit.context.site, visit.actor, request, _utc_now)
+    told = gettext("{n} of {all} were asked for", n=asked.asked_now, all=asked.students)
+    return visit.done(f"/console/relances/{asked.replay_id}", told)
+
+
+@router.post("/echecs/{consumer}/{cause}/classer")
+def dismiss(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
+    """Say that nothing is to be done about these; what a target still owes a student cannot be hidden so."""
+    request = Dismissal(consumer=consumer, cause=cause, reason=reason_of(fields))
+    done = dead_letters.dismiss(visit.context.site, visit.actor, request)
+    return visit.done("/console/echecs", gettext("{n} dismissed", n=done.dismissed))
+
+
+@router.get("/relances")
+def show_replays(visit: Visiting) -> Response:
+    """The latest replays."""
+    return visit.page("replays.html", replays=replays.latest(visit.context.site, visit.actor))
+
+
+@router.get("/relances/{replay_id}")
+def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
+    """How far one has come, how it went, and the way on."""
+    request = Resumption(replay_id=replay_id, first=1)
+    found = replays.standing(visit.context.site, visit.actor, request)
+    return visit.page("replay.html", replay_id=replay_id, seen=found)
+
+
+@router.post("/relances/{replay_id}/suite")
+def go_on(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:
+    """Ask for the rest, at this pace."""
+    site, actor = visit.context.site, visit.actor
+    found = replays.standing(site, actor, Resumption(replay_id=replay_id, first=1))
+    if not found.next:
+        raise NobodyToReplay
+    asking.go_on(site, actor, Resumption(replay_id=replay_id, per_s=_pace(fields)), _utc_now)
+    told = gettext("the {n} others are asked for, one after the other", n=found.students - found.asked)
+    return visit.done(f"/console/relances/{replay_id}", told)
+
+
+@router.post("/relances/{replay_id}/arreter")
+def stop(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:  # noqa: ARG001 - its token counts
+    """Ask nobody more."""
+    replays.stop(visit.context.site, visit.actor, replay_id)
+    return visit.done(f"/console/relances/{replay_id}", gettext("stopped: nobody more is asked for"))
+
+
+def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelection:
+    """Whom this cause is about.
+
+    Raises:
+        NobodyToReplay: nobody any more.
+    """
+    found = replays.select(visit.context.site, visit.actor, ReplayFilter(consumer=consumer, cause=cause))
+    if not found.students:
+        raise NobodyToReplay(found.nobody)
+    return found
+
+
+def _pace(fields: dict[str, str]) -> int | None:
+    """Students a second; None: as it was.
+
+    Raises:
+        ConsoleRefusal: it is no number, or out of bounds.
+    """
+    given = fields.get("par_s", "").strip()
+    if given and not re.fullmatch(r"[0-9]{1,5}", given):
+        raise ConsoleRefusal(422, "form")
+    if given and not 1 <= int(given) <= PER_S_MAX:
+        raise ConsoleRefusal(422, "form")
+    return int(given) if given else None
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
