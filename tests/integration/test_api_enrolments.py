@@ -178,3 +178,17 @@ def test_half_of_it_is_none(world: ApiWorld) -> None:
         connection.sendall(head.encode() + b"%x\r\n%s\r\n" % (len(body), body))
     assert imports(world) == before
     assert published(world) == []
+
+
+def test_teachings_are_sent_as_enrolments_are(world: ApiWorld) -> None:
+    line = {"codeApprenant": "22600001", "codePeriode": "PER-2026", "codeObjet": "UE11", "codeGroupe": "TD3"}
+    done = world.post("/teachings", "registrar", content=json.dumps(line), headers=NDJSON).json()
+    assert (done["report"]["kind"], done["report"]["lines"], done["rejected"]) == ("teachings", 1, [])
+    again = world.post("/teachings", "registrar", json=line).json()["report"]
+    assert again["recorded"] == 0
+    wrong = world.post("/teachings", "registrar", json=line | {"codePeriode": "someday"})
+    assert wrong.status_code == 422
+    [place] = Problem.model_validate(wrong.json()).errors
+    assert place.pointer == "/codePeriode"
+    assert world.post("/teachings", "operator", json=line).status_code == 200
+    assert world.post("/teachings", "support", json=line).status_code == 403

@@ -1,4 +1,4 @@
-"""The route that takes the registrar's enrolments: one, or as many as there are.
+"""The routes that take the registrar's enrolments and teachings: one, or as many as there are.
 
 They are imported as a file is, by the same act: what was sent is kept in a file meanwhile, so that memory is
 bounded whatever its size, and the guard judges it as a whole.
@@ -16,11 +16,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query, Response
 
-from producers.registrar.profiles import pegase
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import pegase, pegase_groups
 from sesame.operations.acts import Report
 from sesame.operations.imports import ImportRequest, import_files
 from sesame.web.api.problems import ApiError, WrongPlace
-from sesame.web.api.routes import JSON, NDJSON, Caller, route
+from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
 
 REJECTED_MAX: Final = 1_000
 """So many refused lines are told; all are counted."""
@@ -29,24 +30,21 @@ _PROFILE: Final = "pegase"
 _ONE_AT_A_TIME: Final = threading.Lock()
 """A newer import of a feed ends an older one: those that come here wait for one another."""
 
-_ENROLMENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "description": "See docs/reference/pegase-profile.md.",
-    "properties": {name: {"type": ["string", "integer", "null"]} for name in pegase().column_names},
-}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {"schema": _ENROLMENT},
-            NDJSON: {"schema": {"type": "string", "description": "An enrolment in each line."}},
-        },
+
+def _described(profile: FeedProfile) -> dict[str, Any]:
+    """The body, in OpenAPI's words."""
+    one = {
+        "type": "object",
+        "description": "See docs/reference/pegase-profile.md.",
+        "properties": {name: {"type": ["string", "integer", "null"]} for name in profile.column_names},
     }
-}
+    each_line = {"type": "string", "description": "One object in each line."}
+    content = {JSON: {"schema": one}, NDJSON: {"schema": each_line}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 class EnrolmentRefused(ApiError):
-    """This enrolment is not taken: something is missing in it, or wrong."""
+    """This enrolment or teaching is not taken: something is missing in it, or wrong."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -74,18 +72,21 @@ class EnrolmentsImported(Report):
     rejected: list[RejectedLine]
 
 
-@route("POST", "/enrolments", import_files, takes=(JSON, NDJSON), described=_BODY)
+DryRun = Annotated[bool, Query(description="Say what it would change, and publish nothing.")]
+FullYear = Annotated[
+    int | None, Query(ge=1990, le=2100, description="It is complete for this year: what it lacks ends.")
+]
+Approve = Annotated[str | None, Query(max_length=64, description="The id that was told when it was held.")]
+
+
+@route("POST", "/enrolments", import_files, takes=(JSON, NDJSON), described=_described(pegase()))
 def import_enrolments(
     call: Caller,
     response: Response,
     *,
-    dry_run: Annotated[bool, Query(description="Say what it would change, and publish nothing.")] = False,
-    full_year: Annotated[
-        int | None, Query(ge=1990, le=2100, description="It is complete for this year: what it lacks ends.")
-    ] = None,
-    approve: Annotated[
-        str | None, Query(max_length=64, description="The id that was told when it was held.")
-    ] = None,
+    dry_run: DryRun = False,
+    full_year: FullYear = None,
+    approve: Approve = None,
     accept: Annotated[
         list[str] | None, Query(description="Codes of values that look damaged, and are right.")
     ] = None,
@@ -96,17 +97,32 @@ def import_enrolments(
     that are wrong are refused, and the rest goes on; a single object that is wrong is answered 422. Where
     the guard holds it, nothing is published, and the answer is 202 with the id to approve.
     """
-    file = call.file
-    request = ImportRequest(
-        file=file,
-        profile=_PROFILE,
-        dry_run=dry_run,
-        full_year=full_year,
-        approve=approve,
-        accept=tuple(accept or ()),
-        rejects=file.with_name("rejects.csv"),
-        affected=file.with_name("affected.csv"),
-    )
+    how = {"dry_run": dry_run, "full_year": full_year, "approve": approve, "accept": tuple(accept or ())}
+    return _imported(call, response, ImportRequest(file=call.file, **_beside(call.file), **how), pegase())
+
+
+@route("POST", "/teachings", import_files, takes=(JSON, NDJSON), described=_described(pegase_groups()))
+def import_teachings(
+    call: Caller,
+    response: Response,
+    *,
+    dry_run: DryRun = False,
+    full_year: FullYear = None,
+    approve: Approve = None,
+) -> EnrolmentsImported:
+    """Publish which teaching units and groups students follow, where that differs from before.
+
+    Sent and answered as enrolments are. All lines of a student and year make one list, which replaces the
+    former one.
+    """
+    how = {"dry_run": dry_run, "full_year": full_year, "approve": approve}
+    asked = ImportRequest(groups=call.file, **_beside(call.file), **how)
+    return _imported(call, response, asked, pegase_groups())
+
+
+def _imported(
+    call: Call, response: Response, request: ImportRequest, profile: FeedProfile
+) -> EnrolmentsImported:
     with _ONE_AT_A_TIME:
         done = import_files(
             call.site, call.actor, request, clock=call.clock, progress=lambda _kind, _done, _of: None
@@ -114,11 +130,20 @@ def import_enrolments(
     (report,) = done.reports
     rejected = [] if report.rejects_path is None else list(islice(_lines(report.rejects_path), REJECTED_MAX))
     if rejected and call.is_single:
-        raise EnrolmentRefused(errors=tuple(map(_place, rejected)))
+        raise EnrolmentRefused(errors=tuple(_place(each, profile) for each in rejected))
     if report.held:
         response.status_code = HTTPStatus.ACCEPTED
     told = {name: value for name, value in done.model_dump().items() if name not in ("rejects", "affected")}
     return EnrolmentsImported(report=told, rejected=rejected)
+
+
+def _beside(file: Path) -> dict[str, Any]:
+    """In whose words they are sent, and where what the import writes is, which goes with the request."""
+    return {
+        "profile": _PROFILE,
+        "rejects": file.with_name("rejects.csv"),
+        "affected": file.with_name("affected.csv"),
+    }
 
 
 def _lines(rejects: Path) -> Iterator[RejectedLine]:
@@ -137,6 +162,6 @@ def _lines(rejects: Path) -> Iterator[RejectedLine]:
             )
 
 
-def _place(rejected: RejectedLine) -> WrongPlace:
-    known = rejected.column in pegase().column_names
+def _place(rejected: RejectedLine, profile: FeedProfile) -> WrongPlace:
+    known = rejected.column in profile.column_names
     return WrongPlace(detail=rejected.detail, pointer=f"/{rejected.column}" if known else "")
