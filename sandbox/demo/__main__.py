@@ -20,7 +20,7 @@ from sandbox.demo import play, record
 from sandbox.demo.by_hand import ByHand
 from sandbox.demo.machine import MachineUnfit, sesame_program
 from sandbox.demo.stage import complain, say, stage
-from sandbox.demo.world import World
+from sandbox.demo.world import OPERATOR, World
 from sandbox.process import MissingServer, SandboxError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -149,7 +149,8 @@ def _kept(world: World) -> str:
         f"  export SESAME_CONFIG={world.settings_file}\n"
         f"  {sesame_program()} overview\n"
         f"  CAS: {world.cas.url}login (its certificate is verified with {world.cas.ca_file})\n"
-        f"  console and API: {world.console.url}\n"
+        f"  console: {world.console.url}/console/, {OPERATOR}, password in {world.operator_password_file}\n"
+        f"  API: {world.console.url}/v1\n"
         f"  an operator's token for the API, for a week: {world.token_file}\n"
         f"  logs of Sésame's processes: {', '.join(map(str, world.pipeline.log_files))}"
     )

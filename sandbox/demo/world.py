@@ -28,6 +28,7 @@ from sandbox.demo.pipeline import Pipeline
 from sandbox.demo.program import Sesame
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
+from sandbox.ldap import connected
 from sandbox.moodle import MoodleStandIn
 from sandbox.partage import Partage
 from sandbox.ports import free_port
@@ -59,6 +60,10 @@ class Server(Protocol):
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
+
+
+OPERATOR = "operateur"
+"""The login of an operator of the console."""
 
 
 class World:
@@ -245,11 +250,33 @@ class World:
         self.record.add("sesame web", self.pages.web.pid)
 
     def start_console(self) -> None:
-        """Start `sesame console`, the operators' console and the API; let a program in."""
+        """Start `sesame console`, the operators' console and the API; let an operator and a program in."""
+        self._let_operator_in()
         self.console.server.start()
         self.record.add("sesame console", self.console.server.pid)
         made = self.sesame.run("token", "create", "--scope", "operator", "--days", "7", "--name", "demo")
         write_private(self.token_file, made.out)
+
+    def _let_operator_in(self) -> None:
+        """Somebody of the staff, whom the settings make an operator; the password is in a file."""
+        password = write_private(self.operator_password_file, secrets.token_urlsafe(12)).read_text("ascii")
+        slapd = self.slapd
+        who, theirs = slapd.provisioner_dn, slapd.provisioner_password_file.read_text("utf-8")
+        entry = {
+            "uid": OPERATOR,
+            "cn": OPERATOR,
+            "sn": OPERATOR,
+            "eduPersonAffiliation": "staff",
+            "userPassword": password,
+        }
+        classes = ["inetOrgPerson", "supannPerson", "eduPerson"]
+        with connected(slapd.ldaps_uri, slapd.ca_file, who, theirs) as directory:
+            directory.add(f"uid={OPERATOR},{slapd.people_dn}", classes, entry)
+
+    @property
+    def operator_password_file(self) -> Path:
+        """The password of the operator whose login is `OPERATOR`."""
+        return self.private / "operator.password"
 
     @property
     def token_file(self) -> Path:

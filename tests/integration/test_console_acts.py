@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
+from sqlalchemy import insert
 
+from consumers.registry.lifecycle.closings import held_closings
+from pipeline import quarantine
 from schemas.events import HoldLifted, HoldPlaced
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
@@ -15,7 +18,8 @@ from sesame.testing.servers.console_scene import complete, given_up, tried_again
 @pytest.fixture(scope="module")
 def desk(module_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleDesk]:
     """One console for this file, on each kind of store; each test has students of its own."""
-    with ConsoleDesk(tmp_path_factory.mktemp("console"), store=module_store) as desk:
+    more = {"lifecycle": {"release_by_two": True}}
+    with ConsoleDesk(tmp_path_factory.mktemp("console"), store=module_store, more=more) as desk:
         yield desk
 
 
@@ -136,3 +140,66 @@ def test_what_an_act_came_to_is_told_to_whoever_did_it_and_cannot_be_made_up(des
         assert 'class="notice"' in page.text
         assert 'class="notice"' not in other.get(told).text
         assert 'class="notice"' not in browser.get(f"/console/personnes/{number}?fait=Virement accepté").text
+
+
+def test_a_quarantine_is_lifted_with_a_reason_in_the_operator_s_name(desk: ConsoleDesk) -> None:
+    with desk.portal.database.write() as connection:
+        quarantine.place(connection, desk.portal.database, "moodle", "12 of 20 failed")
+    with desk.browser("support") as other:
+        assert "12 of 20 failed" in other.get("/console/cibles").text
+        assert "Lever la quarantaine" not in other.page.text
+    with desk.browser("operator", login="ada") as browser:
+        browser.get("/console/cibles")
+        page = browser.send("/console/cibles/lever", raison="jeton renouvelé")
+        assert "Moodle reprend" in page.text
+        assert "12 of 20 failed" not in page.text
+    (entry,) = desk.audit("quarantine.lift")
+    assert (entry.actor, entry.reason) == ("ada", "jeton renouvelé")
+
+
+def test_a_plan_is_released_by_two_operators_and_one_login_in_two_spellings_is_one(
+    desk: ConsoleDesk,
+) -> None:
+    number = desk.portal.active()
+    row = {"student_number": number, "closing": "expire", "held_at": desk.portal.clock.now, "released": False}
+    with desk.portal.database.write() as connection:
+        connection.execute(insert(held_closings).values(**row))
+    with desk.browser("operator", login="Ada") as browser:
+        assert number in browser.get("/console/plans").text
+        assert "une seconde personne" in browser.send("/console/plans/liberer").text
+    with desk.browser("operator", login="aDA") as browser:
+        browser.get("/console/plans")
+        assert "une seconde personne" in browser.send("/console/plans/liberer").text
+        assert number in browser.get("/console/plans").text
+    with desk.browser("operator", login="grace") as browser:
+        browser.get("/console/plans")
+        assert "libéré" in browser.send("/console/plans/liberer").text
+        assert number not in browser.get("/console/plans").text
+
+
+def test_who_waits_is_a_file_that_excel_opens_and_takes_for_no_formula(desk: ConsoleDesk) -> None:
+    number = desk.portal.active()
+    waits(desk, number, "moodle", "pedagogical_enrolment_pending")
+    with desk.browser("support", login="odile") as browser:
+        assert number in browser.get("/console/attente?cause=pedagogical_enrolment_pending").text
+        answer = browser.get("/console/attente.csv?cause=pedagogical_enrolment_pending")
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        lines = answer.content.decode("utf-8-sig").splitlines()
+        assert lines[0] == "student_number;login;mail;directory;mailbox;moodle"
+        (mine,) = [line for line in lines if line.startswith(number)]
+        assert mine.split(";")[3:] == ["", "", "pedagogical_enrolment_pending"]
+    (look, *_others) = [e for e in desk.audit("students.list") if number in str(e.detail)]
+    assert look.actor == "odile"
+
+
+def test_the_audit_is_filtered_by_who_and_what(desk: ConsoleDesk) -> None:
+    one, other = desk.portal.active(), desk.portal.active()
+    with desk.browser("support", login="theo") as browser:
+        browser.get(f"/console/personnes/{one}")
+        browser.get(f"/console/personnes/{other}")
+    with desk.browser("operator") as browser:
+        text = browser.get(f"/console/journal?actor=theo&action=students.show&student={one}").text
+        assert one in text
+        assert other not in text
+        assert "theo" in text
+        assert "Rien." in browser.get("/console/journal?actor=nobody").text

@@ -30,6 +30,11 @@ VIEWS = (
     "/console/echecs?student={failed}",
     "/console/echecs/moodle/moodle_email_taken",
     "/console/relances",
+    "/console/attente",
+    "/console/attente?cause=pedagogical_enrolment_pending",
+    "/console/cibles",
+    "/console/plans",
+    "/console/journal",
 )
 
 

@@ -41,6 +41,13 @@ MAY = {
     ("GET", "/relances/{replay_id}"): OPERATORS,
     ("POST", "/relances/{replay_id}/suite"): OPERATORS,
     ("POST", "/relances/{replay_id}/arreter"): OPERATORS,
+    ("GET", "/attente"): DESK,
+    ("GET", "/attente.csv"): DESK,
+    ("GET", "/cibles"): EVERYBODY,
+    ("POST", "/cibles/lever"): OPERATORS,
+    ("GET", "/plans"): OPERATORS,
+    ("POST", "/plans/liberer"): OPERATORS,
+    ("GET", "/journal"): OPERATORS,
 }
 FIELDS = {"raison": "un essai", "cible": "moodle", "motif": "suspended", "jusqu_au": "2027-12-01"}
 GIVEN = {

@@ -27,6 +27,16 @@ _OF_THE_STORE: Final = {
     "registry": {"fr": "Registre", "en": "Registry"},
     "propagation": {"fr": "Suivi", "en": "Tracking"},
 }
+_STAFF: Final = {
+    "student": {"fr": "l'étudiant", "en": "the student"},
+    "registrar": {"fr": "la scolarité", "en": "the registrar"},
+    "component": {"fr": "la composante", "en": "the component"},
+    "desk": {"fr": "l'assistance", "en": "the support desk"},
+    "operator": {"fr": "l'équipe informatique", "en": "the IT team"},
+    "nobody": {"fr": "personne, la suite vient d'elle-même", "en": "nobody, it goes on by itself"},
+}
+"""Who must act, for staff: the diagnosis says it to students."""
+
 _ROLES: Final = {
     "viewer": {"fr": "consultation", "en": "viewer"},
     "support": {"fr": "assistance", "en": "support"},
@@ -78,6 +88,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "took": partial(took, language=language),
         "upto": lambda seconds: duration(seconds, language),
         "role": lambda role: _ROLES[role][language],
+        "acts": lambda who: _STAFF[who][language],
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
         "service": partial(service_name, settings, language=language),

@@ -1,0 +1,78 @@
+"""'Cibles', 'Plans retenus', 'Journal': what stands still until somebody says so, and what was done."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from schemas.language import gettext
+from sesame.operations import audit, lifecycle, stopped_consumers
+from sesame.operations.acts import check
+from sesame.operations.audit import AuditPage
+from sesame.operations.reconcile import acts as reconcile
+from sesame.operations.stopped_consumers import LetGoOn
+from sesame.web.console.console_request import Posted, Visiting
+from sesame.web.console.persons import PAGE, reason_of
+
+router = APIRouter()
+
+
+@router.get("/cibles")
+def show_targets(visit: Visiting) -> Response:
+    """Each target: its state, its quarantine, what was lost of the log, and the last comparison."""
+    site, actor = visit.context.site, visit.actor
+    return visit.page(
+        "targets.html",
+        seen=visit.context.overview.show(actor),
+        quarantined={one.consumer: one for one in stopped_consumers.quarantined(site, actor)},
+        lost=stopped_consumers.unaccepted(site, actor),
+        passes={one.target: one for one in reconcile.latest(site, actor)},
+    )
+
+
+@router.post("/cibles/lever")
+def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
+    """Let a consumer go on."""
+    request = LetGoOn(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
+    stopped_consumers.lift(visit.context.site, visit.actor, request)
+    name = visit.context.pages.service(request.consumer)
+    return visit.done("/console/cibles", gettext("{consumer} goes on within seconds", consumer=name))
+
+
+@router.get("/plans")
+def show_plans(visit: Visiting) -> Response:
+    """What the guard holds, with whom: for those who may release it."""
+    check(visit.actor, "lifecycle.release")
+    return visit.page("plans.html", plans=lifecycle.held(visit.context.site, visit.actor))
+
+
+@router.post("/plans/liberer")
+def release_plan(visit: Visiting, fields: Posted) -> Response:
+    """Let exactly this plan be carried out, or be the first of two who do."""
+    done = lifecycle.release(visit.context.site, visit.actor, fields.get("plan", "")[:64])
+    told = (
+        gettext("released: it is carried out") if done.released else gettext("approved; a second one has to")
+    )
+    return visit.done("/console/plans", told)
+
+
+@router.get("/journal")
+def show_audit(
+    visit: Visiting, actor: str = "", action: str = "", student: str = "", about: str = "", avant: str = ""
+) -> Response:
+    """What was done, the newest first; filtered by the words of the command."""
+    asked = {
+        "actor": actor.strip(),
+        "action": action.strip(),
+        "student": student.strip(),
+        "about": about.strip(),
+    }
+    wanted = AuditPage(
+        actor=asked["actor"] or None,
+        action=asked["action"] or None,
+        student=asked["student"] or None,
+        about=asked["about"] or None,
+        before=int(avant) if avant.isascii() and avant.isdecimal() else None,
+        limit=PAGE + 1,
+    )
+    found = audit.entries(visit.context.site, visit.actor, wanted)
+    return visit.page("audit.html", entries=found[:PAGE], more=len(found) > PAGE, asked=asked)
