@@ -64,6 +64,12 @@ def gettext_noop(message: str) -> str:
     return message
 
 
+def decimal(value: float) -> str:
+    """A number with one decimal, as the language of this context writes it."""
+    text = f"{value:.1f}"
+    return text.replace(".", ",") if spoken() == "fr" else text
+
+
 def written_time(at: datetime, language: Language) -> str:
     """A time to the second as people of this language write it, in its own zone."""
     return at.strftime("%d/%m/%Y %H:%M:%S" if language == "fr" else "%Y-%m-%d %H:%M:%S")

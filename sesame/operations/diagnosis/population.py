@@ -21,7 +21,7 @@ OUTSTANDING, AFTER = "outstanding", "after"
 MEASURED_MAX = 5_000
 """Of how many propagations, the newest ones, the time is looked at: more would not change the quantiles."""
 QUANTILES: Final = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
-_STEPS_S: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300)
+_STEPS_S: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300, 900, 1800)
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ def overdue(connection: Connection) -> tuple[int, int]:
 
 def edges(late_s: float, breach_s: float) -> tuple[float, ...]:
     """Where the bars of a histogram of durations end, in seconds: among them both edges of the window."""
-    between = (late_s, (late_s + breach_s) / 2, breach_s)
-    return (*(float(step) for step in _STEPS_S if step < late_s), *between)
+    steps = {float(step) for step in _STEPS_S if step < breach_s}
+    return tuple(sorted({*steps, late_s, breach_s}))
 
 
 def histogram(connection: Connection, ends: Sequence[float]) -> list[int]:

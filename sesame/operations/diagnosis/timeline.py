@@ -15,7 +15,7 @@ from pipeline.parking import Kind
 from pipeline.target_states import State
 from producers.activation import request_rows
 from producers.activation.mail_proofs import mail_proofs
-from schemas.language import gettext
+from schemas.language import decimal, gettext
 from sesame.login import cas_logins
 from sesame.operations.acts import Report, utc
 from sesame.operations.diagnosis.words import word
@@ -129,7 +129,7 @@ def _window(connection: Connection, number: str) -> Iterator[Moment]:
     yield from _moment(row.late_at, gettext("late: more than 15 minutes"), state="waiting")
     yield from _moment(row.breached_at, gettext("breached: more than 60 minutes"), state="dead")
     if row.completed_at is not None:
-        seconds = f"{row.elapsed_s or 0.0:.1f}"
+        seconds = decimal(row.elapsed_s or 0.0)
         what = gettext("complete everywhere, {seconds} s after the window opened", seconds=seconds)
         yield from _moment(row.completed_at, what, state="done")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.words import word
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
-from sesame.web.kit.languages import duration
+from sesame.web.kit.languages import day, duration
 from sesame.web.kit.templates import environment
 
 ROOM: Final = "sesame.web.console"
@@ -91,6 +91,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "acts": lambda who: _STAFF[who][language],
         "moment": lambda at: _moment(at, datetime.now(UTC), language, zone),
         "clock": lambda at: format_time(at.astimezone(zone), "HH:mm:ss", locale=language),
+        "day": lambda when: day(date.fromisoformat(str(when)), language),
         "service": partial(service_name, settings, language=language),
         "meaning": meaning,
         "remedy": remedy,

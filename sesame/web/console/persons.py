@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Response
 
 from pipeline.errors import SesameError
 from schemas.account import Hold, Lane
-from schemas.language import gettext
+from schemas.language import decimal, gettext
 from sesame.operations import holds, lifecycle
 from sesame.operations.acts import may
 from sesame.operations.blast_radius import PreviewRequest, ReplayPreview, preview
@@ -89,7 +89,7 @@ def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
     request = Provision(student_number=number, targets=(target,) if target else ())
     ended = provision(visit.context.site, visit.actor, request, say)
     told += [f"{visit.context.pages.service(one.target)} : {one.text}" for one in ended.targets]
-    told.append(gettext("{seconds} s in all", seconds=f"{ended.seconds:.1f}"))
+    told.append(gettext("{seconds} s in all", seconds=decimal(ended.seconds)))
     return visit.done(_of(number), *told)
 
 
