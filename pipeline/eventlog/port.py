@@ -194,6 +194,22 @@ class Consumer(Protocol):
         """Leave the group, without committing."""
 
 
+class TopicReader(Protocol):
+    """Reads a topic from offsets that it is told, in no group: it commits nothing, and takes nothing from
+    anybody. Owned by one thread."""
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Up to `max_records`, in order per partition. Waits at most `timeout_s` for the first one.
+
+        Raises:
+            OffsetOutOfRange: naming topic, partition and offset.
+            LogUnavailable: try again.
+        """
+
+    def close(self) -> None:
+        """Release resources."""
+
+
 class EventLog(Protocol):
     """A log's entry point."""
 
@@ -210,6 +226,13 @@ class EventLog(Protocol):
 
     def consumer(self, group: str, topics: Sequence[str], *, member: str) -> Consumer:
         """Join `group` as `member` (a name that is stable over restarts), reading `topics`.
+
+        Raises:
+            UnknownTopic: naming it.
+        """
+
+    def reader(self, topic: str, offsets: Mapping[int, int]) -> TopicReader:
+        """Read `topic` from these offsets on, by partition; a partition that is not named, from its first.
 
         Raises:
             UnknownTopic: naming it.

@@ -36,7 +36,7 @@ from pipeline.eventlog.port import (
     TopicPartition,
     UnknownTopic,
 )
-from pipeline.eventlog.sqlite_consumer import SqliteConsumer, Wakeup
+from pipeline.eventlog.sqlite_consumer import SqliteConsumer, SqliteReader, Wakeup
 from pipeline.eventlog.sqlite_file import Clock, LogFile, record_id
 from pipeline.eventlog.sqlite_group import GroupMembership
 
@@ -221,6 +221,18 @@ class SqliteEventLog:
         except BaseException:
             connection.close()
             raise
+
+    def reader(self, topic: str, offsets: Mapping[int, int]) -> SqliteReader:
+        """See `pipeline.eventlog.port.EventLog`."""
+        partition_ids = self._partition_ids([topic])
+        positions = {tp: offsets[tp.partition] for tp in partition_ids if tp.partition in offsets}
+        return SqliteReader(
+            self._file,
+            self._file.connect(),
+            self._wakeup,
+            partition_ids=partition_ids,
+            positions=positions,
+        )
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         """See `pipeline.eventlog.port.EventLog`."""

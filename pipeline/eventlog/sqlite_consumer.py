@@ -100,7 +100,147 @@ def _unpack(headers: str) -> Headers:
     return tuple(zip(flat[::2], [text.encode("latin-1") for text in flat[1::2]], strict=True))
 
 
-class SqliteConsumer:
+class SqliteReader:
+    """See `pipeline.eventlog.port.TopicReader`. Owned by one thread.
+
+    Args:
+        connection: this reader's own; closed with it.
+        partition_ids: each partition's number in the file.
+        positions: where to begin; what is not named begins at its first record.
+        name: whose offset it is, where one is not in the log.
+    """
+
+    def __init__(
+        self,
+        file: LogFile,
+        connection: sqlite3.Connection,
+        wakeup: Wakeup,
+        *,
+        partition_ids: Mapping[TopicPartition, int],
+        positions: Mapping[TopicPartition, int],
+        name: str = "a reader",
+    ) -> None:
+        self._file, self._connection, self._wakeup = file, connection, wakeup
+        self._ids = dict(partition_ids)
+        self._name = name
+        self._positions = dict(positions)
+        self._paused: set[TopicPartition] = set()
+        self._turns = 0  # polls that returned something: who is served first goes round
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """See `pipeline.eventlog.port.TopicReader`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            seen, version = self._wakeup.count, self._data_version()
+            records = self._fetch(max_records)
+            left_s = deadline - time.monotonic()
+            if records or left_s <= 0:
+                return records
+            self._wait(seen, version, left_s)
+
+    def close(self) -> None:
+        """See `pipeline.eventlog.port.TopicReader`."""
+        self._connection.close()
+
+    def _fetch(self, wanted: int) -> list[Record]:
+        positions = dict(self._positions)
+        with self._file.reading(self._connection):
+            if len(positions) < len(self._ids):
+                heads = self._heads()
+                positions = {tp: heads[each][0] for tp, each in self._ids.items()} | positions
+            records = self._from(positions, wanted)
+        self._positions = positions
+        return records
+
+    def _from(self, positions: dict[TopicPartition, int], wanted: int) -> list[Record]:
+        """Read, moving `positions`."""
+        available = self._available(positions)
+        records = self._read(positions, share(available, wanted)) if available else []
+        self._turns += bool(records)
+        return records
+
+    def _available(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """How many records lie ahead, per partition that is not paused; which comes first goes round."""
+        heads = self._heads()
+        available = {}
+        for tp, position in positions.items():
+            first, end = heads[self._ids[tp]]
+            if tp in self._paused:
+                continue
+            if not first <= position <= end:
+                raise OffsetOutOfRange(
+                    f"{self._name}: offset {position} of {tp.topic} partition {tp.partition} is not"
+                    f" in the log: what is there starts at {first}, and the next to be written is {end}",
+                    tp=tp,
+                    offset=position,
+                    first=first,
+                )
+            if position < end:
+                available[tp] = end - position
+        turn = self._turns % len(available) if available else 0
+        order = list(available)
+        return {tp: available[tp] for tp in order[turn:] + order[:turn]}
+
+    def _read(
+        self, positions: dict[TopicPartition, int], counts: Mapping[TopicPartition, int]
+    ) -> list[Record]:
+        """Read so many of each partition, moving `positions`; less if they are large."""
+        records: list[Record] = []
+        volume = 0
+        for (topic, partition), count in counts.items():
+            tp = TopicPartition(topic, partition)
+            start = record_id(self._ids[tp], positions[tp])
+            rows = self._connection.execute(
+                "SELECT id, timestamp_ms, key, headers, value FROM records"
+                " WHERE id >= ? AND id < ? ORDER BY id",
+                (start, start + count),
+            )
+            for identifier, timestamp_ms, key, headers, value in rows:
+                offset = offset_of(identifier)
+                records.append(Record(topic, partition, offset, key, value, _unpack(headers), timestamp_ms))
+                positions[tp] = offset + 1
+                volume += len(value)
+                if volume >= POLL_BYTES_MAX:
+                    return records
+        return records
+
+    def _heads(self) -> dict[int, tuple[int, int]]:
+        """First and next offset, per partition of every topic."""
+        rows = self._connection.execute("SELECT id, first_offset, next_offset FROM partitions")
+        return {identity: (first, end) for identity, first, end in rows}
+
+    def _wait(self, seen: int, version: int, timeout_s: float) -> None:
+        """Until something was written, here or by another process, or `timeout_s` has passed."""
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            if not self._wakeup.watch():
+                # What was written before the one who looks began to look is seen here; what comes, there.
+                if self._data_version() != version or self._wakeup.follow(seen, left_s):
+                    return
+                continue
+            try:
+                self._look(seen, version, deadline)
+            finally:
+                self._wakeup.unwatch()
+            return
+
+    def _look(self, seen: int, version: int, deadline: float) -> None:
+        """For all consumers of this process: what another one has written is told to them."""
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._wakeup.wait(seen, min(left_s, _LOOK_S)):
+                return
+            if self._data_version() != version:
+                self._wakeup.notify()
+                return
+
+    def _data_version(self) -> int:
+        """A number that changes when another connection, of any process, has written."""
+        with self._file.explained():
+            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+
+class SqliteConsumer(SqliteReader):
     """See `pipeline.eventlog.port.Consumer`. Owned by one thread.
 
     Args:
@@ -119,14 +259,12 @@ class SqliteConsumer:
         group: str,
         partition_ids: Mapping[TopicPartition, int],
     ) -> None:
-        self._file, self._connection, self._wakeup = file, connection, wakeup
+        super().__init__(
+            file, connection, wakeup, partition_ids=partition_ids, positions={}, name=f"group {group!r}"
+        )
         self._membership = membership
         self._group = group
-        self._ids = dict(partition_ids)
         self._epoch: int | None = None  # the epoch that `_positions` belong to
-        self._positions: dict[TopicPartition, int] = {}
-        self._paused: set[TopicPartition] = set()
-        self._turns = 0  # polls that returned something: who is served first goes round
         self._follow_membership()
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -228,97 +366,15 @@ class SqliteConsumer:
         try:
             with self._file.reading(self._connection):
                 self._membership.check()
-                available = self._available(positions)
-                records = self._read(positions, share(available, wanted)) if available else []
+                records = self._from(positions, wanted)
         except NotAssigned:
             self._follow_membership()
             return []
         self._positions = positions
-        self._turns += bool(records)
         return records
-
-    def _available(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """How many records lie ahead, per partition that is not paused; which comes first goes round."""
-        heads = self._heads()
-        available = {}
-        for tp, position in positions.items():
-            first, end = heads[self._ids[tp]]
-            if tp in self._paused:
-                continue
-            if not first <= position <= end:
-                raise OffsetOutOfRange(
-                    f"group {self._group!r}: offset {position} of {tp.topic} partition {tp.partition} is not"
-                    f" in the log: what is there starts at {first}, and the next to be written is {end}",
-                    tp=tp,
-                    offset=position,
-                    first=first,
-                )
-            if position < end:
-                available[tp] = end - position
-        turn = self._turns % len(available) if available else 0
-        order = list(available)
-        return {tp: available[tp] for tp in order[turn:] + order[:turn]}
-
-    def _read(
-        self, positions: dict[TopicPartition, int], counts: Mapping[TopicPartition, int]
-    ) -> list[Record]:
-        """Read so many of each partition, moving `positions`; less if they are large."""
-        records: list[Record] = []
-        volume = 0
-        for (topic, partition), count in counts.items():
-            tp = TopicPartition(topic, partition)
-            start = record_id(self._ids[tp], positions[tp])
-            rows = self._connection.execute(
-                "SELECT id, timestamp_ms, key, headers, value FROM records"
-                " WHERE id >= ? AND id < ? ORDER BY id",
-                (start, start + count),
-            )
-            for identifier, timestamp_ms, key, headers, value in rows:
-                offset = offset_of(identifier)
-                records.append(Record(topic, partition, offset, key, value, _unpack(headers), timestamp_ms))
-                positions[tp] = offset + 1
-                volume += len(value)
-                if volume >= POLL_BYTES_MAX:
-                    return records
-        return records
-
-    def _heads(self) -> dict[int, tuple[int, int]]:
-        """First and next offset, per partition of every topic."""
-        rows = self._connection.execute("SELECT id, first_offset, next_offset FROM partitions")
-        return {identity: (first, end) for identity, first, end in rows}
 
     def _committed_offsets(self) -> dict[int, int]:
         rows = self._connection.execute(
             "SELECT partition_id, next_offset FROM committed_offsets WHERE group_name = ?", (self._group,)
         )
         return dict(rows.fetchall())
-
-    def _wait(self, seen: int, version: int, timeout_s: float) -> None:
-        """Until something was written, here or by another process, or `timeout_s` has passed."""
-        deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
-            if not self._wakeup.watch():
-                # What was written before the one who looks began to look is seen here; what comes, there.
-                if self._data_version() != version or self._wakeup.follow(seen, left_s):
-                    return
-                continue
-            try:
-                self._look(seen, version, deadline)
-            finally:
-                self._wakeup.unwatch()
-            return
-
-    def _look(self, seen: int, version: int, deadline: float) -> None:
-        """For all consumers of this process: what another one has written is told to them."""
-        while (left_s := deadline - time.monotonic()) > 0:
-            if self._wakeup.wait(seen, min(left_s, _LOOK_S)):
-                return
-            if self._data_version() != version:
-                self._wakeup.notify()
-                return
-
-    def _data_version(self) -> int:
-        """A number that changes when another connection, of any process, has written."""
-        with self._file.explained():
-            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        return version

@@ -14,6 +14,7 @@ from pipeline.eventlog.port import (
     RECORD_BYTES_MAX,
     LogError,
     NewRecord,
+    OffsetOutOfRange,
     Record,
     RecordTooLarge,
     TopicPartition,
@@ -87,6 +88,11 @@ class SimulatedLog:
             reader = Reader(self, joined, member, topics)
             self._readers.append(reader)
             return reader
+
+    def reader(self, topic: str, offsets: Mapping[int, int]) -> SimulatedTopicReader:
+        """See `pipeline.eventlog.port.EventLog`."""
+        begin = {TopicPartition(topic, n): offsets.get(n, 0) for n in range(self.partitions(topic))}
+        return SimulatedTopicReader(self, begin)
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         """See `pipeline.eventlog.port.EventLog`."""
@@ -162,3 +168,28 @@ class SimulatedProducer:
 
     def close(self) -> None:
         """See `pipeline.eventlog.port.Producer`."""
+
+
+class SimulatedTopicReader:
+    """See `pipeline.eventlog.port.TopicReader`. It does not wait: whoever waits is in a group here."""
+
+    def __init__(self, log: SimulatedLog, positions: dict[TopicPartition, int]) -> None:
+        self._log = log
+        self._positions = positions
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """See `pipeline.eventlog.port.TopicReader`."""
+        del timeout_s
+        found: list[Record] = []
+        with self._log.lock:
+            for tp, position in self._positions.items():
+                records = self._log.records[tp]
+                if position > len(records):
+                    raise OffsetOutOfRange("not in the log", tp=tp, offset=position, first=0)
+                some = records[position : position + max_records - len(found)]
+                self._positions[tp] += len(some)
+                found += some
+        return found
+
+    def close(self) -> None:
+        """See `pipeline.eventlog.port.TopicReader`."""

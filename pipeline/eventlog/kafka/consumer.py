@@ -131,7 +131,7 @@ class KafkaLogConsumer:
         self._epochs.read(found)
         self._filled = set(found) if sum(map(len, found.values())) == wanted else set()
         self._pay()
-        return [self._as_erased(_record(each)) for part in found.values() for each in part]
+        return [self._as_erased(record_of(each)) for part in found.values() for each in part]
 
     def _as_erased(self, record: Record) -> Record:
         """A record as the port says of one whose person was erased."""
@@ -333,7 +333,7 @@ class KafkaLogConsumer:
         return round(self._access.timing.request_timeout_s * 1000)
 
 
-def _record(read: Any) -> Record:
+def record_of(read: Any) -> Record:
     """A record as the library read it. Another program's may lack a key or a value, or have no text in it."""
     key = "" if read.key is None else read.key.decode(errors="replace")
     headers = tuple((name, b"" if value is None else value) for name, value in read.headers)

@@ -14,6 +14,7 @@ from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.consumer import ErasedKeys, KafkaLogConsumer
 from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.producer import KafkaLogProducer
+from pipeline.eventlog.kafka.reader import KafkaLogReader
 from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import TopicPartition
 
@@ -58,6 +59,10 @@ class KafkaEventLog:
         return KafkaLogConsumer(
             self._access, self._admin, group=name, topics=topics, member=member, erased=self._erased
         )
+
+    def reader(self, topic: str, offsets: Mapping[int, int]) -> KafkaLogReader:
+        """See `pipeline.eventlog.port.EventLog`."""
+        return KafkaLogReader(self._access, topic, self._topics.partitions([topic])[topic], offsets)
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         """See `pipeline.eventlog.port.EventLog`."""

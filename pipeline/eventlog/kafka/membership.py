@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import MemberToRemove
@@ -25,6 +26,20 @@ def name_of(member: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", member)[:NAME_LENGTH_MAX] or "member"
 
 
+def reading(access: Access) -> dict[str, Any]:
+    """What every consumer of the library is given, in a group or in none."""
+    return access.configuration() | {
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "isolation_level": "read_committed",
+        "fetch_max_bytes": _FETCH_BYTES_MAX,
+        "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES_MAX,
+        "fetch_max_wait_ms": round(min(_FETCH_WAIT_S_MAX, access.timing.request_timeout_s / 2) * 1000),
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+
+
 def join(access: Access, group: str, name: str, topics: Iterable[str], listener: Listener) -> KafkaConsumer:
     """The library's consumer, which joins at its first poll.
 
@@ -36,21 +51,13 @@ def join(access: Access, group: str, name: str, topics: Iterable[str], listener:
     with access.explained(f"joining group {group}"):
         consumer: KafkaConsumer = mends.connected(
             KafkaConsumer,
-            **access.configuration(),
+            **reading(access),
             group_id=group,
             group_instance_id=name,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=round(timing.session_timeout_s * 1000),
             heartbeat_interval_ms=round(min(1.0, timing.session_timeout_s / 5) * 1000),
             max_poll_interval_ms=round(timing.poll_interval_s_max * 1000),
-            fetch_max_bytes=_FETCH_BYTES_MAX,
-            max_partition_fetch_bytes=_PARTITION_FETCH_BYTES_MAX,
-            fetch_max_wait_ms=round(min(_FETCH_WAIT_S_MAX, timing.request_timeout_s / 2) * 1000),
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
         )
         listener.consumer = consumer
         consumer.subscribe(list(topics), listener=listener)

@@ -1,0 +1,1 @@
+from sesame.testing.eventlog.readers import *
