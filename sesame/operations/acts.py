@@ -149,6 +149,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "audit.verify": _OPERATORS,
     "backup": _ADMINISTRATORS,
     "backup.verify": _ADMINISTRATORS,
+    "completions.follow": _EVERYBODY,
     "connector.check": _OPERATORS,
     "connector.list": _EVERYBODY,
     "connector.new": _EVERYBODY,

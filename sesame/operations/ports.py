@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from consumers.registry.erasure.privacy_key import PrivacyKey
     from consumers.registry.handler import Registry
     from pipeline.db.database import Database
-    from pipeline.eventlog.port import Producer
+    from pipeline.eventlog.port import EventLog, Producer
     from pipeline.runner import Effects
     from pipeline.target import Handler
     from pipeline.vault import Vault
@@ -104,6 +104,14 @@ class Publishing(Stored, Protocol):
     @property
     def producer(self) -> Producer:
         """Appends to the log."""
+
+
+class Logged(Stored, Protocol):
+    """The store, and the log as it is read."""
+
+    @property
+    def log(self) -> EventLog:
+        """The log."""
 
 
 class Recognising(Stored, Protocol):

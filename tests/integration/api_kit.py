@@ -86,10 +86,12 @@ class ApiWorld:
 
 
 @contextmanager
-def api_world(folder: Path, url: str, *, per_minute: int = 100_000) -> Iterator[ApiWorld]:
-    """The API on a database that has no tables yet."""
+def api_world(
+    folder: Path, url: str, *, per_minute: int = 100_000, again: bool = False
+) -> Iterator[ApiWorld]:
+    """The API on a database that has no tables yet; or `again`, in the same folder."""
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=again)
     for name in ("vault.key", "privacy.key"):
         (data / name).write_text(_KEY, encoding="ascii")
         (data / name).chmod(0o600)
@@ -98,7 +100,8 @@ def api_world(folder: Path, url: str, *, per_minute: int = 100_000) -> Iterator[
     text += f'\n[store]\nurl = "{url}"\n[console]\npublic_url = "https://{HOST}"\n'
     file.write_text(text, encoding="utf-8")
     file.chmod(0o600)
-    filled_store.put(url)
+    if not again:
+        filled_store.put(url)
     site = build(load(file))
     migrate.upgrade(site.database_as_it_is)
     ticking = Ticking()

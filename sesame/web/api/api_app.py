@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.vault import derive_keys
 from sesame.operations.acts import RIGHTS
-from sesame.web.api import acting, enrolments, problems, reading
+from sesame.web.api import acting, completions, enrolments, problems, reading
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.problems import MEDIA_TYPE, Problem
 from sesame.web.api.rates import PER_MINUTE, Rates
@@ -30,7 +30,7 @@ from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
-ROOMS: Final = (reading, acting, enrolments)
+ROOMS: Final = (reading, completions, acting, enrolments)
 """Whose routes there are."""
 
 _DESCRIPTION: Final = """\
@@ -138,6 +138,7 @@ def _add(app: FastAPI, each: Route) -> None:
         summary=summary.rstrip("."),
         description=f"{more.strip()}\n\n{_who_may(each.act)}".strip(),
         tags=[each.act.partition(".")[0]],
+        response_class=each.answers,
         response_description="What the act came to.",
         responses=dict.fromkeys(sorted(statuses), _PROBLEM),
         openapi_extra={**each.described, **(_KEY if each.method == "POST" else {})},

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, fault, meaning
-from pipeline.eventlog.port import LogUnavailable
+from pipeline.eventlog.port import LogUnavailable, OffsetOutOfRange
 from schemas.language import gettext
 from sesame.operations.acts import ActRefused
 from sesame.operations.dead_letters import NoSuchDeadLetter
@@ -137,6 +137,7 @@ _STATUSES: Final[Sequence[tuple[tuple[type[SesameError], ...], HTTPStatus]]] = (
     ((TokenRefused,), HTTPStatus.UNAUTHORIZED),
     ((ActRefused,), HTTPStatus.FORBIDDEN),
     (_MISSING, HTTPStatus.NOT_FOUND),
+    ((OffsetOutOfRange,), HTTPStatus.GONE),
     (_AWAY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 from anyio import to_thread
 from fastapi import Depends, Request, Response
 from fastapi import Path as InPath
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -74,6 +75,7 @@ class Route:
         act: the name of the act that it renders.
         takes: the media types that its body may have, if it is taken as a file.
         described: what else OpenAPI says of it.
+        answers: as what.
     """
 
     method: str
@@ -83,6 +85,7 @@ class Route:
     status: int
     takes: tuple[str, ...] = ()
     described: Mapping[str, Any] = field(default_factory=dict)
+    answers: type[Response] = JSONResponse
 
 
 ROUTES: Final[list[Route]] = []
@@ -97,11 +100,12 @@ def route(
     status: int = HTTPStatus.OK,
     takes: tuple[str, ...] = (),
     described: Mapping[str, Any] | None = None,
+    answers: type[Response] = JSONResponse,
 ) -> Callable[[Endpoint], Endpoint]:
     """Let a function answer at a path; it renders this act. See `Route`."""
 
     def register(endpoint: Endpoint) -> Endpoint:
-        made = Route(method, path, vars(act)["act"], endpoint, status, takes, described or {})
+        made = Route(method, path, vars(act)["act"], endpoint, status, takes, described or {}, answers)
         vars(endpoint)["route"] = made
         ROUTES.append(made)
         return endpoint
@@ -127,6 +131,7 @@ class Call:
     api: Api
     actor: Actor
     request: Request
+    token: str = field(repr=False)
 
     @property
     def site(self) -> Site:
@@ -137,6 +142,15 @@ class Call:
     def clock(self) -> Callable[[], datetime]:
         """The time, in UTC."""
         return self.api.clock
+
+    def look_again(self) -> None:
+        """Make sure that the token is still in force.
+
+        Raises:
+            TokenRefused: it is not.
+            StoreUnavailable: that cannot be looked up.
+        """
+        tokens.bearer(self.site.database, self.token)
 
     @property
     def file(self) -> Path:
@@ -198,7 +212,7 @@ class ActRoute(APIRoute):
                 headers = api.rates.take(actor.name)
                 check(actor, route.act)
                 _check_query(request, known)
-                request.state.call = Call(api, actor, request)
+                request.state.call = Call(api, actor, request, token)
                 if route.takes:
                     response = await _with_file(request, token, api, handle, route.takes)
                 elif request.method == "POST":

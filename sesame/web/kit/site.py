@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sesame.operations.ports import Diagnosable, Paged, Provided, Replaying, Restored, Sealing, Shutting
+from sesame.operations.ports import (
+    Diagnosable,
+    Logged,
+    Paged,
+    Provided,
+    Replaying,
+    Restored,
+    Sealing,
+    Shutting,
+)
 
 
-class Site(Diagnosable, Restored, Provided, Replaying, Sealing, Shutting, Paged, Protocol):
+class Site(Diagnosable, Logged, Restored, Provided, Replaying, Sealing, Shutting, Paged, Protocol):
     """Every act may be called with it."""

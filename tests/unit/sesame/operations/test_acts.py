@@ -115,6 +115,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "adopt.activate",
         "adopt.decide",
         "adopt.link",
+        "completions.follow",
         "dead_letters.dismiss",
         "dead_letters.list",
         "hold.lift",

@@ -1,0 +1,130 @@
+"""The route that tells of completions as they happen: server-sent events (WHATWG HTML, 9.2).
+
+The id of each is its place in the log, so that a reader who was cut off goes on after it (`Last-Event-ID`),
+whatever was started anew meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import Header, Query, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
+
+from pipeline.errors import SesameError, fault
+from schemas.events import PropagationCompleted
+from sesame.operations.completions import Completion, Completions, CompletionsAsked, follow
+from sesame.web.api.problems import ApiError
+from sesame.web.api.routes import Call, Caller, route
+
+STREAMS_MAX: Final = 32
+"""Readers at once: each has a thread."""
+
+_MOST: Final = 200
+_WAIT_S: Final = 1.0
+_QUIET_S_MAX: Final = 5.0
+_LOOK_S: Final = 60.0
+"""How often it is looked whether the token is still in force."""
+
+_PING_S: Final = 15
+_RETRY_MS: Final = 3_000
+_places = threading.BoundedSemaphore(STREAMS_MAX)
+
+_ANSWER: Final[dict[str, Any]] = {
+    "responses": {
+        "200": {
+            "description": f"Events `{PropagationCompleted.type}`: `id` is the place, `data` the JSON.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    }
+}
+
+
+class TooManyReaders(ApiError):
+    """As many programs as can be served read the completions already. Ask again later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class CompletionStream(EventSourceResponse):
+    """An answer that gives its place back when it ends, however it ends."""
+
+    media_type = "text/event-stream"  # FastAPI describes it by this
+
+    def __init__(self, events: AsyncIterator[ServerSentEvent], end: Callable[[], None]) -> None:
+        super().__init__(events, ping=_PING_S)
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
+@route("GET", "/completions", follow, described=_ANSWER, answers=CompletionStream)
+async def stream_completions(
+    call: Caller,
+    *,
+    last_event_id: Annotated[str | None, Header(max_length=4000, description="Go on after this one.")] = None,
+    everything: Annotated[bool, Query(description="Begin with the first that is still kept.")] = False,
+    wait: Annotated[bool, Query(description="Go on when all was sent, as they happen.")] = True,
+) -> Response:
+    """Each completed propagation, as it happens: whose account works everywhere, and since when.
+
+    At least once each: whoever was cut off goes on after the `id` that came last. No names, no addresses.
+    """
+    asked = CompletionsAsked(after=last_event_id, everything=everything)
+    if not _places.acquire(blocking=False):
+        raise TooManyReaders
+    thread = ThreadPoolExecutor(1, thread_name_prefix="completions")
+    stream: Completions | None = None
+    try:
+        loop = asyncio.get_running_loop()
+        stream = await loop.run_in_executor(thread, follow, call.site, call.actor, asked)
+        first = await loop.run_in_executor(thread, stream.next, _MOST, 0.0)
+    except BaseException:
+        _end(thread, stream)
+        raise
+    events = _events(call, thread, stream, first, wait=wait)
+    return CompletionStream(events, lambda: _end(thread, stream))
+
+
+async def _events(
+    call: Call, thread: ThreadPoolExecutor, stream: Completions, found: list[Completion], *, wait: bool
+) -> AsyncIterator[ServerSentEvent]:
+    """What is sent. The answer has begun: whatever happens from here on ends it, and is no exception."""
+    loop = asyncio.get_running_loop()
+    looked = heard = time.monotonic()
+    try:
+        yield ServerSentEvent(comment="completions", retry=_RETRY_MS)
+        while True:
+            for each in found:
+                data = each.completed.model_dump_json(exclude_none=True)
+                yield ServerSentEvent(event=each.completed.type, id=each.id, data=data)
+            now = time.monotonic()
+            heard = now if found else heard
+            if not wait and (stream.has_all or now - heard > _QUIET_S_MAX):
+                return
+            if now - looked > _LOOK_S:
+                await loop.run_in_executor(thread, call.look_again)
+                looked = now
+            found = await loop.run_in_executor(thread, stream.next, _MOST, _WAIT_S if wait else 0.1)
+    except SesameError as error:  # the reader asks again by itself, and is told then
+        structlog.get_logger().info("completions_ended", error=fault(error))
+
+
+def _end(thread: ThreadPoolExecutor, stream: Completions | None) -> None:
+    if stream is not None:
+        thread.submit(stream.close)
+    thread.shutdown(wait=False)
+    _places.release()
