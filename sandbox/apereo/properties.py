@@ -9,6 +9,9 @@ from sandbox.cas.config import RELEASED, CasDirectory, Service
 
 KEYSTORE, TRUSTSTORE, SERVICES = "tls/server.p12", "tls/trusted.p12", "etc/services"
 STORE_PASSWORD = "sandbox"
+OPERATOR, OPERATOR_PASSWORD = "sesame", "sandbox-operator"
+"""Who may see and end sessions, by the endpoint `ssoSessions`."""
+
 _FIRST_ID = 1001
 
 
@@ -31,6 +34,11 @@ def properties(folder: Path, port: int, directory: CasDirectory) -> str:
         "cas.service-registry.schedule.enabled": "false",
         "cas.logout.follow-service-redirects": "true",
         "cas.http-client.allow-local-urls": "true",  # it tells services on localhost of logouts too
+        "management.endpoints.web.exposure.include": "ssoSessions",
+        "management.endpoint.ssoSessions.enabled": "true",
+        "cas.monitor.endpoints.endpoint.ssoSessions.access": "AUTHENTICATED",
+        "spring.security.user.name": OPERATOR,
+        "spring.security.user.password": f"{{noop}}{OPERATOR_PASSWORD}",
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 

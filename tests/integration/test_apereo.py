@@ -15,16 +15,24 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Misconfigured
+from consumers.apereo.connector import ApereoConnector
+from consumers.apereo.settings import ApereoSettings
+from consumers.kit.connector import Change, ConnectorContext
+from consumers.kit.deadline import Deadline
+from pipeline.errors import CredentialsRefused, Misconfigured, WriteForbidden
+from pipeline.target import Done, HandlerOutcome, Task
 from sandbox.apereo import Apereo
+from sandbox.apereo.properties import OPERATOR, OPERATOR_PASSWORD
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
+from schemas.account import Account, Hold
 from sesame.app.doctor.findings import CheckState
 from sesame.login.client import CasClient
 from sesame.login.outcome import ProbeOutcome
 from sesame.login.port import ServiceRefused
 from sesame.login.probe import LoginProbe
-from sesame.testing.servers.cas_kit import SERVICES, LoginServer, login_server_of, ticket_of
+from sesame.settings import LiveSecret
+from sesame.testing.servers.cas_kit import SERVICES, Browser, LoginServer, login_server_of, site, ticket_of
 from sesame.testing.servers.directory_kit import HASHER
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.stores import sqlite_store
@@ -148,3 +156,70 @@ def test_http_on_its_tls_port_is_a_setting_to_mend(desk: Desk) -> None:
 def test_an_address_that_is_not_registered_is_no_place_to_return_to(desk: Desk) -> None:
     answer = desk.browser().get(f"{desk.cas.url}logout?service=https://localhost:1/")
     assert (answer.status_code, "Location" in answer.headers) == (403, False)
+
+
+# --- ending sessions ------------------------------------------------------------------------------------
+
+
+def sessions_of(desk: Desk, folder: Path, *, read_only: bool = False, **changed: object) -> ApereoConnector:
+    """The connector that ends sessions, as the documentation has CAS let it."""
+    word = folder / "operator"
+    word.touch(mode=0o600)
+    word.write_text(OPERATOR_PASSWORD, encoding="ascii")
+    values = {"url": f"{desk.cas.url}actuator/ssoSessions", "username": OPERATOR, "password_file": word}
+    settings = ApereoSettings(ca_file=desk.cas.ca_file, **{**values, **changed})
+    context = ConnectorContext("apereo", settings, partial(LiveSecret, settings), read_only=read_only)
+    return ApereoConnector(context)
+
+
+def turn(connector: ApereoConnector, account: Account) -> HandlerOutcome:
+    return connector.handler().handle([Task(account)])[account.student_number]
+
+
+def is_logged_in(browser: Browser, url: str) -> bool:
+    return browser.get(url).status_code == 302
+
+
+def test_a_hold_ends_every_session_of_the_student_and_nobody_else_s(desk: Desk, tmp_path: Path) -> None:
+    held, other = desk.student(), desk.student()
+    url = desk.client().login_url()
+    browsers = [desk.browser() for _ in range(3)]
+    for browser, student in zip(browsers, (held, held, other), strict=True):
+        browser.ticket(url, student.login, PASSWORD)
+    connector = sessions_of(desk, tmp_path)
+    assert isinstance(turn(connector, held), Done)
+    assert [is_logged_in(each, url) for each in browsers] == [True, True, True], "access is open"
+    shut = held.model_copy(update={"holds": frozenset({Hold.STOLEN_PASSWORDS}), "version": 2})
+    assert isinstance(turn(connector, shut), Done)
+    assert [is_logged_in(each, url) for each in browsers] == [False, False, True]
+    assert isinstance(turn(connector, shut), Done), "a second time changes nothing"
+
+
+def test_services_are_told_of_the_end(desk: Desk, tmp_path: Path) -> None:
+    student = desk.student(holds=frozenset())
+    with site() as portal:
+        desk.browser().ticket(desk.client(portal.url).login_url(), student.login, PASSWORD)
+        shut = Change(student, None, {}, open=False)
+        assert sessions_of(desk, tmp_path).close([shut], Deadline.after(5.0)) == {}
+        assert b"SessionIndex" in portal.logout_request()
+
+
+def test_who_may_not_end_sessions_is_told_so(desk: Desk, tmp_path: Path) -> None:
+    connector = sessions_of(desk, tmp_path)
+    connector.probe()
+    wrong = tmp_path / "wrong"
+    wrong.touch(mode=0o600)
+    wrong.write_text("another", encoding="ascii")
+    with pytest.raises(CredentialsRefused):
+        sessions_of(desk, tmp_path, password_file=wrong).probe()
+    with pytest.raises(Misconfigured):
+        sessions_of(desk, tmp_path, url=f"{desk.cas.url}actuator/elsewhere").probe()
+    student = desk.student()
+    url, browser = desk.client().login_url(), desk.browser()
+    browser.ticket(url, student.login, PASSWORD)
+    watching = sessions_of(desk, tmp_path, read_only=True)
+    watching.probe()
+    shut = Change(student, None, {}, open=False)
+    with pytest.raises(WriteForbidden):
+        watching.close([shut], Deadline.after(5.0))
+    assert is_logged_in(browser, url)

@@ -1,0 +1,121 @@
+"""Ends the CAS sessions of whoever may use nothing: a session that is open outlives its password by hours.
+
+The server's own answer is what is read back: asked again, it names none any more. Logging in anew is the
+directory's to refuse, so sessions are ended before it has shut access, and once more after it.
+
+Source: apereo.github.io/cas, actuator endpoint `ssoSessions`; tried on 6.6, where a path `/users/NAME` is not
+known yet, and names are compared with their case.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from consumers.apereo.settings import ApereoSettings
+from consumers.kit.connector import (
+    Change,
+    Connector,
+    ConnectorContext,
+    Refused,
+    Seen,
+    TargetObject,
+    Wanted,
+    secret_of,
+)
+from consumers.kit.deadline import Deadline
+from consumers.kit.reasons import Reason, read_reasons
+from pipeline.errors import Misconfigured
+from schemas.account import Account
+from schemas.language import Language
+
+PROBE: Final = "sesame-nobody"
+"""Nobody, whose sessions the probe has ended."""
+
+_LEFT: Final = "apereo_sessions_left"
+_ROUNDS_MAX: Final = 3  # a session that was begun meanwhile is there in the next one
+
+
+class ApereoConnector(Connector[ApereoSettings]):
+    """Sessions of one Apereo CAS."""
+
+    section = ApereoSettings
+    title: ClassVar[Mapping[Language, str]] = {"fr": "Les sessions de CAS", "en": "CAS sessions"}
+    sessions = True
+    follows = "directory"
+    reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
+
+    def __init__(self, context: ConnectorContext[ApereoSettings]) -> None:
+        super().__init__(context)
+        from consumers.kit.http import HttpClient
+
+        self._http = HttpClient(context, self.settings.url)
+        self._password = context.secret("password") if self.settings.has_secret("password") else None
+
+    def wanted(self, account: Account) -> Wanted:  # noqa: ARG002
+        """See `Connector.wanted`: a session is its student's own affair while access is open."""
+        return Wanted({})
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read`: nothing of an account is here, and whose sessions were ended has none. It is
+        observed that the server would end them."""
+        self._ended(PROBE, deadline, reads=True)
+        return {
+            each.student_number: [TargetObject(each.login, each.student_number)] if each.access_open else ()
+            for each in accounts
+        }
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.close`."""
+        refused = {}
+        for each in changes:
+            if (said := self._end(each.account.login, deadline)) is not None:
+                refused[each.account.student_number] = said
+        return refused
+
+    def probe(self) -> None:
+        """See `Connector.probe`."""
+        self._ended(PROBE, Deadline.after(self.settings.verb_s_max, self.context.monotonic), reads=True)
+
+    def disconnect(self) -> None:
+        """See `Connector.disconnect`."""
+        self._http.disconnect()
+
+    def _end(self, login: str, deadline: Deadline) -> Refused | None:
+        """End all sessions of a login; None: the server has none any more."""
+        for _ in range(_ROUNDS_MAX):
+            ended = self._ended(login, deadline, reads=False)
+            if not ended:
+                return None
+            if failed := sum(each != HTTPStatus.OK for each in ended):
+                return Refused(_LEFT, f"{failed} of {len(ended)} sessions could not be ended")
+        return Refused(_LEFT, "sessions are begun as fast as they are ended")
+
+    def _ended(self, login: str, deadline: Deadline, *, reads: bool) -> list[int]:
+        """How the end of each session went, as the server says: it answers 200 for all of them together."""
+        answer = self._http.call(
+            "DELETE",
+            "",
+            deadline,
+            params={"username": login},
+            headers=self._headers(),
+            reads=reads,
+            again=True,
+        )
+        said: Any = answer.json()
+        if not isinstance(said, dict) or not all(isinstance(each, dict) for each in said.values()):
+            raise Misconfigured(
+                "the answer is not that of the endpoint ssoSessions",
+                remedy=f"check {self.name}.url: it ends with /actuator/ssoSessions",
+            )
+        return [each.get("status", 0) for each in said.values()]
+
+    def _headers(self) -> Mapping[str, str]:
+        headers = {"Accept": "application/json"}
+        if self._password is not None:
+            pair = f"{self.settings.username}:{secret_of(self._password)}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+        return headers
