@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the pictures of the students' pages that the documents show: `make pictures`.
+"""Take the pictures of the students' pages and of the console that the documents show: `make pictures`.
 
 The real pages and messages in a real Chromium: at the width of a telephone, by day; some at a desk's width,
 by night. What would differ from one run to the next is held still: the student, the time, a case's code. So
@@ -15,11 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from producers.activation.letters import Letters
 from schemas.account import Pedagogical
 from schemas.events import ActivationRequested
+from sesame.testing.servers.console_kit import ConsoleDesk
+from sesame.testing.servers.console_scene import morning
 from sesame.testing.servers.portal_browser import chromium, page_of, session_cookie
 from sesame.testing.servers.portal_kit import Portal, put, running
 from sesame.testing.servers.portal_reader import GOOD
@@ -67,6 +69,27 @@ def main() -> None:
             with page_of(browser, portal.url, viewport=MAIL_PROGRAM, color_scheme=scheme) as mail:
                 mail.set_content(letter(portal))
                 take(mail, "mail" if scheme == "light" else "mail-night")
+    with TemporaryDirectory() as folder, ConsoleDesk(Path(folder)) as desk, chromium() as browser:
+        look_at_the_console(desk, browser)
+
+
+def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
+    """A morning in September: what goes on, a person, a cause and what a replay of it comes to."""
+    students = morning(desk)
+    views = {
+        "now": "/console/",
+        "person": "/console/personnes/{failed}",
+        "failure": "/console/echecs/moodle/moodle_email_taken",
+        "waiting": "/console/attente",
+    }
+    for scheme, suffix in (("light", ""), ("dark", "-night")):
+        with page_of(
+            browser, desk.url, viewport=DESK, color_scheme=scheme, java_script_enabled=False
+        ) as page:
+            page.context.add_cookies([desk.cookie("operator")])  # type: ignore[list-item]
+            for name, path in views.items():
+                page.goto(desk.url + path.format(**students))
+                take(page, f"{name}{suffix}", of="console")
 
 
 def activate(portal: Portal, page: Page) -> None:
@@ -171,10 +194,11 @@ def send(page: Page, action: str) -> None:
         page.click(f"form[action='{action}'] button[type=submit]")
 
 
-def take(page: Page, name: str) -> None:
+def take(page: Page, name: str, *, of: str = "portal") -> None:
     """One picture, of the whole page."""
-    page.screenshot(path=FOLDER / f"portal-{name}.png", full_page=True, animations="disabled", caret="hide")
-    print(f"portal-{name}.png", file=sys.stderr)
+    file = f"{of}-{name}.png"
+    page.screenshot(path=FOLDER / file, full_page=True, animations="disabled", caret="hide")
+    print(file, file=sys.stderr)
 
 
 if __name__ == "__main__":

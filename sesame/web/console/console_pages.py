@@ -24,6 +24,7 @@ ROOM: Final = "sesame.web.console"
 STATIC_PATH: Final = "/console/static"
 _DAY_S: Final = 86_400
 _OF_THE_STORE: Final = {
+    "account": {"fr": "Compte", "en": "Account"},
     "registry": {"fr": "Registre", "en": "Registry"},
     "propagation": {"fr": "Suivi", "en": "Tracking"},
 }

@@ -38,6 +38,8 @@ def student(
     activated: bool = True,
     joined: int = 1,
     completed_at: float | None = None,
+    late_at: float | None = None,
+    breached_at: float | None = None,
 ) -> None:
     """A student whose propagation, joined up to version `joined`, is in this state."""
     account = Account(
@@ -61,6 +63,8 @@ def student(
                 state=state,
                 elapsed_s=elapsed_s,
                 completed_at=completed_at,
+                late_at=late_at,
+                breached_at=breached_at,
             )
         )
         for target, (at, seconds) in (seen or {}).items():

@@ -78,6 +78,27 @@ def test_only_persons_windows_are_counted(
     assert (seen.within_15_min, seen.within_60_min, seen.beyond) == windows
 
 
+def test_who_is_late_is_counted_while_under_way_and_no_longer(database: Database) -> None:
+    student(database, "A", "in_progress", late_at=START + 900)
+    student(database, "B", "in_progress", late_at=START + 900, breached_at=START + 3600)
+    student(database, "C", "in_progress")
+    student(database, "D", "completed", seen=everywhere(4000), elapsed_s=4000.0, breached_at=START + 3600)
+    student(database, "E", "waiting", late_at=START + 900)
+    seen = look(database)
+    assert (seen.late, seen.breached) == (2, 1)
+
+
+def test_each_duration_stands_under_the_first_bound_that_it_does_not_pass(database: Database) -> None:
+    durations = (0.0, 1.0, 1.1, 4.0, 899.0, 900.0, 900.1, 3600.0, 3600.1, 90_000.0)
+    for place, elapsed_s in enumerate(durations):
+        student(database, f"A{place}", "completed", seen=everywhere(elapsed_s), elapsed_s=elapsed_s)
+    student(database, "B", "completed", seen=everywhere(2), elapsed_s=2.0, lane="bulk")
+    student(database, "C", "in_progress")
+    bars = {bar.upto_s: bar.students for bar in look(database).durations}
+    assert list(bars) == [1, 2, 4, 8, 15, 30, 60, 120, 300, 900, 1800, 3600, None]
+    assert {end: n for end, n in bars.items() if n} == {1: 2, 2: 1, 4: 1, 900: 2, 1800: 1, 3600: 1, None: 2}
+
+
 def test_a_target_that_was_added_since_does_not_break_the_look(database: Database) -> None:
     student(database, "A", "completed", seen=everywhere(10), elapsed_s=10.0)
     seen = look(database, (*TARGETS, "timetable"))
