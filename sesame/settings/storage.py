@@ -145,6 +145,6 @@ class PrivacySettings(Section):
         ge=0,
         le=3650,
         description="Days that copies are kept which Sésame cannot reach: dumps of PostgreSQL, the archive "
-        "of its write-ahead log, lines of the processes' logs. A receipt says so.",
+        "of its write-ahead log. A receipt says so.",
         json_schema_extra=ADVANCED,
     )

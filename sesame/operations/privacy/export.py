@@ -244,6 +244,5 @@ def _elsewhere() -> list[str]:
     return [
         gettext("The registrar's facts stay on the event log for 14 days; they are those above."),
         gettext("Backups hold the same, sealed under a key of yours, until they are removed."),
-        gettext("Lines of the processes' logs have your student number, and no name."),
         gettext("Passwords are nowhere but hashed, in the directory."),
     ]

@@ -59,11 +59,7 @@ def later(site: HasSettings, now: datetime) -> tuple[ErasedLater, ...]:
     """What the site cannot reach, and until when it is there at the latest."""
     settings = site.settings
     copies = (now + timedelta(days=settings.privacy.copies_days)).date()
-    lines = [
-        ErasedLater(
-            where="lines of the processes' logs (student number only)", until=copies, why="kept by the system"
-        )
-    ]
+    lines = list[ErasedLater]()
     if settings.store_file is None:
         where = "PostgreSQL: pages until VACUUM, the write-ahead log's archive, dumps"
         lines.append(ErasedLater(where=where, until=copies, why="kept by the server"))
