@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
@@ -11,6 +12,8 @@ from sesame.settings.served import ServedSettings
 
 RoleName = Literal["viewer", "support", "registrar", "operator", "administrator"]
 """As `sesame.operations.acts.Role` has them."""
+
+WebhookSource = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 
 Released = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}=.{1,400}$")]
 """`ATTRIBUTE=VALUE`, as the CAS server releases it."""
@@ -39,6 +42,14 @@ class ConsoleSettings(ServedSettings):
         gt=0,
         le=1440,
         description="How long an operator's session lasts at most, in minutes.",
+        json_schema_extra=ADVANCED,
+    )
+
+    webhooks: dict[WebhookSource, Path] = Field(
+        {},
+        description="Who may send enrolments and teachings by signed webhooks: by the source's name, as it "
+        "stands in the address (`/v1/webhooks/NAME`), a file of its keys, one in a line: `whsec_…` or "
+        "`whpk_…`. It is read at each message: add the next key, then remove the former.",
         json_schema_extra=ADVANCED,
     )
 

@@ -87,9 +87,9 @@ class ApiWorld:
 
 @contextmanager
 def api_world(
-    folder: Path, url: str, *, per_minute: int = 100_000, again: bool = False
+    folder: Path, url: str, *, per_minute: int = 100_000, again: bool = False, more: str = ""
 ) -> Iterator[ApiWorld]:
-    """The API on a database that has no tables yet; or `again`, in the same folder."""
+    """The API on a database that has no tables yet; or `again`, in the same folder. `more`: of [console]."""
     data = folder / "data"
     data.mkdir(exist_ok=again)
     for name in ("vault.key", "privacy.key"):
@@ -97,7 +97,7 @@ def api_world(
         (data / name).chmod(0o600)
     text = (_CORPUS / "sesame.toml").read_text(encoding="utf-8").replace('"data"', f'"{data}"')
     file = folder / "sesame.toml"
-    text += f'\n[store]\nurl = "{url}"\n[console]\npublic_url = "https://{HOST}"\n'
+    text += f'\n[store]\nurl = "{url}"\n[console]\npublic_url = "https://{HOST}"\n{more}'
     file.write_text(text, encoding="utf-8")
     file.chmod(0o600)
     if not again:

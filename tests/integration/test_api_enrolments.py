@@ -180,6 +180,13 @@ def test_half_of_it_is_none(world: ApiWorld) -> None:
     assert published(world) == []
 
 
+@pytest.mark.parametrize("body", [b"not json\n", b'{"unknown": 1}\n', b""])
+def test_what_is_no_export_is_refused_and_no_path_is_told(world: ApiWorld, body: bytes) -> None:
+    answered = world.post("/enrolments", "registrar", content=body, headers=NDJSON)
+    assert answered.status_code == 422
+    assert "sesame-api-" not in answered.text
+
+
 def test_teachings_are_sent_as_enrolments_are(world: ApiWorld) -> None:
     line = {"codeApprenant": "22600001", "codePeriode": "PER-2026", "codeObjet": "UE11", "codeGroupe": "TD3"}
     done = world.post("/teachings", "registrar", content=json.dumps(line), headers=NDJSON).json()

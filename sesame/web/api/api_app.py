@@ -20,10 +20,12 @@ from pipeline.vault import derive_keys
 from sesame.operations.acts import RIGHTS
 from sesame.web.api import acting, completions, enrolments, problems, reading
 from sesame.web.api.cursors import Cursors
+from sesame.web.api.enrolments import EnrolmentsImported
 from sesame.web.api.problems import MEDIA_TYPE, Problem
 from sesame.web.api.rates import PER_MINUTE, Rates
 from sesame.web.api.repeats import Repeats
 from sesame.web.api.routes import ROUTES, ActRoute, Api, Route, language_of
+from sesame.web.api.webhooks import DESCRIBED, WEBHOOKS_PATH, receive_webhook
 from sesame.web.kit.guard import HSTS, SECURITY_HEADERS, with_headers
 from sesame.web.kit.languages import speak_for
 from sesame.web.kit.signatures import Signing
@@ -122,6 +124,7 @@ def _with_routes() -> FastAPI:
     )
     for each in ROUTES:
         _add(app, each)
+    _add_webhooks(app)
     return app
 
 
@@ -143,6 +146,22 @@ def _add(app: FastAPI, each: Route) -> None:
         responses=dict.fromkeys(sorted(statuses), _PROBLEM),
         openapi_extra={**each.described, **(_KEY if each.method == "POST" else {})},
         route_class_override=ActRoute,
+    )
+
+
+def _add_webhooks(app: FastAPI) -> None:
+    summary, _, more = (receive_webhook.__doc__ or "").partition("\n")
+    app.router.add_api_route(
+        WEBHOOKS_PATH,
+        receive_webhook,
+        methods=["POST"],
+        response_model=EnrolmentsImported,
+        operation_id="receive_webhook",
+        summary=summary.rstrip("."),
+        description=more.strip(),
+        tags=["import"],
+        responses=dict.fromkeys((400, 401, 408, 409, 413, 415, 422, 429, 500, 503), _PROBLEM),
+        openapi_extra=DESCRIBED,
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -16,15 +17,20 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query, Response
 
+from producers.registrar.faults import UnusableFile
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import pegase, pegase_groups
-from sesame.operations.acts import Report
+from sesame.operations.acts import Actor, Report
 from sesame.operations.imports import ImportRequest, import_files
 from sesame.web.api.problems import ApiError, WrongPlace
 from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
+from sesame.web.kit.site import Site
 
 REJECTED_MAX: Final = 1_000
 """So many refused lines are told; all are counted."""
+
+FORMS: Final = {"enrolments": "file", "teachings": "groups"}
+"""What may be sent, and what of `ImportRequest` it is."""
 
 _PROFILE: Final = "pegase"
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -98,7 +104,7 @@ def import_enrolments(
     the guard holds it, nothing is published, and the answer is 202 with the id to approve.
     """
     how = {"dry_run": dry_run, "full_year": full_year, "approve": approve, "accept": tuple(accept or ())}
-    return _imported(call, response, ImportRequest(file=call.file, **_beside(call.file), **how), pegase())
+    return _answered(call, response, "enrolments", how)
 
 
 @route("POST", "/teachings", import_files, takes=(JSON, NDJSON), described=_described(pegase_groups()))
@@ -116,34 +122,48 @@ def import_teachings(
     former one.
     """
     how = {"dry_run": dry_run, "full_year": full_year, "approve": approve}
-    asked = ImportRequest(groups=call.file, **_beside(call.file), **how)
-    return _imported(call, response, asked, pegase_groups())
+    return _answered(call, response, "teachings", how)
 
 
-def _imported(
-    call: Call, response: Response, request: ImportRequest, profile: FeedProfile
+def import_lines(
+    site: Site, actor: Actor, kind: str, file: Path, *, clock: Callable[[], datetime], **how: Any
 ) -> EnrolmentsImported:
-    with _ONE_AT_A_TIME:
-        done = import_files(
-            call.site, call.actor, request, clock=call.clock, progress=lambda _kind, _done, _of: None
-        )
+    """Import lines of Pégase.
+
+    Args:
+        kind: of `FORMS`.
+        file: in a folder of its own, which goes with what the import writes there.
+        how: of `ImportRequest`.
+
+    Raises:
+        As `import_files`.
+    """
+    request = ImportRequest(
+        profile=_PROFILE,
+        rejects=file.with_name("rejects.csv"),
+        affected=file.with_name("affected.csv"),
+        **{FORMS[kind]: file},
+        **how,
+    )
+    try:
+        with _ONE_AT_A_TIME:
+            done = import_files(site, actor, request, clock=clock, progress=lambda _kind, _done, _of: None)
+    except UnusableFile as error:  # where it was kept is nobody's business
+        text = str(error).replace(str(file), file.name)
+        raise UnusableFile(text, remedy=error.remedy) from error
     (report,) = done.reports
     rejected = [] if report.rejects_path is None else list(islice(_lines(report.rejects_path), REJECTED_MAX))
-    if rejected and call.is_single:
-        raise EnrolmentRefused(errors=tuple(_place(each, profile) for each in rejected))
-    if report.held:
-        response.status_code = HTTPStatus.ACCEPTED
     told = {name: value for name, value in done.model_dump().items() if name not in ("rejects", "affected")}
     return EnrolmentsImported(report=told, rejected=rejected)
 
 
-def _beside(file: Path) -> dict[str, Any]:
-    """In whose words they are sent, and where what the import writes is, which goes with the request."""
-    return {
-        "profile": _PROFILE,
-        "rejects": file.with_name("rejects.csv"),
-        "affected": file.with_name("affected.csv"),
-    }
+def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any]) -> EnrolmentsImported:
+    done = import_lines(call.site, call.actor, kind, call.file, clock=call.clock, **how)
+    if done.rejected and call.is_single:
+        raise EnrolmentRefused(errors=tuple(_place(each) for each in done.rejected))
+    if done.report["held"]:
+        response.status_code = HTTPStatus.ACCEPTED
+    return done
 
 
 def _lines(rejects: Path) -> Iterator[RejectedLine]:
@@ -162,6 +182,6 @@ def _lines(rejects: Path) -> Iterator[RejectedLine]:
             )
 
 
-def _place(rejected: RejectedLine, profile: FeedProfile) -> WrongPlace:
-    known = rejected.column in profile.column_names
+def _place(rejected: RejectedLine) -> WrongPlace:
+    known = rejected.column in (*pegase().column_names, *pegase_groups().column_names)
     return WrongPlace(detail=rejected.detail, pointer=f"/{rejected.column}" if known else "")

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, fault, meaning
 from pipeline.eventlog.port import LogUnavailable, OffsetOutOfRange
+from producers.registrar.faults import UnusableFile
 from schemas.language import gettext
 from sesame.operations.acts import ActRefused
 from sesame.operations.dead_letters import NoSuchDeadLetter
@@ -27,13 +28,20 @@ from sesame.operations.lifecycle import NoSuchPlan
 from sesame.operations.past_imports import NoSuchImport
 from sesame.operations.replays import NoSuchReplay
 from sesame.operations.tokens import TokenRefused
+from sesame.web.kit.webhooks import SignatureRefused
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 30
 """When to ask again what is down: a supervisor has started it by then, or nobody does."""
 
 _MISSING: Final = (NoSuchDeadLetter, NoSuchDoubt, NoSuchImport, NoSuchPlan, NoSuchReplay, NoSuchStudent)
-_AWAY: Final = (DependencyDown, LogUnavailable, TargetDown, Throttled, Misconfigured)
+_AWAY: Final = (
+    DependencyDown,
+    LogUnavailable,
+    TargetDown,
+    Throttled,
+    Misconfigured,
+)
 
 
 class ApiError(SesameError):
@@ -134,11 +142,12 @@ def _status(error: SesameError) -> HTTPStatus:
 
 
 _STATUSES: Final[Sequence[tuple[tuple[type[SesameError], ...], HTTPStatus]]] = (
-    ((TokenRefused,), HTTPStatus.UNAUTHORIZED),
+    ((TokenRefused, SignatureRefused), HTTPStatus.UNAUTHORIZED),
     ((ActRefused,), HTTPStatus.FORBIDDEN),
     (_MISSING, HTTPStatus.NOT_FOUND),
     ((OffsetOutOfRange,), HTTPStatus.GONE),
     (_AWAY, HTTPStatus.SERVICE_UNAVAILABLE),
+    ((UnusableFile,), HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 
 

@@ -236,9 +236,9 @@ async def _with_body(
     is_json: bool,
 ) -> Response:
     """Answer what may change something: with its whole body, and once for each key."""
-    body = await _body(request)
+    body = await read_body(request)
     if is_json:
-        _check_type(request, (JSON,))
+        check_type(request, (JSON,))
     if _NUL.search(body):
         raise UnusableRequest(gettext("a text has the character NUL"))
     return await _once(request, token, api, handle, body)
@@ -252,12 +252,12 @@ async def _with_file(
     takes: tuple[str, ...],
 ) -> Response:
     """Answer what takes its body as a file: of lines as they come, or of one line."""
-    kind = _check_type(request, takes)
+    kind = check_type(request, takes)
     with TemporaryDirectory(prefix="sesame-api-") as folder:
         request.state.file = Path(folder) / "api.jsonl"
         request.state.single = kind == JSON
         if kind == JSON:
-            digest = _write_line(request.state.file, await _body(request))
+            digest = _write_line(request.state.file, await read_body(request))
         else:
             digest = await _write_lines(request.state.file, request)
         return await _once(request, token, api, handle, digest)
@@ -293,7 +293,12 @@ async def _write_lines(file: Path, request: Request) -> bytes:
                 return digest.digest()
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """All of a body.
+
+    Raises:
+        BodyUnread, HTTPException: it is too large, takes too long, or was cut off.
+    """
     try:
         body = await whole_body(request.receive, bytes_max=BODY_BYTES_MAX, s_max=BODY_S_MAX)
     except BodyRefused as error:
@@ -303,7 +308,12 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _check_type(request: Request, takes: tuple[str, ...]) -> str:
+def check_type(request: Request, takes: tuple[str, ...]) -> str:
+    """The media type of a body.
+
+    Raises:
+        HTTPException: 415: it is none of these.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in takes:
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, headers={"Accept-Post": ", ".join(takes)})

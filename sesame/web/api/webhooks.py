@@ -1,0 +1,129 @@
+"""What other programs send by themselves, signed (Standard Webhooks): enrolments and teachings.
+
+No token travels: who has one of the keys in the file of `console.webhooks` is that source, and may import,
+and nothing else. A message that comes again is answered as it was, by its id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import structlog
+from anyio import to_thread
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+
+from pipeline.settings import SecretUnreadable, read_secret
+from schemas.language import gettext
+from sesame.operations.acts import Actor
+from sesame.web.api import problems
+from sesame.web.api.enrolments import FORMS, import_lines
+from sesame.web.api.routes import JSON, Api, UnusableRequest, check_type, language_of, read_body
+from sesame.web.kit.languages import speak_for
+from sesame.web.kit.webhooks import SignatureRefused, WebhookHead, WebhookKeyUnusable, verify
+
+WEBHOOKS_PATH: Final = "/webhooks/{source}"
+"""Below the API's."""
+
+DESCRIBED: Final[dict[str, Any]] = {
+    "security": [],
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "data"],
+                    "properties": {
+                        "type": {"enum": sorted(FORMS)},
+                        "data": {
+                            "oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]
+                        },
+                    },
+                }
+            }
+        },
+    },
+}
+
+
+async def receive_webhook(request: Request) -> Response:
+    """Take enrolments or teachings from a source that signs them (Standard Webhooks, `v1` and `v1a`).
+
+    `data` is one object or a list of them, as `/enrolments` and `/teachings` have them, and is answered
+    likewise; lines that are wrong are told in the answer, and are not to be sent again.
+    """
+    api: Api = request.app.state.api
+    speak_for(language_of(request, api))
+    headers: dict[str, str] = {}
+    try:
+        source = str(request.path_params["source"])
+        body = await read_body(request)
+        key, head = await to_thread.run_sync(_sender, api, source, request, body)
+        headers = api.rates.take(f"webhook {source}")
+        check_type(request, (JSON,))
+        actor = Actor(f"webhook {source}", frozenset(), acts=frozenset({"import"}))
+
+        async def answer() -> Response:
+            return await to_thread.run_sync(_import, api, actor, body)
+
+        response = await api.repeats.answered(head.id, key, ["webhook", source, body], answer)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
+        response = problems.answer(error)
+    response.headers.update(headers)
+    return response
+
+
+def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, WebhookHead]:
+    """The key by which this source is known, and the message's head.
+
+    Raises:
+        SignatureRefused: it is not known: a source that there is none of looks no different.
+        HTTPException: 503: its keys cannot be used; the log says why, and not who asks.
+    """
+    head, file = WebhookHead.of(request.headers), api.site.settings.console.webhooks.get(source)
+    if file is None:
+        raise SignatureRefused
+    try:
+        keys = read_secret(file, f"console.webhooks.{source}").split()
+        return verify(keys, head, body, now=api.clock().timestamp()), head
+    except (SecretUnreadable, WebhookKeyUnusable) as error:
+        structlog.get_logger().error("webhook_keys_unusable", reason=str(error))
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE) from error
+
+
+def _import(api: Api, actor: Actor, body: bytes) -> Response:
+    kind, objects = _payload(body)
+    with TemporaryDirectory(prefix="sesame-api-") as folder:
+        file = Path(folder) / "api.jsonl"
+        file.write_text("".join(json.dumps(each) + "\n" for each in objects), encoding="ascii")
+        done = import_lines(api.site, actor, kind, file, clock=api.clock)
+    status = HTTPStatus.ACCEPTED if done.report["held"] else HTTPStatus.OK
+    return Response(done.model_dump_json(), status, media_type=JSON)
+
+
+def _payload(body: bytes) -> tuple[str, Sequence[dict[str, Any]]]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise UnusableRequest(gettext("this is no JSON object"))
+    kind, data = document.get("type"), document.get("data")
+    objects = data if isinstance(data, list) else [data]
+    if not isinstance(kind, str) or kind not in FORMS:
+        known = ", ".join(sorted(FORMS))
+        raise UnusableRequest(gettext("`type` is none of {known}", known=known))
+    lines = [each for each in objects if isinstance(each, dict)]
+    if not lines or len(lines) < len(objects):
+        raise UnusableRequest(gettext("`data` is neither an object nor a list of them"))
+    return kind, lines

@@ -1,0 +1,137 @@
+"""Enrolments that a source sends and signs, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from pipeline.audit import entries
+from tests.integration.api_kit import ApiWorld, api_world
+
+SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+UNSIGNED: Final[dict[str, Any]] = {"webhook-signature": ""}
+NEXT: Final = "whsec_" + "QUJD" * 8
+LINE: Final = json.loads(
+    (Path(__file__).parents[2] / "examples" / "pegase-2026.jsonl").read_text("utf-8").splitlines()[0]
+)
+
+
+@pytest.fixture
+def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
+    keys = tmp_path / "pegase.keys"
+    keys.write_text(f"{SECRET}\n")
+    keys.chmod(0o600)
+    with api_world(tmp_path, empty_url, more=f'webhooks = {{ pegase = "{keys}" }}\n') as made:
+        yield made
+
+
+def sent(
+    world: ApiWorld,
+    payload: Any,
+    *,
+    secret: str = SECRET,
+    name: str = "msg_1",
+    at: float | None = None,
+    source: str = "pegase",
+    **headers: str,
+) -> Any:
+    """As the reference library signs."""
+    moment = datetime.fromtimestamp(int(time.time() if at is None else at), UTC)
+    body = payload if isinstance(payload, str) else json.dumps(payload)
+    said = {
+        "webhook-id": name,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(secret).sign(name, moment, body),
+        "content-type": "application/json",
+        **headers,
+    }
+    return world.client.post(f"/v1/webhooks/{source}", content=body.encode(), headers=said)
+
+
+def published(world: ApiWorld) -> int:
+    with closing(world.site.log.consumer("test", ("sesame.enrolments",), member="test")) as consumer:
+        return len(consumer.poll(5_000, 1.0))
+
+
+def test_what_is_signed_is_imported_and_noted_under_the_source_s_name(world: ApiWorld) -> None:
+    answered = sent(world, {"type": "enrolments", "data": LINE})
+    assert answered.status_code == 200, answered.text
+    assert (answered.json()["report"]["recorded"], published(world)) == (1, 1)
+    with world.site.database.read() as connection:
+        [noted] = [each for each in entries(connection, limit=9) if each.action == "import"]
+    assert noted.actor == "webhook pegase"
+
+
+def test_a_message_that_comes_again_is_answered_as_it_was(world: ApiWorld) -> None:
+    one = sent(world, {"type": "enrolments", "data": [LINE]})
+    two = sent(world, {"type": "enrolments", "data": [LINE]})
+    assert (two.json(), two.headers["idempotency-replayed"]) == (one.json(), "true")
+    assert published(world) == 1
+    assert sent(world, {"type": "enrolments", "data": []}).status_code == 422  # the same id, another message
+
+
+def test_a_wrong_line_is_told_and_not_asked_for_again(world: ApiWorld) -> None:
+    answered = sent(world, {"type": "enrolments", "data": [LINE | {"dateNaissance": "someday"}]})
+    assert (answered.status_code, len(answered.json()["rejected"])) == (200, 1)
+
+
+def test_the_next_key_is_taken_without_a_restart_and_the_former_one_ends(world: ApiWorld) -> None:
+    assert sent(world, {"type": "enrolments", "data": LINE}, secret=NEXT, name="a").status_code == 401
+    keys = world.site.settings.console.webhooks["pegase"]
+    keys.write_text(f"{NEXT}\n{SECRET}\n")
+    for secret, name in ((NEXT, "b"), (SECRET, "c")):
+        assert sent(world, {"type": "enrolments", "data": LINE}, secret=secret, name=name).status_code == 200
+    keys.write_text(f"{NEXT}\n")
+    assert sent(world, {"type": "enrolments", "data": LINE}, name="d").status_code == 401
+
+
+def test_who_is_not_known_is_refused_alike(world: ApiWorld) -> None:
+    refused = [
+        sent(world, {"type": "enrolments", "data": LINE}, secret=NEXT),
+        sent(world, {"type": "enrolments", "data": LINE}, source="nobody"),
+        sent(world, {"type": "enrolments", "data": LINE}, at=time.time() - 400),
+        sent(world, {"type": "enrolments", "data": LINE}, **UNSIGNED),
+        world.client.post("/v1/webhooks/pegase", json={}),
+        world.client.post(
+            "/v1/webhooks/pegase", json={}, headers={"Authorization": f"Bearer {world.token('registrar')}"}
+        ),
+    ]
+    assert {each.status_code for each in refused} == {401}
+    assert len({each.text for each in refused}) == 1
+    assert published(world) == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        ("{", 422),
+        ([], 422),
+        ({"type": "grades", "data": LINE}, 422),
+        ({"type": ["enrolments"], "data": LINE}, 422),
+        ({"type": "enrolments", "data": "x"}, 422),
+        ({"type": "enrolments", "data": [LINE, 1]}, 422),
+        ({"type": "enrolments", "data": {"unknown": 1}}, 422),
+    ],
+)
+def test_what_is_no_enrolments_is_refused(world: ApiWorld, payload: Any, status: int) -> None:
+    answered = sent(world, payload)
+    assert answered.status_code == status, answered.text
+    assert answered.headers["content-type"] == "application/problem+json"
+    assert "sesame-api-" not in answered.text  # where it was kept
+    assert published(world) == 0
+
+
+def test_keys_that_others_may_read_are_not_used_and_no_path_is_told(world: ApiWorld) -> None:
+    keys = world.site.settings.console.webhooks["pegase"]
+    keys.chmod(0o644)
+    answered = sent(world, {"type": "enrolments", "data": LINE})
+    assert answered.status_code == 503
+    assert str(keys) not in answered.text
