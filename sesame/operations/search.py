@@ -47,7 +47,7 @@ def search(site: Stored, _actor: Actor, request: Search) -> Found:
     database = site.database
     with database.read() as connection:
         numbers = holders_of(connection, database, [text]) if text else {}
-        found = list(numbers.values()) or _beginning(connection, text) or _named(connection, text)
+        found = list(numbers.values()) or _beginning(connection, text) or _named(connection, database, text)
         known = People(database).known_among(connection, found[:FOUND_MAX])
         sides = [side(connection, database, known[number]) for number in found[:FOUND_MAX] if number in known]
     return Found(students=sides, more=len(found) > FOUND_MAX)
@@ -76,17 +76,18 @@ def _beginning(connection: Connection, text: str) -> list[str]:
     return list(found)
 
 
-def _named(connection: Connection, text: str) -> list[str]:
+def _named(connection: Connection, database: Database, text: str) -> list[str]:
     """Whose names have all of these words in them."""
-    words = text.split()[:WORDS_MAX]
+    words = [word for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
     if not words:
         return []
-    query = select(people.c.student_number).where(*(_has(word) for word in words))
+    query = select(people.c.student_number).where(*(_has(word, database) for word in words))
     return list(connection.execute(query.order_by(people.c.student_number).limit(FOUND_MAX + 1)).scalars())
 
 
-def _has(word: str) -> ColumnElement[bool]:
+def _has(word: str, database: Database) -> ColumnElement[bool]:
     """One of the names contains it, as it is typed or as files write it: of letters beyond ASCII SQLite does
     not know that an upper one and a lower one are the same."""
-    ways = dict.fromkeys((word, word.lower(), word.upper(), word.title()))
+    written = (word.lower(), word.upper(), word.title()) if database.is_sqlite else ()
+    ways = dict.fromkeys((word, *written))
     return or_(*(people.c.identity.icontains(way, autoescape=True) for way in ways))

@@ -149,7 +149,7 @@ def person_status(
         return None
     known = _Known(
         account=account,
-        states=target_states.all_states_of(connection, student_number),
+        states=target_states.all_states_of(connection, student_number, targets),
         parked=parking.all_parked_of(connection, student_number),
         consumers=_newest(status.statuses(connection)),
         follows=follows,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Connection, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, exists, or_, select, union_all
 
 from consumers.propagation.rows import propagation as p
 from consumers.propagation.rows import propagation_targets as pt
@@ -167,8 +167,10 @@ def causes(connection: Connection, state: ListedState | None) -> list[str]:
 def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElement[bool]]:
     """As SQL has it, for a row of `accounts`; `population` says what counts as what."""
     if state is None:
+        if cause is None:
+            return []
         anywhere = (_at_a_target(State.WAITING, cause), _at_a_target(State.FAILED, cause), _retried(cause))
-        return [] if cause is None else [or_(*anywhere)]
+        return [_candidates(cause), or_(*anywhere)]
     given_up = _at_a_target(State.FAILED, None)
     if state is ListedState.RETRYING:
         return [_retried(cause)]
@@ -183,6 +185,13 @@ def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElem
         ]
     here = _newest(state) & ~given_up
     return [or_(~_newest(), here) if state is ListedState.IN_PROGRESS else here]
+
+
+def _candidates(cause: str) -> ColumnElement[bool]:
+    """Who has any row with this cause: few, and found by indexes, before anybody is looked at."""
+    seen = select(pt.c.student_number).where(pt.c.reason == cause)
+    retried = select(parked.c.student_number).where(parked.c.cause == cause)
+    return a.c.student_number.in_(union_all(seen, retried))
 
 
 def _newest(state: ListedState | None = None) -> ColumnElement[bool]:

@@ -51,7 +51,7 @@ def moments(connection: Connection, number: str, targets: Sequence[str]) -> list
     found = [
         *_account(connection, number),
         *_messages(connection, number),
-        *_targets(connection, number),
+        *_targets(connection, number, targets),
         *_window(connection, number),
         *_letters(connection, number, targets),
         *_replays(connection, number),
@@ -105,8 +105,8 @@ def _messages(connection: Connection, number: str) -> Iterator[Moment]:
         yield from _moment(row.sent_at or row.created_at, words, state=state, said=said)
 
 
-def _targets(connection: Connection, number: str) -> Iterator[Moment]:
-    for target, row in target_states.all_states_of(connection, number).items():
+def _targets(connection: Connection, number: str, targets: Sequence[str]) -> Iterator[Moment]:
+    for target, row in target_states.all_states_of(connection, number, targets).items():
         if row.state is State.PROVISIONED:
             what = gettext("written and read back: version {version}", version=row.applied_version)
             yield from _moment(row.since, what, consumer=target, state="done")

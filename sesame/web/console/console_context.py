@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from pipeline.vault import derive_keys
 from schemas.language import Language, spoken
@@ -23,6 +24,12 @@ PREFIX = "/console"
 
 FRESH_S = 2.0
 """How old an overview may be that is shown: it is made once for all who look, whatever their number."""
+
+RESTED: Final = 5.0
+"""Where it takes long to make, it may be so many times as old: looking takes a sixth of the time."""
+
+GLANCE_S: Final = 30.0
+"""How old the numbers beside the navigation may be: no page waits for them."""
 
 LIVE_MAX = 128
 """Live pages that may be open at once, of all operators."""
@@ -61,10 +68,10 @@ class SharedOverview:
         self._site = site
         self._monotonic = monotonic
         self._turn = threading.Lock()
-        self._seen: dict[Language, tuple[float, Overview]] = {}
+        self._seen: dict[Language, tuple[float, float, Overview]] = {}
 
-    def show(self, actor: Actor) -> Overview:
-        """It, no older than `FRESH_S`.
+    def show(self, actor: Actor, *, age_s_max: float = FRESH_S) -> Overview:
+        """It, about as old as that at most. Whoever comes while somebody looks is shown the one before.
 
         Raises:
             ActRefused: the actor may not see it.
@@ -72,8 +79,21 @@ class SharedOverview:
         """
         check(actor, "overview.show")
         language = spoken()
-        with self._turn:
-            found = self._seen.get(language)
-            if found is None or self._monotonic() - found[0] > FRESH_S:
-                found = self._seen[language] = (self._monotonic(), overview.show(self._site, actor))
-        return found[1]
+        found = self._seen.get(language)
+        if found is not None and self._monotonic() - found[0] <= max(age_s_max, RESTED * found[1]):
+            return found[2]
+        if found is None:
+            self._turn.acquire()
+        elif not self._turn.acquire(blocking=False):
+            return found[2]
+        try:
+            before = self._seen.get(language)
+            if before is not None and before is not found:
+                return before[2]  # somebody has looked meanwhile
+            begun = self._monotonic()
+            seen = overview.show(self._site, actor)
+            now = self._monotonic()
+            self._seen[language] = (now, now - begun, seen)
+            return seen
+        finally:
+            self._turn.release()

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from schemas.language import Language, spoken
 from sesame.login.cas_sessions import CasSession
 from sesame.operations.acts import Actor, Role, may
-from sesame.web.console.console_context import ConsoleContext
+from sesame.web.console.console_context import GLANCE_S, ConsoleContext
 from sesame.web.kit import signatures
 from sesame.web.kit.forms import FORM_TOKEN, Kept, cookie_name, fields_of, keep
 
@@ -97,7 +97,7 @@ class ConsoleRequest:
 
     def _counts(self) -> Mapping[str, int]:
         """What the navigation has a number beside."""
-        seen = self.context.overview.show(self.actor)
+        seen = self.context.overview.show(self.actor, age_s_max=GLANCE_S)
         return {"failures": seen.dead_letters, "waiting": seen.waiting}
 
     def to(self, path: str, **query: str) -> Response:

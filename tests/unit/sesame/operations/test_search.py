@@ -1,0 +1,124 @@
+"""Students are found by what somebody has of them; and no look at one of them reads everybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from pipeline import audit
+from pipeline.db.database import Database
+from sesame.operations.acts import Actor, Role
+from sesame.operations.diagnosis.person import person_status
+from sesame.operations.diagnosis.students import PageAsked, listed
+from sesame.operations.diagnosis.timeline import moments
+from sesame.operations.search import FOUND_MAX, Search, search
+from sesame.testing.servers.registry_kit import Desk, activation, enrolled
+from sesame.testing.servers.stores import sqlite_store
+from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, site_of, student
+
+SUPPORT = Actor("odile", frozenset({Role.SUPPORT}))
+
+
+@pytest.fixture
+def desk(store_url: str) -> Iterator[Desk]:
+    made = Desk(store_url)
+    yield made
+    made.database.close()
+
+
+def found(desk: Desk, text: str) -> list[str]:
+    site: Any = SimpleNamespace(database=desk.database)
+    return [one.student_number for one in search(site, SUPPORT, Search(text=text)).students]
+
+
+def test_what_is_exact_comes_alone_then_what_begins_so_then_names(desk: Desk) -> None:
+    for place, number in enumerate(("22001234", "22001235", "220012")):
+        desk.apply(enrolled(number, place + 1, birth_name=f"Martin{'abc'[place]}", given_name="Zoé"))
+    desk.apply(activation("22001234"))
+    assert found(desk, "220012") == ["220012"]
+    assert found(desk, " 22001234 ") == ["22001234"]
+    assert found(desk, "2200123") == ["22001234", "22001235"]
+    assert found(desk, "ZOE.MARTINA") == ["22001234"]
+    assert found(desk, "zoe.martina@etu.univ-exemple.fr") == ["22001234"]
+    assert found(desk, "zoé martinb") == ["22001235"]
+    assert found(desk, "ZOÉ") == ["220012", "22001234", "22001235"]
+    for nobody in ("", "   ", "zoé durand", "%", "_", "22", "' OR 1=1 --"):
+        assert found(desk, nobody) == [], nobody
+
+
+def test_more_than_a_page_of_names_says_that_there_are_others(desk: Desk) -> None:
+    for place in range(FOUND_MAX + 1):
+        number = str(22001000 + place)
+        desk.apply(enrolled(number, place + 1, birth_name=f"Martin{chr(97 + place)}", given_name="Zoé"))
+    site: Any = SimpleNamespace(database=desk.database)
+    page = search(site, SUPPORT, Search(text="martin"))
+    assert (len(page.students), page.more) == (FOUND_MAX, True)
+    with desk.database.read() as connection:
+        (look,) = audit.entries(connection, limit=9, action="students.search")
+    assert look.detail["count"] == FOUND_MAX
+    assert "martin" not in str(look.detail).lower()
+
+
+# --- what is read -----------------------------------------------------------------------------------
+
+OF_EVERYBODY = "accounts|people|propagation|propagation_targets|target_states|ledger|mail_proofs"
+"""Tables with a row for each student; what is parked is few."""
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """What is asked meanwhile."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, text: str, values: Any, *_more: Any) -> None:
+        asked.append((text, values))
+
+    with database.read() as connection:
+        engine = connection.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def status(connection: Connection, database: Database) -> object:
+    return person_status(connection, database, "A", targets=TARGETS, follows={})
+
+
+LOOKS: dict[str, Callable[[Connection, Database], object]] = {
+    "status": status,
+    "timeline": lambda connection, _database: moments(connection, "A", TARGETS),
+}
+
+
+@pytest.mark.parametrize("look", [*LOOKS, "by cause"])
+def test_a_look_at_one_student_or_one_cause_reads_no_table_whole(tmp_path: Path, look: str) -> None:
+    database = Database(sqlite_store(tmp_path))
+    student(database, "A", "completed", seen=everywhere(10), elapsed_s=10.0)
+    with statements(database) as asked:
+        if look in LOOKS:
+            with database.read() as connection:
+                LOOKS[look](connection, database)
+        else:
+            listed(site_of(database, TARGETS, None), SUPPORT, PageAsked(cause="identity_collision"))
+    assert asked
+    with database.read() as connection:
+        plans = [
+            str(step[-1])
+            for text, values in asked
+            if text.lstrip().upper().startswith(("SELECT", "WITH"))
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)
+        ]
+    scanned = [
+        step for step in plans if re.match(rf"SCAN ({OF_EVERYBODY})\b(?!.*COVERING INDEX ix_.*reason)", step)
+    ]
+    assert scanned == []
+    database.close()
