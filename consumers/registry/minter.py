@@ -20,6 +20,7 @@ from consumers.registry.erasure.erasures import GONE
 from consumers.registry.identity import MAIL, Names, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.closings import ERASURE_DUE
 from consumers.registry.lifecycle.stages import Closing, Lifecycle, closing_of
 from consumers.registry.lifecycle.warnings import Warnings
 from consumers.registry.people import KnownPerson, People, cohort_of
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from consumers.registry.erasure.privacy_key import PrivacyKey
 
 NAME = "registry"
-YEAR_ENDS, GRACE_ENDS, ERASURE_DUE = "year_ends", "grace_ends", "erasure_due"
+YEAR_ENDS, GRACE_ENDS = "year_ends", "grace_ends"
 TIMERS = (YEAR_ENDS, GRACE_ENDS, ERASURE_DUE)
 _TIMER = {Stage.GRACE: GRACE_ENDS, Stage.EXPIRED: ERASURE_DUE}
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry.lifecycle import closings
-from consumers.registry.lifecycle.closings import Plan
+from consumers.registry.lifecycle.closings import ERASURE_DUE, Plan
 from consumers.registry.lifecycle.stages import Closing, Lifecycle
 from consumers.registry.lifecycle.warnings import WRITTEN_AT
-from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
+from consumers.registry.minter import GRACE_ENDS
 from consumers.registry.people import People
 from pipeline import accounts, timers
 from pipeline.audit import operator_notes

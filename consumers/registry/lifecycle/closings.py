@@ -3,8 +3,9 @@
 What closes is counted by day, in all, for each target that is shut before the others, and for each step of a
 year: a whole class that loses access is few of all. Once the days of the window add up to unusually much,
 whoever would come next is held, with everybody after them, until an operator has released exactly those: no
-window that slides on lets a slow leak through. Of those who expire all count who are in grace: nobody of a
-crowd is closed first. Whoever is enrolled again meanwhile is held no longer.
+window that slides on lets a slow leak through. Of those who expire all count who are in grace, and of those
+who are erased all whose day has come: nobody of a crowd is closed first. Whoever is enrolled again meanwhile
+is held no longer.
 """
 
 from __future__ import annotations
@@ -38,9 +39,13 @@ from pipeline import accounts
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody, rows_of
+from pipeline.timers import timers
 from schemas.account import Account, Stage
 
 DAY_S: Final = 86_400
+ERASURE_DUE: Final = "erasure_due"
+"""The kind of the timers of who has expired: something of theirs is to be erased."""
+
 _OPEN: Final = (Stage.ACTIVE, Stage.GRACE)
 ID_CHARACTERS: Final = 12
 
@@ -73,6 +78,16 @@ _OF_KIND: Final = held_closings.c.closing == bindparam("closing")
 _WAITING: Final = held_closings.c.released.is_(False)
 _ANY: Final = select(held_closings.c.student_number).where(_OF_KIND, _WAITING).limit(1)
 _HELD: Final = select(held_closings.c.closing, held_closings.c.released).where(_MINE)
+_DUE: Final = (
+    select(func.count())
+    .select_from(timers)
+    .where(timers.c.kind == ERASURE_DUE, timers.c.due_at <= bindparam("now"))
+)
+_DUE_OF: Final = select(timers.c.id).where(
+    timers.c.kind == ERASURE_DUE,
+    timers.c.student_number == bindparam("number"),
+    timers.c.due_at <= bindparam("now"),
+)
 _FORGET: Final = delete(held_closings).where(_MINE)
 
 
@@ -140,8 +155,11 @@ def may_close(
     now: float,
 ) -> bool:
     """Whether a closing of these scopes may be carried out now, which is counted; otherwise it is held from
-    now on, in the first that is over."""
+    now on, in the first that is over. What is to be erased is so by its timer only, with all whose day has
+    come: a replay after a change of the rules looks at one student after the other."""
     mine = {"number": student_number}
+    if scopes[0].closing is Closing.ERASE and not connection.execute(_DUE_OF, {**mine, "now": now}).first():
+        return False
     held = connection.execute(_HELD, mine).one_or_none()
     if held is not None and held.closing in {scope.key for scope in scopes}:
         if held.released:
@@ -215,8 +233,9 @@ def _change(connection: Connection, students: Sequence[str], **values: object) -
 
 
 def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: float) -> bool:
-    """Whether one more would be unusually much. Whoever is in grace will expire: they count from the first
-    one on, so that of a crowd nobody is closed before somebody has looked."""
+    """Whether one more would be unusually much. Whoever is in grace will expire, and whoever's day has come
+    is erased next: they count from the first one on, so that of a crowd nobody is closed before somebody has
+    looked. What is erased cannot be given back."""
     if connection.execute(_ANY, {"closing": scope.key}).scalar_one_or_none() is not None:
         return True
     today = int(now // DAY_S)
@@ -229,8 +248,7 @@ def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: f
     population = next((row.population for row in rows if row.day == today), None)
     if population is None:
         population = _accounts_at(connection, scope, *_OPEN)
-    coming = _accounts_at(connection, scope, Stage.GRACE) if scope.closing is Closing.EXPIRE else 1
-    students = coming + sum(row.students for row in rows)
+    students = _coming(connection, scope, now) + sum(row.students for row in rows)
     if not scope.cohort:
         return rules.threshold.passed(affected=students, losing=students, in_all=population)
     gone = sum(row.students for row in rows if row.day != today)  # of a class that may be most
@@ -238,6 +256,15 @@ def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: f
     return members >= rules.guard_cohort_floor and rules.cohort_threshold.passed(
         affected=students, losing=students, in_all=members
     )
+
+
+def _coming(connection: Connection, scope: Scope, now: float) -> int:
+    """How many come with this one, itself included."""
+    if scope.closing is Closing.EXPIRE:
+        return _accounts_at(connection, scope, Stage.GRACE)
+    if scope.closing is Closing.ERASE:
+        return max(1, connection.execute(_DUE, {"now": now}).scalar_one())
+    return 1
 
 
 def _count(connection: Connection, scope: Scope, now: float) -> None:

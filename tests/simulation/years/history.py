@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from consumers.registry.lifecycle import closings
+from consumers.registry.lifecycle.closings import ERASURE_DUE
 from consumers.registry.lifecycle.stages import Closing
-from consumers.registry.minter import ERASURE_DUE, GRACE_ENDS
+from consumers.registry.minter import GRACE_ENDS
 from pipeline import timers
 from pipeline.eventlog.port import NewRecord
 from pipeline.threshold import Threshold
