@@ -160,3 +160,35 @@ def test_students_are_escaped_and_the_answer_is_guarded(scene: Scene) -> None:
         assert answer.headers["X-Frame-Options"] == "DENY"
     with scene.desk.browser("operator", Host="elsewhere.example") as browser:
         assert browser.get("/console/").status_code == 421
+
+
+def test_a_student_is_found_and_access_is_shut_by_the_keyboard_alone(scene: Scene, browser: Browser) -> None:
+    number = scene.desk.portal.active()
+    with page_of(browser, scene.desk.url, viewport=DESK) as page:
+        page.context.add_cookies([scene.desk.cookie("support", login="odile")])  # type: ignore[list-item]
+        page.goto(scene.desk.url + "/console/")
+        page.keyboard.press("Control+k")
+        page.keyboard.type(number)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/personnes/{number}")
+        tab_to(page, "summary", "Fermer l'accès")
+        page.keyboard.press("Enter")
+        tab_to(page, "#bloquer-raison")
+        page.keyboard.type("perdu, dit-elle")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**fait=**")
+        expect(page.locator(".notice")).to_contain_text("demandé")
+        expect(page.locator(".line")).to_contain_text("perdu, dit-elle")
+
+
+def tab_to(page: Page, selector: str, text: str = "") -> None:
+    """Press Tab until this element has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        here = page.evaluate(
+            "([s, t]) => document.activeElement.matches(s) && document.activeElement.textContent.includes(t)",
+            [selector, text],
+        )
+        if here:
+            return
+    raise AssertionError(f"{selector} cannot be reached by Tab")

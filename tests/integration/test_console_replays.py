@@ -184,3 +184,16 @@ def test_what_cannot_be_read_is_dismissed_with_a_reason_and_what_is_owed_is_not(
         assert owed[0] in browser.get("/console/echecs/moodle/moodle_unknown_course").text
     (entry,) = desk.audit("dead_letters.dismiss")
     assert (entry.actor, entry.reason) == ("ada", "fichier d'essai")
+
+
+def test_two_operators_who_let_the_same_replay_go_on_ask_for_nobody_twice(desk: ConsoleDesk) -> None:
+    numbers = failed(desk, "moodle_down_for_one", 9)
+    with desk.browser("operator", login="ada") as ada, desk.browser("operator", login="grace") as grace:
+        replay_id = begin(desk, ada, "moodle_down_for_one")
+        for browser in (ada, grace):
+            browser.get(f"/console/relances/{replay_id}")
+        for browser in (ada, grace):
+            browser.send(f"/console/relances/{replay_id}/suite", par_s="2")
+        wait_until(lambda: len(asked(desk, numbers)) == 9, "the others to be asked for")
+        wait_until(lambda: not asking(desk, replay_id), "the runs to end")
+    assert asked(desk, numbers) == Counter(numbers)
