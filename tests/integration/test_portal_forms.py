@@ -76,7 +76,7 @@ def test_head_of_a_live_page_ends(portal: Portal) -> None:
 def test_files_carry_a_fingerprint_and_are_kept_for_good(portal: Portal) -> None:
     with portal.browser() as browser:
         found = re.findall(r'(?:href|src)="(/static/[^"]+)"', browser.get("/").text)
-        assert len(found) == 3
+        assert len(found) == 4
         for address in found:
             answer = browser.client.get(address)
             own = re.sub(r"\.[0-9a-f]+(?=\.\w+$)", "", address.rpartition("/")[2])

@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import Header, Query, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.types import Receive, Scope, Send
+from sse_starlette import ServerSentEvent
 
 from pipeline.errors import SesameError, fault
 from schemas.events import PropagationCompleted
 from sesame.operations.completions import Completion, Completions, CompletionsAsked, follow
 from sesame.web.api.problems import ApiError
 from sesame.web.api.routes import Call, Caller, route
+from sesame.web.kit.streams import RECONNECT_MS, EventStream
 
 STREAMS_MAX: Final = 32
 """Readers at once: each has a thread."""
@@ -34,8 +34,6 @@ _QUIET_S_MAX: Final = 5.0
 _LOOK_S: Final = 60.0
 """How often it is looked whether the token is still in force."""
 
-_PING_S: Final = 15
-_RETRY_MS: Final = 3_000
 _places = threading.BoundedSemaphore(STREAMS_MAX)
 
 _ANSWER: Final[dict[str, Any]] = {
@@ -54,24 +52,7 @@ class TooManyReaders(ApiError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-class CompletionStream(EventSourceResponse):
-    """An answer that gives its place back when it ends, however it ends."""
-
-    media_type = "text/event-stream"  # FastAPI describes it by this
-
-    def __init__(self, events: AsyncIterator[ServerSentEvent], end: Callable[[], None]) -> None:
-        super().__init__(events, ping=_PING_S)
-        self._end = end
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._end()
-
-
-@route("GET", "/completions", follow, described=_ANSWER, answers=CompletionStream)
+@route("GET", "/completions", follow, described=_ANSWER, answers=EventStream)
 async def stream_completions(
     call: Caller,
     *,
@@ -96,7 +77,7 @@ async def stream_completions(
         _end(thread, stream)
         raise
     events = _events(call, thread, stream, first, wait=wait)
-    return CompletionStream(events, lambda: _end(thread, stream))
+    return EventStream(events, lambda: _end(thread, stream))
 
 
 async def _events(
@@ -106,7 +87,7 @@ async def _events(
     loop = asyncio.get_running_loop()
     looked = heard = time.monotonic()
     try:
-        yield ServerSentEvent(comment="completions", retry=_RETRY_MS)
+        yield ServerSentEvent(comment="completions", retry=RECONNECT_MS)
         while True:
             for each in found:
                 data = each.completed.model_dump_json(exclude_none=True)

@@ -264,14 +264,23 @@ async def _with_file(
 
 
 def _write_line(file: Path, body: bytes) -> bytes:
+    file.write_text(json.dumps(json_object(body)) + "\n", encoding="ascii")
+    return body
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that a body is.
+
+    Raises:
+        UnusableRequest: it is none.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise UnusableRequest(gettext("this is no JSON object"))
-    file.write_text(json.dumps(document) + "\n", encoding="ascii")
-    return body
+    return document
 
 
 async def _write_lines(file: Path, request: Request) -> bytes:

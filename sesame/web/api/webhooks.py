@@ -23,7 +23,7 @@ from schemas.language import gettext
 from sesame.operations.acts import Actor
 from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
-from sesame.web.api.routes import JSON, Api, UnusableRequest, check_type, language_of, read_body
+from sesame.web.api.routes import JSON, Api, UnusableRequest, check_type, json_object, language_of, read_body
 from sesame.web.kit.languages import speak_for
 from sesame.web.kit.webhooks import SignatureRefused, WebhookHead, WebhookKeyUnusable, verify
 
@@ -112,12 +112,7 @@ def _import(api: Api, actor: Actor, body: bytes) -> Response:
 
 
 def _payload(body: bytes) -> tuple[str, Sequence[dict[str, Any]]]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise UnusableRequest(gettext("this is no JSON object"))
+    document = json_object(body)
     kind, data = document.get("type"), document.get("data")
     objects = data if isinstance(data, list) else [data]
     if not isinstance(kind, str) or kind not in FORMS:

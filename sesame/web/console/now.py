@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
-import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.types import Receive, Scope, Send
+from sse_starlette import ServerSentEvent
 
 from pipeline.errors import DependencyDown
 from sesame.operations.diagnosis.overview import Overview
@@ -24,11 +23,11 @@ from sesame.web.console.console_request import (
     somebody,
 )
 from sesame.web.console.trouble import troubles
+from sesame.web.kit.streams import EventStream, live_part
 
 router = APIRouter()
 
 LOOK_EVERY_S: Final = 2.0
-RECONNECT_MS: Final = 3_000
 
 
 @router.get("/")
@@ -62,21 +61,6 @@ def by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-class _Stream(EventSourceResponse):
-    """An answer that gives its place back when it ends, however it ends."""
-
-    def __init__(self, events: AsyncIterator[ServerSentEvent], end: Callable[[], None]) -> None:
-        super().__init__(events, ping=20)
-        self._end = end
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._end()
-
-
 @router.get("/flux")
 async def stream(request: Request) -> Response:
     """The page's live part, each time that it changes."""
@@ -84,25 +68,14 @@ async def stream(request: Request) -> Response:
     places = visit.context.places
     if not places.acquire(blocking=False):
         raise ConsoleRefusal(503, "busy")
-    return _Stream(_events(request, visit), places.release)
+    return EventStream(_events(request, visit), places.release)
 
 
-async def _events(request: Request, visit: ConsoleRequest) -> AsyncIterator[ServerSentEvent]:
-    """What is sent. The answer has begun: whatever happens from here on ends it, and is no exception."""
-    shown = ""
-    while not visit.context.stopping.is_set() and not await request.is_disconnected():
-        try:
-            html = await to_thread.run_sync(_part, request, shown)
-        except Exception:  # noqa: BLE001  # the browser asks again by itself, after `retry`
-            structlog.get_logger().exception("live_page_failed")
-            return
-        if html is None:
-            yield ServerSentEvent(event="fin", data="")
-            return
-        if html != shown:
-            yield ServerSentEvent(event="etat", data=html, retry=RECONNECT_MS)
-            shown = html
-        await asyncio.sleep(LOOK_EVERY_S)
+def _events(request: Request, visit: ConsoleRequest) -> AsyncIterator[ServerSentEvent]:
+    async def part(shown: str) -> str | None:
+        return await to_thread.run_sync(_part, request, shown)
+
+    return live_part(request, visit.context.stopping.is_set, part, partial(asyncio.sleep, LOOK_EVERY_S))
 
 
 def _part(request: Request, shown: str) -> str | None:

@@ -13,12 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.types import Receive, Scope, Send
+from sse_starlette import ServerSentEvent
 
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
@@ -27,6 +25,7 @@ from pipeline.parking.rows import parked
 from pipeline.status import consumer_status
 from pipeline.target_states import target_states
 from sesame.web.kit.addresses import counted_as
+from sesame.web.kit.streams import EventStream, live_part
 from sesame.web.students.account import account_page
 from sesame.web.students.portal_request import PageError, PortalRequest, visit_of
 
@@ -37,9 +36,6 @@ SHOWN_AGAIN_S: Final = 15.0
 """How often a page is renewed although nothing has changed: the expected times have."""
 
 STUDENTS_PER_QUERY: Final = 400
-RECONNECT_MS: Final = 3_000
-
-
 OF_A_STUDENT_MAX: Final = 4
 """Live pages of one student: a telephone, a laptop, a forgotten tab. A further one ends the oldest."""
 
@@ -171,28 +167,13 @@ def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
     return {number: (shared, tuple(rows)) for number, rows in found.items()}
 
 
-class _Stream(EventSourceResponse):
-    """An answer that gives its place back when it ends, however it ends."""
-
-    def __init__(self, events: AsyncIterator[ServerSentEvent], end: Callable[[], None]) -> None:
-        super().__init__(events, ping=20)
-        self._end = end
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._end()
-
-
 @router.get("/compte/flux")
 async def stream(request: Request) -> Response:
     """The account's live part, each time that it changes."""
     visit = await to_thread.run_sync(visit_of, request, limiter=request.app.state.entering)
     watch: Watch = request.app.state.watch
     one = watch.enter(visit.shown, counted_as(visit.address), of_address=_places(visit))
-    return _Stream(_events(request, visit, one), lambda: watch.leave(one))
+    return EventStream(_events(request, visit, one), lambda: watch.leave(one))
 
 
 def _places(visit: PortalRequest) -> int:
@@ -201,26 +182,19 @@ def _places(visit: PortalRequest) -> int:
     return portal.live_address_max * visit.context.share(visit.address)
 
 
-async def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncIterator[ServerSentEvent]:
-    """What is sent. The answer has begun: whatever happens from here on ends it, and is no exception."""
-    stopping: threading.Event = request.app.state.stopping
+def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncIterator[ServerSentEvent]:
     rendering: CapacityLimiter = request.app.state.rendering
-    shown = ""
-    while not stopping.is_set() and not await request.is_disconnected():
+
+    async def part(shown: str) -> str | None:
         one.changed.clear()
-        try:
-            html = None if one.over else await to_thread.run_sync(_part, visit, shown, limiter=rendering)
-        except Exception:  # noqa: BLE001  # the browser asks again by itself, after `retry`
-            structlog.get_logger().exception("live_page_failed")
-            return
-        if html is None:
-            yield ServerSentEvent(event="fin", data="")
-            return
-        if html != shown:
-            yield ServerSentEvent(event="etat", data=html, retry=RECONNECT_MS)
-            shown = html
+        return None if one.over else await to_thread.run_sync(_part, visit, shown, limiter=rendering)
+
+    async def rest() -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(one.changed.wait(), SHOWN_AGAIN_S)
+
+    stopping: threading.Event = request.app.state.stopping
+    return live_part(request, stopping.is_set, part, rest)
 
 
 def _part(visit: PortalRequest, shown: str) -> str | None:

@@ -1,0 +1,61 @@
+"""Answers that stay open: server-sent events (WHATWG HTML, 9.2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import structlog
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+RECONNECT_MS: Final = 3_000
+PING_S: Final = 20
+
+
+class EventStream(EventSourceResponse):
+    """An answer that gives its place back when it ends, however it ends."""
+
+    media_type = "text/event-stream"  # FastAPI describes it by this
+
+    def __init__(self, events: AsyncIterator[ServerSentEvent], end: Callable[[], None]) -> None:
+        super().__init__(events, ping=PING_S)
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
+async def live_part(
+    request: Request,
+    is_over: Callable[[], bool],
+    part: Callable[[str], Awaitable[str | None]],
+    rest: Callable[[], Awaitable[object]],
+) -> AsyncIterator[ServerSentEvent]:
+    """A page's live part, each time that it is another one, for `common.js`. The answer has begun: whatever
+    happens from here on ends it, and is no exception.
+
+    Args:
+        is_over: whether the server ends.
+        part: makes it, given what is shown; None: nothing comes any more.
+        rest: waits until it may be another one.
+    """
+    shown = ""
+    while not is_over() and not await request.is_disconnected():
+        try:
+            html = await part(shown)
+        except Exception:  # noqa: BLE001  # the browser asks again by itself, after `retry`
+            structlog.get_logger().exception("live_page_failed")
+            return
+        if html is None:
+            yield ServerSentEvent(event="fin", data="")
+            return
+        if html != shown:
+            yield ServerSentEvent(event="etat", data=html, retry=RECONNECT_MS)
+            shown = html
+        await rest()
