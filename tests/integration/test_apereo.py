@@ -9,6 +9,8 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from consumers.apereo.connector import ApereoConnector
 from consumers.apereo.settings import ApereoSettings
 from consumers.kit.connector import Change, ConnectorContext
 from consumers.kit.deadline import Deadline
+from pipeline.accounts import newest
 from pipeline.errors import CredentialsRefused, Misconfigured, WriteForbidden
 from pipeline.target import Done, HandlerOutcome, Task
 from sandbox.apereo import Apereo
@@ -31,14 +34,18 @@ from sesame.login.client import CasClient
 from sesame.login.outcome import ProbeOutcome
 from sesame.login.port import ServiceRefused
 from sesame.login.probe import LoginProbe
+from sesame.operations.acts import Actor, Role
+from sesame.operations.holds import HoldList, place_all
 from sesame.settings import LiveSecret
 from sesame.testing.servers.cas_kit import SERVICES, Browser, LoginServer, login_server_of, site, ticket_of
-from sesame.testing.servers.directory_kit import HASHER
+from sesame.testing.servers.directory_kit import HASHER, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.stores import sqlite_store
+from tests.integration import site_kit
 from tests.integration.test_cas import *  # noqa: F403 (the same stories, on the server of this file)
 from tests.integration.test_cas import PASSWORD, SERVICE, Desk, doctor, probed, settings_of
 from tests.integration.test_portal_login import *  # noqa: F403
+from tests.waiting import until
 
 _PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "connect-cas.md"
 
@@ -223,3 +230,38 @@ def test_who_may_not_end_sessions_is_told_so(desk: Desk, tmp_path: Path) -> None
     with pytest.raises(WriteForbidden):
         watching.close([shut], Deadline.after(5.0))
     assert is_logged_in(browser, url)
+
+
+def test_a_list_of_holds_ends_their_sessions_in_a_site_that_runs(desk: Desk, tmp_path: Path) -> None:
+    word = tmp_path / "operator"
+    word.touch(mode=0o600)
+    word.write_text(OPERATOR_PASSWORD, encoding="ascii")
+    settings = (
+        'targets = ["directory", "apereo"]\n[apereo]\n'
+        f'url = "{desk.cas.url}actuator/ssoSessions"\nca_file = "{desk.cas.ca_file}"\n'
+        f'username = "{OPERATOR}"\npassword_file = "{word}"\n'
+    )
+    url, numbers = desk.client().login_url(), [fresh_number(), fresh_number()]
+    made = site_kit.Site(tmp_path / "site", settings, in_memory=("directory",))
+    with closing(made) as site, site_kit.running(site):
+        for number, name in zip(numbers, ("Quidam", "Quiberon"), strict=True):
+            site.enrol_and_activate(number, name, "Zoé")
+        complete = {"directory": "provisioned", "apereo": "provisioned"}
+        until(lambda: all(site.states(number) == complete for number in numbers), site.letters)
+        with site.database.read() as connection:
+            known = newest(connection, numbers)
+        browsers = {number: desk.browser() for number in numbers}
+        for number, student in known.items():  # the site's directory is in memory, and CAS's is real
+            ref = desk.consumer.vault.put(f"c-{number}", PASSWORD)
+            desk.consumer.bring(student.model_copy(update={"credential_ref": ref}))
+            browsers[number].ticket(url, student.login, PASSWORD)
+        stolen = HoldList(
+            kind=Hold.STOLEN_PASSWORDS,
+            reason="phishing",
+            at=datetime.now(UTC),
+            file="stolen.txt",
+            lines=(known[numbers[0]].login,),
+        )
+        place_all(site, Actor("camille", frozenset({Role.OPERATOR})), stolen)
+        until(lambda: not is_logged_in(browsers[numbers[0]], url), site.letters)
+        assert is_logged_in(browsers[numbers[1]], url)
