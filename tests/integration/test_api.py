@@ -204,6 +204,8 @@ def test_another_host_is_not_served(world: ApiWorld) -> None:
         ("GET", "/students?state=asleep", {}, 422),
         ("GET", "/students?cause=nothing_like_it", {}, 422),
         ("GET", "/students?stat=waiting", {}, 422),
+        ("GET", "/students?state=waiting&state=failed", {}, 422),
+        ("POST", "/enrolments?accept=a&accept=b", {"content": b"{}"}, 415),
         ("GET", "/students?limit=0", {}, 422),
         ("GET", "/students?cursor=forged", {}, 400),
         ("GET", "/audit?since=yesterday", {}, 422),

@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -54,7 +55,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
 
 class UnusableRequest(ApiError):
-    """A request has a parameter that is not known here, or a character that no text has."""
+    """A request has a parameter that is not known here or is given twice, or a character that no text has."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -201,6 +202,7 @@ class ActRoute(APIRoute):
         handle = super().get_route_handler()
         route: Route = vars(self.endpoint)["route"]
         known = {field.alias for field in self.dependant.query_params}
+        several = {each.alias for each in self.dependant.query_params if _is_list(each.field_info.annotation)}
         with_body = self.body_field is not None
 
         async def answer(request: Request) -> Response:
@@ -211,7 +213,7 @@ class ActRoute(APIRoute):
                 actor = await to_thread.run_sync(tokens.bearer, api.site.database, token)
                 headers = api.rates.take(actor.name)
                 check(actor, route.act)
-                _check_query(request, known)
+                _check_query(request, known, several)
                 request.state.call = Call(api, actor, request, token)
                 if route.takes:
                     response = await _with_file(request, token, api, handle, route.takes)
@@ -357,10 +359,17 @@ def _token(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _check_query(request: Request, known: set[str]) -> None:
-    """A filter that is not known would show everybody."""
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
-        raise UnusableRequest(gettext("there is no parameter {name!r}", name=unknown[0][:64]))
+def _is_list(annotation: object) -> bool:
+    return any(get_origin(each) is list for each in (annotation, *get_args(annotation)))
+
+
+def _check_query(request: Request, known: set[str], several: set[str]) -> None:
+    """A filter that is not known would show everybody, and one that is given twice is one of the two."""
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in sorted(given.items()):
+        if name not in known:
+            raise UnusableRequest(gettext("there is no parameter {name!r}", name=name[:64]))
+        if count > 1 and name not in several:
+            raise UnusableRequest(gettext("the parameter {name!r} is given twice", name=name))
     if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
         raise UnusableRequest(gettext("a text has the character NUL"))
