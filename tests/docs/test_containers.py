@@ -116,7 +116,8 @@ def test_compose_understands_every_service_of_every_profile(composed: dict[str, 
 def test_every_image_is_a_parameter_with_a_pinned_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     images = re.findall(r"^ *image: (.*)$", text, re.MULTILINE)
-    assert len(images) >= len(services()) - len(PROFILES)
+    others = [name for name, each in services().items() if "PIPELINE_IMAGE" not in each["image"]]
+    assert len(images) == 1 + len(others)  # our own once, for all of its processes
     assert [image for image in images if not PINNED.fullmatch(image)] == []
     for dockerfile in DOCKERFILES:
         bases = re.findall(r"^ARG [A-Z]+_IMAGE=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
@@ -135,6 +136,7 @@ def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str
         "moodle-consumer",
         "serve",
         "web",
+        "console",
         "timetable",
         "operator",
     }
@@ -142,7 +144,7 @@ def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str
         assert each["read_only"] is True
         assert each["cap_drop"] == ["ALL"]
         assert each["security_opt"] == ["no-new-privileges:true"]
-        assert ("ports" in each) == (name == "web")
+        assert ("ports" in each) == (name in ("web", "console"))
         assert "privileged" not in each
         assert "user" not in each  # the image's own, which is nobody
     needs = {name: {one["source"] for one in each["secrets"]} for name, each in ours.items()}
@@ -151,6 +153,7 @@ def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str
     assert needs["web"] == {"database-password", "smtp-password"}  # open to everybody: no target's secret
     assert needs["timetable"] == {"database-password", "timetable-token"}
     assert needs["operator"] == set().union(*needs.values())  # doctor asks everybody
+    assert needs["console"] == needs["operator"]  # who works here does what an operator does
 
 
 def test_the_processes_wait_for_the_first_preparation(composed: dict[str, Any]) -> None:
@@ -217,7 +220,7 @@ def test_every_service_that_stays_says_whether_it_is_healthy(composed: dict[str,
     }
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert {composed["services"][name]["image"] for name in silent} == {"sesame:local"}
-    assert "web" not in silent
+    assert {"web", "console"} & silent == set()
 
 
 def test_prometheus_asks_every_process_at_the_port_where_it_answers(prepared: Path) -> None:
@@ -228,14 +231,16 @@ def test_prometheus_asks_every_process_at_the_port_where_it_answers(prepared: Pa
     ours = {name for name, each in services().items() if "PIPELINE_IMAGE" in each["image"]} - {
         "prepare",
         "operator",
+        "console",
     }
     assert asked == dict.fromkeys(ours - {"web"}, settings.http.port) | {"web": settings.portal.metrics_port}
 
 
 def test_the_pages_believe_the_machine_before_them_and_no_container(composed: dict[str, Any]) -> None:
     [network] = composed["networks"]["outside"]["ipam"]["config"]
-    trusted = composed["services"]["web"]["environment"]["SESAME_PORTAL__TRUSTED_PROXIES"]
-    assert json.loads(trusted) == [network["gateway"]]
+    for name, section in (("web", "PORTAL"), ("console", "CONSOLE")):
+        trusted = composed["services"][name]["environment"][f"SESAME_{section}__TRUSTED_PROXIES"]
+        assert json.loads(trusted) == [network["gateway"]]
     assert ip_address(network["gateway"]) in ip_network(network["subnet"])
 
 
