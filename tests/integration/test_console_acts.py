@@ -203,3 +203,20 @@ def test_the_audit_is_filtered_by_who_and_what(desk: ConsoleDesk) -> None:
         assert other not in text
         assert "theo" in text
         assert "Rien." in browser.get("/console/journal?actor=nobody").text
+
+
+def test_two_numbers_are_said_to_be_two_people_or_one_and_the_reason_is_kept(desk: ConsoleDesk) -> None:
+    first = desk.portal.active(birth_name="Jumelle", given_name="Anna")
+    second = desk.portal.student(birth_name="Jumelle", given_name="Anna")
+    with desk.browser("registrar", login="colette") as browser:
+        assert second in browser.get("/console/questions").text
+        seen = browser.get(f"/console/questions/{second}").text
+        assert "mêmes noms et date de naissance" in seen
+        path = f"/console/questions/{second}/trancher"
+        assert browser.send(path, reponse="peut-être", raison="x").status_code == 422
+        browser.get(f"/console/questions/{second}")
+        page = browser.send(path, reponse="deux", raison="jumelles, vues ensemble")
+        assert "deux personnes" in page.text.replace("\u00a0", " ")
+    (entry,) = [e for e in desk.audit("identity.separate") if second in str(e.detail)]
+    assert (entry.actor, entry.reason) == ("colette", "jumelles, vues ensemble")
+    assert any(first in str(event) for event in desk.published(second) + desk.published(first))

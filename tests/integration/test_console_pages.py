@@ -35,6 +35,9 @@ VIEWS = (
     "/console/cibles",
     "/console/plans",
     "/console/journal",
+    "/console/questions",
+    "/console/questions/{doubt}",
+    "/console/importations",
 )
 
 

@@ -13,6 +13,7 @@ from sesame.testing.servers.console_kit import COOKIE, ConsoleDesk
 
 EVERYBODY = frozenset(Role)
 DESK = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
+OFFICE = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
 OPERATORS = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 OPEN = None
 """Who has not logged in gets an answer too."""
@@ -48,14 +49,26 @@ MAY = {
     ("GET", "/plans"): OPERATORS,
     ("POST", "/plans/liberer"): OPERATORS,
     ("GET", "/journal"): OPERATORS,
+    ("GET", "/questions"): OFFICE,
+    ("GET", "/questions/{number}"): OFFICE,
+    ("POST", "/questions/{number}/trancher"): OFFICE,
+    ("GET", "/importations"): OFFICE,
+    ("GET", "/importations/{import_id}"): OFFICE,
 }
-FIELDS = {"raison": "un essai", "cible": "moodle", "motif": "suspended", "jusqu_au": "2027-12-01"}
+FIELDS = {
+    "raison": "un essai",
+    "cible": "moodle",
+    "motif": "suspended",
+    "jusqu_au": "2027-12-01",
+    "reponse": "deux",
+}
 GIVEN = {
     "{language}": "fr",
     "{number}": "22999999",
     "{consumer}": "moodle",
     "{cause}": "moodle_email_taken",
     "{replay_id}": "none",
+    "{import_id}": "7",
 }
 
 

@@ -108,6 +108,7 @@ def morning(desk: ConsoleDesk) -> dict[str, str]:
     waits(desk, number["waiting"], "moodle", "pedagogical_enrolment_pending")
     tried_again(desk, number["retried"], "mailbox", "mailbox_busy")
     given_up(desk, number["failed"], "moodle", "moodle_email_taken", "Email address already exists: x")
+    number["doubt"] = portal.student(birth_name="Durand", given_name="Léa")
     for _ in range(11):
         given_up(desk, portal.active(), "moodle", "moodle_email_taken", "Email address already exists: x")
     given_up(desk, portal.active(), "directory", "identity_collision")

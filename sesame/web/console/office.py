@@ -1,0 +1,81 @@
+"""'Questions' and 'Importations': who may be one person, decided once; and what the registrar's files did."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from fastapi import APIRouter, Response
+
+from sesame.operations import identities, past_imports
+from sesame.operations.acts import check
+from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
+from sesame.operations.past_imports import ImportsPage
+from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting
+from sesame.web.console.persons import PAGE, Number, reason_of
+
+router = APIRouter()
+
+SHOWN_MAX: Final = 200
+TELLING: Final = (
+    *(
+        "student_number",
+        "birth_name",
+        "usage_name",
+        "given_name",
+        "preferred_given_name",
+        "birth_date",
+        "ine",
+    ),
+    *("enrolments", "stage", "login", "mail"),
+)
+"""What is compared of two sides, in this order."""
+
+
+@router.get("/questions")
+def show_doubts(visit: Visiting) -> Response:
+    """Numbers that may be one person's, the oldest first."""
+    check(visit.actor, "identity.show")
+    found = identities.listed(visit.context.site, visit.actor, DoubtFilter())
+    return visit.page("doubts.html", doubts=found[:SHOWN_MAX], beyond=max(0, len(found) - SHOWN_MAX))
+
+
+@router.get("/questions/{number}")
+def show_doubt(visit: Visiting, number: Number) -> Response:
+    """Both sides of each doubt about a number."""
+    found = identities.show(visit.context.site, visit.actor, number)
+    return visit.page("doubt.html", number=number, cases=found, telling=TELLING)
+
+
+@router.post("/questions/{number}/trancher")
+def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """Say that they are one person, or two."""
+    site, actor, said = visit.context.site, visit.actor, fields.get("reponse", "")
+    given = {
+        "student_number": number,
+        "other": fields.get("autre") or None,
+        "holder": not fields.get("autre"),
+        "reason": reason_of(fields),
+        "at": datetime.now(UTC),
+    }
+    if said == "deux":
+        done = identities.separate(site, actor, DoubtDecision(**given))
+    elif said == "une":
+        done = identities.merge(site, actor, Merge(**given, keep=fields.get("garder") or None))
+    else:
+        raise ConsoleRefusal(422, "form")
+    return visit.done("/console/questions", done.text)
+
+
+@router.get("/importations")
+def show_imports(visit: Visiting, apres: str = "") -> Response:
+    """The registrar's files, the newest first."""
+    after = int(apres) if apres.isascii() and apres.isdecimal() else None
+    found = past_imports.listed(visit.context.site, visit.actor, ImportsPage(limit=PAGE, after=after))
+    return visit.page("imports.html", imports=found.imports, next=found.next)
+
+
+@router.get("/importations/{import_id}")
+def show_import(visit: Visiting, import_id: int) -> Response:
+    """One of them: what it counted, what it refused, what it would have changed."""
+    return visit.page("import.html", one=past_imports.shown(visit.context.site, visit.actor, import_id))
