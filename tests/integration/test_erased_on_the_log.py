@@ -92,6 +92,19 @@ def of_lea(site: Site) -> list[str]:
     return [name for name, each in rows(site).items() if any(LEA in row for row in each)]
 
 
+def keys_heard(site: Site, topic: str, count: int) -> list[str]:
+    """The keys of a topic's records, as whoever listens in no group is given them."""
+    heard: list[str] = []
+    with closing(site.log.reader(topic, {})) as reader:
+
+        def all_heard() -> bool:
+            heard.extend(each.key for each in reader.poll(500, 0.5))
+            return len(heard) >= count
+
+        until(all_heard)
+    return heard
+
+
 def test_what_is_delivered_again_brings_nobody_back_and_names_nobody(settings: str, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     with closing(Site(folder, settings, in_memory=TARGETS)) as site:
@@ -116,6 +129,9 @@ def test_what_is_delivered_again_brings_nobody_back_and_names_nobody(settings: s
     with closing(SiteThatReadsAgain(folder, settings, in_memory=TARGETS)) as site:
         site.read = {}
         ends = {topic: sum(site.log.end_offsets(topic).values()) for topic in catalogue.TOPICS}
+        listened = keys_heard(site, catalogue.PROPAGATION, ends[catalogue.PROPAGATION])
+        assert PAUL in listened
+        assert LEA not in listened, "whoever listens to completions hears nothing of her"
         with running(site):
             until(lambda: site.has_read(ends), lambda: (site.read, ends))
         assert site.letters() == []

@@ -131,14 +131,7 @@ class KafkaLogConsumer:
         self._epochs.read(found)
         self._filled = set(found) if sum(map(len, found.values())) == wanted else set()
         self._pay()
-        return [self._as_erased(record_of(each)) for part in found.values() for each in part]
-
-    def _as_erased(self, record: Record) -> Record:
-        """A record as the port says of one whose person was erased."""
-        if self._erased is None:
-            return record
-        pseudonym = self._erased.pseudonym(record.key, record.timestamp_ms)
-        return record if pseudonym is None else record._replace(key=pseudonym, value=b"{}", headers=())
+        return [record_of(each, self._erased) for part in found.values() for each in part]
 
     def _ask(self, wanted: int, timeout_s: float) -> dict[Tp, list[Any]]:
         if mends.shut_out(self._consumer):
@@ -333,9 +326,12 @@ class KafkaLogConsumer:
         return round(self._access.timing.request_timeout_s * 1000)
 
 
-def record_of(read: Any) -> Record:
-    """A record as the library read it. Another program's may lack a key or a value, or have no text in it."""
+def record_of(read: Any, erased: ErasedKeys | None) -> Record:
+    """A record as the library read it, of an erased person as the port says. Another program's may lack a key
+    or a value, or have no text in it."""
     key = "" if read.key is None else read.key.decode(errors="replace")
+    if erased is not None and (pseudonym := erased.pseudonym(key, read.timestamp)) is not None:
+        return Record(read.topic, read.partition, read.offset, pseudonym, b"{}", (), read.timestamp)
     headers = tuple((name, b"" if value is None else value) for name, value in read.headers)
     value = b"" if read.value is None else read.value
     return Record(read.topic, read.partition, read.offset, key, value, headers, read.timestamp)

@@ -62,7 +62,8 @@ class KafkaEventLog:
 
     def reader(self, topic: str, offsets: Mapping[int, int]) -> KafkaLogReader:
         """See `pipeline.eventlog.port.EventLog`."""
-        return KafkaLogReader(self._access, topic, self._topics.partitions([topic])[topic], offsets)
+        partitions = self._topics.partitions([topic])[topic]
+        return KafkaLogReader(self._access, topic, partitions, offsets, erased=self._erased)
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         """See `pipeline.eventlog.port.EventLog`."""

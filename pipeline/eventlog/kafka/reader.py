@@ -11,7 +11,7 @@ from kafka import errors as e
 
 from pipeline.eventlog.kafka import mends
 from pipeline.eventlog.kafka.access import LIBRARY, Access
-from pipeline.eventlog.kafka.consumer import record_of
+from pipeline.eventlog.kafka.consumer import ErasedKeys, record_of
 from pipeline.eventlog.kafka.membership import reading
 from pipeline.eventlog.port import OffsetOutOfRange, Record, TopicPartition
 
@@ -22,10 +22,20 @@ class KafkaLogReader:
     Args:
         partitions: how many the topic has.
         offsets: where to begin, by partition; a partition that is not named begins at its first record.
+        erased: whose records are read as those of nobody.
     """
 
-    def __init__(self, access: Access, topic: str, partitions: int, offsets: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        topic: str,
+        partitions: int,
+        offsets: Mapping[int, int],
+        *,
+        erased: ErasedKeys | None = None,
+    ) -> None:
         self._access = access
+        self._erased = erased
         self._doing = f"reading {topic}"
         access.check()
         with access.explained(self._doing):
@@ -43,6 +53,8 @@ class KafkaLogReader:
         Raises:
             NotAllowed: the user may not read the topic.
         """
+        if self._erased is not None:
+            self._erased.look()
         try:
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
         except e.OffsetOutOfRangeError as error:
@@ -58,7 +70,7 @@ class KafkaLogReader:
             ) from error
         except LIBRARY as error:
             raise self._access.explain(error, self._doing) from error
-        return [record_of(each) for part in found.values() for each in part]
+        return [record_of(each, self._erased) for part in found.values() for each in part]
 
     def close(self) -> None:
         """See `pipeline.eventlog.port.TopicReader`."""
