@@ -87,6 +87,8 @@ def use(log: KafkaEventLog, user: str) -> None:
     if written := of(user, "WRITE"):
         with closing(log.producer()) as producer:
             producer.append([NewRecord(topic, "22600001", b"{}") for topic in written])
+    for topic in _read_in_no_group(user):
+        _listen(log, topic)
     for group in of(user, "READ", "GROUP"):
         topics = of(user, "READ")
         with closing(log.consumer(group, topics, member="one")) as consumer:
@@ -114,6 +116,17 @@ def test_what_a_process_may_do_is_enough_and_each_right_is_needed(
         _reads_are_needed(granting, log, user)
 
 
+def _read_in_no_group(user: str) -> list[str]:
+    return [] if of(user, "READ", "GROUP") else of(user, "READ")
+
+
+def _listen(log: KafkaEventLog, topic: str) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    with closing(log.reader(topic, {})) as reader:
+        while not reader.poll(1, 0.05):
+            assert time.monotonic() < give_up_at, f"nothing came from {topic}"
+
+
 def _writes_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> None:
     if written := of(user, "WRITE"):
         with closing(log.producer()) as producer:
@@ -124,6 +137,8 @@ def _writes_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> Non
 
 
 def _reads_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> None:
+    for topic in _read_in_no_group(user):
+        needed(granting, Right(user, "READ", "TOPIC", topic), partial(_listen, log, topic))
     for group in of(user, "READ", "GROUP"):
         with _member(log, group, of(user, "READ")) as consumer:
             for topic in of(user, "READ") if user in FIRSTS else []:
