@@ -36,6 +36,7 @@ _PER_S = 100  # `sesame.operations.replays.PER_S`, tested
 )
 @click.option("--incident", metavar="NAME", help="What this replay is called, where replays are listed.")
 @click.option("--resume", metavar="REPLAY", help="Go on with a replay that was begun, from where it stopped.")
+@click.option("--stop", metavar="REPLAY", help="Ask nobody more for a replay; --resume goes on with it.")
 @click.option(
     "--per-second",
     "per_s",
@@ -47,7 +48,7 @@ _PER_S = 100  # `sesame.operations.replays.PER_S`, tested
 @yes_option
 @json_option
 @pass_context
-def replay(context: Context, /, *, resume: str | None, consumer: str, **given: Any) -> None:
+def replay(context: Context, /, *, resume: str | None, stop: str | None, consumer: str, **given: Any) -> None:
     """Compare students with the CONSUMER's target and write what differs.
 
     A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
@@ -58,10 +59,10 @@ def replay(context: Context, /, *, resume: str | None, consumer: str, **given: A
     With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
     target then (it was restored from a backup, say); neither, both.
     """
-    if resume is not None and consumer:
-        raise click.UsageError(gettext("--resume goes on with a replay: it takes no --consumer"))
-    if resume is None and not consumer:
-        raise click.UsageError(gettext("Missing option '--consumer' (or '--resume')"))
+    _check_words(resume=resume, stop=stop, consumer=consumer)
+    if stop is not None:
+        _stop(context, stop)
+        return
     from sesame.app.wiring import utc_now
     from sesame.operations.blast_radius import PreviewRequest, preview
     from sesame.operations.replays import NobodyToReplay, ReplayRequest
@@ -129,6 +130,22 @@ def replays(context: Context, *, as_json: bool) -> None:
         for one in known
     ]
     show_table(names, rows)
+
+
+def _check_words(*, resume: str | None, stop: str | None, consumer: str) -> None:
+    if stop is not None and (resume is not None or consumer):
+        raise click.UsageError(gettext("--stop takes nothing else"))
+    if resume is not None and consumer:
+        raise click.UsageError(gettext("--resume goes on with a replay: it takes no --consumer"))
+    if resume is None and stop is None and not consumer:
+        raise click.UsageError(gettext("Missing option '--consumer' (or '--resume')"))
+
+
+def _stop(context: Context, replay_id: str) -> None:
+    from sesame.operations.replays import stop
+
+    stop(context.looking, operator(), replay_id)
+    click.echo(gettext("stopped: nobody more is asked for"), err=True)
 
 
 def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySelection:

@@ -129,6 +129,13 @@ def _prolonged() -> Iterator[Case]:
     )
 
 
+def _of_a_replay(one: str) -> Iterator[Case]:
+    """One that has asked for some."""
+    yield Case("replay-resume", (f"replay --resume {one} --yes", "replays"))
+    stopped = (f"replay --stop {one}", "replays --json", f"replay --stop {one} --consumer moodle")
+    yield Case("replay-stop", (*stopped, "replay --stop nothing"))
+
+
 def _acts() -> Iterator[Case]:
     """Commands that act, with what they change."""
     yield Case(
@@ -265,7 +272,7 @@ def _acts() -> Iterator[Case]:
             "replays --json",
         ),
     )
-    yield Case("replay-resume", ("replay --resume mzft5H7t-vj5 --yes", "replays"))
+    yield from _of_a_replay("mzft5H7t-vj5")
     yield Case("replay-asks", ("replay --consumer moodle --all",), answer="n\n")
     yield Case("import", ("import registrar.csv", "import registrar.csv --json", "audit --limit 1"))
     yield Case("import-dry-run", ("import registrar.csv --dry-run", "import registrar.csv --dry-run --json"))

@@ -77,6 +77,12 @@ def begin_replay(call: Caller, request: ReplayRequest) -> ReplayAsked:
     return replays.replay(call.site, call.actor, request, call.clock)
 
 
+@route("POST", "/replays/{replay_id}/stop", replays.stop, status=HTTPStatus.NO_CONTENT)
+def stop_replay(call: Caller, replay_id: Name) -> None:
+    """Ask nobody more for a replay; who was asked is carried out. It goes on by `/replays/resume`."""
+    replays.stop(call.site, call.actor, replay_id)
+
+
 @route("POST", "/replays/resume", replays.resume, status=HTTPStatus.ACCEPTED)
 def resume_replay(call: Caller, request: Resumption) -> ReplayAsked:
     """Ask for the rest of a replay."""
