@@ -53,6 +53,7 @@ MAY = {
     ("GET", "/questions/{number}"): OFFICE,
     ("POST", "/questions/{number}/trancher"): OFFICE,
     ("GET", "/importations"): OFFICE,
+    ("POST", "/importations"): OFFICE,
     ("GET", "/importations/{import_id}"): OFFICE,
 }
 FIELDS = {
@@ -96,7 +97,8 @@ def asked(desk: ConsoleDesk, role: Role | None, method: str, route: str) -> int:
         token = re.search(r'name="jeton" value="([^"]+)"', page.text)
         if method == "POST":
             form = {**FIELDS, "jeton": token[1] if token is not None else "x"}
-            return browser.client.post(path, data=form, headers=headers).status_code
+            files = {"fichier": ("x.csv", b"a;b\n")} if route == "/importations" else None
+            return browser.client.post(path, data=form, files=files, headers=headers).status_code
         with browser.client.stream("GET", path) as answer:
             return answer.status_code
 

@@ -17,15 +17,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import DependencyDown, SesameError
 from sesame.operations.acts import ActRefused
-from sesame.web.console import care, console_login, failures, now, office, persons, waiting
+from sesame.web.console import care, console_login, failures, now, office, persons, upload, waiting
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_login import LEAVE_PATH, SERVICE_PATH
 from sesame.web.console.console_request import LANGUAGE, ConsoleRefusal, NotLoggedIn, anybody, page_of
+from sesame.web.console.upload import UPLOAD_BYTES_MAX, UPLOAD_PATH
 from sesame.web.kit.forms import cookie_name
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import speak_for, spoken
 
-ROOMS: Final = (console_login, now, persons, failures, waiting, care, office)
+ROOMS: Final = (console_login, now, persons, failures, waiting, care, office, upload)
 
 
 def make_console(context: ConsoleContext) -> FastAPI:
@@ -54,6 +55,7 @@ def make_console(context: ConsoleContext) -> FastAPI:
         secure=console.secure,
         forms_to=(f"{server.scheme}://{server.netloc}",),
         unguarded_posts=(SERVICE_PATH,),
+        uploads={UPLOAD_PATH: UPLOAD_BYTES_MAX},
     )
     return app
 

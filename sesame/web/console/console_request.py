@@ -171,11 +171,20 @@ async def posted(request: Request) -> dict[str, str]:
         fields = fields_of(body)
     except ValueError as error:
         raise ConsoleRefusal(400, "form") from error
+    form_is_ours(request, fields.pop(FORM_TOKEN, ""))
+    return fields
+
+
+def form_is_ours(request: Request, token: str) -> None:
+    """Make sure that a page of ours made a form for this browser.
+
+    Raises:
+        ConsoleRefusal: none did.
+    """
     context: ConsoleContext = request.app.state.context
     browser = request.cookies.get(_full(BROWSER, context), "")
-    if not context.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):
+    if not context.signing.is_form_token(browser, token):
         raise ConsoleRefusal(403, "form")
-    return fields
 
 
 Anybody = Annotated[ConsoleRequest, Depends(anybody)]

@@ -31,6 +31,7 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_FORM, _FORM_WITH_FILES = "application/x-www-form-urlencoded", "multipart/form-data"
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _OPEN_PATHS: Final = frozenset({"/livez"})
 """Asked by supervisors, who know no host name."""
@@ -45,6 +46,7 @@ class Guard:
         secure: whether students come by HTTPS: the header of RFC 6797 is sent.
         forms_to: other sites that our forms may end at: the CAS server, when somebody logs out.
         unguarded_posts: paths to which other servers post, which say themselves whom they believe.
+        uploads: paths to which files are sent, with the most bytes each; who answers there reads the body.
         body_s_max: how long a request's body may take to arrive.
     """
 
@@ -57,6 +59,7 @@ class Guard:
         secure: bool,
         forms_to: Iterable[str] = (),
         unguarded_posts: Iterable[str] = (),
+        uploads: Mapping[str, int] | None = None,
         body_s_max: float = BODY_S_MAX,
     ) -> None:
         self._app = app
@@ -69,6 +72,7 @@ class Guard:
         if secure:
             self._headers["Strict-Transport-Security"] = HSTS
         self._unguarded = frozenset(unguarded_posts)
+        self._uploads = dict(uploads or {})
         self._body_s_max = body_s_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +85,7 @@ class Guard:
         answer_by = with_headers(send, self._headers)
         if scope["method"] == "HEAD":  # the pages are asked as by GET (RFC 9110, 9.3.2)
             scope, answer_by = {**scope, "method": "GET"}, _bodiless(answer_by)
-        if refused is None and scope["method"] not in _SAFE:
+        if refused is None and scope["method"] not in _SAFE and scope["path"] not in self._uploads:
             try:
                 body = await whole_body(receive, bytes_max=BODY_BYTES_MAX, s_max=self._body_s_max)
             except BodyRefused as error:
@@ -102,10 +106,14 @@ class Guard:
             return PlainTextResponse("method not allowed\n", 405)
         if not self._from_our_pages(headers):
             return PlainTextResponse("this request does not come from our own pages\n", 403)
-        if headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        most = self._uploads.get(path)
+        form = _FORM if most is None else _FORM_WITH_FILES
+        if headers.get("content-type", "").partition(";")[0].strip() != form:
             return PlainTextResponse("not a form\n", 415)
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
+        length = headers.get(
+            "content-length", "0" if most is None else ""
+        )  # an upload says it before it comes
+        if not length.isdecimal() or int(length) > (most or BODY_BYTES_MAX):
             return _closing("too large\n", 413)
         return None
 

@@ -1,0 +1,158 @@
+"""The registrar's file, sent by the browser: looked at, imported, held and approved, refused."""
+
+from __future__ import annotations
+
+import html
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from sandbox.process import PATIENCE_S
+from sesame.testing.servers.console_kit import ConsoleDesk
+from sesame.testing.servers.portal_reader import Browser
+from sesame.web.console.upload import UPLOAD_BYTES_MAX
+
+HEADER: Final = (
+    "COD_ETU;COD_NNE_IND;LIB_NOM_PAT_IND;LIB_NOM_USU_IND;LIB_PR1_IND;DATE_NAI_IND;MAIL_PERSO;COD_ANU;COD_ETP;"
+    "COD_VRS_VET;COD_CMP;LIB_ETP;TEM_IAE_PRM;ETA_IAE;ETA_PMT_IAE;IP_VALIDE"
+)
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRST"
+
+
+def line(number: int, *, born: str = "03/02/2008") -> str:
+    name = "Lefebvre" + LETTERS[number % 20].lower() + LETTERS[number // 20].lower()
+    step = "2026;L1INFO;261;SCI;Licence 1;O;E;P;O"
+    return f"229{number:05d};;{name};;Camille;{born};c{number}@courriel.example;{step}"
+
+
+def file_of(*lines: str) -> bytes:
+    return "\n".join((HEADER, *lines, "")).encode()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[ConsoleDesk]:
+    with ConsoleDesk(tmp_path) as desk:
+        yield desk
+
+
+def form(browser: Browser, **fields: str) -> dict[str, str]:
+    page = browser.get("/console/importations").text
+    token = re.search(r'name="jeton" value="([^"]+)"', page)
+    assert token is not None
+    return {"jeton": token[1], "genre": "inscriptions", "profil": "apogee", "annee": "", **fields}
+
+
+def send(
+    desk: ConsoleDesk, content: bytes, *, role: str = "registrar", name: str = "inscrits.csv", **fields: str
+) -> Any:
+    with desk.browser(role) as browser:
+        data = form(browser, **fields)
+        files = {"fichier": (name, content)}
+        return browser.client.post(
+            "/console/importations", data=data, files=files, headers={"Origin": desk.url}
+        )
+
+
+def enrolled(desk: ConsoleDesk) -> int:
+    """How many enrolments the log has got."""
+    with closing(desk.application.log.consumer("test", ("sesame.enrolments",), member="test")) as consumer:
+        return len(consumer.poll(5_000, 0.5))
+
+
+def told(answer: Any) -> str:
+    assert answer.status_code == 200, answer.text
+    return html.unescape(answer.text).replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def test_a_look_says_what_would_change_and_whom_it_rejects_and_changes_nothing(desk: ConsoleDesk) -> None:
+    page = told(send(desk, file_of(line(1), line(2, born="31/02/2008")), acte="voir"))
+    assert "rien n'a été publié" in page
+    assert "Lignes refusées" in page
+    assert "31/02/2008" in page
+    assert "22900002" in page
+    assert enrolled(desk) == 0
+
+
+def test_it_is_imported_under_their_own_name_and_nothing_of_it_is_kept(
+    desk: ConsoleDesk,
+) -> None:
+    page = told(send(desk, file_of(line(1)), acte="importer"))
+    assert "Importé" in page
+    assert enrolled(desk) == 1
+    (entry,) = desk.audit("import")
+    assert (entry.actor, entry.detail["file"]) == ("ada", "inscrits.csv")
+    names = [path.name for path in desk.folder.rglob("*")]
+    assert "inscrits.csv" not in names
+
+
+def test_what_would_cancel_unusually_many_is_held_until_it_is_approved(desk: ConsoleDesk) -> None:
+    told(send(desk, file_of(*map(line, range(20))), acte="importer"))
+    before = enrolled(desk)
+    less = file_of(line(0))
+    assert "Il serait retenu" in told(send(desk, less, acte="voir", annee="2026"))
+    page = told(send(desk, less, acte="importer", annee="2026"))
+    assert "Retenu" in page
+    assert "Qui est concerné" in page
+    approval = re.search(r'name="approbation" value="([^"]+)"', page)
+    assert approval is not None
+    assert enrolled(desk) == before == 20
+    page = told(send(desk, less, acte="importer", annee="2026", approbation=approval[1]))
+    assert "Importé" in page
+    assert enrolled(desk) == before + 19
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fields", "status"),
+    [
+        ("x.csv", b"", {}, 409),
+        ("x.csv", b"\x00\x01\x02", {}, 409),
+        ("../../../etc/x.csv", b"a;b\nc;d\n", {}, 409),
+        ("", b"a;b\n", {}, 422),
+        ("x.csv", b"a;b\n", {"genre": "notes"}, 422),
+        ("x.csv", b"a;b\n", {"profil": "/etc/mapping.toml"}, 422),
+        ("x.csv", b"a;b\n", {"annee": "20x6"}, 422),
+    ],
+)
+def test_what_is_no_export_is_refused_in_words_and_no_folder_is_told(
+    desk: ConsoleDesk, name: str, content: bytes, fields: dict[str, str], status: int
+) -> None:
+    answer = send(desk, content, name=name, acte="importer", **fields)
+    assert answer.status_code == status
+    assert "<h1>" in answer.text
+    assert "sesame-console-" not in answer.text
+    assert enrolled(desk) == 0
+
+
+def test_only_our_own_form_is_taken(desk: ConsoleDesk) -> None:
+    with desk.browser("registrar") as browser:
+        data, files = form(browser, acte="importer"), {"fichier": ("x.csv", file_of(line(1)))}
+        post = browser.client.post
+        path, ours = "/console/importations", {"Origin": desk.url}
+        forged = post(path, data=data | {"jeton": "x"}, files=files, headers=ours)
+        foreign = post(path, data=data, files=files, headers={"Origin": "https://elsewhere.example"})
+        plain = post(path, data=data, headers=ours)
+    assert [each.status_code for each in (forged, foreign, plain)] == [403, 403, 415]
+    assert enrolled(desk) == 0
+
+
+@pytest.mark.parametrize(("length", "status"), [(str(UPLOAD_BYTES_MAX + 1), 413), (None, 413)])
+def test_what_is_too_large_or_does_not_say_how_large_is_not_read(
+    desk: ConsoleDesk, length: str | None, status: int
+) -> None:
+    context = ssl.create_default_context(cafile=str(desk.portal.ca.ca_file))
+    with closing(HTTPSConnection("localhost", desk.port, context=context, timeout=PATIENCE_S)) as line:
+        line.putrequest("POST", "/console/importations")
+        for name, value in {
+            "Origin": desk.url,
+            "Content-Type": "multipart/form-data; boundary=x",
+            **({"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": length}),
+        }.items():
+            line.putheader(name, value)
+        line.endheaders()
+        assert line.getresponse().status == status
