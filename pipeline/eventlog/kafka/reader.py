@@ -40,6 +40,7 @@ class KafkaLogReader:
         access.check()
         with access.explained(self._doing):
             self._consumer: KafkaConsumer = mends.connected(KafkaConsumer, **reading(access), group_id=None)
+            self._sight = mends.Sight(self._consumer, [topic], access.timing.known_within_s)
             self._consumer.assign([Tp(topic, each) for each in range(partitions)])
             for each in range(partitions):
                 if each in offsets:
@@ -51,7 +52,7 @@ class KafkaLogReader:
         """See `pipeline.eventlog.port.TopicReader`.
 
         Raises:
-            NotAllowed: the user may not read the topic.
+            NotAllowed, UnknownTopic: the user may not read the topic, or not any more; it is gone.
         """
         if self._erased is not None:
             self._erased.look()
@@ -70,6 +71,8 @@ class KafkaLogReader:
             ) from error
         except LIBRARY as error:
             raise self._access.explain(error, self._doing) from error
+        if not found and (trouble := self._sight.trouble()) is not None:
+            raise self._access.explain(trouble, self._doing)
         return [record_of(each, self._erased) for part in found.values() for each in part]
 
     def close(self) -> None:
