@@ -18,6 +18,7 @@ from producers.registrar.affected import RecordedPerson
 from producers.registrar.enrolments import import_file
 from producers.registrar.explanation import ImportExplanation
 from producers.registrar.explanation import explain as explain_file
+from producers.registrar.faults import UnusableFile
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.guard import Approval
 from producers.registrar.import_subject import ImportInterrupted, ImportOptions
@@ -162,6 +163,23 @@ def import_files(
             interrupted.done = tuple(reports)
             raise
     return Imported(reports=tuple(reports))
+
+
+def import_sent(
+    site: Registering, actor: Actor, request: ImportRequest, file: Path, *, clock: Callable[[], datetime]
+) -> ImportReport:
+    """`import_files` of one file that was sent, which lies somewhere until it is read.
+
+    Raises:
+        As `import_files`; no error tells where it lay.
+    """
+    try:
+        done = import_files(site, actor, request, clock=clock, progress=lambda _kind, _done, _of: None)
+    except UnusableFile as error:
+        text = str(error).replace(str(file), file.name)
+        raise UnusableFile(text, remedy=error.remedy) from error
+    [report] = done.reports
+    return report
 
 
 @act("import.explain")

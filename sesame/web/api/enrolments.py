@@ -17,11 +17,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query, Response
 
-from producers.registrar.faults import UnusableFile
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import pegase, pegase_groups
 from sesame.operations.acts import Actor, Report
-from sesame.operations.imports import ImportRequest, import_files
+from sesame.operations.imports import ImportRequest, import_files, import_sent
 from sesame.web.api.problems import ApiError, WrongPlace
 from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
 from sesame.web.kit.site import Site
@@ -145,15 +144,10 @@ def import_lines(
         **{FORMS[kind]: file},
         **how,
     )
-    try:
-        with _ONE_AT_A_TIME:
-            done = import_files(site, actor, request, clock=clock, progress=lambda _kind, _done, _of: None)
-    except UnusableFile as error:  # where it was kept is nobody's business
-        text = str(error).replace(str(file), file.name)
-        raise UnusableFile(text, remedy=error.remedy) from error
-    (report,) = done.reports
+    with _ONE_AT_A_TIME:
+        report = import_sent(site, actor, request, file, clock=clock)
     rejected = [] if report.rejects_path is None else list(islice(_lines(report.rejects_path), REJECTED_MAX))
-    told = {name: value for name, value in done.model_dump().items() if name not in ("rejects", "affected")}
+    told = {name: value for name, value in report.to_json().items() if name not in ("rejects", "affected")}
     return EnrolmentsImported(report=told, rejected=rejected)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -126,6 +127,11 @@ class ConsoleRequest:
 def page_of(request: Request) -> str:
     """The page that is asked for, as a link has it."""
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def utc_now() -> datetime:
+    """The time, in UTC, by which acts are asked for."""
+    return datetime.now(UTC)
 
 
 def _full(name: str, context: ConsoleContext) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
@@ -20,7 +19,7 @@ from sesame.operations.replays import (
     Resumption,
 )
 from sesame.web.console import asking
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
 from sesame.web.console.now import by_consumer
 from sesame.web.console.persons import reason_of
 
@@ -103,7 +102,7 @@ def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> 
         per_s=_pace(fields),
         incident=fields.get("incident", "").strip()[:120] or None,
     )
-    asked = replays.replay(visit.context.site, visit.actor, request, _utc_now)
+    asked = replays.replay(visit.context.site, visit.actor, request, utc_now)
     told = gettext("{n} of {all} were asked for", n=asked.asked_now, all=asked.students)
     return visit.done(f"/console/relances/{asked.replay_id}", told)
 
@@ -137,7 +136,7 @@ def go_on(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:
     found = replays.standing(site, actor, Resumption(replay_id=replay_id, first=1))
     if not found.next:
         raise NobodyToReplay
-    asking.go_on(site, actor, Resumption(replay_id=replay_id, per_s=_pace(fields)), _utc_now)
+    asking.go_on(site, actor, Resumption(replay_id=replay_id, per_s=_pace(fields)), utc_now)
     told = gettext("the {n} others are asked for, one after the other", n=found.students - found.asked)
     return visit.done(f"/console/relances/{replay_id}", told)
 
@@ -173,7 +172,3 @@ def _pace(fields: dict[str, str]) -> int | None:
     if given and not 1 <= int(given) <= PER_S_MAX:
         raise ConsoleRefusal(422, "form")
     return int(given) if given else None
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Response
@@ -11,7 +10,7 @@ from sesame.operations import identities, past_imports
 from sesame.operations.acts import check
 from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
 from sesame.operations.past_imports import ImportsPage
-from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting
+from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting, utc_now
 from sesame.web.console.persons import PAGE, Number, reason_of
 
 router = APIRouter()
@@ -56,7 +55,7 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
         "other": fields.get("autre") or None,
         "holder": not fields.get("autre"),
         "reason": reason_of(fields),
-        "at": datetime.now(UTC),
+        "at": utc_now(),
     }
     if said == "deux":
         done = identities.separate(site, actor, DoubtDecision(**given))

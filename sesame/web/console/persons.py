@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
@@ -22,7 +22,7 @@ from sesame.operations.provisioning import Provision, provision
 from sesame.operations.replays import NobodyToReplay, ReplayFilter, ReplayRequest, replay, select
 from sesame.operations.search import Search, search
 from sesame.operations.student import StudentAsked, show
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
 
 router = APIRouter()
 
@@ -103,7 +103,7 @@ def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
     request = ReplayRequest(
         consumer=consumer, students=selected.students, lane=Lane.PERSONAL, reason=reason_of(fields)
     )
-    asked = replay(site, actor, request, _utc_now)
+    asked = replay(site, actor, request, utc_now)
     name = visit.context.pages.service(consumer)
     what = gettext("{consumer}: asked for, replay {id}", consumer=name, id=asked.replay_id)
     return visit.done(_of(number), what)
@@ -159,7 +159,3 @@ def reason_of(fields: dict[str, str]) -> str:
 
 def _of(number: str) -> str:
     return f"/console/personnes/{number}"
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

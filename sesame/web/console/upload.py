@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -25,11 +24,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
-from producers.registrar.faults import UnusableFile
-from producers.registrar.report import ImportReport
 from sesame.operations.acts import check
-from sesame.operations.imports import ImportRequest, import_files
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, form_is_ours, somebody
+from sesame.operations.imports import ImportRequest, import_sent
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, form_is_ours, somebody, utc_now
 from sesame.web.kit.forms import FORM_TOKEN
 
 router = APIRouter()
@@ -90,7 +87,7 @@ def _imported(visit: ConsoleRequest, form: FormData) -> Response:
             approve=str(form.get("approbation", "")).strip()[:64] or None,
             dry_run=form.get("acte") != "importer",
         )
-        report = _import(visit, request, path)
+        report = import_sent(visit.context.site, visit.actor, request, path, clock=utc_now)
         return visit.page(
             "imported.html",
             name=path.name,
@@ -100,17 +97,6 @@ def _imported(visit: ConsoleRequest, form: FormData) -> Response:
             affected=_table(report.affected_path),
             asked=asked,
         )
-
-
-def _import(visit: ConsoleRequest, request: ImportRequest, path: Path) -> ImportReport:
-    try:
-        site, actor = visit.context.site, visit.actor
-        done = import_files(site, actor, request, clock=_utc_now, progress=_nobody_is_told)
-    except UnusableFile as error:  # where it lay is nobody's business
-        text = str(error).replace(str(path), path.name)
-        raise UnusableFile(text, remedy=error.remedy) from error
-    [report] = done.reports
-    return report
 
 
 def _name(given: str) -> str:
@@ -127,11 +113,3 @@ def _table(path: Path | None) -> Table | None:
         header = next(rows, [])
         shown = list(islice(rows, _LINES_SHOWN))
         return Table(header[:-1], [row[:-1] for row in shown], next(rows, None) is not None)
-
-
-def _nobody_is_told(_kind: object, _done: int, _of: int | None) -> None:
-    """The page comes at the end."""
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
