@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -174,6 +175,7 @@ class _Enrolments:
             known = self._feed.published(source, students)
             anywhere = _newest_of_each([known, *(self._feed.published(other, students) for other in others)])
             newest = _newest(anywhere)
+            live = Counter((key[0], key[1]) for key, published in anywhere.items() if published.live)
             noted: list[_Noted] = []
             for each in page:
                 before = known.get(each.step_key)
@@ -185,10 +187,12 @@ class _Enrolments:
                 held, last = anywhere.get(each.step_key), newest.get(each.student)
                 noted += self._keep_to_publish(each, before, held, last)
                 if not same:
+                    self._note_difference(each, held, live)
                     was = None if before is None else before.fingerprint
                     fingerprint.add(each.step_key, was, each.fingerprint)
             self._note_affected(noted)
             comparison.progress(page[-1].line)
+        counts.differences = self.spool.differences()
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
@@ -238,6 +242,17 @@ class _Enrolments:
         elsewhere = Outline.read(newest.outline) if newest is not None else None
         changes = [] if elsewhere is None else changes_of_person(elsewhere, outline)
         return [_Noted(each, change, elsewhere) for change in changes]
+
+    def _note_difference(
+        self, each: Spooled, held: Published | None, live: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Keep what a fact makes of its enrolment, for the numbers; none was held and none is: nothing."""
+        was = held is not None and held.live
+        if not was and each.cancelled:
+            return
+        kind = "gone" if each.cancelled else "changed" if was else "new"
+        student, year, *_ = each.step_key
+        self.spool.note_difference(each.step_key, kind, live.get((student, year), 0))
 
     def _note_affected(self, noted: Sequence[_Noted]) -> None:
         """Keep these changes as they are shown. Who somebody was is asked only where that has changed."""

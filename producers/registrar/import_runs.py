@@ -34,7 +34,7 @@ from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody
 from pipeline.errors import SesameError
-from producers.registrar.report import ImportDetail
+from producers.registrar.report import ImportDetail, ImportEnd
 
 imports = Table(
     "imports",
@@ -52,6 +52,7 @@ imports = Table(
 )
 
 BEGIN_ATTEMPTS_MAX = 5
+_LOOKED_BACK = 20
 
 
 class ImportRun(NamedTuple):
@@ -63,6 +64,7 @@ class ImportRun(NamedTuple):
     started_at: float
     finished_at: float | None
     superseded: bool
+    confirmed_through: int
     counts: Mapping[str, int]
     detail: ImportDetail | None
 
@@ -220,6 +222,22 @@ class SqlImports:
             rows = connection.execute(query if before is None else query.where(imports.c.id < before)).all()
         return [_run(row) for row in rows]
 
+    def ended_before(self, run: ImportRun) -> ImportRun | None:
+        """The last run of the same feed, about the same, that went to its end before this one began; None:
+        there is none among the latest ones.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        kind = None if run.detail is None else run.detail.kind
+        ended = imports.c.source == run.source, imports.c.id < run.id, imports.c.finished_at.is_not(None)
+        query = select(imports).where(*ended).order_by(imports.c.id.desc()).limit(_LOOKED_BACK)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        runs = (_run(row) for row in rows)
+        like = (one for one in runs if one.detail is not None and one.detail.kind is kind)
+        return next((one for one in like if one.detail and one.detail.ended is ImportEnd.DONE), None)
+
     def run_of(self, import_id: int) -> ImportRun | None:
         """One run; None: there is none of this id (any more).
 
@@ -262,6 +280,7 @@ def _run(row: Row[Any]) -> ImportRun:
         row.started_at,
         row.finished_at,
         row.superseded,
+        row.confirmed_through,
         json.loads(row.summary or "{}"),
         None if row.detail is None else ImportDetail.model_validate_json(row.detail),
     )

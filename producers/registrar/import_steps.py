@@ -100,6 +100,7 @@ class _Import(Generic[_Intent]):
         with opened(self.path, self.profile) as source:
             layout = reader.examine(source, self.profile)
             report = self._read(source, layout)
+        self.about = self.about.model_copy(update={"last_line": layout.lines})
         if not self.options.dry_run:
             self.import_id = self.memory.begin(
                 self.profile.name,
@@ -117,7 +118,8 @@ class _Import(Generic[_Intent]):
         self._advance(layout, 2.0, 0)
         ended_at = self.deps.clock().timestamp()
         summary = {**report.counts(), "held": int(report.held)}
-        detail = report.detail(self.options.actor, ended_at)
+        kept = replace(report, rejects_path=None, affected_path=None) if self.options.passing else report
+        detail = kept.detail(self.options.actor, ended_at)
         self.memory.finish(self.import_id, finished_at=ended_at, summary=summary, detail=detail)
         return report
 

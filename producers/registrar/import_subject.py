@@ -46,6 +46,7 @@ class ImportOptions:
         approval: an operator's word for a file that was held.
         acceptance: an operator's word for values that look damaged.
         actor: who runs it.
+        passing: both files are gone after it: where they were is not kept.
     """
 
     rejects_path: Path
@@ -59,6 +60,7 @@ class ImportOptions:
     approval: Approval | None = None
     acceptance: Acceptance | None = None
     actor: str = ""
+    passing: bool = False
 
 
 class ImportInterrupted(SesameError):

@@ -30,6 +30,37 @@ class ImportEnd(StrEnum):
     INTERRUPTED = "interrupted"  # by whoever ran it, or by the system's going down
 
 
+class Difference(BaseModel):
+    """How many people or enrolments are new, gone, and there in another state than before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    new: int = 0
+    gone: int = 0
+    changed: int = 0
+
+
+class YearDifference(BaseModel):
+    """What a file makes of one academic year, against what all files before it had said.
+
+    Attributes:
+        year: its first calendar year.
+        people: new: nothing was held of them in that year; gone: nothing is any more.
+        programmes: enrolments, by programme step: of those `PROGRAMMES_MAX` in which most differs.
+        others: how many more programme steps have a difference.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    year: int
+    people: Difference
+    programmes: dict[str, Difference]
+    others: int = 0
+
+
+PROGRAMMES_MAX = 100
+
+
 class ImportDetail(BaseModel):
     """What is kept of an import besides its counts. It names nobody but who ran it.
 
@@ -43,6 +74,9 @@ class ImportDetail(BaseModel):
         years: what would have changed unusually: see `guard.YearFigures.to_json`.
         rejects, affected: where these files were written; None: there was nothing to write.
         approval: the id that lets it go on, or let it.
+        last_line: the file's, as soon as it has been read.
+        differences: by academic year; of a held import, what they would be. None: it ended before they were
+            known, or is not of enrolments.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,6 +96,8 @@ class ImportDetail(BaseModel):
     rejects: str | None = None
     affected: str | None = None
     approval: str | None = None
+    last_line: int = 0
+    differences: tuple[YearDifference, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +127,7 @@ class Counts:
     unchanged: int = 0
     spared: int = 0
     not_enrolled: int = 0
+    differences: tuple[YearDifference, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +169,7 @@ class ImportReport:
         likely_encoding: what the file would be right in, of `encodings.ENCODINGS`; empty: none, or not known.
         accepted: of how many students values were taken that look damaged, as an operator said.
         not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
+        differences: see `ImportDetail`.
     """
 
     source: str
@@ -168,6 +206,7 @@ class ImportReport:
     likely_encoding: str = ""
     accepted: int = 0
     damaged: int = 0
+    differences: tuple[YearDifference, ...] | None = None
 
     @property
     def published(self) -> int:
@@ -213,6 +252,7 @@ class ImportReport:
             rejects=None if self.rejects_path is None else str(self.rejects_path),
             affected=None if self.affected_path is None else str(self.affected_path),
             approval=self.approval,
+            differences=self.differences,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -245,4 +285,7 @@ class ImportReport:
             "misread": self.misread,
             "likely_encoding": self.likely_encoding,
             "accepted": self.accepted,
+            "differences": None
+            if self.differences is None
+            else [each.model_dump() for each in self.differences],
         }

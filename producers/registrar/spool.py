@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
+from typing import Any
 
 from producers.registrar.faults import Fault
 from producers.registrar.feed import StepKey
 from producers.registrar.lines import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.profile import FeedProfile
+from producers.registrar.report import PROGRAMMES_MAX, Difference, YearDifference
 from producers.registrar.rows import PERSON_FIELDS, Fact
 from schemas.account import Administrative
 from schemas.language import gettext
@@ -22,6 +24,8 @@ CREATE TABLE facts (
     fingerprint TEXT NOT NULL, fact TEXT NOT NULL
 );
 CREATE TABLE to_publish (line INTEGER PRIMARY KEY, base INTEGER NOT NULL, outline TEXT NOT NULL);
+CREATE TABLE differing (student TEXT NOT NULL, year INTEGER NOT NULL, step TEXT NOT NULL, kind TEXT NOT NULL,
+    held INTEGER NOT NULL);
 """
 
 
@@ -230,6 +234,41 @@ class Spool(Lines):
             (_digest(list(key)), storable(key[0])),
         )
         return found.fetchone() is not None
+
+    def note_difference(self, key: StepKey, kind: str, held: int) -> None:
+        """Keep that an enrolment is `new`, `gone` or `changed`; `held`: of how many of the student's in that
+        year something was held before."""
+        student, year, step, _version = key
+        self._database.execute(
+            "INSERT INTO differing VALUES (?, ?, ?, ?, ?)", (student, year, step, kind, held)
+        )
+
+    def differences(self) -> tuple[YearDifference, ...]:
+        """What was kept, by academic year."""
+        people = self._database.execute(
+            "SELECT year, CASE WHEN held = 0 THEN 'new' WHEN held + new = gone THEN 'gone' ELSE 'changed' END"
+            " AS kind, COUNT(*) FROM (SELECT year, MAX(held) AS held, SUM(kind = 'new') AS new,"
+            " SUM(kind = 'gone') AS gone FROM differing GROUP BY year, student) GROUP BY 1, 2"
+        )
+        of_year: dict[int, dict[str, int]] = {}
+        for year, kind, count in people:
+            of_year.setdefault(year, {})[kind] = count
+        return tuple(
+            YearDifference(year=year, people=Difference(**counts), **self._by_programme(year))
+            for year, counts in sorted(of_year.items())
+        )
+
+    def _by_programme(self, year: int) -> Mapping[str, Any]:
+        rows = self._database.execute(
+            "SELECT step, SUM(kind = 'new'), SUM(kind = 'gone'), SUM(kind = 'changed') FROM differing"
+            " WHERE year = ? GROUP BY step ORDER BY COUNT(*) DESC, step",
+            (year,),
+        ).fetchall()
+        most = sorted(rows[:PROGRAMMES_MAX])
+        programmes = {
+            step: Difference(new=new, gone=gone, changed=changed) for step, new, gone, changed in most
+        }
+        return {"programmes": programmes, "others": len(rows) - len(most)}
 
     def facts(self) -> Iterator[list[Spooled]]:
         """Every fact that is left, by line, some hundreds at a time."""

@@ -14,6 +14,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
+    from producers.registrar.report import YearDifference
     from sesame.operations.past_imports import PastImport, PastImportShown
 
 _LIMIT, _LIMIT_MAX = 20, 1000
@@ -129,7 +130,13 @@ def _told(one: PastImportShown) -> Iterator[str]:
     by = gettext("by {actor}", actor=one.actor) if one.actor else ""
     took = gettext("took {duration}", duration=_took(one.duration_s)) if one.duration_s is not None else ""
     yield ", ".join(filter(None, (begun, by, took)))
+    if one.line is not None:
+        yield gettext("line {n} of {of}", n=one.line, of=one.last_line)
     yield from _figures(one)
+    for difference in one.differences or ():
+        yield from _difference(difference)
+    if one.before is not None:
+        yield gettext("the one before: import {id}, {file}", id=one.before.id, file=one.before.file)
     yield from _files(one)
 
 
@@ -180,6 +187,21 @@ def _year(year: dict[str, Any]) -> Iterator[str]:
         yield gettext("  over the threshold")
     for change, people in sorted(year["changes"].items()):
         yield "  " + gettext("{what}: {n}", what=gettext(CHANGES[OutlineChange(change)]), n=people)
+
+
+def _difference(difference: YearDifference) -> Iterator[str]:
+    people = difference.people
+    yield gettext(
+        "{year}, people: {new} new, {gone} gone, {changed} changed",
+        year=difference.year,
+        **people.model_dump(),
+    )
+    for step, one in difference.programmes.items():
+        yield "  " + gettext(
+            "{step}, enrolments: {new} new, {gone} gone, {changed} changed", step=step, **one.model_dump()
+        )
+    if difference.others:
+        yield "  " + gettext("and in so many programme steps more: {n}", n=difference.others)
 
 
 def _took(duration_s: float | None) -> str:

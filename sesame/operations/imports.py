@@ -70,6 +70,7 @@ class ImportRequest(Reading):
         approve: the id that was told when the file was held.
         accept: codes of values that are right although they look damaged.
         rejects, affected: where to write them; None: beside the file.
+        passing: they are read at once, and gone then.
     """
 
     dry_run: bool = False
@@ -79,6 +80,7 @@ class ImportRequest(Reading):
     accept: tuple[str, ...] = ()
     rejects: Path | None = None
     affected: Path | None = None
+    passing: bool = False
 
 
 class Imported(Report):
@@ -174,7 +176,8 @@ def import_sent(
         As `import_files`; no error tells where it lay.
     """
     try:
-        done = import_files(site, actor, request, clock=clock, progress=lambda _kind, _done, _of: None)
+        sent = request.model_copy(update={"passing": True})
+        done = import_files(site, actor, sent, clock=clock, progress=lambda _kind, _done, _of: None)
     except UnusableFile as error:
         text = str(error).replace(str(file), file.name)
         raise UnusableFile(text, remedy=error.remedy) from error
@@ -268,6 +271,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         approval=None if request.approve is None else Approval(request.approve, actor.name),
         acceptance=Acceptance(frozenset(request.accept), actor.name),
         actor=actor.name,
+        passing=request.passing,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pipeline.errors import SesameError
+from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import ImportRun, SqlImports
-from producers.registrar.report import ImportDetail, ImportEnd
+from producers.registrar.report import ImportDetail, ImportEnd, YearDifference
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.ports import Stored
@@ -34,6 +35,8 @@ class PastImport(Report):
             `unfinished`: under way, or killed.
         duration_s: None: it has not ended, as far as is known.
         counts: of lines and facts; of a broken-off import, what was published.
+        line, last_line: of one that has not gone to its end: the log has its facts up to this line of the
+            file, of so many; None: it has not come so far, or is done.
     """
 
     id: int
@@ -47,10 +50,16 @@ class PastImport(Report):
     state: str
     counts: dict[str, int]
     error: str
+    line: int | None = None
+    last_line: int | None = None
 
 
 class PastImportShown(PastImport):
-    """The same, and what it would have changed; see `producers.registrar.report.ImportDetail`."""
+    """The same, and what it would have changed; see `producers.registrar.report.ImportDetail`.
+
+    Attributes:
+        before: the last import before it of the same feed and kind that was done; None: it is not kept.
+    """
 
     full_year: int | None = None
     sha256: str = ""
@@ -61,6 +70,8 @@ class PastImportShown(PastImport):
     rejects: str | None = None
     affected: str | None = None
     approval: str | None = None
+    differences: tuple[YearDifference, ...] | None = None
+    before: PastImport | None = None
 
 
 class ImportsPage(BaseModel):
@@ -95,15 +106,19 @@ def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
     Raises:
         NoSuchImport: there is none.
     """
-    run = SqlImports(site.database).run_of(import_id)
+    runs = SqlImports(site.database)
+    run = runs.run_of(import_id)
     if run is None:
         raise NoSuchImport
+    before = runs.ended_before(run)
     acts.note(site.database, actor, "import.show", import_id=import_id)
     kept = run.detail.model_dump(include=_KEPT) if run.detail is not None else {}
-    return PastImportShown(**_told(run), **kept)
+    return PastImportShown(
+        **_told(run), **kept, before=None if before is None else PastImport(**_told(before))
+    )
 
 
-_KEPT = set(PastImportShown.model_fields) - set(PastImport.model_fields)
+_KEPT = set(PastImportShown.model_fields) - set(PastImport.model_fields) - {"before"}
 
 
 def _told(run: ImportRun) -> dict[str, Any]:
@@ -126,7 +141,15 @@ def _told(run: ImportRun) -> dict[str, Any]:
         "state": _state(run, detail),
         "counts": counts,
         "error": "" if detail is None else detail.error,
+        **_progress(run, detail),
     }
+
+
+def _progress(run: ImportRun, detail: ImportDetail | None) -> dict[str, int]:
+    if run.finished_at is not None or detail is None or not detail.last_line:
+        return {}
+    done = run.confirmed_through - run.id * SEQUENCES_PER_IMPORT if run.confirmed_through else 0
+    return {"line": min(done, detail.last_line), "last_line": detail.last_line}
 
 
 def _state(run: ImportRun, detail: ImportDetail | None) -> str:

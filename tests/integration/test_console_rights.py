@@ -55,6 +55,7 @@ MAY = {
     ("GET", "/importations"): OFFICE,
     ("POST", "/importations"): OFFICE,
     ("GET", "/importations/{import_id}"): OFFICE,
+    ("GET", "/importations/{import_id}/flux"): OFFICE,
 }
 FIELDS = {
     "raison": "un essai",

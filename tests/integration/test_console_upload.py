@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import ssl
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from sqlalchemy import update
 
+from producers.registrar.import_runs import imports
+from producers.registrar.report import ImportDetail, ImportKind
 from sandbox.process import PATIENCE_S
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_reader import Browser
@@ -105,6 +109,43 @@ def test_what_would_cancel_unusually_many_is_held_until_it_is_approved(desk: Con
     page = told(send(desk, less, acte="importer", annee="2026", approbation=approval[1]))
     assert "Importé" in page
     assert enrolled(desk) == before + 19
+
+
+def test_a_file_says_what_differs_from_the_one_before_it(desk: ConsoleDesk) -> None:
+    looked = told(send(desk, file_of(*map(line, range(20))), acte="voir"))
+    assert "Ce qui changerait en 2026-2027" in looked
+    told(send(desk, file_of(*map(line, range(20))), acte="importer"))
+    told(send(desk, file_of(*map(line, range(1, 21))), acte="importer", annee="2026"))
+    with desk.browser("registrar") as browser:
+        page = browser.get("/console/importations/2").text
+        assert "sesame-console-" not in page, "files that are gone are nowhere"
+        assert re.findall(r'"figure">(\d+)</span>', page) == ["1", "1", "0"], "new, gone, changed"
+        row = re.search(r'<th scope="row">L1INFO</th>(.*?)</tr>', page)
+        assert row is not None
+        assert re.findall(r">(\d+|·)<", row[1]) == ["1", "1", "·"]
+        assert 'href="/console/importations/1">le précédent</a>' in page
+        published = re.search(r'<th scope="row">publiées</th>(.*?)</tr>', page)
+        assert published is not None
+        assert re.findall(r">([^<\s]+)<", published[1]) == ["1", "20", "\N{MINUS SIGN}19"]
+
+
+def test_one_under_way_is_followed_by_its_lines(desk: ConsoleDesk) -> None:
+    told(send(desk, file_of(*map(line, range(20))), acte="importer"))
+    with desk.application.database.write() as connection:  # as if its process had died at line 12
+        begun = ImportDetail(kind=ImportKind.ENROLMENTS, actor="ada", last_line=21)
+        connection.execute(
+            update(imports).values(
+                finished_at=None, summary=None, confirmed_through=100_000_012, detail=begun.model_dump_json()
+            )
+        )
+    with desk.browser("registrar") as browser:
+        page = browser.get("/console/importations/1").text
+        assert "ligne 12 sur 21" in page
+        assert '<progress max="21" value="12"' in page
+        with browser.client.stream("GET", "/console/importations/1/flux") as answer:
+            assert "ligne 12 sur 21" in "".join(itertools.islice(answer.iter_lines(), 5))
+        with browser.client.stream("GET", "/console/importations/9/flux") as answer:
+            assert "event: fin" in list(answer.iter_lines())
 
 
 @pytest.mark.parametrize(

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from anyio import to_thread
-from fastapi import APIRouter, Request, Response
-from sse_starlette import ServerSentEvent
+from fastapi import APIRouter, Response
 
-from pipeline.errors import DependencyDown
 from sesame.operations.diagnosis.overview import Overview
 from sesame.web.console import histogram
 from sesame.web.console.console_context import ConsoleContext
-from sesame.web.console.console_request import (
-    ConsoleRefusal,
-    ConsoleRequest,
-    NotLoggedIn,
-    Visiting,
-    somebody,
-)
+from sesame.web.console.console_request import ConsoleRequest, Visiting
+from sesame.web.console.live import kept_live
 from sesame.web.console.trouble import troubles
-from sesame.web.kit.streams import EventStream, live_part
 
 router = APIRouter()
-
-LOOK_EVERY_S: Final = 2.0
 
 
 @router.get("/")
@@ -62,28 +48,10 @@ def by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
 
 
 @router.get("/flux")
-async def stream(request: Request) -> Response:
+async def stream(visit: Visiting) -> Response:
     """The page's live part, each time that it changes."""
-    visit = await to_thread.run_sync(somebody, request)
-    places = visit.context.places
-    if not places.acquire(blocking=False):
-        raise ConsoleRefusal(503, "busy")
-    return EventStream(_events(request, visit), places.release)
+    return kept_live(visit, _part)
 
 
-def _events(request: Request, visit: ConsoleRequest) -> AsyncIterator[ServerSentEvent]:
-    async def part(shown: str) -> str | None:
-        return await to_thread.run_sync(_part, request, shown)
-
-    return live_part(request, visit.context.stopping.is_set, part, partial(asyncio.sleep, LOOK_EVERY_S))
-
-
-def _part(request: Request, shown: str) -> str | None:
-    """The live part; what is shown while it cannot be had; None when the session is over."""
-    try:
-        visit = somebody(request)
-        return visit.render("_now.html", **now_page(visit.context.overview.show(visit.actor), visit.context))
-    except (NotLoggedIn, ConsoleRefusal):
-        return None
-    except DependencyDown:
-        return shown
+def _part(visit: ConsoleRequest) -> str:
+    return visit.render("_now.html", **now_page(visit.context.overview.show(visit.actor), visit.context))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
+from schemas.scalars import INTEGER_MAX
 from sesame.operations import identities, past_imports
 from sesame.operations.acts import check
 from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
 from sesame.operations.past_imports import ImportsPage
-from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting, utc_now
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
+from sesame.web.console.live import kept_live
 from sesame.web.console.persons import PAGE, Number, reason_of
 
 router = APIRouter()
 
+ImportId = Annotated[int, Path(ge=1, lt=INTEGER_MAX)]
 SHOWN_MAX: Final = 200
 TELLING: Final = (
     *(
@@ -75,6 +79,23 @@ def show_imports(visit: Visiting, apres: str = "") -> Response:
 
 
 @router.get("/importations/{import_id}")
-def show_import(visit: Visiting, import_id: int) -> Response:
-    """One of them: what it counted, what it refused, what it would have changed."""
-    return visit.page("import.html", one=past_imports.shown(visit.context.site, visit.actor, import_id))
+def show_import(visit: Visiting, import_id: ImportId) -> Response:
+    """One of them: what it counted and refused, and what it changed against the one before."""
+    one = past_imports.shown(visit.context.site, visit.actor, import_id)
+    return visit.page("import.html", one=one, differences=one.differences or ())
+
+
+@router.get("/importations/{import_id}/flux")
+async def follow_import(visit: Visiting, import_id: ImportId) -> Response:
+    """How far one has come, each time that it is further."""
+    check(visit.actor, "import.list")
+    return kept_live(visit, partial(_progress, import_id=import_id))
+
+
+def _progress(visit: ConsoleRequest, import_id: int) -> str:
+    """The list tells it, and is no look that the audit has to keep."""
+    wanted = ImportsPage(limit=1, after=import_id + 1)
+    one = next(iter(past_imports.listed(visit.context.site, visit.actor, wanted).imports), None)
+    if one is None or one.id != import_id:
+        raise ConsoleRefusal(404, "missing")
+    return visit.render("_import_progress.html", one=one)

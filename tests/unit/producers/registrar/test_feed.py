@@ -390,6 +390,14 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "damaged": 0,
         "likely_encoding": "",
         "misread": False,
+        "differences": [
+            {
+                "year": 2026,
+                "people": {"new": 1, "gone": 0, "changed": 0},
+                "programmes": {"L1INFO": {"new": 1, "gone": 0, "changed": 0}},
+                "others": 0,
+            }
+        ],
     }
 
 

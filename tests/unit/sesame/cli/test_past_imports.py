@@ -74,6 +74,18 @@ def test_a_held_import_shows_its_years_and_how_it_goes_on() -> None:
     assert approved.exit_code == 0, "the id that is shown is the one that was told"
 
 
+def test_an_import_shows_what_differs_and_the_one_before_it() -> None:
+    first = json.loads(sesame("imports", "show", "1", "--json").stdout)
+    assert first["differences"][0]["people"] == {"new": 59, "gone": 0, "changed": 0}
+    assert first["before"] is None
+    shown = json.loads(sesame("imports", "show", "2", "--json").stdout)
+    assert shown["differences"][0]["programmes"] == {"L1INFO": {"new": 0, "gone": 59, "changed": 0}}
+    assert shown["before"]["id"] == 1, "what was held, and what failed, is no file to compare with"
+    text = sesame("imports", "show", "2").stdout
+    assert "2026, people: 0 new, 59 gone, 0 changed" in text
+    assert "the one before: import 1, export.csv" in text
+
+
 def test_refused_lines_are_told_by_fault_and_with_their_file() -> None:
     shown = json.loads(sesame("imports", "show", "1", "--json").stdout)
     assert shown["faults"] == {"unknown_value": 1}

@@ -1,0 +1,47 @@
+"""Parts of pages that are kept live while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from anyio import to_thread
+from fastapi import Request, Response
+
+from pipeline.errors import DependencyDown
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, NotLoggedIn, somebody
+from sesame.web.kit.streams import EventStream, live_part
+
+LOOK_EVERY_S: Final = 2.0
+
+
+def kept_live(visit: ConsoleRequest, render: Callable[[ConsoleRequest], str]) -> Response:
+    """A page's live part, each time that it is another one, until the session is over.
+
+    Args:
+        render: makes it, for whoever looks.
+
+    Raises:
+        ConsoleRefusal: too many are open already.
+    """
+    request, places = visit.request, visit.context.places
+    if not places.acquire(blocking=False):
+        raise ConsoleRefusal(503, "busy")
+
+    async def part(shown: str) -> str | None:
+        return await to_thread.run_sync(_part, request, render, shown)
+
+    events = live_part(request, visit.context.stopping.is_set, part, partial(asyncio.sleep, LOOK_EVERY_S))
+    return EventStream(events, places.release)
+
+
+def _part(request: Request, render: Callable[[ConsoleRequest], str], shown: str) -> str | None:
+    """The live part; what is shown while it cannot be had; None when the session is over."""
+    try:
+        return render(somebody(request))
+    except (NotLoggedIn, ConsoleRefusal):
+        return None
+    except DependencyDown:
+        return shown
