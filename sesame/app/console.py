@@ -21,6 +21,7 @@ from sesame.app import cas
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.diagnosis.figures import Figures
 from sesame.web.api import API_PREFIX, make_api
+from sesame.web.api.scim import SCIM_PREFIX, make_scim
 from sesame.web.console import PREFIX, ConsoleContext, make_console
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
@@ -74,11 +75,13 @@ def make_app(application: Application, stopping: threading.Event) -> Starlette:
         return figures_answer(figures.now)
 
     keys = read_keys(settings.vault_key_file)
+    api = make_api(application, keys=keys, clock=utc_now)
     routes: list[BaseRoute] = [
         Route("/", _show_first),
         Route("/livez", _show_live),
         Route(FIGURES_PATH, show_figures),
-        Mount(API_PREFIX, make_api(application, keys=keys, clock=utc_now)),
+        Mount(API_PREFIX, api),
+        Mount(SCIM_PREFIX, make_scim(api.state.api, keys)),
     ]
     login = cas.console(settings, application.database)
     if login is None:

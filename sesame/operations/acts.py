@@ -182,6 +182,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "lost_records.list": _EVERYBODY,
     "overview.people": _DESK,
     "overview.show": _EVERYBODY,
+    "person.look": _OFFICE,
     "privacy.again": _ADMINISTRATORS,
     "privacy.erase": _ADMINISTRATORS,
     "privacy.export": _ADMINISTRATORS,

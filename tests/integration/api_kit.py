@@ -22,6 +22,7 @@ from sesame.operations.tokens import TokenAsked
 from sesame.settings import load
 from sesame.web.api import make_api
 from sesame.web.api.api_app import API_PREFIX
+from sesame.web.api.scim import SCIM_PREFIX, make_scim
 from sesame.web.kit.server import Listening, WebServer
 from tests import filled_store
 
@@ -73,7 +74,7 @@ class ApiWorld:
         """Ask as a bearer of these scopes, or with this token."""
         given = token if token is not None else self.token(*scopes or ("administrator",))
         said = {"Authorization": f"Bearer {given}", **(headers or {})}
-        url = path if path.startswith(API_PREFIX) else f"{API_PREFIX}{path}"
+        url = path if path.startswith((API_PREFIX, SCIM_PREFIX)) else f"{API_PREFIX}{path}"
         return self.client.request(method, url, headers=said, **options)
 
     def get(self, path: str, *scopes: str, **options: Any) -> httpx.Response:
@@ -107,7 +108,8 @@ def api_world(
     ticking = Ticking()
     keys = read_keys(site.settings.vault_key_file)
     api = make_api(site, keys=keys, clock=utc_now, monotonic=ticking, per_minute=per_minute)
-    app = Starlette(routes=[Mount(API_PREFIX, api)])
+    scim = make_scim(api.state.api, keys)
+    app = Starlette(routes=[Mount(API_PREFIX, api), Mount(SCIM_PREFIX, scim)])
     listening = Listening(host="127.0.0.1", port=0, taken=SesameError, remedy="")
     server = WebServer("api", app, listening)
     server.start()

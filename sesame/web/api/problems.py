@@ -97,7 +97,7 @@ def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
     """
     headers: dict[str, str] = {}
     if isinstance(error, SesameError):
-        status = _status(error)
+        status = status_of(error)
         means = gettext(meaning(type(error)))
         remedy = gettext(error.remedy)
         problem = Problem(
@@ -108,13 +108,7 @@ def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
             remedy=remedy,
             errors=error.errors if isinstance(error, ApiError) else (),
         )
-        headers |= error.headers if isinstance(error, ApiError) else {}
-        if isinstance(error, TokenRefused):
-            headers["WWW-Authenticate"] = _challenge(bearer=bearer)
-        if isinstance(error, Throttled):
-            headers["Retry-After"] = f"{max(1, round(error.retry_after_s))}"
-        elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = f"{RETRY_AFTER_S}"
+        headers |= headers_of(error, bearer=bearer)
     elif isinstance(error, RequestValidationError):
         problem = _plain(HTTPStatus.UNPROCESSABLE_ENTITY, errors=tuple(map(_place, error.errors())))
     elif isinstance(error, HTTPException):
@@ -126,11 +120,23 @@ def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
     return JSONResponse(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
 
 
+def headers_of(error: SesameError, *, bearer: bool = False) -> dict[str, str]:
+    """What else the answer to an error of ours says."""
+    headers = dict(error.headers) if isinstance(error, ApiError) else {}
+    if isinstance(error, TokenRefused):
+        headers["WWW-Authenticate"] = _challenge(bearer=bearer)
+    if isinstance(error, Throttled):
+        headers["Retry-After"] = f"{max(1, round(error.retry_after_s))}"
+    elif status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = f"{RETRY_AFTER_S}"
+    return headers
+
+
 def _plain(status: HTTPStatus, *, errors: Sequence[WrongPlace] = ()) -> Problem:
     return Problem(title=status.phrase, status=status, errors=errors)
 
 
-def _status(error: SesameError) -> HTTPStatus:
+def status_of(error: SesameError) -> HTTPStatus:
     """What of an error of ours HTTP has a word for; any other is that it cannot be done as things stand."""
     if isinstance(error, ApiError):
         return error.status

@@ -208,7 +208,7 @@ class ActRoute(APIRoute):
         async def answer(request: Request) -> Response:
             api: Api = request.app.state.api
             speak_for(language_of(request, api))
-            token, headers = _token(request), {}
+            token, headers = bearer_token(request), {}
             try:
                 actor = await to_thread.run_sync(tokens.bearer, api.site.database, token)
                 headers = api.rates.take(actor.name)
@@ -241,9 +241,14 @@ async def _with_body(
     body = await read_body(request)
     if is_json:
         check_type(request, (JSON,))
-    if _NUL.search(body):
+    if has_nul(body):
         raise UnusableRequest(gettext("a text has the character NUL"))
     return await _once(request, token, api, handle, body)
+
+
+def has_nul(body: bytes) -> bool:
+    """Whether a text in a JSON body has the character NUL."""
+    return _NUL.search(body) is not None
 
 
 async def _with_file(
@@ -353,7 +358,7 @@ def language_of(request: Request, api: Api) -> Any:
     return spoken(None, accepted) if accepted is not None else api.site.settings.language or "en"
 
 
-def _token(request: Request) -> str:
+def bearer_token(request: Request) -> str:
     """The token that a request has in its head (RFC 6750, 2.1): nowhere else is looked for one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

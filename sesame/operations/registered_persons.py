@@ -1,0 +1,271 @@
+"""Persons as the registry holds them, for programs: one, or all of them, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+
+from consumers.registry.identity import LOGIN, MAIL
+from consumers.registry.ledger import SqlLedger
+from consumers.registry.people import KnownPerson, People, enrolments, people
+from pipeline.accounts import accounts
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.errors import SesameError
+from schemas.account import Account, Enrolment, Hold, Stage
+from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc
+from sesame.operations.ports import Stored
+
+COMPARED_MAX: Final = 20_000
+"""Persons that one look compares with a filter that no index answers."""
+
+_PAGE: Final = 500
+
+
+class TooManyToCompare(SesameError):
+    """Too many persons would have to be compared with this filter. Ask for a number, a login or an address,
+    or page by a cursor."""
+
+    exit_code = 2
+
+
+class PersonsAsked(ActRequest):
+    """Which persons, in the order of their numbers.
+
+    Attributes:
+        number, login, mail: theirs alone; compared as the ledger does. None: anybody's.
+        after: those whose number is higher.
+        skip, limit: leave out so many of them, then show so many.
+        counted: count all of them, whatever `after`.
+    """
+
+    number: str | None = None
+    login: str | None = None
+    mail: str | None = None
+    after: str = ""
+    skip: int = 0
+    limit: int = 1
+    counted: bool = False
+
+
+class RegisteredPerson(Report):
+    """One person. Personal data.
+
+    Attributes:
+        mails: the account's address first.
+        enrolments: of all years, without those that were cancelled.
+        changed_at: when the account last changed.
+    """
+
+    student_number: str
+    birth_name: str
+    usage_name: str | None
+    given_name: str
+    preferred_given_name: str | None
+    display_name: str
+    birth_date: str
+    ine: str | None
+    personal_mail: str | None
+    language: str
+    login: str
+    mails: tuple[str, ...]
+    stage: Stage
+    holds: frozenset[Hold]
+    enrolments: tuple[Enrolment, ...]
+    changed_at: datetime
+
+
+class PersonsFound(Report):
+    """Who was found.
+
+    Attributes:
+        total: how many there are in all; None: they were not counted.
+        after: where the next page begins; None: there is none.
+    """
+
+    persons: tuple[RegisteredPerson, ...]
+    total: int | None
+    after: str | None
+
+
+Fits = Callable[[RegisteredPerson], bool]
+
+
+@act("person.look", shows=lambda found, _asked: shown(one.student_number for one in found.persons))
+def look(site: Stored, _actor: Actor, request: PersonsAsked, *, fits: Fits | None = None) -> PersonsFound:
+    """Show persons who have an enrolment that was not cancelled, and an account.
+
+    Args:
+        fits: which of them; None: all.
+
+    Raises:
+        TooManyToCompare: `fits` was asked about `COMPARED_MAX` persons, and the page is not full; without
+            `counted` the page ends there.
+    """
+    database = site.database
+    return _page(database, request) if fits is None else _filtered(database, request, fits)
+
+
+def find(database: Database, student_number: str) -> RegisteredPerson | None:
+    """One person, if they are shown. The look is not noted."""
+    with database.read() as connection:
+        return next(iter(_loaded(connection, database, [student_number])), None)
+
+
+def _page(database: Database, request: PersonsAsked) -> PersonsFound:
+    with database.read() as connection:
+        which = _which(connection, database, request)
+        numbers = _numbers(connection, which, request.after, request.limit + 1, request.skip)
+        persons = tuple(_loaded(connection, database, numbers[: request.limit]))
+        total = None
+        if request.counted:
+            counted = select(func.count()).select_from(_PEOPLE).where(*which)
+            total = connection.execute(counted).scalar_one()
+    more = request.limit > 0 and len(numbers) > request.limit
+    return PersonsFound(persons=persons, total=total, after=numbers[request.limit - 1] if more else None)
+
+
+def _filtered(database: Database, request: PersonsAsked, fits: Fits) -> PersonsFound:
+    """Compare page by page, so that memory is bounded."""
+    found: list[RegisteredPerson] = []
+    fitting = compared = 0
+    for page in _pages(database, request):
+        for each in page:
+            if not fits(each):
+                continue
+            fitting += 1
+            if fitting <= request.skip:
+                continue
+            if len(found) < request.limit:
+                found.append(each)
+            elif not request.counted:
+                after = found[-1].student_number if found else None
+                return PersonsFound(persons=tuple(found), total=None, after=after)
+        compared += len(page)
+        if compared >= COMPARED_MAX:
+            if request.counted:
+                raise TooManyToCompare
+            return PersonsFound(persons=tuple(found), total=None, after=page[-1].student_number)
+    return PersonsFound(persons=tuple(found), total=fitting if request.counted else None, after=None)
+
+
+def _pages(database: Database, request: PersonsAsked) -> Iterator[list[RegisteredPerson]]:
+    after: str | None = request.after
+    while after is not None:
+        with database.read() as connection:
+            which = _which(connection, database, request)
+            numbers = _numbers(connection, which, after, _PAGE)
+            page = _loaded(connection, database, numbers)
+        after = numbers[-1] if len(numbers) == _PAGE else None
+        if page:
+            yield page
+
+
+_PEOPLE: Final = people.join(accounts, accounts.c.student_number == people.c.student_number)
+_OTHERS: Final = people.alias("others")
+_ENROLLED: Final = (
+    select(enrolments.c.student_number)
+    .where(
+        enrolments.c.cancelled.is_(False),
+        or_(
+            enrolments.c.student_number == people.c.student_number,
+            enrolments.c.student_number.in_(
+                select(_OTHERS.c.student_number).where(_OTHERS.c.merged_into == people.c.student_number)
+            ),
+        ),
+    )
+    .correlate(people)
+    .exists()
+)
+_SHOWN: Final = (people.c.merged_into.is_(None), accounts.c.stage != Stage.ERASED.value, _ENROLLED)
+_ROWS: Final = (
+    select(people.c.student_number, accounts.c.document, accounts.c.changed_at)
+    .select_from(_PEOPLE)
+    .where(*_SHOWN)
+    .order_by(people.c.student_number)
+)
+_GOES_ON: Final = func.coalesce(people.c.merged_into, people.c.student_number)
+_ENROLMENTS: Final = (
+    select(_GOES_ON.label("number"), enrolments.c.document)
+    .join(people, people.c.student_number == enrolments.c.student_number)
+    .where(enrolments.c.cancelled.is_(False))
+    .order_by(enrolments.c.year, enrolments.c.step, enrolments.c.step_version)
+)
+
+
+def _which(
+    connection: Connection, database: Database, request: PersonsAsked
+) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for who is shown, by index where one answers."""
+    which: tuple[ColumnElement[bool], ...] = _SHOWN
+    if request.number is not None:
+        which += (people.c.student_number == request.number,)
+    names = [(LOGIN, request.login), (MAIL, request.mail)]
+    wanted = [(kind, value.lower()) for kind, value in names if value is not None]
+    if wanted:
+        holders = SqlLedger(connection, database, 0.0).holders(wanted)
+        theirs = {holder.student_number for holder in holders.values()}
+        alone = theirs if len(theirs) == 1 and len(holders) == len(wanted) else set()
+        which += (people.c.student_number.in_([number for number in alone if number is not None]),)
+    return which
+
+
+def _numbers(
+    connection: Connection,
+    which: tuple[ColumnElement[bool], ...],
+    after: str,
+    limit: int,
+    skip: int = 0,
+) -> list[str]:
+    number = people.c.student_number
+    query = select(number).select_from(_PEOPLE).where(*which, number > after).order_by(number)
+    return list(connection.scalars(query.offset(skip or None).limit(limit)))
+
+
+def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) -> list[RegisteredPerson]:
+    """Those of these who are shown, in the order of their numbers."""
+    if not numbers:
+        return []
+    rows = rows_among(connection, _ROWS, people.c.student_number, numbers).all()
+    known = People(database).known_among(connection, numbers)
+    steps: dict[str, list[Enrolment]] = {}
+    mine = or_(people.c.student_number.in_(numbers), people.c.merged_into.in_(numbers))
+    for number, document in connection.execute(_ENROLMENTS.where(mine)):
+        steps.setdefault(number, []).append(Enrolment.model_validate_json(document))
+    return [
+        _person(
+            known[row.student_number],
+            Account.model_validate_json(row.document),
+            tuple(steps.get(row.student_number, ())),
+            row.changed_at,
+        )
+        for row in rows
+        if row.student_number in known
+    ]
+
+
+def _person(
+    person: KnownPerson, account: Account, steps: tuple[Enrolment, ...], changed_at: float
+) -> RegisteredPerson:
+    identity = person.identity
+    return RegisteredPerson(
+        student_number=person.student_number,
+        birth_name=identity.birth_name,
+        usage_name=identity.usage_name,
+        given_name=identity.given_name,
+        preferred_given_name=identity.preferred_given_name,
+        display_name=account.person.display_name,
+        birth_date=identity.birth_date.isoformat(),
+        ine=person.ine,
+        personal_mail=person.personal_mail,
+        language=account.person.language,
+        login=account.login,
+        mails=(account.mail, *account.aliases),
+        stage=account.stage,
+        holds=person.holds,
+        enrolments=steps,
+        changed_at=utc(changed_at),
+    )

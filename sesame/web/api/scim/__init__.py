@@ -1,0 +1,7 @@
+"""SCIM 2.0 at `/scim/v2`: programs read and send persons, as users over the registry."""
+
+from __future__ import annotations
+
+from sesame.web.api.scim.scim_app import SCIM_PREFIX, make_scim
+
+__all__ = ["SCIM_PREFIX", "make_scim"]

@@ -1,0 +1,247 @@
+"""Users as this service shows them, and what it says of itself (RFC 7643).
+
+What is declared is what is kept: who the registrar says somebody is can be sent, what follows from it (the
+login, the addresses, the stage) can only be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, cast
+
+from pydantic import Field
+from scim2_models import (
+    URN,
+    AuthenticationScheme,
+    Bulk,
+    CaseExact,
+    ChangePassword,
+    ComplexAttribute,
+    ETag,
+    Extension,
+    Filter,
+    Meta,
+    Mutability,
+    Pagination,
+    Patch,
+    Required,
+    Resource,
+    ResourceType,
+    Schema,
+    ScimPolicy,
+    ScimProvider,
+    ServiceProviderConfig,
+    Sort,
+    Uniqueness,
+)
+
+from schemas.account import Administrative, Hold, Pedagogical
+from sesame.operations.registered_persons import RegisteredPerson
+
+PAGE_MAX: Final = 200
+BULK_OPERATIONS_MAX: Final = 100
+BULK_BYTES_MAX: Final = 1_048_576
+CURSOR_S_MAX: Final = 86_400
+
+USERS: Final = "User"
+
+
+class PersonName(ComplexAttribute):
+    """Who somebody is, as the registrar writes it."""
+
+    family_name: str | None = None
+    """The family name at birth (nom de famille); empty: the person has a given name only."""
+
+    given_name: str | None = None
+    """The first given name; empty: the person has a family name only."""
+
+
+class PersonAddress(ComplexAttribute):
+    """A mail address of the institution's."""
+
+    value: str | None = None
+    """The address."""
+
+    type: str | None = None
+    """Always `work`."""
+
+    primary: bool | None = None
+    """Whether it is the one that mail is sent from."""
+
+
+class ScimUser(Resource[Any]):
+    """A person whom the registrar has enrolled."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:User")
+
+    user_name: Annotated[str | None, Mutability.read_only, Uniqueness.server] = None
+    """The login, given once and for ever; what a client sends is not taken."""
+
+    name: Annotated[PersonName | None, Required.true] = None
+    """Names, as the registrar writes them."""
+
+    display_name: Annotated[str | None, Mutability.read_only] = None
+    """The name that is shown to others: the usage name and the preferred given name count."""
+
+    emails: Annotated[list[PersonAddress] | None, Mutability.read_only] = None
+    """The addresses that belong to the login, for ever; the first one is in use."""
+
+    preferred_language: Annotated[str | None, Mutability.read_only] = None
+    """As the student has chosen, else the site's."""
+
+    active: Annotated[bool | None, Required.true] = None
+    """False: access is shut by an administrative hold. Other holds are in the student's `holds`."""
+
+    @classmethod
+    def to_schema(cls) -> Schema:
+        """See `Resource.to_schema`; by SCIM's name."""
+        schema = super().to_schema()
+        schema.name = USERS
+        return schema
+
+
+class StudentEnrolment(ComplexAttribute):
+    """One enrolment in one version of a programme step (étape), in one academic year."""
+
+    year: Annotated[int | None, Required.true] = None
+    """The academic year: 2026 means 2026-2027."""
+
+    step: Annotated[str | None, Required.true, CaseExact.true] = None
+    """The programme step's code, e.g. `L1INFO`."""
+
+    step_version: Annotated[str | None, Required.true, CaseExact.true] = None
+    """Its version's code, e.g. `261`."""
+
+    step_label: Annotated[str | None, Required.true] = None
+    """Its name."""
+
+    component: Annotated[str | None, Required.true, CaseExact.true] = None
+    """The component (composante) that teaches it, e.g. `SCI`."""
+
+    primary: Annotated[bool | None, Required.true] = None
+    """Whether it is the student's main one of the year."""
+
+    administrative: Annotated[str | None, Required.true] = Field(
+        None, examples=[state.value for state in Administrative if state is not Administrative.CANCELLED]
+    )
+    """The state of the administrative enrolment, which opens the account."""
+
+    pedagogical: Annotated[str | None, Required.true] = Field(
+        None, examples=[state.value for state in Pedagogical]
+    )
+    """The state of the pedagogical enrolment, which opens the courses."""
+
+
+class Student(Extension):
+    """What the registrar knows of a student, and where the account stands."""
+
+    __schema__ = URN("urn:sesame:params:scim:schemas:1.0:Student")
+
+    student_number: Annotated[str | None, Mutability.immutable, CaseExact.true, Uniqueness.server] = None
+    """The establishment's student number, which is the user's id too. Where it is not sent, it is the
+    externalId."""
+
+    usage_name: str | None = None
+    """The name in use (nom d'usage), if it is another one."""
+
+    preferred_given_name: str | None = None
+    """The preferred given name (prénom d'usage), if it is another one."""
+
+    birth_date: Annotated[str | None, Required.true] = None
+    """The day of birth, e.g. `2007-03-14`."""
+
+    ine: Annotated[str | None, CaseExact.true] = None
+    """The national student number (INE)."""
+
+    personal_mail: Annotated[str | None, CaseExact.true] = None
+    """The personal mail address, to which the invitation goes."""
+
+    enrolments: Annotated[list[StudentEnrolment] | None, Required.true] = None
+    """All enrolments that were not cancelled. Who has none left is no user any more."""
+
+    stage: Annotated[str | None, Mutability.read_only] = None
+    """Where the account stands: precreated, active, grace, expired."""
+
+    holds: Annotated[list[str] | None, Mutability.read_only] = None
+    """Every reason for which access is shut."""
+
+
+CONFIG: Final = ServiceProviderConfig(
+    patch=Patch(supported=True),
+    bulk=Bulk(supported=True, max_operations=BULK_OPERATIONS_MAX, max_payload_size=BULK_BYTES_MAX),
+    filter=Filter(supported=True, max_results=PAGE_MAX),
+    change_password=ChangePassword(supported=False),
+    sort=Sort(supported=False),
+    etag=ETag(supported=True),
+    pagination=Pagination(
+        cursor=True,
+        index=True,
+        default_pagination_method=Pagination.DefaultPaginationMethod.index,
+        default_page_size=PAGE_MAX,
+        max_page_size=PAGE_MAX,
+        cursor_timeout=CURSOR_S_MAX,
+    ),
+    authentication_schemes=[
+        AuthenticationScheme(
+            type=AuthenticationScheme.Type.oauthbearertoken,
+            name="Bearer token",
+            description="`sesame token create` makes one; its scopes say what it may do.",
+            primary=True,
+        )
+    ],
+)
+PROVIDER: Final = ScimProvider(
+    models=[ScimUser, Student],
+    resource_types=[ResourceType.from_resource(cast("Any", ScimUser)[Annotated[Student, Required.true]])],
+    config=CONFIG,
+    policy=ScimPolicy(unknown=ScimPolicy.Unknown.ignore),
+)
+UserWithStudent: Final[Any] = PROVIDER.model_for(USERS)
+
+
+def user_of(person: RegisteredPerson) -> Any:
+    """A person as a user."""
+    user = UserWithStudent(
+        id=person.student_number,
+        user_name=person.login,
+        name=PersonName(family_name=person.birth_name or None, given_name=person.given_name or None),
+        display_name=person.display_name,
+        emails=[
+            PersonAddress(value=mail, type="work", primary=position == 0)
+            for position, mail in enumerate(person.mails)
+        ],
+        preferred_language=person.language,
+        active=Hold.ADMINISTRATIVE not in person.holds,
+    )
+    user[Student] = Student(
+        student_number=person.student_number,
+        usage_name=person.usage_name,
+        preferred_given_name=person.preferred_given_name,
+        birth_date=person.birth_date,
+        ine=person.ine,
+        personal_mail=person.personal_mail,
+        enrolments=[
+            StudentEnrolment(
+                year=each.year,
+                step=each.step,
+                step_version=each.step_version,
+                step_label=each.step_label,
+                component=each.component,
+                primary=each.primary,
+                administrative=each.administrative.value,
+                pedagogical=each.pedagogical.value,
+            )
+            for each in person.enrolments
+        ],
+        stage=person.stage.value,
+        holds=sorted(person.holds) or None,
+    )
+    user.meta = Meta(resource_type=USERS, last_modified=person.changed_at, version=_version(user))
+    return user
+
+
+def _version(resource: Resource[Any]) -> str:
+    """Of all that is shown: an account's version does not count what only the registrar wants to know."""
+    shown = json.dumps(resource.model_dump(exclude={"meta"}), sort_keys=True)
+    return f'W/"{hashlib.sha256(shown.encode()).hexdigest()[:16]}"'

@@ -1,0 +1,156 @@
+"""SCIM 2.0 as an application (RFC 7644): the protocol is the library's, who may do what is the acts'.
+
+The same tokens, the same rates and the same acts as the rest of the API; errors are SCIM's own.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qsl
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+from scim2_models import (
+    Error,
+    ForbiddenException,
+    InvalidValueException,
+    NotImplementedException,
+    ResourceType,
+    SCIMException,
+)
+from scim2_server.handler import ScimHandler
+from scim2_server.requests import ScimRequest
+from scim2_server.responses import ScimResponse
+from scim2_server.routing import Operation, Target
+from scim2_server.service import ScimService
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.errors import SesameError, fault, meaning
+from pipeline.vault import derive_keys
+from schemas.language import gettext
+from sesame.operations import tokens
+from sesame.operations.acts import ActRefused, check
+from sesame.operations.registered_persons import TooManyToCompare
+from sesame.web.api import problems
+from sesame.web.api.api_app import ApiGuard
+from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_body
+from sesame.web.api.scim.resources import PROVIDER, USERS
+from sesame.web.api.scim.storage import Storage
+from sesame.web.kit.languages import speak_for
+
+SCIM_PREFIX: Final = "/scim/v2"
+REQUESTS_AT_ONCE: Final = 16
+"""A request that sends somebody waits for the registry, in a thread of its own."""
+
+_LOOKS: Final = frozenset({Operation.query, Operation.search, Operation.search_with_body})
+ACTS: Final = {(USERS, operation): "person.look" for operation in _LOOKS}
+"""The act that an operation on a resource type takes."""
+
+
+def make_scim(api: Api, keys: list[str]) -> ASGIApp:
+    """SCIM, to be mounted at `SCIM_PREFIX`.
+
+    Args:
+        api: with whose tokens and rates.
+        keys: the vault's, the present one first: by a key derived from it cursors are sealed.
+    """
+    console = api.site.settings.console
+    host = console.origin.partition("://")[2]
+    return ApiGuard(_Scim(api, derive_keys(keys, "cursors")[0]), host=host, secure=console.secure)
+
+
+class _Scim:
+    def __init__(self, api: Api, secret: bytes) -> None:
+        self._api = api
+        self._service = _Service(PROVIDER, secret=secret)
+        self._base_url = api.site.settings.console.origin + SCIM_PREFIX
+        self._threads = CapacityLimiter(REQUESTS_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        speak_for(language_of(request, self._api))
+        headers: dict[str, str] = {}
+        try:
+            token = bearer_token(request)
+            actor = await to_thread.run_sync(tokens.bearer, self._api.site.database, token)
+            headers = self._api.rates.take(actor.name)
+            asked = _asked(request, self._base_url, await read_body(request))
+            asked.subject = actor
+            handler = ScimHandler(self._service, Storage(self._api.site, actor))
+            answered = await to_thread.run_sync(handler.handle, asked, limiter=self._threads)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
+            answered = self._service.error_response(error)
+        answered.headers.update(headers)
+        await _send(answered, send)
+
+
+class _Service(ScimService):
+    """The library's, with our acts and our errors."""
+
+    def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
+        """See `ScimService.authorize`."""
+        act = ACTS.get((str(resource_type.name), target.operation))
+        if act is None:
+            raise NotImplementedException
+        try:
+            check(request.subject, act)
+        except ActRefused as error:
+            raise ForbiddenException(detail=_words(error)) from error
+
+    @staticmethod
+    def error_of(exception: Exception) -> Error:
+        """See `ScimService.error_of`."""
+        if isinstance(exception, SCIMException):
+            return exception.to_error()
+        if isinstance(exception, TooManyToCompare):
+            return Error(status=400, scim_type="tooMany", detail=_words(exception))
+        if isinstance(exception, SesameError):
+            return Error(status=int(problems.status_of(exception)), detail=_words(exception))
+        if isinstance(exception, HTTPException):
+            return Error(status=exception.status_code, detail=HTTPStatus(exception.status_code).phrase)
+        structlog.get_logger().error("api_fault", error=fault(exception))
+        return Error(status=500, detail=HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
+
+    def error_response(self, exception: Exception) -> ScimResponse:
+        """See `ScimService.error_response`."""
+        answered = super().error_response(exception)
+        if isinstance(exception, SesameError):
+            answered.headers.update(problems.headers_of(exception))
+        return answered
+
+
+def _words(error: SesameError) -> str:
+    """What an error says, what it means, and what to do, where SCIM has one text for all of it."""
+    means, said = gettext(meaning(type(error))), str(error)
+    texts = (said if said != means else "", means, gettext(error.remedy))
+    return " ".join(text if text.endswith(".") else f"{text}." for text in texts if text)
+
+
+def _asked(request: Request, base_url: str, body: bytes) -> ScimRequest:
+    scope = request.scope
+    path = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).removesuffix(".scim")
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    if has_nul(body) or any("\0" in text for text in (path, *query.values())):
+        raise InvalidValueException(detail=gettext("a text has the character NUL"))
+    return ScimRequest(
+        method=request.method,
+        base_url=base_url,
+        path=path,
+        query=query,
+        headers=list(request.headers.items()),
+        body=body,
+    )
+
+
+async def _send(answered: ScimResponse, send: Send) -> None:
+    body = b"" if answered.body is None else json.dumps(answered.body).encode()
+    headers = [
+        (name.lower().encode(), value.encode("latin-1", "replace"))
+        for name, value in (answered.headers | {"Content-Length": str(len(body))}).items()
+    ]
+    await send({"type": "http.response.start", "status": int(answered.status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,206 @@
+"""SCIM over the registry: who is shown, by which filter, page by page, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sesame.operations import known_persons, registered_persons
+from sesame.operations.acts import Role
+from sesame.testing.servers import stores
+from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
+
+STUDENT = "urn:sesame:params:scim:schemas:1.0:Student"
+OFFICE = {"registrar", "operator", "administrator"}
+
+User = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    folder = tmp_path_factory.mktemp("scim")
+    if request.param == "sqlite":
+        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
+            yield made
+        return
+    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
+        yield made
+
+
+def get(world: ApiWorld, path: str, *scopes: str, status: int = 200, **options: Any) -> Any:
+    answered = world.get(f"/scim/v2{path}", *scopes or ("person.look",), **options)
+    assert answered.status_code == status, answered.text
+    assert answered.headers["content-type"] == "application/scim+json"
+    said: Any = answered.json() if answered.content else None
+    if status >= 400:
+        assert said["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
+        assert said["status"] == str(status)
+    return said
+
+
+def everybody(world: ApiWorld) -> dict[str, User]:
+    found = get(world, "/Users")["Resources"]
+    return {each["id"]: each for each in found}
+
+
+def test_a_person_is_shown_as_the_registry_has_them_and_the_login_is_the_ledger_s(world: ApiWorld) -> None:
+    shown = get(world, f"/Users/{COMPLETED}")
+    with world.site.database.read() as connection:
+        side = known_persons.known(connection, world.site.database, COMPLETED)
+    assert side is not None
+    who = side.model_dump(mode="json")
+    assert shown["id"] == shown[STUDENT]["studentNumber"] == COMPLETED
+    assert (shown["userName"], shown["emails"][0]["value"]) == (who["login"], who["mail"])
+    assert shown["name"] == {"familyName": who["birth_name"], "givenName": who["given_name"]}
+    assert (shown[STUDENT]["birthDate"], shown[STUDENT]["ine"]) == (who["birth_date"], who["ine"])
+    steps = [f"{one['year']} {one['step']} {one['component']}" for one in shown[STUDENT]["enrolments"]]
+    assert steps == who["enrolments"]
+    assert shown["active"] is True
+    assert shown["meta"]["location"] == f"https://{HOST}/scim/v2/Users/{COMPLETED}"
+    get(world, "/Users/22699999", status=404)
+
+
+def test_what_did_not_change_is_not_sent_again(world: ApiWorld) -> None:
+    tag = get(world, f"/Users/{COMPLETED}")["meta"]["version"]
+    assert get(world, f"/Users/{COMPLETED}", headers={"If-None-Match": tag}, status=304) is None
+    get(world, f"/Users/{COMPLETED}", headers={"If-None-Match": 'W/"other"'})
+
+
+FILTERS: list[tuple[str, Callable[[User], bool]]] = [
+    (f'id eq "{COMPLETED}"', lambda user: user["id"] == COMPLETED),
+    ('userName eq "CORENTIN.barbier"', lambda user: user["userName"] == "corentin.barbier"),
+    ('userName eq "22600001"', lambda _user: False),
+    (
+        'emails.value eq "corentin.barbier@etu.univ-exemple.fr"',
+        lambda user: user["userName"] == "corentin.barbier",
+    ),
+    (
+        'emails[type eq "work" and value eq "corentin.barbier@etu.univ-exemple.fr"]',
+        lambda user: user["userName"] == "corentin.barbier",
+    ),
+    (
+        'userName eq "corentin.barbier" and emails.value eq "younes.cherif@etu.univ-exemple.fr"',
+        lambda _user: False,
+    ),
+    (
+        'userName eq "corentin.barbier" or userName eq "younes.cherif"',
+        lambda user: user["userName"] in ("corentin.barbier", "younes.cherif"),
+    ),
+    ('not (userName sw "a")', lambda user: not user["userName"].startswith("a")),
+    ('name.familyName co "er"', lambda user: "er" in user["name"].get("familyName", "").lower()),
+    (f'{STUDENT}:enrolments[component eq "SCI"]', lambda user: "SCI" in str(user[STUDENT]["enrolments"])),
+    (f'{STUDENT}:stage eq "precreated"', lambda user: user[STUDENT]["stage"] == "precreated"),
+    (f"{STUDENT}:holds pr", lambda user: "holds" in user[STUDENT]),
+    ('meta.lastModified gt "2020-01-01T00:00:00Z"', lambda _user: True),
+    ('userName eq "nobody"', lambda _user: False),
+]
+
+
+@pytest.mark.parametrize(("wanted", "fits"), FILTERS, ids=[wanted for wanted, _ in FILTERS])
+def test_a_filter_shows_whom_it_fits(wanted: str, fits: Callable[[User], bool], world: ApiWorld) -> None:
+    expected = [number for number, user in everybody(world).items() if fits(user)]
+    found = get(world, "/Users", params={"filter": wanted})
+    assert [each["id"] for each in found.get("Resources", [])] == expected
+    assert found["totalResults"] == len(expected)
+    by_body = world.post(
+        "/scim/v2/Users/.search",
+        "person.look",
+        json={
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+            "filter": wanted,
+            "count": 1,
+        },
+    ).json()
+    assert (by_body["totalResults"], len(by_body.get("Resources", []))) == (len(expected), bool(expected))
+
+
+def test_equalities_are_answered_by_an_index_and_not_by_comparing_everybody(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registered_persons, "COMPARED_MAX", 3)
+    for wanted, _fits in FILTERS[:6]:
+        get(world, "/Users", params={"filter": wanted})
+    monkeypatch.setattr(registered_persons, "_PAGE", 3)
+    refused = get(world, "/Users", params={"filter": 'userName co "e"'}, status=400)
+    assert refused["scimType"] == "tooMany"
+
+
+@pytest.mark.parametrize("wanted", [None, 'not (name.familyName co "er")'])
+def test_pages_show_everybody_once_whichever_way(
+    wanted: str | None, world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params: dict[str, Any] = {} if wanted is None else {"filter": wanted}
+    expected = [each["id"] for each in get(world, "/Users", params=params)["Resources"]]
+    assert len(expected) > 10
+    by_index: list[str] = []
+    for start in range(1, len(expected) + 1, 4):
+        page = get(world, "/Users", params={**params, "startIndex": start, "count": 4})
+        assert page["totalResults"] == len(expected)
+        by_index += [each["id"] for each in page["Resources"]]
+    assert by_index == expected
+    monkeypatch.setattr(registered_persons, "COMPARED_MAX", 5)  # so that a page may end before it is full
+    monkeypatch.setattr(registered_persons, "_PAGE", 5)
+    by_cursor: list[str] = []
+    cursor = ""
+    for _ in range(30):
+        page = get(world, "/Users", params={**params, "cursor": cursor, "count": 4})
+        by_cursor += [each["id"] for each in page.get("Resources", [])]
+        cursor = page.get("nextCursor", "")
+        if not cursor:
+            break
+    assert by_cursor == expected
+
+
+def test_a_cursor_that_was_changed_or_is_another_search_s_is_refused(world: ApiWorld) -> None:
+    cursor = get(world, "/Users", params={"cursor": "", "count": 2})["nextCursor"]
+    changed = cursor[:-3] + ("AAA" if cursor[-3:] != "AAA" else "BBB")
+    refused = get(world, "/Users", params={"cursor": changed, "count": 2}, status=400)
+    assert refused["scimType"] == "invalidCursor"
+    other = {"cursor": cursor, "count": 2, "filter": 'userName sw "a"'}
+    assert get(world, "/Users", params=other, status=400)["scimType"] == "invalidCursor"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        ("/Users?filter=userName%20eq", 400, "invalidFilter"),
+        ("/Users?filter=shoeSize%20eq%20%2242%22", 400, "invalidFilter"),
+        ("/Users?sortBy=userName", 501, None),
+        ("/Users?filter=userName%20eq%20%22a%00%22", 400, "invalidValue"),
+        ("/Nothing", 404, None),
+        ("/Users/1/2", 404, None),
+        ("/Me", 501, None),
+        ("/Schemas?filter=id%20pr", 403, None),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_scim_s_words(
+    path: str, status: int, kind: str | None, world: ApiWorld
+) -> None:
+    assert get(world, path, status=status).get("scimType") == kind
+
+
+def test_only_what_is_asked_for_is_sent(world: ApiWorld) -> None:
+    assert set(get(world, f"/Users/{COMPLETED}?attributes=userName")) == {"schemas", "id", "userName"}
+    assert "emails" not in get(world, f"/Users/{COMPLETED}?excludedAttributes=emails")
+
+
+def test_who_may_look_is_written_here_once_more_and_every_look_is_in_the_audit(world: ApiWorld) -> None:
+    for role in Role:
+        may = role in OFFICE
+        get(world, f"/Users/{COMPLETED}", role, status=200 if may else 403)
+        get(world, "/Users", role, status=200 if may else 403)
+    get(world, "/Users", "import", status=403)
+    looks = [each for each in world.get("/audit").json() if each["action"] == "person.look"]
+    one = {"count": 1, "student_numbers": [COMPLETED]}
+    assert [each["detail"] for each in looks][:2] == [{"count": len(everybody(world))}, one]
+
+
+def test_without_a_token_in_force_and_over_the_rate_nobody_is_answered(world: ApiWorld) -> None:
+    for path in ("/Users", "/ServiceProviderConfig", "/Schemas", "/ResourceTypes"):
+        refused = world.client.get(f"/scim/v2{path}")
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+        get(world, path, token="sesame_no_such", status=401)
+    assert world.client.get("/scim/v2/Users", headers={"Host": "elsewhere.example"}).status_code == 421
