@@ -30,23 +30,20 @@ class LockHeld(StoreUnavailable):
 
 
 class SiteLocks:
-    """Named locks in the database. A holder that dies loses its lock after `ttl_s`.
+    """Named locks in the database."""
 
-    Args:
-        ttl_s: longer than anything done under a lock.
-        wait_s: how long to wait for a lock before giving up.
-    """
-
-    def __init__(self, database: Database, *, ttl_s: float = 120.0, wait_s: float = 60.0) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._ttl_s = ttl_s
-        self._wait_s = wait_s
         self._here: dict[str, threading.Lock] = {}  # threads of one process do not queue in the database
         self._guard = threading.Lock()
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
+    def hold(self, name: str, *, ttl_s: float, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the lock `name`. Not reentrant.
+
+        Args:
+            ttl_s: a holder that dies loses it after so many seconds: longer than what is done under it.
+            wait_s: how long to wait for it.
 
         Raises:
             LockHeld: it could not be had in time.
@@ -54,11 +51,12 @@ class SiteLocks:
         """
         with self._guard:
             here = self._here.setdefault(name, threading.Lock())
-        if not here.acquire(timeout=self._wait_s):
+        give_up_at = time.monotonic() + wait_s
+        if not here.acquire(timeout=wait_s):
             raise LockHeld(f"the site-wide lock {name!r} is held by another thread")
         try:
             owner = secrets.token_hex(8)
-            self._acquire(name, owner)
+            self._acquire(name, owner, ttl_s, give_up_at)
             try:
                 yield
             finally:
@@ -69,8 +67,7 @@ class SiteLocks:
         finally:
             here.release()
 
-    def _acquire(self, name: str, owner: str) -> None:
-        give_up_at = time.monotonic() + self._wait_s
+    def _acquire(self, name: str, owner: str, ttl_s: float, give_up_at: float) -> None:
         while True:
             with self._database.write() as connection:
                 now = self._database.now(connection)
@@ -78,7 +75,7 @@ class SiteLocks:
                     delete(site_locks).where(site_locks.c.name == name, site_locks.c.until < now)
                 )
                 statement = self._database.insert(site_locks).values(
-                    name=name, owner=owner, until=now + self._ttl_s
+                    name=name, owner=owner, until=now + ttl_s
                 )
                 if connection.execute(
                     statement.on_conflict_do_nothing(index_elements=[site_locks.c.name])

@@ -18,6 +18,7 @@ from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.errors import CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import Cohort, SiteLock
+from pipeline.locks import LockHeld
 
 CREATION_LOCK: Final = "moodle.cohort-creation"
 
@@ -31,9 +32,18 @@ _SEARCHED_ONE_BY_ONE: Final = 3  # above that, one listing of all cohorts is che
 class CohortCatalogue:
     """What cohorts the site has, as last seen; ids are remembered until something disagrees with them."""
 
-    def __init__(self, functions: MoodleFunctions, lock: SiteLock) -> None:
+    def __init__(self, functions: MoodleFunctions, lock: SiteLock, last_s: float) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            functions: of the site.
+            lock: serialises creation, site-wide.
+            last_s: how long a call that was begun in time may go on, in seconds, the site's execution of it
+                included.
+        """
         self._functions = functions
         self._site_lock = lock
+        self._last_s = last_s
         self._lock = threading.Lock()
         self._cohorts: dict[int, Cohort] | None = None
 
@@ -71,6 +81,9 @@ class CohortCatalogue:
 
         Returns:
             What stands in the way, by idnumber.
+
+        Raises:
+            OutOfTime: the time is used up, be it by waiting for another process that creates some.
         """
         self.ensure_loaded(deadline)
         missing = {key: name for key, name in wanted.items() if len(self.with_idnumber(key)) != 1}
@@ -83,8 +96,7 @@ class CohortCatalogue:
         }
         missing = {key: name for key, name in missing.items() if key not in faults}
         if missing:
-            with self._site_lock.hold(CREATION_LOCK):
-                faults |= self._find_or_create(missing, deadline)
+            faults |= self._alone(missing, deadline)
         return faults
 
     def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
@@ -98,6 +110,14 @@ class CohortCatalogue:
         if (fault := self._ambiguous(key)) or len(self.with_idnumber(key)) == 1:
             return fault
         return None if _valid(key, name) else MoodleFault(MoodleCause.COHORT_REFUSED, key)
+
+    def _alone(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
+        left_s = deadline.left_s()
+        try:
+            with self._site_lock.hold(CREATION_LOCK, ttl_s=left_s + self._last_s, wait_s=left_s):
+                return self._find_or_create(wanted, deadline)
+        except LockHeld as error:
+            raise OutOfTime(f"cohorts are being created elsewhere: {error}") from error
 
     def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
         self._look_up(wanted, deadline)

@@ -92,8 +92,16 @@ class Seen:
 class SiteLock(Protocol):
     """Serialises an act for a whole Moodle site, over every process that works on it."""
 
-    def hold(self, name: str) -> AbstractContextManager[None]:
-        """Wait for the lock of that name, hold it within the `with`, and give it back whatever happens."""
+    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> AbstractContextManager[None]:
+        """Wait for the lock of that name, hold it within the `with`, and give it back whatever happens.
+
+        Args:
+            ttl_s: after so many seconds it is free again, should this process die.
+            wait_s: how long to wait for it.
+
+        Raises:
+            LockHeld: somebody else has it longer.
+        """
 
 
 class MoodlePort(Protocol):

@@ -61,7 +61,9 @@ class MoodleSite:
         self._functions = MoodleFunctions(rest, settings)
         self._rights = Rights(self._functions)
         self._users = Users(self._functions, settings)
-        self._catalogue = CohortCatalogue(self._functions, lock)
+        self._catalogue = CohortCatalogue(
+            self._functions, lock, settings.verb_s_max + settings.execution_s_max
+        )
         self._members = Memberships(self._functions, self._catalogue, is_managed, clock=clock)
 
     def read(self, batch: Sequence[WantedUser], deadline: Deadline) -> Mapping[str, Seen]:

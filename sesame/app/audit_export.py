@@ -96,7 +96,7 @@ class AuditExport:
         self._database = database
         self._receivers = receivers
         self._on_trouble = on_trouble
-        self._locks = SiteLocks(database, ttl_s=_LOCK_S, wait_s=0.0)
+        self._locks = SiteLocks(database)
 
     def run(self, stopping: Event) -> None:
         """Look from time to time whether there is something to send."""
@@ -109,7 +109,7 @@ class AuditExport:
         """Send what this receiver has not; False if it, or the store, was in trouble."""
         try:
             while self._waiting(name) and not stopping.is_set():
-                with self._locks.hold(f"audit {name}"):
+                with self._locks.hold(f"audit {name}", ttl_s=_LOCK_S):
                     self._send_some(name)
         except LockHeld:
             return True  # another process sends

@@ -66,11 +66,11 @@ class ManySite:
             f'base_url = "{self.moodle.url}"',
             f'token_file = "{self.moodle.token_file}"',
             "user_batch = 5",  # many calls, so that a burst can be disturbed in its middle
-            "connect_timeout_s = 2",  # the leases of a killed process are over soon
-            "write_timeout_s = 3",
-            "read_timeout_s = 5",
+            "connect_timeout_s = 1",  # the leases of a killed process are over soon
+            "write_timeout_s = 2",
+            "read_timeout_s = 3",
             "call_s_max = 15",
-            "execution_s_max = 5",
+            "execution_s_max = 2",
             "[engine]",
             "lease_margin_s = 2",
             "shutdown_s_max = 10",

@@ -48,6 +48,7 @@ from sesame.operations.privacy import receipt_lines, receipts
 
 SESAME: Final = "sesame"
 RETENTION: Final = "retention"
+_LOCK_S: Final = 120.0  # longer than it takes to go through those that are due
 """Who erases when the time has come, and why."""
 
 HOLD, DOUBT, UNDER_WAY = "hold", "doubt", "under_way"
@@ -104,7 +105,7 @@ def advance(site: Erasing, *, retention: bool) -> int:
     if not due and not _under_way(site, retention=retention):
         return 0
     site.registry.recognise_by(site.privacy)
-    with suppress(LockHeld), SiteLocks(site.database, wait_s=0.0).hold("erasure"):
+    with suppress(LockHeld), SiteLocks(site.database).hold("erasure", ttl_s=_LOCK_S):
         for number in due:
             site.database.transact(partial(_begin_due, site, number))
         waiting = _under_way(site, retention=retention)

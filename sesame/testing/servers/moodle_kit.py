@@ -63,7 +63,7 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
 class Unlocked:
     """`SiteLock` that keeps nobody out."""
 
-    def hold(self, _name: str) -> AbstractContextManager[None]:
+    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> AbstractContextManager[None]:
         return nullcontext()
 
 

@@ -25,7 +25,7 @@ def _hold_often(results: Any, url: str, path: str, name: str) -> None:
     database = Database(url)
     locks = SiteLocks(database)
     for _ in range(10):
-        with locks.hold("cohort L1INFO-2026"):
+        with locks.hold("cohort L1INFO-2026", ttl_s=120.0, wait_s=60.0):
             _append_slowly(Path(path), name)
     results.put(name)
     database.close()
@@ -44,7 +44,7 @@ def test_threads_of_one_process_take_turns(database: Database, tmp_path: Path) -
 
     def hold() -> None:
         for _ in range(5):
-            with locks.hold("cohort"):
+            with locks.hold("cohort", ttl_s=120.0, wait_s=60.0):
                 _append_slowly(path, "x")
 
     threads = [threading.Thread(target=hold) for _ in range(3)]
@@ -56,42 +56,49 @@ def test_threads_of_one_process_take_turns(database: Database, tmp_path: Path) -
 
 
 def test_another_process_waits_and_gives_up_in_time(database: Database) -> None:
-    here, elsewhere = SiteLocks(database), SiteLocks(database, wait_s=0.05)
+    here, elsewhere = SiteLocks(database), SiteLocks(database)
     with (
-        here.hold("cohort"),
+        here.hold("cohort", ttl_s=120.0),
         pytest.raises(StoreUnavailable, match="another process"),
-        elsewhere.hold("cohort"),
+        elsewhere.hold("cohort", ttl_s=120.0, wait_s=0.05),
     ):
         pass
-    with elsewhere.hold("cohort"):
+    with elsewhere.hold("cohort", ttl_s=120.0):
         pass
 
 
 def test_another_thread_waits_and_gives_up_in_time(database: Database) -> None:
-    locks = SiteLocks(database, wait_s=0.05)
-    with locks.hold("cohort"), pytest.raises(StoreUnavailable, match="another thread"), locks.hold("cohort"):
+    locks = SiteLocks(database)
+    with (
+        locks.hold("cohort", ttl_s=120.0),
+        pytest.raises(StoreUnavailable, match="another thread"),
+        locks.hold("cohort", ttl_s=120.0, wait_s=0.05),
+    ):
         pass
-    with locks.hold("cohort"):
+    with locks.hold("cohort", ttl_s=120.0):
         pass
 
 
 def test_different_locks_do_not_hinder_each_other(database: Database) -> None:
-    locks = SiteLocks(database, wait_s=0.05)
+    locks = SiteLocks(database)
     held = []
-    with locks.hold("one"), locks.hold("other"):
+    with locks.hold("one", ttl_s=120.0), locks.hold("other", ttl_s=120.0):
         held.append(True)
     assert held
 
 
 def test_a_holder_that_died_loses_its_lock_after_its_time(database: Database, clock: Clock) -> None:
-    dead = SiteLocks(database, ttl_s=120.0)
-    dead._acquire("cohort", "a process that was killed")  # noqa: SLF001
-    locks = SiteLocks(database, wait_s=0.05)
-    with pytest.raises(StoreUnavailable), locks.hold("cohort"):
+    dead = SiteLocks(database).hold("cohort", ttl_s=40.0)
+    dead.__enter__()  # and never its end
+    locks = SiteLocks(database)
+    with pytest.raises(StoreUnavailable), locks.hold("cohort", ttl_s=120.0):
         pass
-    clock.now += 121.0
+    clock.now += 39.0
+    with pytest.raises(StoreUnavailable), locks.hold("cohort", ttl_s=40.0):
+        pass
+    clock.now += 2.0
     held = []
-    with locks.hold("cohort"):
+    with locks.hold("cohort", ttl_s=120.0):
         held.append(True)
     assert held
 
@@ -99,20 +106,21 @@ def test_a_holder_that_died_loses_its_lock_after_its_time(database: Database, cl
 def test_a_holder_whose_time_was_over_does_not_free_its_successors_lock(
     database: Database, clock: Clock
 ) -> None:
-    slow, successor = SiteLocks(database, ttl_s=10.0), SiteLocks(database)
-    third = SiteLocks(database, wait_s=0.05)
-    with slow.hold("cohort"):
+    slow, successor = SiteLocks(database), SiteLocks(database)
+    third = SiteLocks(database)
+    with slow.hold("cohort", ttl_s=10.0):
         clock.now += 11.0
-        successor._acquire("cohort", "successor")  # noqa: SLF001
-    with pytest.raises(StoreUnavailable), third.hold("cohort"):
+        held = successor.hold("cohort", ttl_s=120.0)
+        held.__enter__()
+    with pytest.raises(StoreUnavailable), third.hold("cohort", ttl_s=120.0):
         pass
 
 
 def test_a_failure_under_a_lock_frees_it(database: Database) -> None:
-    locks = SiteLocks(database, wait_s=0.05)
-    with pytest.raises(KeyError), locks.hold("cohort"):
+    locks = SiteLocks(database)
+    with pytest.raises(KeyError), locks.hold("cohort", ttl_s=120.0):
         raise KeyError("oops")
     held = []
-    with locks.hold("cohort"):
+    with locks.hold("cohort", ttl_s=120.0):
         held.append(True)
     assert held

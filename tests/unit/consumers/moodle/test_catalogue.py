@@ -14,8 +14,10 @@ from consumers.moodle.cohorts import CREATION_LOCK, CohortCatalogue
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import Cohort
+from pipeline.locks import LockHeld
 
 DEADLINE = Deadline(1000.0, lambda: 0.0)
+LAST_S = 70.0
 INFO, NAME = "L1INFO-2026", "Licence 1 informatique"
 
 
@@ -26,6 +28,8 @@ class Site:
         asked: each call, with what it was for.
         error: met by each creation, which then makes nothing.
         locked: the lock that is held now.
+        times: how long it was wanted at most, and waited for.
+        held_elsewhere: another process has it.
     """
 
     def __init__(self, *idnumbers: str) -> None:
@@ -33,6 +37,8 @@ class Site:
         self.asked: list[tuple[str, object]] = []
         self.error: Exception | None = None
         self.locked = ""
+        self.times = (0.0, 0.0)
+        self.held_elsewhere = False
 
     def rows(self, fields: int, at_most: int) -> int:
         return min(at_most, 996 // fields)
@@ -59,14 +65,16 @@ class Site:
         return made
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        self.locked = name
+    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> Iterator[None]:
+        if self.held_elsewhere:
+            raise LockHeld(name)
+        self.locked, self.times = name, (ttl_s, wait_s)
         yield
         self.locked = ""
 
 
 def catalogue(site: Site) -> CohortCatalogue:
-    return CohortCatalogue(cast("MoodleFunctions", site), site)
+    return CohortCatalogue(cast("MoodleFunctions", site), site, LAST_S)
 
 
 def test_what_is_there_is_found_by_its_exact_idnumber_and_remembered() -> None:
@@ -92,6 +100,19 @@ def test_what_is_absent_is_looked_for_and_created_once_with_its_name() -> None:
     ]
     assert [cohort.name for cohort in cohorts.with_idnumber(INFO)] == [NAME]
     assert cohorts.idnumber_of(1) == "club"
+
+
+def test_the_lock_outlives_a_last_call_and_is_waited_for_as_long_as_the_batch_has_time() -> None:
+    site = Site()
+    assert catalogue(site).ensure({INFO: NAME}, DEADLINE) == {}
+    assert site.times == (1070.0, 1000.0)
+
+
+def test_a_batch_whose_time_is_up_before_others_have_created_theirs_is_tried_again() -> None:
+    site = Site()
+    site.held_elsewhere = True
+    with pytest.raises(OutOfTime, match="created elsewhere"):
+        catalogue(site).ensure({INFO: NAME}, DEADLINE)
 
 
 def test_what_another_process_has_just_made_is_not_made_again() -> None:

@@ -261,7 +261,7 @@ def test_of_several_processes_one_sends(database: Database) -> None:
     note(database)
     memory = Memory()
     export = Export(database, memory)
-    with SiteLocks(database).hold("audit syslog"):
+    with SiteLocks(database).hold("audit syslog", ttl_s=60.0):
         assert export.run()
         assert (memory.ids, export.troubles) == ([], [])
     assert export.run()
