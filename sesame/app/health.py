@@ -12,7 +12,7 @@ from schemas import catalogue
 from sesame.app.observability.http import Check, HttpServer
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
-from sesame.app.wiring import PROPAGATION, REGISTRY, Application
+from sesame.app.wiring import Application
 from sesame.operations.diagnosis.figures import Figures
 
 
@@ -71,9 +71,8 @@ def serve(application: Application, metrics: Metrics, stopping: threading.Event)
         NothingToServe, PortTaken: there is no port.
     """
     reporter = Reporter(metrics, application.database, process=application.life.owner)
-    everything = (REGISTRY, PROPAGATION, *application.settings.targets)
     receivers = application.settings.audit.receivers
-    metrics.refresh_with(reporter.refresh_from(application.outbox, everything, receivers))
+    metrics.refresh_with(reporter.refresh_from(application.outbox, application.settings.consumers, receivers))
 
     def log() -> str | None:
         application.log.end_offsets(catalogue.ACCOUNTS)

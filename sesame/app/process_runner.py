@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from pipeline.db.database import StoreDamaged
 from pipeline.errors import SesameError, fault
 from pipeline.eventlog.sqlite_file import DamagedLog
+from pipeline.facts import FactHandler
 from schemas.language import gettext
 from sesame.app import gc_freeze
 from sesame.app.background import Background, Loop
@@ -24,7 +25,7 @@ from sesame.app.health import health_server
 from sesame.app.integrity import Integrity
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
-from sesame.app.wiring import PROPAGATION, REGISTRY, Application
+from sesame.app.wiring import PROPAGATION, REGISTRY, WEBHOOKS, Application
 from sesame.operations.restored.admission import StoreRestored, admit, count
 
 RESTART_AFTER_S = 5.0
@@ -33,7 +34,8 @@ _WAITS = "the embedded log gives a consumer to one process, and another one has 
 
 
 class UnknownConsumer(SesameError):
-    """There is no consumer of this name. They are `registry`, `propagation`, and the settings' `targets`."""
+    """There is no consumer of this name. They are `registry`, `propagation`, the settings' `targets`, and
+    `webhooks` if they name receivers."""
 
     exit_code = 2
 
@@ -49,8 +51,8 @@ class ProcessRunner:
     """Runs consumers until told to stop.
 
     Args:
-        consumers: names: `registry`, `propagation`, and targets; None: all, with the gauges of the store,
-            which one process shows for all.
+        consumers: names: `registry`, `propagation`, `webhooks`, and targets; None: all, with the gauges of
+            the store, which one process shows for all.
         workers: how many members of its group each consumer has in this process.
     """
 
@@ -62,7 +64,7 @@ class ProcessRunner:
         *,
         workers: int = 1,
     ) -> None:
-        everything = (REGISTRY, PROPAGATION, *application.settings.targets)
+        everything = application.settings.consumers
         self._consumers = tuple(dict.fromkeys(everything if consumers is None else consumers))
         if unknown := [name for name in self._consumers if name not in everything]:
             names = ", ".join(everything)
@@ -141,9 +143,13 @@ class ProcessRunner:
             propagation = self._application.propagation(self._reporter.said)
         loops: list[Loop] = []
         for name in self._consumers:
-            if name not in (REGISTRY, PROPAGATION):
+            if name in self._application.settings.targets:
                 self._application.handler(name).close()  # settings that cannot work are met now
             loops += [self._consumer(name, worker) for worker in range(1, self._workers + 1)]
+        if WEBHOOKS in self._consumers:
+            loops += [
+                Loop(each.name, each.run, each.name) for each in self._application.senders(self._reporter)
+            ]
         return [*loops, *self._duties.loops(propagation)]
 
     def _watch(self, stopping: threading.Event) -> None:
@@ -167,9 +173,14 @@ class ProcessRunner:
         title = name if worker == 1 else f"{name}-{worker}"
         if app.log_has_one_owner and app.members.name(name, worker) != app.life.host:
             self._log.warning("waits_for_its_owner", consumer=name, reason=_WAITS)
-        if name not in (REGISTRY, PROPAGATION):
+        if name in app.settings.targets:
             return Loop(title, lambda stop: app.worker(name, reporter, worker).run(stop), name, worker)
-        handler = app.registry if name == REGISTRY else app.propagation(reporter.said)
+        handlers: dict[str, Callable[[], FactHandler]] = {
+            REGISTRY: lambda: app.registry,
+            PROPAGATION: lambda: app.propagation(reporter.said),
+            WEBHOOKS: lambda: app.webhooks,
+        }
+        handler = handlers[name]()
         return Loop(title, lambda stop: app.fact_loop(handler, reporter, worker).run(stop), name, worker)
 
     def _keep(self, loop: Loop, stopping: threading.Event) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, CursorResult, Table, delete, func, or_, selec
 from sqlalchemy.sql.expression import ColumnElement
 
 from consumers.registry.people import people
+from consumers.webhooks import rows as webhooks
 from pipeline.audit.tables import remarks
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
@@ -65,6 +66,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "target_states": (STUDENT, "for each target"),
     "parked": (WORK, "one row for each consumer and student"),
+    "webhook_events": (WORK, "once the receiver has it; what was given up, `store.history_days`"),
     "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),
     "consumer_status": (WORK, "one row for each process that runs"),
     "quarantines": (WORK, "until it is lifted"),
@@ -110,6 +112,9 @@ def prune(
         audit_before: what was said before this moment. The audit itself is archived: see `audit`.
     """
     removals: dict[str, Callable[[], int]] = {
+        "webhook_events": lambda: webhooks.forget_given_up(
+            connection, before=history_before, limit=ROWS_PER_PRUNE
+        ),
         "dead_letters": lambda: dead_letters.prune(connection, resolved_before=history_before),
         "replays": lambda: _replays(connection, history_before),
         "imports": lambda: _imports(connection, history_before),

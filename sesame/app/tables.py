@@ -8,6 +8,7 @@ from consumers.propagation import rows as propagation
 from consumers.registry import identity_doubts, ledger, pending_facts, people, teachings
 from consumers.registry.erasure import erasures
 from consumers.registry.lifecycle import closings
+from consumers.webhooks import rows as webhooks
 from pipeline import (
     accounts,
     locks,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from consumers.propagation.handler import Propagation, Said
     from consumers.registry.erasure.privacy_key import PrivacyKey
     from consumers.registry.handler import Registry
+    from consumers.webhooks.handler import Webhooks
+    from consumers.webhooks.sender import Sender, SenderObserver
     from pipeline.eventlog.port import Consumer, EventLog, Producer
     from pipeline.facts import FactHandler, FactLoop, FactObserver
     from pipeline.outbox import OutboxRelay
@@ -42,7 +44,7 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from sesame.login.probe import LoginProbe
     from sesame.web.students import PortalContext
 
-REGISTRY, PROPAGATION = "registry", "propagation"
+REGISTRY, PROPAGATION, WEBHOOKS = "registry", "propagation", "webhooks"
 """The consumers that touch the store alone; the others are named as their targets."""
 
 
@@ -346,6 +348,24 @@ class Application:
             objectives=self.settings.propagation,
             on_said=on_said,
         )
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The handler of what receivers are told."""
+        from consumers.webhooks.handler import Webhooks
+
+        receivers = self.settings.webhooks.receivers
+        return Webhooks(self.database, {name: each.types for name, each in receivers.items()})
+
+    def senders(self, observer: SenderObserver) -> list[Sender]:
+        """What tells each receiver."""
+        from consumers.webhooks.sender import Sender
+
+        settings = self.settings.webhooks
+        return [
+            Sender(name, receiver, self.database, observer, timeout_s=settings.timeout_s)
+            for name, receiver in settings.receivers.items()
+        ]
 
     @property
     def follows(self) -> dict[str, str]:

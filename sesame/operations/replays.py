@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
+from consumers.webhooks import sender_of
 from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
@@ -184,7 +185,7 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
         UnknownTarget, UnclearSelection: it is for nobody who could be found.
     """
     consumer = request.consumer
-    check_target(site, consumer)
+    _check_consumer(site, consumer)
     try:
         selection = Selection(**request.model_dump(exclude={"consumer"}))
     except ValueError as error:
@@ -223,7 +224,7 @@ def replay(
         StoreRestored: likewise, until somebody has checked.
         ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
     """
-    check_target(site, request.consumer)
+    _check_consumer(site, request.consumer)
     admit(site, works=False)
     if not request.students:
         raise NobodyToReplay
@@ -321,6 +322,16 @@ def _known(site: Stored, replay_id: str) -> Replay:
     if found is None:
         raise NoSuchReplay(gettext("no replay {id!r}", id=replay_id))
     return found
+
+
+def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
+    """Make sure that it is a target, or what tells a receiver.
+
+    Raises:
+        UnknownTarget: it is neither.
+    """
+    if consumer not in map(sender_of, site.settings.webhooks.receivers):
+        check_target(site, consumer)
 
 
 def _no_such_cause(site: Stored, consumer: str, cause: str) -> str:

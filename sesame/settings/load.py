@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as SourceError
@@ -154,17 +154,20 @@ def _absolute(model: type[BaseModel], content: Mapping[str, Any], path: Path | N
     """`content` with the relative paths in it made relative to the folder of the file `path`."""
     if path is None:
         return dict(content)
-    result = dict(content)
-    for name, value in content.items():
-        known = model.model_fields.get(name)
-        if known is None:
-            continue
-        if (
-            isinstance(value, dict)
-            and isinstance(known.annotation, type)
-            and issubclass(known.annotation, BaseModel)
-        ):
-            result[name] = _absolute(known.annotation, value, path)
-        elif isinstance(value, str) and (known.annotation is Path or Path in get_args(known.annotation)):
-            result[name] = str(path.absolute().parent / Path(value).expanduser())
-    return result
+    fields = model.model_fields
+    return {
+        name: _placed(fields[name].annotation, value, path) if name in fields else value
+        for name, value in content.items()
+    }
+
+
+def _placed(annotation: Any, value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return _absolute(annotation, value, path)
+        if get_origin(annotation) is dict:
+            of = get_args(annotation)[1]
+            return {name: _placed(of, each, path) for name, each in value.items()}
+    elif isinstance(value, str) and (annotation is Path or Path in get_args(annotation)):
+        return str(path.absolute().parent / Path(value).expanduser())
+    return value

@@ -24,6 +24,8 @@ from consumers.propagation.settings import PropagationSettings
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
+from consumers.webhooks import NAME as WEBHOOKS
+from consumers.webhooks.settings import WebhookSettings
 from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import TargetName, TargetSection, is_advanced
@@ -128,6 +130,7 @@ class Settings(BaseSettings):
     timetable: TimetableSettings = Field(default_factory=TimetableSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     observability: ObservabilitySettings = Field(default_factory=ObservabilitySettings)
@@ -199,6 +202,12 @@ class Settings(BaseSettings):
     def _made(self) -> Mapping[str, type[Anything]]:
         """The other packages' connectors that can be used, by target."""
         return {name: each.connector for name, each in self._connectors.items() if each.connector is not None}
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """Every consumer that runs somewhere: those that touch the store alone, then the targets'."""
+        told = (WEBHOOKS,) if self.webhooks.receivers else ()
+        return ("registry", "propagation", *told, *self.targets)
 
     @property
     def observed(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from click.testing import Result
 
 from consumers.propagation.handler import Propagation
 from consumers.registry.handler import Registry
+from consumers.webhooks.handler import Webhooks
 from pipeline.engine.bell import topics_for
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
@@ -69,6 +70,7 @@ def _exists(log: KafkaEventLog, topic: str) -> bool:
 def test_the_file_lists_what_the_code_reads() -> None:
     assert of("sesame-registry", "READ") == sorted(Registry.topics)
     assert of("sesame-propagation", "READ") == sorted(Propagation.topics)
+    assert of("sesame-webhooks", "READ") == sorted(Webhooks.topics)
     for target in ("directory", "mailbox", "moodle", "timetable"):
         leader = "directory" if target == "mailbox" else None
         assert of(f"sesame-{target}", "READ") == sorted(topics_for(leader))

@@ -46,10 +46,9 @@ def quarantine(settings: Settings) -> CheckResult:
 
 def processes(settings: Settings) -> CheckResult:
     """Whether each consumer runs somewhere, and no process that ran one has died."""
-    from sesame.operations.diagnosis.processes import OF_THE_STORE, consumers
+    from sesame.operations.diagnosis.processes import consumers
 
-    expected = (*OF_THE_STORE, *settings.targets)
-    found = _looked_up(settings, lambda store, connection: consumers(connection, store, expected))
+    found = _looked_up(settings, lambda store, connection: consumers(connection, store, settings.consumers))
     if not found or not any(one.processes for one in found.values()):
         return ok(gettext("none is at work: `sesame run` starts them all"))
     wrong = [

@@ -103,7 +103,7 @@ def _overview(site: Following, *, with_people: bool) -> Overview:
         letters = dead_letters.counts(connection)
         waiting = target_states.waiting_counts(connection)
         retries, now = parking.retries(connection), database.now(connection)
-        consumers = processes.consumers(connection, database, (*processes.OF_THE_STORE, *targets))
+        consumers = processes.consumers(connection, database, site.settings.consumers)
         seen = observation.observed(connection)
         people = list(everybody(connection, targets, site.follows)) if with_people else None
     within_15_min, within_60_min, beyond = windows

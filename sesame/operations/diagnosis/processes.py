@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection
 
@@ -17,8 +16,6 @@ from sesame.operations.acts import Actor, Report, act, note, utc
 from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Configured, Stored
 
-OF_THE_STORE: Final = ("registry", "propagation")
-"""The consumers that are there whatever the targets."""
 RUNNING, SILENT, ABSENT = "running", "silent", "absent"
 
 
@@ -80,7 +77,7 @@ class Forgotten(Report):
 def listed(site: Configured, _actor: Actor) -> dict[str, ConsumerProcess]:
     """Each consumer's processes by their last sign of life. One that ended properly is not among them."""
     with site.database.read() as connection:
-        return consumers(connection, site.database, (*OF_THE_STORE, *site.settings.targets))
+        return consumers(connection, site.database, site.settings.consumers)
 
 
 @act("process.forget")

@@ -50,6 +50,7 @@ TITLES: Final[Mapping[str, str]] = {
     "adoption_questions": gettext_noop("Questions about what services had of you before"),
     "parked": gettext_noop("What is tried again later"),
     "dead_letters": gettext_noop("What went wrong about your account"),
+    "webhook_events": gettext_noop("What other programs are to be told about your account"),
     "pending_facts": gettext_noop("What waits for the registrar or for a decision"),
     "held_closings": gettext_noop("What is not closed before somebody has looked"),
     "replay_students": gettext_noop("When staff had your account looked at again"),

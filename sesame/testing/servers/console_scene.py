@@ -69,7 +69,7 @@ def tried_again(desk: ConsoleDesk, number: str, target: str, cause: str) -> None
 def at_work(desk: ConsoleDesk, silent: Sequence[str] = (), **states: str) -> None:
     """As if every consumer had a process in this state (default: running), and these another, silent one."""
     now = desk.portal.clock.now
-    names = ("registry", "propagation", *desk.settings.targets)
+    names = desk.settings.consumers
     rows = [
         (name, f"app1:412{place}:x", states.get(name, "running"), now - 2) for place, name in enumerate(names)
     ]

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from consumers.webhooks.signatures import SignatureRefused
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, fault, meaning
 from pipeline.eventlog.port import LogUnavailable, OffsetOutOfRange
 from producers.registrar.faults import UnusableFile
@@ -28,7 +29,6 @@ from sesame.operations.lifecycle import NoSuchPlan
 from sesame.operations.past_imports import NoSuchImport
 from sesame.operations.replays import NoSuchReplay
 from sesame.operations.tokens import TokenRefused
-from sesame.web.kit.webhooks import SignatureRefused
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 30

@@ -18,6 +18,7 @@ from anyio import to_thread
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from consumers.webhooks.signatures import SignatureRefused, WebhookHead, WebhookKeyUnusable, verify
 from pipeline.settings import SecretUnreadable, read_secret
 from schemas.language import gettext
 from sesame.operations.acts import Actor
@@ -25,7 +26,6 @@ from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
 from sesame.web.api.routes import JSON, Api, UnusableRequest, check_type, json_object, language_of, read_body
 from sesame.web.kit.languages import speak_for
-from sesame.web.kit.webhooks import SignatureRefused, WebhookHead, WebhookKeyUnusable, verify
 
 WEBHOOKS_PATH: Final = "/webhooks/{source}"
 """Below the API's."""

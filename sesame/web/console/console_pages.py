@@ -27,6 +27,7 @@ _OF_THE_STORE: Final = {
     "account": {"fr": "Compte", "en": "Account"},
     "registry": {"fr": "Registre", "en": "Registry"},
     "propagation": {"fr": "Suivi", "en": "Tracking"},
+    "webhooks": {"fr": "Webhooks", "en": "Webhooks"},
 }
 _STAFF: Final = {
     "student": {"fr": "l'étudiant", "en": "the student"},

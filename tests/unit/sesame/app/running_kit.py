@@ -33,12 +33,13 @@ from tests.waiting import until
 class Site(Application):
     """The application with one target in memory, whose loops fail as they are told to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
         (folder / "vault.key").write_text(new_key())
         (folder / "vault.key").chmod(0o600)
         path = folder / "sesame.toml"
         path.write_text(
-            f'data_dir = "{folder}"\ntargets = ["moodle"]\nhttp.enabled = false\nengine.shutdown_s_max = 1\n',
+            f'data_dir = "{folder}"\ntargets = ["moodle"]\nhttp.enabled = false\nengine.shutdown_s_max = 1\n'
+            + more,
             encoding="utf-8",
         )
         super().__init__(load(path))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from sesame.web.kit.webhooks import SignatureRefused, WebhookHead, WebhookKeyUnusable, sign, verify
+from consumers.webhooks.signatures import SignatureRefused, WebhookHead, WebhookKeyUnusable, sign, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"x" * 32).decode()

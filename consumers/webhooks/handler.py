@@ -1,0 +1,91 @@
+"""Notes for each receiver which events of the log it is to be told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from sqlalchemy import Connection
+
+from consumers.webhooks import NAME, PREFIX, rows, sender_of
+from pipeline import replays
+from pipeline.db.database import Database
+from pipeline.eventlog.port import Record
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import Message
+from schemas.events import (
+    DeadLetterRecorded,
+    DeadLetterResolved,
+    Event,
+    PropagationBreached,
+    PropagationCompleted,
+    PropagationLate,
+    ReplayRequested,
+)
+
+NEWS_S: Final = 7 * 86_400.0
+"""What happened longer ago is told nobody: who begins to listen is not sent a year's completions."""
+
+
+class Webhooks:
+    """The consumer of what receivers are told. Touches nothing but the store; senders do the rest.
+
+    Args:
+        receivers: the types of events that each wants, by name.
+        clock: seconds since the epoch.
+    """
+
+    name = NAME
+    topics: tuple[str, ...] = (
+        catalogue.PROPAGATION,
+        catalogue.DEAD_LETTERS,
+        *catalogue.both_lanes(catalogue.ACTIVATIONS),  # replays
+    )
+
+    def __init__(
+        self,
+        database: Database,
+        receivers: Mapping[str, Collection[str]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._receivers = receivers
+        self._senders = {sender_of(name): name for name in receivers}
+
+    def handle(self, connection: Connection, record: Record, message: Message) -> None:
+        """Note one event for those who want it, or let a sender say again what it gave up."""
+        event = message.event
+        if isinstance(event, ReplayRequested):
+            if (receiver := self._senders.get(event.consumer)) is not None:
+                self._say_again(connection, receiver, event, message.id)
+            return
+        if message.time.timestamp() < self._clock() - NEWS_S:
+            return
+        wanting = [name for name, types in self._receivers.items() if event.type in types]
+        if wanting and not _is_about_us(event):
+            rows.add(connection, self._database, wanting, message, topic=record.topic, lane=_lane_of(event))
+
+    def make_up_for_lost(self, _connection: Connection) -> str:
+        """What was said is in the log alone: an operator knows which programs missed something."""
+        return ""
+
+    def _say_again(
+        self, connection: Connection, receiver: str, event: ReplayRequested, replay_id: str
+    ) -> None:
+        if not rows.again(connection, receiver, event.student_number, replay_id):
+            replays.end(connection, event.consumer, {event.student_number: (replay_id,)}, failed=())
+
+
+def _is_about_us(event: Event) -> bool:
+    """A dead letter of a sender's own: told to receivers, it might be the next one."""
+    return isinstance(event, DeadLetterRecorded | DeadLetterResolved) and event.consumer.startswith(PREFIX)
+
+
+def _lane_of(event: Event) -> Lane:
+    if isinstance(event, PropagationLate | PropagationBreached):
+        return Lane.PERSONAL  # bulk work has no window
+    return event.lane if isinstance(event, PropagationCompleted) else Lane.BULK

@@ -1,0 +1,310 @@
+"""Sends one receiver what it is to be told: in order per student, each event at least once, under one id.
+
+A receiver that is away, or wants fewer calls, is left alone for a while: nobody's attempts are charged, and
+what it is to be told waits in the store. An event that it does not take while it takes others is tried again
+over three days (the schedule is Standard Webhooks'), then it is a dead letter. 410 stops the sender until an
+operator lifts the quarantine.
+
+Sources: https://www.standardwebhooks.com (operational considerations); RFC 9110 (410, Retry-After).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from threading import Event
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection
+
+from consumers.kit.connector import ConnectorContext, Secret
+from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.http import AnswerLost, HttpClient, HttpLimits
+from consumers.kit.http_answers import ANY_STATUS
+from consumers.webhooks import rows, sender_of
+from consumers.webhooks.rows import WebhookEvent
+from consumers.webhooks.settings import WebhookReceiver
+from consumers.webhooks.signatures import WebhookKeyUnusable, sign
+from pipeline import quarantine, replays
+from pipeline.db.database import Database, StoreUnavailable
+from pipeline.dead_letters import events as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
+from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, meaning
+from pipeline.errors import told as in_words
+from pipeline.eventlog.port import TopicPartition
+from pipeline.locks import LockHeld, SiteLocks
+from pipeline.settings import SecretUnreadable, read_secret
+from schemas.envelope import event_id
+
+REFUSED: Final = "receiver_refused"
+"""The cause of the dead letters."""
+
+LOOK_EVERY_S: Final = 1.0
+AGAIN_AFTER_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+"""After each attempt that an event has had."""
+
+_PAUSE_S: Final = 5.0
+_PAUSE_S_MAX: Final = 600.0
+_EVENTS_PER_BATCH: Final = 50
+_BATCH_S: Final = 60.0
+_LOCK_S: Final = 300.0  # longer than a batch takes, its last call included
+_ANSWER_BYTES_MAX: Final = 65_536
+_NOT_US: Final = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN))
+_MAY_BE_ITS_OWN: Final = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY))
+_EXPECTED: Final = frozenset(ANY_STATUS) - {
+    *range(300, 400),
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""What the HTTP client leaves to be judged here; the rest is about the receiver as a whole anyway."""
+
+
+class ReceiverGone(SesameError):
+    """The receiver answers that it is gone for good (410). Ask whose it is; take it out of the settings, or
+    let its sender go on with `sesame quarantine lift`."""
+
+
+class SenderObserver(Protocol):
+    """Told what happens, for metrics and logs. Must not raise."""
+
+    def state(self, consumer: str, state: str, reason: str) -> None:
+        """The sender's state is this now."""
+
+    def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
+        """Events that were not taken yet."""
+
+    def trouble(self, consumer: str, what: str) -> None:
+        """Something went wrong that will be tried again, or went to the dead letters."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """How one event ended: taken, or refused for this reason."""
+
+    event: WebhookEvent
+    refusal: str = ""
+
+
+class Sender:
+    """Sends to one receiver; of several processes one does at a time. Owned by the thread that calls `run`.
+
+    Args:
+        name: the receiver's.
+        timeout_s: longest wait for an answer.
+        clock: seconds since the epoch.
+        monotonic: seconds.
+        spread: a number between 0 and 1, for the jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        receiver: WebhookReceiver,
+        database: Database,
+        observer: SenderObserver,
+        *,
+        timeout_s: float,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = sender_of(name)
+        self._receiver_name = name
+        self._receiver = receiver
+        self._database = database
+        self._observer = observer
+        self._clock = clock
+        self._monotonic = monotonic
+        self._spread = spread
+        self._locks = SiteLocks(database)
+        self._setting = f"webhooks.receivers.{name}"
+        context: ConnectorContext[Any] = ConnectorContext(
+            self._setting, receiver, _no_secret, connections_max=1, monotonic=monotonic
+        )
+        self._http = HttpClient(
+            context,
+            service=f"the receiver {name}",
+            limits=HttpLimits(min(5.0, timeout_s), timeout_s, timeout_s, _ANSWER_BYTES_MAX),
+        )
+        self._failures = 0  # of the receiver as a whole, one after the other
+        self._resume_at = float("-inf")
+        self._why: SesameError | None = None
+        self._took_at = float("-inf")  # database time; known to this process only
+
+    def run(self, stopping: Event) -> None:
+        """Send until told to stop."""
+        try:
+            while not stopping.wait(LOOK_EVERY_S):
+                try:
+                    while self.step(stopping):
+                        pass
+                except StoreUnavailable as error:
+                    self._observer.trouble(self.name, str(error))
+        finally:
+            self._http.disconnect()
+
+    def step(self, stopping: Event) -> bool:
+        """Send what is due, some of it; True if there may be more.
+
+        Raises:
+            StoreUnavailable: what was sent is sent again.
+        """
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            stopped = quarantine.of(connection, self.name)
+            found = rows.due(connection, self._receiver_name, now, limit=_EVENTS_PER_BATCH)
+            waiting = rows.waiting(connection, self._receiver_name)
+        self._observer.lag(self.name, {TopicPartition(topic, 0): n for topic, n in waiting.items()})
+        if stopped is not None:
+            self._observer.state(self.name, "quarantined", stopped.reason)
+            return False
+        if self._monotonic() >= self._resume_at and found:
+            try:
+                with self._locks.hold(self.name, ttl_s=_LOCK_S):
+                    self._send(stopping)
+            except LockHeld:
+                return False  # another process sends
+        self._say_how_it_is()
+        return bool(found) and self._why is None and not stopping.is_set()
+
+    def _say_how_it_is(self) -> None:
+        why = self._why
+        if why is None:
+            self._observer.state(self.name, "running", "")
+        elif isinstance(why, Misconfigured | SecretUnreadable | WebhookKeyUnusable):
+            self._observer.state(self.name, "misconfigured", in_words(why))
+        else:
+            self._observer.state(self.name, "throttled" if isinstance(why, Throttled) else "down", str(why))
+
+    # --- one batch ------------------------------------------------------------------------------------
+
+    def _send(self, stopping: Event) -> None:
+        with self._database.read() as connection:  # anew: another process may have sent these
+            now = self._database.now(connection)
+            events = rows.due(connection, self._receiver_name, now, limit=_EVENTS_PER_BATCH)
+        told: list[_Told] = []
+        deadline = Deadline.after(_BATCH_S, self._monotonic)
+        trouble: SesameError | None = None
+        try:
+            keys = read_secret(self._receiver.key_file, f"{self._setting}.key_file").split()
+            for event in events:
+                if stopping.is_set():
+                    break
+                told.append(_Told(event, self._refusal(event, keys, deadline)))
+        except OutOfTime:
+            pass  # the others are next
+        except (SecretUnreadable, WebhookKeyUnusable, ReceiverGone, Misconfigured, Throttled) as error:
+            trouble = error
+        except AnswerLost as error:  # it may be this event that it cannot bear: others are next
+            trouble = error
+            told.append(_Told(events[len(told)], str(error)))
+        except TargetDown as error:
+            trouble = error
+        self._settle(trouble, took=any(not each.refusal for each in told))
+        self._database.transact(partial(self._record, told, trouble))
+
+    def _refusal(self, event: WebhookEvent, keys: list[str], deadline: Deadline) -> str:
+        """Why the receiver did not take this event; empty: it took it.
+
+        Raises:
+            ReceiverGone, TargetDown, Throttled, Misconfigured: it is about the receiver as a whole.
+            WebhookKeyUnusable: nothing was sent.
+        """
+        body, at = _body(event), int(self._clock())
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": event.event_id,
+            "webhook-timestamp": str(at),
+            "webhook-signature": " ".join(sign(key, event.event_id, at, body) for key in keys),
+        }
+        answer = self._http.call(
+            "POST", self._receiver.url, deadline, content=body, headers=headers, expect=_EXPECTED
+        )
+        status = answer.status
+        if answer.ok:
+            return ""
+        if status == HTTPStatus.GONE:
+            raise ReceiverGone
+        if status in _NOT_US:
+            raise Misconfigured(
+                f"the receiver refuses our signature ({status})",
+                remedy=f"Compare the keys of {self._setting}.key_file with its own, and the clocks.",
+            )
+        if status in _MAY_BE_ITS_OWN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise AnswerLost(f"the receiver answers {status}", unknown=True)
+        return f"the receiver answers {status}"
+
+    def _settle(self, trouble: SesameError | None, *, took: bool) -> None:
+        """How long the receiver is left alone: longer each time, unless it has taken something meanwhile."""
+        self._why = trouble
+        self._failures = 0 if trouble is None else 1 if took else self._failures + 1
+        if trouble is None:
+            return
+        pause_s = min(_PAUSE_S_MAX, _PAUSE_S * 2.0 ** min(self._failures - 1, 20))
+        pause_s *= 0.5 + self._spread() / 2
+        if isinstance(trouble, Throttled):
+            pause_s = max(pause_s, trouble.retry_after_s)
+        self._resume_at = self._monotonic() + pause_s
+
+    def _record(self, told: Sequence[_Told], trouble: SesameError | None, connection: Connection) -> None:
+        now = self._database.now(connection)
+        for each in told:
+            if each.refusal:
+                self._refused(connection, each, now)
+            else:
+                self._took_at = now
+                self._taken(connection, each.event, now)
+        if isinstance(trouble, ReceiverGone):
+            quarantine.place(connection, self._database, self.name, meaning(ReceiverGone))
+
+    def _taken(self, connection: Connection, event: WebhookEvent, now: float) -> None:
+        made_up = rows.taken(connection, event)
+        if event.replay_id is not None and made_up:
+            number = event.student_number
+            replays.end(connection, self.name, {number: (event.replay_id,)}, failed=())
+            dead_letters.resolve(connection, self.name, number, up_to_version=0, how="replayed", now=now)
+
+    def _refused(self, connection: Connection, told: _Told, now: float) -> None:
+        event, attempts = told.event, told.event.attempts + 1
+        well = event.failed_at is not None and self._took_at >= event.failed_at
+        if attempts <= len(AGAIN_AFTER_S) or not well:
+            after_s = AGAIN_AFTER_S[min(attempts, len(AGAIN_AFTER_S)) - 1] * (1 + self._spread() / 5)
+            rows.put_off(connection, event, now=now, due_at=now + after_s)
+            return
+        rows.put_off(connection, event, now=now, due_at=None)
+        number = event.student_number
+        if event.replay_id is not None:
+            replays.end(connection, self.name, {number: (event.replay_id,)}, failed=(number,))
+        letter = DeadLetter(
+            id=event_id("dead-letter", self.name, event.event_id, event.replay_id),
+            consumer=self.name,
+            student_number=number,
+            version=None,
+            cause=REFUSED,
+            message=f"{told.refusal} to {event.type}, and takes others; mend it, then replay",
+            attempts=attempts,
+            recorded_at=now,
+            topic=event.topic,
+            event_id=event.replay_id or event.event_id,
+        )
+        dead_letters.record_work(connection, self._database, letter, number)
+        self._observer.trouble(self.name, f"given up: {told.refusal} to {event.type}")
+
+
+def _body(event: WebhookEvent) -> bytes:
+    """What is sent, byte for byte the same each time; as the specification has it."""
+    at = datetime.fromtimestamp(event.happened_at, UTC).isoformat().replace("+00:00", "Z")
+    document = {"type": event.type, "timestamp": at, "data": json.loads(event.data)}
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _no_secret(name: str) -> Secret:
+    raise KeyError(name)
