@@ -328,7 +328,10 @@ class Database:
             if not stores_fault(error):
                 raise
             if _is_damage(error.orig):
-                raise self._damaged(server.in_words(error.orig), _remedy(error.orig)) from error
+                what = server.in_words(error.orig)
+                if self._file is not None:
+                    what = f"{self._file.path} is damaged: {what}"
+                raise self._damaged(what, _remedy(error.orig)) from error
             lost = "the connection was lost" if error.connection_invalidated else "the database refused"
             text = f"{lost}: {server.in_words(error.orig)}"
             kind = StoreConflict if _in_the_way(error.orig) else StoreUnavailable
