@@ -234,6 +234,14 @@ class People:
         rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers})
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
+    def step_sequences(self, connection: Connection, student_number: str) -> dict[tuple[int, str, str], int]:
+        """The source sequence of each enrolment of this number, cancelled or not: by year, step
+        and version."""
+        mine = enrolments.c.student_number == student_number
+        key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
+        rows = connection.execute(select(*key, enrolments.c.source_sequence).where(mine))
+        return {(year, step, version): sequence for year, step, version, sequence in rows}
+
     def ended_steps(self, connection: Connection, *student_numbers: str) -> list[tuple[int, str, str]]:
         """Year, step and version of each enrolment of these numbers that was cancelled, in this order."""
         key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version

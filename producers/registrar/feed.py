@@ -18,7 +18,7 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
 from producers.registrar.report import ImportDetail
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
-from schemas.events import RegistrarFact
+from schemas.events import EnrolmentCancelled, EnrolmentRecorded, RegistrarFact
 
 StepKey = tuple[str, int, str, str]
 """Student number, year, step, step version: what one enrolment is known by."""
@@ -208,6 +208,12 @@ def new_record(event: RegistrarFact, identity: tuple[str | int, ...], time: date
         )
     )
     return NewRecord(ENROLMENTS, event.student_number, value, headers)
+
+
+def fact_id(source: str, key: StepKey, published: Published) -> str:
+    """The event id of the last fact of an enrolment."""
+    kind = EnrolmentRecorded if published.live else EnrolmentCancelled
+    return event_id(kind.type, EMITTER, source, *key, published.fingerprint, str(published.base))
 
 
 class Publisher(Generic[_Intent]):

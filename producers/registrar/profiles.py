@@ -22,6 +22,9 @@ from schemas.language import gettext
 PROFILES = ("apogee", "pegase")
 """The profiles that come with Sésame."""
 
+SENT = "api"
+"""The source of what programs send one by one; no file is written so."""
+
 GROUPS_SUFFIX = "_groups"
 """A feed of groups is named after the registrar's main one, with this behind it."""
 
@@ -56,6 +59,8 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
         return apogee(payment_required=payment_required, one_name=one_name)
     if which == "pegase":
         return pegase(one_name=one_name)
+    if which == SENT:
+        return sent(one_name=one_name)
     if str(which).endswith(".toml"):
         return read_mapping(Path(which))
     raise _no_such_profile(which)
@@ -171,6 +176,38 @@ def pegase(*, one_name: bool = False) -> FeedProfile:
             Column("primary", default="true"),
             Column("state", "statutInscription", _STATES),
             Column("pedagogical", "statutInscriptionPedagogique", _PEDAGOGICAL, default="pending"),
+        ),
+    )
+
+
+def sent(*, one_name: bool = False) -> FeedProfile:
+    """Persons whom programs send one by one, by what each attribute is called there.
+
+    Args:
+        one_name: see `FeedProfile`.
+    """
+    return FeedProfile(
+        name=SENT,
+        form=FileForm.JSON_LINES,
+        one_name=one_name,
+        columns=(
+            Column("student_number", "studentNumber"),
+            Column("ine", "ine"),
+            Column("birth_name", "familyName"),
+            Column("usage_name", "usageName"),
+            Column("given_name", "givenName"),
+            Column("preferred_given_name", "preferredGivenName"),
+            Column("birth_date", "birthDate"),
+            Column("personal_mail", "personalMail"),
+            Column("year", "year"),
+            Column("step", "step"),
+            Column("step_version", "stepVersion"),
+            Column("component", "component"),
+            Column("step_label", "stepLabel"),
+            Column("primary", "primary"),
+            Column("state", "administrative"),
+            Column("payment", "payment"),
+            Column("pedagogical", "pedagogical"),
         ),
     )
 

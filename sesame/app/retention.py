@@ -76,6 +76,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "replay_students": (HISTORY, "with their replay"),
     "imports": (HISTORY, "longer while a row of a feed refers to it; the newest stays"),
     "feed_rows": (STUDENT, "by year and step: what an import is compared with"),
+    "external_ids": (STUDENT, "what the program that sent somebody calls them"),
     "teaching_rows": (STUDENT, "by year: what an import is compared with"),
     "welcome_messages": (STUDENT, "the welcome is sent once"),
     "propagation": (STUDENT, "the newest version"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import csv
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,33 @@ def import_sent(
         raise UnusableFile(text, remedy=error.remedy) from error
     [report] = done.reports
     return report
+
+
+class RejectedLine(Report):
+    """Why a line was refused. `fault`: see docs/reference/rejections.md; `column`: or the whole line."""
+
+    line: int
+    student_number: str
+    column: str
+    fault: str
+    detail: str
+    remedy: str
+
+
+def rejected_lines(rejects: Path) -> Iterator[RejectedLine]:
+    """The file of refused lines, without the values that stood there."""
+    with rejects.open(encoding="utf-8-sig", newline="") as file:
+        for line, student, column, _value, detail, remedy, fault in islice(
+            csv.reader(file, delimiter=";"), 1, None
+        ):
+            yield RejectedLine(
+                line=int(line),
+                student_number=student,
+                column=column,
+                fault=fault,
+                detail=detail,
+                remedy=remedy,
+            )
 
 
 @act("import.explain")

@@ -15,6 +15,7 @@ from pipeline.accounts import accounts
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
+from producers.registrar.external_ids import external_ids
 from schemas.account import Account, Enrolment, Hold, Stage
 from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc
 from sesame.operations.ports import Stored
@@ -36,7 +37,7 @@ class PersonsAsked(ActRequest):
     """Which persons, in the order of their numbers.
 
     Attributes:
-        number, login, mail: theirs alone; compared as the ledger does. None: anybody's.
+        number, login, mail, external_id: theirs alone; compared as the ledger does. None: anybody's.
         after: those whose number is higher.
         skip, limit: leave out so many of them, then show so many.
         counted: count all of them, whatever `after`.
@@ -45,6 +46,7 @@ class PersonsAsked(ActRequest):
     number: str | None = None
     login: str | None = None
     mail: str | None = None
+    external_id: str | None = None
     after: str = ""
     skip: int = 0
     limit: int = 1
@@ -55,12 +57,14 @@ class RegisteredPerson(Report):
     """One person. Personal data.
 
     Attributes:
+        external_id: what the program that sent them calls them.
         mails: the account's address first.
         enrolments: of all years, without those that were cancelled.
         changed_at: when the account last changed.
     """
 
     student_number: str
+    external_id: str | None
     birth_name: str
     usage_name: str | None
     given_name: str
@@ -165,16 +169,15 @@ def _pages(database: Database, request: PersonsAsked) -> Iterator[list[Registere
 
 
 _PEOPLE: Final = people.join(accounts, accounts.c.student_number == people.c.student_number)
-_OTHERS: Final = people.alias("others")
+_NUMBERS: Final = people.alias("numbers")
 _ENROLLED: Final = (
     select(enrolments.c.student_number)
+    .join(_NUMBERS, _NUMBERS.c.student_number == enrolments.c.student_number)
     .where(
         enrolments.c.cancelled.is_(False),
         or_(
-            enrolments.c.student_number == people.c.student_number,
-            enrolments.c.student_number.in_(
-                select(_OTHERS.c.student_number).where(_OTHERS.c.merged_into == people.c.student_number)
-            ),
+            _NUMBERS.c.student_number == people.c.student_number,
+            _NUMBERS.c.merged_into == people.c.student_number,
         ),
     )
     .correlate(people)
@@ -182,8 +185,8 @@ _ENROLLED: Final = (
 )
 _SHOWN: Final = (people.c.merged_into.is_(None), accounts.c.stage != Stage.ERASED.value, _ENROLLED)
 _ROWS: Final = (
-    select(people.c.student_number, accounts.c.document, accounts.c.changed_at)
-    .select_from(_PEOPLE)
+    select(people.c.student_number, accounts.c.document, accounts.c.changed_at, external_ids.c.external_id)
+    .select_from(_PEOPLE.outerjoin(external_ids, external_ids.c.student_number == people.c.student_number))
     .where(*_SHOWN)
     .order_by(people.c.student_number)
 )
@@ -203,6 +206,9 @@ def _which(
     which: tuple[ColumnElement[bool], ...] = _SHOWN
     if request.number is not None:
         which += (people.c.student_number == request.number,)
+    if request.external_id is not None:
+        called = external_ids.c.external_id == request.external_id
+        which += (people.c.student_number.in_(select(external_ids.c.student_number).where(called)),)
     names = [(LOGIN, request.login), (MAIL, request.mail)]
     wanted = [(kind, value.lower()) for kind, value in names if value is not None]
     if wanted:
@@ -241,6 +247,7 @@ def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) 
             Account.model_validate_json(row.document),
             tuple(steps.get(row.student_number, ())),
             row.changed_at,
+            row.external_id,
         )
         for row in rows
         if row.student_number in known
@@ -248,11 +255,16 @@ def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) 
 
 
 def _person(
-    person: KnownPerson, account: Account, steps: tuple[Enrolment, ...], changed_at: float
+    person: KnownPerson,
+    account: Account,
+    steps: tuple[Enrolment, ...],
+    changed_at: float,
+    external_id: str | None,
 ) -> RegisteredPerson:
     identity = person.identity
     return RegisteredPerson(
         student_number=person.student_number,
+        external_id=external_id,
         birth_name=identity.birth_name,
         usage_name=identity.usage_name,
         given_name=identity.given_name,

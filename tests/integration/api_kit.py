@@ -88,15 +88,23 @@ class ApiWorld:
 
 @contextmanager
 def api_world(
-    folder: Path, url: str, *, per_minute: int = 100_000, again: bool = False, more: str = ""
+    folder: Path,
+    url: str,
+    *,
+    per_minute: int = 100_000,
+    again: bool = False,
+    more: str = "",
+    registrar: str = "",
 ) -> Iterator[ApiWorld]:
-    """The API on a database that has no tables yet; or `again`, in the same folder. `more`: of [console]."""
+    """The API on a database that has no tables yet; or `again`, in the same folder. `more`: of [console];
+    `registrar`: of that section."""
     data = folder / "data"
     data.mkdir(exist_ok=again)
     for name in ("vault.key", "privacy.key"):
         (data / name).write_text(_KEY, encoding="ascii")
         (data / name).chmod(0o600)
     text = (_CORPUS / "sesame.toml").read_text(encoding="utf-8").replace('"data"', f'"{data}"')
+    text = text.replace("[registrar]\n", f"[registrar]\n{registrar}")
     file = folder / "sesame.toml"
     text += f'\n[store]\nurl = "{url}"\n[console]\npublic_url = "https://{HOST}"\n{more}'
     file.write_text(text, encoding="utf-8")

@@ -6,9 +6,8 @@ bounded whatever its size, and the guard judges it as a whole.
 
 from __future__ import annotations
 
-import csv
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
@@ -20,7 +19,13 @@ from fastapi import Query, Response
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import pegase, pegase_groups
 from sesame.operations.acts import Actor, Report
-from sesame.operations.imports import ImportRequest, import_files, import_sent
+from sesame.operations.imports import (
+    ImportRequest,
+    RejectedLine,
+    import_files,
+    import_sent,
+    rejected_lines,
+)
 from sesame.web.api.problems import ApiError, WrongPlace
 from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
 from sesame.web.kit.site import Site
@@ -52,17 +57,6 @@ class EnrolmentRefused(ApiError):
     """This enrolment or teaching is not taken: something is missing in it, or wrong."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-
-
-class RejectedLine(Report):
-    """Why a line was refused. `fault`: see docs/reference/rejections.md; `column`: or the whole line."""
-
-    line: int
-    student_number: str
-    column: str
-    fault: str
-    detail: str
-    remedy: str
 
 
 class EnrolmentsImported(Report):
@@ -146,7 +140,9 @@ def import_lines(
     )
     with _ONE_AT_A_TIME:
         report = import_sent(site, actor, request, file, clock=clock)
-    rejected = [] if report.rejects_path is None else list(islice(_lines(report.rejects_path), REJECTED_MAX))
+    rejected = (
+        [] if report.rejects_path is None else list(islice(rejected_lines(report.rejects_path), REJECTED_MAX))
+    )
     told = {name: value for name, value in report.to_json().items() if name not in ("rejects", "affected")}
     return EnrolmentsImported(report=told, rejected=rejected)
 
@@ -158,22 +154,6 @@ def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any])
     if done.report["held"]:
         response.status_code = HTTPStatus.ACCEPTED
     return done
-
-
-def _lines(rejects: Path) -> Iterator[RejectedLine]:
-    """The file of refused lines, without the values that stood there."""
-    with rejects.open(encoding="utf-8-sig", newline="") as file:
-        for line, student, column, _value, detail, remedy, fault in islice(
-            csv.reader(file, delimiter=";"), 1, None
-        ):
-            yield RejectedLine(
-                line=int(line),
-                student_number=student,
-                column=column,
-                fault=fault,
-                detail=detail,
-                remedy=remedy,
-            )
 
 
 def _place(rejected: RejectedLine) -> WrongPlace:

@@ -28,6 +28,7 @@ from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.lifecycle import NoSuchPlan
 from sesame.operations.past_imports import NoSuchImport
 from sesame.operations.replays import NoSuchReplay
+from sesame.operations.sent_persons import PersonUnderWay
 from sesame.operations.tokens import TokenRefused
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -41,6 +42,7 @@ _AWAY: Final = (
     TargetDown,
     Throttled,
     Misconfigured,
+    PersonUnderWay,
 )
 
 

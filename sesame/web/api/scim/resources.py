@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Final, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from scim2_models import (
     URN,
     AuthenticationScheme,
@@ -21,6 +21,7 @@ from scim2_models import (
     ETag,
     Extension,
     Filter,
+    InvalidValueException,
     Meta,
     Mutability,
     Pagination,
@@ -36,8 +37,10 @@ from scim2_models import (
     Uniqueness,
 )
 
-from schemas.account import Administrative, Hold, Pedagogical
+from schemas.account import Administrative, Enrolment, Hold, Pedagogical
+from schemas.language import gettext
 from sesame.operations.registered_persons import RegisteredPerson
+from sesame.operations.sent_persons import SentPerson
 
 PAGE_MAX: Final = 200
 BULK_OPERATIONS_MAX: Final = 100
@@ -204,6 +207,7 @@ def user_of(person: RegisteredPerson) -> Any:
     """A person as a user."""
     user = UserWithStudent(
         id=person.student_number,
+        external_id=person.external_id,
         user_name=person.login,
         name=PersonName(family_name=person.birth_name or None, given_name=person.given_name or None),
         display_name=person.display_name,
@@ -239,6 +243,44 @@ def user_of(person: RegisteredPerson) -> Any:
     )
     user.meta = Meta(resource_type=USERS, last_modified=person.changed_at, version=_version(user))
     return user
+
+
+def person_of(user: Any, approve: str | None) -> SentPerson:
+    """A user that was sent, as a person. What can only be read is not looked at.
+
+    Raises:
+        InvalidValueException: there is no student number, no enrolment, or no such state of one.
+    """
+    student, name = user[Student], user.name or PersonName()
+    number = user.id or student.student_number or user.external_id
+    if not number:
+        raise InvalidValueException(detail=gettext("neither studentNumber nor externalId is there"))
+    if not student.enrolments:
+        raise InvalidValueException(detail=gettext("there is no enrolment: DELETE ends all of them"))
+    try:
+        steps = tuple(_enrolment(each) for each in student.enrolments)
+    except ValidationError as error:
+        raise InvalidValueException(
+            detail="; ".join(f"enrolments.{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        ) from error
+    return SentPerson(
+        student_number=number,
+        external_id=user.external_id,
+        birth_name=name.family_name or None,
+        usage_name=student.usage_name or None,
+        given_name=name.given_name or None,
+        preferred_given_name=student.preferred_given_name or None,
+        birth_date=student.birth_date,
+        ine=student.ine or None,
+        personal_mail=student.personal_mail or None,
+        enrolments=steps,
+        active=user.active,
+        approve=approve,
+    )
+
+
+def _enrolment(sent: StudentEnrolment) -> Enrolment:
+    return Enrolment.model_validate({name: getattr(sent, name) for name in Enrolment.model_fields})
 
 
 def _version(resource: Resource[Any]) -> str:

@@ -6,8 +6,9 @@ The same tokens, the same rates and the same acts as the rest of the API; errors
 from __future__ import annotations
 
 import json
+import time
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import structlog
@@ -16,10 +17,13 @@ from scim2_models import (
     Error,
     ForbiddenException,
     InvalidValueException,
-    NotImplementedException,
+    PatchOp,
+    PreconditionFailedException,
+    Resource,
     ResourceType,
     SCIMException,
 )
+from scim2_server.conditions import Conditions
 from scim2_server.handler import ScimHandler
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
@@ -35,6 +39,7 @@ from schemas.language import gettext
 from sesame.operations import tokens
 from sesame.operations.acts import ActRefused, check
 from sesame.operations.registered_persons import TooManyToCompare
+from sesame.operations.sent_persons import PersonRefused
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_body
@@ -46,8 +51,17 @@ SCIM_PREFIX: Final = "/scim/v2"
 REQUESTS_AT_ONCE: Final = 16
 """A request that sends somebody waits for the registry, in a thread of its own."""
 
+WAIT_S_MAX: Final = 15.0
+"""So long a request waits for the registry; clients wait 30 s or more."""
+
+_LOOK_S: Final = 0.05
+_AGAIN_MAX: Final = 5
 _LOOKS: Final = frozenset({Operation.query, Operation.search, Operation.search_with_body})
-ACTS: Final = {(USERS, operation): "person.look" for operation in _LOOKS}
+ACTS: Final = {
+    **{(USERS, operation): "person.look" for operation in _LOOKS},
+    **{(USERS, each): "person.put" for each in (Operation.create, Operation.replace, Operation.patch)},
+    (USERS, Operation.delete): "person.end",
+}
 """The act that an operation on a resource type takes."""
 
 
@@ -61,6 +75,9 @@ def make_scim(api: Api, keys: list[str]) -> ASGIApp:
     console = api.site.settings.console
     host = console.origin.partition("://")[2]
     return ApiGuard(_Scim(api, derive_keys(keys, "cursors")[0]), host=host, secure=console.secure)
+
+
+_BAD: Final = ((TooManyToCompare, "tooMany"), (PersonRefused, "invalidValue"))
 
 
 class _Scim:
@@ -80,12 +97,43 @@ class _Scim:
             headers = self._api.rates.take(actor.name)
             asked = _asked(request, self._base_url, await read_body(request))
             asked.subject = actor
-            handler = ScimHandler(self._service, Storage(self._api.site, actor))
-            answered = await to_thread.run_sync(handler.handle, asked, limiter=self._threads)
+            answered = await to_thread.run_sync(self._answer, asked, limiter=self._threads)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
             answered = self._service.error_response(error)
         answered.headers.update(headers)
         await _send(answered, send)
+
+    def _answer(self, asked: ScimRequest) -> ScimResponse:
+        api, approve = self._api, asked.query.get("approve")
+        storage = Storage(api.site, asked.subject, api.clock, _Patience(WAIT_S_MAX), approve)
+        return _Handler(self._service, storage).handle(asked)
+
+
+class _Patience:
+    """Waits, a little each time, until so many seconds are over."""
+
+    def __init__(self, s_max: float) -> None:
+        self._end = time.monotonic() + s_max
+
+    def __call__(self) -> bool:
+        time.sleep(_LOOK_S)
+        return time.monotonic() < self._end
+
+
+class _Handler(ScimHandler):
+    """The library's; what is read and written again is read once more when somebody came between."""
+
+    def patch_resource(
+        self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions
+    ) -> Resource[Any]:
+        """See `ScimHandler.patch_resource`."""
+        for _ in range(_AGAIN_MAX):
+            try:
+                return super().patch_resource(resource_type, resource_id, patch_op, conditions)
+            except PreconditionFailedException:
+                if conditions.if_match or conditions.if_none_match:
+                    raise
+        raise PreconditionFailedException
 
 
 class _Service(ScimService):
@@ -93,11 +141,8 @@ class _Service(ScimService):
 
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
         """See `ScimService.authorize`."""
-        act = ACTS.get((str(resource_type.name), target.operation))
-        if act is None:
-            raise NotImplementedException
         try:
-            check(request.subject, act)
+            check(request.subject, ACTS[str(resource_type.name), target.operation])
         except ActRefused as error:
             raise ForbiddenException(detail=_words(error)) from error
 
@@ -106,8 +151,9 @@ class _Service(ScimService):
         """See `ScimService.error_of`."""
         if isinstance(exception, SCIMException):
             return exception.to_error()
-        if isinstance(exception, TooManyToCompare):
-            return Error(status=400, scim_type="tooMany", detail=_words(exception))
+        for kind, scim_type in _BAD:
+            if isinstance(exception, kind):
+                return Error(status=400, scim_type=scim_type, detail=_words(exception))
         if isinstance(exception, SesameError):
             return Error(status=int(problems.status_of(exception)), detail=_words(exception))
         if isinstance(exception, HTTPException):

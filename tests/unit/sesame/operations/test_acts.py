@@ -131,6 +131,8 @@ NOTED_BY_THEMSELVES = frozenset(
         "import",
         "import.explain",
         "import.show",
+        "person.end",
+        "person.put",
         "privacy.again",
         "privacy.erase",
         "privacy.export",

@@ -1,0 +1,225 @@
+"""A program sends persons by SCIM: what the registry makes of it is what it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from sesame.testing.servers import stores
+from sesame.web.api.scim import scim_app
+from tests.integration.api_kit import ApiWorld, api_world
+from tests.integration.scim_in_kit import STUDENT, enrolment, patch, registry_running, scim, user
+
+GUARD = "guard_share = 1.0\nguard_days_share = 1.0\n"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    """A store, its API and its registry, for this file: each test has numbers of its own."""
+    folder = tmp_path_factory.mktemp("scim")
+    if request.param == "sqlite":
+        with (
+            api_world(folder, f"sqlite:///{folder / 'store.db'}", registrar=GUARD) as made,
+            registry_running(made.site),
+        ):
+            yield made
+        return
+    postgres = request.getfixturevalue("postgres")
+    with (
+        stores.empty_database(postgres) as url,
+        api_world(folder, url, registrar=GUARD) as made,
+        registry_running(made.site),
+    ):
+        yield made
+
+
+def test_a_person_who_is_sent_gets_the_login_that_the_ledger_mints(world: ApiWorld) -> None:
+    made = scim(world, "POST", "/Users", status=201, json=user("22900001"))
+    assert made["id"] == made[STUDENT]["studentNumber"] == "22900001"
+    assert made["userName"] == "zoe.lefevre"
+    assert made["externalId"] == "hr-22900001"
+    assert made == scim(world, "GET", "/Users/22900001", status=200)
+    for wanted in ('externalId eq "hr-22900001"', 'userName eq "zoe.lefevre"'):
+        found = scim(world, "GET", "/Users", params={"filter": wanted})["Resources"]
+        assert [each["id"] for each in found] == ["22900001"]
+    twice = scim(world, "POST", "/Users", status=409, json=user("22900001"))
+    assert twice["scimType"] == "uniqueness"
+
+
+def test_what_a_client_may_not_decide_is_answered_with_what_is_so(world: ApiWorld) -> None:
+    made = scim(world, "POST", "/Users", status=201, json=user("22900002"))
+    login = made["userName"]
+    again = user("22900002", usageName="Petit") | {"userName": "another", "id": "1", "displayName": "X"}
+    put = scim(world, "PUT", "/Users/22900002", status=200, json=again)
+    assert (put["id"], put["userName"], put["displayName"]) == ("22900002", login, "Zoé Petit")
+    refused = patch({"op": "replace", "path": "userName", "value": "another"})
+    assert scim(world, "PATCH", "/Users/22900002", status=400, json=refused)["scimType"] == "mutability"
+    other = user("22900002") | {STUDENT: {**user("22900002")[STUDENT], "studentNumber": "22900099"}}
+    assert scim(world, "PUT", "/Users/22900002", status=400, json=other)["scimType"] == "mutability"
+
+
+def test_enrolments_that_are_not_listed_any_more_end_and_the_last_one_by_delete(world: ApiWorld) -> None:
+    more = enrolment(step="L1MATH", primary=False, administrative="awaiting_payment")
+    scim(world, "POST", "/Users", status=201, json=user("22900003", enrolment(), more))
+    steps = scim(world, "GET", "/Users/22900003")[STUDENT]["enrolments"]
+    assert steps == [enrolment(), more]
+    login = scim(world, "GET", "/Users/22900003")["userName"]
+    put = scim(world, "PUT", "/Users/22900003", status=200, json=user("22900003", more))
+    assert put[STUDENT]["enrolments"] == [more]
+    none = user("22900003") | {STUDENT: {**user("22900003")[STUDENT], "enrolments": []}}
+    scim(world, "PUT", "/Users/22900003", status=400, json=none)
+    scim(world, "DELETE", "/Users/22900003", status=204)
+    scim(world, "GET", "/Users/22900003", status=404)
+    scim(world, "PUT", "/Users/22900003", status=404, json=user("22900003"))
+    scim(world, "DELETE", "/Users/22900003", status=404)
+    back = scim(world, "POST", "/Users", status=201, json=user("22900003"))
+    assert back["userName"] == login
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [{"op": "Replace", "path": "active", "value": False}],  # Entra
+        [{"op": "replace", "value": {"active": False}}],  # Okta
+    ],
+)
+def test_active_is_the_administrative_hold_and_no_other(
+    operations: list[dict[str, Any]], world: ApiWorld, request: pytest.FixtureRequest
+) -> None:
+    number = "22900004" if "path" in operations[0] else "22900005"
+    scim(world, "POST", "/Users", status=201, json=user(number))
+    other = {"student_number": number, "kind": "suspended", "reason": "an inquiry"}
+    assert world.post("/holds/place", json=other).status_code == 200
+    scim(world, "PATCH", f"/Users/{number}", status=204, json=patch(*operations))
+    shut = scim(world, "GET", f"/Users/{number}")
+    assert (shut["active"], shut[STUDENT]["holds"]) == (False, ["administrative", "suspended"])
+    opened = user(number) | {"active": True}
+    put = scim(world, "PUT", f"/Users/{number}", status=200, json=opened)
+    assert (put["active"], put[STUDENT]["holds"]) == (True, ["suspended"])
+
+
+def test_who_may_not_place_a_hold_changes_nothing_by_active(world: ApiWorld) -> None:
+    scopes = ("person.put", "person.look")
+    scim(world, "POST", "/Users", *scopes, status=201, json=user("22900006"))
+    shut = user("22900006", usageName="Autre") | {"active": False}
+    scim(world, "PUT", "/Users/22900006", *scopes, status=403, json=shut)
+    assert "usageName" not in scim(world, "GET", "/Users/22900006")[STUDENT]
+    scim(world, "DELETE", "/Users/22900006", *scopes, status=403)
+    scim(world, "PUT", "/Users/22900006", *scopes, "hold.place", status=200, json=shut)
+
+
+def test_a_part_is_changed_by_its_path_and_the_rest_stays(world: ApiWorld) -> None:
+    scim(world, "POST", "/Users", status=201, json=user("22900007", ine="0001234567A"))
+    for operation in (
+        {"op": "add", "path": f"{STUDENT}:personalMail", "value": "zoe@courriel.example"},
+        {"op": "replace", "path": "name.familyName", "value": "Lefebvre"},
+        {"op": "add", "path": f"{STUDENT}:enrolments", "value": [enrolment(step="L1MATH", primary=False)]},
+        {
+            "op": "replace",
+            "path": f'{STUDENT}:enrolments[step eq "L1INFO"].pedagogical',
+            "value": "validated",
+        },
+        {"op": "remove", "path": f"{STUDENT}:ine"},
+    ):
+        scim(world, "PATCH", "/Users/22900007", status=204, json=patch(operation))
+    now = scim(world, "GET", "/Users/22900007")
+    assert now["name"] == {"familyName": "Lefebvre", "givenName": "Zoé"}
+    assert now[STUDENT]["personalMail"] == "zoe@courriel.example"
+    assert [(each["step"], each["pedagogical"]) for each in now[STUDENT]["enrolments"]] == [
+        ("L1INFO", "validated"),
+        ("L1MATH", "pending"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"birthDate": "the third of May"},
+        {"birthDate": "2026-01-01"},
+        {"ine": "too short"},
+        {"personalMail": "nobody"},
+        {"enrolments": [enrolment(), enrolment(step="L1MATH", year=1700)]},
+        {"enrolments": [enrolment(administrative="perhaps")]},
+        {"enrolments": [{"step": "L1INFO"}]},
+        {"studentNumber": "with a blank"},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_told_and_nothing_of_it_is_taken(wrong: dict[str, Any], world: ApiWorld) -> None:
+    refused = scim(world, "POST", "/Users", status=400, json=user("22900008", **wrong))
+    assert refused["scimType"] == "invalidValue"
+    assert refused["detail"]
+    scim(world, "GET", "/Users/22900008", status=404)
+
+
+def test_a_version_that_is_not_the_one_that_was_read_is_not_written_over(world: ApiWorld) -> None:
+    made = scim(world, "POST", "/Users", status=201, json=user("22900009"))
+    tag = {"If-Match": made["meta"]["version"]}
+    changed = user("22900009", personalMail="zoe@courriel.example")  # of which no target hears
+    put = scim(world, "PUT", "/Users/22900009", status=200, json=changed, headers=tag)
+    assert put["meta"]["version"] != made["meta"]["version"]
+    scim(world, "PUT", "/Users/22900009", status=412, json=user("22900009"), headers=tag)
+    scim(world, "DELETE", "/Users/22900009", status=412, headers=tag)
+    again = scim(world, "PUT", "/Users/22900009", status=200, json=changed)
+    assert again["meta"]["version"] == put["meta"]["version"]
+
+
+def test_who_may_be_somebody_else_is_told_so_and_gets_no_login_before_a_human_has_looked(
+    world: ApiWorld,
+) -> None:
+    scim(world, "POST", "/Users", status=201, json=user("22900010"))
+    twin = user("22900011", birthDate=user("22900010")[STUDENT]["birthDate"])
+    told = scim(world, "POST", "/Users", status=409, json=twin)
+    assert "sesame identities" in told["detail"]
+    scim(world, "GET", "/Users/22900011", status=404)
+    other = user("22900010", family="Durand") | {"name": {"familyName": "Durand", "givenName": "Paul"}}
+    told = scim(world, "PUT", "/Users/22900010", status=409, json=other)
+    assert "sesame identities" in told["detail"]
+    assert scim(world, "GET", "/Users/22900010")["name"]["familyName"] == "Lefèvre"
+
+
+def test_who_is_enrolled_by_the_registrar_s_file_is_not_ended_by_a_program(world: ApiWorld) -> None:
+    told = scim(world, "DELETE", "/Users/22600001", status=409)
+    assert "only it can end them" in told["detail"]
+    scim(world, "GET", "/Users/22600001", status=200)
+
+
+def test_several_at_once_are_told_apart(world: ApiWorld) -> None:
+    body: dict[str, Any] = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+        "Operations": [
+            {"method": "POST", "path": "/Users", "bulkId": "a", "data": user("22900012")},
+            {"method": "POST", "path": "/Users", "bulkId": "b", "data": user("22900013", ine="wrong")},
+            {"method": "DELETE", "path": "/Users/22600001"},
+            {
+                "method": "PATCH",
+                "path": "/Users/bulkId:a",
+                "data": patch({"op": "add", "path": f"{STUDENT}:usageName", "value": "Petit"}),
+            },
+        ],
+    }
+    done = scim(world, "POST", "/Bulk", "person.look", "person.put", status=200, json=body)["Operations"]
+    assert [each["status"] for each in done] == ["201", "400", "403", "200"]
+    assert scim(world, "GET", "/Users/22900012")[STUDENT]["usageName"] == "Petit"
+    many = body | {"Operations": body["Operations"][:1] * 101}
+    scim(world, "POST", "/Bulk", status=413, json=many)
+
+
+def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scim_app, "WAIT_S_MAX", 0.0)
+    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}") as world:
+        for _ in range(2):
+            answered = world.post("/scim/v2/Users", json=user("22900014"))
+            assert (answered.status_code, answered.headers["retry-after"]) == (503, "30"), answered.text
+        monkeypatch.setattr(scim_app, "WAIT_S_MAX", 30.0)
+        with registry_running(world.site):
+            made = scim(world, "POST", "/Users", status=201, json=user("22900014"))
+        assert made["userName"] == "zoe.lefevre"
+        with closing(world.site.log.consumer("test", ("sesame.enrolments",), member="test")) as consumer:
+            keys = [each.key for each in consumer.poll(5_000, 0.1)]
+        assert keys.count("22900014") == 1
