@@ -61,6 +61,7 @@ class Circuit:
 
     Attributes:
         quarantined: until it is lifted, whatever the state is meanwhile.
+        paused: an operator wants the target left alone, whatever the state is: no work, no probe.
         since: when it left `closed`.
     """
 
@@ -69,7 +70,7 @@ class Circuit:
         self.state = CircuitState.CLOSED
         self.reason = ""
         self.since: float | None = None
-        self.quarantined = False
+        self.quarantined = self.paused = False
         self._next_at = 0.0
         self._probing = False
         self._delay_s = limits.probe_delay_s_min  # to the next probe of a target that is down
@@ -78,7 +79,7 @@ class Circuit:
     @property
     def passes(self) -> bool:
         """Whether students' work may be sent at all."""
-        return self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
+        return not self.paused and self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
 
     def down(self, now: float, reason: str) -> bool:
         """The target as a whole did not answer, or answered that it is out of order. Whether this is news."""
@@ -119,7 +120,7 @@ class Circuit:
 
     def probe_due(self, now: float) -> bool:
         """Whether a probe should start now. A true answer counts as its start."""
-        waits = not self.passes and self.state is not CircuitState.THROTTLED
+        waits = not self.passes and not self.paused and self.state is not CircuitState.THROTTLED
         if not waits or self._probing or now < self._next_at:
             return False
         self._probing = True
@@ -139,7 +140,7 @@ class Circuit:
 
     def next_at(self) -> float | None:
         """When something is to happen by itself, if anything is."""
-        return None if self.passes or self._probing else self._next_at
+        return None if self.passes or self.paused or self._probing else self._next_at
 
     def _go(self, event: CircuitEvent, now: float = 0.0, reason: str = "") -> bool:
         """Go where the table says. False: the event is no news in this state.

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from pipeline import pauses
 from pipeline.db.database import Database
 from pipeline.dead_letters import events as dead_letters
 from pipeline.dead_letters.events import record_unreadable
@@ -38,6 +39,7 @@ from pipeline.target import Handler
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
+from schemas.language import gettext_noop
 
 POLL_S = 0.02
 IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes whoever polls
@@ -48,6 +50,7 @@ HANGING = (
     "{calls} of {slots} calls have not come back in the {seconds:g} s that the connector promises: restart"
     " this process; if it comes again, tell the connector's author"
 )
+PAUSED = gettext_noop("paused by an operator")
 LANES = tuple(Lane)  # of an enumeration the class is slow to go through
 RECORDS_PER_POLL, RECORDS_PER_POLL_MAX = 500, 2_000
 """As many records as there is room for are read at once: the more of a student's bells are here, the fewer
@@ -270,7 +273,11 @@ class TargetWorker:
         self._next_report = now + REPORT_EVERY_S
         self._quarantine.agree(now)
         circuit = self._engine.circuit
+        pauses.agree(circuit, self.name, self._database)
         state, reason = "running" if circuit.passes else circuit.state, circuit.reason
+        if circuit.paused:
+            self._runner.stop_calling(self._engine.last)
+            state, reason = "paused", PAUSED
         if hanging := self._runner.hanging():
             slots, promised_s = self._engine.limits.slots, self._handler.call_s_max
             state = "hanging" if hanging >= slots else state

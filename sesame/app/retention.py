@@ -70,6 +70,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),
     "consumer_status": (WORK, "one row for each process that runs"),
     "quarantines": (WORK, "until it is lifted"),
+    "pauses": (WORK, "until somebody lets the consumer go on"),
     "lost_records": (HISTORY, "once accepted"),
     "site_locks": (WORK, "seconds"),
     "replays": (HISTORY, "from when it was begun"),

@@ -14,6 +14,7 @@ from pipeline import (
     locks,
     lost_records,
     outbox,
+    pauses,
     quarantine,
     replays,
     status,

@@ -57,6 +57,7 @@ COMMANDS: Final[dict[str, str]] = {
     "status": "sesame.cli.status:status",
     "students": "sesame.cli.status:students",
     "support": "sesame.cli.support:support",
+    "targets": "sesame.cli.targets:targets",
     "token": "sesame.cli.token:token",
     "topics": "sesame.cli.topics:topics",
     "vault": "sesame.cli.installation:vault",

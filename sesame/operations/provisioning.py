@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from pipeline import accounts, parking, quarantine, target_states
+from pipeline import accounts, parking, pauses, quarantine, target_states
 from pipeline.db.database import Database
 from pipeline.engine.bell import Bell, WorkItem
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
@@ -44,7 +44,8 @@ class Provision(ActRequest):
 
 
 class Ended(Report):
-    """How it ended at one target: done, waiting, retry, dead, elsewhere, quarantined; and why, in words."""
+    """How it ended at one target, and why, in words: done, waiting, retry, dead, elsewhere, quarantined,
+    paused."""
 
     target: str
     state: str
@@ -136,7 +137,12 @@ class Provisioning:
         """
         target = handler.name
         with self._database.read() as connection:
-            standing = quarantine.of(connection, target)
+            standing, paused = quarantine.of(connection, target), pauses.of(connection, target)
+        if paused is not None:
+            said = {"actor": paused.actor, "why": paused.reason}
+            command = f"sesame targets resume {target}"
+            text = gettext("the target is paused by {actor}: {why}. {command}", command=command, **said)
+            return Ended(target=target, state="paused", text=text)
         if standing is not None:
             return Ended(
                 target=target,

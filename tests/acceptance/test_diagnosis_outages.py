@@ -63,6 +63,17 @@ def test_a_directory_that_refuses_nearly_everybody_is_left_alone_until_somebody_
     assert [name for name in FORMER if "given_up" in here.rules(name, live=False)] == []
 
 
+def test_a_target_that_an_operator_pauses_says_so_and_goes_on_where_it_was(here: Clinic) -> None:
+    here.sesame("targets", "pause", "directory", "--reason", "a new disk")
+    wait_until(lambda: here.state("directory") == "paused", "the consumer to keep away")
+    here.redirect("outage", "later@courriel.example")
+    assert here.await_rule("outage", "target_paused").service == "directory"
+    assert "Les mises à jour de ce service sont en pause pendant une intervention" in here.page("outage")
+    here.sesame("targets", "resume", "directory", "--reason", "it is in")
+    here.settle("outage")
+    assert "target_paused" not in here.rules("outage")
+
+
 # --- the password is lost on its way ------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ def _looks() -> Iterator[Case]:
         "imports-page": "imports list --limit 1",
         "imports-show": "imports show 1",
         "quarantine": "quarantine list",
+        "targets": "targets list",
         "replays": "replays",
         "audit": "audit",
         "audit-of-an-action": "audit --action hold",
@@ -301,6 +302,22 @@ def _acts() -> Iterator[Case]:
     yield Case("vault-init-again", ("vault init",))
 
 
+def _targets() -> Iterator[Case]:
+    """Keeping away from a target."""
+    yield Case(
+        "targets-pause",
+        (
+            'targets pause timetable --reason "mise à jour"',
+            "targets pause timetable --reason encore",
+            "targets list",
+            "targets list --json",
+            "targets resume timetable --reason fini",
+            "targets resume timetable --reason encore",
+            "targets pause nobody --reason vu",
+        ),
+    )
+
+
 def _tokens() -> Iterator[Case]:
     """Tokens of programs."""
     yield Case(
@@ -452,6 +469,6 @@ WITH_SERVERS = Case(
     ),
     world="real servers, on which nobody of the filled store has an account yet, and the filled store",
 )
-_KINDS = (_looks, _audited_looks, _prolonged, _acts, _tokens, _privacy, _french, _servers, refusals)
+_KINDS = (_looks, _audited_looks, _prolonged, _acts, _targets, _tokens, _privacy, _french, _servers, refusals)
 CASES = tuple(case for kind in _KINDS for case in kind())
 HELPS = tuple(_helps(main))

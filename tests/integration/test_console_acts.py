@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import insert
@@ -11,6 +12,8 @@ from sqlalchemy import insert
 from consumers.registry.lifecycle.closings import held_closings
 from pipeline import quarantine
 from schemas.events import HoldLifted, HoldPlaced
+from sesame.operations.reconcile import passes
+from sesame.operations.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
 
@@ -155,6 +158,69 @@ def test_a_quarantine_is_lifted_with_a_reason_in_the_operator_s_name(desk: Conso
         assert "12 of 20 failed" not in page.text
     (entry,) = desk.audit("quarantine.lift")
     assert (entry.actor, entry.reason) == ("ada", "jeton renouvelé")
+
+
+def test_a_target_is_paused_probed_and_resumed_with_a_reason_in_the_operator_s_name(
+    desk: ConsoleDesk,
+) -> None:
+    with desk.browser("operator", login="ada") as browser:
+        browser.get("/console/cibles")
+        page = browser.send("/console/cibles/pause", cible="moodle", raison="mise à jour de Moodle")
+        assert "Moodle\u00a0: en pause d" in page.text
+        assert "mise à jour de Moodle" in browser.get("/console/cibles").text
+        again = browser.send("/console/cibles/pause", cible="moodle", raison="encore")
+        assert again.status_code == 409
+        browser.get("/console/cibles")
+        probed = browser.send("/console/cibles/sonder", cible="moodle")
+        assert "moodle.token" in probed.text, "what is in the way"
+        browser.get("/console/cibles")
+        assert (
+            "Moodle reprend" in browser.send("/console/cibles/reprendre", cible="moodle", raison="fini").text
+        )
+        assert browser.send("/console/cibles/pause", cible="nobody", raison="x").status_code == 409
+    for act, reason in (("target.pause", "mise à jour de Moodle"), ("target.resume", "fini")):
+        (entry,) = desk.audit(act)
+        assert (entry.actor, entry.reason, entry.detail["target"]) == ("ada", reason, "moodle")
+    (entry,) = desk.audit("target.probe")
+    assert entry.actor == "ada"
+
+
+def test_the_last_comparison_is_shown_object_by_object_to_whoever_may_see_students(desk: ConsoleDesk) -> None:
+    number = desk.portal.active()
+    left = {
+        "missing": [f"2299{n:04d}" for n in range(60)],
+        "different": [number],
+        "extra": [],
+        "orphaned": ["uid=x"],
+    }
+    found = Pass(
+        target="moodle",
+        ended_at=datetime.now(UTC),
+        seconds=2.0,
+        accounts=70,
+        objects=12,
+        unmanaged=0,
+        unsettled=0,
+        found={kind: len(names) for kind, names in left.items()},
+        left=left,
+        evidence={number: ("email", "lastname"), "uid=x": ("22990000",)},
+    )
+    with desk.portal.database.write() as connection:
+        passes.keep(connection, desk.portal.database, found)
+    with desk.browser("support") as browser:
+        text = browser.get("/console/cibles/moodle").text
+        assert "moodle.token" in text, "why its connector cannot be asked what is Sésame's there"
+        assert text.count("serait créé par une réparation") == 50
+        rest = browser.get(re.search(r'href="(/console/cibles/moodle\?apres=[^"]+)"', text)[1]).text  # type: ignore[index]
+        assert rest.count("serait créé par une réparation") == 10
+        assert "email, lastname" in rest
+        assert "une question demande à qui il est" in rest
+    with desk.browser("viewer") as browser:
+        text = browser.get("/console/cibles/moodle").text
+        assert "60 manquants" in text
+        assert number not in text
+    with desk.browser("viewer") as browser:
+        assert browser.get("/console/cibles/nulle_part").status_code == 409
 
 
 def test_a_plan_is_released_by_two_operators_and_one_login_in_two_spellings_is_one(

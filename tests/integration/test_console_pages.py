@@ -33,6 +33,7 @@ VIEWS = (
     "/console/attente",
     "/console/attente?cause=pedagogical_enrolment_pending",
     "/console/cibles",
+    "/console/cibles/moodle",
     "/console/plans",
     "/console/journal",
     "/console/questions",

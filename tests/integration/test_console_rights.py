@@ -45,7 +45,11 @@ MAY = {
     ("GET", "/attente"): DESK,
     ("GET", "/attente.csv"): DESK,
     ("GET", "/cibles"): EVERYBODY,
+    ("GET", "/cibles/{target}"): EVERYBODY,
     ("POST", "/cibles/lever"): OPERATORS,
+    ("POST", "/cibles/pause"): OPERATORS,
+    ("POST", "/cibles/reprendre"): OPERATORS,
+    ("POST", "/cibles/sonder"): OPERATORS,
     ("GET", "/plans"): OPERATORS,
     ("POST", "/plans/liberer"): OPERATORS,
     ("GET", "/journal"): OPERATORS,
@@ -71,6 +75,7 @@ GIVEN = {
     "{cause}": "moodle_email_taken",
     "{replay_id}": "none",
     "{import_id}": "7",
+    "{target}": "moodle",
 }
 
 

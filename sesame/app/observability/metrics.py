@@ -255,7 +255,7 @@ class Metrics:
         self.consumer_state = self._gauge(
             "consumer_state",
             "1 for the state that the consumer's loop in a process said last: `running`, `down`, `throttled`,"
-            " `misconfigured`, `half_open`, `hanging`, `quarantined`, `records lost` or `stopped`.",
+            " `misconfigured`, `half_open`, `hanging`, `quarantined`, `paused`, `records lost` or `stopped`.",
             ("consumer", "process", "state"),
         )
         self.circuit_state = self._gauge(

@@ -261,7 +261,7 @@ def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
         )
         step = (
             gettext("An operator looks at it; nothing is lost.")
-            if consumer.state == "quarantined"
+            if consumer.state in ("quarantined", "paused")
             else gettext("It goes on by itself when the target is back; nothing is lost.")
         )
         return TargetStatus(target, "down", utc(consumer.since), seen, state, (), text, step)

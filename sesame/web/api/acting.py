@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from sesame.operations import blast_radius, holds, lifecycle, replays
+from sesame.operations import blast_radius, holds, lifecycle, replays, targets
 from sesame.operations.activation import Activated, Activation, activate
 from sesame.operations.blast_radius import PreviewRequest, ReplayPreview
 from sesame.operations.dead_letters import Dismissal, Dismissed, dismiss
@@ -14,6 +14,7 @@ from sesame.operations.provisioning import Provision, Provisioned, provision
 from sesame.operations.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
 from sesame.operations.replays import ReplayAsked, ReplayFilter, ReplayRequest, ReplaySelection, Resumption
 from sesame.operations.stopped_consumers import LetGoOn, lift
+from sesame.operations.targets import TargetAct, TargetProbed
 from sesame.web.api.routes import Caller, Name, route
 
 
@@ -93,6 +94,24 @@ def resume_replay(call: Caller, request: Resumption) -> ReplayAsked:
 def lift_quarantine(call: Caller, request: LetGoOn) -> None:
     """Let a consumer that is in quarantine go on."""
     lift(call.site, call.actor, request)
+
+
+@route("POST", "/targets/pause", targets.pause, status=HTTPStatus.NO_CONTENT)
+def pause_target(call: Caller, request: TargetAct) -> None:
+    """Send no work to a target any more; what comes meanwhile waits in the log."""
+    targets.pause(call.site, call.actor, request)
+
+
+@route("POST", "/targets/resume", targets.resume, status=HTTPStatus.NO_CONTENT)
+def resume_target(call: Caller, request: TargetAct) -> None:
+    """Let the consumer of a target that was paused go on."""
+    targets.resume(call.site, call.actor, request)
+
+
+@route("POST", "/targets/{target}/probe", targets.probe)
+def probe_target(call: Caller, target: Name) -> TargetProbed:
+    """Exercise the whole path to a target from here, on no student's object."""
+    return targets.probe(call.site, call.actor, target)
 
 
 @route("POST", "/reconciliations", reconcile)

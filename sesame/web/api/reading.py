@@ -7,7 +7,16 @@ from typing import Annotated, Final
 from fastapi import Path, Query, Response
 
 from schemas.scalars import INTEGER_MAX, Moment
-from sesame.operations import audit, dead_letters, identities, lifecycle, past_imports, replays, status
+from sesame.operations import (
+    audit,
+    dead_letters,
+    identities,
+    lifecycle,
+    past_imports,
+    replays,
+    status,
+    targets,
+)
 from sesame.operations import stopped_consumers as stopped
 from sesame.operations.audit import AuditEntry, AuditPage
 from sesame.operations.connectors.acts import ConnectorLine, list_connectors
@@ -25,6 +34,7 @@ from sesame.operations.reconcile.acts import latest
 from sesame.operations.reconcile.passes import Pass
 from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
 from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
+from sesame.operations.targets import TargetLine
 from sesame.web.api.routes import Caller, Name, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
@@ -122,6 +132,12 @@ def list_processes(call: Caller) -> dict[str, ConsumerProcess]:
 def show_connectors(call: Caller) -> list[ConnectorLine]:
     """The connectors that are installed and configured."""
     return list_connectors(call.site, call.actor)
+
+
+@route("GET", "/targets", targets.listed)
+def list_targets(call: Caller) -> list[TargetLine]:
+    """The targets: how each stands, who paused it, and what is Sésame's in it."""
+    return targets.listed(call.site, call.actor)
 
 
 @route("GET", "/quarantine", stopped.quarantined)

@@ -17,7 +17,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import DependencyDown, SesameError
 from sesame.operations.acts import ActRefused
-from sesame.web.console import care, console_login, failures, now, office, persons, upload, waiting
+from sesame.web.console import (
+    care,
+    console_login,
+    failures,
+    now,
+    office,
+    persons,
+    targets,
+    upload,
+    waiting,
+)
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_login import LEAVE_PATH, SERVICE_PATH
 from sesame.web.console.console_request import LANGUAGE, ConsoleRefusal, NotLoggedIn, anybody, page_of
@@ -26,7 +36,7 @@ from sesame.web.kit.forms import cookie_name
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import speak_for, spoken
 
-ROOMS: Final = (console_login, now, persons, failures, waiting, care, office, upload)
+ROOMS: Final = (console_login, now, persons, failures, waiting, targets, care, office, upload)
 
 
 def make_console(context: ConsoleContext) -> FastAPI:

@@ -1,41 +1,17 @@
-"""'Cibles', 'Plans retenus', 'Journal': what stands still until somebody says so, and what was done."""
+"""'Plans retenus', 'Journal': what stands still until somebody says so, and what was done."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
 from schemas.language import gettext
-from sesame.operations import audit, lifecycle, stopped_consumers
+from sesame.operations import audit, lifecycle
 from sesame.operations.acts import check
 from sesame.operations.audit import AuditPage
-from sesame.operations.reconcile import acts as reconcile
-from sesame.operations.stopped_consumers import LetGoOn
 from sesame.web.console.console_request import Posted, Visiting
-from sesame.web.console.persons import PAGE, reason_of
+from sesame.web.console.persons import PAGE
 
 router = APIRouter()
-
-
-@router.get("/cibles")
-def show_targets(visit: Visiting) -> Response:
-    """Each target: its state, its quarantine, what was lost of the log, and the last comparison."""
-    site, actor = visit.context.site, visit.actor
-    return visit.page(
-        "targets.html",
-        seen=visit.context.overview.show(actor),
-        quarantined={one.consumer: one for one in stopped_consumers.quarantined(site, actor)},
-        lost=stopped_consumers.unaccepted(site, actor),
-        passes={one.target: one for one in reconcile.latest(site, actor)},
-    )
-
-
-@router.post("/cibles/lever")
-def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
-    """Let a consumer go on."""
-    request = LetGoOn(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
-    stopped_consumers.lift(visit.context.site, visit.actor, request)
-    name = visit.context.pages.service(request.consumer)
-    return visit.done("/console/cibles", gettext("{consumer} goes on within seconds", consumer=name))
 
 
 @router.get("/plans")

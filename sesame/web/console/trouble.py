@@ -18,6 +18,7 @@ class TroubleKind(StrEnum):
     MISCONFIGURED = "misconfigured"
     DOWN = "down"  # a target does not answer
     HANGING = "hanging"
+    PAUSED = "paused"  # by an operator, who may have forgotten it
     FAILED = "failed"  # students were given up for one cause
     BREACHED = "breached"  # students under way for more than 60 minutes
     OPERATOR = "operator"  # students wait for something that an operator must mend
@@ -53,6 +54,7 @@ _STATES = {
     "open": TroubleKind.DOWN,
     "half_open": TroubleKind.DOWN,
     "hanging": TroubleKind.HANGING,
+    "paused": TroubleKind.PAUSED,
 }
 """What a consumer's state means here; `running` and `throttled` are no trouble."""
 

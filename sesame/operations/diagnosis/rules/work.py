@@ -55,6 +55,12 @@ def target_throttled(s: Situation) -> Iterator[Finding]:
     yield from _by_state(s, "target_throttled", {_THROTTLED})
 
 
+@rule("target_paused")
+def target_paused(s: Situation) -> Iterator[Finding]:
+    """An operator keeps the consumer away from its target."""
+    yield from _by_state(s, "target_paused", {"paused"})
+
+
 @rule("target_quarantined")
 def target_quarantined(s: Situation) -> Iterator[Finding]:
     """Too much work was given up in a short time: the consumer stopped itself."""

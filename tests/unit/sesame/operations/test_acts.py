@@ -100,6 +100,10 @@ NOBODY_SHOWN = frozenset(
         "reconcile.latest",
         "replay.list",
         "restore",
+        "target.list",
+        "target.pause",
+        "target.probe",
+        "target.resume",
         "token.list",
         "vault.init",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import quarantine
+from pipeline import pauses, quarantine
 from pipeline.errors import TargetDown
 from pipeline.target import Dead, Waiting
 from schemas import catalogue
@@ -76,6 +76,16 @@ def test_it_does_not_pass_a_quarantine(plant: Plant) -> None:
     ended = provision(plant)
     assert ended.state == "quarantined"
     assert "sesame quarantine lift directory" in ended.text
+    assert plant.state("A") is None
+
+
+def test_it_does_not_pass_a_pause(plant: Plant) -> None:
+    plant.account("A")
+    with plant.database.write() as connection:
+        pauses.place(connection, plant.database, "directory", actor="ada", reason="migration")
+    ended = provision(plant)
+    assert ended.state == "paused"
+    assert "ada: migration. sesame targets resume directory" in ended.text
     assert plant.state("A") is None
 
 

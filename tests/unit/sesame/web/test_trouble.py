@@ -58,6 +58,7 @@ def told(**more: Any) -> list[Trouble]:
         ({"consumers": {"moodle": consumer("open", "x")}}, ("down", "moodle", "", 0, "x")),
         ({"consumers": {"moodle": consumer("half_open", "x")}}, ("down", "moodle", "", 0, "x")),
         ({"consumers": {"moodle": consumer("hanging", "x")}}, ("hanging", "moodle", "", 0, "x")),
+        ({"consumers": {"moodle": consumer("paused", "x")}}, ("paused", "moodle", "", 0, "x")),
         (
             {"dead_letters_by_cause": {"moodle busy": 3, "moodle taken": 12, "directory taken": 7}},
             ("failed", "moodle", "taken", 12, ""),

@@ -1,0 +1,70 @@
+"""Targets that an operator keeps their consumers away from, for as long as it takes. The row does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Column, Connection, Float, String, Table, Text, bindparam, delete, select
+
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+from pipeline.db.persons import of_nobody
+from pipeline.engine.circuit import Circuit
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("consumer", String(64), primary_key=True),
+    Column("actor", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    info=of_nobody("who paused a consumer, and why", named_in=("reason",)),
+)
+
+# Made once: each worker looks at every step.
+_OF: Final = select(pauses).where(pauses.c.consumer == bindparam("of_consumer"))
+
+
+@dataclass(frozen=True)
+class PauseRow:
+    """One consumer that is paused: by whom, why, and since when (epoch seconds)."""
+
+    consumer: str
+    actor: str
+    reason: str
+    since: float
+
+
+def of(connection: Connection, consumer: str) -> PauseRow | None:
+    """The consumer's pause, if it has one."""
+    found = connection.execute(_OF, {"of_consumer": consumer}).mappings().one_or_none()
+    return PauseRow(**found) if found is not None else None
+
+
+def every(connection: Connection) -> dict[str, PauseRow]:
+    """All of them, by consumer."""
+    return {row["consumer"]: PauseRow(**row) for row in connection.execute(select(pauses)).mappings()}
+
+
+def place(connection: Connection, database: Database, consumer: str, *, actor: str, reason: str) -> bool:
+    """Pause a consumer. False if it is paused: by whoever came first, for their reason."""
+    values = {"consumer": consumer, "actor": actor, "reason": reason, "since": database.now(connection)}
+    statement = database.insert(pauses).values(**values)
+    placed = connection.execute(statement.on_conflict_do_nothing(index_elements=[pauses.c.consumer]))
+    return bool(placed.rowcount)
+
+
+def lift(connection: Connection, consumer: str) -> bool:
+    """Let a consumer go on. False if it was not paused."""
+    return bool(connection.execute(delete(pauses).where(pauses.c.consumer == consumer)).rowcount)
+
+
+def agree(circuit: Circuit, consumer: str, database: Database) -> None:
+    """Look at the row, and keep away from the target or go on.
+
+    Raises:
+        StoreUnavailable: call again.
+    """
+    with database.read() as connection:
+        circuit.paused = of(connection, consumer) is not None

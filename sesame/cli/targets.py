@@ -1,0 +1,90 @@
+"""`sesame targets`: how each target stands; pausing one, letting it go on, asking its server."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from schemas.language import gettext
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option, reason_option
+from sesame.cli.output import local_time, show_table, write_json
+
+
+@click.group()
+def targets() -> None:
+    """Look at the targets, keep their consumers away from one, and let them go on."""
+
+
+@targets.command(name="list")
+@json_option
+@pass_context
+def list_command(context: Context, *, as_json: bool) -> None:
+    """List the targets: their state, who paused one and why, and what is Sésame's in each."""
+    from sesame.operations.diagnosis.words import word
+    from sesame.operations.targets import listed
+
+    found = listed(context.looking, operator())
+    if as_json:
+        write_json([one.model_dump() for one in found])
+        return
+    rows = []
+    for one in found:
+        said = one.fault or one.reason
+        if one.paused is not None:
+            paused = {"actor": one.paused.actor, "time": local_time(one.paused.since)}
+            said = gettext("paused by {actor} since {time}: {reason}", reason=one.paused.reason, **paused)
+        rows.append([one.target, word("states", one.state), str(one.lag), said, ", ".join(one.owns)])
+    names = gettext("target"), gettext("state"), gettext("lag"), gettext("reason"), gettext("owns")
+    show_table(names, rows, right={names[2]}, folded=names[4])
+
+
+@targets.command(name="pause")
+@click.argument("target")
+@reason_option()
+@pass_context
+def pause_command(context: Context, *, target: str, reason: str) -> None:
+    """Send no work to TARGET any more, from any process, within seconds. Noted in the audit.
+
+    Calls under way end, what comes meanwhile waits in the log, and nobody is charged an attempt. Access that
+    is to be shut there waits too.
+    """
+    from sesame.operations.targets import TargetAct, pause
+
+    pause(context.looking, operator(), TargetAct(target=target, reason=reason))
+    command = f"sesame targets resume {target} --reason …"
+    click.echo(gettext("{target} is paused; to go on: {command}", target=target, command=command))
+
+
+@targets.command(name="resume")
+@click.argument("target")
+@reason_option()
+@pass_context
+def resume_command(context: Context, *, target: str, reason: str) -> None:
+    """Let the consumer of TARGET go on, in every process, within seconds. Noted in the audit."""
+    from sesame.operations.targets import TargetAct, resume
+
+    resume(context.looking, operator(), TargetAct(target=target, reason=reason))
+    click.echo(gettext("{target} goes on", target=target))
+
+
+@targets.command(name="probe")
+@click.argument("target")
+@json_option
+@pass_context
+def probe_command(context: Context, *, target: str, as_json: bool) -> None:
+    """Exercise the whole path to TARGET from here, on no student's object. Exit code 4: it does not work."""
+    from sesame.operations.targets import probe
+
+    found = probe(context.looking, operator(), target)
+    if as_json:
+        write_json(found.model_dump())
+    else:
+        click.echo(
+            gettext("{target}: {text} ({seconds} s)", target=target, text=found.text, seconds=found.seconds)
+        )
+    if not found.well:
+        sys.exit(int(ExitCode.DEPENDENCY_DOWN))

@@ -1,0 +1,113 @@
+"""'Cibles': how each stands, pausing and asking it, and what the last comparison found, object by object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from schemas.language import decimal, gettext
+from sesame.operations import stopped_consumers, targets
+from sesame.operations.acts import UnknownTarget, may
+from sesame.operations.reconcile import acts as reconcile
+from sesame.operations.reconcile.passes import KINDS, Pass
+from sesame.operations.stopped_consumers import LetGoOn
+from sesame.operations.targets import TargetAct
+from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
+from sesame.web.console.persons import PAGE, reason_of
+
+router = APIRouter()
+
+Target = Annotated[str, Path(pattern=r"^[a-z0-9_]{1,64}$")]
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """One object or student that the last comparison found to differ, and what of it."""
+
+    kind: str
+    name: str
+    evidence: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the list."""
+        return f"{KINDS.index(self.kind)}{self.name}"
+
+
+@router.get("/cibles")
+def show_targets(visit: Visiting) -> Response:
+    """Each target: its state, its quarantine or pause, what was lost of the log, and the last comparison."""
+    site, actor = visit.context.site, visit.actor
+    return visit.page(
+        "targets.html",
+        seen=visit.context.overview.show(actor),
+        lines={one.target: one for one in targets.listed(site, actor)},
+        quarantined={one.consumer: one for one in stopped_consumers.quarantined(site, actor)},
+        lost=stopped_consumers.unaccepted(site, actor),
+        passes={one.target: one for one in reconcile.latest(site, actor)},
+    )
+
+
+@router.get("/cibles/{target}")
+def show_target(visit: Visiting, target: Target, apres: str = "") -> Response:
+    """One of them: what is Sésame's in it, and, to whom students are shown, what differs there and why."""
+    site, actor = visit.context.site, visit.actor
+    line = next((one for one in targets.listed(site, actor) if one.target == target), None)
+    if line is None:
+        raise UnknownTarget
+    found = next((one for one in reconcile.latest(site, actor) if one.target == target), None)
+    names = found is not None and may(actor, "students.list")
+    drifted = list(_drifted(found, apres)) if found is not None and names else []
+    more = drifted[PAGE - 1].place if len(drifted) > PAGE else None
+    return visit.page("target.html", line=line, found=found, drifted=drifted[:PAGE], names=names, next=more)
+
+
+def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
+    """What is remembered, by kind and name, after a place of the list."""
+    for kind in KINDS:
+        for name in sorted(found.left.get(kind, ())):
+            one = Drifted(kind, name, found.evidence.get(name, ()))
+            if one.place > after:
+                yield one
+
+
+@router.post("/cibles/lever")
+def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
+    """Let a consumer that is in quarantine go on."""
+    request = LetGoOn(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
+    stopped_consumers.lift(visit.context.site, visit.actor, request)
+    return _goes_on(visit, request.consumer)
+
+
+@router.post("/cibles/pause")
+def pause(visit: Visiting, fields: Posted) -> Response:
+    """Keep the consumer away from its target."""
+    request = TargetAct(target=fields.get("cible", "")[:64], reason=reason_of(fields))
+    targets.pause(visit.context.site, visit.actor, request)
+    name = visit.context.pages.service(request.target)
+    return visit.done("/console/cibles", gettext("{target} is paused within seconds", target=name))
+
+
+@router.post("/cibles/reprendre")
+def resume(visit: Visiting, fields: Posted) -> Response:
+    """Let the consumer of a paused target go on."""
+    request = TargetAct(target=fields.get("cible", "")[:64], reason=reason_of(fields))
+    targets.resume(visit.context.site, visit.actor, request)
+    return _goes_on(visit, request.target)
+
+
+@router.post("/cibles/sonder")
+def probe(visit: Visiting, fields: Posted) -> Response:
+    """Exercise the whole path to a target from here."""
+    found = targets.probe(visit.context.site, visit.actor, fields.get("cible", "")[:64])
+    said = {"target": visit.context.pages.service(found.target), "seconds": decimal(found.seconds)}
+    told = gettext("{target}: {text} ({seconds} s)", text=found.text, **said)
+    return visit.done("/console/cibles", told)
+
+
+def _goes_on(visit: ConsoleRequest, consumer: str) -> Response:
+    name = visit.context.pages.service(consumer)
+    return visit.done("/console/cibles", gettext("{consumer} goes on within seconds", consumer=name))
