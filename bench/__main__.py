@@ -19,6 +19,7 @@ from pathlib import Path
 from bench import (
     backlog,
     beside,
+    console_pages,
     engine_full,
     import_file,
     outage,
@@ -44,6 +45,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "scaling": scaling.rows,
     "import": import_file.rows,
     "reconcile": reconcile_population.rows,
+    "console": console_pages.rows,
     "status-help": startup.rows,
 }
 

@@ -44,9 +44,10 @@ def serve(application: Application, stopping: threading.Event) -> None:
     """
     application.database  # noqa: B018 (a store that cannot be used ends the start, not each request)
     settings = application.settings.console
+    context = console_context(application, stopping)
     server = WebServer(
         "console",
-        make_app(application, stopping),
+        make_app(application, context),
         Listening(
             host=settings.host,
             port=settings.port,
@@ -58,6 +59,9 @@ def serve(application: Application, stopping: threading.Event) -> None:
         ),
     )
     server.start()
+    if context is not None:
+        keep = context.overview.keep
+        threading.Thread(target=keep, args=(stopping,), name="overview", daemon=True).start()
     structlog.get_logger().info("console_listening", host=settings.host, port=server.port)
     try:
         while not stopping.wait(0.5) and server.alive:
@@ -66,8 +70,27 @@ def serve(application: Application, stopping: threading.Event) -> None:
         server.stop()
 
 
-def make_app(application: Application, stopping: threading.Event) -> Starlette:
-    """All that is served; `stopping` is set when open pages shall be let go."""
+def console_context(application: Application, stopping: threading.Event) -> ConsoleContext | None:
+    """What the pages work with; None: there is no CAS server to log in by. `stopping` is set when open pages
+    shall be let go.
+
+    Raises:
+        VaultKeyError: the vault's key cannot be used.
+    """
+    settings = application.settings
+    login = cas.console(settings, application.database)
+    if login is None:
+        structlog.get_logger().warning("console_without_cas", reason="cas.server_url is not set")
+        return None
+    return ConsoleContext(application, *login, read_keys(settings.vault_key_file), stopping)
+
+
+def make_app(application: Application, context: ConsoleContext | None) -> Starlette:
+    """All that is served.
+
+    Raises:
+        VaultKeyError: the vault's key cannot be used.
+    """
     settings = application.settings
     figures = Figures(application.database, settings.targets, settings.propagation)
 
@@ -83,11 +106,7 @@ def make_app(application: Application, stopping: threading.Event) -> Starlette:
         Mount(API_PREFIX, api),
         Mount(SCIM_PREFIX, make_scim(api.state.api, keys)),
     ]
-    login = cas.console(settings, application.database)
-    if login is None:
-        structlog.get_logger().warning("console_without_cas", reason="cas.server_url is not set")
-    else:
-        context = ConsoleContext(application, *login, keys, stopping)
+    if context is not None:
         routes.append(Mount(PREFIX, make_console(context)))
     return Starlette(routes=routes)
 

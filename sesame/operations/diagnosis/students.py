@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Connection, exists, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, exists, or_, select, union
 
 from consumers.propagation.rows import propagation as p
 from consumers.propagation.rows import propagation_targets as pt
@@ -27,6 +27,7 @@ from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Following
 
 LIMIT_MAX: Final = 1000
+_CANDIDATES: Final = 500
 _RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(parked.c.consumer)
 
 
@@ -125,7 +126,10 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
         if cause is not None:
             _check(connection, chosen, cause)
         which = (ACTIVATED, *_conditions(chosen, cause))
-        numbers = numbers_after(connection, *which, after=request.after, limit=limit + 1)
+        if cause is None:
+            numbers = numbers_after(connection, *which, after=request.after, limit=limit + 1)
+        else:
+            numbers = _among_candidates(connection, which, cause, after=request.after, limit=limit + 1)
         more, numbers = len(numbers) > limit, numbers[:limit]
         found = people(connection, numbers, site.settings.targets, site.follows)
         retries = _retries(connection, numbers)
@@ -169,8 +173,7 @@ def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElem
     if state is None:
         if cause is None:
             return []
-        anywhere = (_at_a_target(State.WAITING, cause), _at_a_target(State.FAILED, cause), _retried(cause))
-        return [_candidates(cause), or_(*anywhere)]
+        return [or_(_at_a_target(State.WAITING, cause), _at_a_target(State.FAILED, cause), _retried(cause))]
     given_up = _at_a_target(State.FAILED, None)
     if state is ListedState.RETRYING:
         return [_retried(cause)]
@@ -187,11 +190,25 @@ def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElem
     return [or_(~_newest(), here) if state is ListedState.IN_PROGRESS else here]
 
 
-def _candidates(cause: str) -> ColumnElement[bool]:
-    """Who has any row with this cause: few, and found by indexes, before anybody is looked at."""
+def _among_candidates(
+    connection: Connection, which: Sequence[ColumnElement[bool]], cause: str, *, after: str, limit: int
+) -> list[str]:
+    """As `numbers_after`, of those who have any row with this cause: an index has them, and only as many are
+    looked at as it takes."""
     seen = select(pt.c.student_number).where(pt.c.reason == cause)
     retried = select(parked.c.student_number).where(parked.c.cause == cause)
-    return a.c.student_number.in_(union_all(seen, retried))
+    number = union(seen, retried).subquery("candidates").c.student_number
+    found: list[str] = []
+    while len(found) < limit:
+        more = select(number).where(number > after).order_by(number).limit(_CANDIDATES)
+        some = list(connection.scalars(more))
+        if not some:
+            break
+        found += numbers_after(
+            connection, a.c.student_number.in_(some), *which, after=after, limit=limit - len(found)
+        )
+        after = some[-1]
+    return found
 
 
 def _newest(state: ListedState | None = None) -> ColumnElement[bool]:

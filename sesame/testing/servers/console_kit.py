@@ -22,7 +22,7 @@ from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA
 from schemas.envelope import from_record
 from schemas.events import Event
-from sesame.app.console import ConsolePortTaken, make_app
+from sesame.app.console import ConsolePortTaken, console_context, make_app
 from sesame.login import cas_sessions
 from sesame.login.cas_sessions import CasSession
 from sesame.testing.servers.portal_kit import Portal
@@ -90,7 +90,7 @@ class ConsoleDesk:
         self.application.__dict__["vault"] = self.portal.vault
         self.settings.vault_key_file.touch(mode=0o600)
         self.settings.vault_key_file.write_text(self.portal.keys[0], encoding="ascii")
-        app = make_app(self.application, self.stopping)
+        app = make_app(self.application, console_context(self.application, self.stopping))
         (mounted,) = (each for each in app.routes if isinstance(each, Mount) and each.path == PREFIX)
         self.routes = list(mounted.routes)
         self._server = WebServer(

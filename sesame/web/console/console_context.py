@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from pipeline.errors import DependencyDown
 from pipeline.vault import derive_keys
-from schemas.language import Language, spoken
+from schemas.language import LANGUAGES, Language, spoken
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
-from sesame.operations.acts import Actor, check
+from sesame.operations.acts import Actor, Role, check
 from sesame.operations.diagnosis import overview
 from sesame.operations.diagnosis.overview import Overview
 from sesame.web.console.console_pages import ConsolePages
+from sesame.web.kit.languages import speak_for
 from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
@@ -31,8 +34,16 @@ RESTED: Final = 5.0
 GLANCE_S: Final = 30.0
 """How old the numbers beside the navigation may be: no page waits for them."""
 
+QUICK_S: Final = 0.1
+"""Whoever asks for one that takes no longer makes it. Where it takes longer nobody waits: see `keep`."""
+
+KEPT_S: Final = 60.0
+"""How often one that takes long is made, though nobody asks: whoever comes in finds it."""
+
 LIVE_MAX = 128
 """Live pages that may be open at once, of all operators."""
+
+_KEEPER: Final = Actor("sesame", frozenset({Role.VIEWER}))
 
 
 @dataclass
@@ -69,6 +80,8 @@ class SharedOverview:
         self._monotonic = monotonic
         self._turn = threading.Lock()
         self._seen: dict[Language, tuple[float, float, Overview]] = {}
+        self._kept = False
+        self._wanted = threading.Event()
 
     def show(self, actor: Actor, *, age_s_max: float = FRESH_S) -> Overview:
         """It, about as old as that at most. Whoever comes while somebody looks is shown the one before.
@@ -84,16 +97,42 @@ class SharedOverview:
             return found[2]
         if found is None:
             self._turn.acquire()
+        elif self._kept and found[1] > QUICK_S:
+            self._wanted.set()
+            return found[2]
         elif not self._turn.acquire(blocking=False):
             return found[2]
         try:
             before = self._seen.get(language)
             if before is not None and before is not found:
                 return before[2]  # somebody has looked meanwhile
-            begun = self._monotonic()
-            seen = overview.show(self._site, actor)
-            now = self._monotonic()
-            self._seen[language] = (now, now - begun, seen)
-            return seen
+            return self._look(language, actor)
         finally:
             self._turn.release()
+
+    def keep(self, stopping: threading.Event) -> None:
+        """Have one ready from the beginning, and where it takes long make it whenever it is wanted and from
+        time to time, until told to stop."""
+        self._kept = True
+        due = 0.0
+        while not stopping.is_set():
+            if self._wanted.is_set() or self._monotonic() >= due:
+                self._wanted.clear()
+                with suppress(DependencyDown):  # pages say so
+                    self._look_again()
+                due = self._monotonic() + KEPT_S
+            stopping.wait(1.0)
+
+    def _look_again(self) -> None:
+        slow = [language for language, (_, took_s, _) in dict(self._seen).items() if took_s > QUICK_S]
+        for language in slow if self._seen else LANGUAGES[:1]:
+            speak_for(language)
+            with self._turn:
+                self._look(language, _KEEPER)
+
+    def _look(self, language: Language, actor: Actor) -> Overview:
+        begun = self._monotonic()
+        seen = overview.show(self._site, actor)
+        now = self._monotonic()
+        self._seen[language] = (now, now - begun, seen)
+        return seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -88,3 +89,44 @@ def test_who_has_no_role_is_not_shown_what_others_have_looked_at(clock: Clock) -
     seen.show(ADA)
     with pytest.raises(ActRefused):
         seen.show(Actor("paul", frozenset()))
+
+
+class Turns(threading.Event):
+    """Told to stop after some turns; between two of them somebody asks, and what they were shown is kept."""
+
+    def __init__(self, turns_s: Sequence[float], pass_time: Callable[[float], str]) -> None:
+        super().__init__()
+        self._turns_s, self._pass_time, self.shown = list(turns_s), pass_time, list[str]()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout == 1.0
+        self.shown.append(self._pass_time(self._turns_s.pop(0)))
+        if not self._turns_s:
+            self.set()
+        return self.is_set()
+
+
+def test_where_it_takes_long_nobody_waits_for_it_once_it_is_kept(clock: Clock) -> None:
+    seen, clock.took_s = shared(clock), 4.0
+
+    def pass_time(seconds: float) -> str:
+        clock.now += seconds
+        looks, shown = clock.looks, seen.show(ADA)
+        assert clock.looks == looks  # whoever asks makes none
+        return str(shown)
+
+    turns = Turns([1.0, 20.0, 1.0, 30.0, 1.0], pass_time)
+    seen.keep(turns)
+    assert turns.shown == ["look 1", "look 1", "look 2", "look 2", "look 3"]
+
+
+def test_one_that_takes_long_is_ready_though_nobody_has_asked_for_a_while(clock: Clock) -> None:
+    seen, clock.took_s = shared(clock), 4.0
+
+    def pass_time(seconds: float) -> str:
+        clock.now += seconds
+        return str(clock.looks)
+
+    turns = Turns([59.0, 2.0, 59.0, 2.0], pass_time)
+    seen.keep(turns)
+    assert turns.shown == ["1", "1", "2", "2"]
