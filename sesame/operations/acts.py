@@ -145,6 +145,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "adopt.decide": _OPERATORS,
     "adopt.link": _OPERATORS,
     "adopt.questions": _OPERATORS,
+    "adopt.show": _OPERATORS,
     "audit.list": _OPERATORS,
     "audit.verify": _OPERATORS,
     "backup": _ADMINISTRATORS,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from pipeline import accounts
 from pipeline.errors import meaning
 from schemas.language import gettext
 from sesame.operations.acts import Actor, ActRequest, Report, act, shown_one
@@ -15,6 +16,7 @@ from sesame.operations.diagnosis.timeline import Moment, moments
 from sesame.operations.known_persons import NoSuchStudent, Side, known
 from sesame.operations.ports import Diagnosable
 from sesame.operations.status import HeldInDoubt, NoEnrolmentLeft, standing
+from sesame.operations.target_look import TargetLook, look_at
 
 
 class StudentAsked(ActRequest):
@@ -33,6 +35,7 @@ class StudentShown(Report):
         remedy: what to do about that.
         merged_into: the number that this one goes on as.
         moments: what has happened, the newest first.
+        there: what each target shows now beside what is wanted; only if the servers were asked.
     """
 
     student_number: str
@@ -43,6 +46,7 @@ class StudentShown(Report):
     merged_into: str | None
     diagnosis: DiagnosisReport
     moments: Sequence[Moment]
+    there: Sequence[TargetLook] = ()
 
 
 @act("students.show", shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
@@ -59,6 +63,8 @@ def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShow
     with database.read() as connection:
         who = known(connection, database, number)
         happened = moments(connection, number, ("registry", *site.settings.targets))
+        account = accounts.find(connection, number) if request.live else None
+    there = [] if account is None else look_at(site, site.settings.targets, account)
     return StudentShown(
         student_number=number,
         who=who,
@@ -68,4 +74,5 @@ def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShow
         merged_into=merged[0] if merged else None,
         diagnosis=found.report(),
         moments=happened,
+        there=there,
     )

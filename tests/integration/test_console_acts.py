@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import insert
 
+from consumers.kit.connector import TargetObject, Wanted
 from consumers.registry.lifecycle.closings import held_closings
 from pipeline import quarantine
+from schemas.account import Account
 from schemas.events import HoldLifted, HoldPlaced
+from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.adoptions import QuestionRow
+from sesame.operations.adoption.questions import QuestionKind
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
@@ -221,6 +228,76 @@ def test_the_last_comparison_is_shown_object_by_object_to_whoever_may_see_studen
         assert number not in text
     with desk.browser("viewer") as browser:
         assert browser.get("/console/cibles/nulle_part").status_code == 409
+
+
+@dataclass
+class Shelf:
+    """A connector that shows what it is told, read only."""
+
+    there: list[TargetObject]
+    credential: str | None = None
+
+    def read(self, accounts: Sequence[Account], _deadline: object) -> dict[str, list[TargetObject]]:
+        return {each.student_number: self.there for each in accounts}
+
+    def wanted(self, account: Account) -> Wanted:
+        return Wanted({"username": (account.login,), "lastname": ("Durand",)})
+
+
+@pytest.fixture
+def shelf(desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """Every target is one, while the test lasts."""
+    made = Shelf([])
+    monkeypatch.setitem(desk.application.__dict__, "connector", lambda _target: nullcontext(made))
+    return made
+
+
+def test_a_person_s_page_has_what_each_target_shows_beside_what_is_wanted(
+    desk: ConsoleDesk, shelf: Shelf
+) -> None:
+    number = desk.portal.active()
+    account = desk.portal.context.choices.situation(number)
+    assert account is not None
+    shelf.there = [
+        TargetObject("17", number, {"username": (account.login,), "lastname": ("Dupond",)}, open=True)
+    ]
+    with desk.browser("support") as browser:
+        assert "Là-bas maintenant" not in browser.get(f"/console/personnes/{number}").text
+        text = browser.get(f"/console/personnes/{number}?direct=true").text
+        rows = re.findall(r'<th scope="row">(\w+)( <span class="tag is-waiting">)?.*?<td.*?>(.*?)</td>', text)
+        assert ("lastname", ' <span class="tag is-waiting">', "Dupond") in rows
+        assert ("username", "", account.login) in rows
+
+
+def test_an_object_is_said_to_be_the_student_s_or_somebody_else_s_once(
+    desk: ConsoleDesk, shelf: Shelf
+) -> None:
+    number = desk.portal.active(birth_name="Durand", given_name="Zoé")
+    shelf.there = [TargetObject("17", "", {"lastname": ("Durand",)})]
+    asked = [
+        QuestionRow("moodle", "17", number, QuestionKind.IDNUMBER_EMPTY),
+        QuestionRow("moodle", "18", number, QuestionKind.MAIL_SHARED),
+    ]
+    with desk.portal.database.write() as connection:
+        adoptions.ask(connection, desk.portal.database, asked, desk.portal.clock.now)
+    path = f"/console/questions/objets/{asked[0].id}"
+    with desk.browser("operator", login="ada") as browser:
+        assert path in browser.get("/console/questions").text
+        page = browser.get(path).text
+        assert "Zoé" in page
+        assert "<code>17</code>" in page
+        assert browser.send(f"{path}/trancher", reponse="gone", raison="x").status_code == 422
+        browser.get(path)
+        told = browser.send(f"{path}/trancher", reponse="linked", raison="vu sur place")
+        assert "prochaine adoption en tient compte" in told.text
+        assert path not in told.text
+        assert "celui de l" in browser.get(path).text
+        other = browser.get(f"/console/questions/objets/{asked[1].id}").text
+        assert "trancher" not in other, "no answer would mend it"
+    with desk.browser("registrar") as browser:
+        assert asked[1].id not in browser.get("/console/questions").text
+    (entry,) = [each for each in desk.audit("adopt.linked") if each.detail["question"] == asked[0].id]
+    assert (entry.actor, entry.reason) == ("ada", "vu sur place")
 
 
 def test_a_plan_is_released_by_two_operators_and_one_login_in_two_spellings_is_one(

@@ -38,6 +38,7 @@ VIEWS = (
     "/console/journal",
     "/console/questions",
     "/console/questions/{doubt}",
+    "/console/questions/objets/{question}",
     "/console/importations",
 )
 

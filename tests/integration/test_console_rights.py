@@ -56,6 +56,8 @@ MAY = {
     ("GET", "/questions"): OFFICE,
     ("GET", "/questions/{number}"): OFFICE,
     ("POST", "/questions/{number}/trancher"): OFFICE,
+    ("GET", "/questions/objets/{question_id}"): OPERATORS,
+    ("POST", "/questions/objets/{question_id}/trancher"): OPERATORS,
     ("GET", "/importations"): OFFICE,
     ("POST", "/importations"): OFFICE,
     ("GET", "/importations/{import_id}"): OFFICE,
@@ -76,6 +78,7 @@ GIVEN = {
     "{replay_id}": "none",
     "{import_id}": "7",
     "{target}": "moodle",
+    "{question_id}": "abcdef012345",
 }
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.mailbox import NAME as MAILBOX
+from pipeline import accounts
 from producers.replay.requests import replay
 from schemas.account import Lane
+from schemas.language import gettext
 from sesame.operations.activation import ActivationOfAll, ask_for
 from sesame.operations.acts import Actor, Report, act, shown
 from sesame.operations.adoption import adoptions, decisions, run
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.decisions import Decision
+from sesame.operations.adoption.questions import WORDS, QuestionKind
 from sesame.operations.adoption.readers import readers
 from sesame.operations.adoption.run import AdoptionReport
-from sesame.operations.ports import Adopting, Configured, Sealing, Stored, check_target
+from sesame.operations.known_persons import Side, known
+from sesame.operations.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
+from sesame.operations.target_look import TargetLook, look_at
 
 Clock = Callable[[], datetime]
 
@@ -43,6 +49,29 @@ class AdoptionQuestion(Report):
     student_number: str | None
     state: AdoptionAnswer
     raised_at: float = Field(exclude=True)
+
+
+class QuestionShown(Report):
+    """A question with both sides: personal data.
+
+    Attributes:
+        what, remedy: what was found, and what to do about it, in words.
+        linkable, separable: which answers it takes.
+        student: who the registrar says has the number; None: nobody.
+        look: what the target shows of the account now, beside what is wanted; None: there is no account.
+    """
+
+    question: AdoptionQuestion
+    what: str
+    remedy: str
+    linkable: bool
+    separable: bool
+    student: Side | None
+    look: TargetLook | None
+
+
+class Judging(HasConnectors, Configured, Protocol):
+    """The store, and the targets as they are read."""
 
 
 class QuestionFilter(BaseModel):
@@ -149,6 +178,33 @@ def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[Adop
     with site.database.read() as connection:
         found = adoptions.questions(connection, states, kind=request.kind)
     return [AdoptionQuestion.model_validate(each) for each in found]
+
+
+@act(
+    "adopt.show", shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind)
+)
+def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
+    """One question, with what an operator has to see to answer it. The server is asked.
+
+    Raises:
+        NoSuchQuestion: there is none of this id.
+    """
+    [found] = decisions.find(site.database, [question_id])
+    number = found.student_number
+    with site.database.read() as connection:
+        person = None if number is None else known(connection, site.database, number)
+        account = None if number is None else accounts.find(connection, number)
+    words = WORDS.get(QuestionKind(found.kind)) if found.kind in set(QuestionKind) else None
+    configured = found.target in site.settings.targets
+    return QuestionShown(
+        question=AdoptionQuestion.model_validate(found),
+        what="" if words is None else gettext(words.what),
+        remedy="" if words is None else gettext(words.remedy),
+        linkable=words is not None and words.linkable and number is not None,
+        separable=words is not None and words.separable and number is not None,
+        student=person,
+        look=look_at(site, [found.target], account)[0] if account is not None and configured else None,
+    )
 
 
 @act("adopt.decide")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from schemas.language import gettext_noop
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
 
@@ -52,86 +53,114 @@ class Words:
     separable: bool = False
 
 
-_LOOK = "Look at both, then decide: link, or separate."
+_LOOK = gettext_noop("Look at both, then decide: link, or separate.")
 
 WORDS = {
     QuestionKind.NAMES_AND_BIRTH_DATE: Words(
-        "an entry without a student number has the names and the birth date of a student", _LOOK, True, True
+        gettext_noop("an entry without a student number has the names and the birth date of a student"),
+        _LOOK,
+        True,
+        True,
     ),
     QuestionKind.NUMBER_TWICE: Words(
-        "several objects of one target carry one student number",
-        "Remove the number from those that are not the student's, then adopt again.",
+        gettext_noop("several objects of one target carry one student number"),
+        gettext_noop("Remove the number from those that are not the student's, then adopt again."),
     ),
     QuestionKind.NUMBER_OF_NOBODY: Words(
-        "an object carries a student number that no account has, or an erased one's",
-        "Ask the registrar whose it is. If it is to stay as it is: separate, and it is not told again. "
-        "Otherwise remove it at the target.",
+        gettext_noop("an object carries a student number that no account has, or an erased one's"),
+        gettext_noop(
+            "Ask the registrar whose it is. If it is to stay as it is: separate, and it is not told again. "
+            "Otherwise remove it at the target."
+        ),
         separable=True,
     ),
     QuestionKind.SEVERAL_NUMBERS: Words(
-        "an entry carries several student numbers",
-        "Leave the one that is right, then adopt again; two numbers of one person: sesame identities merge.",
+        gettext_noop("an entry carries several student numbers"),
+        gettext_noop(
+            "Leave the one that is right, then adopt again; two numbers of one "
+            "person: sesame identities merge."
+        ),
     ),
     QuestionKind.NUMBER_OF_OTHER: Words(
-        "an object carries a student number, and its names are nothing like those of the registrar",
-        "The same person under other names: link. Somebody else: correct the number there, then adopt again.",
+        gettext_noop(
+            "an object carries a student number, and its names are nothing like those of the registrar"
+        ),
+        gettext_noop(
+            "The same person under other names: link. Somebody else: correct the "
+            "number there, then adopt again."
+        ),
         linkable=True,
     ),
     QuestionKind.LOGIN_SHARED: Words(
-        "one login is different persons' in two targets, or in two entries",
-        "Rename one of them, then adopt again; the same person after all: sesame adopt link.",
+        gettext_noop("one login is different persons' in two targets, or in two entries"),
+        gettext_noop("Rename one of them, then adopt again; the same person after all: sesame adopt link."),
     ),
     QuestionKind.LOGIN_DIFFERS: Words(
-        "a student's login in a target is not the one of the directory",
-        "Link: the directory's replaces it when this target is written. Or rename it there yourself.",
+        gettext_noop("a student's login in a target is not the one of the directory"),
+        gettext_noop(
+            "Link: the directory's replaces it when this target is written. Or rename it there yourself."
+        ),
         linkable=True,
     ),
     QuestionKind.USERNAME_CASE: Words(
-        "a Moodle username has capitals, which Moodle itself would refuse",
-        "Link: it is written in lower case when Moodle is written.",
+        gettext_noop("a Moodle username has capitals, which Moodle itself would refuse"),
+        gettext_noop("Link: it is written in lower case when Moodle is written."),
         linkable=True,
     ),
     QuestionKind.MAIL_SHARED: Words(
-        "one mail address is different persons'",
-        "Correct it where it is wrong, then adopt again.",
+        gettext_noop("one mail address is different persons'"),
+        gettext_noop("Correct it where it is wrong, then adopt again."),
     ),
     QuestionKind.MAIL_DIFFERS: Words(
-        "a student's mail address differs from the directory's",
-        "Link: the directory's replaces it when this target is written. Or correct the one that is wrong.",
+        gettext_noop("a student's mail address differs from the directory's"),
+        gettext_noop(
+            "Link: the directory's replaces it when this target is written. Or correct the one that is wrong."
+        ),
         linkable=True,
     ),
     QuestionKind.IDNUMBER_EMPTY: Words(
-        "a user with a student's login, or address, and that student's names, carries no student number",
+        gettext_noop(
+            "a user with a student's login, or address, and that student's names, carries no student number"
+        ),
         _LOOK,
         True,
         True,
     ),
     QuestionKind.IDNUMBER_OTHER: Words(
-        "a user with a student's login, and that student's names, carries what is no student number",
+        gettext_noop(
+            "a user with a student's login, and that student's names, carries what is no student number"
+        ),
         _LOOK,
         True,
         True,
     ),
     QuestionKind.NAMES_DIFFER: Words(
-        "a user with a student's login, or address, carries no student number, and has other names",
+        gettext_noop(
+            "a user with a student's login, or address, carries no student number, and has other names"
+        ),
         _LOOK,
         True,
         True,
     ),
     QuestionKind.LEDGER_OTHER: Words(
-        "a name is in use here, and was given to a student who has not activated the account",
-        "Link: it stays with this object, and the student who has not seen it is given another; an object "
-        "without a student number is that student's then. Separate: it is another person's, likewise.",
+        gettext_noop("a name is in use here, and was given to a student who has not activated the account"),
+        gettext_noop(
+            "Link: it stays with this object, and the student who has not seen it "
+            "is given another; an object "
+            "without a student number is that student's then. Separate: it is another person's, likewise."
+        ),
         linkable=True,
         separable=True,
     ),
     QuestionKind.LEDGER_ACTIVE: Words(
-        "a name is in use here, and is that of another student's active account",
-        "Rename one of the two, or write the right student number into the object; then adopt again.",
+        gettext_noop("a name is in use here, and is that of another student's active account"),
+        gettext_noop(
+            "Rename one of the two, or write the right student number into the object; then adopt again."
+        ),
     ),
     QuestionKind.ACCOUNT_DIFFERS: Words(
-        "a student's account is active under another login than the entry's",
-        "Rename the entry, or remove the student number from it; then adopt again.",
+        gettext_noop("a student's account is active under another login than the entry's"),
+        gettext_noop("Rename the entry, or remove the student number from it; then adopt again."),
     ),
 }
 

@@ -55,7 +55,7 @@ class LiveChecks:
         targets = self._site.settings.targets
         looks = {name: look for name, look in self._looks(account).items() if name == CAS or name in targets}
         others = {name: partial(self._object, name, account) for name in targets if name not in looks}
-        said, unseen = _at_once({**looks, **others}, self._look_s_max)
+        said, unseen = at_once({**looks, **others}, self._look_s_max)
         found = {field: value for name in looks for field, value in said.get(name, {}).items()}
         return Live(
             objects={name: said[name] for name in others if name in said},
@@ -120,7 +120,7 @@ def _script(account: Account) -> str | None:
         return None
 
 
-def _at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+def at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
     """Ask everybody at once: what each found, and who could not be seen. Whoever is late is left alone."""
     answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 

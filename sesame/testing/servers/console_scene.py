@@ -11,6 +11,9 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking.rows import parked
 from pipeline.status import consumer_status
+from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.adoptions import QuestionRow
+from sesame.operations.adoption.questions import QuestionKind
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_kit import put
 
@@ -109,6 +112,10 @@ def morning(desk: ConsoleDesk) -> dict[str, str]:
     tried_again(desk, number["retried"], "mailbox", "mailbox_busy")
     given_up(desk, number["failed"], "moodle", "moodle_email_taken", "Email address already exists: x")
     number["doubt"] = portal.student(birth_name="Durand", given_name="Léa")
+    asked = QuestionRow("moodle", "1742", number["complete"], QuestionKind.IDNUMBER_EMPTY)
+    with portal.database.write() as connection:
+        adoptions.ask(connection, portal.database, [asked], portal.clock.now)
+    number["question"] = asked.id
     for _ in range(11):
         given_up(desk, portal.active(), "moodle", "moodle_email_taken", "Email address already exists: x")
     given_up(desk, portal.active(), "directory", "identity_collision")

@@ -98,6 +98,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         "meaning": meaning,
         "remedy": remedy,
         "token": lambda name, kind: word(kind, name, language),
+        "sentence": lambda text: _set(f"{text[:1].upper()}{text[1:]}.", language),
         "set": lambda text: _set(text, language),
     }
 

@@ -1,4 +1,4 @@
-"""'Questions' and 'Importations': who may be one person, decided once; and what the registrar's files did."""
+"""'Questions': who is who and what is whose, decided once. 'Importations': what the registrar's files did."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
 
+from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.operations import identities, past_imports
-from sesame.operations.acts import check
+from sesame.operations.acts import check, may
+from sesame.operations.adoption import acts as adoption
+from sesame.operations.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionFilter
+from sesame.operations.adoption.adoptions import AdoptionAnswer
+from sesame.operations.adoption.questions import WORDS, Words
 from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
 from sesame.operations.past_imports import ImportsPage
 from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
@@ -19,7 +24,11 @@ from sesame.web.console.persons import PAGE, Number, reason_of
 router = APIRouter()
 
 ImportId = Annotated[int, Path(ge=1, lt=INTEGER_MAX)]
+QuestionId = Annotated[str, Path(pattern=r"^[0-9a-f]{6,64}$")]
 SHOWN_MAX: Final = 200
+OBJECTS_MAX: Final = 50
+"""Of each kind so many are listed; the command lists all."""
+
 TELLING: Final = (
     *(
         "student_number",
@@ -37,10 +46,41 @@ TELLING: Final = (
 
 @router.get("/questions")
 def show_doubts(visit: Visiting) -> Response:
-    """Numbers that may be one person's, the oldest first."""
-    check(visit.actor, "identity.show")
-    found = identities.listed(visit.context.site, visit.actor, DoubtFilter())
-    return visit.page("doubts.html", doubts=found[:SHOWN_MAX], beyond=max(0, len(found) - SHOWN_MAX))
+    """Numbers that may be one person's, and objects that an adoption or a comparison asks about."""
+    site, actor = visit.context.site, visit.actor
+    check(actor, "identity.show")
+    found = identities.listed(site, actor, DoubtFilter())
+    objects: dict[str, list[AdoptionQuestion]] = {}
+    if may(actor, "adopt.questions"):
+        for one in adoption.questions(site, actor, QuestionFilter()):
+            objects.setdefault(one.kind, []).append(one)
+    return visit.page(
+        "doubts.html",
+        doubts=found[:SHOWN_MAX],
+        beyond=max(0, len(found) - SHOWN_MAX),
+        objects=objects,
+        words={kind: Words(gettext(one.what), gettext(one.remedy)) for kind, one in WORDS.items()},
+        shown_max=OBJECTS_MAX,
+    )
+
+
+@router.get("/questions/objets/{question_id}")
+def show_object(visit: Visiting, question_id: QuestionId) -> Response:
+    """One object, and whoever it may be: the registrar's word beside what the target shows."""
+    found = adoption.show(visit.context.site, visit.actor, question_id)
+    return visit.page("object.html", seen=found)
+
+
+@router.post("/questions/objets/{question_id}/trancher")
+def answer(visit: Visiting, question_id: QuestionId, fields: Posted) -> Response:
+    """Say whose an object is."""
+    check(visit.actor, "adopt.decide")
+    said = fields.get("reponse", "")
+    if said not in (AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE):
+        raise ConsoleRefusal(422, "form")
+    request = AnswerRequest(ids=(question_id,), answer=AdoptionAnswer(said), reason=reason_of(fields))
+    adoption.decide(visit.context.site, visit.actor, request)
+    return visit.done("/console/questions", gettext("decided; the next adoption acts on it"))
 
 
 @router.get("/questions/{number}")

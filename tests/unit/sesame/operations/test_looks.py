@@ -34,10 +34,11 @@ from sesame.operations.diagnosis.engine import judge
 from sesame.operations.diagnosis.live import LiveChecks
 from sesame.operations.diagnosis.person import PersonStatus, TargetStatus
 from sesame.operations.diagnosis.situation import Live, Situation
+from sesame.operations.target_look import TargetLook, look_at
 
 if TYPE_CHECKING:
     from consumers.kit.deadline import Deadline
-    from sesame.operations.ports import Diagnosable
+    from sesame.operations.ports import Diagnosable, HasConnectors
 
 NOW = datetime(2026, 7, 2, 12, tzinfo=UTC)
 LEA = Account(
@@ -178,6 +179,44 @@ def test_looks_at_a_connector_that_hangs_do_not_collect_for_ever(monkeypatch: py
 def test_a_target_that_is_not_ready_has_said_so(reason: str) -> None:
     seen = look(odd=lambda: Odd(says(Held(reason))))
     assert (seen.objects, seen.unseen) == ({"odd": Preview(obstacle=reason)}, {})
+
+
+# --- what is there beside what is wanted ------------------------------------------------------------------
+
+
+def beside(made: Callable[[], Anything]) -> TargetLook:
+    class Site:
+        @contextmanager
+        def connector(self, _target: str) -> Iterator[Anything]:
+            yield made()
+
+    [found] = look_at(cast("HasConnectors", Site()), ["odd"], LEA.model_copy(update={"credential_ref": "v1"}))
+    return found
+
+
+def test_a_look_has_each_field_there_beside_what_is_wanted_and_nothing_of_a_password() -> None:
+    there = TargetObject("a", "", {"name": ("Lea",), "ref": ("v0",), "userPassword": ("x",), "more": ("y",)})
+    found = beside(lambda: Odd(says([there])))
+    rows = [(row.name, row.there, row.wanted, row.differs) for row in found.beside(found.objects[0])]
+    assert rows == [("more", ("y",), None, False), ("name", ("Lea",), ("Léa",), True)]
+    none_there = [(row.name, row.differs) for row in beside(lambda: Odd(says([]))).beside(None)]
+    assert none_there == [("name", True)]
+
+
+@pytest.mark.parametrize(
+    ("said", "obstacle", "unseen"),
+    [
+        (says(Held("pedagogical_enrolment_pending")), "pedagogical_enrolment_pending", ""),
+        (says(Refused("odd_failed", "Léa Martin")), "odd_failed", ""),
+        (fails(TargetDown("it is away")), "", "it is away"),
+        (fails(KeyError("Léa Martin")), "", "KeyError in test_looks.py"),
+    ],
+)
+def test_a_look_says_what_is_in_the_way(said: Callable[[], Any], obstacle: str, unseen: str) -> None:
+    found = beside(lambda: Odd(said))
+    assert (found.obstacle, found.objects) == (obstacle, ())
+    assert found.unseen.startswith(unseen)
+    assert "Léa" not in found.unseen
 
 
 # --- the rules ----------------------------------------------------------------------------------------
