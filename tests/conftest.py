@@ -24,6 +24,7 @@ from sesame.testing.servers import brokers, require_service, stores
 KAFKA_USERS = (
     "registry",
     "propagation",
+    "webhooks",
     "console",
     "directory",
     "mailbox",

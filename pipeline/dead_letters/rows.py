@@ -300,5 +300,15 @@ def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str
     return {(row[0], row[1]): row[2] for row in rows}
 
 
+def recorded(connection: Connection, begins: float, ends: float) -> dict[tuple[str, str], int]:
+    """How many were recorded after `begins` and until `ends`, resolved or not, by consumer and cause."""
+    rows = connection.execute(
+        select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
+        .where(dead_letters.c.recorded_at > begins, dead_letters.c.recorded_at <= ends)
+        .group_by(dead_letters.c.consumer, dead_letters.c.cause)
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
 def _letter(row: RowMapping) -> DeadLetter:
     return DeadLetter(**row)

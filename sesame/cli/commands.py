@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "diagnose": "sesame.cli.support:diagnose",
     "doctor": "sesame.cli.doctor:doctor",
+    "export": "sesame.cli.export:export",
     "hold": "sesame.cli.hold:hold",
     "identities": "sesame.cli.identities:identities",
     "import": "sesame.cli.imports:import_command",

@@ -159,6 +159,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "dead_letters.page": _DESK,
     "dead_letters.show": _DESK,
     "diagnose": _DESK,
+    "export.day": _EVERYBODY,
     "hold.lift": _OPERATORS,
     "hold.lift_all": _OPERATORS,
     "hold.place": _DESK,

@@ -59,6 +59,7 @@ def _looks() -> Iterator[Case]:
         "version": "version",
     }.items():
         yield Case(name, (line, f"{line} --json"))
+    yield Case("export", ("export --day 2026-11-26", "export --day 2999-01-01"))
     yield Case("restored-nobody", ("restored list", "restored list --json"))
     yield Case(
         "restored-rebuild-down", ("restored rebuild", "restored rebuild --write --lang fr"), "restored"

@@ -65,7 +65,13 @@ def problem(response: Any, status: int) -> Problem:
 
 
 def filled(route: Route) -> str:
-    values = {"import_id": "1", "letter": "c" * 12, "student_number": COMPLETED, "target": "moodle"}
+    values = {
+        "import_id": "1",
+        "letter": "c" * 12,
+        "student_number": COMPLETED,
+        "target": "moodle",
+        "day": "2026-08-31",
+    }
     path = route.path.format_map({**values, "replay_id": "mzft5H7t-vj5", "plan_id": "0123"})
     return f"{path}?wait=false" if path == "/completions" else path
 

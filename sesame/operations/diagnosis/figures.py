@@ -126,7 +126,9 @@ def measure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class CompletedPropagation:
+    """One student's completed propagation: how long it took, until each target, and their cohorts."""
+
     elapsed_s: float
     targets: Mapping[str, float]
     cohorts: Sequence[str]
@@ -135,7 +137,8 @@ class _Done:
 def _of_lane(
     connection: Connection, lane: Lane, targets: Sequence[str], objectives: PropagationSettings, now: float
 ) -> LaneFigures:
-    done = list(_completed(connection, lane, targets, now))
+    day = (now - OVER_S, math.inf)
+    done = list(completed(connection, lane, targets, day, most=MEASURED_MAX))
     took = [each.elapsed_s for each in done]
     late = sum(1 for elapsed_s in took if elapsed_s <= objectives.late_s)
     breach = sum(1 for elapsed_s in took if elapsed_s <= objectives.breach_s)
@@ -145,27 +148,35 @@ def _of_lane(
         for cohort in each.cohorts:
             of_cohorts.setdefault(cohort, []).append(each.elapsed_s)
     return LaneFigures(
-        all=_quantiles(took),
+        all=quantiles(took),
         within_late=late,
         within_breach=breach - late,
         beyond=len(took) - breach,
-        targets={name: found for name, values in at_each.items() if (found := _quantiles(values))},
+        targets={name: found for name, values in at_each.items() if (found := quantiles(values))},
         cohorts={
             name: found
             for name, values in sorted(of_cohorts.items())
-            if len(values) >= COHORT_MIN and (found := _quantiles(values))
+            if len(values) >= COHORT_MIN and (found := quantiles(values))
         },
         at_least=len(done) == MEASURED_MAX,
     )
 
 
-def _completed(connection: Connection, lane: Lane, targets: Sequence[str], now: float) -> Iterator[_Done]:
-    """The newest of them, `MEASURED_MAX` at most."""
+def completed(
+    connection: Connection,
+    lane: Lane,
+    targets: Sequence[str],
+    within: tuple[float, float],
+    *,
+    most: int | None = None,
+) -> Iterator[CompletedPropagation]:
+    """Those of this time (after its beginning, until its end; seconds since the epoch), the newest first."""
+    begins, ends = within
     newest = (
         select(p.c.student_number, p.c.opened_at, func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))
-        .where(p.c.state == COMPLETED, p.c.lane == lane, p.c.completed_at > now - OVER_S)
+        .where(p.c.state == COMPLETED, p.c.lane == lane, p.c.completed_at > begins, p.c.completed_at <= ends)
         .order_by(p.c.completed_at.desc())
-        .limit(MEASURED_MAX)
+        .limit(most)
         .cte("newest")
     )
     at_each = [
@@ -180,10 +191,10 @@ def _completed(connection: Connection, lane: Lane, targets: Sequence[str], now: 
         yield _done(row, targets)
 
 
-def _done(row: Row[Any], targets: Sequence[str]) -> _Done:
+def _done(row: Row[Any], targets: Sequence[str]) -> CompletedPropagation:
     opened_at, elapsed_s, document, *finished = tuple(row)
     cohorts = () if document is None else json.loads(document).get("cohorts", ())
-    return _Done(
+    return CompletedPropagation(
         elapsed_s,
         # Work that a later pass did again has not taken the student longer than until completion.
         {
@@ -195,7 +206,8 @@ def _done(row: Row[Any], targets: Sequence[str]) -> _Done:
     )
 
 
-def _quantiles(seconds: Sequence[float]) -> Quantiles | None:
+def quantiles(seconds: Sequence[float]) -> Quantiles | None:
+    """Of these times; None: there are none."""
     if not seconds:
         return None
     ordered = sorted(seconds)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated, Final
 
 from fastapi import Path, Query, Response
+from pydantic import BeforeValidator
 
 from schemas.scalars import INTEGER_MAX, Moment
 from sesame.operations import (
     audit,
+    daily_export,
     dead_letters,
     identities,
     lifecycle,
@@ -20,6 +24,7 @@ from sesame.operations import (
 from sesame.operations import stopped_consumers as stopped
 from sesame.operations.audit import AuditEntry, AuditPage
 from sesame.operations.connectors.acts import ConnectorLine, list_connectors
+from sesame.operations.daily_export import DayAsked, ExportForm
 from sesame.operations.dead_letters import DeadLetterList, DeadLetterPage, DeadLetterShown
 from sesame.operations.diagnosis import engine, overview, processes, students
 from sesame.operations.diagnosis.engine import DiagnosisAsked, DiagnosisReport
@@ -41,13 +46,51 @@ Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")
 Cursor = Annotated[
     str | None, Query(max_length=2000, description="Where the page begins: of the link to the next page.")
 ]
+
+
+def _day(text: str) -> date:
+    """As RFC 3339 writes it: pydantic and Python take other forms too."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is None:
+        raise ValueError
+    return date.fromisoformat(text)
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 PAGE: Final = 100
+_EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 
 @route("GET", "/overview", overview.show)
 def show_overview(call: Caller) -> Overview:
     """Everybody who has activated, counted: how many are where, why, and how long it took."""
     return overview.show(call.site, call.actor)
+
+
+@route(
+    "GET",
+    "/export/{day}",
+    daily_export.export_day,
+    described={
+        "responses": {
+            "200": {
+                "description": "The table.",
+                "content": {
+                    media_type: {"schema": {"type": "string", "format": "binary"}}
+                    for media_type in _EXPORTED.values()
+                },
+            }
+        }
+    },
+    answers=Response,
+)
+def export_day(
+    call: Caller, day: Day, *, form: Annotated[ExportForm, Query(alias="format")] = "csv"
+) -> Response:
+    """A day's propagations, which is over, as a table without persons: `sesame export`."""
+    asked = DayAsked(day=day, form=form)
+    content = daily_export.export_day(call.site, call.actor, asked, call.api.clock)
+    named = {"Content-Disposition": f'attachment; filename="sesame-{day.isoformat()}.{form}"'}
+    return Response(content, media_type=_EXPORTED[form], headers=named)
 
 
 @route("GET", "/students", students.listed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from consumers.propagation.rows import propagation, propagation_targets
 from consumers.propagation.settings import PropagationSettings
@@ -92,3 +93,27 @@ def site_of(database: Database, targets: tuple[str, ...], follows: Mapping[str, 
     """A site, as far as acts that count look at it."""
     settings = SimpleNamespace(targets=targets, propagation=PropagationSettings())
     return SimpleNamespace(database=database, settings=settings, follows=follows or {})
+
+
+def done(database: Database, number: str, seconds: float, **more: Any) -> None:
+    """A student whose account was everywhere so many seconds after the start."""
+    how: dict[str, Any] = {
+        "completed_at": START + seconds,
+        "seen": everywhere(seconds),
+        "elapsed_s": seconds,
+        **more,
+    }
+    student(database, number, "completed", **how)
+
+
+def join(database: Database, number: str, *cohorts: str) -> None:
+    """Put a student into cohorts, as the account's document has them."""
+    with database.write() as connection:
+        row = connection.execute(
+            text("SELECT document FROM accounts WHERE student_number = :n"), {"n": number}
+        )
+        document = json.loads(row.scalar_one()) | {"cohorts": [{"key": cohort} for cohort in cohorts]}
+        connection.execute(
+            text("UPDATE accounts SET document = :d WHERE student_number = :n"),
+            {"d": json.dumps(document), "n": number},
+        )

@@ -57,7 +57,8 @@ def test_who_has_no_role_for_an_act_is_refused_before_anything_is_done(
 
 
 def test_an_act_for_a_target_that_the_settings_do_not_name_does_nothing() -> None:
-    site: Any = SimpleNamespace(settings=SimpleNamespace(targets=("directory", "moodle")))
+    settings = SimpleNamespace(targets=("directory", "moodle"), webhooks=SimpleNamespace(receivers={}))
+    site: Any = SimpleNamespace(settings=settings)
     camille = Actor("camille", frozenset(Role))
     acts: list[Callable[[], object]] = [
         lambda: select(site, camille, ReplayFilter(consumer="nobody", everybody=True)),
@@ -82,6 +83,7 @@ NOBODY_SHOWN = frozenset(
         "connector.check",
         "connector.list",
         "connector.new",
+        "export.day",
         "import.list",
         "ledger.refresh",
         "lost_records.accept",

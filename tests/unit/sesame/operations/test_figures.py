@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database, StoreUnavailable
@@ -14,7 +13,7 @@ from sesame.operations.diagnosis import figures
 from sesame.operations.diagnosis.figures import Figures, measure
 from sesame.web.kit.figures import figures_answer
 from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, student
+from tests.unit.sesame.operations.population_kit import TARGETS, done, join, student
 
 NOW = START + 3600.0
 RULES = PropagationSettings(late_s=900.0, breach_s=3600.0)
@@ -25,29 +24,6 @@ def look(database: Database, now: float = NOW) -> dict[str, Any]:
         found = measure(connection, TARGETS, RULES, now)
     document: dict[str, Any] = json.loads(found.model_dump_json())
     return document
-
-
-def done(database: Database, number: str, seconds: float, **more: Any) -> None:
-    how: dict[str, Any] = {
-        "completed_at": START + seconds,
-        "seen": everywhere(seconds),
-        "elapsed_s": seconds,
-        **more,
-    }
-    student(database, number, "completed", **how)
-
-
-def join(database: Database, number: str, *cohorts: str) -> None:
-    """Put a student into cohorts, as the account's document has them."""
-    with database.write() as connection:
-        row = connection.execute(
-            text("SELECT document FROM accounts WHERE student_number = :n"), {"n": number}
-        )
-        document = json.loads(row.scalar_one()) | {"cohorts": [{"key": cohort} for cohort in cohorts]}
-        connection.execute(
-            text("UPDATE accounts SET document = :d WHERE student_number = :n"),
-            {"d": json.dumps(document), "n": number},
-        )
 
 
 def test_of_nobody_there_are_no_quantiles(database: Database) -> None:

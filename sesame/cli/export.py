@@ -1,0 +1,40 @@
+"""`sesame export`: a day's propagations as a table without persons."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
+
+if TYPE_CHECKING:
+    from sesame.operations.daily_export import ExportForm
+
+
+@click.command()
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="A day that is over.")
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write this file. Without it: to standard output.",
+)
+@pass_context
+def export(context: Context, *, day: datetime, form: str, output: Path | None) -> None:
+    """Write a day's propagations as a table, without persons.
+
+    How many accounts were completed, by target, lane and cohort (of at least ten students), and how long it
+    took; how many were late; how many wait now, and why; dead letters by cause.
+    """
+    from sesame.operations.daily_export import DayAsked, export_day
+
+    asked = DayAsked(day=day.date(), form=cast("ExportForm", form))
+    content = export_day(context.looking, operator(), asked, lambda: datetime.now(UTC))
+    if output is None:
+        click.echo(content, nl=False)
+    else:
+        output.write_bytes(content)
