@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from consumers.registry.identity import LOGIN, MAIL
 from consumers.registry.ledger import SqlLedger
@@ -16,6 +16,8 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from producers.registrar.external_ids import external_ids
+from producers.registrar.teachings import memberships
+from producers.registrar.teachings.memberships import GroupNamed
 from schemas.account import Account, Enrolment, Hold, Stage
 from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc
 from sesame.operations.ports import Stored
@@ -60,6 +62,7 @@ class RegisteredPerson(Report):
         external_id: what the program that sent them calls them.
         mails: the account's address first.
         enrolments: of all years, without those that were cancelled.
+        groups: teaching groups that programs keep.
         changed_at: when the account last changed.
     """
 
@@ -79,6 +82,7 @@ class RegisteredPerson(Report):
     stage: Stage
     holds: frozenset[Hold]
     enrolments: tuple[Enrolment, ...]
+    groups: tuple[GroupNamed, ...]
     changed_at: datetime
 
 
@@ -241,30 +245,23 @@ def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) 
     mine = or_(people.c.student_number.in_(numbers), people.c.merged_into.in_(numbers))
     for number, document in connection.execute(_ENROLMENTS.where(mine)):
         steps.setdefault(number, []).append(Enrolment.model_validate_json(document))
+    groups = memberships.groups_of(connection, numbers)
     return [
-        _person(
-            known[row.student_number],
-            Account.model_validate_json(row.document),
-            tuple(steps.get(row.student_number, ())),
-            row.changed_at,
-            row.external_id,
-        )
-        for row in rows
-        if row.student_number in known
+        _person(known[row.student_number], row, steps, groups) for row in rows if row.student_number in known
     ]
 
 
 def _person(
     person: KnownPerson,
-    account: Account,
-    steps: tuple[Enrolment, ...],
-    changed_at: float,
-    external_id: str | None,
+    row: Row[Any],
+    steps: Mapping[str, Sequence[Enrolment]],
+    groups: Mapping[str, Sequence[GroupNamed]],
 ) -> RegisteredPerson:
+    account, number = Account.model_validate_json(row.document), person.student_number
     identity = person.identity
     return RegisteredPerson(
-        student_number=person.student_number,
-        external_id=external_id,
+        student_number=number,
+        external_id=row.external_id,
         birth_name=identity.birth_name,
         usage_name=identity.usage_name,
         given_name=identity.given_name,
@@ -278,6 +275,7 @@ def _person(
         mails=(account.mail, *account.aliases),
         stage=account.stage,
         holds=person.holds,
-        enrolments=steps,
-        changed_at=utc(changed_at),
+        enrolments=tuple(steps.get(number, ())),
+        groups=tuple(groups.get(number, ())),
+        changed_at=utc(row.changed_at),
     )

@@ -39,6 +39,7 @@ from sesame.operations.holds import HoldChange
 from sesame.operations.imports import ImportRequest, RejectedLine, import_sent, rejected_lines
 from sesame.operations.ports import Registering, Shutting
 from sesame.operations.registered_persons import RegisteredPerson, find
+from sesame.operations.teaching_groups import leave_all
 
 REJECTED_SHOWN_MAX: Final = 20
 
@@ -196,6 +197,7 @@ def end(
         acts.note(database, actor, "person.end", student_number=number)
         ending.publish([_ended(key) for key in sorted(ending.held)])
         ending.wait_for(wait)
+        leave_all(database, number)
         with database.write() as connection:
             external_ids.keep(connection, database, number, None)
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from consumers.registry.teachings import held
+from sandbox.process import wait_until
 from sesame.testing.servers import stores
 from sesame.web.api.scim import scim_app
 from tests.integration.api_kit import ApiWorld, api_world
 from tests.integration.scim_in_kit import STUDENT, enrolment, patch, registry_running, scim, user
 
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 GUARD = "guard_share = 1.0\nguard_days_share = 1.0\n"
 
 
@@ -185,6 +188,22 @@ def test_who_is_enrolled_by_the_registrar_s_file_is_not_ended_by_a_program(world
     told = scim(world, "DELETE", "/Users/22600001", status=409)
     assert "only it can end them" in told["detail"]
     scim(world, "GET", "/Users/22600001", status=200)
+
+
+def test_who_is_put_into_a_group_follows_it_and_who_ends_leaves_it(world: ApiWorld) -> None:
+    scim(world, "POST", "/Users", status=201, json=user("22900015"))
+    sent = {"schemas": [GROUP], "displayName": "INF215", "members": [{"value": "22900015"}]}
+    made = scim(world, "POST", "/Groups", status=201, json=sent)
+
+    def follows(*wanted: str) -> bool:
+        world.site.outbox.send_page()
+        with world.site.database.read() as connection:
+            return [each.element for each in held(connection, "22900015")] == list(wanted)
+
+    wait_until(lambda: follows("INF215"), "the registry")
+    scim(world, "DELETE", "/Users/22900015", status=204)
+    assert "members" not in scim(world, "GET", f"/Groups/{made['id']}")
+    wait_until(follows, "the registry")
 
 
 def test_several_at_once_are_told_apart(world: ApiWorld) -> None:

@@ -56,6 +56,8 @@ TITLES: Final[Mapping[str, str]] = {
     "replay_students": gettext_noop("When staff had your account looked at again"),
     "restore_questions": gettext_noop("What was asked about you after a restore"),
     "feed_rows": gettext_noop("The registrar's lines about you, as imports compare them"),
+    "group_members": gettext_noop("The teaching groups that a program has put you in"),
+    "member_lists": gettext_noop("How often these groups were published, by year"),
     "external_ids": gettext_noop("What the program that sends you calls you"),
     "teaching_rows": gettext_noop("The feeds' lines about you, likewise"),
     "accepted_values": gettext_noop("Values that look damaged and are right"),

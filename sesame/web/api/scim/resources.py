@@ -26,6 +26,7 @@ from scim2_models import (
     Mutability,
     Pagination,
     Patch,
+    Reference,
     Required,
     Resource,
     ResourceType,
@@ -41,6 +42,7 @@ from schemas.account import Administrative, Enrolment, Hold, Pedagogical
 from schemas.language import gettext
 from sesame.operations.registered_persons import RegisteredPerson
 from sesame.operations.sent_persons import SentPerson
+from sesame.operations.teaching_groups import GroupMade, GroupShown
 
 PAGE_MAX: Final = 200
 BULK_OPERATIONS_MAX: Final = 100
@@ -48,6 +50,7 @@ BULK_BYTES_MAX: Final = 1_048_576
 CURSOR_S_MAX: Final = 86_400
 
 USERS: Final = "User"
+GROUPS: Final = "Group"
 
 
 class PersonName(ComplexAttribute):
@@ -73,6 +76,21 @@ class PersonAddress(ComplexAttribute):
     """Whether it is the one that mail is sent from."""
 
 
+class UserGroup(ComplexAttribute):
+    """A teaching group that somebody is in."""
+
+    value: str | None = None
+    """The group's id."""
+
+    ref: Reference["Group"] | None = Field(  # type: ignore[name-defined]  # noqa: F821, UP037 (SCIM's name)
+        None, serialization_alias="$ref", validation_alias="$ref"
+    )
+    """Where it is."""
+
+    display: str | None = None
+    """What it is called."""
+
+
 class ScimUser(Resource[Any]):
     """A person whom the registrar has enrolled."""
 
@@ -92,6 +110,9 @@ class ScimUser(Resource[Any]):
 
     preferred_language: Annotated[str | None, Mutability.read_only] = None
     """As the student has chosen, else the site's."""
+
+    groups: Annotated[list[UserGroup] | None, Mutability.read_only] = None
+    """The teaching groups that programs keep; they are changed by the groups."""
 
     active: Annotated[bool | None, Required.true] = None
     """False: access is shut by an administrative hold. Other holds are in the student's `holds`."""
@@ -170,6 +191,64 @@ class Student(Extension):
     """Every reason for which access is shut."""
 
 
+class GroupMember(ComplexAttribute):
+    """A student who is in a group."""
+
+    value: Annotated[str | None, Mutability.immutable, CaseExact.true] = None
+    """The user's id."""
+
+    ref: Annotated[
+        Reference["User"] | None,  # type: ignore[name-defined]  # noqa: F821, UP037 (SCIM's name)
+        Mutability.immutable,
+    ] = Field(None, serialization_alias="$ref", validation_alias="$ref")
+    """Where the user is."""
+
+    type: Annotated[str | None, Mutability.immutable] = Field(None, examples=[USERS])
+    """Always `User`."""
+
+
+class ScimGroup(Resource[Any]):
+    """A teaching group: the students who follow a teaching unit together."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:Group")
+
+    display_name: Annotated[str | None, Required.true] = None
+    """What programs call it. It is shown here alone: cohorts are named after unit and group."""
+
+    members: list[GroupMember] | None = None
+    """The students in it. A PUT without this attribute leaves them as they are."""
+
+    @classmethod
+    def to_schema(cls) -> Schema:
+        """See `Resource.to_schema`; by SCIM's name."""
+        schema = super().to_schema()
+        schema.name = GROUPS
+        return schema
+
+
+class TaughtUnit(ComplexAttribute):
+    """What is taught."""
+
+    year: Annotated[int | None, Required.true, Mutability.immutable] = None
+    """The academic year: 2026 means 2026-2027."""
+
+    unit: Annotated[str | None, Required.true, Mutability.immutable, CaseExact.true] = None
+    """The teaching unit's code (UE, élément pédagogique), e.g. `INF101`."""
+
+    group: Annotated[str | None, Mutability.immutable, CaseExact.true] = None
+    """The group's code, e.g. `TD2`; without it, the unit has none."""
+
+
+class TeachingGroupExtension(Extension):
+    """Which teaching unit and group it is. Where this is not sent, displayName is the unit's code, and the
+    year is the present one."""
+
+    __schema__ = URN("urn:sesame:params:scim:schemas:1.0:TeachingGroup")
+
+    teaching: Annotated[TaughtUnit | None, Required.true, Mutability.immutable] = None
+    """The unit and the group, once and for ever."""
+
+
 CONFIG: Final = ServiceProviderConfig(
     patch=Patch(supported=True),
     bulk=Bulk(supported=True, max_operations=BULK_OPERATIONS_MAX, max_payload_size=BULK_BYTES_MAX),
@@ -195,12 +274,19 @@ CONFIG: Final = ServiceProviderConfig(
     ],
 )
 PROVIDER: Final = ScimProvider(
-    models=[ScimUser, Student],
-    resource_types=[ResourceType.from_resource(cast("Any", ScimUser)[Annotated[Student, Required.true]])],
+    models=[ScimUser, Student, ScimGroup, TeachingGroupExtension],
+    resource_types=[
+        ResourceType.from_resource(cast("Any", ScimGroup)[TeachingGroupExtension]),
+        ResourceType.from_resource(cast("Any", ScimUser)[Annotated[Student, Required.true]]),
+    ],
     config=CONFIG,
-    policy=ScimPolicy(unknown=ScimPolicy.Unknown.ignore),
+    policy=ScimPolicy(
+        unknown=ScimPolicy.Unknown.ignore,  # clients send what they have
+        remove_value_as_filter=ScimPolicy.RemoveValue.apply,  # Entra's way
+    ),
 )
 UserWithStudent: Final[Any] = PROVIDER.model_for(USERS)
+GroupOfTeaching: Final[Any] = PROVIDER.model_for(GROUPS)
 
 
 def user_of(person: RegisteredPerson) -> Any:
@@ -216,6 +302,11 @@ def user_of(person: RegisteredPerson) -> Any:
             for position, mail in enumerate(person.mails)
         ],
         preferred_language=person.language,
+        groups=[
+            UserGroup(value=each.id, ref=f"Groups/{each.id}", display=each.display_name)
+            for each in person.groups
+        ]
+        or None,
         active=Hold.ADMINISTRATIVE not in person.holds,
     )
     user[Student] = Student(
@@ -243,6 +334,58 @@ def user_of(person: RegisteredPerson) -> Any:
     )
     user.meta = Meta(resource_type=USERS, last_modified=person.changed_at, version=_version(user))
     return user
+
+
+def group_of(shown: GroupShown) -> Any:
+    """A teaching group as a group."""
+    group = GroupOfTeaching(
+        id=shown.id,
+        external_id=shown.external_id,
+        display_name=shown.display_name,
+        members=None
+        if not shown.members
+        else [GroupMember(value=number, ref=f"Users/{number}", type=USERS) for number in shown.members],
+    )
+    group[TeachingGroupExtension] = TeachingGroupExtension(
+        teaching=TaughtUnit(year=shown.year, unit=shown.element, group=shown.group or None)
+    )
+    group.meta = Meta(resource_type=GROUPS, last_modified=shown.changed_at, version=f'W/"{shown.version}"')
+    return group
+
+
+def made_of(group: Any) -> GroupMade:
+    """A group that was sent, as one that is to be made.
+
+    Raises:
+        InvalidValueException: a code or a name has another form.
+    """
+    said = group[TeachingGroupExtension]
+    teaching = said.teaching if said is not None else TaughtUnit(unit=group.display_name)
+    try:
+        return GroupMade(
+            display_name=group.display_name,
+            element=teaching.unit,
+            group=teaching.group,
+            year=teaching.year,
+            external_id=group.external_id,
+            members=tuple(members_in(group)),
+        )
+    except ValidationError as error:
+        raise InvalidValueException(
+            detail="; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        ) from error
+
+
+def members_in(group: Any) -> list[str]:
+    """The ids of a group's members.
+
+    Raises:
+        InvalidValueException: one has none.
+    """
+    numbers = [each.value for each in group.members or ()]
+    if not all(numbers):
+        raise InvalidValueException(detail=gettext("a member has no `value`"))
+    return numbers
 
 
 def person_of(user: Any, approve: str | None) -> SentPerson:

@@ -7,44 +7,32 @@ from __future__ import annotations
 
 import json
 import time
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
-import structlog
 from anyio import CapacityLimiter, to_thread
-from scim2_models import (
-    Error,
-    ForbiddenException,
-    InvalidValueException,
-    PatchOp,
-    PreconditionFailedException,
-    Resource,
-    ResourceType,
-    SCIMException,
-)
-from scim2_server.conditions import Conditions
-from scim2_server.handler import ScimHandler
+from scim2_models import Error, ForbiddenException, InvalidValueException, ResourceType
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation, Target
 from scim2_server.service import ScimService
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.errors import SesameError, fault, meaning
+from pipeline.errors import SesameError
 from pipeline.vault import derive_keys
 from schemas.language import gettext
 from sesame.operations import tokens
 from sesame.operations.acts import ActRefused, check
-from sesame.operations.registered_persons import TooManyToCompare
-from sesame.operations.sent_persons import PersonRefused
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_body
-from sesame.web.api.scim.resources import PROVIDER, USERS
+from sesame.web.api.scim.errors import error_of, in_words
+from sesame.web.api.scim.groups import ScimGroups
+from sesame.web.api.scim.handler import RequestHandler
+from sesame.web.api.scim.resources import GROUPS, PROVIDER, USERS
 from sesame.web.api.scim.storage import Storage
+from sesame.web.api.scim.users import ScimUsers
 from sesame.web.kit.languages import speak_for
 
 SCIM_PREFIX: Final = "/scim/v2"
@@ -55,12 +43,15 @@ WAIT_S_MAX: Final = 15.0
 """So long a request waits for the registry; clients wait 30 s or more."""
 
 _LOOK_S: Final = 0.05
-_AGAIN_MAX: Final = 5
 _LOOKS: Final = frozenset({Operation.query, Operation.search, Operation.search_with_body})
 ACTS: Final = {
     **{(USERS, operation): "person.look" for operation in _LOOKS},
     **{(USERS, each): "person.put" for each in (Operation.create, Operation.replace, Operation.patch)},
     (USERS, Operation.delete): "person.end",
+    **{(GROUPS, operation): "group.look" for operation in _LOOKS},
+    (GROUPS, Operation.create): "group.make",
+    **{(GROUPS, each): "group.change" for each in (Operation.replace, Operation.patch)},
+    (GROUPS, Operation.delete): "group.end",
 }
 """The act that an operation on a resource type takes."""
 
@@ -75,9 +66,6 @@ def make_scim(api: Api, keys: list[str]) -> ASGIApp:
     console = api.site.settings.console
     host = console.origin.partition("://")[2]
     return ApiGuard(_Scim(api, derive_keys(keys, "cursors")[0]), host=host, secure=console.secure)
-
-
-_BAD: Final = ((TooManyToCompare, "tooMany"), (PersonRefused, "invalidValue"))
 
 
 class _Scim:
@@ -105,8 +93,10 @@ class _Scim:
 
     def _answer(self, asked: ScimRequest) -> ScimResponse:
         api, approve = self._api, asked.query.get("approve")
-        storage = Storage(api.site, asked.subject, api.clock, _Patience(WAIT_S_MAX), approve)
-        return _Handler(self._service, storage).handle(asked)
+        users = ScimUsers(api.site, asked.subject, api.clock, _Patience(WAIT_S_MAX), approve)
+        return RequestHandler(self._service, Storage(users, ScimGroups(api.site, asked.subject))).handle(
+            asked
+        )
 
 
 class _Patience:
@@ -120,22 +110,6 @@ class _Patience:
         return time.monotonic() < self._end
 
 
-class _Handler(ScimHandler):
-    """The library's; what is read and written again is read once more when somebody came between."""
-
-    def patch_resource(
-        self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions
-    ) -> Resource[Any]:
-        """See `ScimHandler.patch_resource`."""
-        for _ in range(_AGAIN_MAX):
-            try:
-                return super().patch_resource(resource_type, resource_id, patch_op, conditions)
-            except PreconditionFailedException:
-                if conditions.if_match or conditions.if_none_match:
-                    raise
-        raise PreconditionFailedException
-
-
 class _Service(ScimService):
     """The library's, with our acts and our errors."""
 
@@ -144,22 +118,12 @@ class _Service(ScimService):
         try:
             check(request.subject, ACTS[str(resource_type.name), target.operation])
         except ActRefused as error:
-            raise ForbiddenException(detail=_words(error)) from error
+            raise ForbiddenException(detail=in_words(error)) from error
 
     @staticmethod
     def error_of(exception: Exception) -> Error:
         """See `ScimService.error_of`."""
-        if isinstance(exception, SCIMException):
-            return exception.to_error()
-        for kind, scim_type in _BAD:
-            if isinstance(exception, kind):
-                return Error(status=400, scim_type=scim_type, detail=_words(exception))
-        if isinstance(exception, SesameError):
-            return Error(status=int(problems.status_of(exception)), detail=_words(exception))
-        if isinstance(exception, HTTPException):
-            return Error(status=exception.status_code, detail=HTTPStatus(exception.status_code).phrase)
-        structlog.get_logger().error("api_fault", error=fault(exception))
-        return Error(status=500, detail=HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
+        return error_of(exception)
 
     def error_response(self, exception: Exception) -> ScimResponse:
         """See `ScimService.error_response`."""
@@ -167,13 +131,6 @@ class _Service(ScimService):
         if isinstance(exception, SesameError):
             answered.headers.update(problems.headers_of(exception))
         return answered
-
-
-def _words(error: SesameError) -> str:
-    """What an error says, what it means, and what to do, where SCIM has one text for all of it."""
-    means, said = gettext(meaning(type(error))), str(error)
-    texts = (said if said != means else "", means, gettext(error.remedy))
-    return " ".join(text if text.endswith(".") else f"{text}." for text in texts if text)
 
 
 def _asked(request: Request, base_url: str, body: bytes) -> ScimRequest:

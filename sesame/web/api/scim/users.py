@@ -1,0 +1,96 @@
+"""Users: persons as the registry holds them, and as they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from scim2_models import NotFoundException, PreconditionFailedException, Resource, UniquenessException
+from scim2_server.storage import SearchPage
+
+from sesame.operations import registered_persons, sent_persons
+from sesame.operations.acts import Actor
+from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
+from sesame.operations.sent_persons import EndedPerson, Still, Wait
+from sesame.web.api.scim.filters import equalities
+from sesame.web.api.scim.resources import person_of, user_of
+from sesame.web.kit.site import Site
+
+_BY: Final = {
+    "id": "number",
+    "studentnumber": "number",
+    "username": "login",
+    "externalid": "external_id",
+    "emails": "mail",
+    "emails.value": "mail",
+}
+
+
+class ScimUsers:
+    """A `storage.ResourceStore`.
+
+    Args:
+        wait: see `sent_persons.Wait`.
+        approve: the guard's id that whoever asks gave.
+    """
+
+    def __init__(
+        self, site: Site, actor: Actor, clock: Callable[[], datetime], wait: Wait, approve: str | None
+    ) -> None:
+        self._site = site
+        self._actor = actor
+        self._approve = approve
+        self._how: Any = {"clock": clock, "wait": wait}
+
+    def get(self, resource_id: str, *, whole: bool) -> Resource[Any]:  # noqa: ARG002
+        """See `storage.ResourceStore`."""
+        found = registered_persons.look(self._site, self._actor, PersonsAsked(number=resource_id)).persons
+        if not found:
+            raise NotFoundException
+        user: Resource[Any] = user_of(found[0])
+        return user
+
+    def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:  # noqa: ARG002
+        """See `storage.ResourceStore`."""
+        asked = PersonsAsked(**({} if wanted is None else equalities(wanted.ast, _BY)), **page)
+        fits = None if wanted is None else lambda person: wanted.match(user_of(person))
+        found = registered_persons.look(self._site, self._actor, asked, fits=fits)
+        return SearchPage(found.total, [user_of(each) for each in found.persons], next=found.after)
+
+    def create(self, resource: Resource[Any]) -> Resource[Any]:
+        """See `storage.ResourceStore`."""
+
+        def still(before: RegisteredPerson | None) -> None:
+            if before is not None:
+                raise UniquenessException
+
+        return self._put(resource, still)
+
+    def update(self, resource: Resource[Any], version: str | None) -> Resource[Any]:
+        """See `storage.ResourceStore`."""
+        return self._put(resource, _as_read(version))
+
+    def delete(self, resource_id: str, version: str | None) -> None:
+        """See `storage.ResourceStore`."""
+        request = EndedPerson(student_number=resource_id, approve=self._approve)
+        sent_persons.end(self._site, self._actor, request, still=_as_read(version), **self._how)
+
+    def _put(self, resource: Resource[Any], still: Still) -> Resource[Any]:
+        request = person_of(resource, self._approve)
+        user: Resource[Any] = user_of(
+            sent_persons.put(self._site, self._actor, request, still=still, **self._how)
+        )
+        return user
+
+
+def _as_read(version: str | None) -> Still:
+    """Makes sure that a user is there, and is the one that was read."""
+
+    def still(before: RegisteredPerson | None) -> None:
+        if before is None:
+            raise NotFoundException
+        if version is not None and user_of(before).meta.version != version:
+            raise PreconditionFailedException
+
+    return still
