@@ -18,7 +18,6 @@ from sesame.cli.options import json_option
 from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.privacy.acts import ErasureStanding
     from sesame.operations.privacy.again import ReceiptOutcome
     from sesame.operations.privacy.export import PersonExport
 
@@ -84,7 +83,7 @@ def erase_command(
     Ends with 3 while something is awaited, which is named: a target that is down or only observed, a hold, a
     doubt about who it is. The erasure goes on by itself.
     """
-    from sesame.operations.privacy.acts import ErasureRequest, erase, receipt, standing
+    from sesame.operations.privacy.acts import ErasureRequest, erase, how_far, receipt, standing
 
     if to is not None and to.exists():
         raise click.BadParameter(gettext("{path} exists", path=to), param_hint="--receipt")
@@ -92,7 +91,7 @@ def erase_command(
     now = erase(site, actor, ErasureRequest(student_number=student, reason=reason))
     until, said = time.monotonic() + wait_s, ""
     while now.ended_at is None and time.monotonic() < until:
-        if not as_json and (words := _how_far(now)) != said:
+        if not as_json and (words := how_far(now)) != said:
             click.echo(words, err=True)
             said = words
         time.sleep(_LOOK_EVERY_S)
@@ -101,7 +100,7 @@ def erase_command(
         if as_json:
             write_json(now.model_dump(mode="json"))
         else:
-            click.echo(_how_far(now))
+            click.echo(how_far(now))
         raise click.exceptions.Exit(int(ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY))
     text = receipt(site, actor, now.id)
     if to is not None:
@@ -168,7 +167,7 @@ def export_command(context: Context, *, student: str, to: Path | None, as_json: 
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """Show erasures, the newest first. They name nobody."""
-    from sesame.operations.privacy.acts import listed
+    from sesame.operations.privacy.acts import STEPS, listed
 
     found = listed(context.looking, operator())
     if as_json:
@@ -176,7 +175,7 @@ def list_command(context: Context, *, as_json: bool) -> None:
         return
     columns = (gettext("erasure"), gettext("asked on"), gettext("by"), gettext("state"), gettext("pseudonym"))
     rows = [
-        (each.id, local_time(each.asked_at), each.requested_by, _STATES[each.state](), each.pseudonym)
+        (each.id, local_time(each.asked_at), each.requested_by, gettext(STEPS[each.state]), each.pseudonym)
         for each in found
     ]
     show_table(columns, rows)
@@ -249,28 +248,6 @@ def _rows(row: dict[str, Any]) -> list[str]:
         for name, value in row.items()
     ]
     return [f"{'  - ' if at == 0 else '    '}{line}" for at, line in enumerate(told)]
-
-
-_STATES = {
-    "asked": lambda: gettext("targets erase"),
-    "forgotten": lambda: gettext("the store has forgotten"),
-    "cleared": lambda: gettext("files are rewritten"),
-    "done": lambda: gettext("erased"),
-    "withdrawn": lambda: gettext("withdrawn: enrolled again"),
-}
-
-
-def _how_far(found: ErasureStanding) -> str:
-    words = f"{found.id}: {_STATES[found.state]()}"
-    known = {
-        "hold": gettext("a hold"),
-        "doubt": gettext("a doubt about who it is"),
-        "under_way": gettext("work under way"),
-    }
-    if found.awaited:
-        waits = ", ".join(known.get(each, each) for each in found.awaited)
-        words += "; " + gettext("awaited: {what}", what=waits)
-    return words
 
 
 def _came_to(found: ReceiptOutcome) -> str:

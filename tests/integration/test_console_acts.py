@@ -9,20 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from consumers.kit.connector import TargetObject, Wanted
+from consumers.registry.erasure import erasures
 from consumers.registry.lifecycle.closings import held_closings
 from pipeline import quarantine
 from schemas.account import Account
 from schemas.events import HoldLifted, HoldPlaced
+from sesame.operations.acts import Actor, Role
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import QuestionRow
 from sesame.operations.adoption.questions import QuestionKind
+from sesame.operations.privacy import acts as privacy
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
+from sesame.testing.servers.registry_kit import cancelled
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +302,53 @@ def test_an_object_is_said_to_be_the_student_s_or_somebody_else_s_once(
         assert asked[1].id not in browser.get("/console/questions").text
     (entry,) = [each for each in desk.audit("adopt.linked") if each.detail["question"] == asked[0].id]
     assert (entry.actor, entry.reason) == ("ada", "vu sur place")
+
+
+def test_two_numbers_that_nobody_doubted_are_compared_and_merged(desk: ConsoleDesk) -> None:
+    first = desk.portal.active(birth_name="Zweig", given_name="Nina")
+    second = desk.portal.student(birth_name="Zweig-Roth", given_name="Nina")
+    path = f"/console/personnes/{first}/fusion"
+    with desk.browser("operator", login="ada") as browser:
+        assert browser.get(f"{path}?autre=nobody").status_code == 404
+        assert browser.get(f"{path}?autre={first}").status_code == 404
+        page = browser.get(f"{path}?autre={second}").text
+        assert "Zweig-Roth" in page
+        told = browser.send(f"/console/questions/{first}/trancher", raison="mariée en mars", garder=first)
+        assert f"continue sous {first}" in told.text or first in told.text
+    (entry,) = [e for e in desk.audit("identity.merge") if second in str(e.detail)]
+    assert (entry.actor, entry.reason) == ("ada", "mariée en mars")
+
+
+def test_a_person_is_erased_in_two_steps_by_who_administers_and_the_receipt_is_handed_out(
+    desk: ConsoleDesk,
+) -> None:
+    number = desk.portal.active(birth_name="Oubliée")
+    path = f"/console/personnes/{number}/effacement"
+    privacy.init(desk.application, Actor("root", frozenset({Role.ADMINISTRATOR})))
+    with desk.browser("operator") as browser:
+        assert "/effacement" not in browser.get(f"/console/personnes/{number}").text
+    with desk.browser("administrator", login="rssi") as browser:
+        assert path in browser.get(f"/console/personnes/{number}").text
+        assert "Oubliée" in browser.get(path).text
+        assert browser.send(path, numero="22999999", raison="demande").status_code == 422
+        browser.get(path)
+        assert browser.send(path, numero=number, raison="demande").status_code == 409, "still enrolled"
+        desk.portal.apply(cancelled(number, 10**12))
+        browser.get(path)
+        page = browser.send(path, numero=number, raison="demande du 3 mars")
+        where = page.url.path
+        assert where.startswith("/console/effacements/")
+        assert "directory" in page.text, "what it waits for"
+        assert browser.get(f"{where}/recu").status_code == 409, "there is none yet"
+        given = '{"receipt": {}}\n'
+        with desk.portal.database.write() as connection:
+            connection.execute(update(erasures.erasures).values(state="done", receipt=given, ended_at=1.0))
+        assert f"{where}/recu" in browser.get(where).text
+        answer = browser.get(f"{where}/recu")
+        assert (answer.text, answer.headers["Content-Type"]) == (given, "application/json")
+        assert f"{where}/recu" in browser.get("/console/effacements").text
+    (entry,) = desk.audit("privacy.erase")
+    assert entry.actor == "rssi"
 
 
 def test_a_plan_is_released_by_two_operators_and_one_login_in_two_spellings_is_one(

@@ -26,6 +26,8 @@ VIEWS = (
     "/console/personnes/{failed}",
     "/console/personnes/{waiting}?direct=true",
     "/console/personnes/22000000",
+    "/console/personnes/{complete}/fusion?autre={doubt}",
+    "/console/effacements",
     "/console/echecs",
     "/console/echecs?student={failed}",
     "/console/echecs/moodle/moodle_email_taken",

@@ -28,6 +28,12 @@ MAY = {
     ("GET", "/langue/{language}"): OPEN,
     ("GET", "/personnes"): DESK,
     ("GET", "/personnes/{number}"): DESK,
+    ("GET", "/personnes/{number}/fusion"): OPERATORS,
+    ("GET", "/personnes/{number}/effacement"): frozenset({Role.ADMINISTRATOR}),
+    ("POST", "/personnes/{number}/effacement"): frozenset({Role.ADMINISTRATOR}),
+    ("GET", "/effacements"): EVERYBODY,
+    ("GET", "/effacements/{erasure_id}"): frozenset({Role.ADMINISTRATOR}),
+    ("GET", "/effacements/{erasure_id}/recu"): OPERATORS,
     ("POST", "/personnes/{number}/ouvrir"): OPERATORS,
     ("POST", "/personnes/{number}/relancer"): OPERATORS,
     ("POST", "/personnes/{number}/bloquer"): DESK,
@@ -78,6 +84,7 @@ GIVEN = {
     "{replay_id}": "none",
     "{import_id}": "7",
     "{target}": "moodle",
+    "{erasure_id}": "none",
     "{question_id}": "abcdef012345",
 }
 

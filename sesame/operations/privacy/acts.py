@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.people import People
 from pipeline import accounts, audit
 from pipeline.errors import SesameError
-from schemas.language import gettext
+from schemas.language import gettext, gettext_noop
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.known_persons import NoSuchStudent, refuse_erased
@@ -119,6 +120,31 @@ def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStandi
     except NoSuchStudent:
         refuse_erased(site, request.student_number)
         raise
+
+
+STEPS: Final = {
+    "asked": gettext_noop("targets erase"),
+    "forgotten": gettext_noop("the store has forgotten"),
+    "cleared": gettext_noop("files are rewritten"),
+    "done": gettext_noop("erased"),
+    "withdrawn": gettext_noop("withdrawn: enrolled again"),
+}
+"""How far an erasure is, by its state."""
+
+_AWAITED: Final = {
+    "hold": gettext_noop("a hold"),
+    "doubt": gettext_noop("a doubt about who it is"),
+    "under_way": gettext_noop("work under way"),
+}
+
+
+def how_far(found: ErasureStanding) -> str:
+    """The same in a line, with what it waits for."""
+    words = f"{found.id}: {gettext(STEPS[found.state])}"
+    if found.awaited:
+        waits = ", ".join(gettext(_AWAITED.get(each, each)) for each in found.awaited)
+        words += "; " + gettext("awaited: {what}", what=waits)
+    return words
 
 
 @act("privacy.standing")

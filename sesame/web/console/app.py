@@ -20,6 +20,7 @@ from sesame.operations.acts import ActRefused
 from sesame.web.console import (
     care,
     console_login,
+    erasures,
     failures,
     now,
     office,
@@ -36,7 +37,7 @@ from sesame.web.kit.forms import cookie_name
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import speak_for, spoken
 
-ROOMS: Final = (console_login, now, persons, failures, waiting, targets, care, office, upload)
+ROOMS: Final = (console_login, now, persons, erasures, failures, waiting, targets, care, office, upload)
 
 
 def make_console(context: ConsoleContext) -> FastAPI:

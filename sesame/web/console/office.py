@@ -29,20 +29,6 @@ SHOWN_MAX: Final = 200
 OBJECTS_MAX: Final = 50
 """Of each kind so many are listed; the command lists all."""
 
-TELLING: Final = (
-    *(
-        "student_number",
-        "birth_name",
-        "usage_name",
-        "given_name",
-        "preferred_given_name",
-        "birth_date",
-        "ine",
-    ),
-    *("enrolments", "stage", "login", "mail"),
-)
-"""What is compared of two sides, in this order."""
-
 
 @router.get("/questions")
 def show_doubts(visit: Visiting) -> Response:
@@ -87,7 +73,7 @@ def answer(visit: Visiting, question_id: QuestionId, fields: Posted) -> Response
 def show_doubt(visit: Visiting, number: Number) -> Response:
     """Both sides of each doubt about a number."""
     found = identities.show(visit.context.site, visit.actor, number)
-    return visit.page("doubt.html", number=number, cases=found, telling=TELLING)
+    return visit.page("doubt.html", number=number, cases=found)
 
 
 @router.post("/questions/{number}/trancher")

@@ -12,7 +12,7 @@ from pipeline.errors import SesameError
 from schemas.account import Hold, Lane
 from schemas.language import decimal, gettext
 from sesame.operations import holds, lifecycle
-from sesame.operations.acts import may
+from sesame.operations.acts import check, may
 from sesame.operations.blast_radius import PreviewRequest, ReplayPreview, preview
 from sesame.operations.diagnosis import students
 from sesame.operations.diagnosis.students import PageAsked
@@ -75,6 +75,19 @@ def _compared(visit: ConsoleRequest, target: str, number: str) -> ReplayPreview 
         return preview(visit.context.site, visit.actor, request)
     except SesameError as error:
         return str(error)
+
+
+@router.get("/personnes/{number}/fusion")
+def compare_two(visit: Visiting, number: Number, autre: str = "") -> Response:
+    """A number beside another one of which somebody says that it is the same person's."""
+    check(visit.actor, "identity.merge")
+    asked = (number, autre.strip()[:32])
+    one, other = (
+        show(visit.context.site, visit.actor, StudentAsked(student_number=each)).who for each in asked
+    )
+    found = one is not None and other is not None and asked[0] != asked[1]
+    shown = {"one": one, "other": other if found else None, "asked": asked[1] if one is not None else number}
+    return visit.page("merge.html", 200 if found else 404, number=number, **shown)
 
 
 @router.post("/personnes/{number}/ouvrir")

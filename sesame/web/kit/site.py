@@ -14,7 +14,8 @@ from sesame.operations.ports import (
     Sealing,
     Shutting,
 )
+from sesame.operations.privacy.erasure import Erasing
 
 
-class Site(Diagnosable, Logged, Restored, Provided, Replaying, Sealing, Shutting, Paged, Protocol):
+class Site(Diagnosable, Logged, Restored, Provided, Replaying, Sealing, Shutting, Paged, Erasing, Protocol):
     """Every act may be called with it."""

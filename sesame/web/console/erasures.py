@@ -1,0 +1,58 @@
+"""'Effacements': a person is erased in two steps, under their own eyes; how far it is, and the receipt."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from sesame.operations.acts import check
+from sesame.operations.privacy import acts as privacy
+from sesame.operations.privacy.acts import ErasureRequest, how_far
+from sesame.operations.student import StudentAsked, show
+from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting
+from sesame.web.console.persons import Number, reason_of
+
+router = APIRouter()
+
+ErasureId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+@router.get("/personnes/{number}/effacement")
+def ask(visit: Visiting, number: Number) -> Response:
+    """The first step: who it is, what goes, and what stays."""
+    check(visit.actor, "privacy.erase")
+    seen = show(visit.context.site, visit.actor, StudentAsked(student_number=number))
+    return visit.page("erase.html", 200 if seen.who is not None else 404, person=seen)
+
+
+@router.post("/personnes/{number}/effacement")
+def erase(visit: Visiting, number: Number, fields: Posted) -> Response:
+    """The second step: the number was typed once more."""
+    check(visit.actor, "privacy.erase")
+    if fields.get("numero", "").strip() != number:
+        raise ConsoleRefusal(422, "number")
+    request = ErasureRequest(student_number=number, reason=reason_of(fields))
+    begun = privacy.erase(visit.context.site, visit.actor, request)
+    return visit.done(f"/console/effacements/{begun.id}", how_far(begun))
+
+
+@router.get("/effacements")
+def show_erasures(visit: Visiting) -> Response:
+    """All of them, the newest first; they name nobody."""
+    return visit.page("erasures.html", erasures=privacy.listed(visit.context.site, visit.actor))
+
+
+@router.get("/effacements/{erasure_id}")
+def show_erasure(visit: Visiting, erasure_id: ErasureId) -> Response:
+    """How far one is, and what it waits for."""
+    found = privacy.standing(visit.context.site, visit.actor, erasure_id)
+    return visit.page("erasure.html", one=found, far=how_far(found))
+
+
+@router.get("/effacements/{erasure_id}/recu")
+def give_receipt(visit: Visiting, erasure_id: ErasureId) -> Response:
+    """The receipt, as it was signed, as a file."""
+    text = privacy.receipt(visit.context.site, visit.actor, erasure_id)
+    name = f'attachment; filename="recu-{erasure_id}.json"'
+    return Response(text, media_type="application/json", headers={"Content-Disposition": name})
