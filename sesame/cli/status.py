@@ -138,6 +138,7 @@ _LIMIT, _LIMIT_MAX = 50, 1000
 @click.command()
 @click.option("--state", help="completed, waiting, retrying, failed or in_progress.")
 @click.option("--cause", help="Who waits, is tried again or was given up for this, as `overview` names it.")
+@click.option("--cohort", help="Enrolled in this step of this year, like M2INFO-2026.")
 @click.option("--after", metavar="STUDENT", default="", help="Those that follow this number: the next page.")
 @click.option(
     "--limit", type=click.IntRange(1, _LIMIT_MAX), default=_LIMIT, show_default=True, help="At most so many."
@@ -145,13 +146,20 @@ _LIMIT, _LIMIT_MAX = 50, 1000
 @json_option
 @pass_context
 def students(
-    context: Context, *, state: str | None, cause: str | None, after: str, limit: int, as_json: bool
+    context: Context,
+    *,
+    state: str | None,
+    cause: str | None,
+    cohort: str | None,
+    after: str,
+    limit: int,
+    as_json: bool,
 ) -> None:
-    """List the activated students in a state, or for a cause, by number."""
+    """List the activated students in a state, for a cause, or of a cohort, by number."""
     from sesame.operations.diagnosis.students import PageAsked, listed
     from sesame.operations.diagnosis.words import word
 
-    asked = PageAsked(state=state, cause=cause, after=after, limit=limit)
+    asked = PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
     page = listed(context.looking, operator(), asked)
     if as_json:
         write_json(page.model_dump())

@@ -221,6 +221,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "restored.list": _EVERYBODY,
     "restored.rebuild": _ADMINISTRATORS,
     "status.show": _DESK,
+    "students.cohorts": _DESK,
     "students.list": _DESK,
     "students.search": _DESK,
     "students.show": _DESK,

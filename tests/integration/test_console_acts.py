@@ -386,6 +386,33 @@ def test_who_waits_is_a_file_that_excel_opens_and_takes_for_no_formula(desk: Con
     assert look.actor == "odile"
 
 
+def test_who_waits_is_shown_by_cohort_apart_by_who_must_act(desk: ConsoleDesk) -> None:
+    one, other, failed = (desk.portal.active(step=step) for step in ("M1ATT", "M1ATT", "M2ATT"))
+    waits(desk, one, "moodle", "pedagogical_enrolment_pending")
+    waits(desk, other, "mailbox", "mailbox_not_enabled")
+    waits(desk, other, "moodle", "pedagogical_enrolment_pending")
+    given_up(desk, failed, "moodle", "moodle_email_taken")
+    with desk.browser("support") as browser:
+        text = browser.get("/console/attente/cohortes").text
+        row = re.search(r"M1ATT-2026</a></th>(.*?)</tr>", text, re.DOTALL)
+        assert row is not None
+        counted = re.findall(r'<span class="n">(\d+)</span> <a [^>]+>(\w+)</a>', row[1])
+        assert sorted(counted) == [("1", "mailbox_not_enabled"), ("2", "pedagogical_enrolment_pending")]
+        columns = re.findall(r'<th scope="col">À agir\u00a0: ([^<,]+)', text)
+        order = ["la scolarité", "la composante", "personne"]
+        assert columns == [who for who in order if who in columns], "apart by who must act, in their order"
+        assert len(columns) > 1
+        assert '<td class="n">2</td>' in row[1], "students, not waits"
+        assert "M2ATT" not in text
+        listed = browser.get("/console/attente?cohorte=M1ATT-2026&cause=mailbox_not_enabled").text
+        assert (other in listed, one in listed) == (True, False)
+        lines = (
+            browser.get("/console/attente.csv?cohorte=M1ATT-2026").content.decode("utf-8-sig").splitlines()
+        )
+        assert sorted(line.split(";")[0] for line in lines[1:]) == sorted([one, other])
+        assert browser.get("/console/attente?cohorte=nothing").status_code == 409
+
+
 def test_the_audit_is_filtered_by_who_and_what(desk: ConsoleDesk) -> None:
     one, other = desk.portal.active(), desk.portal.active()
     with desk.browser("support", login="theo") as browser:

@@ -34,6 +34,7 @@ VIEWS = (
     "/console/relances",
     "/console/attente",
     "/console/attente?cause=pedagogical_enrolment_pending",
+    "/console/attente/cohortes",
     "/console/cibles",
     "/console/cibles/moodle",
     "/console/plans",

@@ -50,6 +50,7 @@ MAY = {
     ("POST", "/relances/{replay_id}/arreter"): OPERATORS,
     ("GET", "/attente"): DESK,
     ("GET", "/attente.csv"): DESK,
+    ("GET", "/attente/cohortes"): DESK,
     ("GET", "/cibles"): EVERYBODY,
     ("GET", "/cibles/{target}"): EVERYBODY,
     ("POST", "/cibles/lever"): OPERATORS,

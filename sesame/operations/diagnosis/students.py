@@ -9,10 +9,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Connection, exists, or_, select, union
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, union
 
 from consumers.propagation.rows import propagation as p
 from consumers.propagation.rows import propagation_targets as pt
+from consumers.registry.people import enrolments as e
 from pipeline.accounts import accounts as a
 from pipeline.accounts import numbers_after
 from pipeline.db.bulk_sql import rows_among
@@ -24,10 +25,11 @@ from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, shown, utc
 from sesame.operations.diagnosis.people import ACTIVATED, people
 from sesame.operations.diagnosis.reasons import explanations
-from sesame.operations.ports import Following
+from sesame.operations.ports import Following, Stored
 
 LIMIT_MAX: Final = 1000
 _CANDIDATES: Final = 500
+_YEAR_DIGITS: Final = 4
 _RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(parked.c.consumer)
 
 
@@ -54,6 +56,12 @@ class UnknownState(SesameError):
 class UnknownCause(SesameError):
     """Nobody is in this state for this cause, and no consumer ever says it. `sesame overview` shows the
     causes that there are."""
+
+    exit_code = 2
+
+
+class UnknownCohort(SesameError):
+    """A cohort is a step of a year: M2INFO-2026."""
 
     exit_code = 2
 
@@ -91,12 +99,14 @@ class PageAsked(BaseModel):
     Attributes:
         state: one of `ListedState`; None: any.
         cause: why they wait, are tried again or were given up; None: whatever it is.
+        cohort: enrolled in this step of this year, like `M2INFO-2026`; None: in whatever.
         after: the last number of the page before; empty: the first page.
         limit: at most so many, up to `LIMIT_MAX`.
     """
 
     state: str | None = None
     cause: str | None = None
+    cohort: str | None = None
     after: str = ""
     limit: int = 100
 
@@ -105,7 +115,7 @@ class PageAsked(BaseModel):
     "students.list",
     shows=lambda page, request: shown(
         (each.student_number for each in page.students),
-        **request.model_dump(include={"state", "cause"}),
+        **request.model_dump(include={"state", "cause", "cohort"}, exclude_none=True),
     ),
 )
 def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
@@ -125,7 +135,7 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
     with site.database.read() as connection:
         if cause is not None:
             _check(connection, chosen, cause)
-        which = (ACTIVATED, *_conditions(chosen, cause))
+        which = (ACTIVATED, *_conditions(chosen, cause), *_in_cohort(request.cohort))
         if cause is None:
             numbers = numbers_after(connection, *which, after=request.after, limit=limit + 1)
         else:
@@ -139,6 +149,67 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
         ],
         next=numbers[-1] if more else None,
     )
+
+
+class CohortWaiting(Report):
+    """Who waits of a cohort.
+
+    Attributes:
+        cohort: a step of a year, like `M2INFO-2026`: of each student the newest year's.
+        reasons: how many of them wait for what; one may wait for several things.
+    """
+
+    cohort: str
+    students: int
+    reasons: Mapping[str, int]
+
+
+@act("students.cohorts")
+def waiting_by_cohort(site: Stored, _actor: Actor) -> list[CohortWaiting]:
+    """Cohorts in which somebody waits, those with the most first."""
+    other = e.alias("other")
+    newest = (
+        select(func.max(other.c.year))
+        .where(other.c.student_number == e.c.student_number, other.c.cancelled.is_(False))
+        .scalar_subquery()
+    )
+    wait = pt.alias("wait")
+    waiting = (
+        select(wait.c.student_number, wait.c.reason)
+        .join(a, a.c.student_number == wait.c.student_number)
+        .where(wait.c.reason.is_not(None), wait.c.state == State.WAITING, wait.c.version >= a.c.version)
+        .where(ACTIVATED, *_conditions(ListedState.WAITING, None))
+        .distinct()
+        .subquery("waiting")
+    )
+    of = (e.c.step, e.c.year)
+    rows = (
+        select(*of, waiting.c.reason, func.count(waiting.c.student_number.distinct()).label("n"))
+        .join(waiting, waiting.c.student_number == e.c.student_number)
+        .where(e.c.cancelled.is_(False), e.c.year == newest)
+    )
+    with site.database.read() as connection:
+        by_reason = connection.execute(rows.group_by(*of, waiting.c.reason)).all()
+        together = rows.with_only_columns(*of, func.count(waiting.c.student_number.distinct()).label("n"))
+        counted = connection.execute(together.group_by(*of)).all()
+    reasons: dict[tuple[str, int], dict[str, int]] = {}
+    for row in by_reason:
+        reasons.setdefault((row.step, row.year), {})[row.reason] = row.n
+    found = [
+        CohortWaiting(cohort=f"{one.step}-{one.year}", students=one.n, reasons=reasons[one.step, one.year])
+        for one in counted
+    ]
+    return sorted(found, key=lambda one: (-one.students, one.cohort))
+
+
+def _in_cohort(cohort: str | None) -> list[ColumnElement[bool]]:
+    if cohort is None:
+        return []
+    step, _, year = cohort.rpartition("-")
+    if not step or not year.isascii() or not year.isdecimal() or len(year) > _YEAR_DIGITS:
+        raise UnknownCohort(gettext("{cohort!r} is no step of a year", cohort=cohort))
+    whose = e.c.student_number == a.c.student_number, e.c.cancelled.is_(False)
+    return [exists().where(*whose, e.c.step == step, e.c.year == int(year))]
 
 
 def _check(connection: Connection, state: ListedState | None, cause: str) -> None:

@@ -100,11 +100,12 @@ def list_students(
     *,
     state: ListedState | None = None,
     cause: str | None = None,
+    cohort: Annotated[str | None, Query(description="A step of a year: `M2INFO-2026`.")] = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Page:
-    """The activated students in a state, for a cause, by number."""
-    wanted = {"state": state, "cause": cause}
+    """The activated students in a state, for a cause, of a cohort, by number."""
+    wanted = {"state": state, "cause": cause, "cohort": cohort}
     after = call.position(cursor, wanted) or ""
     page = students.listed(call.site, call.actor, PageAsked(**wanted, after=after, limit=limit))
     call.link_next(response, wanted, page.next)

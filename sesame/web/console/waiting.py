@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
@@ -18,41 +19,68 @@ from sesame.web.console.persons import PAGE
 
 router = APIRouter()
 
+COHORTS_MAX: Final = 300
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+WHO_FIRST: Final = ("operator", "registrar", "component", "desk", "student", "nobody")
+"""The order in which those who must act are shown: our own work first."""
+
+
 @router.get("/attente")
-def show(visit: Visiting, cause: str = "", apres: str = "") -> Response:
-    """Reasons, apart by who must act; of one reason, who."""
+def show(visit: Visiting, cause: str = "", cohorte: str = "", apres: str = "") -> Response:
+    """Reasons, apart by who must act; of one reason, or of one cohort, who."""
     check(visit.actor, "students.list")
     counts = visit.context.overview.show(visit.actor).waiting_by_reason
     by_who: dict[str, list[tuple[str, int]]] = {}
     for reason, n in sorted(counts.items(), key=lambda one: -one[1]):
         by_who.setdefault(explain(reason).who, []).append((reason, n))
+    by_who = {who: by_who[who] for who in sorted(by_who, key=WHO_FIRST.index)}
     listed = None
-    if cause:
-        asked = PageAsked(state=ListedState.WAITING, cause=cause, after=apres, limit=PAGE)
+    if cause or cohorte:
+        asked = _asked(cause, cohorte, after=apres, limit=PAGE)
         listed = students.listed(visit.context.site, visit.actor, asked)
-    return visit.page("waiting.html", by_who=by_who, cause=cause, listed=listed)
+    return visit.page("waiting.html", by_who=by_who, cause=cause, cohort=cohorte, listed=listed)
 
 
-@router.get("/attente.csv")
-def export(visit: Visiting, cause: str = "") -> Response:
-    """Everybody who waits, or waits for this, as a file for a spreadsheet."""
-    check(visit.actor, "students.list")
-    headers = {"Content-Disposition": 'attachment; filename="attente.csv"'}
-    return StreamingResponse(
-        _rows(visit, cause or None), media_type="text/csv; charset=utf-8", headers=headers
+@router.get("/attente/cohortes")
+def show_cohorts(visit: Visiting) -> Response:
+    """Who waits by cohort: how many for each of those who must act, and for what."""
+    found = students.waiting_by_cohort(visit.context.site, visit.actor)
+    cohorts = []
+    for one in found[:COHORTS_MAX]:
+        by_who: dict[str, dict[str, int]] = {}
+        for reason, n in sorted(one.reasons.items(), key=lambda each: -each[1]):
+            by_who.setdefault(explain(reason).who, {})[reason] = n
+        cohorts.append((one, by_who))
+    named = {who for _, by_who in cohorts for who in by_who}
+    columns = [who for who in WHO_FIRST if who in named]
+    return visit.page("cohorts.html", cohorts=cohorts, columns=columns, more=len(found) - len(cohorts))
+
+
+def _asked(cause: str, cohort: str, *, after: str, limit: int) -> PageAsked:
+    return PageAsked(
+        state=ListedState.WAITING, cause=cause or None, cohort=cohort or None, after=after, limit=limit
     )
 
 
-def _rows(visit: ConsoleRequest, cause: str | None) -> Iterator[str]:
+@router.get("/attente.csv")
+def export(visit: Visiting, cause: str = "", cohorte: str = "") -> Response:
+    """Everybody who waits, or waits for this, or of this cohort, as a file for a spreadsheet."""
+    check(visit.actor, "students.list")
+    headers = {"Content-Disposition": 'attachment; filename="attente.csv"'}
+    return StreamingResponse(
+        _rows(visit, cause, cohorte), media_type="text/csv; charset=utf-8", headers=headers
+    )
+
+
+def _rows(visit: ConsoleRequest, cause: str, cohort: str) -> Iterator[str]:
     """The lines, a page of students at a time: no more is in memory. Excel wants the mark and semicolons."""
     targets = visit.context.site.settings.targets
     yield "\ufeff" + _line(["student_number", "login", "mail", *targets])
     after: str | None = ""
     while after is not None:
-        asked = PageAsked(state=ListedState.WAITING, cause=cause, after=after, limit=LIMIT_MAX)
+        asked = _asked(cause, cohort, after=after, limit=LIMIT_MAX)
         page = students.listed(visit.context.site, visit.actor, asked)
         for one in page.students:
             reasons = [one.targets[name]["reason"] or "" for name in targets]

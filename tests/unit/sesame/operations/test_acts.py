@@ -102,6 +102,7 @@ NOBODY_SHOWN = frozenset(
         "reconcile.latest",
         "replay.list",
         "restore",
+        "students.cohorts",
         "target.list",
         "target.pause",
         "target.probe",
