@@ -21,6 +21,7 @@ from pipeline.engine.limits import Limits
 from pipeline.engine.retry import Backoff
 from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
 from pipeline.runner import Effects, TargetWorker
+from pipeline.runner.announcement import Admitted
 from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
@@ -82,7 +83,7 @@ class Silent:
     def batch(self, target: str, students: int, seconds: float) -> None:
         """See `pipeline.runner.Observer`."""
 
-    def outcome(self, _target: str, _outcome: HandlerOutcome, _lane: Lane) -> None:
+    def outcome(self, _target: str, _outcome: HandlerOutcome, _admitted: Admitted) -> None:
         """See `pipeline.runner.Observer`."""
         self.recorded += 1
 

@@ -33,12 +33,13 @@ from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.runner.announcement import Admitted
 from pipeline.target import Done, Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
 from schemas import catalogue
-from schemas.account import Account, Lane
+from schemas.account import Account
 from sesame.testing.servers import directory_kit, mailbox_kit, moodle_kit
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.post_office import PostOffice
@@ -79,9 +80,9 @@ class Settled(Silent):
         self.done = 0
         self.others: list[HandlerOutcome] = []
 
-    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+    def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
         """See `pipeline.runner.Observer`."""
-        super().outcome(target, outcome, lane)
+        super().outcome(target, outcome, admitted)
         if isinstance(outcome, Done):
             self.done += 1
         else:

@@ -24,7 +24,6 @@ from pipeline.runner.call_queue import CallQueue
 from pipeline.runner.effects import Effects
 from pipeline.runner.group_commit import GroupCommit
 from pipeline.target import Dead, Handler, HandlerOutcome, Retry, Task
-from schemas.account import Lane
 
 WAIT_S_MAX = 2.0
 """How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""
@@ -43,7 +42,7 @@ class Observer(Protocol):
     def batch(self, target: str, students: int, seconds: float) -> None:
         """The target was called for so many students, and took so long."""
 
-    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+    def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
         """A student's item ended, and everything about it is recorded."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
@@ -193,7 +192,7 @@ class Runner:
         """Tell the observer, and the loop, which tells the engine: its offsets may be committed."""
         run.error = error
         for number, outcome in run.final.items():
-            self._observer.outcome(self._handler.name, outcome, run.admitted[number].lane)
+            self._observer.outcome(self._handler.name, outcome, run.admitted[number])
         self._reports.put(run)
 
     # --- its parts --------------------------------------------------------------------------------

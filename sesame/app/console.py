@@ -47,7 +47,7 @@ def serve(application: Application, stopping: threading.Event) -> None:
     context = console_context(application, stopping)
     server = WebServer(
         "console",
-        make_app(application, context),
+        application.traced(make_app(application, context)),
         Listening(
             host=settings.host,
             port=settings.port,

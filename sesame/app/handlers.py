@@ -30,7 +30,7 @@ REFUSED: Final = "refused: "
 """Begins the name of what would stand in the way of a write, among what would be written."""
 
 
-class _Around:
+class Around:
     """Does as another handler does, and closes it; see `pipeline.target.Handler`."""
 
     def __init__(self, handler: Handler) -> None:
@@ -60,7 +60,7 @@ class _Around:
         self._handler.close()
 
 
-class Credentials(_Around):
+class Credentials(Around):
     """Says with which secret the target refused it, and when that was read.
 
     So `sesame doctor`, which reads the file itself, and a running process, which may have read another one,
@@ -138,7 +138,7 @@ class Unusable:
         """See `Handler.close`."""
 
 
-class AdoptionGate(_Around):
+class AdoptionGate(Around):
     """Lets a handler have only those students about whom an operator is not asked something.
 
     Two objects that carry one number, a login that is another person's elsewhere, an entry without a number:
@@ -185,7 +185,7 @@ def _is_written(account: Account) -> bool:
     return account.access_open or account.stage is Stage.ERASED
 
 
-class DryRun(_Around):
+class DryRun(Around):
     """Says what another handler would write, and never writes: of a target that is only observed.
 
     A student is never done there, not even if nothing differs: Sésame promises nothing of what it does not

@@ -19,6 +19,7 @@ from pipeline.engine.circuit import CircuitState
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import TopicPartition
 from pipeline.outbox import OutboxRelay
+from pipeline.runner.announcement import Admitted
 from pipeline.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
@@ -138,12 +139,12 @@ class Reporter:
         self._metrics.call_seconds.labels(target).observe(seconds)
         self._metrics.batch_students.labels(target).observe(students)
 
-    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+    def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
         """A student's turn ended."""
         kind = _OUTCOMES[type(outcome)]
         self._turns[target] = self._turns.get(target, 0) + 1
         self._metrics.attempts.labels(target, kind).inc()
-        self._metrics.outcomes.labels(target, kind, lane).inc()
+        self._metrics.outcomes.labels(target, kind, admitted.lane).inc()
         self._metrics.last_progress.labels(target).set(self._clock())
         if isinstance(outcome, Done):
             self._metrics.changes.labels(target, "written" if outcome.changed else "unchanged").inc()

@@ -26,20 +26,29 @@ from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:
     from pipeline.vault import Vault
+    from sesame.app.observability.tracing import Traces
 
 
-def handler(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:
+def handler(
+    target: str,
+    settings: Settings,
+    database: Database,
+    vault: Callable[[], Vault],
+    traces: Traces | None = None,
+) -> Handler:
     """The handler of a target, by its name; it only observes where the settings say so.
 
     Args:
         vault: asked for by the targets that are given passwords; the others' processes need no key of it.
+        traces: told of each call; None: nobody is.
 
     Raises:
         SettingsError: a secret is missing.
         VaultKeyError: the vault's key cannot be used.
     """
-    made = AdoptionGate(_connector(target, settings, database, vault), database)
-    return DryRun(made) if target in settings.observed else made
+    made: Handler = AdoptionGate(_connector(target, settings, database, vault, traces), database)
+    made = DryRun(made) if target in settings.observed else made
+    return made if traces is None else traces.handler(made)
 
 
 def connector(target: str, settings: Settings, database: Database, *, read_only: bool = False) -> Anything:
@@ -105,13 +114,21 @@ def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dic
     return {number: AdoptedRef(*named.split(NUMBER_AFTER, 1)) for number, named in found.items()}
 
 
-def _connector(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:
+def _connector(
+    target: str,
+    settings: Settings,
+    database: Database,
+    vault: Callable[[], Vault],
+    traces: Traces | None = None,
+) -> Handler:
     """Its consumer's logic; what cannot be used says so, and the other targets go on."""
     try:
         passwords = _passwords(target, settings, vault)
         made, secrets = _made(target, settings, database, passwords=passwords)
     except ConnectorUnusable as error:
         return Unusable(target, error)
+    if traces is not None:
+        traces.verbs(target, made)
     return Credentials(made.handler(), *secrets.values())
 
 

@@ -23,6 +23,7 @@ from sesame.settings import LiveSecret, Settings, folders
 
 if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
     from sqlalchemy import Connection, MetaData
+    from starlette.types import ASGIApp
 
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from sesame.app.end_notices import MailedEndNotices
     from sesame.app.group_members import GroupMembers
     from sesame.app.observability.metrics import Metrics
+    from sesame.app.observability.tracing import Traces
     from sesame.login.probe import LoginProbe
     from sesame.web.students import PortalContext
 
@@ -150,7 +152,21 @@ class Application:
     @cached_property
     def producer(self) -> Producer:
         """Appends to the log."""
-        return self.log.producer()
+        made = self.log.producer()
+        return made if self.traces is None else self.traces.producer(made)
+
+    @cached_property
+    def traces(self) -> Traces | None:
+        """Told what happens, as spans; None: the settings want none."""
+        if not self.settings.observability.traces:
+            return None
+        from sesame.app.observability.tracing import Traces
+
+        return Traces.exported(self.life.owner)
+
+    def traced(self, app: ASGIApp) -> ASGIApp:
+        """An application whose requests have spans, if the settings want any."""
+        return app if self.traces is None else self.traces.around(app)
 
     @staticmethod
     def end_sessions(connection: Connection, student_number: str, now: float) -> None:
@@ -387,7 +403,7 @@ class Application:
         """
         from sesame.app import targets
 
-        return targets.handler(target, self.settings, self.database, lambda: self.vault)
+        return targets.handler(target, self.settings, self.database, lambda: self.vault, self.traces)
 
     def cas_probe(self) -> LoginProbe | None:
         """The login probe, which tries no login without a password; None: the settings name no CAS server.
@@ -447,7 +463,7 @@ class Application:
         from pipeline.facts import FactLoop
 
         return FactLoop(
-            handler=handler,
+            handler=handler if self.traces is None else self.traces.facts(handler),
             consumer=self._consumer(handler.name, handler.topics, worker),
             database=self.database,
             observer=observer,
@@ -492,7 +508,7 @@ class Application:
             effects=self.effects(target, handler),
             consumer=consumer,
             database=self.database,
-            observer=observer,
+            observer=observer if self.traces is None else self.traces.observer(observer),
             follows=follows,
             grace_s=engine.shutdown_s_max,
             partitions=self.settings.log.partitions,
@@ -504,7 +520,7 @@ class Application:
     def close(self) -> None:
         """Give back what was connected."""
         for name, value in list(self.__dict__.items()):
-            if name in ("producer", "log", "members", "database_as_it_is"):
+            if name in ("producer", "log", "members", "database_as_it_is", "traces") and value is not None:
                 value.close()
 
 

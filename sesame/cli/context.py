@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ class Context:
         self.config = config
         self._chosen: Language | None = None
         self._built: Application | None = None
+        self._acting = ExitStack()
 
     @cached_property
     def settings(self) -> Settings:
@@ -66,6 +68,8 @@ class Context:
 
             self.quiet_logs()
             self._built = build(self.settings)
+            if self._built.traces is not None:
+                self._acting.enter_context(self._built.traces.act(click.get_current_context().command_path))
         return self._built
 
     @property
@@ -95,6 +99,7 @@ class Context:
     def close(self) -> None:
         """Give back what the application holds."""
         if self._built is not None:
+            self._acting.close()
             self._built.close()
             self._built = None
 

@@ -156,7 +156,7 @@ def _serve_pages(application: Application, metrics: Metrics, stopping: threading
     from sesame.web.students import Server
 
     operators = portal_health_server(application, metrics)
-    pages = Server(application.portal(metrics))
+    pages = Server(application.portal(metrics), around=application.traced)
     if operators is not None:
         operators.start()
     try:

@@ -54,3 +54,9 @@ class ObservabilitySettings(Section):
         description="`json`: one object a line; `console`: for people; `auto`: for people on a terminal.",
         json_schema_extra=ADVANCED,
     )
+    traces: bool = Field(
+        False,
+        description="Export traces by OpenTelemetry, to where its own variables say "
+        "(docs/how-to/watch-and-alert.md).",
+        json_schema_extra=ADVANCED,
+    )

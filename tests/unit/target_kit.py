@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.digest import digest_of
+from pipeline.engine.bell import Bell, WorkItem
 from pipeline.eventlog.port import TopicPartition
+from pipeline.runner.announcement import Admitted
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Lane
@@ -36,6 +38,12 @@ def outcome(
         **(own or {"digest": "sha256:" + "0" * 64, "changed": True}),
     }
     return kind.model_validate(values)
+
+
+def turn(account: Account, event_id: str = "e") -> Admitted:
+    """A turn of this student's, whom an event rang for; the lease began at 1000.5 s."""
+    item = WorkItem((Bell(account.student_number, account.version, Lane.PERSONAL, event_id),))
+    return Admitted(item, account, 1, None, None, 1_000.5, 1_060.0)
 
 
 class Target:
@@ -117,7 +125,7 @@ class Silent:
     def batch(self, target: str, students: int, seconds: float) -> None:
         pass
 
-    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+    def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
         pass
 
     def state(self, consumer: str, state: str, reason: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+from starlette.types import ASGIApp
 
 from pipeline.errors import DependencyDown, SesameError, fault
 from sesame.web.kit.server import Listening, WebServer
@@ -23,9 +24,15 @@ class PortalPortTaken(SesameError):
 
 
 class Server:
-    """The portal, until told to stop. Use `start` and `stop`, or `run`."""
+    """The portal, until told to stop. Use `start` and `stop`, or `run`.
 
-    def __init__(self, context: PortalContext) -> None:
+    Args:
+        around: makes of the application what is served.
+    """
+
+    def __init__(
+        self, context: PortalContext, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app
+    ) -> None:
         self._desk = context
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
@@ -34,7 +41,7 @@ class Server:
         portal = context.settings.portal
         self._web = WebServer(
             "portal",
-            app,
+            around(app),
             Listening(
                 host=portal.host,
                 port=portal.port,

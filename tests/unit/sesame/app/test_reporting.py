@@ -11,10 +11,11 @@ from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
 from pipeline.target import Done
-from schemas.account import Lane
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
+from sesame.testing.servers.directory_kit import account
 from tests.unit.database_kit import START, Clock
+from tests.unit.target_kit import turn
 
 if TYPE_CHECKING:
     from pipeline.outbox import OutboxRelay
@@ -135,11 +136,11 @@ def test_a_consumer_says_how_many_turns_end_in_a_second_of_the_time_since_it_las
 
     assert per_s() == 0
     for _ in range(30):
-        reporter.outcome("moodle", Done("x", changed=True), Lane.PERSONAL)
+        reporter.outcome("moodle", Done("x", changed=True), turn(account()))
     clock.now += 10.0
     assert per_s() == 3
-    reporter.outcome("moodle", Done("x", changed=True), Lane.PERSONAL)
-    reporter.outcome("directory", Done("x", changed=True), Lane.PERSONAL)
+    reporter.outcome("moodle", Done("x", changed=True), turn(account()))
+    reporter.outcome("directory", Done("x", changed=True), turn(account()))
     clock.now += 1.0
     reporter.state("moodle", "throttled", "x")
     assert per_s() == 3, "a rate of one second would jump about"
