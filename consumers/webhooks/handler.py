@@ -16,6 +16,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message
 from schemas.events import (
+    AccountChanged,
     DeadLetterRecorded,
     DeadLetterResolved,
     Event,
@@ -41,6 +42,7 @@ class Webhooks:
     topics: tuple[str, ...] = (
         catalogue.PROPAGATION,
         catalogue.DEAD_LETTERS,
+        *catalogue.both_lanes(catalogue.ACCOUNTS),
         *catalogue.both_lanes(catalogue.ACTIVATIONS),  # replays
     )
 
@@ -88,4 +90,4 @@ def _is_about_us(event: Event) -> bool:
 def _lane_of(event: Event) -> Lane:
     if isinstance(event, PropagationLate | PropagationBreached):
         return Lane.PERSONAL  # bulk work has no window
-    return event.lane if isinstance(event, PropagationCompleted) else Lane.BULK
+    return event.lane if isinstance(event, AccountChanged | PropagationCompleted) else Lane.BULK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -131,6 +131,14 @@ def due(connection: Connection, receiver: str, now: float, *, limit: int) -> lis
     return [WebhookEvent(**row) for row in rows]
 
 
+def named(connection: Connection, receiver: str, event_ids: Collection[str]) -> list[WebhookEvent]:
+    """Those of these events that wait for this receiver."""
+    query = select(webhook_events).where(
+        _w.receiver == receiver, _w.event_id.in_(event_ids), _w.due_at.is_not(None)
+    )
+    return [WebhookEvent(**row) for row in connection.execute(query).mappings()]
+
+
 def taken(connection: Connection, event: WebhookEvent) -> bool:
     """The receiver has it. True: nothing of this student is given up, or asked for again and not sent yet."""
     connection.execute(delete(webhook_events).where(_w.id == event.id))
@@ -162,7 +170,7 @@ def waiting(connection: Connection, receiver: str) -> Mapping[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def forget_given_up(connection: Connection, *, before: float, limit: int) -> int:
-    """Remove what was given up, and not told since this moment; return how many."""
-    old = select(_w.id).where(_w.due_at.is_(None), _w.failed_at < before).limit(limit)
+def forget_old(connection: Connection, *, before: float, limit: int) -> int:
+    """Remove what happened before this moment and was never taken, some of it; return how many."""
+    old = select(_w.id).where(_w.happened_at < before).limit(limit)
     return connection.execute(delete(webhook_events).where(_w.id.in_(old))).rowcount

@@ -25,25 +25,21 @@ from sqlalchemy import Connection
 
 from consumers.kit.connector import ConnectorContext, Secret
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.http import AnswerLost, HttpClient, HttpLimits
+from consumers.kit.http import AnswerLost, HttpAnswer, HttpClient, HttpLimits
 from consumers.kit.http_answers import ANY_STATUS
 from consumers.webhooks import rows, sender_of
+from consumers.webhooks.endings import give_up, take
 from consumers.webhooks.rows import WebhookEvent
+from consumers.webhooks.security_events import MEDIA_TYPE, token_of
 from consumers.webhooks.settings import WebhookReceiver
 from consumers.webhooks.signatures import WebhookKeyUnusable, sign
-from pipeline import quarantine, replays
+from pipeline import quarantine
 from pipeline.db.database import Database, StoreUnavailable
-from pipeline.dead_letters import events as dead_letters
-from pipeline.dead_letters.rows import DeadLetter
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, meaning
 from pipeline.errors import told as in_words
 from pipeline.eventlog.port import TopicPartition
 from pipeline.locks import LockHeld, SiteLocks
 from pipeline.settings import SecretUnreadable, read_secret
-from schemas.envelope import event_id
-
-REFUSED: Final = "receiver_refused"
-"""The cause of the dead letters."""
 
 LOOK_EVERY_S: Final = 1.0
 AGAIN_AFTER_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -65,6 +61,13 @@ _EXPECTED: Final = frozenset(ANY_STATUS) - {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 """What the HTTP client leaves to be judged here; the rest is about the receiver as a whole anyway."""
+
+_TOKEN_ERRORS: Final = frozenset(
+    (
+        *("invalid_request", "invalid_key", "invalid_issuer", "invalid_audience"),
+        *("authentication_failed", "access_denied"),
+    )
+)
 
 
 class ReceiverGone(SesameError):
@@ -98,7 +101,9 @@ class Sender:
 
     Args:
         name: the receiver's.
+        url: where it is told.
         timeout_s: longest wait for an answer.
+        issuer: of tokens.
         clock: seconds since the epoch.
         monotonic: seconds.
         spread: a number between 0 and 1, for the jitter.
@@ -111,14 +116,20 @@ class Sender:
         database: Database,
         observer: SenderObserver,
         *,
+        url: str,
         timeout_s: float,
+        issuer: str = "",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         spread: Callable[[], float] = random.random,
     ) -> None:
         self.name = sender_of(name)
         self._receiver_name = name
-        self._receiver = receiver
+        self._url = url
+        self._key_file = receiver.key_file
+        self._as_token = receiver.form == "set"
+        self._issuer = issuer
+        self._audience = receiver.audience_of(name)
         self._database = database
         self._observer = observer
         self._clock = clock
@@ -194,7 +205,7 @@ class Sender:
         deadline = Deadline.after(_BATCH_S, self._monotonic)
         trouble: SesameError | None = None
         try:
-            keys = read_secret(self._receiver.key_file, f"{self._setting}.key_file").split()
+            keys = read_secret(self._key_file, f"{self._setting}.key_file").split()
             for event in events:
                 if stopping.is_set():
                     break
@@ -218,16 +229,8 @@ class Sender:
             ReceiverGone, TargetDown, Throttled, Misconfigured: it is about the receiver as a whole.
             WebhookKeyUnusable: nothing was sent.
         """
-        body, at = _body(event), int(self._clock())
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": event.event_id,
-            "webhook-timestamp": str(at),
-            "webhook-signature": " ".join(sign(key, event.event_id, at, body) for key in keys),
-        }
-        answer = self._http.call(
-            "POST", self._receiver.url, deadline, content=body, headers=headers, expect=_EXPECTED
-        )
+        body, headers = self._token(event, keys) if self._as_token else self._webhook(event, keys)
+        answer = self._http.call("POST", self._url, deadline, content=body, headers=headers, expect=_EXPECTED)
         status = answer.status
         if answer.ok:
             return ""
@@ -240,7 +243,27 @@ class Sender:
             )
         if status in _MAY_BE_ITS_OWN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise AnswerLost(f"the receiver answers {status}", unknown=True)
-        return f"the receiver answers {status}"
+        said = _error_of(answer) if self._as_token else ""
+        if said and said != "invalid_request":  # RFC 8935, 2.4: it is about us, whatever the token
+            raise Misconfigured(
+                f"the receiver refuses our tokens: {said}",
+                remedy=f"Compare {self._setting} with what it expects: issuer, audience, keys.",
+            )
+        return f"the receiver answers {status} {said}".rstrip()
+
+    def _webhook(self, event: WebhookEvent, keys: list[str]) -> tuple[bytes, dict[str, str]]:
+        body, at = _body(event), int(self._clock())
+        return body, {
+            "Content-Type": "application/json",
+            "webhook-id": event.event_id,
+            "webhook-timestamp": str(at),
+            "webhook-signature": " ".join(sign(key, event.event_id, at, body) for key in keys),
+        }
+
+    def _token(self, event: WebhookEvent, keys: list[str]) -> tuple[bytes, dict[str, str]]:
+        """As RFC 8935 pushes it."""
+        token = token_of(event, keys[0], issuer=self._issuer, audience=self._audience, now=self._clock())
+        return token.encode(), {"Content-Type": MEDIA_TYPE, "Accept": "application/json"}
 
     def _settle(self, trouble: SesameError | None, *, took: bool) -> None:
         """How long the receiver is left alone: longer each time, unless it has taken something meanwhile."""
@@ -261,16 +284,9 @@ class Sender:
                 self._refused(connection, each, now)
             else:
                 self._took_at = now
-                self._taken(connection, each.event, now)
+                take(connection, each.event, now)
         if isinstance(trouble, ReceiverGone):
             quarantine.place(connection, self._database, self.name, meaning(ReceiverGone))
-
-    def _taken(self, connection: Connection, event: WebhookEvent, now: float) -> None:
-        made_up = rows.taken(connection, event)
-        if event.replay_id is not None and made_up:
-            number = event.student_number
-            replays.end(connection, self.name, {number: (event.replay_id,)}, failed=())
-            dead_letters.resolve(connection, self.name, number, up_to_version=0, how="replayed", now=now)
 
     def _refused(self, connection: Connection, told: _Told, now: float) -> None:
         event, attempts = told.event, told.event.attempts + 1
@@ -279,23 +295,7 @@ class Sender:
             after_s = AGAIN_AFTER_S[min(attempts, len(AGAIN_AFTER_S)) - 1] * (1 + self._spread() / 5)
             rows.put_off(connection, event, now=now, due_at=now + after_s)
             return
-        rows.put_off(connection, event, now=now, due_at=None)
-        number = event.student_number
-        if event.replay_id is not None:
-            replays.end(connection, self.name, {number: (event.replay_id,)}, failed=(number,))
-        letter = DeadLetter(
-            id=event_id("dead-letter", self.name, event.event_id, event.replay_id),
-            consumer=self.name,
-            student_number=number,
-            version=None,
-            cause=REFUSED,
-            message=f"{told.refusal} to {event.type}, and takes others; mend it, then replay",
-            attempts=attempts,
-            recorded_at=now,
-            topic=event.topic,
-            event_id=event.replay_id or event.event_id,
-        )
-        dead_letters.record_work(connection, self._database, letter, number)
+        give_up(connection, self._database, event, told.refusal, now)
         self._observer.trouble(self.name, f"given up: {told.refusal} to {event.type}")
 
 
@@ -304,6 +304,15 @@ def _body(event: WebhookEvent) -> bytes:
     at = datetime.fromtimestamp(event.happened_at, UTC).isoformat().replace("+00:00", "Z")
     document = {"type": event.type, "timestamp": at, "data": json.loads(event.data)}
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _error_of(answer: HttpAnswer) -> str:
+    """What is wrong with a token (RFC 8935, 2.3): a word of the standard's; anything else is not repeated."""
+    try:
+        said = json.loads(answer.body or b"{}").get("err", "")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return said if said in _TOKEN_ERRORS else ""
 
 
 def _no_secret(name: str) -> Secret:

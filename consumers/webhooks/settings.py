@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from pipeline.settings import ADVANCED, CA_FILE, HttpsUrl, Section, tls
+from schemas.language import gettext
+
+Form = Literal["webhook", "set"]
 
 Told = Literal[
+    "fr.sesame.account.changed.v1",
     "fr.sesame.propagation.completed.v1",
     "fr.sesame.propagation.late.v1",
     "fr.sesame.propagation.breached.v1",
@@ -17,6 +21,9 @@ Told = Literal[
     "fr.sesame.deadletter.resolved.v1",
 ]
 """What receivers may be told: student numbers and tokens, no other personal data."""
+
+USUAL: Final[tuple[Told, ...]] = tuple(each for each in get_args(Told) if "account" not in each)
+"""If it is not said: bells between services, which accounts are, are for receivers of SETs."""
 
 ReceiverName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
@@ -26,18 +33,35 @@ class WebhookReceiver(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: HttpsUrl = Field(description="Where it is told; `http://` on loopback only.")
+    url: HttpsUrl | None = Field(
+        None,
+        description="Where it is told; `http://` on loopback only. Unset, with `set`: it asks at "
+        "`/v1/events/NAME`.",
+    )
+    form: Form = Field(
+        "webhook",
+        description="`webhook` (Standard Webhooks), or `set`: Security Event Tokens (RFC 8417, RFC 9967).",
+    )
     key_file: Path = Field(
-        description="Its keys, `whsec_…` or `whsk_…`, one in a line: each of them signs. Read anew each time."
+        description="Its keys, `whsec_…` or `whsk_…`, one in a line: each of them signs. With `set` `whsk_…` "
+        "only: the first one signs, all are shown at `/v1/jwks.json`. Read anew each time."
     )
-    types: tuple[Told, ...] = Field(
-        get_args(Told), min_length=1, description="What it is told: types of events."
+    audience: str | None = Field(
+        None, min_length=1, max_length=512, description="`aud` of its tokens. Unset: `url`, or its name."
     )
+    types: tuple[Told, ...] = Field(USUAL, min_length=1, description="What it is told: types of events.")
     ca_file: Path | None = Field(None, description=CA_FILE)
+
+    def audience_of(self, name: str) -> str:
+        """`aud` of the tokens for the receiver of this name."""
+        return self.audience or self.url or name
 
     @model_validator(mode="after")
     def _under_tls(self) -> Self:
-        tls("url", self.url)
+        if self.url is not None:
+            tls("url", self.url)
+        elif self.form == "webhook":
+            raise ValueError(gettext("{name} is missing", name="url"))
         return self
 
 

@@ -72,9 +72,18 @@ def sign(key: str, head_id: str, timestamp: int, body: bytes) -> str:
     """
     content = _content(head_id, timestamp, body)
     if key.startswith(SIGNING):
-        made = Ed25519PrivateKey.from_private_bytes(_bytes(key, SIGNING)).sign(content)
+        made = private_key(key).sign(content)
         return f"v1a,{base64.b64encode(made).decode()}"
     return f"v1,{base64.b64encode(_hmac(key, content)).decode()}"
+
+
+def private_key(key: str) -> Ed25519PrivateKey:
+    """What `whsk_…` stands for.
+
+    Raises:
+        WebhookKeyUnusable: it is none.
+    """
+    return Ed25519PrivateKey.from_private_bytes(_bytes(key, SIGNING))
 
 
 def verify(keys: Iterable[str], head: WebhookHead, body: bytes, *, now: float) -> str:

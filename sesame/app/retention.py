@@ -66,7 +66,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "target_states": (STUDENT, "for each target"),
     "parked": (WORK, "one row for each consumer and student"),
-    "webhook_events": (WORK, "once the receiver has it; what was given up, `store.history_days`"),
+    "webhook_events": (WORK, "until the receiver has it; at most `store.history_days`"),
     "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),
     "consumer_status": (WORK, "one row for each process that runs"),
     "quarantines": (WORK, "until it is lifted"),
@@ -117,7 +117,7 @@ def prune(
         audit_before: what was said before this moment. The audit itself is archived: see `audit`.
     """
     removals: dict[str, Callable[[], int]] = {
-        "webhook_events": lambda: webhooks.forget_given_up(
+        "webhook_events": lambda: webhooks.forget_old(
             connection, before=history_before, limit=ROWS_PER_PRUNE
         ),
         "dead_letters": lambda: dead_letters.prune(connection, resolved_before=history_before),

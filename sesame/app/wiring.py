@@ -377,10 +377,16 @@ class Application:
         """What tells each receiver."""
         from consumers.webhooks.sender import Sender
 
-        settings = self.settings.webhooks
+        settings, issuer = self.settings.webhooks, self.settings.console.public_url
         return [
-            Sender(name, receiver, self.database, observer, timeout_s=settings.timeout_s)
+            Sender(
+                *(name, receiver, self.database, observer),
+                url=receiver.url,
+                timeout_s=settings.timeout_s,
+                issuer=issuer,
+            )
             for name, receiver in settings.receivers.items()
+            if receiver.url is not None
         ]
 
     @property

@@ -159,6 +159,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "dead_letters.page": _DESK,
     "dead_letters.show": _DESK,
     "diagnose": _DESK,
+    "events.poll": _OPERATORS,
     "export.day": _EVERYBODY,
     "group.change": _OFFICE,
     "group.end": _OFFICE,

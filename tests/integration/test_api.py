@@ -71,6 +71,7 @@ def filled(route: Route) -> str:
         "student_number": COMPLETED,
         "target": "moodle",
         "day": "2026-08-31",
+        "receiver": "idp",
     }
     path = route.path.format_map({**values, "replay_id": "mzft5H7t-vj5", "plan_id": "0123"})
     return f"{path}?wait=false" if path == "/completions" else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -11,12 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
 from standardwebhooks.webhooks import Webhook
 
+from consumers.webhooks import rows
 from pipeline.audit import entries
+from schemas.account import Lane
+from schemas.catalogue import PROPAGATION
+from schemas.envelope import Message
+from schemas.events import PropagationLate
 from tests.integration.api_kit import ApiWorld, api_world
 
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SIGNING: Final = f"whsk_{base64.b64encode(bytes(range(32))).decode()}"
 UNSIGNED: Final[dict[str, Any]] = {"webhook-signature": ""}
 NEXT: Final = "whsec_" + "QUJD" * 8
 LINE: Final = json.loads(
@@ -29,7 +38,10 @@ def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
     keys = tmp_path / "pegase.keys"
     keys.write_text(f"{SECRET}\n")
     keys.chmod(0o600)
-    with api_world(tmp_path, empty_url, more=f'webhooks = {{ pegase = "{keys}" }}\n') as made:
+    (tmp_path / "idp.keys").write_text(SIGNING)
+    (tmp_path / "idp.keys").chmod(0o600)
+    receivers = '[webhooks.receivers.idp]\nform = "set"\nkey_file = "idp.keys"\n'
+    with api_world(tmp_path, empty_url, more=f'webhooks = {{ pegase = "{keys}" }}\n{receivers}') as made:
         yield made
 
 
@@ -135,3 +147,28 @@ def test_keys_that_others_may_read_are_not_used_and_no_path_is_told(world: ApiWo
     answered = sent(world, {"type": "enrolments", "data": LINE})
     assert answered.status_code == 503
     assert str(keys) not in answered.text
+
+
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
+def test_a_receiver_asks_for_its_tokens_and_fetches_the_keys(world: ApiWorld) -> None:
+    with world.site.database.write() as connection:
+        moment = datetime(2026, 11, 28, tzinfo=UTC)
+        late = PropagationLate(
+            student_number="22600001", version=1, opened_at=moment, elapsed_s=900.0, outstanding=("moodle",)
+        )
+        said = Message("e" * 40, "/sesame/propagation", moment, late)
+        rows.add(connection, world.site.database, ["idp"], said, topic=PROPAGATION, lane=Lane.PERSONAL)
+    published = world.client.get("/v1/jwks.json")
+    assert published.headers["content-type"] == "application/jwk-set+json"
+    answered = world.ask("POST", "/events/idp", "events.poll", json={"maxEvents": 5})
+    assert answered.status_code == 200, answered.text
+    [(name, token)] = answered.json()["sets"].items()
+    claims = jwt.decode(token, KeySet.import_key_set(published.json()), algorithms=["EdDSA"]).claims
+    assert (
+        (claims["jti"], claims["sub_id"]["uri"]) == (name, "/Users/22600001") == ("e" * 40, "/Users/22600001")
+    )
+    answered = world.ask(
+        "POST", "/events/idp", "events.poll", json={"ack": [name], "returnImmediately": True}
+    )
+    assert answered.json() == {"sets": {}, "moreAvailable": False}
+    assert world.ask("POST", "/events/nobody", "events.poll", json={}).status_code == 404

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.vault import derive_keys
 from sesame.operations.acts import RIGHTS
-from sesame.web.api import acting, completions, enrolments, problems, reading
+from sesame.operations.polled_events import public_keys
+from sesame.web.api import acting, completions, enrolments, polling, problems, reading
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.enrolments import EnrolmentsImported
 from sesame.web.api.problems import MEDIA_TYPE, Problem
@@ -32,7 +33,7 @@ from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
-ROOMS: Final = (reading, completions, acting, enrolments)
+ROOMS: Final = (reading, completions, polling, acting, enrolments)
 """Whose routes there are."""
 
 _DESCRIPTION: Final = """\
@@ -77,6 +78,10 @@ def make_api(
     @app.get("/openapi.json", include_in_schema=False)
     async def show_description() -> Response:
         return JSONResponse(described)
+
+    @app.get("/jwks.json", include_in_schema=False)
+    def show_keys() -> Response:
+        return JSONResponse(public_keys(site), media_type="application/jwk-set+json")
 
     app.add_exception_handler(HTTPException, _say)
     app.add_exception_handler(Exception, _say)

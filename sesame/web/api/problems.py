@@ -27,6 +27,7 @@ from sesame.operations.identities import NoSuchDoubt
 from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.lifecycle import NoSuchPlan
 from sesame.operations.past_imports import NoSuchImport
+from sesame.operations.polled_events import NoSuchReceiver
 from sesame.operations.replays import NoSuchReplay
 from sesame.operations.sent_persons import PersonUnderWay
 from sesame.operations.tokens import TokenRefused
@@ -35,7 +36,15 @@ MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 30
 """When to ask again what is down: a supervisor has started it by then, or nobody does."""
 
-_MISSING: Final = (NoSuchDeadLetter, NoSuchDoubt, NoSuchImport, NoSuchPlan, NoSuchReplay, NoSuchStudent)
+_MISSING: Final = (
+    NoSuchDeadLetter,
+    NoSuchDoubt,
+    NoSuchImport,
+    NoSuchPlan,
+    NoSuchReceiver,
+    NoSuchReplay,
+    NoSuchStudent,
+)
 _AWAY: Final = (
     DependencyDown,
     LogUnavailable,

@@ -31,6 +31,7 @@ from tests.unit.database_kit import START, Clock
 LEA, NOAH = "22001234", "22005678"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEXT = "whsec_" + "QUJD" * 8
+ISSUER = "https://sesame.univ-exemple.fr"
 NEVER = threading.Event()
 
 
@@ -63,6 +64,8 @@ class Program:
     heard: list[Heard] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     refuses: set[str] = field(default_factory=set)  # students, with 422
+    names_events: bool = True  # false: it is sent tokens
+    body: str = ""
 
     def answer(self, *statuses: int, **headers: str) -> None:
         self.answers.extend((status, headers) for status in statuses)
@@ -81,11 +84,14 @@ class Program:
                 heard = Heard({name.lower(): value for name, value in self.headers.items()}, body)
                 program.heard.append(heard)
                 status, headers = (204, {}) if not program.answers else program.answers.popleft()
-                self.send_response(422 if heard.student in program.refuses else status)
+                refused = program.names_events and heard.student in program.refuses
+                self.send_response(422 if refused else status)
                 for name, value in headers.items():
                     self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", "0")
+                content = program.body.encode() if status >= 400 else b""
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """It is quiet."""
@@ -122,13 +128,19 @@ class Desk:
         path.chmod(0o600)
         return path
 
-    def sender(self, program: Program, name: str = "portal", keys: Sequence[str] = (SECRET,)) -> Sender:
-        receiver = WebhookReceiver(
-            url=f"http://127.0.0.1:{program.port}/hooks", key_file=self.key_file(name, *keys)
-        )
+    def sender(
+        self, program: Program, name: str = "portal", keys: Sequence[str] = (SECRET,), **more: Any
+    ) -> Sender:
+        url = f"http://127.0.0.1:{program.port}/hooks"
+        receiver = WebhookReceiver(url=url, key_file=self.key_file(name, *keys), **more)
         self.receivers[name] = receiver
         return Sender(
-            name, receiver, self.database, self, timeout_s=5, monotonic=self.ticks, spread=lambda: 1.0
+            *(name, receiver, self.database, self),
+            url=url,
+            timeout_s=5,
+            issuer=ISSUER,
+            monotonic=self.ticks,
+            spread=lambda: 1.0,
         )
 
     def say(self, event: Event, topic: str = catalogue.PROPAGATION, identity: str = "") -> str:

@@ -125,6 +125,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "completions.follow",
         "dead_letters.dismiss",
         "dead_letters.list",
+        "events.poll",
         "group.change",
         "group.end",
         "group.make",
