@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,15 +20,32 @@ if TYPE_CHECKING:
 _SHOWN = 50
 
 
-@click.group(invoke_without_command=True)
-@click.option("--student", metavar="NUMBER", help="About this student, alone or among others.")
-@click.option("--by", "--actor", "actor", help="By this user, whoever's rights they had.")
-@click.option(
-    "--act", "--action", "action", help="This one, or all of a kind: `hold` means hold.place and hold.lift."
+_FILTERS: Final = (
+    click.option("--student", metavar="NUMBER", help="About this student, alone or among others."),
+    click.option("--by", "--actor", "actor", help="By this user, whoever's rights they had."),
+    click.option(
+        "--act",
+        "--action",
+        "action",
+        help="This one, or all of a kind: `hold` means hold.place and hold.lift.",
+    ),
+    click.option(
+        "--about", metavar="VALUE", help="A student number, a consumer, a replay's or a file's name."
+    ),
+    click.option("--since", help="Of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone)."),
+    click.option("--until", help="Before this time."),
 )
-@click.option("--about", metavar="VALUE", help="A student number, a consumer, a replay's or a file's name.")
-@click.option("--since", help="Of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone).")
-@click.option("--until", help="Before this time.")
+
+
+def _filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which entries."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True)
+@_filtered
 @click.option("--before", type=int, metavar="ID", help="The page that is older than this entry.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=_SHOWN, show_default=True, help="No more than so many."
@@ -77,6 +94,27 @@ def audit(
 
 def _in_one_line(detail: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in detail.items() if name != "reason_ref")
+
+
+@audit.command()
+@_filtered
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("csv", "jsonl")),
+    default="csv",
+    show_default=True,
+    help="For a spreadsheet, or a JSON object a line.",
+)
+@pass_context
+def export(context: Context, /, *, since: str | None, until: str | None, form: Any, **given: Any) -> None:
+    """Write all entries to standard output, or those that are asked for. Noted in the audit."""
+    from sesame.operations.audit import AuditFilter
+    from sesame.operations.audit import export as lines
+
+    wanted = AuditFilter(since=moment("--since", since) or 0.0, until=moment("--until", until), **given)
+    for line in lines(context.looking, operator(), wanted, form):
+        click.echo(line, nl=False)
 
 
 @audit.command()

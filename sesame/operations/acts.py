@@ -146,6 +146,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "adopt.link": _OPERATORS,
     "adopt.questions": _OPERATORS,
     "adopt.show": _OPERATORS,
+    "audit.export": _OPERATORS,
     "audit.list": _OPERATORS,
     "audit.verify": _OPERATORS,
     "backup": _ADMINISTRATORS,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
 from pipeline import audit
 from pipeline.audit import verification
+from sesame.operations import acts, spreadsheet
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.ports import Stored
 
@@ -32,8 +34,8 @@ class AuditEntry(Report):
     hash: str
 
 
-class AuditPage(BaseModel):
-    """Which entries, `limit` at most.
+class AuditFilter(BaseModel):
+    """Which entries.
 
     Attributes:
         actor: by this user, whoever's rights they had.
@@ -42,7 +44,6 @@ class AuditPage(BaseModel):
         about: a student number, a consumer, a replay's or a file's name.
         since: of this time on, epoch seconds.
         until: before this time, likewise.
-        before: older than the entry of this id.
     """
 
     actor: str | None = None
@@ -51,6 +52,11 @@ class AuditPage(BaseModel):
     about: str | None = None
     since: float = 0.0
     until: float | None = None
+
+
+class AuditPage(AuditFilter):
+    """`limit` of them at most; `before`: older than the entry of this id."""
+
     before: int | None = None
     limit: int
 
@@ -64,6 +70,42 @@ def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]
     with site.database.read() as connection:
         found = audit.entries(connection, **request.model_dump())
     return [AuditEntry(**asdict(entry) | {"at": utc(entry.at)}) for entry in found]
+
+
+_EXPORT_PAGE: Final = 500
+
+
+@act("audit.export")
+def export(site: Stored, actor: Actor, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
+    """All of these as the lines of a file, the newest first: a page of them is in memory. That it was asked
+    for is noted before the first line is read, with what was asked but `about`, which may be a person."""
+    wanted = {"by": request.actor, "act": request.action, "student_number": request.student}
+    times = {"since": request.since or None, "until": request.until}
+    acts.note(site.database, actor, "audit.export", format=form, **wanted, **times)
+    return _lines(site, request, form)
+
+
+def _lines(site: Stored, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
+    if form == "csv":
+        yield spreadsheet.MARK + spreadsheet.line(AuditEntry.model_fields)
+    before: int | None = None
+    while True:
+        with site.database.read() as connection:
+            found = audit.entries(connection, **request.model_dump(), before=before, limit=_EXPORT_PAGE)
+        for each in found:
+            entry = AuditEntry(**asdict(each) | {"at": utc(each.at)})
+            yield entry.model_dump_json() + "\n" if form == "jsonl" else spreadsheet.line(_cells(entry))
+        if len(found) < _EXPORT_PAGE:
+            return
+        before = found[-1].id
+
+
+def _cells(entry: AuditEntry) -> Iterator[str]:
+    for value in entry.model_dump(mode="json").values():
+        if value is None or isinstance(value, str):
+            yield value or ""
+        else:
+            yield json.dumps(value, ensure_ascii=False)
 
 
 class AuditBreak(Report):

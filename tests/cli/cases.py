@@ -100,6 +100,7 @@ def _looks() -> Iterator[Case]:
 
 def _audited_looks() -> Iterator[Case]:
     """Looks at a person, which leave a line in the audit."""
+    yield Case("audit-export", ("audit export --act hold", "audit export --by camille --format jsonl"))
     yield Case("identity", ("identities show 22700001", "identities show 22600014 --json", "audit --limit 2"))
     for name, number in {
         "waiting": "22600005",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -17,6 +20,7 @@ from consumers.registry.lifecycle.closings import held_closings
 from pipeline import quarantine
 from schemas.account import Account
 from schemas.events import HoldLifted, HoldPlaced
+from sesame.operations import audit as operations_audit
 from sesame.operations.acts import Actor, Role
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import QuestionRow
@@ -424,6 +428,34 @@ def test_the_audit_is_filtered_by_who_and_what(desk: ConsoleDesk) -> None:
         assert other not in text
         assert "theo" in text
         assert "Rien." in browser.get("/console/journal?actor=nobody").text
+
+
+def test_the_audit_is_a_file_of_all_that_was_filtered_and_the_export_is_in_it(
+    desk: ConsoleDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations_audit, "_EXPORT_PAGE", 3)  # several pages of few
+    numbers = [desk.portal.active() for _ in range(5)]
+    with desk.browser("support", login="flora") as browser:
+        for number in numbers:
+            browser.get(f"/console/personnes/{number}")
+        assert browser.get("/console/journal.csv").status_code == 403
+    today = desk.portal.desk_time().date().isoformat()
+    with desk.browser("operator", login="ada") as browser:
+        shown = browser.get(f"/console/journal?actor=flora&du={today}&au={today}&action=").text
+        assert "/console/journal.csv?actor=flora&amp;du=" in shown
+        assert "Rien." in browser.get("/console/journal?actor=flora&au=2020-01-01").text
+        assert browser.get("/console/journal?du=hier").status_code == 422
+        answer = browser.get("/console/journal.jsonl?actor=flora&action=students.show")
+        entries = [json.loads(line) for line in answer.text.splitlines()]
+        assert [each["detail"]["student_number"] for each in entries] == numbers[::-1]
+        table = browser.get(f"/console/journal.csv?student={numbers[0]}").content.decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(table), delimiter=";"))
+        assert rows[0] == ["id", "at", "actor", "action", "detail", "reason", "hash"]
+        assert [row[3] for row in rows[1:]][:2] == ["audit.export", "students.show"]
+        assert (rows[1][2], rows[2][2]) == ("ada", "flora")
+    first, second = desk.audit("audit.export")[:2]
+    assert {first.detail["format"], second.detail["format"]} == {"csv", "jsonl"}
+    assert {"by": "flora", "act": "students.show", "format": "jsonl"} in (first.detail, second.detail)
 
 
 def test_two_numbers_are_said_to_be_two_people_or_one_and_the_reason_is_kept(desk: ConsoleDesk) -> None:

@@ -60,6 +60,7 @@ MAY = {
     ("GET", "/plans"): OPERATORS,
     ("POST", "/plans/liberer"): OPERATORS,
     ("GET", "/journal"): OPERATORS,
+    ("GET", "/journal.{form}"): OPERATORS,
     ("GET", "/questions"): OFFICE,
     ("GET", "/questions/{number}"): OFFICE,
     ("POST", "/questions/{number}/trancher"): OFFICE,
@@ -85,6 +86,7 @@ GIVEN = {
     "{replay_id}": "none",
     "{import_id}": "7",
     "{target}": "moodle",
+    "{form}": "csv",
     "{erasure_id}": "none",
     "{question_id}": "abcdef012345",
 }

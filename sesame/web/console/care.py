@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field, field_validator
 
 from schemas.language import gettext
 from sesame.operations import audit, lifecycle
-from sesame.operations.acts import check
-from sesame.operations.audit import AuditPage
-from sesame.web.console.console_request import Posted, Visiting
+from sesame.operations.acts import RIGHTS, check
+from sesame.operations.audit import AuditFilter, AuditPage
+from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
 from sesame.web.console.persons import PAGE
 
 router = APIRouter()
+
+_EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+Word = Annotated[str, Field(max_length=64)]
+
+
+class AuditAsked(BaseModel):
+    """What the form asks of the audit; `du`, `au`: the first and the last day."""
+
+    actor: Word = ""
+    action: Word = ""
+    student: Word = ""
+    about: Word = ""
+    du: date | None = None
+    au: date | None = None
+
+    @field_validator("du", "au", mode="before")
+    @classmethod
+    def _none(cls, given: object) -> object:
+        return given or None  # as an empty field is sent
 
 
 @router.get("/plans")
@@ -32,23 +58,44 @@ def release_plan(visit: Visiting, fields: Posted) -> Response:
 
 
 @router.get("/journal")
-def show_audit(
-    visit: Visiting, actor: str = "", action: str = "", student: str = "", about: str = "", avant: str = ""
-) -> Response:
-    """What was done, the newest first; filtered by the words of the command."""
-    asked = {
-        "actor": actor.strip(),
-        "action": action.strip(),
-        "student": student.strip(),
-        "about": about.strip(),
-    }
-    wanted = AuditPage(
-        actor=asked["actor"] or None,
-        action=asked["action"] or None,
-        student=asked["student"] or None,
-        about=asked["about"] or None,
+def show_audit(visit: Visiting, asked: Annotated[AuditAsked, Query()], avant: str = "") -> Response:
+    """What was done, the newest first; filtered by the words of the command, and by days."""
+    page = AuditPage(
+        **_filter(visit, asked),
         before=int(avant) if avant.isascii() and avant.isdecimal() else None,
         limit=PAGE + 1,
     )
-    found = audit.entries(visit.context.site, visit.actor, wanted)
-    return visit.page("audit.html", entries=found[:PAGE], more=len(found) > PAGE, asked=asked)
+    found = audit.entries(visit.context.site, visit.actor, page)
+    return visit.page(
+        "audit.html",
+        entries=found[:PAGE],
+        more=len(found) > PAGE,
+        asked=asked,
+        wanted=urlencode({name: value for name, value in asked.model_dump(mode="json").items() if value}),
+        acts=sorted(RIGHTS),
+    )
+
+
+@router.get("/journal.{form}")
+def export_audit(
+    visit: Visiting, form: Literal["csv", "jsonl"], asked: Annotated[AuditAsked, Query()]
+) -> Response:
+    """All of them as a file; that it was asked for is in it."""
+    wanted = AuditFilter(**_filter(visit, asked))
+    lines = audit.export(visit.context.site, visit.actor, wanted, form)
+    named = {"Content-Disposition": f'attachment; filename="journal.{form}"'}
+    return StreamingResponse(lines, media_type=_EXPORTED[form], headers=named)
+
+
+def _filter(visit: ConsoleRequest, asked: AuditAsked) -> dict[str, Any]:
+    """What was asked, in the act's words; a day is one of the site's own clock."""
+    zone = ZoneInfo(visit.context.site.settings.portal.timezone)
+    since, until = (
+        None if each is None else datetime.combine(each, time(), zone) for each in (asked.du, asked.au)
+    )
+    words = asked.model_dump(include={"actor", "action", "student", "about"})
+    return {
+        **{name: value.strip() or None for name, value in words.items()},
+        "since": 0.0 if since is None else since.timestamp(),
+        "until": None if until is None else (until + timedelta(days=1)).timestamp(),
+    }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from sesame.operations import spreadsheet
 from sesame.operations.acts import check
 from sesame.operations.diagnosis import students
 from sesame.operations.diagnosis.reasons import explain
@@ -20,7 +19,6 @@ from sesame.web.console.persons import PAGE
 router = APIRouter()
 
 COHORTS_MAX: Final = 300
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 WHO_FIRST: Final = ("operator", "registrar", "component", "desk", "student", "nobody")
@@ -75,22 +73,14 @@ def export(visit: Visiting, cause: str = "", cohorte: str = "") -> Response:
 
 
 def _rows(visit: ConsoleRequest, cause: str, cohort: str) -> Iterator[str]:
-    """The lines, a page of students at a time: no more is in memory. Excel wants the mark and semicolons."""
+    """The lines, a page of students at a time: no more is in memory."""
     targets = visit.context.site.settings.targets
-    yield "\ufeff" + _line(["student_number", "login", "mail", *targets])
+    yield spreadsheet.MARK + spreadsheet.line(["student_number", "login", "mail", *targets])
     after: str | None = ""
     while after is not None:
         asked = _asked(cause, cohort, after=after, limit=LIMIT_MAX)
         page = students.listed(visit.context.site, visit.actor, asked)
         for one in page.students:
             reasons = [one.targets[name]["reason"] or "" for name in targets]
-            yield _line([one.student_number, one.login, one.mail, *reasons])
+            yield spreadsheet.line([one.student_number, one.login, one.mail, *reasons])
         after = page.next
-
-
-def _line(cells: list[str]) -> str:
-    """One line. What a spreadsheet would take for a formula is text (OWASP, CSV Injection)."""
-    text = io.StringIO()
-    safe = [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
-    csv.writer(text, delimiter=";", lineterminator="\r\n").writerow(safe)
-    return text.getvalue()

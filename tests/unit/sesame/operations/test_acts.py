@@ -122,6 +122,7 @@ NOTED_BY_THEMSELVES = frozenset(
         "adopt.activate",
         "adopt.decide",
         "adopt.link",
+        "audit.export",
         "completions.follow",
         "dead_letters.dismiss",
         "dead_letters.list",
