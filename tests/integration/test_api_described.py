@@ -30,6 +30,84 @@ def fuzzed(
         yield request.param, made
 
 
+STATES = settings(
+    max_examples=12,
+    stateful_step_count=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+LED_TO = {
+    "GET /dead-letters/{letter}",
+    "GET /replays/{replay_id}",
+    "GET /identities/{student_number}",
+    "GET /imports/{import_id}",
+}
+"""To each of these a link of another answer leads."""
+
+
+def test_a_link_names_a_value_that_is_described_and_an_operation_that_takes_it(
+    fuzzed: tuple[str, ApiWorld],
+) -> None:
+    described = fuzzed[1].client.get("/v1/openapi.json").json()
+    operations = {
+        each["operationId"]: (path, each)
+        for path, all_ in described["paths"].items()
+        for each in all_.values()
+    }
+    count = 0
+
+    def resolved(schema: Any) -> Any:
+        while "$ref" in schema:
+            schema = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        return schema
+
+    for _, operation in operations.values():
+        for answer in operation["responses"].values():
+            for link in answer.get("links", {}).values():
+                [(parameter, place)] = link["parameters"].items()
+                schema = resolved(answer["content"]["application/json"]["schema"])
+                for part in place.removeprefix("$response.body#/").split("/"):
+                    schema = resolved(schema["items"] if part.isdigit() else schema["properties"][part])
+                assert schema["type"] in {"string", "integer"}
+                assert f"{{{parameter}}}" in operations[link["operationId"]][0]
+                count += 1
+    assert count > 5
+
+
+def test_one_answer_leads_to_the_next_request_as_it_is_described(fuzzed: tuple[str, ApiWorld]) -> None:
+    """In whatever order: each answer is as it is described, and what one names the next one has."""
+    import schemathesis
+
+    _kind, world = fuzzed
+    schema = schemathesis.openapi.from_dict(world.client.get("/v1/openapi.json").json())
+    schema.config.generation.update(modes=[schemathesis.GenerationMode.POSITIVE])
+    headers = {"Authorization": f"Bearer {world.token('administrator')}", "Host": HOST}
+    asking = {"base_url": f"{world.url}/v1", "headers": headers, "timeout": 60.0}
+    seen: set[str] = set()
+
+    class Asked(schema.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return asking
+
+        def validate_response(self, response: Any, case: Any, **_more: Any) -> None:
+            unwanted = [
+                schemathesis.checks.positive_data_acceptance,
+                schemathesis.checks.not_a_server_error,
+            ]
+            case.validate_response(
+                response, headers=headers, transport_kwargs=asking, excluded_checks=unwanted
+            )
+            assert response.status_code != 500
+            if response.status_code == 200:
+                seen.add(f"{case.method} {case.operation.path}")
+
+    Asked.run(settings=STATES)
+    assert seen >= LED_TO
+
+
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize(
     "route",

@@ -174,6 +174,20 @@ def _who_may(act: str) -> str:
     return f"The act `{act}`; of the roles: {', '.join(sorted(RIGHTS[act]))}."
 
 
+_LEADS_TO: Final = (
+    ("list_students", "/students/0/student_number", "show_student", "student_number"),
+    ("list_students", "/students/0/student_number", "diagnose_student", "student_number"),
+    ("list_dead_letters", "/letters/0/id", "show_dead_letter", "letter"),
+    ("list_replays", "/0/replay_id", "show_replay", "replay_id"),
+    ("begin_replay", "/replay_id", "show_replay", "replay_id"),
+    ("begin_replay", "/replay_id", "stop_replay", "replay_id"),
+    ("list_identities", "/0/student_number", "show_identity", "student_number"),
+    ("list_imports", "/imports/0/id", "show_import", "import_id"),
+    ("list_targets", "/0/target", "probe_target", "target"),
+    ("list_plans", "/0/id", "release_plan", "plan_id"),
+)
+"""From an answer, and the place of a value in it, to the operation that takes it as this parameter."""
+
 _PROBLEM: Final[dict[str, Any]] = {"$ref": "#/components/responses/Problem", "description": ""}
 _KEY: Final[dict[str, Any]] = {
     "parameters": [
@@ -199,6 +213,13 @@ def described_api(app: FastAPI) -> dict[str, Any]:
         servers=[{"url": API_PREFIX}],
         separate_input_output_schemas=True,
     )
+    operations = {each["operationId"]: each for path in document["paths"].values() for each in path.values()}
+    for one, place, other, parameter in _LEADS_TO:
+        [answer] = (said for status, said in operations[one]["responses"].items() if status.startswith("2"))
+        answer.setdefault("links", {})[other] = {
+            "operationId": operations[other]["operationId"],
+            "parameters": {parameter: f"$response.body#{place}"},
+        }
     components = document["components"]
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
