@@ -103,6 +103,8 @@ class WebServer:
             self._socket.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(wanted.stalled_s_max * 1000)
             )
+        # An answer is sent as head and body: without this a small body waits 40 ms for the reader's ACK.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._thread.start()
         give_up_at = time.monotonic() + START_S_MAX
         while not self._server.started and self.alive and time.monotonic() < give_up_at:
