@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from consumers.registry.identity import LOGIN, MAIL
-from consumers.registry.ledger import SqlLedger
+from consumers.registry.ledger import SqlLedger, ledger
 from consumers.registry.people import KnownPerson, People, enrolments, people
 from pipeline.accounts import accounts
 from pipeline.db.bulk_sql import rows_among
@@ -63,6 +63,7 @@ class RegisteredPerson(Report):
         mails: the account's address first.
         enrolments: of all years, without those that were cancelled.
         groups: teaching groups that programs keep.
+        named_at: when the login was given, or first seen.
         changed_at: when the account last changed.
     """
 
@@ -83,6 +84,7 @@ class RegisteredPerson(Report):
     holds: frozenset[Hold]
     enrolments: tuple[Enrolment, ...]
     groups: tuple[GroupNamed, ...]
+    named_at: datetime
     changed_at: datetime
 
 
@@ -194,6 +196,9 @@ _ROWS: Final = (
     .where(*_SHOWN)
     .order_by(people.c.student_number)
 )
+_NAMED: Final = select(ledger.c.student_number, func.min(ledger.c.recorded_at).label("at")).group_by(
+    ledger.c.student_number
+)
 _GOES_ON: Final = func.coalesce(people.c.merged_into, people.c.student_number)
 _ENROLMENTS: Final = (
     select(_GOES_ON.label("number"), enrolments.c.document)
@@ -246,8 +251,12 @@ def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) 
     for number, document in connection.execute(_ENROLMENTS.where(mine)):
         steps.setdefault(number, []).append(Enrolment.model_validate_json(document))
     groups = memberships.groups_of(connection, numbers)
+    named = rows_among(connection, _NAMED, ledger.c.student_number, numbers)
+    named_at = {each.student_number: utc(each.at) for each in named}
     return [
-        _person(known[row.student_number], row, steps, groups) for row in rows if row.student_number in known
+        _person(known[row.student_number], row, steps, groups, named_at.get(row.student_number))
+        for row in rows
+        if row.student_number in known
     ]
 
 
@@ -256,6 +265,7 @@ def _person(
     row: Row[Any],
     steps: Mapping[str, Sequence[Enrolment]],
     groups: Mapping[str, Sequence[GroupNamed]],
+    named_at: datetime | None,
 ) -> RegisteredPerson:
     account, number = Account.model_validate_json(row.document), person.student_number
     identity = person.identity
@@ -277,5 +287,6 @@ def _person(
         holds=person.holds,
         enrolments=tuple(steps.get(number, ())),
         groups=tuple(groups.get(number, ())),
+        named_at=named_at or utc(row.changed_at),
         changed_at=utc(row.changed_at),
     )

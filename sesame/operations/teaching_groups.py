@@ -80,6 +80,7 @@ class GroupShown(Report):
     display_name: str
     external_id: str | None
     version: int
+    created_at: datetime
     changed_at: datetime
     members: tuple[str, ...] | None
 
@@ -367,6 +368,7 @@ def _shown(group: TeachingGroup, members: tuple[str, ...] | None) -> GroupShown:
         display_name=group.display_name,
         external_id=group.external_id,
         version=group.version,
+        created_at=utc(group.created_at),
         changed_at=utc(group.changed_at),
         members=members,
     )

@@ -95,9 +95,10 @@ def api_world(
     again: bool = False,
     more: str = "",
     registrar: str = "",
+    port: int = 0,
 ) -> Iterator[ApiWorld]:
     """The API on a database that has no tables yet; or `again`, in the same folder. `more`: of [console];
-    `registrar`: of that section."""
+    `registrar`: of that section; `port`: where it is asked by its own address, and not behind a proxy."""
     data = folder / "data"
     data.mkdir(exist_ok=again)
     for name in ("vault.key", "privacy.key"):
@@ -105,8 +106,10 @@ def api_world(
         (data / name).chmod(0o600)
     text = (_CORPUS / "sesame.toml").read_text(encoding="utf-8").replace('"data"', f'"{data}"')
     text = text.replace("[registrar]\n", f"[registrar]\n{registrar}")
+    host = f"127.0.0.1:{port}" if port else HOST
+    origin = f"http://{host}" if port else f"https://{host}"
     file = folder / "sesame.toml"
-    text += f'\n[store]\nurl = "{url}"\n[console]\npublic_url = "https://{HOST}"\n{more}'
+    text += f'\n[store]\nurl = "{url}"\n[console]\npublic_url = "{origin}"\n{more}'
     file.write_text(text, encoding="utf-8")
     file.chmod(0o600)
     if not again:
@@ -118,12 +121,12 @@ def api_world(
     api = make_api(site, keys=keys, clock=utc_now, monotonic=ticking, per_minute=per_minute)
     scim = make_scim(api.state.api, keys)
     app = Starlette(routes=[Mount(API_PREFIX, api), Mount(SCIM_PREFIX, scim)])
-    listening = Listening(host="127.0.0.1", port=0, taken=SesameError, remedy="")
+    listening = Listening(host="127.0.0.1", port=port, taken=SesameError, remedy="")
     server = WebServer("api", app, listening)
     server.start()
     url = f"http://127.0.0.1:{server.port}"
     try:
-        with httpx.Client(base_url=url, headers={"Host": HOST}, timeout=60.0, trust_env=False) as client:
+        with httpx.Client(base_url=url, headers={"Host": host}, timeout=60.0, trust_env=False) as client:
             yield ApiWorld(site, client, url, ticking)
     finally:
         server.stop()

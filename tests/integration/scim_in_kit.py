@@ -67,7 +67,7 @@ def enrolment(**changes: Any) -> dict[str, Any]:
         "stepVersion": "261",
         "stepLabel": "Licence 1 Informatique",
         "component": "SCI",
-        "primary": True,
+        "main": True,
         "administrative": "in_force",
         "pedagogical": "pending",
         **changes,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sesame.operations import known_persons, registered_persons
-from sesame.operations.acts import Role
+from sesame.operations.acts import RIGHTS, Role
 from sesame.testing.servers import stores
+from sesame.web.api.scim.scim_app import ACTS
 from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
 
 STUDENT = "urn:sesame:params:scim:schemas:1.0:Student"
@@ -162,6 +163,7 @@ def test_a_cursor_that_was_changed_or_is_another_search_s_is_refused(world: ApiW
     assert get(world, "/Users", params=other, status=400)["scimType"] == "invalidCursor"
 
 
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("path", "status", "kind"),
     [
@@ -181,6 +183,7 @@ def test_what_cannot_be_answered_is_refused_in_scim_s_words(
     assert get(world, path, status=status).get("scimType") == kind
 
 
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 def test_only_what_is_asked_for_is_sent(world: ApiWorld) -> None:
     assert set(get(world, f"/Users/{COMPLETED}?attributes=userName")) == {"schemas", "id", "userName"}
     assert "emails" not in get(world, f"/Users/{COMPLETED}?excludedAttributes=emails")
@@ -195,6 +198,49 @@ def test_who_may_look_is_written_here_once_more_and_every_look_is_in_the_audit(w
     looks = [each for each in world.get("/audit").json() if each["action"] == "person.look"]
     one = {"count": 1, "student_numbers": [COMPLETED]}
     assert [each["detail"] for each in looks][:2] == [{"count": len(everybody(world))}, one]
+
+
+MAY = {
+    ("GET", "/Users"): OFFICE,
+    ("POST", "/Users/.search"): OFFICE,
+    ("GET", "/Users/22699999"): OFFICE,
+    ("POST", "/Users"): OFFICE,
+    ("PUT", "/Users/22699999"): OFFICE,
+    ("PATCH", "/Users/22699999"): OFFICE,
+    ("DELETE", "/Users/22699999"): OFFICE,
+    ("GET", "/Groups"): OFFICE,
+    ("POST", "/Groups/.search"): OFFICE,
+    ("GET", "/Groups/none"): OFFICE,
+    ("POST", "/Groups"): OFFICE,
+    ("PUT", "/Groups/none"): OFFICE,
+    ("PATCH", "/Groups/none"): OFFICE,
+    ("DELETE", "/Groups/none"): OFFICE,
+    ("POST", "/Bulk"): {str(role) for role in Role},  # of which each operation is judged by itself
+    ("GET", "/Schemas"): {str(role) for role in Role},
+    ("GET", "/ResourceTypes"): {str(role) for role in Role},
+    ("GET", "/ServiceProviderConfig"): {str(role) for role in Role},
+}
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("method", "path"), MAY)
+def test_a_route_lets_in_the_roles_that_the_table_names_and_nobody_else(
+    method: str, path: str, world: ApiWorld
+) -> None:
+    let_in = set()
+    for role in Role:
+        body: Any = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": []}
+        answered = world.ask(method, f"/scim/v2{path}", role, json=None if method == "GET" else body)
+        assert answered.status_code not in (401, 429, 500), answered.text
+        let_in |= {str(role)} if answered.status_code != 403 else set()
+    assert let_in == MAY[method, path]
+
+
+def test_the_table_has_every_operation_of_every_type(world: ApiWorld) -> None:
+    types = {each["endpoint"] for each in get(world, "/ResourceTypes")["Resources"]}
+    assert types == {"/Users", "/Groups"}
+    assert set(ACTS.values()) <= set(RIGHTS)
+    assert {kind for kind, _ in ACTS} == {"User", "Group"}
 
 
 def test_without_a_token_in_force_and_over_the_rate_nobody_is_answered(world: ApiWorld) -> None:

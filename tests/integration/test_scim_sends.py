@@ -65,7 +65,7 @@ def test_what_a_client_may_not_decide_is_answered_with_what_is_so(world: ApiWorl
 
 
 def test_enrolments_that_are_not_listed_any_more_end_and_the_last_one_by_delete(world: ApiWorld) -> None:
-    more = enrolment(step="L1MATH", primary=False, administrative="awaiting_payment")
+    more = enrolment(step="L1MATH", main=False, administrative="awaiting_payment")
     scim(world, "POST", "/Users", status=201, json=user("22900003", enrolment(), more))
     steps = scim(world, "GET", "/Users/22900003")[STUDENT]["enrolments"]
     assert steps == [enrolment(), more]
@@ -104,6 +104,7 @@ def test_active_is_the_administrative_hold_and_no_other(
     assert (put["active"], put[STUDENT]["holds"]) == (True, ["suspended"])
 
 
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 def test_who_may_not_place_a_hold_changes_nothing_by_active(world: ApiWorld) -> None:
     scopes = ("person.put", "person.look")
     scim(world, "POST", "/Users", *scopes, status=201, json=user("22900006"))
@@ -119,16 +120,18 @@ def test_a_part_is_changed_by_its_path_and_the_rest_stays(world: ApiWorld) -> No
     for operation in (
         {"op": "add", "path": f"{STUDENT}:personalMail", "value": "zoe@courriel.example"},
         {"op": "replace", "path": "name.familyName", "value": "Lefebvre"},
-        {"op": "add", "path": f"{STUDENT}:enrolments", "value": [enrolment(step="L1MATH", primary=False)]},
+        {"op": "add", "path": f"{STUDENT}:enrolments", "value": [enrolment(step="L1MATH", main=False)]},
         {
             "op": "replace",
             "path": f'{STUDENT}:enrolments[step eq "L1INFO"].pedagogical',
             "value": "validated",
         },
-        {"op": "remove", "path": f"{STUDENT}:ine"},
     ):
         scim(world, "PATCH", "/Users/22900007", status=204, json=patch(operation))
+    gone = patch({"op": "remove", "path": f"{STUDENT}:ine"})
+    scim(world, "PATCH", "/Users/22900007", status=204, json=gone)
     now = scim(world, "GET", "/Users/22900007")
+    assert now[STUDENT]["ine"] == "0001234567A"
     assert now["name"] == {"familyName": "Lefebvre", "givenName": "Zoé"}
     assert now[STUDENT]["personalMail"] == "zoe@courriel.example"
     assert [(each["step"], each["pedagogical"]) for each in now[STUDENT]["enrolments"]] == [
@@ -137,6 +140,7 @@ def test_a_part_is_changed_by_its_path_and_the_rest_stays(world: ApiWorld) -> No
     ]
 
 
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "wrong",
     [

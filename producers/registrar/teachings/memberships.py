@@ -57,6 +57,7 @@ teaching_groups = Table(
     Column("display_key", String(255), nullable=False, index=True),  # in one case
     Column("external_id", String(255), index=True),
     Column("version", Integer, nullable=False),  # counts changes
+    Column("created_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
     UniqueConstraint("year", "element", "group_code", name="uq_teaching_groups"),
     info=of_nobody("teaching units and groups, as programs call them", named_in=("display_name",)),
@@ -102,7 +103,7 @@ class TooManyGroups(SesameError):
 
 @dataclass(frozen=True)
 class TeachingGroup:
-    """One group, without its members. `group` is empty if the unit has none; `changed_at`: epoch seconds."""
+    """One group, without its members. `group` is empty if the unit has none; Times are epoch seconds."""
 
     id: str
     year: int
@@ -111,6 +112,7 @@ class TeachingGroup:
     display_name: str
     external_id: str | None
     version: int = 1
+    created_at: float = 0.0
     changed_at: float = 0.0
 
 
@@ -139,6 +141,7 @@ def add(connection: Connection, database: Database, group: TeachingGroup) -> Non
     Raises:
         GroupTaken: there is one.
     """
+    now = database.now(connection)
     values = {
         "id": group.id,
         "year": group.year,
@@ -146,7 +149,8 @@ def add(connection: Connection, database: Database, group: TeachingGroup) -> Non
         "group_code": group.group,
         **_named(group.display_name, group.external_id),
         "version": group.version,
-        "changed_at": database.now(connection),
+        "created_at": now,
+        "changed_at": now,
     }
     try:
         with connection.begin_nested():
@@ -310,5 +314,6 @@ def _group(row: Row[Any]) -> TeachingGroup:
         row.display_name,
         row.external_id,
         row.version,
+        row.created_at,
         row.changed_at,
     )

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("display_key", sa.String(255), nullable=False),
         sa.Column("external_id", sa.String(255)),
         sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("changed_at", sa.Float, nullable=False),
         sa.UniqueConstraint("year", "element", "group_code", name="uq_teaching_groups"),
     )

@@ -143,8 +143,8 @@ class StudentEnrolment(ComplexAttribute):
     component: Annotated[str | None, Required.true, CaseExact.true] = None
     """The component (composante) that teaches it, e.g. `SCI`."""
 
-    primary: Annotated[bool | None, Required.true] = None
-    """Whether it is the student's main one of the year."""
+    main: Annotated[bool | None, Required.true] = None
+    """Whether it is the student's main one of the year. (`primary` is SCIM's own word: one of all values.)"""
 
     administrative: Annotated[str | None, Required.true] = Field(
         None, examples=[state.value for state in Administrative if state is not Administrative.CANCELLED]
@@ -162,9 +162,10 @@ class Student(Extension):
 
     __schema__ = URN("urn:sesame:params:scim:schemas:1.0:Student")
 
-    student_number: Annotated[str | None, Mutability.immutable, CaseExact.true, Uniqueness.server] = None
-    """The establishment's student number, which is the user's id too. Where it is not sent, it is the
-    externalId."""
+    student_number: Annotated[
+        str | None, Required.true, Mutability.immutable, CaseExact.true, Uniqueness.server
+    ] = None
+    """The establishment's student number, which is the user's id too."""
 
     usage_name: str | None = None
     """The name in use (nom d'usage), if it is another one."""
@@ -176,7 +177,7 @@ class Student(Extension):
     """The day of birth, e.g. `2007-03-14`."""
 
     ine: Annotated[str | None, CaseExact.true] = None
-    """The national student number (INE)."""
+    """The national student number (INE). Once one is known it is kept: it can be replaced, not removed."""
 
     personal_mail: Annotated[str | None, CaseExact.true] = None
     """The personal mail address, to which the invitation goes."""
@@ -276,8 +277,8 @@ CONFIG: Final = ServiceProviderConfig(
 PROVIDER: Final = ScimProvider(
     models=[ScimUser, Student, ScimGroup, TeachingGroupExtension],
     resource_types=[
-        ResourceType.from_resource(cast("Any", ScimGroup)[TeachingGroupExtension]),
         ResourceType.from_resource(cast("Any", ScimUser)[Annotated[Student, Required.true]]),
+        ResourceType.from_resource(cast("Any", ScimGroup)[TeachingGroupExtension]),
     ],
     config=CONFIG,
     policy=ScimPolicy(
@@ -323,7 +324,7 @@ def user_of(person: RegisteredPerson) -> Any:
                 step_version=each.step_version,
                 step_label=each.step_label,
                 component=each.component,
-                primary=each.primary,
+                main=each.primary,
                 administrative=each.administrative.value,
                 pedagogical=each.pedagogical.value,
             )
@@ -332,7 +333,12 @@ def user_of(person: RegisteredPerson) -> Any:
         stage=person.stage.value,
         holds=sorted(person.holds) or None,
     )
-    user.meta = Meta(resource_type=USERS, last_modified=person.changed_at, version=_version(user))
+    user.meta = Meta(
+        resource_type=USERS,
+        created=person.named_at,
+        last_modified=person.changed_at,
+        version=_version(user),
+    )
     return user
 
 
@@ -349,7 +355,12 @@ def group_of(shown: GroupShown) -> Any:
     group[TeachingGroupExtension] = TeachingGroupExtension(
         teaching=TaughtUnit(year=shown.year, unit=shown.element, group=shown.group or None)
     )
-    group.meta = Meta(resource_type=GROUPS, last_modified=shown.changed_at, version=f'W/"{shown.version}"')
+    group.meta = Meta(
+        resource_type=GROUPS,
+        created=shown.created_at,
+        last_modified=shown.changed_at,
+        version=f'W/"{shown.version}"',
+    )
     return group
 
 
@@ -392,12 +403,9 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
     """A user that was sent, as a person. What can only be read is not looked at.
 
     Raises:
-        InvalidValueException: there is no student number, no enrolment, or no such state of one.
+        InvalidValueException: there is no enrolment, or no such state of one.
     """
     student, name = user[Student], user.name or PersonName()
-    number = user.id or student.student_number or user.external_id
-    if not number:
-        raise InvalidValueException(detail=gettext("neither studentNumber nor externalId is there"))
     if not student.enrolments:
         raise InvalidValueException(detail=gettext("there is no enrolment: DELETE ends all of them"))
     try:
@@ -407,7 +415,7 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
             detail="; ".join(f"enrolments.{each['loc'][0]}: {each['msg']}" for each in error.errors())
         ) from error
     return SentPerson(
-        student_number=number,
+        student_number=student.student_number,
         external_id=user.external_id,
         birth_name=name.family_name or None,
         usage_name=student.usage_name or None,
@@ -423,7 +431,8 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
 
 
 def _enrolment(sent: StudentEnrolment) -> Enrolment:
-    return Enrolment.model_validate({name: getattr(sent, name) for name in Enrolment.model_fields})
+    fields = {name: getattr(sent, name) for name in Enrolment.model_fields if name != "primary"}
+    return Enrolment.model_validate({**fields, "primary": sent.main})
 
 
 def _version(resource: Resource[Any]) -> str:

@@ -42,7 +42,7 @@ REQUESTS_AT_ONCE: Final = 16
 WAIT_S_MAX: Final = 15.0
 """So long a request waits for the registry; clients wait 30 s or more."""
 
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.02
 _LOOKS: Final = frozenset({Operation.query, Operation.search, Operation.search_with_body})
 ACTS: Final = {
     **{(USERS, operation): "person.look" for operation in _LOOKS},
