@@ -29,7 +29,7 @@ MEDIA_TYPE: Final = "application/secevent+jwt"
 
 _SCIM: Final = "urn:ietf:params:scim:event:prov:"
 _OURS: Final = "urn:sesame:event:"
-_ATTRIBUTES: Final = ("userName", "name", "displayName", "emails", "preferredLanguage", "active")
+_ATTRIBUTES: Final = ("userName", "name", "displayName", "emails", "preferredLanguage", "active", "groups")
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 

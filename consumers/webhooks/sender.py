@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +45,7 @@ LOOK_EVERY_S: Final = 1.0
 AGAIN_AFTER_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """After each attempt that an event has had."""
 
+_COUNT_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 5.0
 _PAUSE_S_MAX: Final = 600.0
 _EVENTS_PER_BATCH: Final = 50
@@ -147,6 +148,7 @@ class Sender:
         )
         self._failures = 0  # of the receiver as a whole, one after the other
         self._resume_at = float("-inf")
+        self._count_at = float("-inf")
         self._why: SesameError | None = None
         self._took_at = float("-inf")  # database time; known to this process only
 
@@ -172,8 +174,9 @@ class Sender:
             now = self._database.now(connection)
             stopped = quarantine.of(connection, self.name)
             found = rows.due(connection, self._receiver_name, now, limit=_EVENTS_PER_BATCH)
-            waiting = rows.waiting(connection, self._receiver_name)
-        self._observer.lag(self.name, {TopicPartition(topic, 0): n for topic, n in waiting.items()})
+            waiting = self._waiting(connection)
+        if waiting is not None:
+            self._observer.lag(self.name, {TopicPartition(topic, 0): n for topic, n in waiting.items()})
         if stopped is not None:
             self._observer.state(self.name, "quarantined", stopped.reason)
             return False
@@ -185,6 +188,14 @@ class Sender:
                 return False  # another process sends
         self._say_how_it_is()
         return bool(found) and self._why is None and not stopping.is_set()
+
+    def _waiting(self, connection: Connection) -> Mapping[str, int] | None:
+        """How many events wait, by topic; counted now and then, for it takes long when there are many."""
+        now = self._monotonic()
+        if now < self._count_at:
+            return None
+        self._count_at = now + _COUNT_EVERY_S
+        return rows.waiting(connection, self._receiver_name)
 
     def _say_how_it_is(self) -> None:
         why = self._why

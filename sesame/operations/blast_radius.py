@@ -14,7 +14,7 @@ from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
 from schemas.scalars import Count
 from sesame.operations.acts import Actor, ActRequest, Report, act
-from sesame.operations.ports import Handlers, check_target
+from sesame.operations.ports import Handlers, check_target, tells_receiver
 
 
 class Effect(Report):
@@ -93,10 +93,7 @@ def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPre
         UnknownTarget: the settings name no such target.
         TargetDown, Throttled, Misconfigured: the target cannot be read.
     """
-    check_target(site, request.consumer)
-    follows = site.follows.get(request.consumer)
-    with closing(site.handler(request.consumer)) as handler:
-        radius = blast_radius(request.students, handler=handler, database=site.database, follows=follows)
+    radius = _radius(site, request)
     return ReplayPreview(
         consumer=request.consumer,
         students=request.selected,
@@ -108,6 +105,20 @@ def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPre
         obstacles=radius.obstacles(),
         effects=radius.effects,
     )
+
+
+def _radius(site: Handlers, request: PreviewRequest) -> Radius:
+    if tells_receiver(site, request.consumer):  # there is nothing to compare with: each is told again
+        return Radius(
+            [
+                Effect(student_number=number, differs=("events",), obstacle="", obsolete=False)
+                for number in request.students
+            ]
+        )
+    check_target(site, request.consumer)
+    follows = site.follows.get(request.consumer)
+    with closing(site.handler(request.consumer)) as handler:
+        return blast_radius(request.students, handler=handler, database=site.database, follows=follows)
 
 
 def blast_radius(

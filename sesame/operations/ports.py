@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from consumers.webhooks import sender_of
 from schemas.language import gettext
 from sesame.operations.acts import UnknownTarget
 
@@ -44,6 +45,11 @@ def check_target(site: HasSettings, target: str) -> None:
     if target not in targets:
         names = ", ".join(targets)
         raise UnknownTarget(gettext("{target!r} is none of {names}", target=target, names=names))
+
+
+def tells_receiver(site: HasSettings, consumer: str) -> bool:
+    """Whether this consumer tells a receiver of webhooks, and is no target."""
+    return consumer in map(sender_of, site.settings.webhooks.receivers)
 
 
 class HasDirectory(Protocol):

@@ -10,7 +10,6 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
-from consumers.webhooks import sender_of
 from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
@@ -23,7 +22,7 @@ from schemas.scalars import INTEGER_MAX, Text
 from sesame.operations import acts
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.diagnosis.reasons import explanations
-from sesame.operations.ports import Configured, Replaying, Stored, check_target
+from sesame.operations.ports import Configured, Replaying, Stored, check_target, tells_receiver
 from sesame.operations.restored.admission import admit
 
 PER_S = 100
@@ -330,7 +329,7 @@ def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
     Raises:
         UnknownTarget: it is neither.
     """
-    if consumer not in map(sender_of, site.settings.webhooks.receivers):
+    if not tells_receiver(site, consumer):
         check_target(site, consumer)
 
 

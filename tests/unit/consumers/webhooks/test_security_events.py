@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864
 KEY, NEXT = (f"whsk_{base64.b64encode(bytes([each]) * 32).decode()}" for each in (1, 2))
 EVERYTHING = (AccountChanged.type, completed().type)
 PROV = "urn:ietf:params:scim:event:prov:"
-ATTRIBUTES = ["userName", "name", "displayName", "emails", "preferredLanguage", "active"]
+ATTRIBUTES = ["userName", "name", "displayName", "emails", "preferredLanguage", "active", "groups"]
 IDP = Actor("idp", frozenset({Role.OPERATOR}))
 
 

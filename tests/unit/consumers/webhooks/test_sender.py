@@ -17,6 +17,7 @@ from consumers.webhooks.settings import Told, WebhookReceiver
 from pipeline import quarantine
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
+from pipeline.eventlog.port import TopicPartition
 from pipeline.locks import SiteLocks
 from schemas import catalogue
 from schemas.account import Lane
@@ -129,6 +130,7 @@ def test_a_receiver_that_is_away_misses_nothing_and_nobody_is_charged(desk: Desk
             desk.passes(DAY_S)
         state, reason = desk.states["webhooks_portal"]
         assert (state, "Connection refused" in reason) == ("down", True)
+        assert desk.lags["webhooks_portal"] == {TopicPartition(catalogue.PROPAGATION, 0): 2}
         assert [one.id for one in well.heard] == said, "another's outage is no matter of this one's"
         with program.serving():
             send(sender)

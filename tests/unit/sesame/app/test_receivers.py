@@ -8,12 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from consumers.webhooks import rows
+from consumers.webhooks.endings import give_up
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import Message
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner, UnknownConsumer
+from sesame.app.wiring import utc_now
+from sesame.operations.acts import Actor, Role
+from sesame.operations.blast_radius import PreviewRequest, preview
+from sesame.operations.replays import ReplayFilter, ReplayRequest, latest, replay, select
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA
-from tests.unit.consumers.webhooks.webhooks_kit import SECRET, Program
+from tests.unit.consumers.webhooks.webhooks_kit import SECRET, Program, completed
 from tests.unit.sesame.app.running_kit import Run, Site
+
+CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
+GIVEN_UP = "e" * 40
 
 
 def receiver(folder: Path, port: int) -> str:
@@ -37,6 +49,41 @@ def test_a_completion_is_told_to_a_program_that_the_settings_name(tmp_path: Path
     gc.unfreeze()  # for the tests that come after
     said = program.heard[0].checked(SECRET)
     assert (said["type"], said["data"]["student_number"]) == ("fr.sesame.propagation.completed.v1", LEA)
+
+
+def test_what_was_given_up_is_replayed_as_a_target_s_work_is(tmp_path: Path) -> None:
+    program = Program()
+    with program.serving(), closing(Site(tmp_path, receiver(tmp_path, program.port))) as site:
+        run = Run(site)
+        run.start()
+        try:
+            run.enrol_and_activate()
+            run.until(lambda: bool(program.heard))
+            given_up(site)
+            [letter] = run.letters()
+            asked = {"consumer": letter.consumer, "students": (LEA,)}
+            looked = preview(site, CAMILLE, PreviewRequest(**asked, selected=1))
+            assert (looked.changed, looked.differs) == (1, {"events": 1})
+            selected = select(site, CAMILLE, ReplayFilter(consumer=letter.consumer, cause=letter.cause))
+            assert selected.students == (LEA,)
+            replay(site, CAMILLE, ReplayRequest(**asked, lane=selected.lane, reason="mended"), utc_now)
+            run.until(lambda: len(program.heard) == 2 and run.letters() == [])
+        finally:
+            run.stop()
+        [done] = latest(site, CAMILLE)
+    gc.unfreeze()  # for the tests that come after
+    assert (program.heard[1].id, done.done, done.failed) == (GIVEN_UP, 1, 0)
+
+
+def given_up(site: Site) -> None:
+    """The receiver has refused an event for days."""
+    message = Message(GIVEN_UP, "/sesame/propagation", utc_now(), completed(LEA))
+    with site.database.write() as connection:
+        rows.add(
+            connection, site.database, ["portal"], message, topic=catalogue.PROPAGATION, lane=Lane.PERSONAL
+        )
+        [event] = rows.named(connection, "portal", [GIVEN_UP])
+        give_up(connection, site.database, event, "the receiver answers 422", site.database.now(connection))
 
 
 def test_where_nobody_is_told_there_is_no_such_consumer(tmp_path: Path) -> None:
