@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_enrolments_that_are_not_listed_any_more_end_and_the_last_one_by_delete(
 @pytest.mark.parametrize(
     "operations",
     [
-        [{"op": "Replace", "path": "active", "value": False}],  # Entra
+        [{"op": "Replace", "path": "active", "value": "False"}],  # Entra
         [{"op": "replace", "value": {"active": False}}],  # Okta
     ],
 )
@@ -174,6 +175,30 @@ def test_a_version_that_is_not_the_one_that_was_read_is_not_written_over(world: 
     assert again["meta"]["version"] == put["meta"]["version"]
 
 
+def test_of_changes_at_once_of_one_person_none_is_lost(world: ApiWorld) -> None:
+    scim(world, "POST", "/Users", status=201, json=user("22900016"))
+    parts = {
+        f"{STUDENT}:usageName": "Petit",
+        f"{STUDENT}:personalMail": "zoe@courriel.example",
+        f"{STUDENT}:preferredGivenName": "Zo",
+        "externalId": "another",
+    }
+
+    def change(path: str) -> None:
+        sent = patch({"op": "add", "path": path, "value": parts[path]})
+        scim(world, "PATCH", "/Users/22900016", status=204, json=sent)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(change, parts))
+    now = scim(world, "GET", "/Users/22900016")
+    assert now["externalId"] == "another"
+    assert {now[STUDENT].get(path.rpartition(":")[2]) for path in parts} - {None} == {
+        "Petit",
+        "zoe@courriel.example",
+        "Zo",
+    }
+
+
 def test_who_may_be_somebody_else_is_told_so_and_gets_no_login_before_a_human_has_looked(
     world: ApiWorld,
 ) -> None:
@@ -235,7 +260,7 @@ def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scim_app, "WAIT_S_MAX", 0.0)
-    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}") as world:
+    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", per_minute=3) as world:
         for _ in range(2):
             answered = world.post("/scim/v2/Users", json=user("22900014"))
             assert (answered.status_code, answered.headers["retry-after"]) == (503, "30"), answered.text
@@ -246,3 +271,7 @@ def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
         with closing(world.site.log.consumer("test", ("sesame.enrolments",), member="test")) as consumer:
             keys = [each.key for each in consumer.poll(5_000, 0.1)]
         assert keys.count("22900014") == 1
+        refused = world.get("/scim/v2/Users")
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) > 0
+        assert refused.json()["status"] == "429"
