@@ -18,6 +18,8 @@ from consumers.kit.connector import TargetObject, Wanted
 from consumers.registry.erasure import erasures
 from consumers.registry.lifecycle.closings import held_closings
 from pipeline import quarantine
+from producers.registrar.feed import SEQUENCES_PER_IMPORT
+from producers.registrar.import_runs import imports
 from schemas.account import Account
 from schemas.events import HoldLifted, HoldPlaced
 from sesame.operations import audit as operations_audit
@@ -30,7 +32,7 @@ from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
-from sesame.testing.servers.registry_kit import cancelled
+from sesame.testing.servers.registry_kit import cancelled, enrolled
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,30 @@ def test_the_page_tells_what_happened_where_and_why(desk: ConsoleDesk) -> None:
         assert "Provision now" in text
     with desk.browser("operator") as browser:
         assert browser.get("/console/personnes/22000000").status_code == 404
+
+
+def test_the_timeline_has_the_import_that_brought_an_enrolment_and_the_one_that_took_it(
+    desk: ConsoleDesk,
+) -> None:
+    number = desk.portal.active()
+    with desk.portal.database.write() as connection:
+        for import_id in (71, 72):
+            row = {
+                "id": import_id,
+                "source": "apogee",
+                "file_name": "f.csv",
+                "started_at": desk.portal.clock.now,
+            }
+            connection.execute(insert(imports).values(**row, superseded=False, confirmed_through=0))
+    desk.portal.apply(enrolled(number, 71 * SEQUENCES_PER_IMPORT + 4, step="M2CHIM"))
+    with desk.browser("support") as browser:
+        assert (
+            "inscription en M2CHIM 2026, par l&#39;importation 71"
+            in browser.get(f"/console/personnes/{number}").text
+        )
+        desk.portal.apply(cancelled(number, 72 * SEQUENCES_PER_IMPORT + 9, step="M2CHIM"))
+        text = browser.get(f"/console/personnes/{number}").text
+        assert "annulation de l&#39;inscription en M2CHIM 2026, par l&#39;importation 72" in text
 
 
 def test_students_are_listed_by_the_cause_of_their_waiting_retry_or_failure(desk: ConsoleDesk) -> None:

@@ -101,6 +101,14 @@ def test_an_incident_from_the_failure_to_its_report(desk: ConsoleDesk) -> None:
         preview = browser.get("/console/echecs/moodle/moodle_email_taken/apercu").text
         assert "1 d'entre eux a déjà été relancé en vain" in preview
         assert "Adresses du" in browser.get("/console/relances").text
+        again = "/console/echecs/moodle/moodle_email_taken/essai"
+        browser.get("/console/echecs/moodle/moodle_email_taken")
+        refused = browser.send(again, raison="encore")
+        assert (refused.status_code, "relancés en vain" in refused.text) == (409, True)
+        assert asked(desk, numbers) == Counter(numbers), "nobody once more"
+        browser.get("/console/echecs/moodle/moodle_email_taken")
+        assert browser.send(again, raison="corrigée", corrige="oui").status_code == 200
+        assert asked(desk, numbers) > Counter(numbers)
     for action in ("replay", "replay.resume"):
         found = [e for e in desk.audit(action) if e.detail.get("replay_id") == replay_id]
         (entry,) = [e for e in found if e.action == action]

@@ -9,12 +9,15 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation
+from consumers.registry.people import enrolments as e
 from pipeline import accounts, audit, parking, replays, target_states
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import Kind
 from pipeline.target_states import State
 from producers.activation import request_rows
 from producers.activation.mail_proofs import mail_proofs
+from producers.registrar.feed import SEQUENCES_PER_IMPORT
+from producers.registrar.import_runs import imports
 from schemas.language import decimal, gettext
 from sesame.login import cas_logins
 from sesame.operations.acts import Report, utc
@@ -49,6 +52,7 @@ def moments(connection: Connection, number: str, targets: Sequence[str]) -> list
     """What has happened to a student, as far as the store still knows: the newest first, `MOMENTS_MAX` at
     most."""
     found = [
+        *_enrolments(connection, number),
         *_account(connection, number),
         *_messages(connection, number),
         *_targets(connection, number, targets),
@@ -67,6 +71,24 @@ def _moment(
     """One; none, if it never happened."""
     if at is not None:
         yield Moment(at=utc(at), consumer=consumer, state=state, what=what, said=said)
+
+
+def _enrolments(connection: Connection, number: str) -> Iterator[Moment]:
+    """The newest fact of each enrolment, at the time of the import that brought it, where it is kept."""
+    query = select(e.c.year, e.c.step, e.c.cancelled, e.c.source_sequence).where(e.c.student_number == number)
+    rows = connection.execute(query).all()
+    ids = {row.source_sequence // SEQUENCES_PER_IMPORT for row in rows}
+    kept = select(imports.c.id, imports.c.started_at).where(imports.c.id.in_(sorted(ids)))
+    begun = {row.id: row.started_at for row in connection.execute(kept)}
+    for row in rows:
+        import_id = row.source_sequence // SEQUENCES_PER_IMPORT
+        told = {"step": row.step, "year": row.year, "id": import_id}
+        what = (
+            gettext("enrolment in {step} {year} cancelled, by import {id}", **told)
+            if row.cancelled
+            else gettext("enrolled in {step} {year}, by import {id}", **told)
+        )
+        yield from _moment(begun.get(import_id), what, consumer="registry")
 
 
 def _account(connection: Connection, number: str) -> Iterator[Moment]:

@@ -91,8 +91,11 @@ def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
 
 @router.post("/echecs/{consumer}/{cause}/essai")
 def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
-    """Ask for five drawn by lot; the report has the way to the rest."""
+    """Ask for five drawn by lot; the report has the way to the rest. Whoever was replayed in vain before is
+    replayed again only by an operator's word that the cause is mended."""
     selected = _selected(visit, consumer, cause)
+    if selected.failed_before and fields.get("corrige") != "oui":
+        raise ConsoleRefusal(409, "again")
     request = ReplayRequest(
         consumer=consumer,
         students=selected.students,
