@@ -69,18 +69,29 @@ def main() -> None:
             with page_of(browser, portal.url, viewport=MAIL_PROGRAM, color_scheme=scheme) as mail:
                 mail.set_content(letter(portal))
                 take(mail, "mail" if scheme == "light" else "mail-night")
-    with TemporaryDirectory() as folder, ConsoleDesk(Path(folder)) as desk, chromium() as browser:
+    with TemporaryDirectory() as folder, console(Path(folder)) as desk, chromium() as browser:
         look_at_the_console(desk, browser)
 
 
+def console(folder: Path) -> ConsoleDesk:
+    """A console that has what Moodle's connector wants, which nobody calls."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text("0" * 32, encoding="ascii")
+    moodle = {"base_url": "https://moodle.univ-exemple.fr", "token_file": token}
+    return ConsoleDesk(folder, more={"moodle": moodle})
+
+
 def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
-    """A morning in September: what goes on, a person, a cause and what a replay of it comes to."""
+    """A morning in September: what goes on, a person, a cause, who waits, a target, a registrar's file."""
     students = morning(desk)
     views = {
         "now": "/console/",
         "person": "/console/personnes/{failed}",
         "failure": "/console/echecs/moodle/moodle_email_taken",
         "waiting": "/console/attente",
+        "target": "/console/cibles/moodle",
+        "import": "/console/importations/2",
     }
     for scheme, suffix in (("light", ""), ("dark", "-night")):
         with page_of(

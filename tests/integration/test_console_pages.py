@@ -43,6 +43,8 @@ VIEWS = (
     "/console/questions/{doubt}",
     "/console/questions/objets/{question}",
     "/console/importations",
+    "/console/importations/2",
+    "/console/importations/3",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import insert
 
@@ -11,9 +12,20 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking.rows import parked
 from pipeline.status import consumer_status
+from producers.registrar.feed import SEQUENCES_PER_IMPORT
+from producers.registrar.import_runs import SqlImports
+from producers.registrar.report import (
+    Difference,
+    ImportDetail,
+    ImportEnd,
+    ImportKind,
+    YearDifference,
+)
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import QuestionRow
 from sesame.operations.adoption.questions import QuestionKind
+from sesame.operations.reconcile import passes
+from sesame.operations.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_kit import put
 
@@ -116,10 +128,50 @@ def morning(desk: ConsoleDesk) -> dict[str, str]:
     with portal.database.write() as connection:
         adoptions.ask(connection, portal.database, [asked], portal.clock.now)
     number["question"] = asked.id
+    _compared(desk, number["complete"])
+    _imported(desk)
     for _ in range(11):
         given_up(desk, portal.active(), "moodle", "moodle_email_taken", "Email address already exists: x")
     given_up(desk, portal.active(), "directory", "identity_collision")
     return number
+
+
+def _compared(desk: ConsoleDesk, number: str) -> None:
+    """As if Moodle had been compared with the accounts last night."""
+    left = {"missing": ["22990001"], "different": [number], "extra": [], "orphaned": ["1743"]}
+    found = Pass(
+        target="moodle",
+        ended_at=desk.portal.desk_time() - timedelta(hours=7),
+        seconds=42.0,
+        accounts=61,
+        objects=60,
+        unmanaged=12,
+        unsettled=3,
+        found={kind: len(names) for kind, names in left.items()},
+        left=left,
+        evidence={number: ("email", "lastname"), "1743": ("22990002",)},
+    )
+    with desk.portal.database.write() as connection:
+        passes.keep(connection, desk.portal.database, found)
+
+
+def _imported(desk: ConsoleDesk) -> None:
+    """As if the registrar's file had been imported twice, and a third import were under way."""
+    steps = {"L1INFO": Difference(new=41, gone=2), "M1CHIM": Difference(new=3, changed=1)}
+    year = YearDifference(year=2026, people=Difference(new=42, gone=2, changed=3), programmes=steps)
+    runs, now = SqlImports(desk.portal.database), desk.portal.clock.now
+    for place, lines in enumerate((1_180, 1_222)):
+        at = now - 86_400.0 * (2 - place)
+        begun = ImportDetail(kind=ImportKind.ENROLMENTS, actor="colette", last_line=lines + 1)
+        which = runs.begin("apogee", file_name=f"inscrits-{place + 13}.csv", started_at=at, detail=begun)
+        ended = begun.model_copy(
+            update={"ended": ImportEnd.DONE, "ended_at": at + 9, "differences": (year,) if place else ()}
+        )
+        counts = {"lines": lines, "students": lines - 70, "recorded": 44, "gone": 2, "unchanged": lines - 46}
+        runs.finish(which, finished_at=at + 9, summary={**counts, "rejected": 0}, detail=ended)
+    begun = ImportDetail(kind=ImportKind.ENROLMENTS, actor="colette", last_line=1_240)
+    which = runs.begin("apogee", file_name="inscrits-15.csv", started_at=now - 4, detail=begun)
+    runs.confirm(which, which * SEQUENCES_PER_IMPORT + 733)
 
 
 def _propagated(
