@@ -39,7 +39,7 @@ from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, m
 from pipeline.errors import told as in_words
 from pipeline.eventlog.port import TopicPartition
 from pipeline.locks import LockHeld, SiteLocks
-from pipeline.settings import SecretUnreadable, read_secret
+from pipeline.settings import SecretUnreadable
 
 LOOK_EVERY_S: Final = 1.0
 AGAIN_AFTER_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -127,7 +127,7 @@ class Sender:
         self.name = sender_of(name)
         self._receiver_name = name
         self._url = url
-        self._key_file = receiver.key_file
+        self._receiver = receiver
         self._as_token = receiver.form == "set"
         self._issuer = issuer
         self._audience = receiver.audience_of(name)
@@ -216,7 +216,7 @@ class Sender:
         deadline = Deadline.after(_BATCH_S, self._monotonic)
         trouble: SesameError | None = None
         try:
-            keys = read_secret(self._key_file, f"{self._setting}.key_file").split()
+            keys = self._receiver.keys(self._receiver_name)
             for event in events:
                 if stopping.is_set():
                     break

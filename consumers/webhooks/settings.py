@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, HttpsUrl, Section, tls
+from pipeline.settings import ADVANCED, CA_FILE, HttpsUrl, Section, read_secret, tls
 from schemas.language import gettext
 
 Form = Literal["webhook", "set"]
@@ -51,6 +51,14 @@ class WebhookReceiver(BaseModel):
     )
     types: tuple[Told, ...] = Field(USUAL, min_length=1, description="What it is told: types of events.")
     ca_file: Path | None = Field(None, description=CA_FILE)
+
+    def keys(self, name: str) -> list[str]:
+        """The keys of the receiver of this name, as they are in the file now.
+
+        Raises:
+            SecretUnreadable: they cannot be read.
+        """
+        return read_secret(self.key_file, f"webhooks.receivers.{name}.key_file").split()
 
     def audience_of(self, name: str) -> str:
         """`aud` of the tokens for the receiver of this name."""

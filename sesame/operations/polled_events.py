@@ -5,7 +5,7 @@ What a receiver has not acknowledged it is told again, in order for each student
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -15,9 +15,7 @@ from sqlalchemy import Connection
 from consumers.webhooks import rows
 from consumers.webhooks.endings import give_up, take
 from consumers.webhooks.security_events import key_set, token_of
-from consumers.webhooks.settings import WebhookReceiver
 from pipeline.errors import SesameError
-from pipeline.settings import read_secret
 from schemas.language import gettext
 from sesame.operations.acts import Actor, ActRequest, Report, act, note_look
 from sesame.operations.ports import Configured, HasSettings
@@ -73,7 +71,7 @@ def poll(site: Configured, actor: Actor, request: EventsPolled) -> PolledEvents:
         now = site.database.now(connection)
         found = rows.due(connection, request.receiver, now, limit=min(request.most, TOKENS_MAX))
         waiting = sum(rows.waiting(connection, request.receiver).values())
-    key = next(iter(_keys(request.receiver, receiver)), "")
+    key = receiver.keys(request.receiver)[0]
     issuer, audience = site.settings.console.public_url, receiver.audience_of(request.receiver)
     sets = {
         event.event_id: token_of(event, key, issuer=issuer, audience=audience, now=now) for event in found
@@ -90,11 +88,7 @@ def public_keys(site: HasSettings) -> dict[str, Any]:
         SecretUnreadable, WebhookKeyUnusable: a file of keys cannot be used.
     """
     receivers = site.settings.webhooks.receivers.items()
-    return key_set(key for name, each in receivers if each.form == "set" for key in _keys(name, each))
-
-
-def _keys(name: str, receiver: WebhookReceiver) -> Iterator[str]:
-    yield from read_secret(receiver.key_file, f"webhooks.receivers.{name}.key_file").split()
+    return key_set(key for name, each in receivers if each.form == "set" for key in each.keys(name))
 
 
 def _settle(site: Configured, request: EventsPolled, connection: Connection) -> None:

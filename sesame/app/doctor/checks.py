@@ -42,6 +42,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("log", lambda: _log(settings)),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
+        *([Check("webhooks", lambda: _webhooks(settings))] if settings.webhooks.receivers else []),
         *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
     ]
 
@@ -91,6 +92,25 @@ def _vault(settings: Settings) -> CheckResult:
     keys = read_keys(settings.vault_key_file)
     return ok(
         ngettext("{path} holds {n} key", "{path} holds {n} keys", len(keys), path=settings.vault_key_file)
+    )
+
+
+def _webhooks(settings: Settings) -> CheckResult:
+    """Whether what is told to receivers can be signed; none of them is called."""
+    from consumers.webhooks.signatures import WebhookKeyUnusable, private_key, sign
+
+    receivers = settings.webhooks.receivers
+    for name, receiver in receivers.items():
+        try:
+            for key in receiver.keys(name):
+                private_key(key) if receiver.form == "set" else sign(key, "", 0, b"")
+        except WebhookKeyUnusable as error:
+            return fail(
+                gettext("{name}: {value}", name=name, value=error),
+                gettext("Write the keys anew into {path}.", path=receiver.key_file),
+            )
+    return ok(
+        ngettext("{n} receiver, whose keys can sign", "{n} receivers, whose keys can sign", len(receivers))
     )
 
 

@@ -13,6 +13,8 @@ from consumers.webhooks.endings import give_up
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message
+from sesame.app.doctor.checks import checks_for
+from sesame.app.doctor.findings import examine
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner, UnknownConsumer
 from sesame.app.wiring import utc_now
@@ -97,3 +99,24 @@ def test_paths_in_tables_are_relative_to_the_settings_file(tmp_path: Path) -> No
     settings = load(path)
     assert settings.webhooks.receivers["portal"].key_file == tmp_path / "portal.keys"
     assert settings.console.webhooks["pegase"] == tmp_path / "pegase.keys"
+
+
+@pytest.mark.parametrize(
+    ("form", "key", "state"),
+    [
+        ("webhook", SECRET, "ok"),
+        ("set", SECRET, "fail"),  # who has it could sign in our name
+        ("set", "whsk_" + "QUJD" * 10 + "QUI=", "ok"),
+        ("webhook", "secret", "fail"),
+    ],
+)
+def test_the_doctor_says_whether_receivers_keys_can_sign(
+    tmp_path: Path, form: str, key: str, state: str
+) -> None:
+    path = tmp_path / "sesame.toml"
+    path.write_text(receiver(tmp_path, 8000) + f'form = "{form}"\n')
+    (tmp_path / "portal.keys").write_text(key)
+    [check] = [each for each in checks_for(load(path)) if each.name == "webhooks"]
+    found = examine(check)
+    assert found.state == state, found
+    assert key not in found.text
