@@ -189,6 +189,7 @@ def test_whoever_was_shut_after_the_backup_stays_shut_and_is_asked_about(
     assert world.sesame.run("restored", "keep", stolen, "--reason", "again", allowed=(1,)).code == 1
 
 
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)  # on both: test_erased_again
 def test_whoever_was_erased_after_the_backup_is_erased_again_by_the_receipt(
     site: tuple[World, Cast], tmp_path: Path
 ) -> None:
