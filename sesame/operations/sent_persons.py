@@ -106,6 +106,11 @@ class PersonElsewhere(SesameError):
     Nothing was done."""
 
 
+class PersonMerged(SesameError):
+    """This number goes on as another one, as an operator has decided: send the person under that one. Nothing
+    was done."""
+
+
 class PersonWithoutAccount(SesameError):
     """The enrolments are recorded, and none of them opens an account: their year has ended."""
 
@@ -135,7 +140,7 @@ def put(
     """Let a person be as they are sent; how they stand afterwards.
 
     Raises:
-        PersonRefused, PersonStopped: nothing was done.
+        PersonRefused, PersonStopped, PersonMerged: nothing was done.
         PersonRejected, PersonInDoubt, PersonWithoutAccount: it was published, and does not show.
         PersonUnderWay: send it again.
         ActRefused: the hold is not the actor's to place or to lift; nothing was done.
@@ -145,6 +150,8 @@ def put(
     with _alone(number):
         before = find(database, number)
         still(before)
+        if before is None:
+            _check_not_merged(database, number)
         held = before is not None and Hold.ADMINISTRATIVE in before.holds
         if held is request.active:
             check(actor, "hold.lift" if request.active else "hold.place")
@@ -358,6 +365,13 @@ def _change_hold(site: Receiving, actor: Actor, request: SentPerson, wait: Wait)
             return
         if not wait():
             raise PersonUnderWay
+
+
+def _check_not_merged(database: Database, number: str) -> None:
+    with database.read() as connection:
+        person = People(database).known(connection, number)
+    if person is not None and person.merged_into is not None:
+        raise PersonMerged(person.merged_into)
 
 
 def _not_shown(database: Database, number: str) -> SesameError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumers.registry.people import People
 from consumers.registry.teachings import held
 from sandbox.process import wait_until
 from sesame.testing.servers import stores
@@ -211,6 +214,39 @@ def test_who_may_be_somebody_else_is_told_so_and_gets_no_login_before_a_human_ha
     told = scim(world, "PUT", "/Users/22900010", status=409, json=other)
     assert "sesame identities" in told["detail"]
     assert scim(world, "GET", "/Users/22900010")["name"]["familyName"] == "Lefèvre"
+
+
+def test_who_goes_on_under_another_number_is_shown_there_alone(world: ApiWorld) -> None:
+    for number, day in (("22900017", "2006-01-07"), ("22900018", "2006-02-08")):
+        scim(world, "POST", "/Users", status=201, json=user(number, birthDate=day))
+    with world.site.database.write() as connection:
+        People(world.site.database).change(connection, "22900018", merged_into="22900017")
+    shown = scim(world, "GET", "/Users/22900017")[STUDENT]["enrolments"]
+    assert [each["step"] for each in shown] == ["L1INFO", "L1INFO"]
+    scim(world, "GET", "/Users/22900018", status=404)
+    told = scim(world, "POST", "/Users", status=409, json=user("22900018"))
+    assert told["detail"].startswith("22900017.")
+
+
+def test_a_client_that_deletes_without_end_is_stopped_until_somebody_has_looked(tmp_path: Path) -> None:
+    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}") as world, registry_running(world.site):
+        numbers = [f"2290002{each}" for each in range(5)]
+        for number in numbers:
+            scim(world, "POST", "/Users", status=201, json=user(number))
+        answers = []
+        for number in numbers:
+            answered = world.ask("DELETE", f"/scim/v2/Users/{number}")
+            answers.append((answered.status_code, answered.json()["detail"] if answered.content else ""))
+        stopped = [place for place, (status, _) in enumerate(answers) if status == 409]
+        assert answers[0][0] == 204
+        assert stopped == list(range(stopped[0], 5))
+        number, told = numbers[stopped[0]], answers[stopped[0]][1]
+        scim(world, "GET", f"/Users/{number}", status=200)
+        found = re.search(r"the id: ([0-9a-f]{20})", told)
+        assert found is not None, told
+        scim(world, "DELETE", f"/Users/{number}?approve={'0' * 20}", status=409)
+        scim(world, "DELETE", f"/Users/{number}?approve={found[1]}", status=204)
+        scim(world, "GET", f"/Users/{number}", status=404)
 
 
 def test_who_is_enrolled_by_the_registrar_s_file_is_not_ended_by_a_program(world: ApiWorld) -> None:
