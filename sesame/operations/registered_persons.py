@@ -22,7 +22,7 @@ from schemas.account import Account, Enrolment, Hold, Stage
 from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc
 from sesame.operations.ports import Stored
 
-COMPARED_MAX: Final = 20_000
+COMPARED_MAX: Final = 10_000
 """Persons that one look compares with a filter that no index answers."""
 
 _PAGE: Final = 500
@@ -126,23 +126,35 @@ def find(database: Database, student_number: str) -> RegisteredPerson | None:
 
 
 def _page(database: Database, request: PersonsAsked) -> PersonsFound:
-    with database.read() as connection:
-        which = _which(connection, database, request)
-        numbers = _numbers(connection, which, request.after, request.limit + 1, request.skip)
-        persons = tuple(_loaded(connection, database, numbers[: request.limit]))
-        total = None
-        if request.counted:
-            counted = select(func.count()).select_from(_PEOPLE).where(*which)
-            total = connection.execute(counted).scalar_one()
-    more = request.limit > 0 and len(numbers) > request.limit
-    return PersonsFound(persons=persons, total=total, after=numbers[request.limit - 1] if more else None)
+    total, after = None, request.after
+    if request.counted or request.skip:
+        with database.read() as connection:
+            which = (*_which(connection, database, request), _ENROLLED)
+            if request.counted:
+                counted = select(func.count()).select_from(_PEOPLE).where(*which)
+                total = connection.execute(counted).scalar_one()
+            if request.skip:
+                number = people.c.student_number
+                query = select(number).select_from(_PEOPLE).where(*which, number > after).order_by(number)
+                last = connection.scalar(query.offset(request.skip - 1).limit(1))
+                if last is None:
+                    return PersonsFound(persons=(), total=total, after=None)
+                after = last
+    found: list[RegisteredPerson] = []
+    for page in _pages(database, request, after, size=request.limit + 1):
+        found += page
+        if len(found) > request.limit:
+            break
+    persons = tuple(found[: request.limit])
+    more = bool(persons) and len(found) > request.limit
+    return PersonsFound(persons=persons, total=total, after=persons[-1].student_number if more else None)
 
 
 def _filtered(database: Database, request: PersonsAsked, fits: Fits) -> PersonsFound:
     """Compare page by page, so that memory is bounded."""
     found: list[RegisteredPerson] = []
     fitting = compared = 0
-    for page in _pages(database, request):
+    for page in _pages(database, request, request.after, size=_PAGE):
         for each in page:
             if not fits(each):
                 continue
@@ -162,34 +174,35 @@ def _filtered(database: Database, request: PersonsAsked, fits: Fits) -> PersonsF
     return PersonsFound(persons=tuple(found), total=fitting if request.counted else None, after=None)
 
 
-def _pages(database: Database, request: PersonsAsked) -> Iterator[list[RegisteredPerson]]:
-    after: str | None = request.after
-    while after is not None:
+def _pages(
+    database: Database, request: PersonsAsked, after: str, *, size: int
+) -> Iterator[list[RegisteredPerson]]:
+    """Who is shown, by their numbers; at most `size` at a time, each page in a transaction of its own."""
+    size = min(size, _PAGE)
+    last: str | None = after
+    while last is not None:
         with database.read() as connection:
             which = _which(connection, database, request)
-            numbers = _numbers(connection, which, after, _PAGE)
+            numbers = _numbers(connection, which, last, size)
             page = _loaded(connection, database, numbers)
-        after = numbers[-1] if len(numbers) == _PAGE else None
+        last = numbers[-1] if len(numbers) == size else None
         if page:
             yield page
 
 
 _PEOPLE: Final = people.join(accounts, accounts.c.student_number == people.c.student_number)
+_ALONE: Final = func.coalesce(people.c.merged_into, "") == ""
+"""Not by the index of those who are merged: SQLite would read everybody by it, and sort them."""
+
+_SHOWN: Final = (_ALONE, accounts.c.stage != Stage.ERASED.value)
+"""Of these who has an enrolment: `_loaded` looks at those of a page, `_ENROLLED` at everybody's."""
+
 _NUMBERS: Final = people.alias("numbers")
-_ENROLLED: Final = (
-    select(enrolments.c.student_number)
-    .join(_NUMBERS, _NUMBERS.c.student_number == enrolments.c.student_number)
-    .where(
-        enrolments.c.cancelled.is_(False),
-        or_(
-            _NUMBERS.c.student_number == people.c.student_number,
-            _NUMBERS.c.merged_into == people.c.student_number,
-        ),
-    )
-    .correlate(people)
-    .exists()
+_ENROLLED: Final = people.c.student_number.in_(
+    select(func.coalesce(_NUMBERS.c.merged_into, _NUMBERS.c.student_number))
+    .join(enrolments, enrolments.c.student_number == _NUMBERS.c.student_number)
+    .where(enrolments.c.cancelled.is_(False))
 )
-_SHOWN: Final = (people.c.merged_into.is_(None), accounts.c.stage != Stage.ERASED.value, _ENROLLED)
 _ROWS: Final = (
     select(people.c.student_number, accounts.c.document, accounts.c.changed_at, external_ids.c.external_id)
     .select_from(_PEOPLE.outerjoin(external_ids, external_ids.c.student_number == people.c.student_number))
@@ -229,15 +242,11 @@ def _which(
 
 
 def _numbers(
-    connection: Connection,
-    which: tuple[ColumnElement[bool], ...],
-    after: str,
-    limit: int,
-    skip: int = 0,
+    connection: Connection, which: tuple[ColumnElement[bool], ...], after: str, limit: int
 ) -> list[str]:
     number = people.c.student_number
     query = select(number).select_from(_PEOPLE).where(*which, number > after).order_by(number)
-    return list(connection.scalars(query.offset(skip or None).limit(limit)))
+    return list(connection.scalars(query.limit(limit)))
 
 
 def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) -> list[RegisteredPerson]:
@@ -256,7 +265,7 @@ def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) 
     return [
         _person(known[row.student_number], row, steps, groups, named_at.get(row.student_number))
         for row in rows
-        if row.student_number in known
+        if row.student_number in known and row.student_number in steps
     ]
 
 

@@ -54,7 +54,8 @@ class ScimUsers:
     def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:  # noqa: ARG002
         """See `storage.ResourceStore`."""
         asked = PersonsAsked(**({} if wanted is None else equalities(wanted.ast, _BY)), **page)
-        fits = None if wanted is None else lambda person: wanted.match(user_of(person))
+        versioned = "version" in str(wanted).lower()
+        fits = None if wanted is None else lambda each: wanted.match(user_of(each, versioned=versioned))
         found = registered_persons.look(self._site, self._actor, asked, fits=fits)
         return SearchPage(found.total, [user_of(each) for each in found.persons], next=found.after)
 
