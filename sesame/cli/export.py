@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="A day that is over.")
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="In which form; Parquet takes the extra `parquet`.",
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),

@@ -91,7 +91,9 @@ def everywhere(seconds: float) -> dict[str, tuple[str, float]]:
 
 def site_of(database: Database, targets: tuple[str, ...], follows: Mapping[str, str] | None = None) -> Any:
     """A site, as far as acts that count look at it."""
-    settings = SimpleNamespace(targets=targets, propagation=PropagationSettings())
+    settings = SimpleNamespace(
+        targets=targets, consumers=("registry", "propagation", *targets), propagation=PropagationSettings()
+    )
     return SimpleNamespace(database=database, settings=settings, follows=follows or {})
 
 
