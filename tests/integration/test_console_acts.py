@@ -429,7 +429,7 @@ def test_who_waits_is_shown_by_cohort_apart_by_who_must_act(desk: ConsoleDesk) -
         counted = re.findall(r'<span class="n">(\d+)</span> <a [^>]+>(\w+)</a>', row[1])
         assert sorted(counted) == [("1", "mailbox_not_enabled"), ("2", "pedagogical_enrolment_pending")]
         columns = re.findall(r'<th scope="col">À agir\u00a0: ([^<,]+)', text)
-        order = ["la scolarité", "la composante", "personne"]
+        order = ["l&#39;équipe informatique", "la scolarité", "la composante", "personne"]
         assert columns == [who for who in order if who in columns], "apart by who must act, in their order"
         assert len(columns) > 1
         assert '<td class="n">2</td>' in row[1], "students, not waits"
