@@ -417,7 +417,9 @@ def test_who_waits_is_a_file_that_excel_opens_and_takes_for_no_formula(desk: Con
 
 
 def test_who_waits_is_shown_by_cohort_apart_by_who_must_act(desk: ConsoleDesk) -> None:
-    one, other, failed = (desk.portal.active(step=step) for step in ("M1ATT", "M1ATT", "M2ATT"))
+    steps = ("M1ATT", "M1ATT", "M2ATT", "M3ATT")
+    one, other, failed, elsewhere = (desk.portal.active(step=step) for step in steps)
+    waits(desk, elsewhere, "moodle", "pedagogical_enrolment_pending")
     waits(desk, one, "moodle", "pedagogical_enrolment_pending")
     waits(desk, other, "mailbox", "mailbox_not_enabled")
     waits(desk, other, "moodle", "pedagogical_enrolment_pending")
