@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from schemas.language import in_code, speak
 from sesame.operations.acts import Actor, ActRefused, Role
 from sesame.operations.diagnosis import overview
 from sesame.web.console.console_context import SharedOverview
@@ -28,6 +29,13 @@ class Clock:
         self.looks += 1
         self.now += self.took_s
         return f"look {self.looks}"
+
+
+@pytest.fixture(autouse=True)
+def language_as_it_was() -> Iterator[None]:
+    """What is shared speaks for itself; the tests that come after speak English."""
+    yield
+    speak("en", in_code)
 
 
 @pytest.fixture
