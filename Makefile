@@ -129,9 +129,10 @@ pages: python ## Write the generated schemas and reference pages
 	@"$(BIN)/python" -m schemas.generate
 	@"$(BIN)/python" -m sesame.pages
 
-pictures: python # take the documents' pictures of the students' pages anew; needs Chromium
+pictures: python # take the documents' pictures anew, of an incident too; needs Chromium
 	@scripts/setup-debian browser
 	@"$(BIN)/python" scripts/pictures.py
+	@"$(BIN)/python" -m scripts.incident
 
 lock: ## Resolve requirements.lock anew
 	@scripts/lock

@@ -152,7 +152,7 @@ def test_a_hold_is_placed_with_a_reason_told_and_noted_under_the_operator_s_own_
         browser.get(f"/console/personnes/{number}")
         page = browser.send(path, motif="suspended", raison="décision du 3 mars")
         assert (page.status_code, page.history[0].status_code) == (200, 303)
-        assert "demandé\u202f; chaque cible suit" in page.text
+        assert "Demandé\u202f; chaque cible suit" in page.text
         assert "décision du 3 mars" in page.text
     (entry,) = [e for e in desk.audit("hold.place") if number in str(e.detail)]
     assert (entry.actor, entry.reason) == ("odile", "décision du 3 mars")
@@ -397,7 +397,7 @@ def test_a_plan_is_released_by_two_operators_and_one_login_in_two_spellings_is_o
         assert number in browser.get("/console/plans").text
     with desk.browser("operator", login="grace") as browser:
         browser.get("/console/plans")
-        assert "libéré" in browser.send("/console/plans/liberer").text
+        assert "Libéré" in browser.send("/console/plans/liberer").text
         assert number not in browser.get("/console/plans").text
 
 

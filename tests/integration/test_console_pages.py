@@ -187,7 +187,7 @@ def test_a_student_is_found_and_access_is_shut_by_the_keyboard_alone(scene: Scen
         page.keyboard.type("perdu, dit-elle")
         page.keyboard.press("Enter")
         page.wait_for_url("**fait=**")
-        expect(page.locator(".notice")).to_contain_text("demandé")
+        expect(page.locator(".notice")).to_contain_text("Demandé")
         expect(page.locator(".line")).to_contain_text("perdu, dit-elle")
 
 
