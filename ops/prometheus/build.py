@@ -91,11 +91,13 @@ def window_alerts() -> list[dict[str, Any]]:
     return alerts
 
 
+PAUSED = 'max by (consumer) (sesame_consumer_state{state="paused"}) == 1'
 # A receiver of webhooks that is away is somebody else's to mend: SesameTargetDown tells of it during the day.
 STALLED = (
     'sum by (consumer) (min_over_time(sesame_lag_records{consumer!~"webhooks_.+"}[10m])) > 0'
     " and on (consumer) sum by (consumer) (delta(sesame_lag_records[10m])) >= 0"
     " unless on (consumer) (time() - max by (consumer) (sesame_last_progress_timestamp_seconds) < 600)"
+    f" unless on (consumer) ({PAUSED})"
 )
 # Of each process by itself: what is well in one must not hide what is not in another. A loop that died with
 # its process shows nothing any more, and is counted by whoever reads the store.
@@ -167,6 +169,13 @@ def other_alerts() -> list[dict[str, Any]]:
             "page",
             "{{ $labels.consumer }} gave up too much of its work, "
             "and has stopped until somebody lets it go on.",
+        ),
+        alert(
+            "SesameTargetPaused",
+            PAUSED,
+            "ticket",
+            "An operator paused {{ $labels.consumer }} four hours ago or more; nobody is shut there either.",
+            wait="4h",
         ),
         alert(
             "SesameDeadLettersGrowing",
