@@ -202,18 +202,6 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def module_empty_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """`empty_url` for all tests of a file."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('store') / 'empty.db'}"
-        return
-    with stores.empty_database(request.getfixturevalue("postgres")) as url:
-        yield url
-
-
 @pytest.fixture(scope="session")
 def kafka_servers() -> Iterator[list[str]]:
     """A Kafka in clear shared by the tests of one worker: use topics and groups of your own."""

@@ -18,6 +18,7 @@ from sesame.login.api_answers import UNDER_WAY_S_MAX, api_answers
 from sesame.login.api_tokens import api_tokens
 from sesame.operations import tokens
 from sesame.operations.acts import RIGHTS, Role
+from sesame.testing.servers import stores
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX, ROUTES, Route
 from tests.integration.api_kit import CAMILLE, COMPLETED, FAILED, HOST, ApiWorld, api_world
@@ -34,9 +35,16 @@ SENTINELS = {
 """Who may what, written a second time."""
 
 
-@pytest.fixture(scope="module")
-def module_world(module_empty_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with api_world(tmp_path_factory.mktemp("api"), module_empty_url) as made:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiWorld]:
+    folder = tmp_path_factory.mktemp("api")
+    if request.param == "sqlite":
+        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
+            yield made
+        return
+    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
         yield made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
+from sesame.testing.servers import stores
 from sesame.web.api.routes import ROUTES, Route
 from tests.integration.api_kit import HOST, ApiWorld, api_world
 
@@ -16,11 +17,17 @@ ASKS_TARGETS = {"provision", "reconcile", "replay.preview"}
 """Of whose servers none answers here."""
 
 
-@pytest.fixture(scope="module")
-def fuzzed(module_empty_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ApiWorld]]:
-    """The kind of the store, and an API on it."""
-    with api_world(tmp_path_factory.mktemp("api"), module_empty_url) as made:
-        yield module_empty_url.partition(":")[0], made
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def fuzzed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, ApiWorld]]:
+    folder = tmp_path_factory.mktemp("api")
+    if request.param == "sqlite":
+        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
+            yield request.param, made
+        return
+    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
+        yield request.param, made
 
 
 STATES = settings(

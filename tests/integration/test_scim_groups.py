@@ -14,6 +14,7 @@ from consumers.registry.people import Identity, KnownPerson, People
 from pipeline.outbox import outbox
 from producers.registrar.teachings import memberships
 from producers.registrar.teachings.memberships import group_members, teaching_groups
+from sesame.testing.servers import stores
 from tests.integration.api_kit import ApiWorld, api_world
 from tests.integration.scim_in_kit import patch, scim
 
@@ -23,9 +24,14 @@ A, B, C = "22600001", "22600002", "22600003"
 """Students of the filled store."""
 
 
-@pytest.fixture(scope="module")
-def world(module_empty_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with api_world(tmp_path_factory.mktemp("scim"), module_empty_url) as made:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    folder = tmp_path_factory.mktemp("scim")
+    if request.param == "sqlite":
+        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
+            yield made
+        return
+    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
         yield made
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sesame.operations import known_persons, registered_persons
 from sesame.operations.acts import RIGHTS, Role
+from sesame.testing.servers import stores
 from sesame.web.api.scim.scim_app import ACTS
 from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
 
@@ -18,9 +19,14 @@ OFFICE = {"registrar", "operator", "administrator"}
 User = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def world(module_empty_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with api_world(tmp_path_factory.mktemp("scim"), module_empty_url) as made:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    folder = tmp_path_factory.mktemp("scim")
+    if request.param == "sqlite":
+        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
+            yield made
+        return
+    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
         yield made
 
 

@@ -14,6 +14,7 @@ import pytest
 from consumers.registry.people import People
 from consumers.registry.teachings import held
 from sandbox.process import wait_until
+from sesame.testing.servers import stores
 from sesame.web.api.scim import scim_app
 from tests.integration.api_kit import ApiWorld, api_world
 from tests.integration.scim_in_kit import STUDENT, enrolment, patch, registry_running, scim, user
@@ -22,11 +23,23 @@ GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 GUARD = "guard_share = 1.0\nguard_days_share = 1.0\n"
 
 
-@pytest.fixture(scope="module")
-def world(module_empty_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
     """A store, its API and its registry, for this file: each test has numbers of its own."""
     folder = tmp_path_factory.mktemp("scim")
-    with api_world(folder, module_empty_url, registrar=GUARD) as made, registry_running(made.site):
+    if request.param == "sqlite":
+        with (
+            api_world(folder, f"sqlite:///{folder / 'store.db'}", registrar=GUARD) as made,
+            registry_running(made.site),
+        ):
+            yield made
+        return
+    postgres = request.getfixturevalue("postgres")
+    with (
+        stores.empty_database(postgres) as url,
+        api_world(folder, url, registrar=GUARD) as made,
+        registry_running(made.site),
+    ):
         yield made
 
 

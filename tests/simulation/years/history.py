@@ -117,11 +117,7 @@ class University:
         self._on(date(year, 10, 20), lambda: self._leave(year, max(1, self.size // 100)))
         self._on(date(year + 1, 2, 15), lambda: self._leave(year, max(1, self.size // 150)))
         if year == FIRST + 1:  # a file forgets a step, and nobody notices for eleven weeks
-            step = self.chance.choice(STEPS[:3])
-            self._on(
-                date(year, 11, 20),
-                lambda: self._forget(year, [s for s in self._of(year) if s.told[year] == step]),
-            )
+            self._on(date(year, 11, 20), lambda: self._forget(year, self._fullest(year)))
             self._on(date(year + 1, 2, 5), self._mend)
         if year == FIRST + 3:  # a slow leak: one in a hundred each day, for twenty days
             for n in range(20):
@@ -217,6 +213,10 @@ class University:
             self.misled.add(each.number)
             self._cancel(each, year)
         self._misled_year = year
+
+    def _fullest(self, year: int) -> list[Student]:
+        """Who is in the step that has the most: one student who is gone is no sign of a wrong file."""
+        return max(([s for s in self._of(year) if s.told[year] == step] for step in STEPS), key=len)
 
     def _leak(self, year: int) -> None:
         there = [each for each in self._of(year) if each.number not in self.misled]

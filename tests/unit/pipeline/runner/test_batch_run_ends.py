@@ -108,7 +108,8 @@ def test_the_observer_is_told_how_many_were_called_for_how_long_and_how_each_end
     desk.effects.final = {"B": Dead("refused", "by value")}
     [run] = desk.brought(batch(1, "A", "B", lane=Lane.BULK))
     assert desk.observer.batches == [("moodle", 2, 3.0)]
-    assert desk.observer.outcomes == [
+    told: Any = desk.observer.outcomes
+    assert [(target, outcome, turn.lane) for target, outcome, turn in told] == [
         ("moodle", DONE, Lane.BULK),
         ("moodle", Dead("refused", "by value"), Lane.BULK),
     ]
