@@ -5,7 +5,7 @@
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
 #             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
-#             TESTS="tests/unit -k name" JOBS=3   for `make test`
+#             TESTS="tests/unit -k name" JOBS=4   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -30,7 +30,7 @@ CAS ?=
 PROCESSES ?=
 TESTS ?= tests
 MUTANTS ?=
-JOBS ?= 3
+JOBS ?= 4
 ONLY ?=
 RUNS ?= 3
 DOCS ?=
