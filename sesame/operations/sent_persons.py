@@ -55,6 +55,7 @@ class SentPerson(ActRequest):
         enrolments: all that this source holds; those that it held before, and are not among them, end.
         active: False: shut by an administrative hold; True: that hold is lifted, and no other.
         approve: the id that was told when the guard held this.
+        new: nobody stands there yet, but for somebody whom this source sent and was never answered about.
     """
 
     student_number: str
@@ -69,6 +70,7 @@ class SentPerson(ActRequest):
     enrolments: tuple[Enrolment, ...]
     active: bool
     approve: str | None = None
+    new: bool = False
 
 
 class EndedPerson(ActRequest):
@@ -99,6 +101,10 @@ class PersonStopped(SesameError):
 class PersonInDoubt(SesameError):
     """It is not sure who this is: the names, the birth date or the INE are somebody else's too, or are not
     those that this number had. Nothing happens until somebody has decided: `sesame identities`."""
+
+
+class PersonKnown(SesameError):
+    """This person is there already: look them up, then change them. Nothing was done."""
 
 
 class PersonElsewhere(SesameError):
@@ -134,13 +140,13 @@ def put(
     request: SentPerson,
     *,
     clock: Callable[[], datetime],
-    still: Still,
     wait: Wait,
+    still: Still = lambda _before: None,
 ) -> RegisteredPerson:
     """Let a person be as they are sent; how they stand afterwards.
 
     Raises:
-        PersonRefused, PersonStopped, PersonMerged: nothing was done.
+        PersonRefused, PersonStopped, PersonKnown, PersonMerged: nothing was done.
         PersonRejected, PersonInDoubt, PersonWithoutAccount: it was published, and does not show.
         PersonUnderWay: send it again.
         ActRefused: the hold is not the actor's to place or to lift; nothing was done.
@@ -150,25 +156,27 @@ def put(
     with _alone(number):
         before = find(database, number)
         still(before)
+        sent = _Import(site, actor, number, request.approve, clock)
         if before is None:
             _check_not_merged(database, number)
+        elif request.new and not (sent.held and _is_unanswered(database, number)):
+            raise PersonKnown
         held = before is not None and Hold.ADMINISTRATIVE in before.holds
         if held is request.active:
             check(actor, "hold.lift" if request.active else "hold.place")
         acts.note(database, actor, "person.put", student_number=number)
         if before is None or _stated(before) != request.model_copy(update=_APART):
-            sent = _Import(site, actor, number, request.approve, clock)
             sent.publish(_lines(request, sent.held))
             sent.wait_for(wait)
-        if before is None or before.external_id != request.external_id:
-            with database.write() as connection:
-                external_ids.keep(connection, database, number, request.external_id)
         if held is request.active:
             _change_hold(site, actor, request, wait)
         after = find(database, number)
         if after is None:
             raise _not_shown(database, number)
-        return after
+        if after.external_id != request.external_id or _is_unanswered(database, number):
+            with database.write() as connection:
+                external_ids.keep(connection, database, number, request.external_id)
+        return after.model_copy(update={"external_id": request.external_id})
 
 
 @act("person.end")
@@ -206,10 +214,10 @@ def end(
         ending.wait_for(wait)
         leave_all(database, number)
         with database.write() as connection:
-            external_ids.keep(connection, database, number, None)
+            external_ids.forget(connection, number)
 
 
-_APART: Final = {"active": True, "external_id": None, "approve": None}
+_APART: Final = {"active": True, "external_id": None, "approve": None, "new": False}
 """What of a person is no fact of the registrar's."""
 
 _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
@@ -372,6 +380,12 @@ def _check_not_merged(database: Database, number: str) -> None:
         person = People(database).known(connection, number)
     if person is not None and person.merged_into is not None:
         raise PersonMerged(person.merged_into)
+
+
+def _is_unanswered(database: Database, number: str) -> bool:
+    """Whether no program was told that this person is here."""
+    with database.read() as connection:
+        return not external_ids.is_kept(connection, number)
 
 
 def _not_shown(database: Database, number: str) -> SesameError:

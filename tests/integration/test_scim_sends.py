@@ -14,9 +14,13 @@ import pytest
 from consumers.registry.people import People
 from consumers.registry.teachings import held
 from sandbox.process import wait_until
+from sesame.app.wiring import utc_now
+from sesame.operations import identities
+from sesame.operations.identities import DoubtDecision
+from sesame.operations.registered_persons import find
 from sesame.testing.servers import stores
 from sesame.web.api.scim import scim_app
-from tests.integration.api_kit import ApiWorld, api_world
+from tests.integration.api_kit import CAMILLE, ApiWorld, api_world
 from tests.integration.scim_in_kit import STUDENT, enrolment, patch, registry_running, scim, user
 
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -210,6 +214,11 @@ def test_who_may_be_somebody_else_is_told_so_and_gets_no_login_before_a_human_ha
     told = scim(world, "POST", "/Users", status=409, json=twin)
     assert "sesame identities" in told["detail"]
     scim(world, "GET", "/Users/22900011", status=404)
+    others = DoubtDecision(student_number="22900011", other="22900010", reason="twins", at=utc_now())
+    identities.separate(world.site, CAMILLE, others)
+    wait_until(lambda: find(world.site.database, "22900011") is not None, "the registry")
+    assert scim(world, "POST", "/Users", status=201, json=twin)["id"] == "22900011"
+    scim(world, "POST", "/Users", status=409, json=twin)
     other = user("22900010", family="Durand") | {"name": {"familyName": "Durand", "givenName": "Paul"}}
     told = scim(world, "PUT", "/Users/22900010", status=409, json=other)
     assert "sesame identities" in told["detail"]
@@ -252,6 +261,7 @@ def test_a_client_that_deletes_without_end_is_stopped_until_somebody_has_looked(
 def test_who_is_enrolled_by_the_registrar_s_file_is_not_ended_by_a_program(world: ApiWorld) -> None:
     told = scim(world, "DELETE", "/Users/22600001", status=409)
     assert "only it can end them" in told["detail"]
+    scim(world, "POST", "/Users", status=409, json=user("22600001"))
     scim(world, "GET", "/Users/22600001", status=200)
 
 
@@ -296,13 +306,16 @@ def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scim_app, "WAIT_S_MAX", 0.0)
-    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", per_minute=3) as world:
+    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", per_minute=4) as world:
         for _ in range(2):
             answered = world.post("/scim/v2/Users", json=user("22900014"))
             assert (answered.status_code, answered.headers["retry-after"]) == (503, "30"), answered.text
         monkeypatch.setattr(scim_app, "WAIT_S_MAX", 30.0)
         with registry_running(world.site):
+            # while nobody asked
+            wait_until(lambda: find(world.site.database, "22900014") is not None, "the registry")
             made = scim(world, "POST", "/Users", status=201, json=user("22900014"))
+            scim(world, "POST", "/Users", status=409, json=user("22900014"))  # it was answered
         assert made["userName"] == "zoe.lefevre"
         with closing(world.site.log.consumer("test", ("sesame.enrolments",), member="test")) as consumer:
             keys = [each.key for each in consumer.poll(5_000, 0.1)]

@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_table(
         "external_ids",
         sa.Column("student_number", sa.String(32), primary_key=True),
-        sa.Column("external_id", sa.String(255), nullable=False),
+        sa.Column("external_id", sa.String(255)),
     )
     op.create_index("ix_external_ids_external_id", "external_ids", ["external_id"])
 

@@ -22,7 +22,7 @@ from pipeline.errors import SesameError, fault, meaning
 from producers.registrar.teachings.memberships import GroupChanged, GroupGone, GroupTaken
 from schemas.language import gettext
 from sesame.operations.registered_persons import TooManyToCompare
-from sesame.operations.sent_persons import PersonRefused
+from sesame.operations.sent_persons import PersonKnown, PersonRefused
 from sesame.operations.teaching_groups import NoSuchMember, TooManyShown
 from sesame.web.api import problems
 
@@ -31,6 +31,7 @@ _SAID: Final[Mapping[type[SesameError], type[SCIMException]]] = {
     GroupGone: NotFoundException,
     GroupTaken: UniquenessException,
     NoSuchMember: InvalidValueException,
+    PersonKnown: UniquenessException,
     PersonRefused: InvalidValueException,
     TooManyShown: TooManyException,
     TooManyToCompare: TooManyException,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from scim2_models import NotFoundException, PreconditionFailedException, Resource, UniquenessException
+from scim2_models import NotFoundException, PreconditionFailedException, Resource
 from scim2_server.storage import SearchPage
 
 from sesame.operations import registered_persons, sent_persons
@@ -61,27 +61,20 @@ class ScimUsers:
 
     def create(self, resource: Resource[Any]) -> Resource[Any]:
         """See `storage.ResourceStore`."""
-
-        def still(before: RegisteredPerson | None) -> None:
-            if before is not None:
-                raise UniquenessException
-
-        return self._put(resource, still)
+        return self._put(resource, new=True)
 
     def update(self, resource: Resource[Any], version: str | None) -> Resource[Any]:
         """See `storage.ResourceStore`."""
-        return self._put(resource, _as_read(version))
+        return self._put(resource, still=_as_read(version))
 
     def delete(self, resource_id: str, version: str | None) -> None:
         """See `storage.ResourceStore`."""
         request = EndedPerson(student_number=resource_id, approve=self._approve)
         sent_persons.end(self._site, self._actor, request, still=_as_read(version), **self._how)
 
-    def _put(self, resource: Resource[Any], still: Still) -> Resource[Any]:
-        request = person_of(resource, self._approve)
-        user: Resource[Any] = user_of(
-            sent_persons.put(self._site, self._actor, request, still=still, **self._how)
-        )
+    def _put(self, resource: Resource[Any], *, new: bool = False, **how: Any) -> Resource[Any]:
+        request = person_of(resource, self._approve).model_copy(update={"new": new})
+        user: Resource[Any] = user_of(sent_persons.put(self._site, self._actor, request, **how, **self._how))
         return user
 
 
