@@ -31,6 +31,9 @@ from sesame.operations.ports import Configured, Stored
 MEMBERS_MAX: Final = 200_000
 """Members that one look shows."""
 
+FEW_MEMBERS_MAX: Final = 200
+"""Members that whoever changes a group is shown; of a larger one none are read."""
+
 _STUDENTS_PER_STEP: Final = 500
 _PAGE: Final = 500
 
@@ -71,7 +74,7 @@ class GroupsAsked(ActRequest):
 
 
 class GroupShown(Report):
-    """One group. `members`: student numbers, or the one who was asked for; None: they were not looked at."""
+    """One group. `members`: student numbers, or the one who was asked for; None: they were not read."""
 
     id: str
     year: int
@@ -203,7 +206,8 @@ def make(site: Configured, actor: Actor, request: GroupMade) -> GroupShown:
 def change(site: Stored, actor: Actor, request: GroupChange) -> GroupShown:
     """Change a group: each who joins or leaves is a row, and a list that is published of that student.
 
-    Some hundreds of students go in one transaction; to ask again is harmless.
+    Some hundreds of students go in one transaction; to ask again is harmless. The members are shown if
+    they are few.
 
     Raises:
         GroupGone, GroupChanged, NoSuchMember: nothing was done.
@@ -356,7 +360,9 @@ def _found(connection: Connection, group_id: str) -> TeachingGroup:
 
 def _standing(database: Database, group_id: str) -> GroupShown:
     with database.read() as connection:
-        return _shown(_found(connection, group_id), None)
+        some = memberships.members(connection, [group_id], limit=FEW_MEMBERS_MAX + 1)
+        members = None if len(some) > FEW_MEMBERS_MAX else tuple(number for _, number in some)
+        return _shown(_found(connection, group_id), members)
 
 
 def _shown(group: TeachingGroup, members: tuple[str, ...] | None) -> GroupShown:

@@ -154,6 +154,49 @@ def test_pages_show_everybody_once_whichever_way(
     assert by_cursor == expected
 
 
+def test_a_search_at_the_root_shows_users_then_groups_and_only_who_may_see_which(world: ApiWorld) -> None:
+    group = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "ROOT1"}
+    made = world.post("/scim/v2/Groups", json=group).json()["id"]
+    users = list(everybody(world))
+    both = ("person.look", "group.look")
+
+    def found(*scopes: str, **params: Any) -> tuple[list[str], Any]:
+        page = get(world, "/", *scopes or both, params=params)
+        return [each["id"] for each in page.get("Resources", [])], page
+
+    shown, page = found()
+    assert (shown, page["totalResults"]) == ([*users, made], len(users) + 1)
+    assert found("group.look")[0] == [made]
+    assert found("person.look")[0] == users
+    get(world, "/", "import", status=403)
+    at = len(users)
+    for start, count, expected in ((at, 2, [users[-1], made]), (at + 1, 1, [made]), (at + 2, 1, [])):
+        shown, page = found(startIndex=start, count=count)
+        assert (shown, page["totalResults"]) == (expected, at + 1)
+    for count in (1, 4, at, at + 1):
+        by_cursor: list[str] = []
+        cursor = ""
+        for _ in range(at + 2):
+            shown, page = found(cursor=cursor, count=count)
+            by_cursor += shown
+            cursor = page.get("nextCursor", "")
+            if not cursor:
+                break
+        assert by_cursor == [*users, made], count
+    over = found(cursor="", count=at)[1]["nextCursor"]
+    get(world, "/", "person.look", params={"cursor": over, "count": at}, status=400)
+    for wanted, expected in (
+        ('userName eq "corentin.barbier" or displayName eq "ROOT1"', [COMPLETED, made]),
+        ('meta.resourceType eq "Group"', [made]),
+        ('displayName eq "root1"', [made]),
+        (f'id eq "{COMPLETED}"', [COMPLETED]),
+    ):
+        assert found(filter=wanted)[0] == expected, wanted
+        search = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": wanted}
+        by_body = world.post("/scim/v2/.search", *both, json=search).json()
+        assert [each["id"] for each in by_body["Resources"]] == expected, wanted
+
+
 def test_a_cursor_that_was_changed_or_is_another_search_s_is_refused(world: ApiWorld) -> None:
     cursor = get(world, "/Users", params={"cursor": "", "count": 2})["nextCursor"]
     changed = cursor[:-3] + ("AAA" if cursor[-3:] != "AAA" else "BBB")
@@ -201,6 +244,8 @@ def test_who_may_look_is_written_here_once_more_and_every_look_is_in_the_audit(w
 
 
 MAY = {
+    ("GET", "/"): OFFICE,
+    ("POST", "/.search"): OFFICE,
     ("GET", "/Users"): OFFICE,
     ("POST", "/Users/.search"): OFFICE,
     ("GET", "/Users/22699999"): OFFICE,

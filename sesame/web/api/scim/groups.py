@@ -67,15 +67,19 @@ class ScimGroups:
 
     def change(
         self, group_id: str, renamed: Resource[Any] | None, moves: MemberMoves, version: str | None
-    ) -> None:
-        """Change a part of it."""
+    ) -> Resource[Any]:
+        """Change a part of it. It has its members afterwards, if they are few."""
         whole = None if moves.whole is None else tuple(sorted(moves.whole))
         how = {"members": whole, "join": tuple(sorted(moves.join)), "leave": tuple(sorted(moves.leave))}
         if renamed is not None:
-            self._change(renamed, version, **how)
+            changed = self._change(renamed, version, **how)
         elif moves:
             change = GroupChange(id=group_id, version=_number(version), **how)
-            teaching_groups.change(self._site, self._actor, change)
+            changed = teaching_groups.change(self._site, self._actor, change)
+        else:
+            return self.get(group_id, whole=False)
+        group: Resource[Any] = group_of(changed)
+        return group
 
     def delete(self, resource_id: str, version: str | None) -> None:
         """See `storage.ResourceStore`."""

@@ -45,8 +45,7 @@ class RequestHandler(ScimHandler):
         version = group.meta.version if conditions.if_match and group.meta else None
         rest = patch_op.model_copy(update={"operations": others})
         renamed = group if others and rest.patch(group) else None
-        self.storage.groups.change(group_id, renamed, moves, version)
-        return self.storage.head(resource_type, group_id)
+        return self.storage.groups.change(group_id, renamed, moves, version)
 
     def replace_resource(
         self,

@@ -349,7 +349,7 @@ def group_of(shown: GroupShown) -> Any:
         external_id=shown.external_id,
         display_name=shown.display_name,
         members=None
-        if not shown.members
+        if shown.members is None
         else [GroupMember(value=number, ref=f"Users/{number}", type=USERS) for number in shown.members],
     )
     group[TeachingGroupExtension] = TeachingGroupExtension(

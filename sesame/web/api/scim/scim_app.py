@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from anyio import CapacityLimiter, to_thread
-from scim2_models import Error, ForbiddenException, InvalidValueException, ResourceType
+from scim2_models import (
+    Error,
+    ForbiddenException,
+    InvalidValueException,
+    Resource,
+    ResourceType,
+    ResponseParameters,
+)
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation, Target
@@ -30,7 +37,7 @@ from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_
 from sesame.web.api.scim.errors import error_of, in_words
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.handler import RequestHandler
-from sesame.web.api.scim.resources import GROUPS, PROVIDER, USERS
+from sesame.web.api.scim.resources import GROUPS, PROVIDER, USERS, ScimGroup
 from sesame.web.api.scim.storage import Storage
 from sesame.web.api.scim.users import ScimUsers
 from sesame.web.kit.languages import speak_for
@@ -119,6 +126,14 @@ class _Service(ScimService):
             check(request.subject, ACTS[str(resource_type.name), target.operation])
         except ActRefused as error:
             raise ForbiddenException(detail=in_words(error)) from error
+
+    def patch_response(
+        self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]
+    ) -> ScimResponse:
+        """The resource as it is now; nothing of a group whose members were not read (RFC 7644, 3.5.2)."""
+        if isinstance(resource, ScimGroup) and resource.members is None:
+            return super().patch_response(base_url, resource, response_parameters)
+        return self.replacement_response(base_url, resource, response_parameters)
 
     @staticmethod
     def error_of(exception: Exception) -> Error:
