@@ -42,6 +42,7 @@ _COPIED: Final = (
     "target_states",
     "dead_letters",
     "parked",
+    "attempts",
 )
 _OWN_KEY: Final = {"dead_letters": "id"}
 """Columns that are keys by themselves."""
@@ -55,13 +56,14 @@ class Sort:
     of_thousand: int
 
 
-def fill(url: str, sorts: Sequence[Sort], accounts: int) -> Mapping[str, int]:
+def fill(url: str, sorts: Sequence[Sort], accounts: int, *, rounds: int = 1) -> Mapping[str, int]:
     """Copy, then let the database look at what it has; return how many rows each table has.
 
     Args:
         url: of PostgreSQL, as its owner.
         sorts: their shares are a thousand together.
         accounts: how many copies.
+        rounds: how often each has lived through the same attempts; those of one student lie far apart.
     """
     with psycopg.connect(url, autocommit=True) as server:
         columns = {table: _columns(server, table) for table in _COPIED}
@@ -69,7 +71,8 @@ def fill(url: str, sorts: Sequence[Sort], accounts: int) -> Mapping[str, int]:
         for sort, first, last in _shares(sorts, accounts):
             login = _login(server, sort.number)
             for table, names in columns.items():
-                _copy(server, table, names, (sort.number, login), (first, last))
+                for _ in range(rounds if table == "attempts" else 1):
+                    _copy(server, table, names, (sort.number, login), (first, last))
         server.execute("VACUUM ANALYZE")
         return {table: _count(server, table) for table in _COPIED}
 
@@ -90,7 +93,8 @@ def _shares(sorts: Sequence[Sort], accounts: int) -> Iterator[tuple[Sort, int, i
 def _columns(server: psycopg.Connection[Any], table: str) -> dict[str, str]:
     rows = server.execute(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s"
-        " AND table_schema = 'public' AND is_identity = 'NO' ORDER BY ordinal_position",
+        " AND table_schema = 'public' AND coalesce(column_default, '') NOT LIKE 'nextval%%'"
+        " ORDER BY ordinal_position",
         (table,),
     )
     return dict(rows.fetchall())
@@ -139,8 +143,8 @@ def _copy(
 
 
 def _moved(column: str, name: sql.Identifier) -> sql.Composable:
-    """Times of completions lie in the years before: one a minute."""
-    if column in ("completed_at", "opened_at"):
+    """Times of completions and attempts lie in the years before: one a minute."""
+    if column in ("completed_at", "opened_at", "at"):
         return sql.SQL("{} - 60.0 * place").format(name)
     return name
 

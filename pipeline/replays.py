@@ -242,8 +242,12 @@ def outcomes(connection: Connection, replay_id: str) -> dict[str, str]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def of_student(connection: Connection, student_number: str) -> list[tuple[Replay, float | None, str | None]]:
-    """The replays that this student is in, when they were asked for (None: not yet), and how that ended."""
+AskedReplay = tuple[Replay, float | None, str | None]
+"""A replay that a student is in, when it was asked for (None: not yet), and how that ended."""
+
+
+def of_student(connection: Connection, student_number: str) -> list[AskedReplay]:
+    """The replays that this student is in."""
     query = select(replays, _s.asked_at, _s.outcome).join(replay_students, _s.replay_id == _r.id)
     rows = connection.execute(query.where(_s.student_number == student_number)).mappings()
     return [(_replay(row), row["asked_at"], row["outcome"]) for row in rows]

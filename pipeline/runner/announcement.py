@@ -1,15 +1,18 @@
-"""What an item's end is announced as: the outcome event, with an id that a redelivery shares."""
+"""What an item's end is announced as, the outcome event, with an id that a redelivery shares; and what is
+remembered of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.parking.parked_items import lane_for, replays_of
-from pipeline.target import ADMINISTRATIVE_PENDING, Dead, Done, HandlerOutcome, Task, Waiting
+from pipeline.target import ADMINISTRATIVE_PENDING, Closed, Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
@@ -125,6 +128,44 @@ def announcement(
     whose = (target, account.student_number, account.version)
     identity = event_id(event.type, *whose, cause, admitted.attempt, _before(admitted))
     return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=cause)
+
+
+def attempt(target: str, admitted: Admitted, outcome: HandlerOutcome, now: float) -> Attempt | None:
+    """What is remembered of this outcome; None: it is what was announced before."""
+    if isinstance(outcome, Waiting) and _nothing_new(admitted, outcome):
+        return None
+    account, replays = admitted.account, admitted.replays
+    return Attempt(
+        account.student_number,
+        target,
+        account.version,
+        admitted.attempt,
+        _attempt_end(outcome),
+        reason_of(outcome),
+        replays[-1] if replays else admitted.item.bell.event_id,
+        now,
+    )
+
+
+def _attempt_end(outcome: HandlerOutcome) -> AttemptEnd:
+    if isinstance(outcome, Done):
+        return AttemptEnd.WRITTEN if outcome.changed else AttemptEnd.UNCHANGED
+    return _ENDS[type(outcome)]
+
+
+_ENDS: Final[Mapping[type, AttemptEnd]] = {
+    Closed: AttemptEnd.CLOSED,
+    Waiting: AttemptEnd.WAITING,
+    Retry: AttemptEnd.RETRY,
+    Dead: AttemptEnd.FAILED,
+}
+
+
+def reason_of(outcome: HandlerOutcome) -> str | None:
+    """Why this is no success, as a token; None: it is one."""
+    if isinstance(outcome, Waiting):
+        return outcome.reason
+    return outcome.cause if isinstance(outcome, Retry | Dead) else None
 
 
 def _before(admitted: Admitted) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -12,7 +12,8 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from pipeline import accounts, outbox, parking, replays, target_states
+from pipeline import accounts, attempts, outbox, parking, replays, target_states
+from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.db.database import Database
 from pipeline.dead_letters import events as letter_events
 from pipeline.dead_letters import rows as dead_letters
@@ -21,7 +22,7 @@ from pipeline.engine.retry import Backoff
 from pipeline.errors import fault
 from pipeline.parking import Kind
 from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, parked_item
-from pipeline.runner.announcement import Admitted, failure
+from pipeline.runner.announcement import Admitted, attempt, failure, reason_of
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import Conclusion, State
 from schemas import catalogue
@@ -63,11 +64,11 @@ class Recorder:
             for number, outcome in sorted(outcomes.items(), key=itemgetter(0))  # all lock rows in one order
             if not isinstance(outcome, Closed)
         }
+        closed = [(admitted[number], outcomes[number]) for number in sorted(outcomes.keys() - reached.keys())]
 
         def write(connection: Connection) -> None:
             now = self._database.now(connection)
-            for number in sorted(outcomes.keys() - reached.keys()):  # shut, and nothing else
-                one = admitted[number]
+            for one, _ in closed:
                 self._give_back(connection, one, doubtful=False, unknown=False)
                 if one.parked is not None:  # its leader's next outcome wakes it
                     parking.rest(connection, self._target, one.parked)
@@ -88,6 +89,8 @@ class Recorder:
                 if number in lettered:
                     self._resolve(connection, one, now)
             self._end_replays(connection, {number: reached[number] for number in written})
+            ended = [(one, outcome) for number, (one, _, outcome) in reached.items() if number in written]
+            self._remember(connection, [*closed, *ended], now)
             target_states.mark_suspect(connection, self._target, sorted(reached.keys() - written))
 
         self._database.transact(write)
@@ -137,6 +140,10 @@ class Recorder:
                 letter_id=standing,
                 now=datetime.fromtimestamp(now, UTC),
             )
+            ended = Attempt(
+                number, self._target, version, 1, AttemptEnd.FAILED, dead.cause, item.bell.event_id, now
+            )
+            attempts.record(connection, [ended])
             topic = catalogue.by_lane(catalogue.OUTCOMES, item.lane)
             outbox.enqueue(connection, message, topic, item.lane)
 
@@ -194,6 +201,12 @@ class Recorder:
         failed = [number for number in ended if isinstance(written[number][2], Dead)]
         replays.end(connection, self._target, ended, failed=failed)
 
+    def _remember(
+        self, connection: Connection, ended: Sequence[tuple[Admitted, HandlerOutcome]], now: float
+    ) -> None:
+        found = (attempt(self._target, *each, now) for each in ended)
+        attempts.record(connection, [each for each in found if each is not None])
+
     def _resolve(self, connection: Connection, admitted: Admitted, now: float) -> None:
         how: Literal["replayed", "newer_success"] = "replayed" if admitted.replays else "newer_success"
         number, version = admitted.account.student_number, admitted.account.version
@@ -237,7 +250,7 @@ def _conclusion(admitted: Admitted, given: HandlerOutcome, outcome: HandlerOutco
         _state(outcome),
         admitted.account.version,
         sequence=1,
-        reason=_reason(outcome),
+        reason=reason_of(outcome),
         pending=outcome.pending if isinstance(outcome, Waiting) else (),
         applied_version=admitted.account.version if done is not None else None,
         digest=done.digest if done is not None else None,
@@ -254,9 +267,3 @@ def _state(outcome: HandlerOutcome) -> State:
     if isinstance(outcome, Waiting):
         return State.WAITING
     return State.RETRYING if isinstance(outcome, Retry) else State.FAILED
-
-
-def _reason(outcome: HandlerOutcome) -> str | None:
-    if isinstance(outcome, Waiting):
-        return outcome.reason
-    return outcome.cause if isinstance(outcome, Retry | Dead) else None

@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from consumers.registry.people import people
 from consumers.webhooks import rows as webhooks
+from pipeline import attempts
 from pipeline.audit.tables import remarks
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
@@ -65,6 +66,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
         "a secret until it is consumed or its time is over; then its tombstone, and the newest one stays",
     ),
     "target_states": (STUDENT, "for each target"),
+    "attempts": (HISTORY, "one row for each that ended with something new"),
     "parked": (WORK, "one row for each consumer and student"),
     "webhook_events": (WORK, "until the receiver has it; at most `store.history_days`"),
     "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),
@@ -120,6 +122,7 @@ def prune(
         "webhook_events": lambda: webhooks.forget_old(
             connection, before=history_before, limit=ROWS_PER_PRUNE
         ),
+        "attempts": lambda: attempts.forget_old(connection, before=history_before, limit=ROWS_PER_PRUNE),
         "dead_letters": lambda: dead_letters.prune(connection, resolved_before=history_before),
         "replays": lambda: _replays(connection, history_before),
         "imports": lambda: _imports(connection, history_before),

@@ -11,6 +11,7 @@ from consumers.registry.lifecycle import closings
 from consumers.webhooks import rows as webhooks
 from pipeline import (
     accounts,
+    attempts,
     locks,
     lost_records,
     outbox,

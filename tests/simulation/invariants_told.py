@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from sqlalchemy import select
 
 from consumers.propagation.rows import propagation, propagation_targets
+from pipeline import attempts
+from pipeline.attempts import AttemptEnd
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target_states import State, TargetState
 from schemas.events import DeadLetterRecorded, PropagationCompleted, TargetFailed, TargetWaiting
@@ -62,6 +65,29 @@ def it_is_told_everywhere(world: World) -> Iterator[str]:
             yield f"{what} is recorded, and is not shown"
 
 
+def attempts_are_remembered(world: World) -> Iterator[str]:
+    """The last of a student's attempts at a target that did more than shut access is what is recorded."""
+    for (name, number), stand in standing(world).items():
+        with world.site.database.read() as connection:
+            past = attempts.of_student(connection, number, limit=1_000_000)
+        mine = [each for each in past if each.target == name and each.ended is not AttemptEnd.CLOSED]
+        last = (_REACHED[mine[0].ended], mine[0].version, mine[0].reason) if mine else None
+        state = stand.state
+        if state is not None and state.state is not State.NEW:
+            recorded = (state.state, state.state_version, state.reason)
+            if last != recorded:
+                yield f"{name} {number}: {recorded} is recorded, and what is remembered is {last}"
+
+
+_REACHED: Final = {
+    AttemptEnd.WRITTEN: State.PROVISIONED,
+    AttemptEnd.UNCHANGED: State.PROVISIONED,
+    AttemptEnd.WAITING: State.WAITING,
+    AttemptEnd.RETRY: State.RETRYING,
+    AttemptEnd.FAILED: State.FAILED,
+}
+
+
 def the_whole_is_told(world: World) -> Iterator[str]:
     """A student's page says of all targets together what they say one by one. One whose leader is behind has
     no more to say than that one. A completion stands: what a later look finds missing, its target tells."""
@@ -107,6 +133,7 @@ def dead_letters_are_announced(world: World) -> Iterator[str]:
 TOLD: dict[str, Callable[[World], Iterator[str]]] = {
     "obstacles are told": obstacles_are_told,
     "it is told everywhere": it_is_told_everywhere,
+    "attempts are remembered": attempts_are_remembered,
     "the whole is told": the_whole_is_told,
     "dead letters are announced": dead_letters_are_announced,
 }

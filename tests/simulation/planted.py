@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -38,6 +39,7 @@ _start = TargetWorker._start  # noqa: SLF001
 _follow_assignment = TargetWorker._follow_assignment  # noqa: SLF001
 _progress = Propagation._progress  # noqa: SLF001
 _complete = Propagation._complete  # noqa: SLF001
+_record, _remember = Recorder.record, Recorder._remember  # noqa: SLF001
 
 
 def _commit_before_apply() -> AbstractContextManager[object]:
@@ -168,6 +170,25 @@ def _resolve_nothing() -> AbstractContextManager[object]:
     return patch.object(Recorder, "_resolve", lambda *_args: None)
 
 
+def _remember_late(self: Recorder, what: Sequence[Any], connection: Connection) -> None:
+    _remember(self, connection, *what)
+
+
+def _remember_apart() -> AbstractContextManager[object]:
+    """What is remembered of an attempt is written after the transaction that records what it reached."""
+
+    def later(self: Recorder, _connection: Connection, *what: Any) -> None:
+        self.__dict__.setdefault("apart", []).append(what)
+
+    def record(self: Recorder, *what: Any) -> None:
+        self.__dict__["apart"] = []
+        _record(self, *what)
+        for each in self.__dict__["apart"]:
+            self._database.transact(partial(_remember_late, self, each))
+
+    return both(patch.object(Recorder, "_remember", later), patch.object(Recorder, "record", record))
+
+
 def _welcome_again() -> AbstractContextManager[object]:
     """The welcome message is sent whatever came of an earlier intent: nobody looks for it in the mailbox."""
 
@@ -191,6 +212,7 @@ PLANTED: dict[str, Planted] = {
     "complete without a target": _complete_without_one,
     "give up without a dead letter": _bury_nothing,
     "leave dead letters after a success": _resolve_nothing,
+    "remember an attempt apart": _remember_apart,
     "welcome again": _welcome_again,
     **PLANTED_REGISTRY,
     **PLANTED_TARGETS,
@@ -200,6 +222,7 @@ SHOWN_BY = {
     "commit before apply": 1,
     "ignore a lease after a time-out": 42,
     "drop a replay as a repeat": 5,
+    "remember an attempt apart": 8,
     "welcome again": 3,
     "lose a fact when the store fails": 6,
     "commit a fact before it is applied": 1,

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation
 from consumers.registry.people import enrolments as e
-from pipeline import accounts, audit, parking, replays, target_states
+from pipeline import accounts, attempts, audit, replays
+from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.dead_letters import rows as dead_letters
-from pipeline.parking import Kind
-from pipeline.target_states import State
+from pipeline.dead_letters.rows import DeadLetter
+from pipeline.replays import AskedReplay
 from producers.activation import request_rows
 from producers.activation.mail_proofs import mail_proofs
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
@@ -51,14 +52,16 @@ class Moment(Report):
 def moments(connection: Connection, number: str, targets: Sequence[str]) -> list[Moment]:
     """What has happened to a student, as far as the store still knows: the newest first, `MOMENTS_MAX` at
     most."""
+    letters = dead_letters.of_student(connection, number, targets)
+    asked = replays.of_student(connection, number)
     found = [
         *_enrolments(connection, number),
         *_account(connection, number),
         *_messages(connection, number),
-        *_targets(connection, number, targets),
+        *_attempts(connection, number, letters, asked),
         *_window(connection, number),
-        *_letters(connection, number, targets),
-        *_replays(connection, number),
+        *_letters(letters),
+        *_replays(asked),
         *_staff(connection, number),
     ]
     found.sort(key=lambda moment: moment.at, reverse=True)
@@ -127,20 +130,45 @@ def _messages(connection: Connection, number: str) -> Iterator[Moment]:
         yield from _moment(row.sent_at or row.created_at, words, state=state, said=said)
 
 
-def _targets(connection: Connection, number: str, targets: Sequence[str]) -> Iterator[Moment]:
-    for target, row in target_states.all_states_of(connection, number, targets).items():
-        if row.state is State.PROVISIONED:
-            what = gettext("written and read back: version {version}", version=row.applied_version)
-            yield from _moment(row.since, what, consumer=target, state="done")
-        elif row.state in (State.WAITING, State.FAILED):
-            state = "waiting" if row.state is State.WAITING else "dead"
-            what = gettext("{state}: {reason}", state=word("states", row.state), reason=row.reason)
-            yield from _moment(row.since, what, consumer=target, state=state)
-    for consumer, waiting in parking.all_parked_of(connection, number).items():
-        if waiting.kind is Kind.RETRY:
-            what = gettext("tried {n} times in vain since: {cause}", n=waiting.attempts, cause=waiting.cause)
-            said = waiting.message
-            yield from _moment(waiting.first_at, what, consumer=consumer, state="retry", said=said)
+def _attempts(
+    connection: Connection, number: str, letters: Sequence[DeadLetter], asked: Sequence[AskedReplay]
+) -> Iterator[Moment]:
+    """Every attempt at a target, but those that a dead letter tells of with more words."""
+    told = {(letter.consumer, letter.recorded_at) for letter in letters}
+    by_event = {replays.identity(number, each.consumer, each.id): each.id for each, _, _ in asked}
+    for one in attempts.of_student(connection, number, limit=MOMENTS_MAX):
+        if one.ended is AttemptEnd.FAILED and (one.target, one.at) in told:
+            continue
+        what = _ended(one)
+        if one.attempt > 1:
+            what = gettext("{what}, attempt {n}", what=what, n=one.attempt)
+        if one.event_id in by_event:
+            what = gettext("{what}, replay {id}", what=what, id=by_event[one.event_id])
+        yield from _moment(one.at, what, consumer=one.target, state=_STATES[one.ended])
+
+
+_STATES: Final = {
+    AttemptEnd.WRITTEN: "done",
+    AttemptEnd.UNCHANGED: "done",
+    AttemptEnd.CLOSED: "done",
+    AttemptEnd.WAITING: "waiting",
+    AttemptEnd.RETRY: "retry",
+    AttemptEnd.FAILED: "dead",
+}
+
+
+def _ended(one: Attempt) -> str:
+    match one.ended:
+        case AttemptEnd.WRITTEN:
+            return gettext("written and read back: version {version}", version=one.version)
+        case AttemptEnd.UNCHANGED:
+            return gettext("read back, nothing to write: version {version}", version=one.version)
+        case AttemptEnd.CLOSED:
+            return gettext("access shut")
+        case AttemptEnd.RETRY:
+            return gettext("tried in vain: {cause}", cause=one.reason)
+        case AttemptEnd.WAITING | AttemptEnd.FAILED:
+            return gettext("{state}: {reason}", state=word("states", one.ended), reason=one.reason)
 
 
 def _window(connection: Connection, number: str) -> Iterator[Moment]:
@@ -156,8 +184,8 @@ def _window(connection: Connection, number: str) -> Iterator[Moment]:
         yield from _moment(row.completed_at, what, state="done")
 
 
-def _letters(connection: Connection, number: str, targets: Sequence[str]) -> Iterator[Moment]:
-    for letter in dead_letters.of_student(connection, number, targets):
+def _letters(letters: Sequence[DeadLetter]) -> Iterator[Moment]:
+    for letter in letters:
         what = gettext("given up after {n} attempts: {cause}", n=letter.attempts, cause=letter.cause)
         where = letter.consumer
         yield from _moment(letter.recorded_at, what, consumer=where, state="dead", said=letter.message)
@@ -166,8 +194,8 @@ def _letters(connection: Connection, number: str, targets: Sequence[str]) -> Ite
         yield from _moment(letter.resolved_at, resolved, consumer=where, state="done")
 
 
-def _replays(connection: Connection, number: str) -> Iterator[Moment]:
-    for replay, asked_at, outcome in replays.of_student(connection, number):
+def _replays(asked: Sequence[AskedReplay]) -> Iterator[Moment]:
+    for replay, asked_at, outcome in asked:
         ended = {replays.DONE: "done", replays.FAILED: "dead"}.get(outcome or "", "")
         what = gettext("replay {id} by {actor}", id=replay.id, actor=replay.actor)
         yield from _moment(asked_at, what, consumer=replay.consumer, state=ended)

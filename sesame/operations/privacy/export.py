@@ -46,6 +46,7 @@ TITLES: Final[Mapping[str, str]] = {
     "propagation": gettext_noop("How far services have your account"),
     "propagation_targets": gettext_noop("The same, service by service"),
     "target_states": gettext_noop("What each service was last seen to have"),
+    "attempts": gettext_noop("What was done there, attempt by attempt"),
     "adoptions": gettext_noop("What services had of you before"),
     "adoption_questions": gettext_noop("Questions about what services had of you before"),
     "parked": gettext_noop("What is tried again later"),

@@ -20,6 +20,8 @@ from consumers.kit.registration import Choice
 from consumers.propagation import rows as propagated
 from consumers.registry.handler import Registry
 from consumers.registry.people import People
+from pipeline import attempts
+from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.outbox import outbox
@@ -283,6 +285,7 @@ def put(
     portal: Portal, number: str, target: str, state: str, reason: str | None, pending: str = "[]"
 ) -> None:
     """As if a consumer had recorded this outcome."""
+    since = portal.clock.now - 60.0
     values = {
         "target": target,
         "student_number": number,
@@ -290,7 +293,7 @@ def put(
         "state_version": 99,
         "reason": reason,
         "pending": pending,
-        "since": portal.clock.now - 60.0,
+        "since": since,
         "applied_version": 99 if state == "provisioned" else 0,
     }
     statement = portal.database.insert(target_states).values(**values)
@@ -300,6 +303,8 @@ def put(
                 index_elements=list(target_states.primary_key.columns), set_=values
             )
         )
+        ended = AttemptEnd.WRITTEN if state == "provisioned" else AttemptEnd(state)
+        attempts.record(connection, [Attempt(number, target, 99, 1, ended, reason, "e", since)])
 
 
 def running(portal: Portal, **states: str) -> None:

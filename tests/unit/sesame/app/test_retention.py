@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from consumers.registry.people import people
-from pipeline import audit, replays
+from pipeline import attempts, audit, replays
 from pipeline.audit.tables import audit as audit_table
 from pipeline.audit.tables import audit_persons, remarks
 from pipeline.audit.verification import verify
@@ -67,6 +67,18 @@ def test_old_replays_go_with_their_students_one_at_a_time(database: Database) ->
     assert prune(database) == {"replays": 1}
     assert prune(database) == {}
     assert keys(database, replays.replay_students.c.replay_id) == ["new", "new"]
+
+
+def test_old_attempts_go_some_at_a_time_the_oldest_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ROWS_PER_PRUNE", 2)
+    one = {"student_number": "A", "target": "moodle", "version": 1, "attempt": 1, "ended": "written"}
+    put(database, attempts.attempts, *(one | {"event_id": "e", "at": at} for at in (OLD, OLD, OLD, NEW, NEW)))
+    left = []
+    while prune(database):
+        left.append(keys(database, attempts.attempts.c.at))
+    assert left == [[OLD, NEW, NEW], [NEW, NEW]]
 
 
 def test_an_import_stays_while_a_row_refers_to_it_and_the_newest_stays(database: Database) -> None:

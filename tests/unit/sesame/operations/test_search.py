@@ -68,7 +68,7 @@ def test_more_than_a_page_of_names_says_that_there_are_others(desk: Desk) -> Non
 
 # --- what is read -----------------------------------------------------------------------------------
 
-OF_EVERYBODY = "accounts|people|propagation|propagation_targets|target_states|ledger|mail_proofs"
+OF_EVERYBODY = "accounts|people|propagation|propagation_targets|target_states|ledger|mail_proofs|attempts"
 """Tables with a row for each student; what is parked is few."""
 
 

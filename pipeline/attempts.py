@@ -1,0 +1,111 @@
+"""What came of each attempt at a target: a row for each, written with the state that it reached.
+
+There are as many as things that happened to a student. Retries are bounded by attempts and age; a look at one
+who still waits for the same leaves no row, nor does a call to a target that was down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+)
+
+from pipeline.db.bulk_sql import given, rows_given
+from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),  # as they ended
+    Column("student_number", String(32), nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),  # at this version, from 1
+    Column("ended", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("event_id", String(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_attempts_student_number", "student_number", "id"),
+    info=rows_of("student_number"),
+)
+_a = attempts.c
+
+
+class AttemptEnd(StrEnum):
+    """How an attempt ended."""
+
+    WRITTEN = "written"  # and read back
+    UNCHANGED = "unchanged"  # read back: there was nothing to write
+    CLOSED = "closed"  # access was shut, and nothing else done
+    WAITING = "waiting"
+    RETRY = "retry"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt.
+
+    Attributes:
+        version: of the account.
+        attempt: its number at this version, from 1.
+        reason: why the student waits, or the cause of the failure, as a token; None: there is none.
+        event_id: of the event that it came from, a replay's before others; its first 32 digits are its trace.
+        at: when it ended: database time, epoch seconds.
+    """
+
+    student_number: str
+    target: str
+    version: int
+    attempt: int
+    ended: AttemptEnd
+    reason: str | None
+    event_id: str
+    at: float
+
+
+def record(connection: Connection, ended: Sequence[Attempt]) -> None:
+    """Remember these attempts, in the transaction that records what they reached."""
+    if ended:
+        is_sqlite = connection.dialect.name == "sqlite"
+        rows = [tuple(each.__dict__.values()) for each in ended]
+        connection.execute(_recording(is_sqlite), rows_given(_COLUMNS, rows, is_sqlite=is_sqlite))
+
+
+_COLUMNS: Final = {name: _a[name].type for name in Attempt.__annotations__}
+
+
+@cache
+def _recording(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the cache
+    return insert(attempts).from_select(list(_COLUMNS), select(*given(_COLUMNS, is_sqlite=is_sqlite).c))
+
+
+def of_student(connection: Connection, student_number: str, *, limit: int) -> list[Attempt]:
+    """A student's attempts at all targets, the newest first."""
+    columns = [_a[name] for name in _COLUMNS]
+    query = select(*columns).where(_a.student_number == student_number).order_by(_a.id.desc()).limit(limit)
+    rows = connection.execute(query).mappings()
+    return [Attempt(**{**row, "ended": AttemptEnd(row["ended"])}) for row in rows]
+
+
+def forget_old(connection: Connection, *, before: float, limit: int) -> int:
+    """Remove, of this many that are kept longest, what ended before this moment; return how many."""
+    oldest = select(_a.id).order_by(_a.id).limit(limit)
+    return connection.execute(delete(attempts).where(_a.id.in_(oldest), _a.at < before)).rowcount
