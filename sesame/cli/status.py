@@ -23,11 +23,20 @@ _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red",
 
 @click.command()
 @click.argument("student")
+@click.option(
+    "--timeline",
+    is_flag=True,
+    help="Show what has happened instead, the newest first, every attempt at a target among it.",
+)
 @json_option
 @pass_context
-def status(context: Context, *, student: str, as_json: bool) -> None:
+def status(context: Context, *, student: str, timeline: bool, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
     from sesame.operations.status import show
+
+    if timeline:
+        _show_timeline(context, student, as_json=as_json)
+        return
 
     def merged(other: str) -> None:
         said = gettext("{number} is {other}, as an operator decided", number=student, other=other)
@@ -39,6 +48,18 @@ def status(context: Context, *, student: str, as_json: bool) -> None:
         write_json(found.model_dump())
     else:
         _show(found, uses_cas=site.settings.cas.server_url is not None)
+
+
+def _show_timeline(context: Context, student: str, *, as_json: bool) -> None:
+    from sesame.operations.student import timeline
+
+    found = timeline(context.looking, operator(), student)
+    if as_json:
+        write_json(found.model_dump())
+        return
+    for one in found.moments:
+        said = f' "{one.said}"' if one.said else ""
+        click.echo(f"{local_time(one.at)}  {one.consumer or '-':<10} {one.what}{said}")
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:

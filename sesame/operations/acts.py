@@ -227,6 +227,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "students.list": _DESK,
     "students.search": _DESK,
     "students.show": _DESK,
+    "students.timeline": _DESK,
     "support.look": _DESK,
     "support.send": _DESK,
     "target.list": _EVERYBODY,

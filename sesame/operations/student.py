@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from pipeline import accounts
 from pipeline.errors import meaning
@@ -14,7 +15,7 @@ from sesame.operations.diagnosis.engine import DiagnosisReport, diagnose
 from sesame.operations.diagnosis.person import PersonStatus
 from sesame.operations.diagnosis.timeline import Moment, moments
 from sesame.operations.known_persons import NoSuchStudent, Side, known
-from sesame.operations.ports import Diagnosable
+from sesame.operations.ports import Diagnosable, Following
 from sesame.operations.status import HeldInDoubt, NoEnrolmentLeft, standing
 from sesame.operations.target_look import TargetLook, look_at
 
@@ -49,6 +50,32 @@ class StudentShown(Report):
     there: Sequence[TargetLook] = ()
 
 
+class Timeline(Report):
+    """What has happened to a student, the newest first."""
+
+    student_number: str
+    moments: Sequence[Moment]
+
+
+@act("students.timeline", shows=lambda report, _number: shown_one(report.student_number))
+def timeline(site: Following, _actor: Actor, student_number: str) -> Timeline:
+    """What has happened to a student: see `moments`.
+
+    Raises:
+        NoSuchStudent: nobody has this number.
+    """
+    database = site.database
+    with database.read() as connection:
+        if known(connection, database, student_number) is None:
+            raise NoSuchStudent(gettext("no account for student number {number!r}", number=student_number))
+        found = _happened(connection, site.settings.targets, student_number)
+    return Timeline(student_number=student_number, moments=found)
+
+
+def _happened(connection: Connection, targets: Sequence[str], student_number: str) -> list[Moment]:
+    return moments(connection, student_number, ("registry", *targets))
+
+
 @act("students.show", shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
 def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShown:
     """All that is known of a student. The look is noted once, whatever it shows."""
@@ -62,7 +89,7 @@ def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShow
     database = site.database
     with database.read() as connection:
         who = known(connection, database, number)
-        happened = moments(connection, number, ("registry", *site.settings.targets))
+        happened = _happened(connection, site.settings.targets, number)
         account = accounts.find(connection, number) if request.live else None
     there = [] if account is None else look_at(site, site.settings.targets, account)
     return StudentShown(

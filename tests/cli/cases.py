@@ -26,6 +26,7 @@ def _looks() -> Iterator[Case]:
         "status-merged": "status 22700003",
         "status-in-doubt": "status 22700001",
         "status-from-the-pages": "status 22600015",
+        "status-timeline": "status 22600012 --timeline",
         "status-not-activated": "status 22600020",
         "connectors": "connector list",
         "students": "students",

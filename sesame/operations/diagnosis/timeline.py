@@ -27,7 +27,15 @@ from sesame.operations.diagnosis.words import word
 MOMENTS_MAX: Final = 200
 _OF_STAFF_MAX: Final = 60
 _LOOKS: Final = frozenset(
-    {"diagnose", "status.show", "students.list", "students.search", "students.show", "overview.people"}
+    {
+        "diagnose",
+        "overview.people",
+        "status.show",
+        "students.list",
+        "students.search",
+        "students.show",
+        "students.timeline",
+    }
 )
 """Acts that only look: on a timeline they would hide what was done. The audit has them."""
 
@@ -40,6 +48,7 @@ class Moment(Report):
         state: how it went, as a token: done, waiting, retry, dead, or nothing.
         what: in words.
         said: what the target, or whoever did it, said word for word; may be personal.
+        event_id: of an attempt: the event that it came from; its first 32 digits are its trace.
     """
 
     at: datetime
@@ -47,6 +56,7 @@ class Moment(Report):
     state: str
     what: str
     said: str = ""
+    event_id: str | None = None
 
 
 def moments(connection: Connection, number: str, targets: Sequence[str]) -> list[Moment]:
@@ -144,7 +154,8 @@ def _attempts(
             what = gettext("{what}, attempt {n}", what=what, n=one.attempt)
         if one.event_id in by_event:
             what = gettext("{what}, replay {id}", what=what, id=by_event[one.event_id])
-        yield from _moment(one.at, what, consumer=one.target, state=_STATES[one.ended])
+        at, state = utc(one.at), _STATES[one.ended]
+        yield Moment(at=at, consumer=one.target, state=state, what=what, event_id=one.event_id)
 
 
 _STATES: Final = {

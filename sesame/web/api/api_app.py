@@ -176,6 +176,7 @@ def _who_may(act: str) -> str:
 
 _LEADS_TO: Final = (
     ("list_students", "/students/0/student_number", "show_student", "student_number"),
+    ("list_students", "/students/0/student_number", "show_timeline", "student_number"),
     ("list_students", "/students/0/student_number", "diagnose_student", "student_number"),
     ("list_dead_letters", "/letters/0/id", "show_dead_letter", "letter"),
     ("list_replays", "/0/replay_id", "show_replay", "replay_id"),

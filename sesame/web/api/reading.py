@@ -19,6 +19,7 @@ from sesame.operations import (
     past_imports,
     replays,
     status,
+    student,
     targets,
 )
 from sesame.operations import stopped_consumers as stopped
@@ -39,6 +40,7 @@ from sesame.operations.reconcile.acts import latest
 from sesame.operations.reconcile.passes import Pass
 from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
 from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
+from sesame.operations.student import Timeline
 from sesame.operations.targets import TargetLine
 from sesame.web.api.routes import Caller, Name, route
 
@@ -116,6 +118,12 @@ def list_students(
 def show_student(call: Caller, student_number: Name) -> PersonStatus:
     """Where a student stands: the account, and every target."""
     return status.show(call.site, call.actor, student_number)
+
+
+@route("GET", "/students/{student_number}/timeline", student.timeline)
+def show_timeline(call: Caller, student_number: Name) -> Timeline:
+    """What has happened to a student, the newest first: every attempt at a target among it."""
+    return student.timeline(call.site, call.actor, student_number)
 
 
 @route("GET", "/students/{student_number}/diagnosis", engine.show)

@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import pytest
 
+from pipeline import audit
 from schemas.account import Administrative
 from sesame.cli.status import _ending
 from sesame.operations.acts import Actor, Role
 from sesame.operations.diagnosis.person import EndedStep
 from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.status import NoEnrolmentLeft, show
+from sesame.operations.student import timeline
 from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
 
@@ -41,6 +43,18 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def told(desk: Desk, number: str = LEA) -> str:
     return "\n".join(_ending(show(Site(desk), DESK, number)))
+
+
+def test_a_timeline_is_somebody_s_and_the_look_is_noted(desk: Desk) -> None:
+    desk.apply(enrolled())
+    desk.apply(activation())
+    found = timeline(Site(desk), DESK, LEA)
+    assert "account activated" in [each.what for each in found.moments]
+    with pytest.raises(NoSuchStudent):
+        timeline(Site(desk), DESK, PAUL)
+    with desk.database.read() as connection:
+        looks = audit.entries(connection, action="students.timeline", limit=9)
+    assert [(look.actor, look.detail["student_number"]) for look in looks] == [("odile", LEA)]
 
 
 def test_an_account_that_was_never_opened_waits_for_an_enrolment_and_for_nobody(desk: Desk) -> None:
