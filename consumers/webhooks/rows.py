@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -25,11 +26,13 @@ from sqlalchemy import (
     update,
 )
 
+from consumers.webhooks.settings import ASYNC_ANSWER
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
+from schemas import catalogue
 from schemas.account import Lane
-from schemas.envelope import Message
+from schemas.envelope import Message, event_id
 
 webhook_events = Table(
     "webhook_events",
@@ -114,14 +117,40 @@ def add(
         "type": event.type,
         "happened_at": message.time.timestamp(),
         "data": event.model_dump_json(exclude_none=True),
-        "attempts": 0,
-        "due_at": 0.0,
     }
+    _add(connection, database, receivers, row)
+
+
+def add_answer(
+    connection: Connection,
+    database: Database,
+    receivers: Sequence[str],
+    student_number: str,
+    answer: Mapping[str, Any],
+    now: float,
+) -> None:
+    """Note what came of a request: `txn`, by which it is known, and the `answer`. The log has no event of it:
+    who asked is told, and nobody else."""
+    row = {
+        "event_id": event_id(ASYNC_ANSWER, answer["txn"]),
+        "lane": _LANE[Lane.PERSONAL],
+        "topic": catalogue.ENROLMENTS,
+        "student_number": student_number,
+        "type": ASYNC_ANSWER,
+        "happened_at": now,
+        "data": json.dumps(answer),
+    }
+    _add(connection, database, receivers, row)
+
+
+def _add(
+    connection: Connection, database: Database, receivers: Sequence[str], row: Mapping[str, Any]
+) -> None:
     statement = database.insert(webhook_events).on_conflict_do_nothing(
         index_elements=[_w.receiver, _w.event_id]
     )
     for receiver in receivers:
-        connection.execute(statement, {**row, "receiver": receiver})
+        connection.execute(statement, {**row, "attempts": 0, "due_at": 0.0, "receiver": receiver})
 
 
 def due(connection: Connection, receiver: str, now: float, *, limit: int) -> list[WebhookEvent]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from consumers.webhooks.rows import WebhookEvent
+from consumers.webhooks.settings import ASYNC_ANSWER
 from consumers.webhooks.signatures import private_key
 from schemas.account import Stage
 from schemas.events import AccountChanged
@@ -54,6 +55,8 @@ def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: 
         "sub_id": {"format": "scim", "uri": f"/Users/{event.student_number}"},
         "events": _events(event),
     }
+    if event.type == ASYNC_ANSWER:
+        claims["txn"] = json.loads(event.data)["txn"]
     content = f"{_text(head)}.{_text(claims)}"
     return f"{content}.{_base64(signing.sign(content.encode()))}"
 
@@ -67,8 +70,19 @@ def key_set(keys: Iterable[str]) -> dict[str, list[dict[str, str]]]:
     return {"keys": [_public(key) for key in dict.fromkeys(keys)]}
 
 
+def uris_of(event_type: str) -> list[str]:
+    """The events that tokens of a type of ours may have."""
+    if event_type == ASYNC_ANSWER:
+        return [ASYNC_ANSWER]
+    if event_type != AccountChanged.type:
+        return [_OURS + event_type]
+    return [_SCIM + each for each in ("create:notice", "put:notice", "activate", "deactivate", "delete")]
+
+
 def _events(event: WebhookEvent) -> Mapping[str, Mapping[str, Any]]:
     data = json.loads(event.data)
+    if event.type == ASYNC_ANSWER:
+        return {ASYNC_ANSWER: data["answer"]}
     if event.type != AccountChanged.type:
         about = {name: value for name, value in data.items() if name != "student_number"}
         return {_OURS + event.type: about}

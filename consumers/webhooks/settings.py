@@ -19,10 +19,16 @@ Told = Literal[
     "fr.sesame.propagation.breached.v1",
     "fr.sesame.deadletter.recorded.v1",
     "fr.sesame.deadletter.resolved.v1",
+    "urn:ietf:params:scim:event:misc:asyncresp",
 ]
 """What receivers may be told: student numbers and tokens, no other personal data."""
 
-USUAL: Final[tuple[Told, ...]] = tuple(each for each in get_args(Told) if "account" not in each)
+ASYNC_ANSWER: Final[Told] = "urn:ietf:params:scim:event:misc:asyncresp"
+"""What came of a SCIM request that was accepted (RFC 9967, 2.5.1.3)."""
+
+USUAL: Final[tuple[Told, ...]] = tuple(
+    each for each in get_args(Told) if "account" not in each and each != ASYNC_ANSWER
+)
 """If it is not said: bells between services, which accounts are, are for receivers of SETs."""
 
 ReceiverName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
@@ -63,6 +69,12 @@ class WebhookReceiver(BaseModel):
     def audience_of(self, name: str) -> str:
         """`aud` of the tokens for the receiver of this name."""
         return self.audience or self.url or name
+
+    @model_validator(mode="after")
+    def _as_tokens(self) -> Self:
+        if self.form == "webhook" and ASYNC_ANSWER in self.types:
+            raise ValueError(gettext("{name} is told as `set` only", name=ASYNC_ANSWER))
+        return self
 
     @model_validator(mode="after")
     def _under_tls(self) -> Self:

@@ -21,7 +21,7 @@ from sesame.app import cas
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.diagnosis.figures import Figures
 from sesame.web.api import API_PREFIX, make_api
-from sesame.web.api.scim import SCIM_PREFIX, make_scim
+from sesame.web.api.scim import SCIM_PREFIX, LateAnswers, make_scim
 from sesame.web.console import PREFIX, ConsoleContext, make_console
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
@@ -62,6 +62,8 @@ def serve(application: Application, stopping: threading.Event) -> None:
     if context is not None:
         keep = context.overview.keep
         threading.Thread(target=keep, args=(stopping,), name="overview", daemon=True).start()
+    answers = LateAnswers(application, settings.origin + SCIM_PREFIX)
+    threading.Thread(target=answers.keep, args=(stopping,), name="late-answers", daemon=True).start()
     structlog.get_logger().info("console_listening", host=settings.host, port=server.port)
     try:
         while not stopping.wait(0.5) and server.alive:

@@ -82,6 +82,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "teaching_groups": (EVER, "one row for each that programs keep, until one of them ends it"),
     "group_members": (STUDENT, "for each teaching group that a program keeps them in"),
     "member_lists": (STUDENT, "by year: the sequence of the list that was published last"),
+    "accepted_requests": (WORK, "until what a program sent is applied, and told"),
     "external_ids": (STUDENT, "what the program that sent somebody calls them"),
     "teaching_rows": (STUDENT, "by year: what an import is compared with"),
     "welcome_messages": (STUDENT, "the welcome is sent once"),

@@ -29,7 +29,7 @@ from pipeline.db.metadata import metadata
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import rows as parking
 from producers.activation import choices, mail_proofs, request_rows, throttles
-from producers.registrar import external_ids, feed_memory, import_runs
+from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from producers.registrar.teachings import memberships
 from sesame.login import api_answers, api_tokens, cas_logins, cas_sessions

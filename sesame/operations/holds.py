@@ -206,6 +206,13 @@ def _stands(standing: _Standing, act_name: str) -> bool:
     return not standing.held and standing.asked != _PLACE and not settles_doubts
 
 
+def is_as_asked(connection: Connection, database: Database, student_number: str, kind: Hold) -> bool:
+    """Whether a hold is in force if it was placed last, and is not if it was lifted last: the registry has
+    read it. Nobody's, and a hold that nobody asked for, are."""
+    standing = _standing_in(connection, database, student_number, kind)
+    return not standing.known or standing.asked is None or standing.held is (standing.asked == _PLACE)
+
+
 def _end_sessions(site: Shutting, students: Sequence[str]) -> None:
     with site.database.write() as connection:
         now = site.database.now(connection)

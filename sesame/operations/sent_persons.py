@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
+
+from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts
 from consumers.registry.doubts import DOUBTFUL
@@ -26,15 +29,16 @@ from consumers.registry.people import People
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
-from producers.registrar import external_ids
-from producers.registrar.feed import Published, StepKey, fact_id
+from producers.registrar import accepted_requests, external_ids
+from producers.registrar.accepted_requests import AcceptedRequest
+from producers.registrar.feed import StepKey, fact_id
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.profiles import SENT
 from schemas.account import Administrative, Enrolment, Hold
 from schemas.language import gettext
 from sesame.operations import acts, holds
-from sesame.operations.acts import Actor, ActRequest, act, check
+from sesame.operations.acts import Actor, ActRequest, Report, act, check
 from sesame.operations.holds import HoldChange
 from sesame.operations.imports import ImportRequest, RejectedLine, import_sent, rejected_lines
 from sesame.operations.ports import Registering, Shutting
@@ -133,6 +137,21 @@ Wait = Callable[[], bool]
 """Waits a little; False: no longer."""
 
 
+@dataclass(frozen=True)
+class Later:
+    """How whoever asks is answered if it takes longer than they wait: see `AcceptedRequest`."""
+
+    txn: str
+    method: str
+    wait: Wait
+
+
+class PersonAccepted(Report):
+    """All is in the log, and is answered later; also if no process of now lives to see it."""
+
+    student_number: str
+
+
 @act("person.put")
 def put(
     site: Receiving,
@@ -142,8 +161,12 @@ def put(
     clock: Callable[[], datetime],
     wait: Wait,
     still: Still = lambda _before: None,
-) -> RegisteredPerson:
+    later: Later | None = None,
+) -> RegisteredPerson | PersonAccepted:
     """Let a person be as they are sent; how they stand afterwards.
+
+    Args:
+        later: who asks may be answered later, but of somebody new who is shut from the beginning.
 
     Raises:
         PersonRefused, PersonStopped, PersonKnown, PersonMerged: nothing was done.
@@ -154,25 +177,37 @@ def put(
     """
     number, database = request.student_number, site.database
     with _alone(number):
+        _wait_for_accepted(database, number, wait)
         before = find(database, number)
         still(before)
         sent = _Import(site, actor, number, request.approve, clock)
-        if before is None:
-            _check_not_merged(database, number)
-        elif request.new and not (sent.held and _is_unanswered(database, number)):
-            raise PersonKnown
+        _check_may_stand(database, request, before, sent)
         held = before is not None and Hold.ADMINISTRATIVE in before.holds
-        if held is request.active:
+        changes_hold = held is request.active
+        if changes_hold:
             check(actor, "hold.lift" if request.active else "hold.place")
         acts.note(database, actor, "person.put", student_number=number)
         if before is None or _stated(before) != request.model_copy(update=_APART):
             sent.publish(_lines(request, sent.held))
-            sent.wait_for(wait)
-        if held is request.active:
-            _change_hold(site, actor, request, wait)
+        if changes_hold and before is None:
+            later = None  # the hold is asked for once they are there
+        patience = wait if later is None else later.wait
+        try:
+            if changes_hold and before is not None:
+                _ask_for_hold(site, actor, request)
+            sent.wait_for(patience)
+            if changes_hold and before is None:
+                _ask_for_hold(site, actor, request)
+            _wait_until(lambda: not changes_hold or _is_held_as_asked(database, number), patience)
+        except PersonUnderWay:
+            if later is None:
+                raise
+            with database.write() as connection:
+                external_ids.keep(connection, database, number, request.external_id)
+                return sent.accept(connection, later, changes_hold=changes_hold)
         after = find(database, number)
         if after is None:
-            raise _not_shown(database, number)
+            raise why_not_shown(database, number)
         if after.external_id != request.external_id or _is_unanswered(database, number):
             with database.write() as connection:
                 external_ids.keep(connection, database, number, request.external_id)
@@ -188,7 +223,8 @@ def end(
     clock: Callable[[], datetime],
     still: Still,
     wait: Wait,
-) -> None:
+    later: Later | None = None,
+) -> PersonAccepted | None:
     """End all enrolments of a person, if no other source holds any. The account ends as any other does, and
     the login stays theirs.
 
@@ -199,6 +235,7 @@ def end(
     """
     number, database = request.student_number, site.database
     with _alone(number):
+        _wait_for_accepted(database, number, wait)
         before = find(database, number)
         still(before)
         ending = _Import(site, actor, number, request.approve, clock)
@@ -207,14 +244,21 @@ def end(
             if before
             else set()
         )
-        if not steps <= ending.held:
+        if not ending.may_end(steps):
             raise PersonElsewhere
         acts.note(database, actor, "person.end", student_number=number)
-        ending.publish([_ended(key) for key in sorted(ending.held)])
-        ending.wait_for(wait)
+        ending.publish([_ended(key) for key in sorted(ending.held | steps)])
+        ends = True
+        try:
+            ending.wait_for(wait if later is None else later.wait)
+        except PersonUnderWay:
+            if later is None:
+                raise
+            ends = False
         leave_all(database, number)
         with database.write() as connection:
             external_ids.forget(connection, number)
+            return None if ends or later is None else ending.accept(connection, later, changes_hold=False)
 
 
 _APART: Final = {"active": True, "external_id": None, "approve": None, "new": False}
@@ -304,9 +348,18 @@ class _Import:
         self._number = number
         self._approve = approve
         self._clock = clock
-        self._memory = SqlFeedMemory(site.database)
         self._sent: list[StepKey] = []
-        self.held = frozenset(key for key, each in self._published().items() if each.live)
+        self._published = SqlFeedMemory(site.database).published(SENT, {number})
+        self.held = frozenset(key for key, each in self._published.items() if each.live)
+
+    def may_end(self, steps: Collection[StepKey]) -> bool:
+        """Whether no other source holds these enrolments: this one does, or has ended them a moment ago."""
+        ended = [key for key in steps if key not in self.held]
+        if not all(key in self._published for key in ended):
+            return False
+        with self._site.database.read() as connection:
+            recorded = People(self._site.database).step_sequences(connection, self._number)
+        return all(recorded.get(key[1:], -1) < self._published[key].sequence for key in ended)
 
     def publish(self, lines: Collection[Mapping[str, str]]) -> None:
         """Import these lines, all or none: what is published already is not published again."""
@@ -337,45 +390,92 @@ class _Import:
             PersonInDoubt, PersonRejected: it will not, as things stand.
             PersonUnderWay: it has not yet.
         """
-        published = self._published()
-        while left := self._not_applied(published):
-            facts = [fact_id(SENT, key, published[key]) for key in left]
-            with self._site.database.read() as connection:
-                letters = dead_letters.of_events(connection, NAME, facts)
-            for letter in letters.values():
-                if letter.cause == DOUBTFUL:
-                    raise PersonInDoubt
-                raise PersonRejected(letter.cause)
-            if not wait():
-                raise PersonUnderWay
+        _wait_until(lambda: _is_applied(self._site.database, self._number, self._sent), wait)
 
-    def _published(self) -> Mapping[StepKey, Published]:
-        return self._memory.published(SENT, {self._number})
-
-    def _not_applied(self, published: Mapping[StepKey, Published]) -> list[StepKey]:
-        with self._site.database.read() as connection:
-            recorded = People(self._site.database).step_sequences(connection, self._number)
-        return [key for key in self._sent if recorded.get(key[1:], -1) < published[key].sequence]
+    def accept(self, connection: Connection, later: Later, *, changes_hold: bool) -> PersonAccepted:
+        """Remember that this is to be answered."""
+        now = self._site.database.now(connection)
+        request = AcceptedRequest(
+            later.txn, self._number, later.method, self._sent, changes_hold, accepted_at=now
+        )
+        accepted_requests.add(connection, request)
+        return PersonAccepted(student_number=self._number)
 
 
-def _change_hold(site: Receiving, actor: Actor, request: SentPerson, wait: Wait) -> None:
-    """Place or lift the administrative hold, and wait until the registry has."""
+def _wait_until(is_so: Callable[[], bool], wait: Wait) -> None:
+    while not is_so():
+        if not wait():
+            raise PersonUnderWay
+
+
+def _is_applied(database: Database, number: str, steps: Collection[StepKey]) -> bool:
+    """Whether the registry has applied what this source published last of these enrolments.
+
+    Raises:
+        PersonInDoubt, PersonRejected: it will not, as things stand.
+    """
+    if not steps:
+        return True
+    published = SqlFeedMemory(database).published(SENT, {number})
+    with database.read() as connection:
+        recorded = People(database).step_sequences(connection, number)
+        left = [
+            key for key in steps if key in published and recorded.get(key[1:], -1) < published[key].sequence
+        ]
+        facts = [fact_id(SENT, key, published[key]) for key in left]
+        letters = dead_letters.of_events(connection, NAME, facts) if facts else {}
+    for letter in letters.values():
+        if letter.cause == DOUBTFUL:
+            raise PersonInDoubt
+        raise PersonRejected(letter.cause)
+    return not left
+
+
+def is_done(database: Database, request: AcceptedRequest) -> bool:
+    """Whether the registry has applied an accepted request.
+
+    Raises:
+        PersonInDoubt, PersonRejected: it will not, as things stand.
+    """
+    number = request.student_number
+    return _is_applied(database, number, request.steps) and (
+        not request.changes_hold or _is_held_as_asked(database, number)
+    )
+
+
+def _wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
+    """Wait for what was accepted of this person: what is read before it is applied would undo it."""
+    with database.read() as connection:
+        accepted = accepted_requests.of_student(connection, number)
+    for request in accepted:
+        with suppress(PersonInDoubt, PersonRejected):
+            _wait_until(partial(is_done, database, request), wait)
+
+
+def _is_held_as_asked(database: Database, number: str) -> bool:
+    """Whether the administrative hold is as it was asked for last, by whomever."""
+    with database.read() as connection:
+        return holds.is_as_asked(connection, database, number, Hold.ADMINISTRATIVE)
+
+
+def _ask_for_hold(site: Receiving, actor: Actor, request: SentPerson) -> None:
+    """Ask the registry to place or to lift the administrative hold."""
     change = HoldChange(
         student_number=request.student_number,
         kind=Hold.ADMINISTRATIVE,
         reason=gettext("a program that sends persons said so"),
     )
     (holds.lift if request.active else holds.place)(site, actor, change)
-    while True:
-        with site.database.read() as connection:
-            person = People(site.database).known(connection, request.student_number)
-        if person is None or (Hold.ADMINISTRATIVE in person.holds) is not request.active:
-            return
-        if not wait():
-            raise PersonUnderWay
 
 
-def _check_not_merged(database: Database, number: str) -> None:
+def _check_may_stand(
+    database: Database, request: SentPerson, before: RegisteredPerson | None, sent: _Import
+) -> None:
+    number = request.student_number
+    if before is not None:
+        if request.new and not (sent.held and _is_unanswered(database, number)):
+            raise PersonKnown
+        return
     with database.read() as connection:
         person = People(database).known(connection, number)
     if person is not None and person.merged_into is not None:
@@ -388,7 +488,7 @@ def _is_unanswered(database: Database, number: str) -> bool:
         return not external_ids.is_kept(connection, number)
 
 
-def _not_shown(database: Database, number: str) -> SesameError:
+def why_not_shown(database: Database, number: str) -> SesameError:
     """Why somebody whose enrolments are recorded has no account."""
     with database.read() as connection:
         doubts = identity_doubts.of(connection, number, [Verdict.OPEN])

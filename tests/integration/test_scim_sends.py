@@ -48,11 +48,13 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_person_who_is_sent_gets_the_login_that_the_ledger_mints(world: ApiWorld) -> None:
-    made = scim(world, "POST", "/Users", status=201, json=user("22900001"))
+    asynchronous = {"Prefer": "respond-async"}  # nobody listens for the answer
+    made = scim(world, "POST", "/Users", status=201, json=user("22900001"), headers=asynchronous)
     assert made["id"] == made[STUDENT]["studentNumber"] == "22900001"
     assert made["userName"] == "zoe.lefevre"
     assert made["externalId"] == "hr-22900001"
     assert made == scim(world, "GET", "/Users/22900001", status=200)
+    assert "securityEvents" not in scim(world, "GET", "/ServiceProviderConfig")
     for wanted in ('externalId eq "hr-22900001"', 'userName eq "zoe.lefevre"'):
         found = scim(world, "GET", "/Users", params={"filter": wanted})["Resources"]
         assert [each["id"] for each in found] == ["22900001"]
@@ -306,7 +308,7 @@ def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scim_app, "WAIT_S_MAX", 0.0)
-    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", per_minute=4) as world:
+    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", per_minute=6) as world:
         for _ in range(2):
             answered = world.post("/scim/v2/Users", json=user("22900014"))
             assert (answered.status_code, answered.headers["retry-after"]) == (503, "30"), answered.text
@@ -320,6 +322,9 @@ def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
         with closing(world.site.log.consumer("test", ("sesame.enrolments",), member="test")) as consumer:
             keys = [each.key for each in consumer.poll(5_000, 0.1)]
         assert keys.count("22900014") == 1
+        monkeypatch.setattr(scim_app, "WAIT_S_MAX", 0.0)
+        for _ in range(2):
+            scim(world, "DELETE", "/Users/22900014", status=503)
         refused = world.get("/scim/v2/Users")
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 0

@@ -59,6 +59,7 @@ TITLES: Final[Mapping[str, str]] = {
     "feed_rows": gettext_noop("The registrar's lines about you, as imports compare them"),
     "group_members": gettext_noop("The teaching groups that a program has put you in"),
     "member_lists": gettext_noop("How often these groups were published, by year"),
+    "accepted_requests": gettext_noop("What a program has sent about you, and is not answered yet"),
     "external_ids": gettext_noop("What the program that sends you calls you"),
     "teaching_rows": gettext_noop("The feeds' lines about you, likewise"),
     "accepted_values": gettext_noop("Values that look damaged and are right"),

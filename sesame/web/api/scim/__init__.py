@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sesame.web.api.scim.late_answers import LateAnswers
 from sesame.web.api.scim.scim_app import SCIM_PREFIX, make_scim
 
-__all__ = ["SCIM_PREFIX", "make_scim"]
+__all__ = ["SCIM_PREFIX", "LateAnswers", "make_scim"]

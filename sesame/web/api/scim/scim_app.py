@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 from anyio import CapacityLimiter, to_thread
 from scim2_models import (
@@ -18,6 +20,7 @@ from scim2_models import (
     Resource,
     ResourceType,
     ResponseParameters,
+    ScimProvider,
 )
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
@@ -29,14 +32,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.errors import SesameError
 from pipeline.vault import derive_keys
 from schemas.language import gettext
-from sesame.operations import tokens
+from sesame.operations import late_answers, tokens
 from sesame.operations.acts import ActRefused, check
+from sesame.operations.sent_persons import Later
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_body
 from sesame.web.api.scim.errors import error_of, in_words
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.handler import RequestHandler
+from sesame.web.api.scim.late_answers import AnsweredLater, security_events, wait_s_of
 from sesame.web.api.scim.resources import GROUPS, PROVIDER, USERS, ScimGroup
 from sesame.web.api.scim.storage import Storage
 from sesame.web.api.scim.users import ScimUsers
@@ -78,7 +83,7 @@ def make_scim(api: Api, keys: list[str]) -> ASGIApp:
 class _Scim:
     def __init__(self, api: Api, secret: bytes) -> None:
         self._api = api
-        self._service = _Service(PROVIDER, secret=secret)
+        self._service = _Service(PROVIDER, security_events(api.site), secret=secret)
         self._base_url = api.site.settings.console.origin + SCIM_PREFIX
         self._threads = CapacityLimiter(REQUESTS_AT_ONCE)
 
@@ -92,15 +97,29 @@ class _Scim:
             headers = self._api.rates.take(actor.name)
             asked = _asked(request, self._base_url, await read_body(request))
             asked.subject = actor
-            answered = await to_thread.run_sync(self._answer, asked, limiter=self._threads)
+            wait_s = wait_s_of(request.headers.getlist("prefer"))
+            answered = await to_thread.run_sync(self._answer, asked, wait_s, limiter=self._threads)
+        except AnsweredLater as accepted:
+            answered = accepted.response(self._base_url)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
             answered = self._service.error_response(error)
         answered.headers.update(headers)
         await _send(answered, send)
 
-    def _answer(self, asked: ScimRequest) -> ScimResponse:
-        api, approve = self._api, asked.query.get("approve")
-        users = ScimUsers(api.site, asked.subject, api.clock, _Patience(WAIT_S_MAX), approve)
+    def _answer(self, asked: ScimRequest, wait_s: float | None) -> ScimResponse:
+        """`wait_s`: who asks would rather be answered later than after so many seconds; None: never."""
+        api, later = self._api, None
+        is_bulk = asked.path.strip("/") == "Bulk"  # of which one operation may need what another one makes
+        if wait_s is not None and not is_bulk and late_answers.listeners(api.site):
+            later = Later(uuid4().hex, asked.method, _Patience(min(wait_s, WAIT_S_MAX)))
+        users = ScimUsers(
+            api.site,
+            asked.subject,
+            api.clock,
+            wait=_Patience(WAIT_S_MAX),
+            later=later,
+            approve=asked.query.get("approve"),
+        )
         return RequestHandler(self._service, Storage(users, ScimGroups(api.site, asked.subject))).handle(
             asked
         )
@@ -118,7 +137,18 @@ class _Patience:
 
 
 class _Service(ScimService):
-    """The library's, with our acts and our errors."""
+    """The library's, with our acts, our errors and our tokens."""
+
+    def __init__(self, provider: ScimProvider, events: dict[str, Any] | None, *, secret: bytes) -> None:
+        super().__init__(provider, secret=secret)
+        self._events = events
+
+    def service_provider_config(self, location: str, query: Mapping[str, str]) -> ScimResponse:
+        """See `ScimService.service_provider_config`; the library does not know RFC 9967 yet."""
+        answered = super().service_provider_config(location, query)
+        if self._events is not None and answered.body is not None:
+            answered.body["securityEvents"] = self._events
+        return answered
 
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
         """See `ScimService.authorize`."""

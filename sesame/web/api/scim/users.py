@@ -12,8 +12,9 @@ from scim2_server.storage import SearchPage
 from sesame.operations import registered_persons, sent_persons
 from sesame.operations.acts import Actor
 from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
-from sesame.operations.sent_persons import EndedPerson, Still, Wait
+from sesame.operations.sent_persons import EndedPerson, Later, PersonAccepted, Still, Wait
 from sesame.web.api.scim.filters import equalities
+from sesame.web.api.scim.late_answers import AnsweredLater
 from sesame.web.api.scim.resources import person_of, user_of
 from sesame.web.kit.site import Site
 
@@ -31,17 +32,25 @@ class ScimUsers:
     """A `storage.ResourceStore`.
 
     Args:
-        wait: see `sent_persons.Wait`.
+        wait, later: see `sent_persons.put`.
         approve: the guard's id that whoever asks gave.
     """
 
     def __init__(
-        self, site: Site, actor: Actor, clock: Callable[[], datetime], wait: Wait, approve: str | None
+        self,
+        site: Site,
+        actor: Actor,
+        clock: Callable[[], datetime],
+        *,
+        wait: Wait,
+        later: Later | None,
+        approve: str | None,
     ) -> None:
         self._site = site
         self._actor = actor
         self._approve = approve
-        self._how: Any = {"clock": clock, "wait": wait}
+        self._later = later
+        self._how: Any = {"clock": clock, "wait": wait, "later": later}
 
     def get(self, resource_id: str, *, whole: bool) -> Resource[Any]:  # noqa: ARG002
         """See `storage.ResourceStore`."""
@@ -70,12 +79,18 @@ class ScimUsers:
     def delete(self, resource_id: str, version: str | None) -> None:
         """See `storage.ResourceStore`."""
         request = EndedPerson(student_number=resource_id, approve=self._approve)
-        sent_persons.end(self._site, self._actor, request, still=_as_read(version), **self._how)
+        self._settle(sent_persons.end(self._site, self._actor, request, still=_as_read(version), **self._how))
 
     def _put(self, resource: Resource[Any], *, new: bool = False, **how: Any) -> Resource[Any]:
         request = person_of(resource, self._approve).model_copy(update={"new": new})
-        user: Resource[Any] = user_of(sent_persons.put(self._site, self._actor, request, **how, **self._how))
+        after = sent_persons.put(self._site, self._actor, request, **how, **self._how)
+        user: Resource[Any] = user_of(self._settle(after))
         return user
+
+    def _settle(self, came: Any) -> Any:
+        if isinstance(came, PersonAccepted) and self._later is not None:
+            raise AnsweredLater(self._later.txn, came.student_number)
+        return came
 
 
 def _as_read(version: str | None) -> Still:

@@ -12,9 +12,11 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
+from pydantic import ValidationError
 
+from consumers.webhooks import rows
 from consumers.webhooks.sender import Sender
-from consumers.webhooks.settings import WebhookReceiver
+from consumers.webhooks.settings import ASYNC_ANSWER, WebhookReceiver
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from schemas import catalogue
@@ -138,6 +140,23 @@ def test_each_says_whether_access_is_open_now(desk: Desk, event: AccountChanged,
     desk.say(event, catalogue.ACCOUNTS)
     [token] = polled(desk).sets.values()
     assert set(read(token, desk)["events"]) == {PROV + each for each in said}
+
+
+def test_what_came_of_a_request_is_pushed_under_its_name(desk: Desk, program: Program) -> None:
+    sender = pushed(desk, program)
+    answer = {"method": "PUT", "status": "200", "version": 'W/"1"'}
+    with desk.database.write() as connection:
+        for _ in range(2):
+            said = {"txn": "734f0614", "answer": answer}
+            rows.add_answer(connection, desk.database, ["idp"], LEA, said, START)
+    program.answer(202)
+    send(sender)
+    [heard] = program.heard
+    claims = read(heard.body, desk)
+    assert (claims["txn"], claims["sub_id"]["uri"]) == ("734f0614", f"/Users/{LEA}")
+    assert claims["events"] == {ASYNC_ANSWER: answer}
+    with pytest.raises(ValidationError, match="as `set` only"):
+        desk.sender(program, "portal", types=(ASYNC_ANSWER,))
 
 
 def test_what_scim_has_no_word_for_is_said_in_our_own(desk: Desk) -> None:

@@ -1,0 +1,95 @@
+"""Requests of programs that were accepted, and are answered once the registry has applied them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Select,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+)
+
+from pipeline.db.metadata import metadata
+from pipeline.db.persons import rows_of
+from producers.registrar.feed import StepKey
+
+accepted_requests = Table(
+    "accepted_requests",
+    metadata,
+    Column("txn", String(32), primary_key=True),
+    Column("student_number", String(32), nullable=False, index=True),
+    Column("method", String(8), nullable=False),
+    Column("steps", Text, nullable=False),  # JSON: the enrolments that were published
+    Column("changes_hold", Boolean, nullable=False),
+    Column("accepted_at", Float, nullable=False),
+    info=rows_of("student_number"),
+)
+
+
+@dataclass(frozen=True)
+class AcceptedRequest:
+    """One request: all of it is in the log, nothing of it is here.
+
+    Attributes:
+        txn: by which its answer is known.
+        method: POST, PUT, PATCH or DELETE.
+        steps: the enrolments that were published for it.
+        changes_hold: an administrative hold was asked for, or its end.
+        accepted_at: seconds since the epoch, UTC.
+    """
+
+    txn: str
+    student_number: str
+    method: str
+    steps: Collection[StepKey]
+    changes_hold: bool
+    accepted_at: float
+
+
+def add(connection: Connection, request: AcceptedRequest) -> None:
+    """Remember that it is to be answered."""
+    steps = json.dumps([key[1:] for key in request.steps])
+    connection.execute(insert(accepted_requests), {**request.__dict__, "steps": steps})
+
+
+def page(connection: Connection, *, after: str, limit: int) -> list[AcceptedRequest]:
+    """Some that are not answered yet, by their names, after this one."""
+    query = select(accepted_requests).where(accepted_requests.c.txn > after).order_by(accepted_requests.c.txn)
+    return _found(connection, query.limit(limit))
+
+
+def of_student(connection: Connection, student_number: str) -> list[AcceptedRequest]:
+    """Those of one person that are not answered yet."""
+    mine = accepted_requests.c.student_number == student_number
+    return _found(connection, select(accepted_requests).where(mine))
+
+
+def _found(connection: Connection, query: Select[Any]) -> list[AcceptedRequest]:
+    return [
+        AcceptedRequest(
+            row.txn,
+            row.student_number,
+            row.method,
+            [(row.student_number, *key) for key in json.loads(row.steps)],
+            row.changes_hold,
+            row.accepted_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def end(connection: Connection, txn: str) -> bool:
+    """It is answered. False: another process has done so."""
+    return bool(connection.execute(delete(accepted_requests).where(accepted_requests.c.txn == txn)).rowcount)

@@ -1,0 +1,112 @@
+"""Requests that are answered later: 202 at once, then a Security Event Token (RFC 9967, 2.5.1 and 3)."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from scim2_server.responses import ScimResponse
+
+from consumers.webhooks.security_events import uris_of
+from pipeline.errors import DependencyDown, SesameError, fault
+from producers.registrar.accepted_requests import AcceptedRequest
+from sesame.operations import late_answers
+from sesame.operations.late_answers import Outcome
+from sesame.operations.ports import HasSettings
+from sesame.web.api.scim.errors import error_of
+from sesame.web.api.scim.resources import user_of
+from sesame.web.kit.site import Site
+
+_LOOK_S: Final = 1.0
+_ASYNC, _WAIT = "respond-async", re.compile(r"\d{1,4}")
+_DONE: Final = {
+    "POST": HTTPStatus.CREATED,
+    "PUT": HTTPStatus.OK,
+    "PATCH": HTTPStatus.OK,
+    "DELETE": HTTPStatus.NO_CONTENT,
+}
+
+
+class AnsweredLater(Exception):
+    """What was asked is in the log, and is answered once the registry has applied it."""
+
+    def __init__(self, txn: str, student_number: str) -> None:
+        super().__init__(txn)
+        self._headers = {"Set-Txn": txn, "Preference-Applied": _ASYNC}
+        self._number = student_number
+
+    def response(self, base_url: str) -> ScimResponse:
+        """As RFC 9967 has it: without a body."""
+        where = {"Location": f"{base_url}/Users/{self._number}"}
+        return ScimResponse(HTTPStatus.ACCEPTED, None, self._headers | where)
+
+
+def wait_s_of(prefer: Iterable[str]) -> float | None:
+    """After how many seconds somebody would rather be answered later (RFC 7240, 4.1 and 4.3); None: never.
+
+    Args:
+        prefer: the headers of this name.
+    """
+    preferences: dict[str, str] = {}
+    for each in ",".join(prefer).split(","):
+        name, _, value = each.partition(";")[0].partition("=")
+        preferences.setdefault(name.strip().lower(), value.strip().strip('"'))
+    if _ASYNC not in preferences:
+        return None
+    wait = preferences.get("wait", "")
+    return float(wait) if _WAIT.fullmatch(wait) else 0.0
+
+
+def security_events(site: HasSettings) -> dict[str, Any] | None:
+    """What ServiceProviderConfig says of tokens (RFC 9967, 4); None: nobody is told any."""
+    receivers = site.settings.webhooks.receivers.values()
+    types = {name: None for each in receivers if each.form == "set" for name in each.types}
+    if not types:
+        return None
+    answers = "request" if late_answers.listeners(site) else "none"
+    return {"asyncRequest": answers, "eventUris": [uri for name in types for uri in uris_of(name)]}
+
+
+class LateAnswers:
+    """Tells what came of accepted requests. Owned by the thread that calls `keep`."""
+
+    def __init__(self, site: Site, base_url: str) -> None:
+        self._site = site
+        self._base_url = base_url
+
+    def keep(self, stopping: threading.Event) -> None:
+        """Tell it, until told to stop."""
+        while not stopping.wait(_LOOK_S):
+            try:
+                self.tell()
+            except DependencyDown:
+                pass  # the console's pages say so
+            except Exception as error:  # noqa: BLE001 (the others are told all the same)
+                structlog.get_logger().error("late_answers_fault", error=fault(error))
+
+    def tell(self) -> None:
+        """Look at all of them once.
+
+        Raises:
+            StoreUnavailable: look again.
+        """
+        after = late_answers.tell(self._site, self._answer)
+        while after:
+            after = late_answers.tell(self._site, self._answer, after=after)
+
+    def _answer(self, request: AcceptedRequest, came: Outcome) -> dict[str, Any]:
+        """As one operation of a bulk response (RFC 7644, 3.7.3)."""
+        said: dict[str, Any] = {"method": request.method}
+        failed = isinstance(came, SesameError)
+        if not (failed and request.method == "POST"):
+            said["location"] = f"{self._base_url}/Users/{request.student_number}"
+        if isinstance(came, SesameError):
+            error = error_of(came)
+            return {**said, "status": str(error.status), "response": error.model_dump()}
+        if came is not None:
+            said["version"] = user_of(came).meta.version
+        return {**said, "status": str(int(_DONE[request.method]))}
