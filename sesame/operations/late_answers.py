@@ -13,10 +13,10 @@ from consumers.webhooks.settings import ASYNC_ANSWER
 from pipeline.errors import SesameError
 from producers.registrar import accepted_requests, external_ids
 from producers.registrar.accepted_requests import AcceptedRequest
-from sesame.operations import sent_persons
+from sesame.operations.person_facts import PersonInDoubt, PersonRejected, PersonUnderWay, is_done
 from sesame.operations.ports import Configured, HasSettings
 from sesame.operations.registered_persons import RegisteredPerson, find
-from sesame.operations.sent_persons import PersonInDoubt, PersonRejected, PersonUnderWay
+from sesame.operations.sent_persons import why_not_shown
 
 WAITED_S_MAX: Final = 3 * 86_400.0
 """What the registry has not applied by then is answered by that."""
@@ -68,7 +68,7 @@ def _came_of(site: Configured, request: AcceptedRequest, now: float) -> Outcome:
     """
     database, number = site.database, request.student_number
     try:
-        if not sent_persons.is_done(database, request):
+        if not is_done(database, request):
             if now - request.accepted_at < WAITED_S_MAX:
                 raise PersonUnderWay
             return PersonUnderWay()
@@ -76,7 +76,7 @@ def _came_of(site: Configured, request: AcceptedRequest, now: float) -> Outcome:
         return error
     if request.method == "DELETE":
         return None
-    return find(database, number) or sent_persons.why_not_shown(database, number)
+    return find(database, number) or why_not_shown(database, number)
 
 
 def _note(

@@ -133,6 +133,7 @@ def test_what_came_of_a_request_is_told_under_its_name_whoever_was_restarted_mea
             wait_until(lambda: scim(world, "GET", f"/Users/{SHUT}")["active"], "the registry")
 
 
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 def test_of_two_requests_for_one_person_the_second_does_not_undo_the_first(
     world: ApiWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +156,7 @@ def test_of_two_requests_for_one_person_the_second_does_not_undo_the_first(
     assert told(world)[name]["events"][ASYNC]["status"] == "503", "the registry has not been seen for days"
 
 
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 def test_what_is_wrong_or_done_in_the_time_that_was_named_is_answered_at_once(world: ApiWorld) -> None:
     wrong = user(NEW, ine="too short")
     assert later(world, "POST", "/Users", json=wrong).status_code == 400

@@ -27,9 +27,9 @@ from sesame.operations.identities import NoSuchDoubt
 from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.lifecycle import NoSuchPlan
 from sesame.operations.past_imports import NoSuchImport
+from sesame.operations.person_facts import PersonUnderWay
 from sesame.operations.polled_events import NoSuchReceiver
 from sesame.operations.replays import NoSuchReplay
-from sesame.operations.sent_persons import PersonUnderWay
 from sesame.operations.tokens import TokenRefused
 
 MEDIA_TYPE: Final = "application/problem+json"

@@ -34,7 +34,7 @@ from pipeline.vault import derive_keys
 from schemas.language import gettext
 from sesame.operations import late_answers, tokens
 from sesame.operations.acts import ActRefused, check
-from sesame.operations.sent_persons import Later
+from sesame.operations.person_facts import Later
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_body

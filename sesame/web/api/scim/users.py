@@ -11,8 +11,9 @@ from scim2_server.storage import SearchPage
 
 from sesame.operations import registered_persons, sent_persons
 from sesame.operations.acts import Actor
+from sesame.operations.person_facts import Later, PersonAccepted, Wait
 from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
-from sesame.operations.sent_persons import EndedPerson, Later, PersonAccepted, Still, Wait
+from sesame.operations.sent_persons import EndedPerson, Still
 from sesame.web.api.scim.filters import equalities
 from sesame.web.api.scim.late_answers import AnsweredLater
 from sesame.web.api.scim.resources import person_of, user_of
