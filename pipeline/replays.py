@@ -67,6 +67,11 @@ _END: Final = (
     .where(_s.replay_id == bindparam("of"), _s.position == bindparam("at"))
     .values(outcome=bindparam("as"))
 )
+_ENDED: Final = (
+    select(_s.student_number, _r.begun_at, _s.outcome)
+    .join(replays, _r.id == _s.replay_id)
+    .where(_r.consumer == bindparam("of"), _s.outcome.is_not(None))
+)
 
 
 @dataclass(frozen=True)
@@ -155,14 +160,12 @@ def is_stopped(connection: Connection, replay_id: str) -> bool:
     return connection.execute(query).scalar_one_or_none() is not None
 
 
-def failed_before(connection: Connection, consumer: str, students: Sequence[str]) -> int:
-    """How many of these students a replay for this consumer has failed for already."""
-    query = (
-        select(_s.student_number)
-        .join(replays, _r.id == _s.replay_id)
-        .where(_r.consumer == consumer, _s.outcome == FAILED)
-    )
-    return len(set(rows_among(connection, query, _s.student_number, students).scalars()))
+def failed_last(connection: Connection, consumer: str, students: Sequence[str]) -> set[str]:
+    """Those of these students for whom the last replay for this consumer that ended has failed."""
+    ended: dict[str, tuple[float, str]] = {}
+    for number, begun_at, outcome in rows_among(connection, _ENDED, _s.student_number, students, of=consumer):
+        ended[number] = max(ended.get(number, (0.0, "")), (begun_at, outcome))
+    return {number for number, (_, outcome) in ended.items() if outcome == FAILED}
 
 
 def open_students(connection: Connection, replay_id: str, *, limit: int) -> list[str]:

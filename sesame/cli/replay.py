@@ -53,8 +53,8 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
 
     A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
     would change for whom. --canary 5 asks for five drawn by lot; look at them, then --resume asks for the
-    rest. Students and causes go in the personal lane; --all and a time in the bulk lane, behind everybody who
-    is waiting.
+    rest. Whoever was replayed in vain before is replayed again after a question, or by --yes. Students and
+    causes go in the personal lane; --all and a time in the bulk lane, behind everybody who is waiting.
 
     With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
     target then (it was restored from a backup, say); neither, both.
@@ -65,7 +65,7 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
         return
     from sesame.app.wiring import utc_now
     from sesame.operations.blast_radius import PreviewRequest, preview
-    from sesame.operations.replays import NobodyToReplay, ReplayRequest
+    from sesame.operations.replays import NobodyToReplay, ReplayRequest, in_vain
     from sesame.operations.replays import replay as ask
 
     site = context.looking
@@ -88,6 +88,8 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
         raise NobodyToReplay
     if given["everybody"] and not given["yes"]:
         confirm(gettext("Compare {n} students with {consumer}?", n=len(numbers), consumer=consumer))
+    if selected.failed_before and not given["yes"]:
+        confirm(in_vain(selected.failed_before))
     request = ReplayRequest(
         consumer=consumer,
         students=selected.students,
@@ -97,6 +99,7 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
         canary=given["canary"],
         per_s=given["per_s"],
         incident=given["incident"],
+        again=selected.failed_before > 0,
     )
     _say(ask(site, operator(), request, utc_now), as_json=given["as_json"])
 

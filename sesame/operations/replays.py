@@ -17,7 +17,7 @@ from pipeline.replays import Replay
 from producers.replay.requests import Progress, go_on, plan, progress_of
 from producers.replay.selection import Selection, select_students
 from schemas.account import Lane
-from schemas.language import gettext
+from schemas.language import gettext, ngettext
 from schemas.scalars import INTEGER_MAX, Text
 from sesame.operations import acts
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc
@@ -50,6 +50,11 @@ class NobodyToReplay(SesameError):
     """Nobody is selected: nothing was published."""
 
 
+class ReplayedInVain(SesameError):
+    """Some of these students were replayed in vain before, and are still given up: one replay more would fail
+    the same way while the cause is there. Nothing was published."""
+
+
 class UnclearSelection(SesameError):
     """A replay is for named students, for a cause or for everybody, one of them only, or for a time; named
     students have no time."""
@@ -76,7 +81,7 @@ class ReplaySelection(Report):
         unknown, not_activated: named ones who will not.
         nobody: why a cause comes to nobody, and which causes there are; empty: it comes to somebody.
         lane: of the replay: named students and causes are personal, everybody and a time are in bulk.
-        failed_before: for how many of them a replay has failed already: is the cause mended?
+        failed_before: so many of them were replayed in vain, and are still given up: see `again`.
     """
 
     consumer: str
@@ -96,6 +101,7 @@ class ReplayRequest(ActRequest):
         canary: for so many now that are drawn by lot, instead.
         per_s: its pace.
         incident: what it is called.
+        again: the cause is mended: whoever was replayed in vain before is replayed again.
     """
 
     consumer: str
@@ -106,6 +112,7 @@ class ReplayRequest(ActRequest):
     canary: First = None
     per_s: Pace = None
     incident: Annotated[str, Field(max_length=120)] | None = None
+    again: bool = False
 
 
 class Resumption(ActRequest):
@@ -191,8 +198,6 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
         raise UnclearSelection(str(error)) from error
     found = select_students(site.database, consumer, selection)
     bulk = selection.everybody or selection.timed
-    with site.database.read() as connection:
-        again = replays.failed_before(connection, consumer, found.students)
     nobody = ""
     if selection.cause is not None and not found.students:
         nobody = _no_such_cause(site, consumer, selection.cause)
@@ -203,7 +208,7 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
         not_activated=found.not_activated,
         nobody=nobody,
         lane=Lane.BULK if bulk else Lane.PERSONAL,
-        failed_before=again,
+        failed_before=_in_vain(site, consumer, found.students),
     )
 
 
@@ -219,7 +224,7 @@ def replay(
     """Ask a consumer to compare students with its target, and to write what differs.
 
     Raises:
-        UnknownTarget, NobodyToReplay: nothing was published.
+        UnknownTarget, NobodyToReplay, ReplayedInVain: nothing was published.
         StoreRestored: likewise, until somebody has checked.
         ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
     """
@@ -228,6 +233,11 @@ def replay(
     if not request.students:
         raise NobodyToReplay
     students = request.students
+    if not request.again and (count := _in_vain(site, request.consumer, students)):
+        raise ReplayedInVain(
+            in_vain(count),
+            remedy=gettext("Mend the cause, look at what a replay would change, then say that it is mended."),
+        )
     if request.canary is not None:
         drawn = dict.fromkeys(draw(students, min(request.canary, len(students))))
         students = (*drawn, *(number for number in students if number not in drawn))
@@ -301,6 +311,22 @@ def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[
     with site.database.write() as connection:
         replays.stop(connection, planned.id, at=None)
     return _ask(site, replace(planned, per_s=request.per_s or planned.per_s), request.first, clock)
+
+
+def in_vain(count: int) -> str:
+    """That so many of those who are selected were replayed in vain before, as a question."""
+    return ngettext(
+        "{n} of them was replayed in vain before: is the cause mended?",
+        "{n} of them were replayed in vain before: is the cause mended?",
+        count,
+    )
+
+
+def _in_vain(site: Stored, consumer: str, students: Sequence[str]) -> int:
+    """For how many of these the last replay failed, and who are given up still."""
+    with site.database.read() as connection:
+        given_up = dead_letters.students_with_some(connection, consumer, students)
+        return len(replays.failed_last(connection, consumer, sorted(given_up)))
 
 
 def _ask(site: Replaying, planned: Replay, first: int | None, clock: Callable[[], datetime]) -> ReplayAsked:

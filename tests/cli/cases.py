@@ -137,6 +137,8 @@ def _prolonged() -> Iterator[Case]:
 def _of_a_replay(one: str) -> Iterator[Case]:
     """One that has asked for some."""
     yield Case("replay-resume", (f"replay --resume {one} --yes", "replays"))
+    again = "replay --consumer directory --cause identity_collision"
+    yield Case("replay-in-vain", (again, f"{again} --lang fr", f"{again} --yes"), "left", answer="n\n")
     stopped = (f"replay --stop {one}", "replays --json", f"replay --stop {one} --consumer moodle")
     yield Case("replay-stop", (*stopped, "replay --stop nothing"))
 

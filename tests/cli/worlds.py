@@ -23,7 +23,7 @@ WORLDS = {
     "nothing": "a folder without settings and without a store",
     "empty": "settings, and a new store",
     "filled": "settings, and the filled store in today's form",
-    "left": "the filled store, in which a student is not enrolled any more",
+    "left": "the filled store: one student is not enrolled any more, another was replayed in vain",
     "restored": "the filled store, which asks about a student after a restore, and shuts every target",
     "then": "the filled store as it was, not migrated",
     "future": "a store that a newer version has migrated",
@@ -35,7 +35,12 @@ WORLDS = {
 }
 
 _MORE = {
-    "left": "UPDATE enrolments SET cancelled = 1 WHERE student_number = '22600003'",
+    "left": """
+        UPDATE enrolments SET cancelled = 1 WHERE student_number = '22600003';
+        UPDATE replays SET consumer = 'directory' WHERE id = 'x784vYs5K0DL';
+        UPDATE replay_students SET outcome = 'failed'
+            WHERE replay_id = 'x784vYs5K0DL' AND student_number = '22600012';
+    """,
     "future": "UPDATE alembic_version SET version_num = '9999'; UPDATE store_form SET oldest = '9999'",
     "restored": """
         INSERT INTO restore_questions VALUES

@@ -14,6 +14,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import select, update
 
 from pipeline import audit
+from pipeline.dead_letters.rows import dead_letters
+from pipeline.replays import replay_students, replays
 from sesame.login.api_answers import UNDER_WAY_S_MAX, api_answers
 from sesame.login.api_tokens import api_tokens
 from sesame.operations import tokens
@@ -22,6 +24,9 @@ from sesame.testing.servers import stores
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX, ROUTES, Route
 from tests.integration.api_kit import CAMILLE, COMPLETED, FAILED, HOST, ApiWorld, api_world
+
+IN_VAIN = "x784vYs5K0DL"
+"""A replay of the filled store."""
 
 SENTINELS = {
     ("GET", "/overview"): {"viewer", "support", "registrar", "operator", "administrator"},
@@ -152,6 +157,29 @@ def test_the_audit_names_the_token_that_looked_and_the_token_that_acted(world: A
     with world.site.database.read() as connection:
         noted = [(each.actor, each.action) for each in audit.entries(connection, limit=2)]
     assert noted == [(name, "hold.place"), (name, "status.show")]
+
+
+# --- replays that would fail again --------------------------------------------------------------------
+
+
+def test_who_was_replayed_in_vain_is_replayed_again_only_by_a_word_that_the_cause_is_mended(
+    world: ApiWorld,
+) -> None:
+    with world.site.database.write() as connection:
+        of = replay_students.c
+        mine = of.replay_id == IN_VAIN, of.student_number == FAILED
+        connection.execute(update(replay_students).where(*mine).values(outcome="failed"))
+        connection.execute(update(replays).where(replays.c.id == IN_VAIN).values(consumer="directory"))
+    cause = {"consumer": "directory", "cause": "identity_collision"}
+    assert world.post("/replays/select", json=cause).json()["failed_before"] == 1
+    before = world.get("/replays").json()
+    asked = {"consumer": "directory", "students": [FAILED], "lane": "personal", "reason": "vu"}
+    assert problem(world.post("/replays", json=asked), 409).type == "urn:sesame:error:ReplayedInVain"
+    assert world.get("/replays").json() == before
+    assert world.post("/replays", json={**asked, "again": True}).status_code == 202
+    with world.site.database.write() as connection:  # as an operator mends it: the letter is resolved
+        connection.execute(update(dead_letters).values(resolved_at=1.0))
+    assert world.post("/replays", json=asked).status_code == 202
 
 
 # --- what is answered ---------------------------------------------------------------------------------

@@ -91,11 +91,8 @@ def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
 
 @router.post("/echecs/{consumer}/{cause}/essai")
 def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
-    """Ask for five drawn by lot; the report has the way to the rest. Whoever was replayed in vain before is
-    replayed again only by an operator's word that the cause is mended."""
+    """Ask for five drawn by lot; the report has the way to the rest."""
     selected = _selected(visit, consumer, cause)
-    if selected.failed_before and fields.get("corrige") != "oui":
-        raise ConsoleRefusal(409, "again")
     request = ReplayRequest(
         consumer=consumer,
         students=selected.students,
@@ -104,6 +101,7 @@ def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> 
         canary=CANARY,
         per_s=_pace(fields),
         incident=fields.get("incident", "").strip()[:120] or None,
+        again=fields.get("corrige") == "oui",
     )
     asked = replays.replay(visit.context.site, visit.actor, request, utc_now)
     told = gettext("{n} of {all} were asked for", n=asked.asked_now, all=asked.students)

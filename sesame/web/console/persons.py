@@ -114,7 +114,11 @@ def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
     if not selected.students:
         raise NobodyToReplay
     request = ReplayRequest(
-        consumer=consumer, students=selected.students, lane=Lane.PERSONAL, reason=reason_of(fields)
+        consumer=consumer,
+        students=selected.students,
+        lane=Lane.PERSONAL,
+        reason=reason_of(fields),
+        again=True,  # the page has said what failed
     )
     asked = replay(site, actor, request, utc_now)
     name = visit.context.pages.service(consumer)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.engine.bell import WorkItem
 from pipeline.outbox import outbox
-from pipeline.replays import Replay, identity
+from pipeline.replays import Replay, failed_last, identity
 from pipeline.target import Dead, HandlerOutcome, Retry, Waiting
 from producers.replay.requests import Progress, go_on, plan, progress_of
 from schemas import catalogue
@@ -247,3 +247,17 @@ def test_the_replay_of_another_consumer_is_not_ended_by_this_one(plant: Plant) -
     go_on(other, producer=plant.producer, database=plant.database, clock=lambda: NOW, wait=lambda _s: None)
     end(plant, rung(asked(plant)), DONE)
     assert figures(plant, other) == (0, 0, 1)
+
+
+def test_whose_last_replay_failed_was_replayed_in_vain_and_nobody_else(plant: Plant, clock: Clock) -> None:
+    def in_vain(*consumers: str) -> list[set[str]]:
+        with plant.database.read() as connection:
+            return [failed_last(connection, each, ["A", "B"]) for each in consumers]
+
+    end(plant, rung(asked(plant)), REFUSED)
+    assert in_vain("directory", "moodle") == [{"A"}, set()]
+    clock.now += 60.0
+    later = asked(plant)
+    assert in_vain("directory") == [{"A"}], "that one is under way"
+    end(plant, rung(later), DONE)
+    assert in_vain("directory") == [set()]
