@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
+    Index,
     Integer,
     Row,
     String,
@@ -25,22 +26,28 @@ from sqlalchemy import (
     Text,
     func,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from pipeline import audit
 from pipeline.db.database import Database
-from pipeline.db.metadata import metadata
+from pipeline.db.metadata import metadata, partial_index
 from pipeline.db.persons import of_nobody
 from pipeline.errors import SesameError
+from producers.registrar.profiles import SENT
 from producers.registrar.report import ImportDetail, ImportEnd
+
+_OF_FILES: Final = f"source <> '{SENT}'"
+_GOING_ON: Final = "finished_at IS NULL AND NOT superseded"
+"""As the indexes of these rows have it: a program that sends persons one by one makes a million of them."""
 
 imports = Table(
     "imports",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("source", String(64), nullable=False, index=True),
+    Column("source", String(64), nullable=False),
     Column("file_name", Text, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float),  # None: running, or ended by a crash
@@ -48,6 +55,9 @@ imports = Table(
     Column("confirmed_through", BigInteger, nullable=False, default=0),  # source sequence
     Column("summary", Text),  # counts as JSON, no personal data
     Column("detail", Text),  # `ImportDetail` as JSON, no personal data of students; None: of an older release
+    Index(None, "source", "id"),
+    partial_index("ix_imports_files", _OF_FILES, "id"),
+    partial_index("ix_imports_going_on", _GOING_ON, "source", "id"),
     info=of_nobody("counts; names of files and of operators"),
 )
 
@@ -133,7 +143,7 @@ class SqlImports:
         raise AssertionError("unreachable")
 
     def _added(self, values: Mapping[str, object], *, fences: bool) -> int:
-        running = imports.c.source == values["source"], imports.c.finished_at.is_(None)
+        running = imports.c.source == values["source"], text(_GOING_ON)
         with self._database.write() as connection:
             newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
             import_id = int(newest) + 1
@@ -207,20 +217,36 @@ class SqlImports:
         with self._database.write() as connection:
             connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
 
-    def past(self, *, before: int | None, limit: int) -> list[ImportRun]:
+    def past(self, *, before: int | None, limit: int, persons: bool | None = None) -> list[ImportRun]:
         """The runs, the newest first.
 
         Args:
             before: those that are older than the one of this id; None: from the newest on.
             limit: at most so many.
+            persons: True: of single persons that programs sent; False: of files; None: both.
 
         Raises:
             StoreUnavailable: try again.
         """
         query = select(imports).order_by(imports.c.id.desc()).limit(limit)
+        if persons is not None:
+            query = query.where(imports.c.source == SENT if persons else text(_OF_FILES))
         with self._database.read() as connection:
             rows = connection.execute(query if before is None else query.where(imports.c.id < before)).all()
         return [_run(row) for row in rows]
+
+    def persons_since(self, started_at: float) -> int:
+        """How many single persons programs have sent since this time (epoch seconds).
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        ids = imports.c.id
+        older = select(ids).where(imports.c.started_at < started_at).order_by(ids.desc()).limit(1)
+        since = ids > func.coalesce(older.scalar_subquery(), 0)
+        with self._database.read() as connection:
+            query = select(func.count()).where(imports.c.source == SENT, since)
+            return connection.execute(query).scalar_one()
 
     def ended_before(self, run: ImportRun) -> ImportRun | None:
         """The last run of the same feed, about the same, that went to its end before this one began; None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schemas.language import gettext, gettext_noop
+from schemas.language import gettext, gettext_noop, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
@@ -50,16 +50,26 @@ def imports() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, _LIMIT_MAX), default=_LIMIT, show_default=True, help="At most so many."
 )
+@click.option(
+    "--persons", is_flag=True, help="Those by which programs sent one person each, instead of files."
+)
 @json_option
 @pass_context
-def list_command(context: Context, *, after: int | None, limit: int, as_json: bool) -> None:
-    """List past imports, the newest first."""
+def list_command(context: Context, *, after: int | None, limit: int, persons: bool, as_json: bool) -> None:
+    """List past imports of files, the newest first."""
     from sesame.operations.past_imports import ImportsPage, listed
 
-    page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after))
+    page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after, persons=persons))
     if as_json:
         write_json(page.model_dump())
         return
+    if page.persons_sent and not persons:
+        sent = ngettext(
+            "In 24 hours programs sent {n} person: --persons",
+            "In 24 hours programs sent {n} persons one by one: --persons",
+            page.persons_sent,
+        )
+        click.echo(sent, err=True)
     if not page.imports:
         click.echo(gettext("No import."), err=True)
         return

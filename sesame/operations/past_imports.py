@@ -15,6 +15,7 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.ports import Stored
 
+_DAY_S = 86_400.0
 SUPERSEDED, UNFINISHED = "superseded", "unfinished"
 
 
@@ -75,27 +76,44 @@ class PastImportShown(PastImport):
 
 
 class ImportsPage(BaseModel):
-    """Which imports: `limit` at most; `after`: the id that ended the page before."""
+    """Which imports.
+
+    Attributes:
+        limit: so many at most.
+        after: the id that ended the page before.
+        persons: those by which programs sent one person each, instead of files; None: both.
+    """
 
     limit: int
     after: int | None = None
+    persons: bool | None = False
 
 
 class ImportsListed(Report):
-    """A page, the newest first; `next`: the id to give as `after`, None: there are no more."""
+    """A page, the newest first.
+
+    Attributes:
+        next: the id to give as `after`; None: there are no more.
+        persons_sent: how many single persons programs have sent in the last 24 hours.
+    """
 
     imports: tuple[PastImport, ...]
     next: int | None
+    persons_sent: int
 
 
 @act("import.list")
 def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
     """These, the newest first."""
-    found = SqlImports(site.database).past(before=request.after, limit=request.limit + 1)
+    runs = SqlImports(site.database)
+    found = runs.past(before=request.after, limit=request.limit + 1, persons=request.persons)
     shown = found[: request.limit]
+    with site.database.read() as connection:
+        now = site.database.now(connection)
     return ImportsListed(
         imports=tuple(PastImport(**_told(run)) for run in shown),
         next=shown[-1].id if len(found) > len(shown) else None,
+        persons_sent=runs.persons_since(now - _DAY_S),
     )
 
 

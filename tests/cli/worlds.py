@@ -23,7 +23,7 @@ WORLDS = {
     "nothing": "a folder without settings and without a store",
     "empty": "settings, and a new store",
     "filled": "settings, and the filled store in today's form",
-    "left": "the filled store: one student is not enrolled any more, another was replayed in vain",
+    "left": "the filled store: one is not enrolled any more, one was replayed in vain, one sent by a program",
     "restored": "the filled store, which asks about a student after a restore, and shuts every target",
     "then": "the filled store as it was, not migrated",
     "future": "a store that a newer version has migrated",
@@ -37,6 +37,8 @@ WORLDS = {
 _MORE = {
     "left": """
         UPDATE enrolments SET cancelled = 1 WHERE student_number = '22600003';
+        INSERT INTO imports (id, source, file_name, started_at, finished_at, superseded, confirmed_through)
+            VALUES (5, 'api', 'person.jsonl', 1795746600.0, 1795746601.0, 0, 0);
         UPDATE replays SET consumer = 'directory' WHERE id = 'x784vYs5K0DL';
         UPDATE replay_students SET outcome = 'failed'
             WHERE replay_id = 'x784vYs5K0DL' AND student_number = '22600012';

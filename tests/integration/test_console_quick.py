@@ -90,5 +90,16 @@ def test_a_page_reads_few_rows_and_is_small_however_many_accounts_there_are(desk
     assert much["person"] > 0
 
 
+def test_persons_whom_programs_sent_are_listed_by_the_page(desk: ConsoleDesk) -> None:
+    path = "/console/importations?personnes=oui"
+    engine = desk.portal.database.engine
+    with desk.browser("registrar") as browser:
+        assert "person.jsonl" not in browser.get("/console/importations").text
+        with statements(engine) as asked:
+            shown = [browser.get(path + more).text for more in ("", f"&apres={ACCOUNTS // 2}")]
+    assert ["person.jsonl" in text for text in shown] == [True, True]
+    assert rows_read(engine, asked) < ROWS_MAX
+
+
 def test_rows_that_are_read_are_counted(desk: ConsoleDesk) -> None:
     assert rows_read(desk.portal.database.engine, [("SELECT count(*) FROM accounts", {})]) > ACCOUNTS

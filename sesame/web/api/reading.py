@@ -234,12 +234,20 @@ def show_identity(call: Caller, student_number: Name) -> list[IdentityCase]:
 
 @route("GET", "/imports", past_imports.listed)
 def list_imports(
-    call: Caller, response: Response, *, limit: Limit = PAGE, cursor: Cursor = None
+    call: Caller,
+    response: Response,
+    *,
+    persons: Annotated[
+        bool, Query(description="Those by which programs sent one person each, instead of files.")
+    ] = False,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
 ) -> ImportsListed:
-    """The imports that there were, the newest first."""
-    after = call.position(cursor, {})
-    page = past_imports.listed(call.site, call.actor, ImportsPage(limit=limit, after=after))
-    call.link_next(response, {}, page.next)
+    """The imports of files that there were, the newest first."""
+    wanted = {"persons": persons}
+    after = call.position(cursor, wanted)
+    page = past_imports.listed(call.site, call.actor, ImportsPage(limit=limit, after=after, persons=persons))
+    call.link_next(response, wanted, page.next)
     return page
 
 

@@ -97,11 +97,12 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 
 @router.get("/importations")
-def show_imports(visit: Visiting, apres: str = "") -> Response:
-    """The registrar's files, the newest first."""
+def show_imports(visit: Visiting, apres: str = "", personnes: str = "") -> Response:
+    """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
-    found = past_imports.listed(visit.context.site, visit.actor, ImportsPage(limit=PAGE, after=after))
-    return visit.page("imports.html", imports=found.imports, next=found.next)
+    wanted = ImportsPage(limit=PAGE, after=after, persons=bool(personnes))
+    found = past_imports.listed(visit.context.site, visit.actor, wanted)
+    return visit.page("imports.html", found=found, persons=wanted.persons)
 
 
 @router.get("/importations/{import_id}")
@@ -120,7 +121,7 @@ async def follow_import(visit: Visiting, import_id: ImportId) -> Response:
 
 def _progress(visit: ConsoleRequest, import_id: int) -> str:
     """The list tells it, and is no look that the audit has to keep."""
-    wanted = ImportsPage(limit=1, after=import_id + 1)
+    wanted = ImportsPage(limit=1, after=import_id + 1, persons=None)
     one = next(iter(past_imports.listed(visit.context.site, visit.actor, wanted).imports), None)
     if one is None or one.id != import_id:
         raise ConsoleRefusal(404, "missing")
