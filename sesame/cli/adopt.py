@@ -109,12 +109,12 @@ def decide_command(
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
     from sesame.operations.adoption.acts import AnswerRequest, QuestionFilter, decide, questions
-    from sesame.operations.adoption.adoptions import AdoptionAnswer
 
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError("give ids or --kind, and one of --link and --separate")
     site, actor = context.looking, operator()
-    request = AnswerRequest(ids=ids, kind=kind, answer=AdoptionAnswer(answer), reason=reason)
+    given = {"ids": ids, "kind": kind, "answer": answer, "reason": reason}
+    request = AnswerRequest.model_validate(given)
     if kind is not None and not yes:
         found = questions(site, actor, QuestionFilter(kind=kind))
         confirm(gettext("Answer {n} questions at once by {answer}?", n=len(found), answer=answer))

@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "adopt": "sesame.cli.adopt:adopt",
     "audit": "sesame.cli.audit:audit",
     "backup": "sesame.cli.backup:backup",
+    "cohorts": "sesame.cli.status:cohorts",
     "connector": "sesame.cli.connector:connector",
     "console": "sesame.cli.services:console",
     "consume": "sesame.cli.services:consume",

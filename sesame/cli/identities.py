@@ -89,10 +89,9 @@ def separate_command(
     Without OTHER: of the one doubt about STUDENT. If the doubt is about the number's holder, they are two
     people, and the newcomer is refused: the registrar gives them another number.
     """
-    from sesame.app.wiring import utc_now
     from sesame.operations.identities import DoubtDecision, separate
 
-    request = DoubtDecision(student_number=student, other=other, holder=holder, reason=reason, at=utc_now())
+    request = DoubtDecision(student_number=student, other=other, holder=holder, reason=reason)
     _decide(context, separate, request, yes=yes)
 
 
@@ -119,12 +118,9 @@ def merge_command(
     An account of the other number ends in grace; its login is never given to anybody else. Without OTHER: of
     the one doubt about STUDENT. If the doubt is about the number's holder, it is still the same person.
     """
-    from sesame.app.wiring import utc_now
     from sesame.operations.identities import Merge, merge
 
-    request = Merge(
-        student_number=student, other=other, holder=holder, keep=keep, reason=reason, at=utc_now()
-    )
+    request = Merge(student_number=student, other=other, holder=holder, keep=keep, reason=reason)
     _decide(context, merge, request, yes=yes)
 
 
@@ -139,11 +135,10 @@ def mint_again_command(context: Context, *, student: str, reason: str, yes: bool
     Login and mail address are made of the names as they are now. Only while nobody has activated the account;
     what it had is never given to anybody else.
     """
-    from sesame.app.wiring import utc_now
     from sesame.operations.identities import DoubtDecision
     from sesame.operations.minting import mint_again
 
-    request = DoubtDecision(student_number=student, reason=reason, at=utc_now())
+    request = DoubtDecision(student_number=student, reason=reason)
     _decide(context, mint_again, request, yes=yes)
 
 

@@ -163,7 +163,7 @@ def keep(context: Context, *, student: str, reason: str) -> None:
 
 
 def _answer(context: Context, student: str, answered: str, reason: str) -> None:
-    from sesame.operations.restored.questions import RestoreAnswer, RestoredAnswer, answer
+    from sesame.operations.restored.questions import RestoredAnswer, answer
 
-    given = RestoredAnswer(student_number=student, answer=RestoreAnswer(answered), reason=reason)
-    answer(context.looking, operator(), given)
+    given = {"student_number": student, "answer": answered, "reason": reason}
+    answer(context.looking, operator(), RestoredAnswer.model_validate(given))

@@ -199,6 +199,32 @@ def students(
         click.echo(gettext("There are more: add --after {last}", last=page.next), err=True)
 
 
+@click.command()
+@json_option
+@pass_context
+def cohorts(context: Context, *, as_json: bool) -> None:
+    """Count who waits, by cohort and for what, the largest first. `students --cohort` lists them."""
+    from sesame.operations.diagnosis.students import waiting_by_cohort
+
+    found = waiting_by_cohort(context.looking, operator())
+    if as_json:
+        write_json([one.model_dump() for one in found])
+        return
+    if not found:
+        click.echo(gettext("Nobody."), err=True)
+        return
+    rows = [
+        (
+            one.cohort,
+            str(one.students),
+            "; ".join(gettext("{name}: {value}", name=reason, value=n) for reason, n in one.reasons.items()),
+        )
+        for one in found
+    ]
+    students, why = gettext("students"), gettext("waiting for")
+    show_table((gettext("cohort"), students, why), rows, folded=why, right={students})
+
+
 def _targets(student: ListedStudent) -> Iterator[str]:
     """What there is to say of targets that do not have everything, and of those that are tried again."""
     from sesame.operations.diagnosis.words import word

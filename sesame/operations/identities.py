@@ -16,8 +16,9 @@ from pipeline.eventlog.port import ERASED_KEY
 from producers.identities import DecisionRequest, decide
 from schemas.events import IdentityDecision
 from schemas.language import gettext
+from schemas.scalars import Text
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, shown, utc, utc_or_none
+from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc, utc_or_none
 from sesame.operations.known_persons import Side, claimed, known
 from sesame.operations.ports import Publishing, Stored
 
@@ -64,21 +65,19 @@ class DoubtFilter(BaseModel):
     everything: bool = False
 
 
-class DoubtDecision(BaseModel):
+class DoubtDecision(ActRequest):
     """What somebody says about a doubt, and why.
 
     Attributes:
         other: the other number; None: of the one doubt about `student_number`.
         holder: the doubt is about who holds the number.
-        at: when it was said.
         dry_run: say what it would mean, and nothing else.
     """
 
     student_number: str
     other: str | None = None
     holder: bool = False
-    reason: str
-    at: datetime
+    reason: Text
     dry_run: bool = False
 
 
@@ -222,7 +221,9 @@ def decided(
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
     if not request.dry_run:
-        said = DecisionRequest(number, other, decision, request.reason, actor.name, request.at)
+        with site.database.read() as connection:
+            at = utc(site.database.now(connection))
+        said = DecisionRequest(number, other, decision, request.reason, actor.name, at)
         decide(said, database=site.database, producer=site.producer)
     return Decided(student_number=number, other=other, decision=decision, text=text, dry_run=request.dry_run)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel
+from pydantic import Field
 from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
@@ -26,7 +26,8 @@ from producers.identities import DecisionRequest, decide
 from schemas.account import Hold
 from schemas.events import IdentityDecision
 from schemas.language import gettext
-from sesame.operations.acts import Actor, Report, act, utc
+from schemas.scalars import INTEGER_MAX
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.known_persons import Side, side
 from sesame.operations.ports import Publishing, Stored
 
@@ -79,7 +80,7 @@ class LeftDoubt(Report):
     cause: LeftCause
 
 
-class Settlement(BaseModel):
+class Settlement(ActRequest):
     """Which doubts are to be settled.
 
     Attributes:
@@ -90,7 +91,7 @@ class Settlement(BaseModel):
 
     rule: str
     keep: Kept | None = None
-    limit: int | None = None
+    limit: Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None = None
 
 
 class SettlementPreview(Report):

@@ -46,6 +46,7 @@ def _looks() -> Iterator[Case]:
         "imports-show": "imports show 1",
         "quarantine": "quarantine list",
         "targets": "targets list",
+        "cohorts": "cohorts",
         "students-cohort": "students --cohort L3PC-2026 --limit 3",
         "replays": "replays",
         "audit": "audit",

@@ -14,13 +14,28 @@ from sandbox.moodle import MoodleStandIn
 from sandbox.scim import ScimServer
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
-from sesame.testing.servers import require_service
+from sesame.testing.servers import require_service, stores
 from sesame.testing.servers.cas_kit import LoginServer, login_server_of
 from sesame.testing.servers.mailbox_kit import Desk, desk_at
 from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.portal_browser import chromium
 from sesame.testing.servers.portal_kit import Portal
 from sesame.testing.servers.post_office import PostOffice
+from tests.integration.api_kit import ApiWorld, api_world
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiWorld]:
+    """One API for a file, on the filled store of each kind."""
+    folder = tmp_path_factory.mktemp("api")
+    if request.param == "sqlite":
+        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
+            yield made
+        return
+    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

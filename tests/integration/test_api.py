@@ -20,7 +20,6 @@ from sesame.login.api_answers import UNDER_WAY_S_MAX, api_answers
 from sesame.login.api_tokens import api_tokens
 from sesame.operations import tokens
 from sesame.operations.acts import RIGHTS, Role
-from sesame.testing.servers import stores
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX, ROUTES, Route
 from tests.integration.api_kit import CAMILLE, COMPLETED, FAILED, HOST, ApiWorld, api_world
@@ -38,19 +37,6 @@ SENTINELS = {
     ("POST", "/replays"): {"operator", "administrator"},
 }
 """Who may what, written a second time."""
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def module_world(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ApiWorld]:
-    folder = tmp_path_factory.mktemp("api")
-    if request.param == "sqlite":
-        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
-            yield made
-        return
-    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
-        yield made
 
 
 @pytest.fixture
@@ -77,6 +63,8 @@ def filled(route: Route) -> str:
         "target": "moodle",
         "day": "2026-08-31",
         "receiver": "idp",
+        "question_id": "abcdef",
+        "erasure_id": "abcdef",
     }
     path = route.path.format_map({**values, "replay_id": "mzft5H7t-vj5", "plan_id": "0123"})
     return f"{path}?wait=false" if path == "/completions" else path

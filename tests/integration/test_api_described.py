@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from sesame.testing.servers import stores
 from sesame.web.api.routes import ROUTES, Route
-from tests.integration.api_kit import HOST, ApiWorld, api_world
+from tests.integration.api_kit import HOST, ApiWorld
 
-EXAMPLES = {"sqlite": 20, "postgresql": 5}
-ASKS_TARGETS = {"provision", "reconcile", "replay.preview"}
+EXAMPLES = {True: 15, False: 5}
+"""On SQLite, on PostgreSQL."""
+ASKS_TARGETS = {"adopt.show", "provision", "reconcile", "replay.preview"}
 """Of whose servers none answers here."""
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def fuzzed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, ApiWorld]]:
-    folder = tmp_path_factory.mktemp("api")
-    if request.param == "sqlite":
-        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
-            yield request.param, made
-        return
-    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
-        yield request.param, made
 
 
 STATES = settings(
@@ -49,9 +35,9 @@ LED_TO = {
 
 
 def test_a_link_names_a_value_that_is_described_and_an_operation_that_takes_it(
-    fuzzed: tuple[str, ApiWorld],
+    module_world: ApiWorld,
 ) -> None:
-    described = fuzzed[1].client.get("/v1/openapi.json").json()
+    described = module_world.client.get("/v1/openapi.json").json()
     operations = {
         each["operationId"]: (path, each)
         for path, all_ in described["paths"].items()
@@ -77,11 +63,11 @@ def test_a_link_names_a_value_that_is_described_and_an_operation_that_takes_it(
     assert count > 5
 
 
-def test_one_answer_leads_to_the_next_request_as_it_is_described(fuzzed: tuple[str, ApiWorld]) -> None:
+def test_one_answer_leads_to_the_next_request_as_it_is_described(module_world: ApiWorld) -> None:
     """In whatever order: each answer is as it is described, and what one names the next one has."""
     import schemathesis
 
-    _kind, world = fuzzed
+    world = module_world
     schema = schemathesis.openapi.from_dict(world.client.get("/v1/openapi.json").json())
     schema.config.generation.update(modes=[schemathesis.GenerationMode.POSITIVE])
     headers = {"Authorization": f"Bearer {world.token('administrator')}", "Host": HOST}
@@ -114,12 +100,12 @@ def test_one_answer_leads_to_the_next_request_as_it_is_described(fuzzed: tuple[s
     [each for each in ROUTES if each.path != "/completions"],
     ids=lambda route: f"{route.method} {route.path}",
 )
-def test_a_route_answers_as_it_is_described(route: Route, mode: str, fuzzed: tuple[str, ApiWorld]) -> None:
+def test_a_route_answers_as_it_is_described(route: Route, mode: str, module_world: ApiWorld) -> None:
     """Never 500, never a status, form or header that is not declared; what does not fit is refused, and so is
     whoever has no token."""
     import schemathesis  # which takes seconds
 
-    kind, world = fuzzed
+    world = module_world
     schema = schemathesis.openapi.from_dict(world.client.get("/v1/openapi.json").json())
     operation: Any = schema[route.path][route.method]
     strategy = operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode))
@@ -131,7 +117,7 @@ def test_a_route_answers_as_it_is_described(route: Route, mode: str, fuzzed: tup
     ]
 
     @settings(
-        max_examples=EXAMPLES[kind],
+        max_examples=EXAMPLES[world.site.database.is_sqlite],
         deadline=None,
         derandomize=True,
         database=None,

@@ -14,7 +14,6 @@ import pytest
 from consumers.registry.people import People
 from consumers.registry.teachings import held
 from sandbox.process import wait_until
-from sesame.app.wiring import utc_now
 from sesame.operations import identities
 from sesame.operations.identities import DoubtDecision
 from sesame.operations.registered_persons import find
@@ -216,7 +215,7 @@ def test_who_may_be_somebody_else_is_told_so_and_gets_no_login_before_a_human_ha
     told = scim(world, "POST", "/Users", status=409, json=twin)
     assert "sesame identities" in told["detail"]
     scim(world, "GET", "/Users/22900011", status=404)
-    others = DoubtDecision(student_number="22900011", other="22900010", reason="twins", at=utc_now())
+    others = DoubtDecision(student_number="22900011", other="22900010", reason="twins")
     identities.separate(world.site, CAMILLE, others)
     wait_until(lambda: find(world.site.database, "22900011") is not None, "the registry")
     assert scim(world, "POST", "/Users", status=201, json=twin)["id"] == "22900011"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.mailbox import NAME as MAILBOX
@@ -15,8 +15,9 @@ from pipeline import accounts
 from producers.replay.requests import replay
 from schemas.account import Lane
 from schemas.language import gettext
+from schemas.scalars import Text
 from sesame.operations.activation import ActivationOfAll, ask_for
-from sesame.operations.acts import Actor, Report, act, shown
+from sesame.operations.acts import Actor, ActRequest, Report, act, shown
 from sesame.operations.adoption import adoptions, decisions, run
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.decisions import Decision
@@ -81,7 +82,7 @@ class QuestionFilter(BaseModel):
     everything: bool = False
 
 
-class AnswerRequest(BaseModel):
+class AnswerRequest(ActRequest):
     """The answer to these questions, by the beginnings of their ids, or to every open one of a kind.
 
     Attributes:
@@ -90,9 +91,9 @@ class AnswerRequest(BaseModel):
 
     ids: tuple[str, ...] = ()
     kind: str | None = None
-    until: float | None = None
-    answer: AdoptionAnswer
-    reason: str
+    until: FiniteFloat | None = None
+    answer: Literal[AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE]
+    reason: Text
 
 
 class QuestionsAnswered(Report):

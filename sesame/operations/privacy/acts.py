@@ -15,8 +15,9 @@ from consumers.registry.people import People
 from pipeline import accounts, audit
 from pipeline.errors import SesameError
 from schemas.language import gettext, gettext_noop
+from schemas.scalars import Text
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.acts import Actor, ActRequest, Report, act, utc, utc_or_none
 from sesame.operations.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.ports import HasSettings, Stored
 from sesame.operations.privacy import receipts
@@ -40,11 +41,11 @@ class NoSuchErasure(SesameError):
     """There is no erasure of this ID. `sesame privacy list` shows them."""
 
 
-class ErasureRequest(BaseModel):
+class ErasureRequest(ActRequest):
     """Whom to erase, and why: the receipt says it."""
 
     student_number: str
-    reason: str
+    reason: Text
 
 
 class ErasureStanding(Report):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel
 from sqlalchemy import Column, Connection, Float, String, Table, Text, select, update
@@ -18,8 +18,9 @@ from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift
+from schemas import scalars
 from schemas.account import Hold
-from sesame.operations.acts import Actor, Report, act, shown, utc, utc_or_none
+from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc, utc_or_none
 from sesame.operations.ports import Publishing, Stored
 
 restore_questions = Table(
@@ -118,12 +119,12 @@ class RestoreFilter(BaseModel):
     everything: bool = False
 
 
-class RestoredAnswer(BaseModel):
+class RestoredAnswer(ActRequest):
     """Whether one who was asked about is opened or kept shut, and why."""
 
     student_number: str
-    answer: RestoreAnswer
-    reason: str
+    answer: Literal[RestoreAnswer.OPENED, RestoreAnswer.KEPT]
+    reason: scalars.Text
 
 
 @act("restored.list", shows=lambda report, _request: shown(each.student_number for each in report))

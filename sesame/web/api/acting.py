@@ -1,4 +1,4 @@
-"""The routes that change something. Each body is the act's own request."""
+"""The routes that change something, or look with a body. Each body is the act's own request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from sesame.operations.lifecycle import Prolongation, Prolonged, Released
 from sesame.operations.provisioning import Provision, Provisioned, provision
 from sesame.operations.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
 from sesame.operations.replays import ReplayAsked, ReplayFilter, ReplayRequest, ReplaySelection, Resumption
+from sesame.operations.search import Found, Search, search
 from sesame.operations.stopped_consumers import LetGoOn, lift
 from sesame.operations.targets import TargetAct, TargetProbed
 from sesame.web.api.routes import Caller, Name, route
+
+
+@route("POST", "/students/search", search)
+def search_students(call: Caller, request: Search) -> Found:
+    """Find students by a number, a login, a mail address or names. Personal data."""
+    return search(call.site, call.actor, request)
 
 
 @route("POST", "/activations", activate)

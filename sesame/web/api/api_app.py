@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.vault import derive_keys
 from sesame.operations.acts import RIGHTS
 from sesame.operations.polled_events import public_keys
-from sesame.web.api import acting, completions, enrolments, polling, problems, reading
+from sesame.web.api import acting, completions, enrolments, polling, problems, questions, reading, records
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.enrolments import EnrolmentsImported
 from sesame.web.api.problems import MEDIA_TYPE, Problem
@@ -33,7 +33,7 @@ from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
-ROOMS: Final = (reading, completions, polling, acting, enrolments)
+ROOMS: Final = (reading, questions, records, completions, polling, acting, enrolments)
 """Whose routes there are."""
 
 _DESCRIPTION: Final = """\
@@ -178,6 +178,12 @@ _LEADS_TO: Final = (
     ("list_students", "/students/0/student_number", "show_student", "student_number"),
     ("list_students", "/students/0/student_number", "show_timeline", "student_number"),
     ("list_students", "/students/0/student_number", "diagnose_student", "student_number"),
+    ("list_students", "/students/0/student_number", "show_record", "student_number"),
+    ("search_students", "/students/0/student_number", "show_student", "student_number"),
+    ("list_adoption_questions", "/0/id", "show_adoption_question", "question_id"),
+    ("list_erasures", "/0/id", "show_erasure", "erasure_id"),
+    ("erase_person", "/id", "show_erasure", "erasure_id"),
+    ("show_erasure", "/id", "give_receipt", "erasure_id"),
     ("list_dead_letters", "/letters/0/id", "show_dead_letter", "letter"),
     ("list_replays", "/0/replay_id", "show_replay", "replay_id"),
     ("begin_replay", "/replay_id", "show_replay", "replay_id"),

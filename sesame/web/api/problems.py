@@ -22,6 +22,7 @@ from pipeline.eventlog.port import LogUnavailable, OffsetOutOfRange
 from producers.registrar.faults import UnusableFile
 from schemas.language import gettext
 from sesame.operations.acts import ActRefused
+from sesame.operations.adoption.decisions import NoSuchQuestion
 from sesame.operations.dead_letters import NoSuchDeadLetter
 from sesame.operations.identities import NoSuchDoubt
 from sesame.operations.known_persons import NoSuchStudent
@@ -29,6 +30,7 @@ from sesame.operations.lifecycle import NoSuchPlan
 from sesame.operations.past_imports import NoSuchImport
 from sesame.operations.person_facts import PersonUnderWay
 from sesame.operations.polled_events import NoSuchReceiver
+from sesame.operations.privacy.acts import NoSuchErasure
 from sesame.operations.replays import NoSuchReplay
 from sesame.operations.tokens import TokenRefused
 
@@ -39,8 +41,10 @@ RETRY_AFTER_S: Final = 30
 _MISSING: Final = (
     NoSuchDeadLetter,
     NoSuchDoubt,
+    NoSuchErasure,
     NoSuchImport,
     NoSuchPlan,
+    NoSuchQuestion,
     NoSuchReceiver,
     NoSuchReplay,
     NoSuchStudent,

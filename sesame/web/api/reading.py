@@ -9,12 +9,10 @@ from typing import Annotated, Final
 from fastapi import Path, Query, Response
 from pydantic import BeforeValidator
 
-from schemas.scalars import INTEGER_MAX, Moment
+from schemas.scalars import INTEGER_MAX
 from sesame.operations import (
-    audit,
     daily_export,
     dead_letters,
-    identities,
     lifecycle,
     past_imports,
     replays,
@@ -23,7 +21,6 @@ from sesame.operations import (
     targets,
 )
 from sesame.operations import stopped_consumers as stopped
-from sesame.operations.audit import AuditEntry, AuditPage
 from sesame.operations.connectors.acts import ConnectorLine, list_connectors
 from sesame.operations.daily_export import DayAsked, ExportForm
 from sesame.operations.dead_letters import DeadLetterList, DeadLetterPage, DeadLetterShown
@@ -32,19 +29,19 @@ from sesame.operations.diagnosis.engine import DiagnosisAsked, DiagnosisReport
 from sesame.operations.diagnosis.overview import Overview
 from sesame.operations.diagnosis.person import PersonStatus
 from sesame.operations.diagnosis.processes import ConsumerProcess
-from sesame.operations.diagnosis.students import LIMIT_MAX, ListedState, Page, PageAsked
-from sesame.operations.identities import DoubtFilter, DoubtSummary, IdentityCase
+from sesame.operations.diagnosis.students import LIMIT_MAX, CohortWaiting, ListedState, Page, PageAsked
 from sesame.operations.lifecycle import HeldPlan
 from sesame.operations.past_imports import ImportsListed, ImportsPage, PastImportShown
 from sesame.operations.reconcile.acts import latest
 from sesame.operations.reconcile.passes import Pass
 from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
 from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
-from sesame.operations.student import Timeline
+from sesame.operations.student import StudentAsked, StudentShown, Timeline
 from sesame.operations.targets import TargetLine
-from sesame.web.api.routes import Caller, Name, route
+from sesame.web.api.routes import Caller, Name, described_file, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
+Live = Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")]
 Cursor = Annotated[
     str | None, Query(max_length=2000, description="Where the page begins: of the link to the next page.")
 ]
@@ -72,17 +69,7 @@ def show_overview(call: Caller) -> Overview:
     "GET",
     "/export/{day}",
     daily_export.export_day,
-    described={
-        "responses": {
-            "200": {
-                "description": "The table.",
-                "content": {
-                    media_type: {"schema": {"type": "string", "format": "binary"}}
-                    for media_type in _EXPORTED.values()
-                },
-            }
-        }
-    },
+    described=described_file("The table.", *_EXPORTED.values()),
     answers=Response,
 )
 def export_day(
@@ -131,10 +118,22 @@ def diagnose_student(
     call: Caller,
     student_number: Name,
     *,
-    live: Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")] = False,
+    live: Live = False,
 ) -> DiagnosisReport:
     """Why something does not work for a student, with the evidence."""
     return engine.show(call.site, call.actor, DiagnosisAsked(student_number=student_number, live=live))
+
+
+@route("GET", "/students/{student_number}/record", student.show)
+def show_record(call: Caller, student_number: Name, *, live: Live = False) -> StudentShown:
+    """All that is known of a student: who, where each target stands and why, and what has happened."""
+    return student.show(call.site, call.actor, StudentAsked(student_number=student_number, live=live))
+
+
+@route("GET", "/cohorts", students.waiting_by_cohort)
+def list_cohorts(call: Caller) -> list[CohortWaiting]:
+    """The cohorts in which somebody waits, those with the most first, and for what."""
+    return students.waiting_by_cohort(call.site, call.actor)
 
 
 @route("GET", "/dead-letters", dead_letters.page)
@@ -216,22 +215,6 @@ def list_plans(call: Caller) -> list[HeldPlan]:
     return lifecycle.held(call.site, call.actor)
 
 
-@route("GET", "/identities", identities.listed)
-def list_identities(
-    call: Caller,
-    *,
-    everything: Annotated[bool, Query(description="Decided ones, too.")] = False,
-) -> list[DoubtSummary]:
-    """The doubts about who is who that wait for somebody."""
-    return identities.listed(call.site, call.actor, DoubtFilter(everything=everything))
-
-
-@route("GET", "/identities/{student_number}", identities.show)
-def show_identity(call: Caller, student_number: Name) -> list[IdentityCase]:
-    """Every doubt that a number has to do with, with both sides. Personal data."""
-    return identities.show(call.site, call.actor, student_number)
-
-
 @route("GET", "/imports", past_imports.listed)
 def list_imports(
     call: Caller,
@@ -255,36 +238,3 @@ def list_imports(
 def show_import(call: Caller, import_id: Annotated[int, Path(ge=1, le=INTEGER_MAX)]) -> PastImportShown:
     """One import, and what it would have changed."""
     return past_imports.shown(call.site, call.actor, import_id)
-
-
-@route("GET", "/audit", audit.entries)
-def list_audit(
-    call: Caller,
-    response: Response,
-    *,
-    actor: str | None = None,
-    action: Annotated[str | None, Query(description="An act, or all of a kind: `hold`.")] = None,
-    student: str | None = None,
-    about: str | None = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
-    limit: Limit = PAGE,
-    cursor: Cursor = None,
-) -> list[AuditEntry]:
-    """Who did what and why, the newest first."""
-    whose = {"actor": actor, "action": action, "student": student, "about": about}
-    wanted = {**whose, "since": since, "until": until}
-    found = audit.entries(
-        call.site,
-        call.actor,
-        AuditPage(
-            **whose,
-            since=0.0 if since is None else since.timestamp(),
-            until=None if until is None else until.timestamp(),
-            before=call.position(cursor, wanted),
-            limit=limit + 1,
-        ),
-    )
-    shown = found[:limit]
-    call.link_next(response, wanted, shown[-1].id if len(found) > limit else None)
-    return shown

@@ -13,11 +13,11 @@ from sesame.operations import identities, past_imports
 from sesame.operations.acts import check, may
 from sesame.operations.adoption import acts as adoption
 from sesame.operations.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionFilter
-from sesame.operations.adoption.adoptions import AdoptionAnswer
+from sesame.operations.adoption.adoptions import DECIDED
 from sesame.operations.adoption.questions import WORDS, Words
 from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
 from sesame.operations.past_imports import ImportsPage
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
+from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
 from sesame.web.console.live import kept_live
 from sesame.web.console.persons import PAGE, Number, reason_of
 
@@ -62,9 +62,11 @@ def answer(visit: Visiting, question_id: QuestionId, fields: Posted) -> Response
     """Say whose an object is."""
     check(visit.actor, "adopt.decide")
     said = fields.get("reponse", "")
-    if said not in (AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE):
+    if said not in DECIDED:
         raise ConsoleRefusal(422, "form")
-    request = AnswerRequest(ids=(question_id,), answer=AdoptionAnswer(said), reason=reason_of(fields))
+    request = AnswerRequest.model_validate(
+        {"ids": [question_id], "answer": said, "reason": reason_of(fields)}
+    )
     adoption.decide(visit.context.site, visit.actor, request)
     return visit.done("/console/questions", gettext("decided; the next adoption acts on it"))
 
@@ -85,7 +87,6 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
         "other": fields.get("autre") or None,
         "holder": not fields.get("autre"),
         "reason": reason_of(fields),
-        "at": utc_now(),
     }
     if said == "deux":
         done = identities.separate(site, actor, DoubtDecision(**given))
