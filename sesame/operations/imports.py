@@ -170,7 +170,13 @@ def import_files(
 
 
 def import_sent(
-    site: Registering, actor: Actor, request: ImportRequest, file: Path, *, clock: Callable[[], datetime]
+    site: Registering,
+    actor: Actor,
+    request: ImportRequest,
+    file: Path,
+    *,
+    clock: Callable[[], datetime],
+    progress: Progress = lambda _kind, _done, _of: None,
 ) -> ImportReport:
     """`import_files` of one file that was sent, which lies somewhere until it is read.
 
@@ -179,7 +185,7 @@ def import_sent(
     """
     try:
         sent = request.model_copy(update={"passing": True})
-        done = import_files(site, actor, sent, clock=clock, progress=lambda _kind, _done, _of: None)
+        done = import_files(site, actor, sent, clock=clock, progress=progress)
     except UnusableFile as error:
         text = str(error).replace(str(file), file.name)
         raise UnusableFile(text, remedy=error.remedy) from error

@@ -6,8 +6,10 @@ import html
 import itertools
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +19,11 @@ from sqlalchemy import update
 
 from producers.registrar.import_runs import imports
 from producers.registrar.report import ImportDetail, ImportKind
-from sandbox.process import PATIENCE_S
+from sandbox.process import PATIENCE_S, wait_until
+from sesame.operations.imports import import_sent
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_reader import Browser
+from sesame.web.console import upload
 from sesame.web.console.upload import UPLOAD_BYTES_MAX
 
 HEADER: Final = (
@@ -146,6 +150,80 @@ def test_one_under_way_is_followed_by_its_lines(desk: ConsoleDesk) -> None:
             assert "ligne 12 sur 21" in "".join(itertools.islice(answer.iter_lines(), 5))
         with browser.client.stream("GET", "/console/importations/9/flux") as answer:
             assert "event: fin" in list(answer.iter_lines())
+
+
+@dataclass
+class Gate:
+    """Imports say that they are at line 620 of 1,240, and stay there until it is opened."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    import_: Callable[..., Any] = import_sent
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        named["progress"](ImportKind.ENROLMENTS, 620, 1_240)
+        assert self.opened.wait(PATIENCE_S)
+        return self.import_(*given, **named)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate()
+    monkeypatch.setattr(upload, "import_sent", gate)
+    monkeypatch.setattr(upload, "MOMENT_S", 0.05)
+    return gate
+
+
+@contextmanager
+def sending(desk: ConsoleDesk, content: bytes, act: str = "importer") -> Iterator[Iterator[str]]:
+    """The answer, a line at a time as it comes."""
+    with desk.browser("registrar") as browser:
+        data, files = form(browser, acte=act), {"fichier": ("inscrits.csv", content)}
+        path, ours = "/console/importations", {"Origin": desk.url}
+        with browser.client.stream("POST", path, data=data, files=files, headers=ours) as answer:
+            assert (answer.status_code, answer.headers["x-accel-buffering"]) == (200, "no")
+            yield (html.unescape(each).replace("\u202f", " ") for each in answer.iter_lines())
+
+
+def test_an_import_that_takes_its_time_answers_at_once_says_how_far_it_is_and_ends_with_what_came_of_it(
+    desk: ConsoleDesk, gate: Gate
+) -> None:
+    with sending(desk, file_of(line(1), line(2, born="31/02/2008"))) as lines:
+        begun = "".join(itertools.takewhile(lambda each: "50 %" not in each, lines))
+        assert "<h1>inscrits.csv</h1>" in begun
+        assert enrolled(desk) == 0
+        gate.opened.set()
+        rest = "".join(lines)
+    assert "Importé. Chaque cible" in rest
+    assert "31/02/2008" in rest
+    assert rest.endswith("</html>")
+    assert enrolled(desk) == 1
+
+
+def test_an_import_goes_on_when_whoever_sent_it_leaves_the_page(desk: ConsoleDesk, gate: Gate) -> None:
+    with sending(desk, file_of(line(1))) as lines:
+        assert any("50 %" in each for each in lines)
+    gate.opened.set()
+    wait_until(lambda: enrolled(desk) == 1, "the import to come to its end")
+
+
+@pytest.mark.parametrize("unforeseen", [True, False])
+def test_an_import_that_fails_after_its_answer_began_says_so_on_the_page(
+    desk: ConsoleDesk, gate: Gate, unforeseen: bool
+) -> None:
+    def fail(*_given: Any, **_named: Any) -> None:
+        raise KeyError("Lefebvre")
+
+    if unforeseen:
+        gate.import_ = fail
+    with sending(desk, b"a;b\nc;d\n", "voir") as lines:
+        assert any("50 %" in each for each in lines)
+        gate.opened.set()
+        rest = "".join(lines)
+    assert "n'est pas allée à son terme" in rest
+    assert ("Erreur imprévue" in rest) is unforeseen
+    assert "Lefebvre" not in rest
+    assert "sesame-console-" not in rest
+    assert rest.endswith("</html>")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
 """'Importer': the registrar's file from the browser: what it would change and reject, then for good.
 
-Nothing of a file is kept: it lies in a folder of the request's own while it is read, and goes with it. So it
+Nothing of a file is kept: it lies in a folder of the import's own while it is read, and goes with it. So it
 is chosen once more after a look, and a file that is held is sent again with its approval.
+
+Whom a file concerns and what was refused is kept nowhere either: the answer has it. Where the import takes
+longer than a moment, the answer begins all the same, says how far it is, and ends with what came of it: HTML
+that grows, which needs no script. Whoever leaves the page finds the import on the list; a process that dies
+leaves what the command leaves.
 """
 
 from __future__ import annotations
@@ -10,7 +15,8 @@ import asyncio
 import csv
 import re
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +25,15 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
+from pipeline.errors import SesameError, fault
+from producers.registrar.report import ImportKind
 from sesame.operations.acts import check
 from sesame.operations.imports import ImportRequest, import_sent
 from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, form_is_ours, somebody, utc_now
@@ -33,6 +43,9 @@ router = APIRouter()
 
 UPLOAD_PATH: Final = "/console/importations"
 UPLOAD_BYTES_MAX: Final = 256 * 1024**2
+MOMENT_S: Final = 1.0
+"""An import that takes no longer is answered as any act is; then it says how far it is as often."""
+
 _ARRIVES_S_MAX: Final = 600.0
 _FIELD_BYTES_MAX: Final = 4_096
 _FIELDS_MAX: Final = 10
@@ -40,6 +53,7 @@ _LINES_SHOWN: Final = 200
 _PROFILES: Final = ("", "apogee", "pegase")
 _YEAR: Final = re.compile(r"(?:[0-9]{4})?")
 _KINDS: Final = {"inscriptions": "file", "groupes": "groups"}
+_GROWS: Final = "<!-- grows here -->"
 
 
 @dataclass(frozen=True)
@@ -63,40 +77,123 @@ async def send_file(request: Request) -> Response:
         raise ConsoleRefusal(400, "form") from error
     try:
         form_is_ours(request, str(form.get(FORM_TOKEN, "")))
-        work = partial(copy_context().run, _imported, visit, form)
-        return await to_thread.run_sync(work)
+        sent = await to_thread.run_sync(_kept, form)
     finally:
         await form.close()
+    going_on = _GoingOn(visit, sent)
+    going_on.start()
+    page = await to_thread.run_sync(partial(visit.render, "importing.html", name=sent.path.name))
+    head, _, tail = page.partition(_GROWS)
+    if await going_on.ended():
+        return visit.carry(HTMLResponse(f"{head}{going_on.outcome()}{tail}"))
+    grown = _grown(visit, going_on, head, tail)
+    unbuffered = {"X-Accel-Buffering": "no"}  # by a proxy in between (nginx)
+    return visit.carry(StreamingResponse(grown, media_type="text/html", headers=unbuffered))
 
 
-def _imported(visit: ConsoleRequest, form: FormData) -> Response:
+async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str) -> AsyncIterator[str]:
+    """The page, with how far it is until it has ended; of what stands in its middle the last is shown."""
+    log = structlog.get_logger()
+    yield head
+    while not await going_on.ended():
+        yield visit.render("_importing.html", now=going_on)
+    try:
+        yield going_on.outcome()
+    except SesameError as error:
+        yield visit.render("_import_failed.html", words=(str(error), error.remedy))
+    except Exception as error:
+        log.exception("console_import_failed", reason=fault(error))
+        yield visit.render("_import_failed.html", words=())
+    yield tail
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What was sent. `asked`: the fields, as they were typed; `folder`: of `path`, which goes at the end."""
+
+    folder: TemporaryDirectory[str]
+    path: Path
+    request: ImportRequest
+    asked: dict[str, str]
+
+
+class _GoingOn(threading.Thread):
+    """An import, whoever waits for it. `done`: steps, of `of`; None: that is not known yet. `looks`: it will
+    change nothing."""
+
+    def __init__(self, visit: ConsoleRequest, sent: _Sent) -> None:
+        super().__init__(target=copy_context().run, args=(self._go_on,), name="import", daemon=True)
+        self.looks = sent.request.dry_run
+        self.done = 0
+        self.of: int | None = None
+        self._visit = visit
+        self._sent = sent
+        self._outcome: str | Exception = ""
+
+    async def ended(self) -> bool:
+        """Whether it has, within a moment."""
+        await to_thread.run_sync(self.join, MOMENT_S)
+        return not self.is_alive()
+
+    def outcome(self) -> str:
+        """What came of it, as a part of a page.
+
+        Raises:
+            SesameError: what kept it from its end.
+        """
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+    def _go_on(self) -> None:
+        with self._sent.folder:
+            try:
+                self._outcome = self._imported()
+            except Exception as error:  # noqa: BLE001 (whatever it is, who waits is told)
+                self._outcome = error
+
+    def _imported(self) -> str:
+        visit, sent = self._visit, self._sent
+        report = import_sent(
+            visit.context.site, visit.actor, sent.request, sent.path, clock=utc_now, progress=self._tell
+        )
+        return visit.render(
+            "_imported.html",
+            report=report,
+            numbers=report.counts(),
+            rejected=_table(report.rejects_path),
+            affected=_table(report.affected_path),
+            asked=sent.asked,
+        )
+
+    def _tell(self, _kind: ImportKind, done: int, of: int | None) -> None:
+        self.done, self.of = done, of
+
+
+def _kept(form: FormData) -> _Sent:
+    """What a form asks, with its file in a folder of its own.
+
+    Raises:
+        ConsoleRefusal: it asks nothing that there is.
+    """
     file = form.get("fichier")
     asked = {name: str(form.get(name, "")).strip() for name in ("genre", "profil", "annee")}
     known = asked["genre"] in _KINDS and asked["profil"] in _PROFILES
     known = known and _YEAR.fullmatch(asked["annee"]) is not None
     if not isinstance(file, UploadFile) or not file.filename or not known:
         raise ConsoleRefusal(422, "file")
-    with TemporaryDirectory(prefix="sesame-console-") as folder:
-        path = Path(folder) / _name(file.filename)
-        with path.open("xb") as kept:
-            shutil.copyfileobj(file.file, kept)
-        request = ImportRequest(
-            **{_KINDS[asked["genre"]]: path},
-            profile=asked["profil"] or None,
-            full_year=int(asked["annee"]) if asked["annee"] else None,
-            approve=str(form.get("approbation", "")).strip()[:64] or None,
-            dry_run=form.get("acte") != "importer",
-        )
-        report = import_sent(visit.context.site, visit.actor, request, path, clock=utc_now)
-        return visit.page(
-            "imported.html",
-            name=path.name,
-            report=report,
-            numbers=report.counts(),
-            rejected=_table(report.rejects_path),
-            affected=_table(report.affected_path),
-            asked=asked,
-        )
+    folder = TemporaryDirectory(prefix="sesame-console-")
+    path = Path(folder.name) / _name(file.filename)
+    with path.open("xb") as kept:
+        shutil.copyfileobj(file.file, kept)
+    request = ImportRequest(
+        **{_KINDS[asked["genre"]]: path},
+        profile=asked["profil"] or None,
+        full_year=int(asked["annee"]) if asked["annee"] else None,
+        approve=str(form.get("approbation", "")).strip()[:64] or None,
+        dry_run=form.get("acte") != "importer",
+    )
+    return _Sent(folder, path, request, asked)
 
 
 def _name(given: str) -> str:
