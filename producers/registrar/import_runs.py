@@ -61,6 +61,9 @@ imports = Table(
     info=of_nobody("counts; names of files and of operators"),
 )
 
+ID_MAX: Final = 2**31 - 1
+"""Above it the databases' integers end; what somebody asks for may be any number."""
+
 BEGIN_ATTEMPTS_MAX = 5
 _LOOKED_BACK = 20
 
@@ -231,8 +234,10 @@ class SqlImports:
         query = select(imports).order_by(imports.c.id.desc()).limit(limit)
         if persons is not None:
             query = query.where(imports.c.source == SENT if persons else text(_OF_FILES))
+        if before is not None:
+            query = query.where(imports.c.id < min(before, ID_MAX))
         with self._database.read() as connection:
-            rows = connection.execute(query if before is None else query.where(imports.c.id < before)).all()
+            rows = connection.execute(query).all()
         return [_run(row) for row in rows]
 
     def persons_since(self, started_at: float) -> int:
@@ -270,6 +275,8 @@ class SqlImports:
         Raises:
             StoreUnavailable: try again.
         """
+        if import_id > ID_MAX:
+            return None
         with self._database.read() as connection:
             row = connection.execute(select(imports).where(imports.c.id == import_id)).one_or_none()
         return None if row is None else _run(row)

@@ -44,8 +44,8 @@ one, and its scopes say what it may do. Lists name their next page in `Link` (RF
 9457).
 """
 
-_ALWAYS: Final = (401, 403, 422, 429, 500, 503)
-_OF_POSTS: Final = (400, 408, 409, 413, 415)
+_ALWAYS: Final = (401, 403, 409, 422, 429, 500, 503)
+_OF_POSTS: Final = (400, 408, 413, 415)
 
 
 def make_api(

@@ -19,6 +19,7 @@ def test_persons_whom_programs_send_are_listed_apart_from_files(stored_registrar
     assert ids(persons=None) == [7, 6, 5, 4, 3, 2, 1]
     assert (ids(persons=False), ids(persons=False, before=7, limit=1)) == ([7, 4, 1], [4])
     assert (ids(persons=True), ids(persons=True, before=6, limit=2)) == ([6, 5, 3, 2], [5, 3])
+    assert (memory.run_of(2**40), ids(persons=None, before=2**70)) == (None, ids(persons=None))
     assert [memory.persons_since(at) for at in (0.0, 200.0, 700.0)] == [4, 3, 0]
 
 
