@@ -35,6 +35,7 @@ LED_TO = {
     "GET /students/{student_number}",
     "GET /students/{student_number}/diagnosis",
     "GET /students/{student_number}/record",
+    "GET /students/{student_number}/timeline",
 }
 """To each of these a link of another answer leads."""
 
