@@ -163,8 +163,9 @@ def is_stopped(connection: Connection, replay_id: str) -> bool:
 def failed_last(connection: Connection, consumer: str, students: Sequence[str]) -> set[str]:
     """Those of these students for whom the last replay for this consumer that ended has failed."""
     ended: dict[str, tuple[float, str]] = {}
-    for number, begun_at, outcome in rows_among(connection, _ENDED, _s.student_number, students, of=consumer):
-        ended[number] = max(ended.get(number, (0.0, "")), (begun_at, outcome))
+    for row in rows_among(connection, _ENDED, _s.student_number, students, of=consumer):
+        last = ended.get(row.student_number, (0.0, ""))
+        ended[row.student_number] = max(last, (row.begun_at, row.outcome))
     return {number for number, (_, outcome) in ended.items() if outcome == FAILED}
 
 
