@@ -60,8 +60,8 @@ def serve(application: Application, stopping: threading.Event) -> None:
     )
     server.start()
     if context is not None:
-        keep = context.overview.keep
-        threading.Thread(target=keep, args=(stopping,), name="overview", daemon=True).start()
+        for keep in (context.overview.keep, context.cohorts.keep):
+            threading.Thread(target=keep, args=(stopping,), name="keep", daemon=True).start()
     answers = LateAnswers(application, settings.origin + SCIM_PREFIX)
     threading.Thread(target=answers.keep, args=(stopping,), name="late-answers", daemon=True).start()
     structlog.get_logger().info("console_listening", host=settings.host, port=server.port)

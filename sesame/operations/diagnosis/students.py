@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -30,6 +31,7 @@ from sesame.operations.ports import Following, Stored
 LIMIT_MAX: Final = 1000
 _CANDIDATES: Final = 500
 _YEAR_DIGITS: Final = 4
+_BETWEEN: Final = ","
 _RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(parked.c.consumer)
 
 
@@ -175,29 +177,30 @@ def waiting_by_cohort(site: Stored, _actor: Actor) -> list[CohortWaiting]:
     )
     wait = pt.alias("wait")
     waiting = (
-        select(wait.c.student_number, wait.c.reason)
+        select(wait.c.student_number, func.aggregate_strings(wait.c.reason, _BETWEEN).label("reasons"))
         .join(a, a.c.student_number == wait.c.student_number)
         .where(wait.c.reason.is_not(None), wait.c.state == State.WAITING, wait.c.version >= a.c.version)
         .where(ACTIVATED, *_conditions(ListedState.WAITING, None))
-        .distinct()
+        .group_by(wait.c.student_number)
         .subquery("waiting")
     )
-    of = (e.c.step, e.c.year)
+    of = (e.c.step, e.c.year, waiting.c.reasons)
     rows = (
-        select(*of, waiting.c.reason, func.count(waiting.c.student_number.distinct()).label("n"))
+        select(*of, func.count(waiting.c.student_number.distinct()).label("n"))
         .join(waiting, waiting.c.student_number == e.c.student_number)
         .where(e.c.cancelled.is_(False), e.c.year == newest)
+        .group_by(*of)
     )
+    students: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {}
     with site.database.read() as connection:
-        by_reason = connection.execute(rows.group_by(*of, waiting.c.reason)).all()
-        together = rows.with_only_columns(*of, func.count(waiting.c.student_number.distinct()).label("n"))
-        counted = connection.execute(together.group_by(*of)).all()
-    reasons: dict[tuple[str, int], dict[str, int]] = {}
-    for row in by_reason:
-        reasons.setdefault((row.step, row.year), {})[row.reason] = row.n
+        for row in connection.execute(rows):
+            cohort = f"{row.step}-{row.year}"
+            students[cohort] += row.n
+            waits = dict.fromkeys(row.reasons.split(_BETWEEN), row.n)  # for one reason at two targets: once
+            reasons.setdefault(cohort, Counter()).update(waits)
     found = [
-        CohortWaiting(cohort=f"{one.step}-{one.year}", students=one.n, reasons=reasons[one.step, one.year])
-        for one in counted
+        CohortWaiting(cohort=cohort, students=n, reasons=reasons[cohort]) for cohort, n in students.items()
     ]
     return sorted(found, key=lambda one: (-one.students, one.cohort))
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from pipeline.errors import DependencyDown
 from pipeline.vault import derive_keys
@@ -15,18 +15,19 @@ from schemas.language import LANGUAGES, Language, spoken
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
 from sesame.operations.acts import Actor, Role, check
-from sesame.operations.diagnosis import overview
-from sesame.operations.diagnosis.overview import Overview
+from sesame.operations.diagnosis import overview, students
 from sesame.web.console.console_pages import ConsolePages
 from sesame.web.kit.languages import speak_for
 from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
+_Seen = TypeVar("_Seen")
+
 PREFIX = "/console"
 """Under which all of it is served."""
 
 FRESH_S = 2.0
-"""How old an overview may be that is shown: it is made once for all who look, whatever their number."""
+"""How old a shared report may be that is shown: it is made once for all who look, whatever their number."""
 
 RESTED: Final = 5.0
 """Where it takes long to make, it may be so many times as old: looking takes a sixth of the time."""
@@ -43,7 +44,7 @@ KEPT_S: Final = 60.0
 LIVE_MAX = 128
 """Live pages that may be open at once, of all operators."""
 
-_KEEPER: Final = Actor("sesame", frozenset({Role.VIEWER}))
+_KEEPER: Final = Actor("sesame", frozenset({Role.VIEWER, Role.SUPPORT}))
 
 
 @dataclass
@@ -68,29 +69,45 @@ class ConsoleContext:
         settings = self.site.settings
         self.pages = ConsolePages(settings)
         self.signing = Signing(derive_keys(list(self.keys), "console"))
-        self.overview = SharedOverview(self.site)
+        self.overview = SharedReport(self.site, "overview.show", overview.show)
+        self.cohorts = SharedReport(self.site, "students.cohorts", students.waiting_by_cohort)
         self.places = threading.BoundedSemaphore(LIVE_MAX)
 
 
-class SharedOverview:
-    """The overview as it was a moment ago, in each language: looked at once for everybody. Thread-safe."""
+class SharedReport(Generic[_Seen]):
+    """What counts everybody, as it was a moment ago, in each language: looked at once for all who ask.
+    Thread-safe.
 
-    def __init__(self, site: Site, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        name: of the act.
+        act: looks.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        name: str,
+        act: Callable[[Site, Actor], _Seen],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._site = site
+        self._name = name
+        self._act = act
         self._monotonic = monotonic
         self._turn = threading.Lock()
-        self._seen: dict[Language, tuple[float, float, Overview]] = {}
+        self._seen: dict[Language, tuple[float, float, _Seen]] = {}
         self._kept = False
         self._wanted = threading.Event()
 
-    def show(self, actor: Actor, *, age_s_max: float = FRESH_S) -> Overview:
+    def show(self, actor: Actor, *, age_s_max: float = FRESH_S) -> _Seen:
         """It, about as old as that at most. Whoever comes while somebody looks is shown the one before.
 
         Raises:
             ActRefused: the actor may not see it.
             StoreUnavailable: nobody can.
         """
-        check(actor, "overview.show")
+        check(actor, self._name)
         language = spoken()
         found = self._seen.get(language)
         if found is not None and self._monotonic() - found[0] <= max(age_s_max, RESTED * found[1]):
@@ -130,9 +147,9 @@ class SharedOverview:
             with self._turn:
                 self._look(language, _KEEPER)
 
-    def _look(self, language: Language, actor: Actor) -> Overview:
+    def _look(self, language: Language, actor: Actor) -> _Seen:
         begun = self._monotonic()
-        seen = overview.show(self._site, actor)
+        seen = self._act(self._site, actor)
         now = self._monotonic()
         self._seen[language] = (now, now - begun, seen)
         return seen

@@ -44,7 +44,7 @@ def show(visit: Visiting, cause: str = "", cohorte: str = "", apres: str = "") -
 @router.get("/attente/cohortes")
 def show_cohorts(visit: Visiting) -> Response:
     """Who waits by cohort: how many for each of those who must act, and for what."""
-    found = students.waiting_by_cohort(visit.context.site, visit.actor)
+    found = visit.context.cohorts.show(visit.actor)
     cohorts = []
     for one in found[:COHORTS_MAX]:
         by_who: dict[str, dict[str, int]] = {}

@@ -1,4 +1,4 @@
-"""The overview that all operators share: made once for everybody, the more seldom the longer it takes."""
+"""What all operators share, as the overview: made once for everybody, the more seldom the longer it takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from schemas.language import in_code, speak
 from sesame.operations.acts import Actor, ActRefused, Role
 from sesame.operations.diagnosis import overview
-from sesame.web.console.console_context import SharedOverview
+from sesame.web.console.console_context import SharedReport
 
 ADA = Actor("ada", frozenset({Role.VIEWER}))
 
@@ -46,7 +46,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def shared(clock: Clock) -> Any:
-    return SharedOverview(None, monotonic=clock)  # type: ignore[arg-type]
+    def act(site: Any, actor: Actor) -> Any:
+        return overview.show(site, actor)
+
+    return SharedReport(None, "overview.show", act, monotonic=clock)  # type: ignore[arg-type]
 
 
 def test_it_is_looked_at_once_in_a_moment_whoever_asks(clock: Clock) -> None:
