@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import (
     Boolean,
     Column,
     Connection,
     Float,
-    Select,
     String,
     Table,
     Text,
     delete,
+    exists,
     insert,
     select,
 )
@@ -67,16 +66,6 @@ def add(connection: Connection, request: AcceptedRequest) -> None:
 def page(connection: Connection, *, after: str, limit: int) -> list[AcceptedRequest]:
     """Some that are not answered yet, by their names, after this one."""
     query = select(accepted_requests).where(accepted_requests.c.txn > after).order_by(accepted_requests.c.txn)
-    return _found(connection, query.limit(limit))
-
-
-def of_student(connection: Connection, student_number: str) -> list[AcceptedRequest]:
-    """Those of one person that are not answered yet."""
-    mine = accepted_requests.c.student_number == student_number
-    return _found(connection, select(accepted_requests).where(mine))
-
-
-def _found(connection: Connection, query: Select[Any]) -> list[AcceptedRequest]:
     return [
         AcceptedRequest(
             row.txn,
@@ -86,8 +75,14 @@ def _found(connection: Connection, query: Select[Any]) -> list[AcceptedRequest]:
             row.changes_hold,
             row.accepted_at,
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query.limit(limit))
     ]
+
+
+def any_of(connection: Connection, student_number: str) -> bool:
+    """Whether a request about this person is not answered yet."""
+    mine = accepted_requests.c.student_number == student_number
+    return bool(connection.scalar(select(exists().where(mine))))
 
 
 def end(connection: Connection, txn: str) -> bool:

@@ -13,7 +13,13 @@ from consumers.webhooks.settings import ASYNC_ANSWER
 from pipeline.errors import SesameError
 from producers.registrar import accepted_requests, external_ids
 from producers.registrar.accepted_requests import AcceptedRequest
-from sesame.operations.person_facts import PersonInDoubt, PersonRejected, PersonUnderWay, is_done
+from sesame.operations.person_facts import (
+    PersonInDoubt,
+    PersonRejected,
+    PersonUnderWay,
+    is_applied,
+    is_held_as_asked,
+)
 from sesame.operations.ports import Configured, HasSettings
 from sesame.operations.registered_persons import RegisteredPerson, find
 from sesame.operations.sent_persons import why_not_shown
@@ -68,7 +74,9 @@ def _came_of(site: Configured, request: AcceptedRequest, now: float) -> Outcome:
     """
     database, number = site.database, request.student_number
     try:
-        if not is_done(database, request):
+        if not is_applied(database, number, request.steps) or (
+            request.changes_hold and not is_held_as_asked(database, number)
+        ):
             if now - request.accepted_at < WAITED_S_MAX:
                 raise PersonUnderWay
             return PersonUnderWay()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -149,7 +147,7 @@ class PersonFacts:
             PersonInDoubt, PersonRejected: it will not, as things stand.
             PersonUnderWay: it has not yet.
         """
-        wait_until(lambda: _is_applied(self._site.database, self._number, self._sent), wait)
+        wait_until(lambda: is_applied(self._site.database, self._number, self._sent), wait)
 
     def accept(self, connection: Connection, later: Later, *, changes_hold: bool) -> PersonAccepted:
         """Remember that this is to be answered."""
@@ -172,7 +170,7 @@ def wait_until(is_so: Callable[[], bool], wait: Wait) -> None:
             raise PersonUnderWay
 
 
-def _is_applied(database: Database, number: str, steps: Collection[StepKey]) -> bool:
+def is_applied(database: Database, number: str, steps: Collection[StepKey]) -> bool:
     """Whether the registry has applied what this source published last of these enrolments.
 
     Raises:
@@ -195,25 +193,18 @@ def _is_applied(database: Database, number: str, steps: Collection[StepKey]) -> 
     return not left
 
 
-def is_done(database: Database, request: AcceptedRequest) -> bool:
-    """Whether the registry has applied an accepted request.
+def wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
+    """Wait until what was accepted of this person is answered: what is read before would undo it.
 
     Raises:
-        PersonInDoubt, PersonRejected: it will not, as things stand.
+        PersonUnderWay: it is not yet.
     """
-    number = request.student_number
-    return _is_applied(database, number, request.steps) and (
-        not request.changes_hold or is_held_as_asked(database, number)
-    )
 
+    def is_answered() -> bool:
+        with database.read() as connection:
+            return not accepted_requests.any_of(connection, number)
 
-def wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
-    """Wait for what was accepted of this person: what is read before it is applied would undo it."""
-    with database.read() as connection:
-        accepted = accepted_requests.of_student(connection, number)
-    for request in accepted:
-        with suppress(PersonInDoubt, PersonRejected):
-            wait_until(partial(is_done, database, request), wait)
+    wait_until(is_answered, wait)
 
 
 def is_held_as_asked(database: Database, number: str) -> bool:

@@ -137,19 +137,23 @@ def test_what_came_of_a_request_is_told_under_its_name_whoever_was_restarted_mea
 def test_of_two_requests_for_one_person_the_second_does_not_undo_the_first(
     world: ApiWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with registry_running(world.site):
-        scim(world, "POST", "/Users", status=201, json=user(PUT_ON))
+    name = accepted(world, "POST", PUT_ON, json=user(PUT_ON))
     parts = {f"{STUDENT}:usageName": "Petit", f"{STUDENT}:personalMail": "zoe@courriel.example"}
     first, second = (patch({"op": "add", "path": path, "value": value}) for path, value in parts.items())
-    accepted(world, "PATCH", PUT_ON, json=first)
+    where = f"/Users/{PUT_ON}"
     monkeypatch.setattr(scim_app, "WAIT_S_MAX", 0.0)
     for headers in (LATER, {}):
-        scim(world, "PATCH", f"/Users/{PUT_ON}", status=503, json=second, headers=headers)
+        scim(world, "PATCH", where, status=503, json=first, headers=headers)
+        scim(world, "DELETE", where, status=503, headers=headers)
+        scim(world, "POST", "/Users", status=503, json=user(PUT_ON), headers=headers)
+    scim(world, "GET", where, status=404)
     monkeypatch.setattr(scim_app, "WAIT_S_MAX", 30.0)
-    with registry_running(world.site):
-        scim(world, "PATCH", f"/Users/{PUT_ON}", status=200, json=second)
-    now = scim(world, "GET", f"/Users/{PUT_ON}")[STUDENT]
+    with registry_running(world.site), console_running(world):
+        assert later(world, "PATCH", where, json=first).status_code in (200, 202)
+        now = scim(world, "PATCH", where, status=200, json=second)[STUDENT]
+        scim(world, "DELETE", where, status=204)
     assert [now[path.rpartition(":")[2]] for path in parts] == list(parts.values())
+    assert told(world)[name]["events"][ASYNC]["status"] == "201"
     monkeypatch.setattr(late_answers, "WAITED_S_MAX", 0.0)
     name = accepted(world, "POST", NEW, json=user(NEW))
     LateAnswers(world.site, "").tell()

@@ -33,7 +33,7 @@ class ScimGroups:
         self._site = site
         self._actor = actor
 
-    def get(self, resource_id: str, *, whole: bool) -> Resource[Any]:
+    def get(self, resource_id: str, *, whole: bool, to_change: bool = False) -> Resource[Any]:  # noqa: ARG002
         """See `storage.ResourceStore`."""
         asked = GroupsAsked(id=resource_id, with_members=whole)
         found = teaching_groups.look(self._site, self._actor, asked).groups

@@ -21,7 +21,7 @@ from sesame.web.api.scim.errors import error_of
 from sesame.web.api.scim.resources import user_of
 from sesame.web.kit.site import Site
 
-_LOOK_S: Final = 1.0
+_LOOK_S: Final = 0.5
 _ASYNC, _WAIT = "respond-async", re.compile(r"\d{1,4}")
 _DONE: Final = {
     "POST": HTTPStatus.CREATED,

@@ -23,8 +23,9 @@ from sesame.web.api.scim.users import ScimUsers
 class ResourceStore(Protocol):
     """Resources of one type."""
 
-    def get(self, resource_id: str, *, whole: bool) -> Resource[Any]:
-        """See `ScimStorage.get`; `whole`: with what may be large."""
+    def get(self, resource_id: str, *, whole: bool, to_change: bool = False) -> Resource[Any]:
+        """See `ScimStorage.get`; `whole`: with what may be large; `to_change`: once all is done that was
+        accepted of it."""
 
     def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:
         """See `ScimStorage.search`; `page`: of `PersonsAsked`."""
@@ -58,12 +59,14 @@ class Storage(ScimStorage):
         *,
         response_parameters: ResponseParameters[Any] | None = None,
     ) -> Resource[Any]:
-        """See `ScimStorage.get`."""
-        return self._of(resource_type).get(resource_id, whole=_with_members(response_parameters))
+        """See `ScimStorage.get`: who looks has `response_parameters`."""
+        return self._of(resource_type).get(
+            resource_id, whole=_with_members(response_parameters), to_change=response_parameters is None
+        )
 
     def head(self, resource_type: ResourceType, resource_id: str) -> Resource[Any]:
-        """The same, without what may be large."""
-        return self._of(resource_type).get(resource_id, whole=False)
+        """The same, to change it, without what may be large."""
+        return self._of(resource_type).get(resource_id, whole=False, to_change=True)
 
     def search(
         self,

@@ -11,7 +11,7 @@ from scim2_server.storage import SearchPage
 
 from sesame.operations import registered_persons, sent_persons
 from sesame.operations.acts import Actor
-from sesame.operations.person_facts import Later, PersonAccepted, Wait
+from sesame.operations.person_facts import Later, PersonAccepted, Wait, wait_for_accepted
 from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
 from sesame.operations.sent_persons import EndedPerson, Still
 from sesame.web.api.scim.filters import equalities
@@ -53,8 +53,10 @@ class ScimUsers:
         self._later = later
         self._how: Any = {"clock": clock, "wait": wait, "later": later}
 
-    def get(self, resource_id: str, *, whole: bool) -> Resource[Any]:  # noqa: ARG002
+    def get(self, resource_id: str, *, whole: bool, to_change: bool = False) -> Resource[Any]:  # noqa: ARG002
         """See `storage.ResourceStore`."""
+        if to_change:
+            wait_for_accepted(self._site.database, resource_id, self._how["wait"])
         found = registered_persons.look(self._site, self._actor, PersonsAsked(number=resource_id)).persons
         if not found:
             raise NotFoundException
