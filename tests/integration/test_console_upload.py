@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from playwright.sync_api import Browser as Chromium
 from sqlalchemy import update
 
 from producers.registrar.import_runs import imports
@@ -197,6 +198,24 @@ def test_an_import_that_takes_its_time_answers_at_once_says_how_far_it_is_and_en
     assert "31/02/2008" in rest
     assert rest.endswith("</html>")
     assert enrolled(desk) == 1
+
+
+def test_in_a_browser_without_scripts_the_last_word_of_a_growing_page_is_the_one_that_is_shown(
+    desk: ConsoleDesk, gate: Gate, browser: Chromium, tmp_path: Path
+) -> None:
+    file = tmp_path / "inscrits.csv"
+    file.write_bytes(file_of(line(1)))
+    with browser.new_context(java_script_enabled=False, ignore_https_errors=True, locale="fr-FR") as context:
+        context.add_cookies([desk.cookie("registrar")])  # type: ignore[list-item]
+        page = context.new_page()
+        page.goto(f"{desk.url}/console/importations")
+        page.set_input_files("#fichier", file)
+        page.click("button[value=importer]", no_wait_after=True)
+        page.wait_for_selector(".grows > :nth-child(3)", state="attached")
+        assert page.locator(".grows").inner_text().count("50") == 1
+        gate.opened.set()
+        page.wait_for_selector("text=Importé. Chaque cible")
+        assert "50" not in page.locator(".grows").inner_text()
 
 
 def test_an_import_goes_on_when_whoever_sent_it_leaves_the_page(desk: ConsoleDesk, gate: Gate) -> None:
