@@ -52,7 +52,7 @@ PAGES: Final = {
     "plans": "/console/plans",
     "audit": "/console/journal",
     "questions": "/console/questions",
-    "imports": "/console/importations",
+    "imports": "/console/imports",
 }
 """By name; `{complete}`: somebody's number."""
 

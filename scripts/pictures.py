@@ -91,7 +91,7 @@ def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
         "failure": "/console/echecs/moodle/moodle_email_taken",
         "waiting": "/console/attente",
         "target": "/console/cibles/moodle",
-        "import": "/console/importations/2",
+        "import": "/console/imports/2",
     }
     for scheme, suffix in (("light", ""), ("dark", "-night")):
         with page_of(

@@ -42,9 +42,9 @@ VIEWS = (
     "/console/questions",
     "/console/questions/{doubt}",
     "/console/questions/objets/{question}",
-    "/console/importations",
-    "/console/importations/2",
-    "/console/importations/3",
+    "/console/imports",
+    "/console/imports/2",
+    "/console/imports/3",
 )
 
 

@@ -91,10 +91,10 @@ def test_a_page_reads_few_rows_and_is_small_however_many_accounts_there_are(desk
 
 
 def test_persons_whom_programs_sent_are_listed_by_the_page(desk: ConsoleDesk) -> None:
-    path = "/console/importations?personnes=oui"
+    path = "/console/imports?personnes=oui"
     engine = desk.portal.database.engine
     with desk.browser("registrar") as browser:
-        assert "person.jsonl" not in browser.get("/console/importations").text
+        assert "person.jsonl" not in browser.get("/console/imports").text
         with statements(engine) as asked:
             shown = [browser.get(path + more).text for more in ("", f"&apres={ACCOUNTS // 2}")]
     assert ["person.jsonl" in text for text in shown] == [True, True]

@@ -66,10 +66,10 @@ MAY = {
     ("POST", "/questions/{number}/trancher"): OFFICE,
     ("GET", "/questions/objets/{question_id}"): OPERATORS,
     ("POST", "/questions/objets/{question_id}/trancher"): OPERATORS,
-    ("GET", "/importations"): OFFICE,
-    ("POST", "/importations"): OFFICE,
-    ("GET", "/importations/{import_id}"): OFFICE,
-    ("GET", "/importations/{import_id}/flux"): OFFICE,
+    ("GET", "/imports"): OFFICE,
+    ("POST", "/imports"): OFFICE,
+    ("GET", "/imports/{import_id}"): OFFICE,
+    ("GET", "/imports/{import_id}/flux"): OFFICE,
 }
 FIELDS = {
     "raison": "un essai",
@@ -116,7 +116,7 @@ def asked(desk: ConsoleDesk, role: Role | None, method: str, route: str) -> int:
         token = re.search(r'name="jeton" value="([^"]+)"', page.text)
         if method == "POST":
             form = {**FIELDS, "jeton": token[1] if token is not None else "x"}
-            files = {"fichier": ("x.csv", b"a;b\n")} if route == "/importations" else None
+            files = {"fichier": ("x.csv", b"a;b\n")} if route == "/imports" else None
             return browser.client.post(path, data=form, files=files, headers=headers).status_code
         with browser.client.stream("GET", path) as answer:
             return answer.status_code

@@ -51,7 +51,7 @@ def desk(tmp_path: Path) -> Iterator[ConsoleDesk]:
 
 
 def form(browser: Browser, **fields: str) -> dict[str, str]:
-    page = browser.get("/console/importations").text
+    page = browser.get("/console/imports").text
     token = re.search(r'name="jeton" value="([^"]+)"', page)
     assert token is not None
     return {"jeton": token[1], "genre": "inscriptions", "profil": "apogee", "annee": "", **fields}
@@ -63,9 +63,7 @@ def send(
     with desk.browser(role) as browser:
         data = form(browser, **fields)
         files = {"fichier": (name, content)}
-        return browser.client.post(
-            "/console/importations", data=data, files=files, headers={"Origin": desk.url}
-        )
+        return browser.client.post("/console/imports", data=data, files=files, headers={"Origin": desk.url})
 
 
 def enrolled(desk: ConsoleDesk) -> int:
@@ -122,13 +120,13 @@ def test_a_file_says_what_differs_from_the_one_before_it(desk: ConsoleDesk) -> N
     told(send(desk, file_of(*map(line, range(20))), acte="importer"))
     told(send(desk, file_of(*map(line, range(1, 21))), acte="importer", annee="2026"))
     with desk.browser("registrar") as browser:
-        page = browser.get("/console/importations/2").text
+        page = browser.get("/console/imports/2").text
         assert "sesame-console-" not in page, "files that are gone are nowhere"
         assert re.findall(r'"figure">(\d+)</span>', page) == ["1", "1", "0"], "new, gone, changed"
         row = re.search(r'<th scope="row">L1INFO</th>(.*?)</tr>', page)
         assert row is not None
         assert re.findall(r">(\d+|·)<", row[1]) == ["1", "1", "·"]
-        assert 'href="/console/importations/1">le précédent</a>' in page
+        assert 'href="/console/imports/1">le précédent</a>' in page
         published = re.search(r'<th scope="row">publiées</th>(.*?)</tr>', page)
         assert published is not None
         assert re.findall(r">([^<\s]+)<", published[1]) == ["1", "20", "\N{MINUS SIGN}19"]
@@ -144,12 +142,12 @@ def test_one_under_way_is_followed_by_its_lines(desk: ConsoleDesk) -> None:
             )
         )
     with desk.browser("registrar") as browser:
-        page = browser.get("/console/importations/1").text
+        page = browser.get("/console/imports/1").text
         assert "ligne 12 sur 21" in page
         assert '<progress max="21" value="12"' in page
-        with browser.client.stream("GET", "/console/importations/1/flux") as answer:
+        with browser.client.stream("GET", "/console/imports/1/flux") as answer:
             assert "ligne 12 sur 21" in "".join(itertools.islice(answer.iter_lines(), 5))
-        with browser.client.stream("GET", "/console/importations/9/flux") as answer:
+        with browser.client.stream("GET", "/console/imports/9/flux") as answer:
             assert "event: fin" in list(answer.iter_lines())
 
 
@@ -179,7 +177,7 @@ def sending(desk: ConsoleDesk, content: bytes, act: str = "importer") -> Iterato
     """The answer, a line at a time as it comes."""
     with desk.browser("registrar") as browser:
         data, files = form(browser, acte=act), {"fichier": ("inscrits.csv", content)}
-        path, ours = "/console/importations", {"Origin": desk.url}
+        path, ours = "/console/imports", {"Origin": desk.url}
         with browser.client.stream("POST", path, data=data, files=files, headers=ours) as answer:
             assert (answer.status_code, answer.headers["x-accel-buffering"]) == (200, "no")
             yield (html.unescape(each).replace("\u202f", " ") for each in answer.iter_lines())
@@ -238,7 +236,7 @@ def test_an_import_that_fails_after_its_answer_began_says_so_on_the_page(
         assert any("50 %" in each for each in lines)
         gate.opened.set()
         rest = "".join(lines)
-    assert "n'est pas allée à son terme" in rest
+    assert "n'est pas allé à son terme" in rest
     assert ("Erreur imprévue" in rest) is unforeseen
     assert "Lefebvre" not in rest
     assert "sesame-console-" not in rest
@@ -271,7 +269,7 @@ def test_only_our_own_form_is_taken(desk: ConsoleDesk) -> None:
     with desk.browser("registrar") as browser:
         data, files = form(browser, acte="importer"), {"fichier": ("x.csv", file_of(line(1)))}
         post = browser.client.post
-        path, ours = "/console/importations", {"Origin": desk.url}
+        path, ours = "/console/imports", {"Origin": desk.url}
         forged = post(path, data=data | {"jeton": "x"}, files=files, headers=ours)
         foreign = post(path, data=data, files=files, headers={"Origin": "https://elsewhere.example"})
         plain = post(path, data=data, headers=ours)
@@ -285,7 +283,7 @@ def test_what_is_too_large_or_does_not_say_how_large_is_not_read(
 ) -> None:
     context = ssl.create_default_context(cafile=str(desk.portal.ca.ca_file))
     with closing(HTTPSConnection("localhost", desk.port, context=context, timeout=PATIENCE_S)) as line:
-        line.putrequest("POST", "/console/importations")
+        line.putrequest("POST", "/console/imports")
         for name, value in {
             "Origin": desk.url,
             "Content-Type": "multipart/form-data; boundary=x",

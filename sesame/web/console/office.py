@@ -1,4 +1,4 @@
-"""'Questions': who is who and what is whose, decided once. 'Importations': what the registrar's files did."""
+"""'Questions': who is who and what is whose, decided once. 'Imports': what the registrar's files did."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
     return visit.done("/console/questions", done.text)
 
 
-@router.get("/importations")
+@router.get("/imports")
 def show_imports(visit: Visiting, apres: str = "", personnes: str = "") -> Response:
     """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
@@ -106,14 +106,14 @@ def show_imports(visit: Visiting, apres: str = "", personnes: str = "") -> Respo
     return visit.page("imports.html", found=found, persons=wanted.persons)
 
 
-@router.get("/importations/{import_id}")
+@router.get("/imports/{import_id}")
 def show_import(visit: Visiting, import_id: ImportId) -> Response:
     """One of them: what it counted and refused, and what it changed against the one before."""
     one = past_imports.shown(visit.context.site, visit.actor, import_id)
     return visit.page("import.html", one=one, differences=one.differences or ())
 
 
-@router.get("/importations/{import_id}/flux")
+@router.get("/imports/{import_id}/flux")
 async def follow_import(visit: Visiting, import_id: ImportId) -> Response:
     """How far one has come, each time that it is further."""
     check(visit.actor, "import.list")

@@ -41,7 +41,7 @@ from sesame.web.kit.forms import FORM_TOKEN
 
 router = APIRouter()
 
-UPLOAD_PATH: Final = "/console/importations"
+UPLOAD_PATH: Final = "/console/imports"
 UPLOAD_BYTES_MAX: Final = 256 * 1024**2
 MOMENT_S: Final = 1.0
 """An import that takes no longer is answered as any act is; then it says how far it is as often."""
@@ -65,7 +65,7 @@ class Table:
     more: bool
 
 
-@router.post("/importations")
+@router.post("/imports")
 async def send_file(request: Request) -> Response:
     """Import a file, or say what it would change."""
     visit = await to_thread.run_sync(somebody, request)
