@@ -39,7 +39,7 @@ accepted_requests = Table(
 
 @dataclass(frozen=True)
 class AcceptedRequest:
-    """One request: all of it is in the log, nothing of it is here.
+    """One request: all of it is in the log, and here is what it waits for.
 
     Attributes:
         txn: by which its answer is known.

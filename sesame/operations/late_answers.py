@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -39,34 +39,43 @@ def listeners(site: HasSettings) -> list[str]:
     return [name for name, each in receivers if ASYNC_ANSWER in each.types]
 
 
-def tell(
-    site: Configured, answer: Callable[[AcceptedRequest, Outcome], Mapping[str, Any]], *, after: str = ""
-) -> str:
-    """Look at some accepted requests after this one, and tell of those that are done, or will not be.
-
-    Of several processes one tells it, in the transaction that ends the request.
-
-    Returns:
-        After which one to go on; empty: with the first one, in a while.
+def waiting(site: Configured) -> Iterator[AcceptedRequest]:
+    """The requests that are not answered yet.
 
     Raises:
         StoreUnavailable: look again.
     """
-    database = site.database
-    with database.read() as connection:
-        now = database.now(connection)
-        page = accepted_requests.page(connection, after=after, limit=_PAGE)
-    for request in page:
-        try:
-            came = _came_of(site, request, now)
-        except PersonUnderWay:
-            continue
-        forget = isinstance(came, SesameError) and find(database, request.student_number) is None
-        database.transact(partial(_note, site, request, answer(request, came), now, forget=forget))
-    return page[-1].txn if len(page) == _PAGE else ""
+    after = ""
+    while True:
+        with site.database.read() as connection:
+            page = accepted_requests.page(connection, after=after, limit=_PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].txn
 
 
-def _came_of(site: Configured, request: AcceptedRequest, now: float) -> Outcome:
+def tell(
+    site: Configured,
+    request: AcceptedRequest,
+    answer: Callable[[AcceptedRequest, Outcome], Mapping[str, Any]],
+) -> None:
+    """Tell what came of a request, if it is done, or will not be.
+
+    Of several processes one tells it, in the transaction that ends the request.
+
+    Raises:
+        StoreUnavailable: look again.
+    """
+    try:
+        came = _came_of(site, request)
+    except PersonUnderWay:
+        return
+    forget = isinstance(came, SesameError) and find(site.database, request.student_number) is None
+    site.database.transact(partial(_note, site, request, answer(request, came), forget=forget))
+
+
+def _came_of(site: Configured, request: AcceptedRequest) -> Outcome:
     """What came of it.
 
     Raises:
@@ -77,7 +86,9 @@ def _came_of(site: Configured, request: AcceptedRequest, now: float) -> Outcome:
         if not is_applied(database, number, request.steps) or (
             request.changes_hold and not is_held_as_asked(database, number)
         ):
-            if now - request.accepted_at < WAITED_S_MAX:
+            with database.read() as connection:
+                waited_s = database.now(connection) - request.accepted_at
+            if waited_s < WAITED_S_MAX:
                 raise PersonUnderWay
             return PersonUnderWay()
     except (PersonInDoubt, PersonRejected) as error:
@@ -91,14 +102,13 @@ def _note(
     site: Configured,
     request: AcceptedRequest,
     answer: Mapping[str, Any],
-    now: float,
     connection: Connection,
     *,
     forget: bool,
 ) -> None:
     if not accepted_requests.end(connection, request.txn):
         return
-    number = request.student_number
+    number, now = request.student_number, site.database.now(connection)
     if forget:
         external_ids.forget(connection, number)  # so that the same may be sent again
     webhooks.add_answer(

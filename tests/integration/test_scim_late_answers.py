@@ -14,13 +14,14 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from producers.registrar import external_ids
+from producers.registrar import accepted_requests, external_ids
+from producers.registrar.accepted_requests import AcceptedRequest
 from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sesame.app.console import serve
 from sesame.operations import late_answers
 from sesame.web.api.scim import LateAnswers, scim_app
-from tests.integration.api_kit import HOST, ApiWorld, api_world
+from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
 from tests.integration.scim_in_kit import ERROR, STUDENT, patch, registry_running, scim, user
 from tests.integration.test_scim_sends import GUARD
 
@@ -156,6 +157,8 @@ def test_of_two_requests_for_one_person_the_second_does_not_undo_the_first(
     assert told(world)[name]["events"][ASYNC]["status"] == "201"
     monkeypatch.setattr(late_answers, "WAITED_S_MAX", 0.0)
     name = accepted(world, "POST", NEW, json=user(NEW))
+    with world.site.database.write() as connection:  # the first that is looked at, and nobody can answer it
+        accepted_requests.add(connection, AcceptedRequest("0", COMPLETED, "BREW", [], False, 0.0))
     LateAnswers(world.site, "").tell()
     assert told(world)[name]["events"][ASYNC]["status"] == "503", "the registry has not been seen for days"
 

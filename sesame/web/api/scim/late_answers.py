@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -81,12 +82,8 @@ class LateAnswers:
     def keep(self, stopping: threading.Event) -> None:
         """Tell it, until told to stop."""
         while not stopping.wait(_LOOK_S):
-            try:
+            with suppress(DependencyDown):  # the console's pages say so
                 self.tell()
-            except DependencyDown:
-                pass  # the console's pages say so
-            except Exception as error:  # noqa: BLE001 (the others are told all the same)
-                structlog.get_logger().error("late_answers_fault", error=fault(error))
 
     def tell(self) -> None:
         """Look at all of them once.
@@ -94,9 +91,13 @@ class LateAnswers:
         Raises:
             StoreUnavailable: look again.
         """
-        after = late_answers.tell(self._site, self._answer)
-        while after:
-            after = late_answers.tell(self._site, self._answer, after=after)
+        for request in late_answers.waiting(self._site):
+            try:
+                late_answers.tell(self._site, request, self._answer)
+            except DependencyDown:
+                raise
+            except Exception as error:  # noqa: BLE001 (one's trouble is one's: the others are told)
+                structlog.get_logger().error("late_answer_fault", error=fault(error))
 
     def _answer(self, request: AcceptedRequest, came: Outcome) -> dict[str, Any]:
         """As one operation of a bulk response (RFC 7644, 3.7.3)."""
