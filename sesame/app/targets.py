@@ -34,7 +34,7 @@ def handler(
     settings: Settings,
     database: Database,
     vault: Callable[[], Vault],
-    traces: Traces | None = None,
+    traces: Traces | None,
 ) -> Handler:
     """The handler of a target, by its name; it only observes where the settings say so.
 
@@ -119,7 +119,7 @@ def _connector(
     settings: Settings,
     database: Database,
     vault: Callable[[], Vault],
-    traces: Traces | None = None,
+    traces: Traces | None,
 ) -> Handler:
     """Its consumer's logic; what cannot be used says so, and the other targets go on."""
     try:

@@ -55,7 +55,7 @@ def lift(site: Stored, actor: Actor, request: LetGoOn) -> None:
     with site.database.write() as connection:
         if not quarantine.lift(connection, request.consumer):
             raise NotInQuarantine(gettext("{consumer} is not in quarantine", consumer=request.consumer))
-        _note(connection, site, actor, "quarantine.lift", request)
+        note_reason(connection, site, actor, "quarantine.lift", request.reason, consumer=request.consumer)
 
 
 class NothingLost(SesameError):
@@ -101,20 +101,30 @@ def accept(site: Stored, actor: Actor, request: LetGoOn) -> LossAccepted:
             raise NothingLost(
                 gettext("{consumer} waits for no loss to be accepted", consumer=request.consumer)
             )
-        _note(connection, site, actor, "lost_records.accept", request, losses=count)
+        note_reason(
+            connection,
+            site,
+            actor,
+            "lost_records.accept",
+            request.reason,
+            consumer=request.consumer,
+            losses=count,
+        )
     return LossAccepted(consumer=request.consumer, partitions=count)
 
 
-def _note(
-    connection: Connection, site: Stored, actor: Actor, action: str, request: LetGoOn, **detail: int
+def note_reason(
+    connection: Connection, site: Stored, actor: Actor, action: str, reason: str, **detail: object
 ) -> None:
+    """Note what an operator does to a consumer or a target, which `detail` names first, and why, in their own
+    words."""
     operator_notes.keep_and_audit(
         connection,
         site.database,
         action=action,
-        about=request.consumer,
+        about=str(next(iter(detail.values()))),
         student_number=None,
         actor=actor.name,
-        words=request.reason,
-        detail={"consumer": request.consumer, **detail},
+        words=reason,
+        detail=detail,
     )

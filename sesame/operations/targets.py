@@ -7,10 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from pipeline import pauses
-from pipeline.audit import operator_notes
 from pipeline.errors import SesameError, fault
 from pipeline.pauses import PauseRow
 from pipeline.target import Description
@@ -20,6 +17,7 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.diagnosis import processes
 from sesame.operations.ports import Configured, Diagnosable, Provided, check_target
+from sesame.operations.stopped_consumers import note_reason
 
 
 class AlreadyPaused(SesameError):
@@ -102,7 +100,7 @@ def pause(site: Configured, actor: Actor, request: TargetAct) -> None:
         given = {"actor": actor.name, "reason": request.reason}
         if not pauses.place(connection, site.database, request.target, **given):
             raise AlreadyPaused(gettext("{target} is paused already", target=request.target))
-        _note(connection, site, actor, "target.pause", request)
+        note_reason(connection, site, actor, "target.pause", request.reason, target=request.target)
 
 
 @act("target.resume")
@@ -116,7 +114,7 @@ def resume(site: Configured, actor: Actor, request: TargetAct) -> None:
     with site.database.write() as connection:
         if not pauses.lift(connection, request.target):
             raise NotPaused(gettext("{target} is not paused", target=request.target))
-        _note(connection, site, actor, "target.resume", request)
+        note_reason(connection, site, actor, "target.resume", request.reason, target=request.target)
 
 
 @act("target.probe")
@@ -166,17 +164,4 @@ def _line(
         owns=described.owns,
         observed=name in site.settings.observed,
         fault=fault,
-    )
-
-
-def _note(connection: Connection, site: Configured, actor: Actor, action: str, request: TargetAct) -> None:
-    operator_notes.keep_and_audit(
-        connection,
-        site.database,
-        action=action,
-        about=request.target,
-        student_number=None,
-        actor=actor.name,
-        words=request.reason,
-        detail={"target": request.target},
     )
