@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +14,7 @@ from pipeline.outbox import outbox
 from producers.registrar.teachings import memberships
 from producers.registrar.teachings.memberships import group_members, teaching_groups
 from sesame.operations.teaching_groups import FEW_MEMBERS_MAX
-from sesame.testing.servers import stores
-from tests.integration.api_kit import ApiWorld, api_world
+from tests.integration.api_kit import ApiWorld
 from tests.integration.scim_in_kit import patch, scim
 
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -25,15 +23,9 @@ A, B, C = "22600001", "22600002", "22600003"
 """Students of the filled store."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    folder = tmp_path_factory.mktemp("scim")
-    if request.param == "sqlite":
-        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
-            yield made
-        return
-    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
-        yield made
+@pytest.fixture(scope="module")
+def world(module_world: ApiWorld) -> ApiWorld:
+    return module_world
 
 
 def group(name: str, *members: str, **teaching: Any) -> dict[str, Any]:

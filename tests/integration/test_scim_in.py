@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sesame.operations import known_persons, registered_persons
 from sesame.operations.acts import RIGHTS, Role
-from sesame.testing.servers import stores
 from sesame.web.api.scim.scim_app import ACTS
-from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
+from tests.integration.api_kit import COMPLETED, HOST, ApiWorld
 
 STUDENT = "urn:sesame:params:scim:schemas:1.0:Student"
 OFFICE = {"registrar", "operator", "administrator"}
@@ -19,15 +18,9 @@ OFFICE = {"registrar", "operator", "administrator"}
 User = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    folder = tmp_path_factory.mktemp("scim")
-    if request.param == "sqlite":
-        with api_world(folder, f"sqlite:///{folder / 'store.db'}") as made:
-            yield made
-        return
-    with stores.empty_database(request.getfixturevalue("postgres")) as url, api_world(folder, url) as made:
-        yield made
+@pytest.fixture(scope="module")
+def world(module_world: ApiWorld) -> ApiWorld:
+    return module_world
 
 
 def get(world: ApiWorld, path: str, *scopes: str, status: int = 200, **options: Any) -> Any:
