@@ -106,6 +106,7 @@ def made_up(path: Any) -> Any:
         "name": lambda: kind(family_name=word(), given_name="Zoé"),
         "name.familyName": word,
         "name.givenName": lambda: "Zoé",
+        "active": lambda: True,  # a hold would show in the extension, as what the tester did not send
         "teaching": lambda: kind(year=2026, unit="TESTS", group="TD1"),
         "teaching.year": lambda: 2026,
         "teaching.unit": lambda: "TESTS",
