@@ -7,10 +7,9 @@ who still waits for the same leaves no row, nor does a call to a target that was
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -59,8 +58,7 @@ class AttemptEnd(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt.
 
     Attributes:
@@ -84,12 +82,10 @@ class Attempt:
 def record(connection: Connection, ended: Sequence[Attempt]) -> None:
     """Remember these attempts, in the transaction that records what they reached."""
     if ended:
-        is_sqlite = connection.dialect.name == "sqlite"
-        rows = [tuple(each.__dict__.values()) for each in ended]
-        connection.execute(_recording(is_sqlite), rows_given(_COLUMNS, rows, is_sqlite=is_sqlite))
+        connection.execute(_recording(connection.dialect.name == "sqlite"), rows_given(ended))
 
 
-_COLUMNS: Final = {name: _a[name].type for name in Attempt.__annotations__}
+_COLUMNS: Final = {name: _a[name].type for name in Attempt._fields}
 
 
 @cache

@@ -221,8 +221,7 @@ def lease(
     if not epochs:
         return set()
     rows = sorted(epochs.items())  # in one order, so that two processes cannot wait for each other
-    parameters = rows_given(_WANTED, rows, is_sqlite=database.is_sqlite)
-    parameters |= {"of_target": target, "by_owner": owner, "until": until}
+    parameters = rows_given(rows) | {"of_target": target, "by_owner": owner, "until": until}
     return set(connection.execute(_leasing(database.is_sqlite), parameters).scalars())
 
 
@@ -262,8 +261,7 @@ def conclude(
         return set()
     # In one order, so that two processes cannot wait for each other.
     rows = [_end(target, each, now) for each in sorted(ended, key=_number)]
-    parameters = rows_given(_ENDS, rows, is_sqlite=database.is_sqlite)
-    return set(connection.execute(_concluding(database.is_sqlite), parameters).scalars())
+    return set(connection.execute(_concluding(database.is_sqlite), rows_given(rows)).scalars())
 
 
 @cache

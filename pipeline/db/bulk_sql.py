@@ -7,20 +7,23 @@ it in psycopg and plan it in the server costs more than the statement itself (do
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     CursorResult,
     FromClause,
     Select,
+    Text,
     any_,
     bindparam,
-    column,
+    cast,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.types import TypeEngine
@@ -51,27 +54,28 @@ def _narrowed(query: Select[Any], wanted: Column[Any], is_sqlite: bool) -> Selec
 def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
     """Rows to select from, in their order; `columns` are their names and types. The statement is executed
     with `rows_given`, so that it can be built once: that takes longer than to execute it."""
+    text = bindparam("rows_given", type_=Text())
+    fields: list[ColumnElement[Any]]
     if is_sqlite:
-        each = func.json_each(bindparam("rows_given")).table_valued("value")
+        each = func.json_each(text).table_valued("value")
         fields = [
-            func.json_extract(each.c.value, f"$[{index}]", type_=kind).label(name)
-            for index, (name, kind) in enumerate(columns.items())
+            func.json_extract(each.c.value, f"$[{place}]", type_=kind)
+            for place, kind in enumerate(columns.values())
         ]
-        return select(*fields).subquery("given")
-    arrays = (bindparam(f"given_{name}", type_=_array(kind)) for name, kind in columns.items())
-    unnested = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns.items()))
-    return unnested.render_derived(name="given")
+    else:
+        from sqlalchemy.dialects.postgresql import JSONB  # as `_array` says
+
+        each = func.jsonb_array_elements(cast(text, JSONB)).table_valued("value")
+        fields = [
+            cast(each.c.value.op("->>")(literal_column(str(place))), kind)
+            for place, kind in enumerate(columns.values())
+        ]
+    return select(*map(ColumnElement.label, fields, columns)).subquery("given")
 
 
-def rows_given(
-    columns: Iterable[str], rows: Sequence[Sequence[object]], *, is_sqlite: bool
-) -> dict[str, object]:
-    """These rows, at least one, as the parameters of a statement with `given`."""
-    if is_sqlite:
-        return {"rows_given": json.dumps(rows)}
-    return {
-        f"given_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
-    }
+def rows_given(rows: Sequence[Sequence[object]]) -> dict[str, object]:
+    """These rows, at least one, as the parameter of a statement with `given`."""
+    return {"rows_given": json.dumps(rows)}
 
 
 def _array(kind: TypeEngine[Any]) -> TypeEngine[Any]:

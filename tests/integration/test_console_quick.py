@@ -84,7 +84,7 @@ def test_a_page_reads_few_rows_and_is_small_however_many_accounts_there_are(desk
             assert page.status_code == 200, name
             assert len(page.content) < BYTES_MAX, name
             much[name] = rows_read(engine, asked)
-    waiting = much.pop("waiting-by-cohort")  # counts all who wait, twice, and never everybody
+    waiting = much.pop("waiting-by-cohort")  # counts all who wait, and never everybody
     assert waiting < ACCOUNTS
     assert {name: rows for name, rows in much.items() if rows > ROWS_MAX} == {}
     assert much["person"] > 0
