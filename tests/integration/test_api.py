@@ -35,6 +35,10 @@ SENTINELS = {
     ("POST", "/holds/place"): {"support", "operator", "administrator"},
     ("POST", "/holds/lift"): {"operator", "administrator"},
     ("POST", "/replays"): {"operator", "administrator"},
+    ("POST", "/identities/merge"): {"registrar", "operator", "administrator"},
+    ("POST", "/adoption/decide"): {"operator", "administrator"},
+    ("POST", "/erasures"): {"administrator"},
+    ("GET", "/audit/export"): {"operator", "administrator"},
 }
 """Who may what, written a second time."""
 
@@ -173,8 +177,8 @@ def test_who_was_replayed_in_vain_is_replayed_again_only_by_a_word_that_the_caus
 # --- what is answered ---------------------------------------------------------------------------------
 
 
-def test_what_is_answered_is_what_the_command_prints(world: ApiWorld) -> None:
-    page = world.get("/students", "support", params={"state": "waiting"}).json()
+def test_what_is_answered_is_what_the_command_prints(module_world: ApiWorld) -> None:
+    page = module_world.get("/students", "support", params={"state": "waiting"}).json()
     assert [one["student_number"] for one in page["students"]]
     assert {one["state"] for one in page["students"]} == {"waiting"}
     told = (Path(__file__).parents[1] / "cli" / "corpus" / "students-waiting.txt").read_text(encoding="utf-8")
@@ -197,8 +201,12 @@ def test_a_hold_that_is_placed_is_on_the_log_and_its_reason_is_not(world: ApiWor
     assert "impayé" not in str(found)
 
 
-def test_every_answer_is_for_nobody_else_to_keep_or_frame(world: ApiWorld) -> None:
-    for answered in (world.get("/overview"), world.get("/nothing"), world.client.get("/v1/overview")):
+def test_every_answer_is_for_nobody_else_to_keep_or_frame(module_world: ApiWorld) -> None:
+    for answered in (
+        module_world.get("/overview"),
+        module_world.get("/nothing"),
+        module_world.client.get("/v1/overview"),
+    ):
         headers = answered.headers
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
@@ -208,8 +216,8 @@ def test_every_answer_is_for_nobody_else_to_keep_or_frame(world: ApiWorld) -> No
         assert not [name for name in headers if name.startswith("access-control-")]
 
 
-def test_another_host_is_not_served(world: ApiWorld) -> None:
-    problem(world.get("/overview", headers={"Host": f"evil.{HOST}"}), 421)
+def test_another_host_is_not_served(module_world: ApiWorld) -> None:
+    problem(module_world.get("/overview", headers={"Host": f"evil.{HOST}"}), 421)
 
 
 @pytest.mark.parametrize(
@@ -261,34 +269,40 @@ def test_a_refusal_says_what_is_wrong_as_rfc_9457_has_it(
         assert answered.headers["allow"] == "GET"
 
 
-def test_each_thing_that_is_wrong_is_told_by_its_place_and_without_its_value(world: ApiWorld) -> None:
+def test_each_thing_that_is_wrong_is_told_by_its_place_and_without_its_value(module_world: ApiWorld) -> None:
     body = {"student_number": 17, "kind": "Maëlwenn", "reason": ""}
-    found = problem(world.post("/holds/place", json=body), 422)
+    found = problem(module_world.post("/holds/place", json=body), 422)
     assert sorted(str(each.pointer) for each in found.errors) == ["/kind", "/reason", "/student_number"]
     assert "Maëlwenn" not in found.model_dump_json()
-    found = problem(world.get("/students?limit=many"), 422)
+    found = problem(module_world.get("/students?limit=many"), 422)
     assert [each.parameter for each in found.errors] == ["limit"]
 
 
-def test_refusals_speak_the_language_that_is_asked_for(world: ApiWorld) -> None:
+def test_refusals_speak_the_language_that_is_asked_for(module_world: ApiWorld) -> None:
     said = {
-        accepted: world.get("/students/22609999", headers={"Accept-Language": accepted}).json()["detail"]
+        accepted: module_world.get("/students/22609999", headers={"Accept-Language": accepted}).json()[
+            "detail"
+        ]
         for accepted in ("fr-FR, en;q=0.5", "en", "de, fr;q=0.2")
     }
     assert said["en"].startswith("no account for student number")
     assert said["fr-FR, en;q=0.5"] == said["de, fr;q=0.2"] != said["en"]
 
 
-def test_a_body_that_is_too_large_is_refused_whatever_its_head_says(world: ApiWorld) -> None:
+def test_a_body_that_is_too_large_is_refused_whatever_its_head_says(module_world: ApiWorld) -> None:
     body = json.dumps({"consumer": "moodle", "reason": "x" * BODY_BYTES_MAX})
-    answered = world.post("/quarantine/lift", content=body, headers={"content-type": "application/json"})
+    answered = module_world.post(
+        "/quarantine/lift", content=body, headers={"content-type": "application/json"}
+    )
     assert problem(answered, 413).type == "urn:sesame:error:BodyUnread"
 
     def parts() -> Iterator[bytes]:
         for _ in range(40):
             yield b" " * 65_536
 
-    answered = world.post("/quarantine/lift", content=parts(), headers={"content-type": "application/json"})
+    answered = module_world.post(
+        "/quarantine/lift", content=parts(), headers={"content-type": "application/json"}
+    )
     problem(answered, 413)
 
 
@@ -306,7 +320,7 @@ def test_a_body_that_is_too_large_is_refused_whatever_its_head_says(world: ApiWo
     ],
 )
 def test_the_links_lead_through_all_of_a_list_once(
-    path: str, each: str | None, key: str, world: ApiWorld
+    path: str, each: str | None, key: str, module_world: ApiWorld
 ) -> None:
     def listed(response: Any) -> list[object]:
         found = response.json()
@@ -317,12 +331,12 @@ def test_the_links_lead_through_all_of_a_list_once(
         return None if named is None else str(named["url"])
 
     joint = "&" if "?" in path else "?"
-    whole = [one for one in listed(world.get(f"{path}{joint}limit=1000")) if path != "/audit" or one]
+    whole = [one for one in listed(module_world.get(f"{path}{joint}limit=1000")) if path != "/audit" or one]
     assert len(whole) > 1
     seen: list[object] = []
     url: str | None = f"{path}{joint}limit=1"
     while url is not None:
-        page = world.get(url)
+        page = module_world.get(url)
         assert page.status_code == 200
         seen += listed(page)
         url = link(page)
@@ -332,12 +346,12 @@ def test_the_links_lead_through_all_of_a_list_once(
     assert len(seen) == len(whole) or path == "/audit"
 
 
-def test_a_cursor_is_good_for_its_own_list_and_filter_only(world: ApiWorld) -> None:
-    first = world.get("/students?limit=1&state=completed")
+def test_a_cursor_is_good_for_its_own_list_and_filter_only(module_world: ApiWorld) -> None:
+    first = module_world.get("/students?limit=1&state=completed")
     url = first.links["next"]["url"]
     cursor = url.partition("cursor=")[2]
-    assert world.get(url).status_code == 200
-    assert world.get(f"/students?state=completed&limit=7&cursor={cursor}").status_code == 200
+    assert module_world.get(url).status_code == 200
+    assert module_world.get(f"/students?state=completed&limit=7&cursor={cursor}").status_code == 200
     for other in (
         f"/students?limit=1&cursor={cursor}",
         f"/students?limit=1&state=waiting&cursor={cursor}",
@@ -345,7 +359,7 @@ def test_a_cursor_is_good_for_its_own_list_and_filter_only(world: ApiWorld) -> N
         f"/students?limit=1&state=completed&cursor={cursor[:-2]}",
         "/students?limit=1&state=completed&cursor=22600001",
     ):
-        assert problem(world.get(other), 400).type == "urn:sesame:error:UnfitCursor"
+        assert problem(module_world.get(other), 400).type == "urn:sesame:error:UnfitCursor"
 
 
 # --- rates --------------------------------------------------------------------------------------------
@@ -456,8 +470,8 @@ def test_nothing_of_an_answer_can_be_read_in_the_store(world: ApiWorld) -> None:
 # --- what it says of itself ---------------------------------------------------------------------------
 
 
-def test_it_describes_every_route_with_its_roles(world: ApiWorld) -> None:
-    document = world.client.get("/v1/openapi.json").json()
+def test_it_describes_every_route_with_its_roles(module_world: ApiWorld) -> None:
+    document = module_world.client.get("/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     assert document["servers"] == [{"url": "/v1"}]
     for route in ROUTES:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from sesame.web.api.routes import ROUTES, Route
 from tests.integration.api_kit import HOST, ApiWorld
 
-EXAMPLES = {True: 15, False: 5}
+EXAMPLES = {True: 10, False: 3}
 """On SQLite, on PostgreSQL."""
 ASKS_TARGETS = {"adopt.show", "provision", "reconcile", "replay.preview"}
 """Of whose servers none answers here."""
