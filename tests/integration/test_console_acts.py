@@ -89,6 +89,7 @@ def test_the_page_tells_what_happened_where_and_why(desk: ConsoleDesk) -> None:
         assert "abandonné après 3 essais : moodle_email_taken".replace(" :", "\u00a0:") in text
         assert "Email address already exists" in text
         assert "compte activé" in text
+        assert "écrit et relu\u00a0: version 99" in text
         assert "Provisionner maintenant" not in text, "support may not"
     with desk.browser("operator", **{"Accept-Language": "en"}) as browser:
         text = browser.get(f"/console/personnes/{number}").text
