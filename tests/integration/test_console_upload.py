@@ -206,7 +206,7 @@ def test_in_a_browser_without_scripts_the_last_word_of_a_growing_page_is_the_one
     with browser.new_context(java_script_enabled=False, ignore_https_errors=True, locale="fr-FR") as context:
         context.add_cookies([desk.cookie("registrar")])  # type: ignore[list-item]
         page = context.new_page()
-        page.goto(f"{desk.url}/console/importations")
+        page.goto(f"{desk.url}/console/imports")
         page.set_input_files("#fichier", file)
         page.click("button[value=importer]", no_wait_after=True)
         page.wait_for_selector(".grows > :nth-child(3)", state="attached")
