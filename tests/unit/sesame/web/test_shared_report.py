@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from schemas.language import in_code, speak
-from sesame.operations.acts import Actor, ActRefused, Role
+from sesame.operations.acts import Actor, ActRefused, Role, check
 from sesame.operations.diagnosis import overview
+from sesame.web.console import console_context
 from sesame.web.console.console_context import SharedReport
 
 ADA = Actor("ada", frozenset({Role.VIEWER}))
@@ -100,6 +101,13 @@ def test_who_has_no_role_is_not_shown_what_others_have_looked_at(clock: Clock) -
     seen.show(ADA)
     with pytest.raises(ActRefused):
         seen.show(Actor("paul", frozenset()))
+
+
+@pytest.mark.parametrize("act", ["overview.show", "students.cohorts"])
+def test_whoever_keeps_it_ready_may_look(act: str) -> None:
+    check(console_context._KEEPER, act)  # noqa: SLF001
+    with pytest.raises(ActRefused):
+        check(Actor("sesame", frozenset()), act)
 
 
 class Turns(threading.Event):
