@@ -246,9 +246,7 @@ class SqlImports:
         Raises:
             StoreUnavailable: try again.
         """
-        ids = imports.c.id
-        older = select(ids).where(imports.c.started_at < started_at).order_by(ids.desc()).limit(1)
-        since = ids > func.coalesce(older.scalar_subquery(), 0)
+        since = imports.c.id > _last_before(started_at)
         with self._database.read() as connection:
             query = select(func.count()).where(imports.c.source == SENT, since)
             return connection.execute(query).scalar_one()
@@ -284,11 +282,11 @@ class SqlImports:
     @staticmethod
     def _unseen(source: str, since: float, import_id: ColumnElement[int]) -> ColumnElement[bool]:
         """Whether an import is of this time, and after the last one that an operator has approved."""
-        of_time = imports.c.source == source, imports.c.started_at >= since
+        mine = imports.c.source == source
+        older = _last_before(since, mine)
         approved = imports.c.detail.like('%"approval":%'), imports.c.confirmed_through > 0
-        first = select(func.min(imports.c.id)).where(*of_time).scalar_subquery()
-        last = select(func.coalesce(func.max(imports.c.id), 0)).where(*of_time, *approved).scalar_subquery()
-        return (import_id >= first) & (import_id > last)
+        last = select(func.max(imports.c.id)).where(mine, imports.c.id > older, *approved).scalar_subquery()
+        return import_id > func.coalesce(last, older)
 
     @staticmethod
     def _hold(connection: Any, import_id: int) -> None:
@@ -299,6 +297,13 @@ class SqlImports:
         )
         if held.rowcount != 1:
             raise ImportSuperseded
+
+
+def _last_before(started_at: float, *which: ColumnElement[bool]) -> ColumnElement[int]:
+    """The id of the last of these that began before then; 0: there is none. Found from the newest one
+    backwards, by an index: however many were before it are not read."""
+    older = select(imports.c.id).where(*which, imports.c.started_at < started_at)
+    return func.coalesce(older.order_by(imports.c.id.desc()).limit(1).scalar_subquery(), 0)
 
 
 def _document(detail: ImportDetail | None) -> str | None:
