@@ -19,7 +19,7 @@ from producers.activation import request_rows
 from producers.activation.mail_proofs import mail_proofs
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
-from schemas.language import decimal, gettext
+from schemas.language import decimal, gettext, ngettext
 from sesame.login import cas_logins
 from sesame.operations.acts import Report, utc
 from sesame.operations.diagnosis.words import word
@@ -197,7 +197,12 @@ def _window(connection: Connection, number: str) -> Iterator[Moment]:
 
 def _letters(letters: Sequence[DeadLetter]) -> Iterator[Moment]:
     for letter in letters:
-        what = gettext("given up after {n} attempts: {cause}", n=letter.attempts, cause=letter.cause)
+        what = ngettext(
+            "given up after {n} attempt: {cause}",
+            "given up after {n} attempts: {cause}",
+            letter.attempts,
+            cause=letter.cause,
+        )
         where = letter.consumer
         yield from _moment(letter.recorded_at, what, consumer=where, state="dead", said=letter.message)
         how = word("resolutions", letter.resolution or "")

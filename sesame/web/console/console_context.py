@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from pipeline.errors import DependencyDown
+import structlog
+
+from pipeline.errors import DependencyDown, fault
 from pipeline.vault import derive_keys
 from schemas.language import LANGUAGES, Language, spoken
 from sesame.login.login import CasLogins
@@ -135,8 +136,12 @@ class SharedReport(Generic[_Seen]):
         while not stopping.is_set():
             if self._wanted.is_set() or self._monotonic() >= due:
                 self._wanted.clear()
-                with suppress(DependencyDown):  # pages say so
+                try:
                     self._look_again()
+                except DependencyDown:
+                    pass  # pages say so
+                except Exception as error:  # noqa: BLE001 (it is kept all the same)
+                    structlog.get_logger().error("shared_report_fault", act=self._name, error=fault(error))
                 due = self._monotonic() + KEPT_S
             stopping.wait(1.0)
 

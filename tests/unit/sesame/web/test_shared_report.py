@@ -149,3 +149,23 @@ def test_one_that_takes_long_is_ready_though_nobody_has_asked_for_a_while(clock:
     turns = Turns([59.0, 2.0, 59.0, 2.0], pass_time)
     seen.keep(turns)
     assert turns.shown == ["1", "1", "2", "2"]
+
+
+def test_a_look_that_fails_does_not_end_the_looking(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(_site: object, _actor: Actor) -> str:
+        clock.looks += 1
+        if clock.looks == 2:
+            raise ValueError
+        clock.now += 4.0
+        return f"look {clock.looks}"
+
+    seen = shared(clock)
+    monkeypatch.setattr(overview, "show", look)
+
+    def pass_time(seconds: float) -> str:
+        clock.now += seconds
+        return str(seen.show(ADA))
+
+    turns = Turns([61.0, 61.0, 1.0], pass_time)
+    seen.keep(turns)
+    assert turns.shown == ["look 1", "look 1", "look 3"]
