@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    bindparam,
     delete,
     insert,
     select,
@@ -93,11 +94,17 @@ def _recording(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for 
     return insert(attempts).from_select(list(_COLUMNS), select(*given(_COLUMNS, is_sqlite=is_sqlite).c))
 
 
+_OF_STUDENT: Final = (
+    select(*(_a[name] for name in _COLUMNS))
+    .where(_a.student_number == bindparam("number"))
+    .order_by(_a.id.desc())
+    .limit(bindparam("limit"))
+)
+
+
 def of_student(connection: Connection, student_number: str, *, limit: int) -> list[Attempt]:
     """A student's attempts at all targets, the newest first."""
-    columns = [_a[name] for name in _COLUMNS]
-    query = select(*columns).where(_a.student_number == student_number).order_by(_a.id.desc()).limit(limit)
-    rows = connection.execute(query).mappings()
+    rows = connection.execute(_OF_STUDENT, {"number": student_number, "limit": limit}).mappings()
     return [Attempt(**{**row, "ended": AttemptEnd(row["ended"])}) for row in rows]
 
 
