@@ -141,7 +141,7 @@ class SharedReport(Generic[_Seen]):
                 except DependencyDown:
                     pass  # pages say so
                 except Exception as error:  # noqa: BLE001 (it is kept all the same)
-                    structlog.get_logger().error("shared_report_fault", act=self._name, error=fault(error))
+                    structlog.get_logger().error("shared_report_fault", error=fault(error))
                 due = self._monotonic() + KEPT_S
             stopping.wait(1.0)
 
