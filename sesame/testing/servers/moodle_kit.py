@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import SecretStr
@@ -61,10 +62,15 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
 
 
 class Unlocked:
-    """`SiteLock` that keeps nobody out."""
+    """`SiteLock` that keeps out the other threads of its connector, and no other connector."""
 
-    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> AbstractContextManager[None]:
-        return nullcontext()
+    def __init__(self) -> None:
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> Iterator[None]:
+        with self._threads:
+            yield
 
 
 def connector_on(
