@@ -53,10 +53,8 @@ def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: 
         "jti": event.event_id,
         "toe": int(event.happened_at),
         "sub_id": {"format": "scim", "uri": f"/Users/{event.student_number}"},
-        "events": _events(event),
+        **_told(event),
     }
-    if event.type == ASYNC_ANSWER:
-        claims["txn"] = json.loads(event.data)["txn"]
     content = f"{_text(head)}.{_text(claims)}"
     return f"{content}.{_base64(signing.sign(content.encode()))}"
 
@@ -79,10 +77,15 @@ def uris_of(event_type: str) -> list[str]:
     return [_SCIM + each for each in ("create:notice", "put:notice", "activate", "deactivate", "delete")]
 
 
-def _events(event: WebhookEvent) -> Mapping[str, Mapping[str, Any]]:
+def _told(event: WebhookEvent) -> Mapping[str, Any]:
+    """The claims that say what happened."""
     data = json.loads(event.data)
     if event.type == ASYNC_ANSWER:
-        return {ASYNC_ANSWER: data["answer"]}
+        return {"txn": data["txn"], "events": {ASYNC_ANSWER: data["answer"]}}
+    return {"events": _events(event, data)}
+
+
+def _events(event: WebhookEvent, data: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     if event.type != AccountChanged.type:
         about = {name: value for name, value in data.items() if name != "student_number"}
         return {_OURS + event.type: about}

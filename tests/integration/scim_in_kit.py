@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 from pipeline.eventlog.port import TopicPartition
 from sesame.app.wiring import Application
 from tests.integration.api_kit import ApiWorld
+from tests.integration.site_kit import in_thread
 
 STUDENT: Final = "urn:sesame:params:scim:schemas:1.0:Student"
 USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -35,15 +35,8 @@ class _Unseen:
 @contextmanager
 def registry_running(site: Application) -> Iterator[None]:
     """The registry applies facts meanwhile."""
-    stopping = threading.Event()
-    loop = site.fact_loop(site.registry, _Unseen())
-    thread = threading.Thread(target=loop.run, args=(stopping,))
-    thread.start()
-    try:
+    with in_thread(site.fact_loop(site.registry, _Unseen()).run):
         yield
-    finally:
-        stopping.set()
-        thread.join(30.0)
 
 
 def scim(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,8 +129,18 @@ class Site(Application):
 @contextmanager
 def running(site: Site) -> Iterator[None]:
     """`sesame run` in a thread, until the end of the block."""
+    try:
+        with in_thread(ProcessRunner(site, Metrics()).run):
+            yield
+    finally:
+        gc.unfreeze()  # for the tests that come after
+
+
+@contextmanager
+def in_thread(work: Callable[[threading.Event], object]) -> Iterator[None]:
+    """Something works in a thread until the end of the block, where it is told to stop."""
     stopping = threading.Event()
-    thread = threading.Thread(target=ProcessRunner(site, Metrics()).run, args=(stopping,))
+    thread = threading.Thread(target=work, args=(stopping,))
     thread.start()
     try:
         yield
@@ -138,7 +148,6 @@ def running(site: Site) -> Iterator[None]:
         stopping.set()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-        gc.unfreeze()  # for the tests that come after
 
 
 def without(headers: Headers, *names: str) -> Headers:

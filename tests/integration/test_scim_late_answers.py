@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from sesame.operations import late_answers
 from sesame.web.api.scim import LateAnswers, scim_app
 from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
 from tests.integration.scim_in_kit import ERROR, STUDENT, patch, registry_running, scim, user
+from tests.integration.site_kit import in_thread
 from tests.integration.test_scim_sends import GUARD
 
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
@@ -64,14 +65,8 @@ def accepted(world: ApiWorld, method: str, number: str, **options: Any) -> str:
 @contextmanager
 def console_running(world: ApiWorld) -> Iterator[None]:
     """`sesame console` itself tells what came of requests meanwhile."""
-    stopping = threading.Event()
-    thread = threading.Thread(target=serve, args=(world.site, stopping))
-    thread.start()
-    try:
+    with in_thread(partial(serve, world.site)):
         yield
-    finally:
-        stopping.set()
-        thread.join(30.0)
 
 
 def told(world: ApiWorld) -> dict[str, Any]:
