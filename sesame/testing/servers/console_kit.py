@@ -90,7 +90,11 @@ class ConsoleDesk:
         self.application.__dict__["vault"] = self.portal.vault
         self.settings.vault_key_file.touch(mode=0o600)
         self.settings.vault_key_file.write_text(self.portal.keys[0], encoding="ascii")
-        app = make_app(self.application, console_context(self.application, self.stopping))
+        context = console_context(self.application, self.stopping)
+        if context is None:
+            raise RuntimeError("a console logs in by CAS: `cas` has no `server_url`")
+        self.context = context
+        app = make_app(self.application, context)
         (mounted,) = (each for each in app.routes if isinstance(each, Mount) and each.path == PREFIX)
         self.routes = list(mounted.routes)
         self._server = WebServer(
