@@ -108,8 +108,8 @@ class EnrolmentRecorded(EnrolmentFact):
         None, description="Preferred given name (prénom d'usage), if any."
     )
     birth_date: Day = Field(description="Date of birth.")
-    ine: Ine | None = Field(None, description="National student number (INE), if known.")
-    personal_mail: Text | None = Field(None, description="Personal mail address, if known.")
+    ine: Ine | None = Field(None, description="National student number (INE). Absent: none is known.")
+    personal_mail: Text | None = Field(None, description="Personal mail address. Absent: none is known.")
     language: Language | None = Field(None, description="Preferred language, if known.")
 
     @model_validator(mode="after")

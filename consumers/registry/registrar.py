@@ -119,7 +119,7 @@ class RegistrarFacts:
         values: dict[str, Any] = {
             "identity": said,
             "identity_sequence": event.source_sequence,
-            "ine": event.ine or (before.ine if before is not None else None),
+            "ine": event.ine,
             "personal_mail": event.personal_mail,
         }
         if before is not None:

@@ -162,10 +162,12 @@ def test_a_name_that_changes_before_anybody_asked_for_the_account_follows_the_sa
     assert desk.account().mail == f"lea.lefebvre@{SETTINGS.mail_domain}"
 
 
-def test_an_ine_that_is_missing_in_a_later_row_is_not_forgotten(desk: Desk) -> None:
-    desk.apply(enrolled(ine="0123456789A"))
-    desk.apply(enrolled(sequence=2, step="DUFLE"))
+def test_an_ine_is_what_the_newest_fact_says_or_none(desk: Desk) -> None:
+    desk.apply(enrolled(sequence=2, ine="0123456789A"))
+    desk.apply(enrolled(sequence=1, step="DUFLE"))
     assert desk.person().ine == "0123456789A"
+    desk.apply(enrolled(sequence=3))
+    assert desk.person().ine is None
 
 
 # --- doubt ---

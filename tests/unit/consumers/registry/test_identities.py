@@ -56,6 +56,15 @@ def in_doubt(desk: Desk, **second: Any) -> None:
     desk.apply(enrolled(PAUL, 2, **{"step": "M1DROIT", "component": "DRT", **second}))
 
 
+def test_an_ine_that_is_taken_back_frees_who_was_in_doubt_for_it(desk: Desk) -> None:
+    desk.apply(enrolled(LEA, ine=INE))
+    desk.apply(enrolled(PAUL, 2, birth_name="Durand", given_name="Paul", ine=INE))
+    assert [doubt.evidence for doubt in doubts(desk)] == [("ine",)]
+    desk.apply(enrolled(LEA, 3))
+    assert doubts(desk) == []
+    assert desk.account(PAUL).holds == frozenset()
+
+
 # --- two people -----------------------------------------------------------------------------------------
 
 
