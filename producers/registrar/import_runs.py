@@ -241,7 +241,7 @@ class SqlImports:
         return [_run(row) for row in rows]
 
     def persons_since(self, started_at: float) -> int:
-        """How many single persons programs have sent since this time (epoch seconds).
+        """How often programs have sent a person since this time (epoch seconds).
 
         Raises:
             StoreUnavailable: try again.

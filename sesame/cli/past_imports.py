@@ -65,8 +65,8 @@ def list_command(context: Context, *, after: int | None, limit: int, persons: bo
         return
     if page.persons_sent and not persons:
         sent = ngettext(
-            "In 24 hours programs sent {n} person: --persons",
-            "In 24 hours programs sent {n} persons one by one: --persons",
+            "In 24 hours programs sent a person {n} time: --persons",
+            "In 24 hours programs sent a person {n} times: --persons",
             page.persons_sent,
         )
         click.echo(sent, err=True)

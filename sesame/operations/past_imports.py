@@ -94,7 +94,7 @@ class ImportsListed(Report):
 
     Attributes:
         next: the id to give as `after`; None: there are no more.
-        persons_sent: how many single persons programs have sent in the last 24 hours.
+        persons_sent: how often programs have sent a person in the last 24 hours.
     """
 
     imports: tuple[PastImport, ...]
