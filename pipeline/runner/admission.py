@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -28,6 +28,7 @@ class _Known:
     """What the store says of some students, at one moment."""
 
     now: float
+    began: float
     accounts: Mapping[str, Account]
     states: Mapping[str, TargetState]
     parked: Mapping[str, Parked]
@@ -38,13 +39,21 @@ class Admission:
     """Admits work items, any number in one transaction. Arguments as in `Effects`."""
 
     def __init__(
-        self, *, target: str, owner: str, database: Database, lease_s: float, follows: str | None
+        self,
+        *,
+        target: str,
+        owner: str,
+        database: Database,
+        lease_s: float,
+        follows: str | None,
+        clock: Callable[[], float],
     ) -> None:
         self._target = target
         self._owner = owner
         self._database = database
         self._lease_s = lease_s
         self._follows = follows
+        self._clock = clock
         self._over: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `over`
 
     def over(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
@@ -73,7 +82,7 @@ class Admission:
             known = self._load(connection, [item.student_number for item in items])
             found = (self._one(connection, item, known, calling=calling) for item in items)
             admitted = {one.account.student_number: one for one in found if one is not None}
-            self._lease(connection, admitted, known.now)
+            self._lease(connection, admitted, known)
             return admitted
 
         admitted = self._database.transact(admit)
@@ -84,11 +93,13 @@ class Admission:
     def _load(self, connection: Connection, numbers: Sequence[str]) -> _Known:
         """Each statement sees what was committed before it. The states come before the accounts: a lease
         follows the epoch that was seen, so that no newer account was applied than the one that is seen."""
+        began = self._clock()
         now = self._database.now(connection)
         states = target_states.states_of(connection, self._target, numbers)
         leader = target_states.states_of(connection, self._follows, numbers) if self._follows else {}
         return _Known(
             now=now,
+            began=began,
             accounts={n: a.at(self._target) for n, a in accounts.newest(connection, numbers).items()},
             states=states,
             parked=parking.parked_of(connection, self._target, numbers),
@@ -112,12 +123,12 @@ class Admission:
             if account.access_open or parked is None:
                 self._wait_for_leader(connection, item, state, parked, known.now)
             if not account.access_open:  # what is parked rests once access is shut
-                return self._with_lease(item, account, state, parked, known.now, close_only=True)
+                return self._with_lease(item, account, state, parked, known, close_only=True)
         elif _caught_up(item, account, state, parked):
             if parked is not None:
                 parking.unpark(connection, self._target, number, version=parked.version, bells=parked.bells)
         else:
-            return self._with_lease(item, account, state, parked, known.now)
+            return self._with_lease(item, account, state, parked, known)
         return None
 
     def _with_lease(
@@ -126,12 +137,13 @@ class Admission:
         account: Account,
         state: TargetState | None,
         parked: Parked | None,
-        now: float,
+        known: _Known,
         *,
         close_only: bool = False,
     ) -> Admitted:
         epoch = 1 + (state.lease_epoch if state is not None else 0)
-        return Admitted(item, account, epoch, state, parked, now, now + self._lease_s, close_only)
+        until = known.now + self._lease_s
+        return Admitted(item, account, epoch, state, parked, known.now, until, known.began, close_only)
 
     def _rang(self, connection: Connection, item: WorkItem, parked: Parked | None) -> Parked | None:
         if parked is None or not item.rang:
@@ -172,7 +184,8 @@ class Admission:
         rung = max(item.version, parked.version if parked is not None else 0)
         return max(rung, leader.applied_version if leader is not None else 0) < account.version
 
-    def _lease(self, connection: Connection, admitted: dict[str, Admitted], now: float) -> None:
+    def _lease(self, connection: Connection, admitted: dict[str, Admitted], known: _Known) -> None:
+        now = known.now
         epochs = {number: one.epoch for number, one in admitted.items()}
         taken = target_states.lease(
             connection,
@@ -185,9 +198,9 @@ class Admission:
         for number in epochs.keys() - taken:  # another process took it since this one looked
             late = admitted.pop(number)
             self._park_leased(connection, late.item, late.parked, now, now)
-        had_at = self._database.now(connection)
-        if admitted and had_at > now + _WAITED_S_MAX:  # somebody else's transaction had the rows
-            until = had_at + self._lease_s
+        waited = self._clock() - known.began > _WAITED_S_MAX  # somebody else's transaction had the rows
+        if admitted and waited:
+            until = self._database.now(connection) + self._lease_s
             target_states.prolong(connection, self._target, sorted(admitted), until)
             for number, one in admitted.items():
                 admitted[number] = replace(one, lease_until=until)

@@ -27,6 +27,7 @@ class Admitted:
         state: as it was before the lease.
         parked: what was parked for this student, bells of this item included.
         started_at, lease_until: database time, epoch seconds.
+        began: `started_at` by this process's clock, monotonic seconds.
         close_only: the target that this one follows is behind: access is shut, and nothing else happens.
     """
 
@@ -37,7 +38,12 @@ class Admitted:
     parked: Parked | None
     started_at: float
     lease_until: float
+    began: float
     close_only: bool = False
+
+    def time_at(self, moment: float) -> datetime:
+        """The database's time at a moment of this process's clock, without asking for it."""
+        return datetime.fromtimestamp(self.started_at + moment - self.began, UTC)
 
     def leased_until(self, now: float) -> float:
         """The lease's end by a clock that may have gone back since it was taken: never later than a whole

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
@@ -31,6 +31,7 @@ class Effects:
         owner: this process life; a restart, of the process or of the worker, has another one.
         lease_s: longer than a call with its time-outs and the target's longest execution.
         recheck_s: how often a waiting student is looked at again without an event.
+        clock: monotonic seconds.
         follows: the target that must have a version before this one acts on it, if any.
     """
 
@@ -46,12 +47,14 @@ class Effects:
         recheck_s: float,
         follows: str | None = None,
         chance: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.target = target
+        self._clock = clock
         self._database = database
         self._producer = producer
         self._admission = Admission(
-            target=target, owner=owner, database=database, lease_s=lease_s, follows=follows
+            target=target, owner=owner, database=database, lease_s=lease_s, follows=follows, clock=clock
         )
         self._recorder = Recorder(
             target=target,
@@ -77,11 +80,14 @@ class Effects:
         """
         records = []
         final = self._final(admitted, outcomes)
-        now, letters = self._look([number for number, each in final.items() if isinstance(each, Dead)])
+        letters = self._standing([number for number, each in final.items() if isinstance(each, Dead)])
+        ended = self._clock()
         for number, outcome in final.items():
             one = admitted[number]
             letter = letters.get((number, outcome.cause)) if isinstance(outcome, Dead) else None
-            message = announcement(self.target, one, outcome, now, letter.id if letter else None)
+            message = announcement(
+                self.target, one, outcome, one.time_at(ended), letter.id if letter else None
+            )
             if message is not None:
                 headers, value = to_record(message)
                 topic = catalogue.by_lane(catalogue.OUTCOMES, one.lane)
@@ -168,12 +174,12 @@ class Effects:
     ) -> dict[str, HandlerOutcome]:
         return {number: self._recorder.final(admitted[number], each) for number, each in outcomes.items()}
 
-    def _look(self, given_up: Sequence[str]) -> tuple[datetime, Mapping[tuple[str, str], DeadLetter]]:
-        """The time, and the dead letters that stand already for those who are given up."""
+    def _standing(self, given_up: Sequence[str]) -> Mapping[tuple[str, str], DeadLetter]:
+        """The dead letters that stand already for those who are given up."""
+        if not given_up:
+            return {}
         with self._database.read() as connection:
-            now = datetime.fromtimestamp(self._database.now(connection), UTC)
-            letters = dead_letters.standing(connection, self.target, given_up) if given_up else {}
-        return now, letters
+            return dead_letters.standing(connection, self.target, given_up)
 
 
 def _under_way(admitted: Admitted) -> bool:

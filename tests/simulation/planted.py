@@ -231,7 +231,6 @@ SHOWN_BY = {
     "suspend nobody in Moodle": 9,
     "read a mailbox back and compare nothing": 4,
     "say that a welcome was sent": 1,
-    "end no session of a mailbox": 8,
     "end no session while the leader is behind": 43,
 }
 """The first seed that shows each fault, where that is not 0."""

@@ -223,6 +223,7 @@ class Site:
             recheck_s=RECHECK_S,
             follows=follows,
             chance=self.schedule.chance,
+            clock=lambda: self.schedule.now,
         )
         return TargetWorker(
             handler=Witness(handler, self.targets[name], lease_s),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -44,6 +45,7 @@ class Plant:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.database = Database(url, clock=clock)
+        self.clock = clock or time.monotonic
         self.log = SqliteEventLog(folder / "log.db", session_timeout_s=2.0)
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
         self.producer = self.log.producer()
@@ -129,6 +131,7 @@ class Plant:
             lease_s=self.lease_s,
             recheck_s=900.0,
             follows=self.follows,
+            clock=self.clock,
         )
 
     def consumer(self) -> Consumer:

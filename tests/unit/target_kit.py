@@ -43,7 +43,7 @@ def outcome(
 def turn(account: Account, event_id: str = "e") -> Admitted:
     """A turn of this student's, whom an event rang for; the lease began at 1000.5 s."""
     item = WorkItem((Bell(account.student_number, account.version, Lane.PERSONAL, event_id),))
-    return Admitted(item, account, 1, None, None, 1_000.5, 1_060.0)
+    return Admitted(item, account, 1, None, None, 1_000.5, 1_060.0, 0.0)
 
 
 class Target:

@@ -62,7 +62,7 @@ def test_a_replay_is_owed_until_it_is_carried_out_and_the_last_one_names_the_row
 
 def test_age_counts_for_the_version_that_failed_and_not_for_another(plant: Plant) -> None:
     account = plant.account("A", 3)
-    here = Admitted(bell("A", 3), account, 2, None, FAILED, NOW, NOW + 60.0)
+    here = Admitted(bell("A", 3), account, 2, None, FAILED, NOW, NOW + 60.0, 0.0)
     assert here.age_s(NOW) == 17.0 + 50.0  # what was planned between two tries, and no more
     assert replace(here, account=plant.account("A", 4)).age_s(NOW) == 0.0
     assert replace(here, parked=None).age_s(NOW) == 0.0

@@ -91,6 +91,7 @@ def admitted(item: WorkItem | None = None, **fields: Any) -> Admitted:
         "parked": None,
         "started_at": START,
         "lease_until": START + 30,
+        "began": 0.0,
     }
     return Admitted(**{**values, **fields})
 

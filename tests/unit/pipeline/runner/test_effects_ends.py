@@ -15,7 +15,7 @@ from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import State, TargetState
 from schemas import catalogue
 from schemas.account import Lane, Stage
-from schemas.events import TargetFailed, TargetProvisioned, TargetWaiting
+from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting
 from tests.unit.database_kit import Clock
 from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, replay, woken
 from tests.unit.pipeline_kit import Plant
@@ -285,6 +285,20 @@ def test_who_could_not_be_withdrawn_enters_at_once(plant: Plant, monkeypatch: py
         effects.withdraw(admitted)
     back()
     assert "A" in effects.admit([bell("A")])
+
+
+@pytest.mark.parametrize("outcome", [DONE, GIVEN_UP])
+def test_when_it_ended_is_announced_by_the_database_s_time(
+    plant: Plant, clock: Clock, outcome: HandlerOutcome
+) -> None:
+    plant.account("A")
+    effects, began = plant.effects(), clock.now
+    admitted = effects.admit([bell("A")])
+    clock.now += 2.5
+    effects.finish(admitted, {"A": outcome})
+    [event] = plant.outcomes()
+    assert isinstance(event, Outcome)
+    assert (event.started_at.timestamp(), event.finished_at.timestamp()) == (began, began + 2.5)
 
 
 def test_one_whose_call_outlived_its_lease_hides_nobody_of_the_batch(plant: Plant, clock: Clock) -> None:
