@@ -91,7 +91,10 @@ class Record:
             for process in (*reversed(self.processes), *_unrecorded(self.folder)):
                 _end(process)
         if self.folder.name.startswith(FOLDER_PREFIX):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(
+                TimeoutError
+            ):  # the children of a server that was killed may still write
+                wait_until(lambda: _removed(self.folder), f"{self.folder} to be removed", 10.0)
         self.path.unlink(missing_ok=True)
 
 
@@ -166,6 +169,11 @@ def _end(process: Process, polite_s: float = 8.0) -> None:
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: not process.alive, process.name, polite_s)
         os.killpg(process.pid, signal.SIGKILL)  # each was started as the leader of its group
+
+
+def _removed(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def _unrecorded(folder: Path) -> Iterator[Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,3 +226,21 @@ def test_ending_a_demo_spares_a_process_that_was_given_an_old_id(tmp_path: Path)
         assert not folder.exists()
         assert bystander.stdin is not None
         bystander.stdin.close()
+
+
+def test_a_folder_goes_though_the_child_of_a_killed_server_still_writes_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / f"{record.FOLDER_PREFIX}killed"
+    folder.mkdir()
+    remove, written = shutil.rmtree, iter(["late", "later"])
+
+    def written_meanwhile(path: Path, **options: Any) -> None:
+        remove(path, **options)
+        if (name := next(written, None)) is not None:
+            path.mkdir()
+            (path / name).touch()
+
+    monkeypatch.setattr(shutil, "rmtree", written_meanwhile)
+    record.create(tmp_path, folder).end()
+    assert list(tmp_path.iterdir()) == []
