@@ -31,6 +31,7 @@ from sandbox.demo.world import World
 from sandbox.moodle.storage import insert_user, new_user
 from sandbox.process import find_program, wait_until
 from sandbox.slapd import Slapd
+from sesame.operations.adoption.questions import QuestionKind
 
 ROLES = ("directory", "mailbox", "moodle")
 _PATIENCE_S = 1800.0
@@ -143,7 +144,7 @@ def asked(world: World) -> Counter[Expected]:
     return Counter(
         (each["target"], each["kind"], each["student_number"] or "")
         for each in found
-        if each["kind"] != "number_of_nobody"
+        if each["kind"] != QuestionKind.NUMBER_OF_NOBODY
     )
 
 

@@ -25,7 +25,11 @@ _WAITED_S_MAX = 0.5  # of a lease's time: by less its margin is not spent
 
 @dataclass(frozen=True)
 class _Known:
-    """What the store says of some students, at one moment."""
+    """What the store says of some students, at one moment.
+
+    Attributes:
+        now, began: that moment, by the database (epoch seconds) and by this process's clock.
+    """
 
     now: float
     began: float

@@ -91,9 +91,7 @@ class Record:
             for process in (*reversed(self.processes), *_unrecorded(self.folder)):
                 _end(process)
         if self.folder.name.startswith(FOLDER_PREFIX):
-            with contextlib.suppress(
-                TimeoutError
-            ):  # the children of a server that was killed may still write
+            with contextlib.suppress(TimeoutError):  # a killed server's children may still write in it
                 wait_until(lambda: _removed(self.folder), f"{self.folder} to be removed", 10.0)
         self.path.unlink(missing_ok=True)
 
