@@ -14,6 +14,7 @@ from consumers.propagation.settings import PropagationSettings
 from consumers.propagation.window import PropagationProgress, PropagationState, SeenOutcome, judge, window_of
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgotten, nobody
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from pipeline.parking import resync
@@ -44,6 +45,7 @@ class Propagation:
         targets: every target that a version must reach.
         follows: targets that act only after another one, by name.
         on_said: told of every completion and of every edge of the window that was passed, for metrics.
+        forgotten: whose outcomes say nothing any more.
     """
 
     name = "propagation"
@@ -60,12 +62,14 @@ class Propagation:
         follows: Mapping[str, str],
         objectives: PropagationSettings,
         on_said: Callable[[Said], None] = lambda _event: None,
+        forgotten: Forgotten = nobody,
     ) -> None:
         self._database = database
         self._targets = targets
         self._follows = follows
         self._objectives = objectives
         self._on_said = on_said
+        self._forgotten = forgotten
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -120,6 +124,8 @@ class Propagation:
 
     def _outcome(self, connection: Connection, event: Outcome, message: Message) -> None:
         minted = accounts.version_of(connection, event.student_number)
+        if minted is None and self._forgotten(connection, event.student_number):
+            return
         if minted is None or event.version > minted:
             raise Rejected(
                 "unknown_version",

@@ -9,8 +9,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from consumers.webhooks import NAME, PREFIX, rows, sender_of
-from pipeline import replays
+from pipeline import accounts, replays
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgotten, nobody
 from pipeline.eventlog.port import Record
 from schemas import catalogue
 from schemas.account import Lane
@@ -36,6 +37,7 @@ class Webhooks:
     Args:
         receivers: the types of events that each wants, by name.
         clock: seconds since the epoch.
+        forgotten: of whom nobody is told anything any more.
     """
 
     name = NAME
@@ -52,9 +54,11 @@ class Webhooks:
         receivers: Mapping[str, Collection[str]],
         *,
         clock: Callable[[], float] = time.time,
+        forgotten: Forgotten = nobody,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._forgotten = forgotten
         self._receivers = receivers
         self._senders = {sender_of(name): name for name in receivers}
 
@@ -68,8 +72,12 @@ class Webhooks:
         if message.time.timestamp() < self._clock() - NEWS_S:
             return
         wanting = [name for name, types in self._receivers.items() if event.type in types]
-        if wanting and not _is_about_us(event):
+        if wanting and not _is_about_us(event) and not self._is_nobody(connection, event.student_number):
             rows.add(connection, self._database, wanting, message, topic=record.topic, lane=_lane_of(event))
+
+    def _is_nobody(self, connection: Connection, student_number: str) -> bool:
+        known = accounts.version_of(connection, student_number) is not None
+        return not known and self._forgotten(connection, student_number)
 
     def make_up_for_lost(self, _connection: Connection) -> str:
         """What was said is in the log alone: an operator knows which programs missed something."""

@@ -16,6 +16,10 @@ from sqlalchemy import Connection, MetaData, Table, bindparam, delete, or_, sele
 
 from pipeline.db.database import Database
 
+Forgotten = Callable[[Connection, str], bool]
+"""Whether the store has forgotten a person of this student number: erased, and known by a pseudonym only. For
+those who read what was said of somebody before: it is nobody's now."""
+
 _OF: Final = "persons"
 _BY: Final = "forgets"
 
@@ -27,6 +31,11 @@ class OnErasure(StrEnum):
     PSEUDONYM = "pseudonym"  # the row stays, under the person's pseudonym
     OWN = "own"  # the room's own function does it
     NOTHING = "nothing"  # no row is a person's
+
+
+def nobody(_connection: Connection, _student_number: str) -> bool:
+    """`Forgotten` where nobody is ever erased."""
+    return False
 
 
 @dataclass(frozen=True)

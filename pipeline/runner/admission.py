@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from pipeline import accounts, parking, replays, target_states
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgotten
 from pipeline.dead_letters import events as dead_letters
 from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
@@ -51,6 +52,7 @@ class Admission:
         lease_s: float,
         follows: str | None,
         clock: Callable[[], float],
+        forgotten: Forgotten,
     ) -> None:
         self._target = target
         self._owner = owner
@@ -58,6 +60,7 @@ class Admission:
         self._lease_s = lease_s
         self._follows = follows
         self._clock = clock
+        self._forgotten = forgotten
         self._over: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `over`
 
     def over(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
@@ -117,7 +120,9 @@ class Admission:
         account, state = known.accounts.get(number), known.states.get(number)
         parked = self._rang(connection, item, known.parked.get(number))
         if account is None:
-            self._record_unknown(connection, item, known.now)
+            if not self._forgotten(connection, number):
+                self._record_unknown(connection, item, known.now)
+            replays.end(connection, self._target, {number: item.replays}, failed=[number])
         elif state is not None and self._blocked(state, known.now, calling=calling):
             until = self._believable(connection, state, known.now)
             self._park_leased(connection, item, parked, known.now, until)
@@ -251,8 +256,6 @@ class Admission:
         letter_id = event_id("dead-letter", self._target, item.student_number, item.bell.event_id)
         letter = dead_letters.letter_of(self._target, item, dead, letter_id=letter_id, now=now)
         dead_letters.record_work(connection, self._database, letter, item.student_number)
-        ended = {item.student_number: item.replays}
-        replays.end(connection, self._target, ended, failed=[item.student_number])
 
 
 def _not_asked_for(account: Account) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgotten, nobody
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.engine.bell import WorkItem
@@ -33,6 +34,7 @@ class Effects:
         recheck_s: how often a waiting student is looked at again without an event.
         clock: monotonic seconds.
         follows: the target that must have a version before this one acts on it, if any.
+        forgotten: of whose bells no dead letter is made, which would name them again.
     """
 
     def __init__(
@@ -48,13 +50,20 @@ class Effects:
         follows: str | None = None,
         chance: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
+        forgotten: Forgotten = nobody,
     ) -> None:
         self.target = target
         self._clock = clock
         self._database = database
         self._producer = producer
         self._admission = Admission(
-            target=target, owner=owner, database=database, lease_s=lease_s, follows=follows, clock=clock
+            target=target,
+            owner=owner,
+            database=database,
+            lease_s=lease_s,
+            follows=follows,
+            clock=clock,
+            forgotten=forgotten,
         )
         self._recorder = Recorder(
             target=target,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
     from consumers.propagation.handler import Propagation, Said
+    from consumers.registry.erasure.erased_numbers import ErasedNumbers
     from consumers.registry.erasure.privacy_key import PrivacyKey
     from consumers.registry.handler import Registry
     from consumers.webhooks.handler import Webhooks
@@ -123,10 +124,16 @@ class Application:
             LogError: it cannot be used, or has other partitions than the settings say.
             SettingsError: a secret is missing.
         """
-        from consumers.registry.erasure.erased_numbers import ErasedNumbers
         from sesame.app.event_log import open_log
 
-        return open_log(self.settings, ErasedNumbers(lambda: self.database, lambda: self.privacy_if_any))
+        return open_log(self.settings, self.erased_numbers)
+
+    @cached_property
+    def erased_numbers(self) -> ErasedNumbers:
+        """Whose records and bells are nobody's any more."""
+        from consumers.registry.erasure.erased_numbers import ErasedNumbers
+
+        return ErasedNumbers(lambda: self.database, lambda: self.privacy_if_any)
 
     @property
     def notes_file(self) -> Path:
@@ -363,6 +370,7 @@ class Application:
             follows=self.follows,
             objectives=self.settings.propagation,
             on_said=on_said,
+            forgotten=self.erased_numbers.forgotten,
         )
 
     @property
@@ -371,7 +379,8 @@ class Application:
         from consumers.webhooks.handler import Webhooks
 
         receivers = self.settings.webhooks.receivers
-        return Webhooks(self.database, {name: each.types for name, each in receivers.items()})
+        types = {name: each.types for name, each in receivers.items()}
+        return Webhooks(self.database, types, forgotten=self.erased_numbers.forgotten)
 
     def senders(self, observer: SenderObserver) -> list[Sender]:
         """What tells each receiver."""
@@ -494,6 +503,7 @@ class Application:
             + engine.lease_margin_s,
             recheck_s=engine.recheck_s,
             follows=self.follows.get(target),
+            forgotten=self.erased_numbers.forgotten,
         )
 
     def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,12 +15,18 @@ from sqlalchemy import delete, select
 
 from consumers.registry.erasure.erasures import erasures
 from consumers.registry.people import People
+from consumers.webhooks.handler import Webhooks
 from pipeline import accounts
 from pipeline.audit import operator_notes
 from pipeline.audit.verification import verify as verify_audit
+from pipeline.engine.bell import Bell, WorkItem
+from pipeline.eventlog.port import Record
+from pipeline.facts import FactHandler, Rejected
 from pipeline.vault import new_key
 from schemas import catalogue
-from schemas.account import Hold, Stage
+from schemas.account import Hold, Lane, Stage
+from schemas.envelope import Message, event_id
+from schemas.events import AccountChanged, Cause
 from sesame.app.housekeeping import Housekeeping
 from sesame.operations import holds, identities
 from sesame.operations.acts import Actor, Role
@@ -33,6 +40,7 @@ from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers.registry_kit import activation, cancelled, enrolled
 from tests.integration.site_kit import Site, running
 from tests.unit.database_kit import ONLY_SQLITE
+from tests.unit.target_kit import outcome
 from tests.waiting import until
 
 LEA, PAUL = "22607731", "22607732"
@@ -220,6 +228,59 @@ def test_an_erasure_that_is_cut_off_at_any_step_goes_on(
     assert traces(site) == []
 
 
+def ring_late(site: Site, number: str) -> None:
+    """Every consumer applies what it had read of this student before, and not begun yet."""
+    account = AccountChanged(
+        student_number=number, version=4, stage=Stage.ERASED, lane=Lane.BULK, cause=Cause.ENROLMENT
+    )
+    item = WorkItem((Bell(number, 4, Lane.BULK, "late", replay=True),))
+    for target in site.settings.targets:
+        assert site.effects(target, site.handler(target)).admit([item]) == {}
+    webhooks = Webhooks(site.database, {"portal": [account.type]}, forgotten=site.erased_numbers.forgotten)
+    consumers: tuple[FactHandler, ...] = (site.propagation(), webhooks)
+    for event in (account, outcome("moodle", number, 4)):
+        record = Record("", 0, 0, number, b"", (), 0)
+        message = Message(event_id("late", number), "/sesame/moodle", datetime.now(UTC), event)
+        for consumer in consumers:
+            with site.database.write() as connection:
+                consumer.handle(connection, record, message)
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize("step", ["erase_in_log", "rewrite_files"])
+def test_a_consumer_that_is_late_names_nobody_whom_the_store_has_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Its dead letter would name them in the store, in the log, and to an operator: again, and for good."""
+    done, reached = getattr(site, step), Event()
+
+    def late(*arguments: object) -> object:
+        if not reached.is_set():
+            reached.set()
+            raise Killed
+        return done(*arguments)
+
+    def advanced() -> bool:
+        erasure.advance(site, retention=False)
+        return acts.standing(site, DPO, begun.id).ended_at is not None
+
+    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    monkeypatch.setattr(site, step, late)
+    with running(site):
+        live_through(site)
+        begun = erase(site)
+        with pytest.raises(Killed):
+            until(advanced)
+        for _state in ("forgotten, or cleared", "done"):
+            ring_late(site, LEA)
+            assert site.letters() == []
+            until(advanced)
+    assert traces(site) == []
+    with pytest.raises(Rejected):
+        ring_late(site, "22609999")
+    assert {letter.student_number for letter in site.letters()} == {"22609999"}, "who was never known is told"
+
+
 @ONLY_SQLITE
 def test_who_is_enrolled_held_unknown_or_erased_already_is_refused_with_words(site: Site) -> None:
     with running(site):
@@ -351,3 +412,6 @@ def test_a_person_of_two_numbers_is_erased_under_both(site: Site) -> None:
         assert receipt.pii_principal_id == both
         assert traces(site) == []
         assert [name for name, each in rows(site).items() for row in each if other in row] == []
+        for number in (LEA, other):
+            ring_late(site, number)
+        assert site.letters() == []

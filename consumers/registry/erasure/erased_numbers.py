@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from consumers.registry.erasure.erasures import ErasureState, erasures
+from consumers.registry.erasure.erasures import ErasureState, erasures, has_forgotten
 from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
 from pipeline.db.database import Database, StoreUnavailable
 
@@ -59,9 +59,17 @@ class ErasedNumbers:
                 raise
         self._look_at = now + _LOOK_EVERY_S
 
-    def _look(self) -> None:
+    def forgotten(self, connection: Connection, student_number: str) -> bool:
+        """See `pipeline.db.persons.Forgotten`: as this transaction sees it, not as of a second ago."""
+        self._read_key()
+        return self._key is not None and has_forgotten(connection, self._key.pseudonym(student_number))
+
+    def _read_key(self) -> None:
         with suppress(PrivacyKeyError):  # the registry says so, and stands still
             self._key = self._privacy()
+
+    def _look(self) -> None:
+        self._read_key()
         if self._key is None:
             return
         e = erasures.c

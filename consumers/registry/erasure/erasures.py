@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     insert,
+    or_,
     select,
     update,
 )
@@ -49,6 +50,7 @@ GONE: Final = "gone"
 
 _ID_BYTES: Final = 6
 _ENDED: Final = ("done", "withdrawn")
+_FORGOTTEN: Final = ("forgotten", "cleared", "done")
 _UNDER_WAY: Final = erasures.c.state.not_in(_ENDED)
 _ASKED: Final = select(erasures.c.noted).where(
     erasures.c.pseudonym == bindparam("whose"), erasures.c.state == "asked"
@@ -139,6 +141,13 @@ def all_under_way(connection: Connection) -> list[Erasure]:
     """Those that have not ended, the oldest first."""
     query = select(erasures).where(_UNDER_WAY).order_by(erasures.c.asked_at, erasures.c.id)
     return list(map(_erasure, connection.execute(query)))
+
+
+def has_forgotten(connection: Connection, pseudonym: str) -> bool:
+    """Whether the store has forgotten a person of whom this is a pseudonym, each number having its own."""
+    e = erasures.c
+    whose = or_(e.pseudonym == pseudonym, *(text.contains(pseudonym) for text in (e.noted, e.receipt)))
+    return connection.execute(select(e.id).where(whose, e.state.in_(_FORGOTTEN)).limit(1)).first() is not None
 
 
 def of_another_key(connection: Connection, key: str | None) -> bool:
