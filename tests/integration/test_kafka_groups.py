@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka import TopicPartition as Tp
+from kafka.future import Future
 from kafka.net import inet
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
@@ -116,6 +118,19 @@ def test_two_members_become_three_and_two_again_and_nothing_is_lost_nor_reordere
     for member in members:
         member.close()
     producer.close()
+
+
+def test_what_was_asked_before_a_commit_does_not_say_what_is_committed_after_it(log: KafkaEventLog) -> None:
+    topic, read = f"t-{uuid4().hex}", list[Record]()
+    log.ensure_topics({topic: 1})
+    with closing(log.consumer("g", [topic], member="a")) as member:
+        until(shared([member], 1, read), "it has its part")
+        place, library = TopicPartition(topic, 0), member._consumer  # noqa: SLF001
+        whose = Tp(*place)
+        nobody_waited = Future().success({})  # a poll that came to its end before the answer
+        library._coordinator._offset_fetch_futures[frozenset([whose])] = nobody_waited  # noqa: SLF001
+        member.commit({place: 3})
+        assert member.committed(place) == 3
 
 
 def test_what_could_not_be_committed_while_the_group_was_shared_out_is_committed_after_it(

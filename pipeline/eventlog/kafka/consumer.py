@@ -261,6 +261,7 @@ class KafkaLogConsumer:
     def _commit(self, offsets: dict[Tp, OffsetAndMetadata]) -> None:
         if offsets:
             self._consumer.commit(offsets, timeout_ms=self._request_ms)
+            mends.ask_anew(self._consumer)
             self._committed |= {tp: kept.offset for tp, kept in offsets.items()}
             for tp in offsets:  # what was to be committed before is behind it
                 self._listener.owed.pop(tp, None)

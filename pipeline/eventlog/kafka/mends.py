@@ -159,6 +159,12 @@ ConsumerCoordinator.refresh_committed_offsets_if_needed_async = _with_epochs
 group.Fetcher = Truncation
 
 
+def ask_anew(consumer: KafkaConsumer) -> None:
+    """Let what a group has committed be asked again: the library keeps a question whose answer nobody waited
+    for, and gives that answer, of before a commit, to whoever asks after it."""
+    consumer._coordinator._offset_fetch_futures.clear()  # noqa: SLF001
+
+
 def parted(consumer: KafkaConsumer, error: e.LogTruncationError) -> dict[Tp, Parted]:
     """Where the log is still known not to be the one that was read: nobody has sought elsewhere since."""
     assignment = consumer._subscription.assignment  # noqa: SLF001
