@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from sandbox import process
 from sandbox.process import ManagedProcess, find_program, wait_until
 
 BUSY = """
@@ -33,3 +37,18 @@ def test_a_paused_server_and_its_children_do_nothing_more(tmp_path: Path) -> Non
             wait_until(lambda size=size: has_grown(size), "the writers to go on")  # type: ignore[misc]
     finally:
         server.kill()
+
+
+def test_at_most_half_the_time_is_spent_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, looks, slept = 0.0, [0.0, 0.5, 3.0, 0.0], list[float]()
+
+    def look() -> bool:
+        nonlocal now
+        now += looks.pop(0)
+        return not looks
+
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=slept.append)
+    monkeypatch.setattr(process, "time", clock)
+    wait_until(look, "the last look")
+    assert slept[0] > 0
+    assert slept[1:] == [0.5, 3.0]
