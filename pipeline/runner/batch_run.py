@@ -223,7 +223,8 @@ class Runner:
         return outcomes
 
     def _await_others(self) -> None:
-        """While calls are under way more ends are about to come."""
+        """While calls are under way more ends are about to come; and whoever has the slot now is admitted
+        first: the slot waits for that."""
         if self._linger_s:
             self._queue.wait_idle(self._linger_s)
 

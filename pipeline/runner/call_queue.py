@@ -46,7 +46,7 @@ class CallQueue:
         self._waiting: dict[Lane, deque[Batch]] = {lane: deque() for lane in Lane}
         self._running = dict.fromkeys(Lane, 0)
         self._changed = threading.Condition()
-        self._idle = threading.Event()  # no slot is taken
+        self._idle = threading.Event()  # no slot is taken, nor about to be
         self._idle.set()
         self._over = False
 
@@ -69,12 +69,12 @@ class CallQueue:
         """Its call has ended, and its slot is free."""
         with self._changed:
             self._running[batch.lane] -= 1
-            if not any(self._running.values()):
+            if not any(self._running.values()) and not any(self._waiting.values()):
                 self._idle.set()
             self._changed.notify()
 
     def wait_idle(self, timeout_s: float) -> None:
-        """Return when no slot is taken, or after this time."""
+        """Return when no slot is taken and nobody waits for one, or after this time."""
         self._idle.wait(timeout_s)
 
     def end(self) -> None:

@@ -134,6 +134,10 @@ def test_whoever_waits_for_calls_under_way_goes_on_when_the_last_is_done() -> No
     thread.start()
     queue.done(first)
     assert not idle.wait(0.05)
+    queue.put(batch(3))
     queue.done(second)
+    assert not idle.wait(0.05), "the third is about to have its slot"
+    [third] = taken(queue)
+    queue.done(third)
     assert idle.wait(PATIENCE_S)
     thread.join(PATIENCE_S)
