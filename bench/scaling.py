@@ -26,7 +26,8 @@ from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from schemas import catalogue
 
-CALL_S = 0.005
+STUDENT_S = 0.005
+BATCH = 1
 WORKERS = (1, 2, 4)
 PARTITIONS = 8
 STUDENTS = 1_500
@@ -120,7 +121,7 @@ def _work(
     url: str, servers: list[str], name: str, index: int, slots: int, done: Synchronized[int], stop: Event
 ) -> None:
     """One worker, in a process of its own."""
-    handler = Nothing(1, lambda _tasks: time.sleep(CALL_S))
+    handler = Nothing(BATCH, lambda tasks: time.sleep(STUDENT_S * len(tasks)))
     limits = EngineSettings(slots=slots, slots_personal=0).limits(batch_size=handler.batch_size)
     with (
         closing(Database(url)) as database,
@@ -137,7 +138,7 @@ def rows(runs: int) -> Sequence[Row]:
         measures = {str(workers): partial(throughput, postgres, servers, workers) for workers in WORKERS}
         found = side_by_side(measures, runs)
     alone = found["1"]
-    note = f"{SLOTS} call at once a worker, {CALL_S * 1000:g} ms a call, {PARTITIONS} partitions"
+    note = f"{SLOTS} call at once a worker, {STUDENT_S * 1000:g} ms a call, {PARTITIONS} partitions"
     return [
         Row(
             f"scaling-{workers}-workers",

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
+from pipeline import accounts
 from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.threshold import Threshold
@@ -185,7 +186,8 @@ def watch(
     """Ask a target what has changed since it was last asked, and compare that with the accounts.
 
     Where something was removed, or may have been, everybody is compared: no more often than takes a sixth of
-    the time. None: nothing differs that did not before, the target cannot tell, or another process has asked.
+    the time. None: nothing differs that did not before, the target cannot tell, another process has asked, or
+    nobody has been imported yet, and every number at the target would be nobody's.
 
     Raises:
         TargetDown, Throttled, Misconfigured: the target cannot be read: ask again.
@@ -202,6 +204,9 @@ def watch(
             return None
         with site.database.read() as connection:
             before, now = passes.of_target(connection, target), site.database.now(connection)
+            known = accounts.numbers_after(connection, after="", limit=1)
+        if before is None and not known:
+            return None
         rested = before is None or now > before.ended_at.timestamp() + _REST * before.seconds
         if before is None or (told.gone and rested):
             whole = ReconcileRequest(targets=(target,), repair=request.repair)

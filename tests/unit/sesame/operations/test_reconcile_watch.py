@@ -129,6 +129,19 @@ def test_the_first_look_compares_everybody_and_the_next_ones_what_was_changed(sh
     assert shop.known().noticed_at is not None
 
 
+def test_before_the_first_import_nobody_is_asked_about_what_the_target_has(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = Shop(database, tmp_path)
+    shop.there.append(its_object(account("22600007")))
+    assert shop.ask() is None
+    assert shop.listings() == 0
+    stored(database, [account("22600008")])
+    found = shop.look()
+    assert found is not None
+    assert found.orphaned, "the first look of all waits for the first import"
+
+
 def test_what_was_told_once_is_no_news_and_is_forgotten_once_it_is_mended(shop: Shop) -> None:
     shop.hand("22600007", fields={"name": ("by hand",)})
     shop.look()
