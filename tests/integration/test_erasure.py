@@ -123,9 +123,11 @@ def live_through(site: Site) -> None:
     site.say(activation(LEA), catalogue.ACTIVATIONS)
     site.enrol_and_activate(PAUL, "Quidam", "Paul")
     until(lambda: complete(site) and complete(site, PAUL), site.letters)
-    for each in (holds.place, holds.lift):
-        change = HoldChange(student_number=LEA, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
-        each(site, DPO, change)
+    change = HoldChange(student_number=LEA, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
+    holds.place(site, DPO, change)
+    until(lambda: held(site))
+    holds.lift(site, DPO, change)
+    until(lambda: not held(site))
     with site.database.write() as connection:
         words = f"like {LEA}, {WHO['personal_mail']}"
         kept = {"action": "x", "about": LEA, "student_number": PAUL, "actor": "c", "words": words}
