@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -196,12 +195,9 @@ class Killed(BaseException):
     """As kill -9: what was not committed is not there."""
 
 
-@ONLY_SQLITE
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["erase_in_log", "rewrite_files"])
-def test_an_erasure_that_is_cut_off_at_any_step_goes_on(
-    site: Site, monkeypatch: pytest.MonkeyPatch, step: str, when: str
-) -> None:
+def cut_off_once(site: Site, monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
+    """The first time that this step is taken, everything ends before it, or after; and nobody but the test
+    carries erasures on."""
     done, cuts = getattr(site, step), iter([True])
 
     def cut_off(*arguments: object) -> object:
@@ -210,18 +206,29 @@ def test_an_erasure_that_is_cut_off_at_any_step_goes_on(
             raise Killed
         return last if when == "after" else done(*arguments)
 
-    def advanced() -> bool:
-        erasure.advance(site, retention=False)
-        return acts.standing(site, DPO, begun.id).ended_at is not None
-
     monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
     monkeypatch.setattr(site, step, cut_off)
+
+
+def ended(site: Site, begun: ErasureStanding) -> bool:
+    """Carry erasures one step on; whether this one is at its end."""
+    erasure.advance(site, retention=False)
+    return acts.standing(site, DPO, begun.id).ended_at is not None
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["erase_in_log", "rewrite_files"])
+def test_an_erasure_that_is_cut_off_at_any_step_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    cut_off_once(site, monkeypatch, step, when)
     with running(site):
         live_through(site)
         begun = erase(site)
         with pytest.raises(Killed):
-            until(advanced)
-        until(advanced)
+            until(lambda: ended(site, begun))
+        until(lambda: ended(site, begun))
     document = acts.receipt(site, DPO, begun.id).encode()
     receipt = verify(document, fingerprint=None, privacy=site.privacy, student=LEA).receipt
     counted = {line.table: line.removed + line.kept for line in receipt.tables}
@@ -254,29 +261,16 @@ def test_a_consumer_that_is_late_names_nobody_whom_the_store_has_forgotten(
     site: Site, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Its dead letter would name them in the store, in the log, and to an operator: again, and for good."""
-    done, reached = getattr(site, step), Event()
-
-    def late(*arguments: object) -> object:
-        if not reached.is_set():
-            reached.set()
-            raise Killed
-        return done(*arguments)
-
-    def advanced() -> bool:
-        erasure.advance(site, retention=False)
-        return acts.standing(site, DPO, begun.id).ended_at is not None
-
-    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
-    monkeypatch.setattr(site, step, late)
+    cut_off_once(site, monkeypatch, step, "before")
     with running(site):
         live_through(site)
         begun = erase(site)
         with pytest.raises(Killed):
-            until(advanced)
+            until(lambda: ended(site, begun))
         for _state in ("forgotten, or cleared", "done"):
             ring_late(site, LEA)
             assert site.letters() == []
-            until(advanced)
+            until(lambda: ended(site, begun))
     assert traces(site) == []
     with pytest.raises(Rejected):
         ring_late(site, "22609999")
