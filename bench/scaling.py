@@ -138,7 +138,8 @@ def rows(runs: int) -> Sequence[Row]:
         measures = {str(workers): partial(throughput, postgres, servers, workers) for workers in WORKERS}
         found = side_by_side(measures, runs)
     alone = found["1"]
-    note = f"{SLOTS} call at once a worker, {STUDENT_S * 1000:g} ms a call, {PARTITIONS} partitions"
+    call_ms = BATCH * STUDENT_S * 1000
+    note = f"{SLOTS} call at once a worker, {call_ms:g} ms a call, {PARTITIONS} partitions"
     return [
         Row(
             f"scaling-{workers}-workers",

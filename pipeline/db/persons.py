@@ -18,7 +18,7 @@ from pipeline.db.database import Database
 
 Forgotten = Callable[[Connection, str], bool]
 """Whether the store has forgotten a person of this student number: erased, and known by a pseudonym only. For
-those who read what was said of somebody before: it is nobody's now."""
+those who read what was said of somebody who has no account: it is nobody's now. Who came back has one."""
 
 _OF: Final = "persons"
 _BY: Final = "forgets"

@@ -204,9 +204,8 @@ def watch(
             return None
         with site.database.read() as connection:
             before, now = passes.of_target(connection, target), site.database.now(connection)
-            known = accounts.numbers_after(connection, after="", limit=1)
-        if before is None and not known:
-            return None
+            if before is None and not accounts.numbers_after(connection, after="", limit=1):
+                return None
         rested = before is None or now > before.ended_at.timestamp() + _REST * before.seconds
         if before is None or (told.gone and rested):
             whole = ReconcileRequest(targets=(target,), repair=request.repair)
