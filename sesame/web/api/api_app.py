@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -73,11 +74,11 @@ def make_api(
         cursors=Cursors(Signing(derive_keys(keys, "api"))),
         repeats=Repeats(site.database),
     )
-    described = described_api(app)
+    described = cache(partial(described_api, app))  # half a second, of whoever asks first
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def show_description() -> Response:
-        return JSONResponse(described)
+    def show_description() -> Response:
+        return JSONResponse(described())
 
     @app.get("/jwks.json", include_in_schema=False)
     def show_keys() -> Response:
