@@ -17,7 +17,8 @@ MAKEFLAGS += --no-print-directory
 
 export PYTHON ?= python3
 export VENV ?= .venv
-export PYTHONDONTWRITEBYTECODE ?=
+# A thousand processes of the tests and the demo load the same modules: each is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
 STUDENTS ?=
 JSON ?=
 TIMETABLE ?=

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from sandbox.process import PATIENCE_S
+from sandbox.process import wait_until
 
 
 def until(what: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:
     """Wait for something to come true; `said` is shown when it does not."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, f"did not happen; {said()}"
-        time.sleep(0.01)
+    try:
+        wait_until(what, "it")
+    except TimeoutError as error:
+        raise AssertionError(f"did not happen; {said()}") from error
