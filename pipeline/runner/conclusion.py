@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from pipeline import accounts, attempts, outbox, parking, replays, target_states
 from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgotten
 from pipeline.dead_letters import events as letter_events
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.engine.bell import WorkItem
@@ -42,12 +43,14 @@ class Recorder:
         backoff: Backoff,
         recheck_s: float,
         chance: random.Random,
+        forgotten: Forgotten,
     ) -> None:
         self._target = target
         self._database = database
         self._backoff = backoff
         self._recheck_s = recheck_s
         self._chance = chance
+        self._forgotten = forgotten
 
     def final(self, admitted: Admitted, outcome: HandlerOutcome) -> HandlerOutcome:
         """The outcome, with a retry that has had its chances turned into a dead letter."""
@@ -120,12 +123,14 @@ class Recorder:
         def write(connection: Connection) -> None:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
+            parking.remove(connection, self._target, number, replays=item.replays)
+            replays.end(connection, self._target, {number: item.replays}, failed=[number])
+            if version is None and self._forgotten(connection, number):
+                return
             letter = letter_events.letter_of(
                 self._target, item, dead, letter_id=letter_id, now=now, version=version
             )
             standing = letter_events.record_work(connection, self._database, letter, number)
-            replays.end(connection, self._target, {number: item.replays}, failed=[number])
-            parking.remove(connection, self._target, number, replays=item.replays)
             if version is None:
                 return
             epoch = target_states.fail(

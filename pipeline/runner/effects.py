@@ -71,6 +71,7 @@ class Effects:
             backoff=backoff,
             recheck_s=recheck_s,
             chance=chance or random.SystemRandom(),
+            forgotten=forgotten,
         )
 
     def admit(self, items: Sequence[WorkItem]) -> dict[str, Admitted]:

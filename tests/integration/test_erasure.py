@@ -244,7 +244,9 @@ def ring_late(site: Site, number: str) -> None:
     )
     item = WorkItem((Bell(number, 4, Lane.BULK, "late", replay=True),))
     for target in site.settings.targets:
-        assert site.effects(target, site.handler(target)).admit([item]) == {}
+        effects = site.effects(target, site.handler(target))
+        assert effects.admit([item]) == {}
+        effects.record_fault(item, KeyError("oops"))
     webhooks = Webhooks(site.database, {"portal": [account.type]}, forgotten=site.erased_numbers.forgotten)
     consumers: tuple[FactHandler, ...] = (site.propagation(), webhooks)
     for event in (account, outcome("moodle", number, 4)):
