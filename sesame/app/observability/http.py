@@ -11,9 +11,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Final
 
 import structlog
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from pipeline.errors import SesameError
 from sesame.app.observability.metrics import Metrics
@@ -52,7 +54,7 @@ class HttpServer:
         *,
         live: Mapping[str, Check],
         ready: Mapping[str, Check],
-        figures: Callable[[], PropagationFigures] | None = None,
+        figures: Callable[[], PropagationFigures],
         host: str = "127.0.0.1",
         port: int = 0,
         check_s_max: float = CHECK_S_MAX,
@@ -97,29 +99,27 @@ class HttpServer:
         metrics: Metrics,
         live: Mapping[str, Check],
         ready: Mapping[str, Check],
-        figures: Callable[[], PropagationFigures] | None,
-    ) -> FastAPI:
-        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-
-        @app.get("/metrics")
-        def show_metrics() -> Response:
+        figures: Callable[[], PropagationFigures],
+    ) -> Starlette:
+        def show_metrics(_request: Request) -> Response:
             return Response(metrics.exposition(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
 
-        if figures is not None:
+        def show_figures(_request: Request) -> Response:
+            return figures_answer(figures)
 
-            @app.get(FIGURES_PATH)
-            def show_figures() -> Response:
-                return figures_answer(figures)
-
-        @app.get("/livez")
-        def show_live() -> Response:
+        def show_live(_request: Request) -> Response:
             return self._verdict(live)
 
-        @app.get("/readyz")
-        def show_ready() -> Response:
+        def show_ready(_request: Request) -> Response:
             return self._verdict(ready)
 
-        return app
+        shown = {
+            "/metrics": show_metrics,
+            FIGURES_PATH: show_figures,
+            "/livez": show_live,
+            "/readyz": show_ready,
+        }
+        return Starlette(routes=[Route(path, show) for path, show in shown.items()])
 
     def _verdict(self, checks: Mapping[str, Check]) -> Response:
         running = {name: self._pool.submit(check) for name, check in checks.items()}

@@ -16,6 +16,7 @@ from sesame.app.health import health_server, portal_health_server
 from sesame.app.observability.http import Check, HttpServer, PortTaken
 from sesame.app.observability.metrics import Metrics
 from sesame.app.wiring import build
+from sesame.operations.diagnosis.figures import PropagationFigures
 from sesame.settings import Settings
 from sesame.settings.runtime import HttpSettings
 
@@ -28,6 +29,10 @@ def store_away() -> str | None:
     raise DependencyDown("the database is away")
 
 
+def no_figures() -> PropagationFigures:
+    raise DependencyDown("the database is away")
+
+
 def unforeseen() -> str | None:
     raise KeyError("zoe.lefevre")
 
@@ -36,7 +41,9 @@ def unforeseen() -> str | None:
 def serving(
     *, live: dict[str, Check] | None = None, ready: dict[str, Check] | None = None, check_s_max: float = 5.0
 ) -> Iterator[str]:
-    server = HttpServer(Metrics(), live=live or {}, ready=ready or {}, check_s_max=check_s_max)
+    server = HttpServer(
+        Metrics(), live=live or {}, ready=ready or {}, figures=no_figures, check_s_max=check_s_max
+    )
     server.start()
     try:
         yield f"http://127.0.0.1:{server.port}"
@@ -95,7 +102,8 @@ def test_nothing_else_is_served() -> None:
 
 def test_a_port_that_is_taken_is_an_error_that_says_what_to_set() -> None:
     with serving() as url:
-        other = HttpServer(Metrics(), live={}, ready={}, port=int(url.rpartition(":")[2]))
+        port = int(url.rpartition(":")[2])
+        other = HttpServer(Metrics(), live={}, ready={}, figures=no_figures, port=port)
         with pytest.raises(PortTaken) as caught:
             other.start()
         other.stop()

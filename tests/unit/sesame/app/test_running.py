@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -62,6 +63,16 @@ def test_the_loops_begin_with_what_is_loaded_out_of_the_collectors_sight(run: Ru
     run.start()
     run.until(lambda: bool(frozen))
     assert frozen[0] > len(sys.modules), "the modules, and all that is in them"
+
+
+def test_what_runs_loads_the_libraries_of_no_pages_and_of_no_target() -> None:
+    code = "import sys, sesame.app.process_runner; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"sqlalchemy", "uvicorn", "prometheus_client"} <= set(loaded)
+    pages = {"fastapi", "jinja2", "babel", "zxcvbn", "scim2_models", "alembic"}
+    assert not (pages | {"ldap3", "cas", "icalendar", "kafka", "psycopg"}) & set(loaded)
 
 
 def test_an_enrolment_and_an_activation_become_an_account_that_is_complete(run: Run) -> None:
