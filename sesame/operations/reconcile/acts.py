@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from threading import Event
 from typing import Annotated, Final
@@ -160,7 +160,7 @@ def reconcile(
             )
         found[target] = TargetReport(**vars(drift), trouble=trouble, replay_id=replay_id, approval=approval)
         if request.sample is None:
-            _keep(site, target, found[target], time.monotonic() - at)
+            _keep(site, target, found[target], drift.several, time.monotonic() - at)
     counts = {target: one.counts() for target, one in found.items()}
     acts.note(site.database, actor, "reconcile", targets=counts, sample=request.sample, repair=request.repair)
     return Reconciliation(seconds=round(time.monotonic() - begun, 1), targets=found)
@@ -206,7 +206,7 @@ def watch(
             before, now = passes.of_target(connection, target), site.database.now(connection)
             if before is None and not accounts.numbers_after(connection, after="", limit=1):
                 return None
-        rested = before is None or now > before.ended_at.timestamp() + _REST * before.seconds
+        rested = before is None or now > before.tried_at.timestamp() + _REST * before.seconds
         if before is None or (told.gone and rested):
             whole = ReconcileRequest(targets=(target,), repair=request.repair)
             found = reconcile(
@@ -260,21 +260,27 @@ def _noticed(
     return report
 
 
-def _keep(site: Stored, target: str, found: TargetReport, seconds: float) -> None:
+def _keep(site: Stored, target: str, found: TargetReport, several: Collection[str], seconds: float) -> None:
+    """Remember what was found, and ask. A target that could not be compared differs as was known before."""
     with site.database.write() as connection:
+        before = passes.of_target(connection, target)
         ended = Pass(
             target=target,
             ended_at=utc(site.database.now(connection)),
             seconds=round(seconds, 1),
             found=found.counts(),
             left={kind: getattr(found, kind)[: passes.KEPT_MAX] for kind in KINDS},
-            **found.model_dump(include=Pass.model_fields.keys() - {"target", "seconds", "found", "left"}),
+            several=sorted(several)[: passes.KEPT_MAX],
+            **found.model_dump(include=Pass.model_fields.keys() & TargetReport.model_fields.keys()),
         )
+        if found.trouble and before is not None:
+            ended = before.failed(ended)
         passes.keep(connection, site.database, ended)
         if not found.trouble:
             differences = {kind: getattr(found, kind) for kind in KINDS}
+            single = before.one_of_several() - set(several) if before is not None else set()
             questions.ask(connection, site.database, target, differences, found.evidence)
-            questions.close_others(connection, target, differences, found.evidence)
+            questions.close_others(connection, target, differences, found.evidence, single=single)
 
 
 def _compare(

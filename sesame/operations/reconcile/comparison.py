@@ -40,6 +40,7 @@ class TargetDrift:
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
         missing, different: student numbers.
         extra, orphaned: objects, in the target's words.
+        several: objects of whoever has more than one, of those too who are unsettled.
         evidence: by student number or object, what differs or stands in the way.
     """
 
@@ -52,6 +53,7 @@ class TargetDrift:
     extra: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
 
 
 class TargetComparison:
@@ -95,6 +97,7 @@ class TargetComparison:
                 self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
         else:
             self._compare(self._pages())
+        self._drift.several = {ref for refs in self._several.values() for ref in refs}
         return self._drift
 
     def look_at(

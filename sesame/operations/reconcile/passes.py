@@ -46,6 +46,8 @@ class Pass(Report):
         found: how many of each kind, with what was noticed since.
         left: which they are, as far as they are remembered.
         evidence: of these, as `TargetReport` has it.
+        several: objects of whoever has more than one, as far as they are remembered, of the unsettled too.
+        failed_at: when it was tried again last, in vain: `trouble` says why; None: it was not.
         noticed_at: when a change at the target last changed what is said here; None: never since.
         trouble, approval: see `TargetReport`.
     """
@@ -60,13 +62,28 @@ class Pass(Report):
     found: dict[str, int]
     left: dict[str, list[str]] = Field(default_factory=dict)
     evidence: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    several: list[str] = Field(default_factory=list)
     noticed_at: datetime | None = None
+    failed_at: datetime | None = None
     trouble: str = ""
     approval: str = ""
 
     def names(self) -> set[str]:
         """The student numbers and objects that are remembered."""
         return {each for several in self.left.values() for each in several}
+
+    @property
+    def tried_at(self) -> datetime:
+        """When the target was last compared, or that was tried."""
+        return self.failed_at or self.ended_at
+
+    def one_of_several(self) -> set[str]:
+        """The objects that were one of several of a student."""
+        return {*self.several, *self.left.get("extra", ())}
+
+    def failed(self, after: Pass) -> Pass:
+        """This one after a comparison that failed: nothing is known to be mended."""
+        return self.model_copy(update={"trouble": after.trouble, "failed_at": after.ended_at})
 
     def to_look_at_again(self) -> list[str]:
         """Students who may have been mended meanwhile: the first of those who are remembered."""

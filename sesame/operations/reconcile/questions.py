@@ -38,12 +38,21 @@ def close_others(
     target: str,
     found: Mapping[str, Sequence[str]],
     evidence: Mapping[str, Sequence[str]],
+    *,
+    single: Collection[str],
 ) -> None:
-    """After a comparison with everybody: what was asked about others has no cause any more."""
+    """After a comparison with everybody: what was asked about others has no cause any more.
+
+    Args:
+        single: objects that the comparison before said to be one of several of a student, and are not now. Of
+            other objects `sesame adopt` asks the same, who sees more: by what else two are one student's.
+    """
     asked = {each.id for each in _questions(target, found, evidence)}
     for kind in _KINDS.values():
         still = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=kind)
-        adoptions.mended(connection, [q.id for q in still if q.target == target and q.id not in asked])
+        here = [each for each in still if each.target == target and each.id not in asked]
+        ended = [each.id for each in here if kind != QuestionKind.NUMBER_TWICE or each.object in single]
+        adoptions.mended(connection, ended)
 
 
 def set_aside(connection: Connection, target: str, objects: Collection[str]) -> set[str]:

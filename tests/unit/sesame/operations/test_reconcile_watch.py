@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from consumers.kit.connector import Changes, TargetObject
+from consumers.kit.handler import AMBIGUOUS
 from pipeline.audit.tables import audit
 from pipeline.db.database import Database
 from pipeline.errors import TargetDown
@@ -22,7 +23,8 @@ from schemas.account import Stage
 from sesame.app.drift_watch import DriftWatch
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.acts import AnswerRequest, decide
-from sesame.operations.adoption.adoptions import AdoptionAnswer
+from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.adoption.questions import QuestionKind
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.acts import TargetReport, WatchRequest, watch
 from sesame.operations.reconcile.passes import Pass, reconciliations
@@ -96,9 +98,9 @@ class Shop(Site):
 
     def rested(self) -> None:
         """Let time pass since everybody was compared."""
-        last = self.known()
+        last, then = self.known(), NOW.replace(year=2020)
         with self.database.write() as connection:
-            old = last.model_copy(update={"ended_at": NOW.replace(year=2020)})
+            old = last.model_copy(update={"ended_at": then, "failed_at": last.failed_at and then})
             passes.keep(connection, self.database, old)
 
 
@@ -330,6 +332,16 @@ def questions(shop: Site, state: AdoptionAnswer = AdoptionAnswer.OPEN) -> list[t
         return [(q.kind, q.object, q.student_number) for q in adoptions.questions(connection, [state])]
 
 
+def raised(shop: Shop, question: QuestionRow) -> None:
+    """`sesame adopt` has asked this."""
+    with shop.database.write() as connection:
+        adoptions.ask(connection, shop.database, [question], NOW.timestamp())
+
+
+def away() -> Any:
+    raise TargetDown("no answer")
+
+
 def answer(shop: Site, ref: str) -> None:
     with shop.database.read() as connection:
         [asked] = [q.id for q in adoptions.questions(connection, [AdoptionAnswer.OPEN]) if q.object == ref]
@@ -361,6 +373,56 @@ def test_an_operator_is_asked_once_and_what_is_to_stay_is_told_no_more(shop: Sho
     shop.run()
     assert questions(shop) == []
     assert questions(shop, AdoptionAnswer.SEPARATE) == [asked[0]], "what was decided is remembered"
+
+
+@pytest.mark.parametrize(
+    "state", [{"state": "waiting", "reason": AMBIGUOUS}, {"state_version": 2}], ids=["waits", "under way"]
+)
+def test_a_question_of_two_objects_stands_until_one_is_gone(shop: Shop, state: dict[str, Any]) -> None:
+    """Though the comparison says nothing of such a student, which is no news."""
+    stored(shop.database, [account("30")], **{"30": state})
+    shop.there += [TargetObject(ref, "30", {"name": ("Léa 30",)}, True) for ref in ("one", "two")]
+    raised(shop, QuestionRow("shelf", "one", "30", QuestionKind.NUMBER_TWICE))
+    for _night in range(2):
+        assert shop.run().targets["shelf"].extra == []
+        assert questions(shop) == [("number_twice", "one", "30")]
+    del shop.there[-1]
+    shop.run()
+    assert questions(shop) == []
+
+
+def test_what_adoption_alone_can_see_is_not_for_a_comparison_to_close(shop: Shop) -> None:
+    """Whoever never activated the account is not compared, and two may be one student's by their INE."""
+    never = account("30", stage=Stage.PRECREATED, activated_at=None)
+    stored(shop.database, [never])
+    shop.there += [its_object(never), TargetObject("twin", "30", {}, True)]
+    of_both = [("ref-22600007", "22600007"), ("ref-30", "30")]
+    for ref, number in of_both:
+        raised(shop, QuestionRow("shelf", ref, number, QuestionKind.NUMBER_TWICE))
+    for _night in range(2):
+        shop.run()
+        assert sorted(questions(shop)) == [("number_twice", ref, number) for ref, number in of_both]
+
+
+def test_a_comparison_that_failed_says_so_and_of_the_rest_what_was_known(shop: Shop) -> None:
+    shop.hand("22600007", fields={"name": ("by hand",)})
+    shop.there.append(TargetObject("twin", "22600008", {"name": ("somebody",)}, True))
+    shop.run()
+    shop.rested()
+    before, asked = shop.known(), questions(shop)
+    shop.made["shelf"] = away
+    shop.run()
+    failed = shop.known()
+    assert failed.trouble == "no answer"
+    assert failed.tried_at > failed.ended_at, "which alerts go by: it was not compared since"
+    kept = {"ended_at", "found", "left", "evidence", "several", "accounts", "objects"}
+    assert failed.model_dump(include=kept) == before.model_dump(include=kept)
+    assert before.found == {"missing": 0, "different": 1, "extra": 2, "orphaned": 0}
+    shop.made["shelf"] = shop.telling
+    del shop.there[-1]
+    assert questions(shop) == asked
+    shop.run()
+    assert (shop.known().trouble, shop.known().failed_at, questions(shop)) == ("", None, [])
 
 
 def test_of_very_many_nobody_is_asked_one_by_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
