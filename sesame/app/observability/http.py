@@ -113,13 +113,14 @@ class HttpServer:
         def show_ready(_request: Request) -> Response:
             return self._verdict(ready)
 
-        shown = {
-            "/metrics": show_metrics,
-            FIGURES_PATH: show_figures,
-            "/livez": show_live,
-            "/readyz": show_ready,
-        }
-        return Starlette(routes=[Route(path, show) for path, show in shown.items()])
+        return Starlette(
+            routes=[
+                Route("/metrics", show_metrics),
+                Route(FIGURES_PATH, show_figures),
+                Route("/livez", show_live),
+                Route("/readyz", show_ready),
+            ]
+        )
 
     def _verdict(self, checks: Mapping[str, Check]) -> Response:
         running = {name: self._pool.submit(check) for name, check in checks.items()}

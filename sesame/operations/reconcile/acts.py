@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from threading import Event
 from typing import Annotated, Final
@@ -260,7 +260,7 @@ def _noticed(
     return report
 
 
-def _keep(site: Stored, target: str, found: TargetReport, several: Collection[str], seconds: float) -> None:
+def _keep(site: Stored, target: str, found: TargetReport, several: set[str], seconds: float) -> None:
     """Remember what was found, and ask. A target that could not be compared differs as was known before."""
     with site.database.write() as connection:
         before = passes.of_target(connection, target)
@@ -278,7 +278,7 @@ def _keep(site: Stored, target: str, found: TargetReport, several: Collection[st
         passes.keep(connection, site.database, ended)
         if not found.trouble:
             differences = {kind: getattr(found, kind) for kind in KINDS}
-            single = before.one_of_several() - set(several) if before is not None else set()
+            single = before.one_of_several() - several if before is not None else set()
             questions.ask(connection, site.database, target, differences, found.evidence)
             questions.close_others(connection, target, differences, found.evidence, single=single)
 

@@ -44,8 +44,9 @@ def close_others(
     """After a comparison with everybody: what was asked about others has no cause any more.
 
     Args:
-        single: objects that the comparison before said to be one of several of a student, and are not now. Of
-            other objects `sesame adopt` asks the same, who sees more: by what else two are one student's.
+        single: objects that were one of several of a student in the comparison before, and are not now. About
+            others `sesame adopt` has asked, which sees more: two that an INE joins, or of a student who has
+            not activated the account.
     """
     asked = {each.id for each in _questions(target, found, evidence)}
     for kind in _KINDS.values():
