@@ -3,6 +3,7 @@ taken is an error of the start."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -48,13 +49,23 @@ class Listening:
     remedy: str
 
 
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and leave no connection open that nobody serves: one made while it ends, or one whose other
+        side does not take its leave. Who asked there would wait for as long as the process lives."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # they are closed by the loop
+
+
 class WebServer:
     """Serves an ASGI application until told to stop. Who asks is in no log line: addresses of pages have
     secrets in them."""
 
     def __init__(self, name: str, app: ASGIApp, listening: Listening) -> None:
         self._listening = listening
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 app,
                 access_log=False,
