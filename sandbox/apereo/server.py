@@ -64,6 +64,7 @@ class Apereo(CasServer):
                 *(f"-Djavax.net.ssl.trustStore{name}={value}" for name, value in trusted.items()),
                 f"-Dcas.standalone.configuration-directory={self.folder / 'etc'}",
                 f"-Djava.io.tmpdir={self.folder / 'tmp'}",
+                f"-DbaseDir={self.folder / 'logs'}",  # else /tmp/logs, whoever runs it
                 *("-cp", self._war.class_path, "org.apereo.cas.web.CasWebApplication"),
             ],
             log_file=self.folder / "cas.log",

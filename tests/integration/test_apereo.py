@@ -165,6 +165,10 @@ def test_an_address_that_is_not_registered_is_no_place_to_return_to(desk: Desk) 
     assert (answer.status_code, "Location" in answer.headers) == (403, False)
 
 
+def test_its_logs_are_in_its_own_folder(desk: Desk) -> None:
+    until((desk.cas.folder / "logs" / "cas.log").exists)
+
+
 # --- ending sessions ------------------------------------------------------------------------------------
 
 
