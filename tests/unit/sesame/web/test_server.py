@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.errors import SesameError
+from sandbox.process import accepts_tcp
 from sandbox.tls import ThrowawayCA
 from sesame.web.kit.server import Listening, WebServer
 from tests.waiting import until
@@ -64,7 +65,7 @@ def test_who_connects_while_it_ends_is_let_go(tmp_path: Path) -> None:
         asking.sendall(GET)
         assert begun.wait(30)  # it is later than the early one, which has been accepted
         ending.start()
-        until(lambda: _refused(port))
+        until(lambda: not accepts_tcp(port))
         connected = trusting.wrap_socket(early, server_hostname="localhost")
         go_on.set()
     with connected:
@@ -75,11 +76,3 @@ def test_who_connects_while_it_ends_is_let_go(tmp_path: Path) -> None:
         except (ConnectionError, ssl.SSLError):
             answer = b""
         assert answer == b""
-
-
-def _refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
-    except ConnectionRefusedError:
-        return True
-    return False
