@@ -52,7 +52,13 @@ class SecretUnreadable(SettingsError):
 class Section(BaseModel):
     """One section of the settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # the settings build their sections, once: a seventh of a command's time
+    )
     place: ClassVar[str] = ""
 
     @classmethod
