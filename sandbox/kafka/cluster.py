@@ -45,7 +45,7 @@ class Kafka:
     `acls`: whether nothing is allowed but what an ACL allows; `admin` may everything.
     `faults`: whether the first node has two more listeners: EXPIRED, whose certificate is, and ELSEWHERE,
     whose certificate is for another host.
-    `quick`: start sooner and run slower; not for benchmarks.
+    `quick`: start sooner, run slower, and idle for less; not for benchmarks.
     `keep_running`: leave the nodes up when the interpreter exits.
 
     Raises MissingServer when Java is not installed or the jars are not to be had, StartFailed when a node
@@ -189,6 +189,7 @@ class Kafka:
                 data=self.folder / f"data-{number}",
                 keystores=keystores if number == 1 else {k: v for k, v in keystores.items() if k == "CLIENT"},
                 acls=self._acls,
+                quick=self._quick,
             )
             self._configuration(number).write_text(text, encoding="utf-8")
         voters = ",".join(

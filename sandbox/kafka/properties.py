@@ -39,6 +39,10 @@ class Ports:
     others: Mapping[str, int]
 
 
+_FEW_THREADS = {"num.network.threads": 1, "num.io.threads": 2}
+"""The first for each listener. Each thread wakes three times a second, with nothing to do."""
+
+
 def server_properties(
     node: int,
     ports: Sequence[Ports],
@@ -46,6 +50,7 @@ def server_properties(
     data: Path,
     keystores: Mapping[str, Path],
     acls: bool,
+    quick: bool,
 ) -> str:
     """The configuration of node number `node` (from 1) of as many as there are `ports`.
 
@@ -68,6 +73,7 @@ def server_properties(
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "log.dirs": data,
         **_common(nodes=len(ports)),
+        **(_FEW_THREADS if quick else {}),
     }
     for name, keystore in keystores.items():
         values[f"listener.name.{name.lower()}.ssl.keystore.type"] = "PEM"
@@ -119,7 +125,6 @@ def _common(nodes: int) -> dict[str, str | int]:
         "broker.heartbeat.interval.ms": 500,  # a node that was killed may come back after this and
         "broker.session.timeout.ms": 3_000,  # that
         "log.cleaner.dedupe.buffer.size": 16_777_216,
-        "log.retention.check.interval.ms": 1_000,  # so that a test sees records go
-        "log.initial.task.delay.ms": 500,
+        "metadata.max.idle.interval.ms": 0,  # else it writes twice a second that nothing was written
         "controlled.shutdown.enable": str(nodes > 1).lower(),
     }
