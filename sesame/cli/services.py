@@ -27,6 +27,17 @@ Work = Callable[["Application", "Metrics", threading.Event], object]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class _Service(click.Command):
+    """A command that runs until it is told to stop."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run it, on lean libraries: whichever module is loaded first asks for one of them."""
+        from sesame.app import lean_imports
+
+        lean_imports.load()
+        return super().invoke(ctx)
+
+
 def run_process(context: Context, work: Work) -> None:
     """Do `work` until SIGINT or SIGTERM, then end: code 0, or 1 if something did not end in time. A second
     signal ends the process at once, as kill -9 would: nothing is lost, what was under way is repeated."""
@@ -72,7 +83,7 @@ def _end(code: ExitCode) -> None:
     os._exit(int(code))
 
 
-@click.command()
+@click.command(cls=_Service)
 @pass_context
 def run(context: Context) -> None:
     """Run every consumer, the outbox and the timers, until SIGINT or SIGTERM.
@@ -85,7 +96,7 @@ def run(context: Context) -> None:
     run_process(context, lambda app, metrics, stopping: ProcessRunner(app, metrics).run(stopping))
 
 
-@click.command()
+@click.command(cls=_Service)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "--workers",
@@ -114,7 +125,7 @@ def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
     )
 
 
-@click.command()
+@click.command(cls=_Service)
 @pass_context
 def serve(context: Context) -> None:
     """Serve /metrics, /livez and /readyz on the port of `http`, until SIGINT or SIGTERM.
@@ -127,7 +138,7 @@ def serve(context: Context) -> None:
     run_process(context, serve_health)
 
 
-@click.command()
+@click.command(cls=_Service)
 @pass_context
 def web(context: Context) -> None:
     """Serve the students' pages until SIGINT or SIGTERM.
@@ -138,7 +149,7 @@ def web(context: Context) -> None:
     run_process(context, _serve_pages)
 
 
-@click.command()
+@click.command(cls=_Service)
 @pass_context
 def console(context: Context) -> None:
     """Serve the operators' console and the API until SIGINT or SIGTERM.
