@@ -78,7 +78,8 @@ class World:
         active_directory: a Samba domain controller too, as a target; it needs root.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
-        processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`, on SQLite.
+        processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`.
+        postgres: on PostgreSQL, whatever runs; otherwise one `sesame run` is on SQLite.
         apereo: log in through an Apereo CAS; otherwise django-cas-server, which starts in a second.
 
     Raises:
@@ -96,6 +97,7 @@ class World:
         active_directory: bool = False,
         brokers: int = 0,
         processes: int = 0,
+        postgres: bool = False,
         apereo: bool = False,
     ) -> None:
         self.folder = _new_folder()
@@ -122,7 +124,7 @@ class World:
                 self.samba = Samba(self.folder / "samba", keep_running=keep)
             if brokers:
                 self.kafka = self._prepare_kafka(brokers, keep=keep)
-            if processes:
+            if processes or postgres:
                 self.postgres = Postgres(self.folder / "postgres", keep_running=keep)
             self.pipeline = self._pipeline(processes, keep=keep)
         except BaseException:

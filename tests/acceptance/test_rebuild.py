@@ -17,18 +17,16 @@ from sandbox.demo.program import DONE, PARTLY
 from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, wait_until
-from tests.acceptance.acting import Targets, everything, settle, world_with_accounts
+from tests.acceptance.acting import STUDENTS, Targets, everything, settle, world_with_accounts
 from tests.acceptance.test_restore import ALL_OPEN, ALL_SHUT, shut_at
 
 pytestmark = pytest.mark.timeout(1800)
-
-STUDENTS = 60
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[World, Cast, list[str]]]:
     """Everybody but the last eight has activated, and is settled; who has not is told."""
-    with world_with_accounts(tmp_path, STUDENTS) as (world, cast):
+    with world_with_accounts(tmp_path) as (world, cast):
         late = sorted(cast.students)[-8:]
         early = [number for number in cast.students if number not in late]
         play.activate(world, cast, early)

@@ -33,8 +33,8 @@ HELD = 5
 @pytest.fixture(params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, Cast]]:
     """Everybody activated and complete."""
-    processes = int(request.param == "postgresql")
-    with require_service(lambda: World(tmp_path, processes=processes)) as world:
+    postgres = request.param == "postgresql"
+    with require_service(lambda: World(tmp_path, postgres=postgres)) as world:
         play.prepare(world)
         cast = play.enrol(world, STUDENTS)
         play.activate(world, cast)

@@ -19,7 +19,7 @@ from sandbox.process import PATIENCE_S
 from tests.command import sesame
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
 
-STUDENTS = 8_000
+STUDENTS = 4_000
 IMPORT = ("import", "export.csv")
 
 
