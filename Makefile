@@ -5,7 +5,7 @@
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
 #             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
-#             TESTS="tests/unit -k name" JOBS=4   for `make test`
+#             TESTS="tests/unit -k name" JOBS=5   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -31,7 +31,7 @@ CAS ?=
 PROCESSES ?=
 TESTS ?= tests
 MUTANTS ?=
-JOBS ?= 4
+JOBS ?= 5
 ONLY ?=
 RUNS ?= 3
 DOCS ?=
@@ -41,7 +41,7 @@ KILLS ?= 200
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test bench soak faults check lint types layers schemas docs format pages pictures lock mutation clean
+.PHONY: help setup python servers machine demo stop test collected bench soak faults check lint types layers schemas docs format pages pictures lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -78,9 +78,13 @@ stop: ## End what `make demo KEEP=1` left running
 
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
-	@$(MAKE) -j2 --output-sync check
+	@$(MAKE) -j2 --output-sync check collected
 	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first.
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(TESTS)
+
+collected: python # every test is found; its module is compiled once, not by each worker
+	@scripts/stage collected "$(BIN)/python" -m pytest --collect-only -p no:terminal -o addopts=--import-mode=importlib $(TESTS) \
+	  || "$(BIN)/python" -m pytest --collect-only -qq $(TESTS)
 
 bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/benchmarks.md)
 	@scripts/setup-bench
