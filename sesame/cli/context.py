@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from schemas.language import Language
     from sesame.app.wiring import Application
     from sesame.settings import Settings
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class NothingYet(SesameError):
@@ -61,9 +65,6 @@ class Context:
     def application(self) -> Application:
         """Everything connected as the settings say; built at the first use, closed with the command."""
         if self._built is None:
-            from sesame.app import lean_imports
-
-            lean_imports.load()
             from sesame.app.wiring import build
 
             self.quiet_logs()
@@ -104,5 +105,19 @@ class Context:
             self._built = None
 
 
-pass_context = click.make_pass_decorator(Context)
-"""Decorates a command that takes the `Context` as its first argument."""
+_pass_context = click.make_pass_decorator(Context)
+
+
+def pass_context(command: Callable[Concatenate[Context, _P], _R]) -> Callable[_P, _R]:
+    """Decorate a command that takes the `Context` as its first argument. It runs on lean libraries, whichever
+    module it loads first."""
+
+    @wraps(command)
+    def leanly(context: Context, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if click.get_current_context().invoked_subcommand is None:  # which may only be asked for its help
+            from sesame.app import lean_imports
+
+            lean_imports.load()
+        return command(context, *args, **kwargs)
+
+    return _pass_context(leanly)

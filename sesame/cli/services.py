@@ -27,17 +27,6 @@ Work = Callable[["Application", "Metrics", threading.Event], object]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Service(click.Command):
-    """A command that runs until it is told to stop."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run it, on lean libraries: whichever module is loaded first asks for one of them."""
-        from sesame.app import lean_imports
-
-        lean_imports.load()
-        return super().invoke(ctx)
-
-
 def run_process(context: Context, work: Work) -> None:
     """Do `work` until SIGINT or SIGTERM, then end: code 0, or 1 if something did not end in time. A second
     signal ends the process at once, as kill -9 would: nothing is lost, what was under way is repeated."""
@@ -83,7 +72,7 @@ def _end(code: ExitCode) -> None:
     os._exit(int(code))
 
 
-@click.command(cls=_Service)
+@click.command()
 @pass_context
 def run(context: Context) -> None:
     """Run every consumer, the outbox and the timers, until SIGINT or SIGTERM.
@@ -96,7 +85,7 @@ def run(context: Context) -> None:
     run_process(context, lambda app, metrics, stopping: ProcessRunner(app, metrics).run(stopping))
 
 
-@click.command(cls=_Service)
+@click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "--workers",
@@ -125,7 +114,7 @@ def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
     )
 
 
-@click.command(cls=_Service)
+@click.command()
 @pass_context
 def serve(context: Context) -> None:
     """Serve /metrics, /livez and /readyz on the port of `http`, until SIGINT or SIGTERM.
@@ -138,7 +127,7 @@ def serve(context: Context) -> None:
     run_process(context, serve_health)
 
 
-@click.command(cls=_Service)
+@click.command()
 @pass_context
 def web(context: Context) -> None:
     """Serve the students' pages until SIGINT or SIGTERM.
@@ -149,7 +138,7 @@ def web(context: Context) -> None:
     run_process(context, _serve_pages)
 
 
-@click.command(cls=_Service)
+@click.command()
 @pass_context
 def console(context: Context) -> None:
     """Serve the operators' console and the API until SIGINT or SIGTERM.

@@ -69,8 +69,11 @@ def test_what_a_command_loads_is_seen() -> None:
     assert {"click", "sqlalchemy", "pydantic"} <= loaded_by(["settings", "show"])
 
 
-@pytest.mark.parametrize("words", [["run"], ["consume", "registry"], ["serve"], ["web"], ["console"]])
-def test_what_runs_loads_no_library_for_consoles(words: list[str], tmp_path: Path) -> None:
+CONSUME, BACKUP = ["consume", "registry"], ["backup", "--to", "."]
+
+
+@pytest.mark.parametrize("words", [["run"], CONSUME, ["serve"], ["web"], ["console"], ["doctor"], BACKUP])
+def test_what_works_loads_no_library_for_consoles(words: list[str], tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.toml")
     loaded = loaded_by(["--config", missing, *words], code=2)  # it says so once all of it is loaded
     assert "structlog" in loaded
