@@ -5,7 +5,7 @@
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
 #             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
-#             TESTS="tests/unit -k name" JOBS=5   for `make test`
+#             TESTS="tests/unit -k name" JOBS=8   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`; YEARS=10000: five years of so many students
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -31,7 +31,7 @@ CAS ?=
 PROCESSES ?=
 TESTS ?= tests
 MUTANTS ?=
-JOBS ?= 5
+JOBS ?=
 ONLY ?=
 RUNS ?= 3
 DOCS ?=
@@ -79,8 +79,9 @@ stop: ## End what `make demo KEEP=1` left running
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) -j2 --output-sync check collected
-	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first.
-	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(TESTS)
+	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first. Eight
+	@# workers on two processors: at any moment some wait for a timer or a server. Each needs 0.5 GB.
+	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(or $(JOBS),8)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
 collected: python # every test is found; its module is compiled once, not by each worker
 	@scripts/stage collected "$(BIN)/python" -m pytest --collect-only -p no:terminal -o addopts=--import-mode=importlib $(TESTS) \
@@ -143,7 +144,7 @@ lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
 mutation: python # mutation run; MUTANTS=directory for one group, MUTANTS="PATTERN" for some mutants, JOBS=3 at once
-	@"$(BIN)/python" -m scripts.mutation run --children "$(JOBS)" $(MUTANTS)
+	@"$(BIN)/python" -m scripts.mutation run --children "$(or $(JOBS),3)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
 	@rm -rf "$(VENV)" .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info

@@ -72,18 +72,21 @@ def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Poll `condition` until it holds; the one place where tests and sandbox wait for a real server.
 
-    A look that is a command costs a second of processor time, which is then missing to what is waited for: at
-    most half the time is spent looking. Raises TimeoutError naming `what` once `timeout_s` seconds are over.
+    Looking costs processor time, up to a second if it is a command, which is then missing to what is waited
+    for: at most a quarter of the time is spent on it, and the longer it takes, the rarer are the looks.
+
+    Raises:
+        TimeoutError: `timeout_s` seconds are over; it names `what`.
     """
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
     while True:
         began = time.monotonic()
         if condition():
             return
         ended = time.monotonic()
-        if ended >= deadline:
+        if ended - started >= timeout_s:
             raise TimeoutError(f"after {timeout_s:g} s still waiting for {what}")
-        time.sleep(max(_POLL_S, ended - began))
+        time.sleep(max(_POLL_S, 3 * (ended - began), (ended - started) / 50))
 
 
 class ManagedProcess:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,12 +17,14 @@ from hypothesis import HealthCheck, Phase, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from sandbox.apereo import Apereo
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from sandbox.samba import Samba
 from sandbox.slapd import Slapd
 from sesame.testing.servers import brokers, require_service, stores
+from sesame.testing.servers.cas_kit import SERVICES, LoginServer, login_server_of
 
 KAFKA_USERS = (
     "registry",
@@ -39,6 +44,13 @@ IN_MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 2**30  # noqa: S108 (all that is m
 
 SPREAD = ("tests/simulation/test_histories.py",)
 """Files whose tests share nothing and take minutes: `--dist loadfile` gives them out one by one."""
+
+TOGETHER = {
+    "Apereo": re.compile(r"/test_apereo\.py$"),
+    "Kafka": re.compile(r"^tests/conformance/|/test_kafka_\w+\.py$"),
+    "Samba": re.compile(r"/test_(\w*active_directory\w*|diagnosis_connectors|drift|rename|\w+_samba)\.py$"),
+}
+"""Files that use a server that costs seconds to start, by the server: one worker has them all."""
 
 # A property holds or not, however slow the machine is; in CI the same examples are tried each time.
 settings.register_profile(
@@ -82,16 +94,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """A file's tests run on one worker, those of a file in SPREAD on all of them."""
+    """A file's tests run on one worker, those of a file in SPREAD on all, those of files TOGETHER on one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return nodeid if file in SPREAD else file
+        if file in SPREAD:
+            return nodeid
+        return next((server for server, files in TOGETHER.items() if files.search(file)), file)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """With `--dist loadfile`: the same, files in SPREAD apart."""
+    """With `--dist loadfile`: the same, files in SPREAD and TOGETHER apart."""
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
@@ -143,6 +157,20 @@ def samba() -> Iterator[Samba]:
 def dovecot(slapd: Slapd) -> Iterator[Dovecot]:
     """A mail server for the users of the shared directory: use a student of your own, and do not stop it."""
     with require_service(lambda: Dovecot(LookupDirectory.of(slapd))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def apereo(slapd: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
+    """An Apereo CAS shared by the tests of one worker; portals on loopback are registered as documented."""
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "connect-cas.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    definition = json.loads(text)
+    host = r"compte\.univ-exemple\.fr"
+    assert host in definition["serviceId"]
+    definition["serviceId"] = definition["serviceId"].replace(host, "localhost:[0-9]+")
+    program = partial(Apereo, definitions=[definition])
+    with login_server_of(slapd, tmp_path_factory.mktemp("services"), program, SERVICES) as server:
         yield server
 
 

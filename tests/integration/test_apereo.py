@@ -1,19 +1,13 @@
-"""Logging in through a real Apereo CAS: what `test_cas` and `test_portal_login` tell, and what is its own.
-
-One server for all of it: it takes its time to start, and 0.6 GB of memory.
-"""
+"""Logging in through a real Apereo CAS: what `test_cas` and `test_portal_login` tell, and what is its own."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +18,6 @@ from consumers.kit.deadline import Deadline
 from pipeline.accounts import newest
 from pipeline.errors import CredentialsRefused, Misconfigured, WriteForbidden
 from pipeline.target import Done, HandlerOutcome, Task
-from sandbox.apereo import Apereo
 from sandbox.apereo.properties import OPERATOR, OPERATOR_PASSWORD
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
@@ -37,12 +30,12 @@ from sesame.login.probe import LoginProbe
 from sesame.operations.acts import Actor, Role
 from sesame.operations.holds import HoldList, place_all
 from sesame.settings import LiveSecret
-from sesame.testing.servers.cas_kit import SERVICES, Browser, LoginServer, login_server_of, site, ticket_of
+from sesame.testing.servers.cas_kit import Browser, LoginServer, site, ticket_of
 from sesame.testing.servers.directory_kit import HASHER, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.stores import sqlite_store
 from tests.integration import site_kit
-from tests.integration.test_cas import *  # noqa: F403 (the same stories, on the server of this file)
+from tests.integration.test_cas import *  # noqa: F403 (the same stories, on this server)
 from tests.integration.test_cas import PASSWORD, SERVICE, Desk, doctor, probed, settings_of
 from tests.integration.test_portal_login import *  # noqa: F403
 from tests.waiting import until
@@ -58,20 +51,10 @@ def module_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return sqlite_store(tmp_path_factory.mktemp("store"))
 
 
-def definition() -> dict[str, Any]:
-    """The service's definition of the documentation, for portals on loopback."""
-    (text,) = re.findall(r"```json\n(.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    found: dict[str, Any] = json.loads(text)
-    assert "compte\\.univ-exemple\\.fr" in found["serviceId"]
-    return found | {"serviceId": found["serviceId"].replace("compte\\.univ-exemple\\.fr", "localhost:[0-9]+")}
-
-
 @pytest.fixture(scope="module")
-def login_server(slapd: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
-    """One Apereo CAS, whose portals are registered by the documentation's definition."""
-    program = partial(Apereo, definitions=[definition()])
-    with login_server_of(slapd, tmp_path_factory.mktemp("services"), program, SERVICES) as server:
-        yield server
+def login_server(apereo: LoginServer) -> LoginServer:
+    """Apereo's, instead of django-cas-server."""
+    return apereo
 
 
 def test_the_password_file_of_the_documentation_has_no_line_end(tmp_path: Path) -> None:
