@@ -39,7 +39,7 @@ def test_a_paused_server_and_its_children_do_nothing_more(tmp_path: Path) -> Non
         server.kill()
 
 
-def test_at_most_half_the_time_is_spent_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_a_quarter_of_the_time_is_spent_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     now, looks, slept = 0.0, [0.0, 0.5, 3.0, 0.0], list[float]()
 
     def look() -> bool:
@@ -51,4 +51,21 @@ def test_at_most_half_the_time_is_spent_looking(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(process, "time", clock)
     wait_until(look, "the last look")
     assert slept[0] > 0
-    assert slept[1:] == [0.5, 3.0]
+    assert slept[1:] == [1.5, 9.0]
+
+
+def test_the_longer_a_wait_takes_the_rarer_are_its_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, looked_at = 0.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def look() -> bool:
+        looked_at.append(now)
+        return now > 100
+
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    wait_until(look, "much later")
+    assert now < 102.5
+    assert len(looked_at) < 300
