@@ -29,7 +29,7 @@ import psycopg
 from psycopg import sql
 
 from sandbox.ports import free_port
-from sandbox.process import ManagedProcess, MissingServer, SandboxError
+from sandbox.process import PATIENCE_S, ManagedProcess, MissingServer, SandboxError
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
@@ -167,7 +167,9 @@ class Postgres(Server):
         return True
 
     def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(self.url("postgres", user=ADMIN), autocommit=True, connect_timeout=5)
+        return psycopg.connect(
+            self.url("postgres", user=ADMIN), autocommit=True, connect_timeout=int(PATIENCE_S)
+        )
 
     def _admin(self, statement: sql.Composed) -> None:
         with self._connected() as connection:

@@ -30,7 +30,7 @@ from urllib.parse import quote
 from argon2 import PasswordHasher
 
 from sandbox.ports import free_ports
-from sandbox.process import ManagedProcess, SandboxError, find_program
+from sandbox.process import PATIENCE_S, ManagedProcess, SandboxError, find_program
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
@@ -278,7 +278,7 @@ class Slapd(Server):
             [self._program, "-T", "add", "-f", conf],
             input=ldif.encode(),
             capture_output=True,
-            timeout=30,
+            timeout=PATIENCE_S,
             check=False,
             cwd=self.folder,
             user=self._user,

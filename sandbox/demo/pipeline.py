@@ -12,7 +12,7 @@ from pathlib import Path
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import environment
 from sandbox.ports import free_port
-from sandbox.process import ManagedProcess
+from sandbox.process import PATIENCE_S, ManagedProcess
 
 RUN, SERVE = "sesame run", "sesame serve"
 
@@ -52,7 +52,7 @@ class SesameProcess(ManagedProcess):
     def get(self, path: str) -> str:
         """What its port answers."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
+        with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE_S) as answer:
             if answer.status != HTTPStatus.OK:
                 raise OSError(answer.status)
             return str(answer.read().decode())

@@ -18,6 +18,7 @@ from sandbox.demo.finding import Announced
 from sandbox.demo.play import Cast
 from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
+from sandbox.process import PATIENCE_S
 from sesame.testing.servers import require_service
 
 STUDENTS = int(os.environ.get("ACCEPTANCE_STUDENTS", "40"))
@@ -53,7 +54,7 @@ def settle(world: World, students: int) -> Mapping[str, Any]:
 def metric(world: World, name: str, **labels: str) -> float:
     """What `/metrics` of `sesame run` says now; 0 before it was ever counted."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{world.http_url}/metrics", timeout=10.0) as answer:
+    with opener.open(f"{world.http_url}/metrics", timeout=PATIENCE_S) as answer:
         text = answer.read().decode()
     return sum(
         sample.value

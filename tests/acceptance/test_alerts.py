@@ -64,7 +64,7 @@ class Watchers:
     def link_opens(self, name: str) -> bool:
         """Whether the link of an alert that fires leads to the page that explains it."""
         [alert, *_] = [one for (known, _), one in self.firing.items() if known == name]
-        with urllib.request.urlopen(alert["annotations"]["runbook_url"], timeout=10) as answer:  # noqa: S310  # ours
+        with urllib.request.urlopen(alert["annotations"]["runbook_url"], timeout=PATIENCE_S) as answer:  # noqa: S310  # ours
             return f"`{name}`" in answer.read().decode()
 
     def close(self) -> None:

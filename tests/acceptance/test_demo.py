@@ -132,7 +132,7 @@ def test_it_names_the_students_pages_and_somebody_who_may_activate_by_hand(
     found = re.search(r"^Activate an account by hand: (http://127\.0\.0\.1:\d+)$", str(text), re.MULTILINE)
     assert found is not None
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(found[1], timeout=10.0) as answer:
+    with opener.open(found[1], timeout=PATIENCE_S) as answer:
         assert "Recevoir mon code" in answer.read().decode()
     assert re.search(r"^  student number \d+, personal address \S+@\S+$", str(text), re.MULTILINE)
 

@@ -67,7 +67,9 @@ def homonym(cast: Cast, number: str, folder: Path) -> tuple[Path, str]:
 def delete_messages(world: World, mail: str, password: str) -> None:
     """As a student does who has read the welcome: no Message-ID is found any more."""
     tls = ssl.create_default_context(cafile=str(world.dovecot.ca_file))
-    with imaplib.IMAP4_SSL("127.0.0.1", world.dovecot.ports.imaps, ssl_context=tls, timeout=30) as client:
+    with imaplib.IMAP4_SSL(
+        "127.0.0.1", world.dovecot.ports.imaps, ssl_context=tls, timeout=PATIENCE_S
+    ) as client:
         client.login(mail, password)
         client.select("INBOX")
         client.store("1:*", "+FLAGS", r"(\Deleted)")

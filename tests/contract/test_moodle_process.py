@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from sandbox.moodle import FaultKind, MoodleStandIn
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from tests.contract.people import add_cohort, count_users, members, users
 from tests.contract.sending import Client
 
@@ -56,7 +56,7 @@ def test_the_control_interface_needs_its_own_key(moodle: MoodleStandIn) -> None:
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
-        opener.open(request, timeout=5.0)
+        opener.open(request, timeout=PATIENCE_S)
     refused.value.close()
     assert refused.value.code == 403
 
@@ -135,7 +135,7 @@ def test_one_connection_carries_several_requests(moodle: MoodleStandIn) -> None:
         "POST /webservice/rest/server.php HTTP/1.1\r\nHost: moodle\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
-    with socket.create_connection(("127.0.0.1", moodle.port), timeout=5.0) as connection:
+    with socket.create_connection(("127.0.0.1", moodle.port), timeout=PATIENCE_S) as connection:
         stream = connection.makefile("rb")
         for _ in range(3):
             connection.sendall(head + body)

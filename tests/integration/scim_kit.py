@@ -13,6 +13,7 @@ from consumers.scim.connector import Scim
 from consumers.scim.settings import ScimSettings
 from pipeline.errors import Throttled
 from pipeline.target import HandlerOutcome, Task
+from sandbox.process import PATIENCE_S
 from sandbox.scim import ScimServer
 from schemas.account import Account, Membership, Person, Requirement, Stage
 
@@ -39,7 +40,7 @@ class Eyes:
                 "Content-Type": "application/scim+json",
             },
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
             text = answer.read()
         self._server.behave(*quirks)
         return json.loads(text) if text else {}

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+from sandbox.process import PATIENCE_S
 from sesame.cli import main
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX
@@ -174,7 +175,7 @@ def test_half_of_it_is_none(world: ApiWorld) -> None:
         "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     body = f"{LINES[0]}\n".encode()
-    with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=PATIENCE_S) as connection:
         connection.sendall(head.encode() + b"%x\r\n%s\r\n" % (len(body), body))
     assert imports(world) == before
     assert published(world) == []

@@ -20,7 +20,7 @@ from sesame.testing.servers.post_office import PostOffice
 def write_to(office: PostOffice, address: str, subject: str) -> None:
     """Somebody writes to a student."""
     tls = ssl.create_default_context(cafile=str(office.dovecot.ca_file))
-    with smtplib.LMTP("127.0.0.1", office.dovecot.ports.lmtp, timeout=20) as client:
+    with smtplib.LMTP("127.0.0.1", office.dovecot.ports.lmtp, timeout=PATIENCE_S) as client:
         client.starttls(context=tls)
         refused = client.sendmail(
             "camarade@ailleurs.example", [address], f"Subject: {subject}\r\n\r\nbonjour\r\n".encode()

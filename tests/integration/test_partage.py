@@ -20,6 +20,7 @@ from consumers.partage.settings import PartageSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled, WriteForbidden
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task
 from sandbox.partage import Partage
+from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account, Hold, Person, Stage
 
@@ -452,7 +453,7 @@ def test_one_token_serves_the_whole_process(desk: Desk, partage: Partage) -> Non
     start = threading.Barrier(4)
 
     def one(n: int) -> HandlerOutcome:
-        start.wait(10)
+        start.wait(PATIENCE_S)
         return desk.outcome(account(f"u{n}", f"2260000{n}"))
 
     with ThreadPoolExecutor(4) as pool:

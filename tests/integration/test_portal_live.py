@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from pipeline.errors import DependencyDown
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from sesame.app.observability.logs import configure_logs
 from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from sesame.testing.servers.portal_reader import Browser
@@ -66,7 +66,7 @@ def stalled(portal: Portal, browser: Browser) -> Iterator[ssl.SSLSocket]:
     """A live page on a telephone that takes nothing more once it has asked."""
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
-    plain.settimeout(20.0)
+    plain.settimeout(PATIENCE_S)
     plain.connect(("localhost", portal.port))
     context = ssl.create_default_context(cafile=str(portal.ca.ca_file))
     cookies = "; ".join(f"{name}={value}" for name, value in browser.client.cookies.items())

@@ -14,7 +14,7 @@ import pytest
 
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.dovecot_conf import render
-from sandbox.process import MissingServer, SandboxError, wait_until
+from sandbox.process import PATIENCE_S, MissingServer, SandboxError, wait_until
 from sesame.testing.servers.post_office import PostOffice, doveadm
 
 UNKNOWN_USER = ("error", {"type": "exitCode", "exitCode": 67})
@@ -38,7 +38,7 @@ def find(office: PostOffice, address: str) -> tuple[str, object]:
 
 
 def deliver(office: PostOffice, address: str, body: bytes) -> dict[str, tuple[int, bytes]]:
-    with smtplib.LMTP("127.0.0.1", office.dovecot.ports.lmtp, timeout=20) as client:
+    with smtplib.LMTP("127.0.0.1", office.dovecot.ports.lmtp, timeout=PATIENCE_S) as client:
         client.starttls(context=ssl.create_default_context(cafile=str(office.dovecot.ca_file)))
         return client.sendmail("scolarite@univ-exemple.fr", [address], b"Subject: Essai\r\n\r\n" + body)
 
@@ -64,7 +64,7 @@ def test_a_student_of_the_directory_logs_in_with_the_directorys_password(office:
 
 
 def test_a_client_that_trusts_another_authority_refuses_the_server(office: PostOffice) -> None:
-    client = imaplib.IMAP4("127.0.0.1", office.dovecot.ports.imap, timeout=10)
+    client = imaplib.IMAP4("127.0.0.1", office.dovecot.ports.imap, timeout=PATIENCE_S)
     with pytest.raises(ssl.SSLCertVerificationError):
         client.starttls(ssl.create_default_context(cafile=str(office.slapd.ca_file)))
     with pytest.raises(OSError, match="Bad file descriptor"):  # the failed handshake closed the connection

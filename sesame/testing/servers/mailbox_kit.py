@@ -121,7 +121,7 @@ class Cut:
         self._target = port
         self._after_bytes = after_bytes
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(20)
+        self._listener.settimeout(PATIENCE_S)
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._relay, daemon=True)
 
@@ -137,8 +137,8 @@ class Cut:
 
     def _relay(self) -> None:
         client, _ = self._listener.accept()
-        with client, socket.create_connection(("127.0.0.1", self._target), timeout=20) as server:
-            client.settimeout(20)
+        with client, socket.create_connection(("127.0.0.1", self._target), timeout=PATIENCE_S) as server:
+            client.settimeout(PATIENCE_S)
             passed = 0
             while passed < self._after_bytes:
                 for end in select.select([client, server], [], [], 20)[0]:

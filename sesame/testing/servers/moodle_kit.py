@@ -23,6 +23,7 @@ from consumers.moodle.settings import MoodleSettings
 from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
+from sandbox.process import PATIENCE_S
 from schemas.account import Account, Membership, Person, Requirement, Stage
 from sesame.settings import LiveSecret
 
@@ -168,7 +169,7 @@ class Operator:
     def call(self, function: str, **form: Any) -> Any:
         pairs = {"wstoken": self._moodle.token, "wsfunction": function, "moodlewsrestformat": "json", **form}
         body = urllib.parse.urlencode(pairs).encode()
-        with self._opener.open(self._moodle.endpoint, body, timeout=10) as reply:
+        with self._opener.open(self._moodle.endpoint, body, timeout=PATIENCE_S) as reply:
             answer = json.loads(reply.read())
         if isinstance(answer, dict) and "exception" in answer:
             raise AssertionError(answer)

@@ -97,11 +97,11 @@ class PostOffice:
     @contextlib.contextmanager
     def _directory(self) -> Iterator[Connection]:
         connection = Connection(
-            Server(self.slapd.ldaps_uri, tls=VerifiedTls(self.slapd.ca_file), connect_timeout=5),
+            Server(self.slapd.ldaps_uri, tls=VerifiedTls(self.slapd.ca_file), connect_timeout=PATIENCE_S),
             user=self.slapd.provisioner_dn,
             password=self.slapd.provisioner_password_file.read_text(encoding="ascii"),
             client_strategy=SAFE_SYNC,
-            receive_timeout=10,
+            receive_timeout=int(PATIENCE_S),
             auto_bind="NO_TLS",
         )
         try:
@@ -114,7 +114,7 @@ class PostOffice:
     def imap(self, address: str, *, password: str = "Sésame-ouvre-2026") -> imaplib.IMAP4:
         """Log in as a student does: STARTTLS, verified, with the student's own password."""
         tls = ssl.create_default_context(cafile=str(self.dovecot.ca_file))
-        client = imaplib.IMAP4("127.0.0.1", self.dovecot.ports.imap, timeout=10)
+        client = imaplib.IMAP4("127.0.0.1", self.dovecot.ports.imap, timeout=PATIENCE_S)
         try:
             client.starttls(tls)
             client.authenticate("PLAIN", lambda _: f"\0{address}\0{password}".encode())

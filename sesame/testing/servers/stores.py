@@ -24,7 +24,7 @@ from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from sandbox.postgres import Postgres
-from sandbox.process import MissingServer
+from sandbox.process import PATIENCE_S, MissingServer
 from schemas.account import Account
 from sesame.testing.servers import containers
 
@@ -75,7 +75,7 @@ class Elsewhere:
 
     def _run(self, statement: sql.Composed) -> int:
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(url, autocommit=True, connect_timeout=int(PATIENCE_S)) as connection:
             return connection.execute(statement).rowcount
 
 

@@ -15,6 +15,7 @@ from sandbox.demo import record, roll, table
 from sandbox.demo.finding import Announced
 from sandbox.demo.progress import NotSettled, settled, watch
 from sandbox.demo.record import Process
+from sandbox.process import PATIENCE_S
 
 HEADER = (
     "COD_ETU;LIB_NOM_PAT_IND;LIB_NOM_USU_IND;LIB_PR1_IND;COD_ANU;COD_ETP;COD_VRS_VET;COD_CMP;LIB_ETP;"
@@ -206,7 +207,7 @@ def test_a_server_that_was_not_recorded_yet_is_known_by_the_folder_it_runs_in(tm
     killed = record.create(tmp_path, folder)
     with _waiting(tmp_path) as bystander, _waiting(folder / "samba") as ours:
         killed.end()
-        assert (bystander.poll(), ours.wait(timeout=10)) == (None, -signal.SIGTERM)
+        assert (bystander.poll(), ours.wait(timeout=PATIENCE_S)) == (None, -signal.SIGTERM)
         assert bystander.stdin is not None
         bystander.stdin.close()
 
