@@ -80,7 +80,7 @@ test: python ## Everything: set-up, checks, and every test against real servers 
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) -j2 --output-sync check collected
 	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first. Eight
-	@# workers on two processors: at any moment some wait for a timer or a server. Each needs 0.5 GB.
+	@# workers on two processors: at any moment some wait for a timer or a server. Each needs a GB.
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(or $(JOBS),8)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
 collected: python # every test is found; its module is compiled once, not by each worker
