@@ -195,11 +195,6 @@ class World:
         }
         return servers | {name: server for name, server in further.items() if server is not None}
 
-    @property
-    def http_url(self) -> str:
-        """Where `sesame run` shows its metrics and health."""
-        return f"http://127.0.0.1:{self.http_port}"
-
     def start(self) -> None:
         """Start the servers and write the settings.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.demo import play, sweep_directory, sweep_mail, sweep_moodle
 from sandbox.demo.finding import Announced
+from sandbox.demo.pipeline import RUN
 from sandbox.demo.play import Cast
 from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
-from sandbox.process import PATIENCE_S
 from sesame.testing.servers import require_service
 
 STUDENTS = int(os.environ.get("ACCEPTANCE_STUDENTS", "40"))
@@ -53,12 +52,9 @@ def settle(world: World, students: int) -> Mapping[str, Any]:
 
 def metric(world: World, name: str, **labels: str) -> float:
     """What `/metrics` of `sesame run` says now; 0 before it was ever counted."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{world.http_url}/metrics", timeout=PATIENCE_S) as answer:
-        text = answer.read().decode()
     return sum(
         sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(world.pipeline.parts[RUN].get("/metrics"))
         for sample in family.samples
         if sample.name == name and sample.labels == labels
     )
