@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import AnyStr
 
 _STARTER = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")  # its thread comes with the first use
 
@@ -24,6 +25,6 @@ def tied_command(setpriv: Path, argv: Sequence[str]) -> list[str]:
     return [str(setpriv), "--pdeathsig", "KILL", "--", *argv]
 
 
-def start_tied(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+def start_tied(start: Callable[[], subprocess.Popen[AnyStr]]) -> subprocess.Popen[AnyStr]:
     """Call `start` in the thread whose end is the interpreter's end, and return what it returns or raises."""
     return _STARTER.submit(start).result()

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox.demo.machine import sesame_program
-from sandbox.process import SandboxError
+from sandbox.process import SandboxError, find_program
+from sandbox.tied import start_tied, tied_command
 
 DONE, PARTLY = 0, 3
 _UNWANTED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -53,19 +54,21 @@ class Running:
             return None
         return f"{self._shown} ended with status {self._process.returncode}"
 
-    def answer(self, timeout_s: float = 600.0) -> Answer:
+    def answer(self, timeout_s: float = 600.0, allowed: Sequence[int] = (DONE,)) -> Answer:
         """Wait for its end and return what it said.
 
         Raises:
-            CommandFailed: it failed, or took longer.
+            CommandFailed: its exit code is none of `allowed`, or it took longer than `timeout_s`.
         """
         try:
             out, err = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as late:
             raise CommandFailed(f"{self._shown} took longer than {timeout_s:g} s") from late
-        if self._process.returncode != DONE:
-            raise _failed(self._shown, self._process.returncode, out, err)
-        return Answer(DONE, out, err)
+        code = self._process.returncode
+        if code not in allowed:
+            said = (err.strip() or out.strip())[-4000:]
+            raise CommandFailed(f"{self._shown} ended with status {code}:\n{said}")
+        return Answer(code, out, err)
 
     def __enter__(self) -> Self:
         return self
@@ -91,33 +94,22 @@ class Sesame:
         Raises:
             CommandFailed: its exit code is none of `allowed`, or it took longer than `timeout_s`.
         """
-        try:
-            done = subprocess.run(
-                self._argv(words),
+        with self.begin(*words) as running:
+            return running.answer(timeout_s, allowed)
+
+    def begin(self, *words: str | Path) -> Running:
+        """Begin a command; use it in a `with`. It is killed if this process is: it may be about to write."""
+        argv = tied_command(find_program("setpriv", "util-linux"), self._argv(words))
+        process = start_tied(
+            lambda: subprocess.Popen(
+                argv,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
                 env=environment(),
                 cwd=self._cwd,
-                timeout=timeout_s,
-                check=False,
             )
-        except subprocess.TimeoutExpired as late:
-            raise CommandFailed(f"{self.shown(*words)} took longer than {timeout_s:g} s") from late
-        if done.returncode not in allowed:
-            raise _failed(self.shown(*words), done.returncode, done.stdout, done.stderr)
-        return Answer(done.returncode, done.stdout, done.stderr)
-
-    def begin(self, *words: str | Path) -> Running:
-        """Begin a command whose answer is a few lines; use it in a `with`."""
-        process = subprocess.Popen(
-            self._argv(words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            env=environment(),
-            cwd=self._cwd,
         )
         return Running(process, self.shown(*words))
 
@@ -133,10 +125,6 @@ class Sesame:
     def shown(*words: str | Path) -> str:
         """The command as a reader would type it."""
         return " ".join(["sesame", *map(str, words)])
-
-
-def _failed(shown: str, code: int, out: str, err: str) -> CommandFailed:
-    return CommandFailed(f"{shown} ended with status {code}:\n{(err.strip() or out.strip())[-4000:]}")
 
 
 def environment() -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""Whoever started servers is killed: the servers end too, with all of their processes."""
+"""Whoever started servers, or a command, is killed: they end too, with all of their processes."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +40,16 @@ for server in servers:
 print(*(server.pid for server in servers), flush=True)
 sys.stdin.read()
 """
+
+# A command of a demo that is about to make its folder anew while the next demo removes it.
+COMMANDER = """
+import sys
+from pathlib import Path
+from sandbox.demo import program
+program.sesame_program = lambda: Path(sys.argv[1])
+program.Sesame(Path("sesame.toml"), cwd=Path(sys.argv[1]).parent).run("vault", "init")
+"""
+COMMAND = "#!/bin/sh\necho $$ >pid\nexec sleep 600\n"
 
 
 @pytest.fixture
@@ -84,3 +96,19 @@ def test_servers_and_their_children_end_with_a_starter_that_is_killed(short_fold
         starter.kill()
     wait_until(lambda: not any(alive(pid) for pid in everybody), "the servers to end")
     assert [pid for pid in everybody if alive(pid)] == []
+
+
+def test_a_command_of_sesame_ends_with_a_demo_that_is_killed(tmp_path: Path) -> None:
+    command, pid = tmp_path / "sesame", tmp_path / "pid"
+    command.write_text(COMMAND, encoding="ascii")
+    command.chmod(0o755)
+    with subprocess.Popen([sys.executable, "-c", COMMANDER, command], cwd=ROOT) as commander:
+        wait_until(lambda: pid.exists() and bool(pid.read_text()), "the command to run")
+        begun = int(pid.read_text())
+        assert alive(begun)
+        commander.kill()
+    try:
+        wait_until(lambda: not alive(begun), "the command to end")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(begun, signal.SIGKILL)
