@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.process import MissingServer, SandboxError, find_program
+from sandbox.process import PATIENCE_S, MissingServer, SandboxError, find_program
 
 PACKAGES = "dovecot-core dovecot-imapd dovecot-lmtpd dovecot-ldap dovecot-managesieved dovecot-sieve"
 """The Debian packages that the sandbox needs."""
@@ -122,7 +122,9 @@ class Version(tuple[int, ...]):
 
 def version_of(program: Path) -> Version:
     """Ask Dovecot itself: `2.3.19.1 (9b53102964)` or `2.4.1-4 (7d8c0e5759)`."""
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    answer = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     match = re.match(r"\d+(?:\.\d+)+", answer.stdout)
     if match is None:
         raise SandboxError(f"{program} --version answers nothing that looks like a version")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from sandbox.demo.finding import PROVISIONED, Announced, Disagreement
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 120.0
 
 
 def compare(address: str, ca_file: Path, announced: Mapping[str, Announced]) -> Iterator[Disagreement]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.eventlog.kafka import Access, KafkaEventLog
 from sandbox.kafka import Kafka
 from sandbox.process import wait_until
 from schemas import catalogue
 from sesame.testing.servers import require_service
+from sesame.testing.servers.brokers import PATIENT
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
 from tests.acceptance.reading import outcomes, versions_went_back
 
@@ -33,7 +34,7 @@ def kafka() -> Iterator[Kafka]:
 
 @pytest.fixture
 def log(kafka: Kafka) -> Iterator[KafkaEventLog]:
-    access = Access(tuple(kafka.servers), client_id="test", timing=Timing())
+    access = Access(tuple(kafka.servers), client_id="test", timing=PATIENT)
     with closing(KafkaEventLog(access, group_prefix="")) as log:
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
         yield log

@@ -29,6 +29,7 @@ from sandbox.slapd import Slapd
 from sandbox.timetable import Timetable
 from schemas import catalogue
 from sesame.testing.servers import require_service, stores
+from sesame.testing.servers.brokers import PATIENT
 from tests.acceptance.guarded import ADMIN, PASSWORD, GuardedSite, sections
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY
 from tests.conftest import KAFKA_USERS
@@ -60,7 +61,7 @@ def kafka() -> Iterator[Kafka]:
 @pytest.fixture(scope="module")
 def granting(kafka: Kafka) -> Iterator[Granting]:
     access = Access(
-        tuple(kafka.servers), "tests", Security.SASL_SSL, kafka.ca_file, ADMIN, kafka.admin_password
+        tuple(kafka.servers), "tests", Security.SASL_SSL, kafka.ca_file, ADMIN, kafka.admin_password, PATIENT
     )
     with closing(Granting(access)) as granting:
         yield granting

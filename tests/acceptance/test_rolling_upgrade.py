@@ -75,7 +75,7 @@ class Town:
 
     def settle(self) -> None:
         """Wait until whoever was asked for is complete, or waits."""
-        wait_until(lambda: self.site.settled() == self._asked, "everybody to be complete or waiting", 120.0)
+        wait_until(lambda: self.site.settled() == self._asked, "everybody to be complete or waiting")
 
     def revision(self) -> str:
         with self.site.database.read() as connection:

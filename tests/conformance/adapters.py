@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.eventlog.kafka import Access, KafkaEventLog
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
 from sesame.testing.eventlog.adapter import SESSION_TIMEOUT_S, Adapter
+from sesame.testing.servers.brokers import PATIENT
 from tests.simulation.log import SimulatedLog
 
 OPENER = f"{__name__}:open_log"
@@ -76,7 +78,7 @@ def open_log(url: str) -> EventLog:
         return SqliteEventLog(Path(place), session_timeout_s=SESSION_TIMEOUT_S, busy_timeout_s=30)
     if kind == "kafka":
         servers, _, group_prefix = place.partition("/")
-        timing = Timing(session_timeout_s=SESSION_TIMEOUT_S, poll_interval_s_max=SESSION_TIMEOUT_S)
+        timing = replace(PATIENT, session_timeout_s=SESSION_TIMEOUT_S, poll_interval_s_max=SESSION_TIMEOUT_S)
         access = Access(tuple(servers.split(",")), client_id="conformance", timing=timing)
         return KafkaEventLog(access, group_prefix=group_prefix)
     if kind == "simulated":

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.eventlog.kafka import Access, KafkaEventLog
 from pipeline.eventlog.port import Consumer, Record
 from pipeline.vault import new_key
 from sandbox.kafka import Kafka
@@ -20,6 +20,7 @@ from schemas import catalogue
 from schemas.account import Stage
 from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers import require_service
+from sesame.testing.servers.brokers import PATIENT
 from tests.acceptance.processes import kafka_settings
 from tests.integration.site_kit import Site, running
 from tests.integration.test_erasure import (
@@ -79,7 +80,7 @@ def settings(request: pytest.FixtureRequest, store_url: str) -> Iterator[str]:
         log = [f"partitions = {PARTITIONS}"]
         if request.param == "kafka":
             kafka = stack.enter_context(require_service(Kafka))
-            access = Access(tuple(kafka.servers), client_id="test", timing=Timing())
+            access = Access(tuple(kafka.servers), client_id="test", timing=PATIENT)
             with closing(KafkaEventLog(access)) as made:
                 made.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
             log = list(kafka_settings(kafka.servers, PARTITIONS))

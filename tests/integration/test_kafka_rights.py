@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from consumers.propagation.handler import Propagation
 from consumers.registry.handler import Registry
 from consumers.webhooks.handler import Webhooks
 from pipeline.engine.bell import topics_for
-from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Security
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
 from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartition, UnknownTopic
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.cli.errors import ExitCode
+from sesame.testing.servers.brokers import PATIENT
 from tests.command import sesame
 
 FILE = Path(__file__).parents[2] / "ops" / "kafka" / "acls.toml"
@@ -36,7 +38,7 @@ FIRSTS = {
 
 
 def access(kafka: Kafka, user: str, password: str = "password") -> Access:
-    timing = Timing(session_timeout_s=6.0, known_within_s=0.0)
+    timing = replace(PATIENT, session_timeout_s=6.0, known_within_s=0.0)
     return Access(
         tuple(kafka.servers), "tests", Security.SASL_SSL, kafka.ca_file, user, password, timing=timing
     )

@@ -19,12 +19,13 @@ from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.cli.errors import ExitCode
+from sesame.testing.servers.brokers import PATIENT
 from tests import command
 
 
 @pytest.fixture
 def planner(kafka_servers: list[str]) -> Planner:
-    return Planner(Access(tuple(kafka_servers), client_id="tests"))
+    return Planner(Access(tuple(kafka_servers), client_id="tests", timing=PATIENT))
 
 
 def plan(name: str, **changes: str) -> TopicPlan:
@@ -93,6 +94,7 @@ def bare_kafka(secure_kafka: Kafka) -> Kafka:
         secure_kafka.ca_file,
         "admin",
         secure_kafka.admin_password,
+        PATIENT,
     )
     with closing(KafkaAdminClient(**access.configuration())) as admin:
         if there := catalogue.TOPICS.keys() & set(admin.list_topics()):

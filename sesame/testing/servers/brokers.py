@@ -11,11 +11,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.eventlog.kafka import Timing
 from sandbox.kafka import Kafka
-from sandbox.process import MissingServer
+from sandbox.process import PATIENCE_S, MissingServer
 from sesame.testing.servers import containers
 
 ADDRESS = "TEST_KAFKA_SERVERS"
+
+PATIENT = Timing(request_timeout_s=PATIENCE_S, delivery_timeout_s=2 * PATIENCE_S)
+"""For clients of a test's own, where no time-out is what it is about."""
 
 
 @contextmanager
