@@ -169,23 +169,19 @@ class Clinic:
         return [finding.rule for finding in self.diagnosis(name, live=live).findings]
 
     def finding(self, name: str, rule: str, *, live: bool = True, service: str | None = None) -> Finding:
-        """The finding of a rule that must hold for somebody, of this service if it is told; every sentence of
-        it must be whole."""
-        found = self.diagnosis(name, live=live)
-        for language in ("fr", "en"):
-            said = found.for_student(language)
-            assert all("{" not in cause.cause + cause.todo for cause in said.causes)
-        mine = list(_of(found, rule, service))
-        assert mine, [finding.rule for finding in found.findings]
-        return mine[0]
+        """The finding of a rule that must hold for somebody, of this service if it is told."""
+        return _first(self.diagnosis(name, live=live), rule, service)
 
     def await_rule(self, name: str, rule: str, *, live: bool = True, service: str | None = None) -> Finding:
-        """Wait until the pipeline has come so far that this rule holds."""
-        wait_until(
-            lambda: any(_of(self.diagnosis(name, live=False), rule, service)),
-            f"{rule} to hold for {name}",
-        )
-        return self.finding(name, rule, live=live, service=service)
+        """Wait until the pipeline has come so far that this rule holds: it may hold for a moment only."""
+        looks: list[Diagnosis] = []
+
+        def holds() -> bool:
+            looks.append(self.diagnosis(name, live=live))
+            return any(_of(looks[-1], rule, service))
+
+        wait_until(holds, f"{rule} to hold for {name}")
+        return _first(looks[-1], rule, service)
 
     def settle(self, *names: str) -> None:
         """Wait until these students' targets are settled, whatever the end."""
@@ -329,3 +325,13 @@ class _Silent:
 
 def _of(found: Diagnosis, rule: str, service: str | None) -> Iterator[Finding]:
     return (each for each in found.findings if each.rule == rule and service in (None, each.service))
+
+
+def _first(found: Diagnosis, rule: str, service: str | None) -> Finding:
+    """The finding of this rule, which must be there; every sentence of the diagnosis must be whole."""
+    for language in ("fr", "en"):
+        said = found.for_student(language)
+        assert all("{" not in cause.cause + cause.todo for cause in said.causes)
+    mine = list(_of(found, rule, service))
+    assert mine, [finding.rule for finding in found.findings]
+    return mine[0]
