@@ -125,6 +125,8 @@ def need_one_new_cohort_at_once(
 def test_workers_that_need_a_cohort_at_once_make_it_once(
     moodle: MoodleStandIn, store_url: str, operator: Operator
 ) -> None:
+    # So much time passes between a creation's checks and its write: without the lock all would be at it.
+    moodle.fault(FaultKind.DELAY, calls=6, wsfunction="core_cohort_create_cohorts", delay_s=1.0)
     with closing(Database(store_url)) as database, closing(Handlers(moodle, database)) as locked:
         outcomes = need_one_new_cohort_at_once(moodle, locked, 6)
     assert [each for each in outcomes if not isinstance(each, Done)] == []
