@@ -18,7 +18,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ import psycopg
 from psycopg import sql
 
 from sandbox.ports import free_port
-from sandbox.process import PATIENCE_S, ManagedProcess, MissingServer, SandboxError
+from sandbox.process import PATIENCE_S, ManagedProcess, MissingServer, run_command
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
@@ -141,6 +140,7 @@ class Postgres(Server):
             "listen_addresses=127.0.0.1",
             f"port={self.port}",
             f"unix_socket_directories={self.socket_folder}",
+            "dynamic_shared_memory_type=mmap",  # in the folder, so that a kill leaves nothing in /dev/shm
             "ssl=on",
             f"ssl_cert_file={tls / 'server.pem'}",
             f"ssl_key_file={tls / 'server.key'}",
@@ -202,7 +202,8 @@ class Postgres(Server):
             self._initdb(password.name)
 
     def _initdb(self, password_file: str) -> None:
-        outcome = subprocess.run(
+        run_command(
+            "initdb",
             [
                 self._programs / "initdb",
                 f"--pgdata={self.folder / 'data'}",
@@ -213,14 +214,9 @@ class Postgres(Server):
                 "--locale=C.UTF-8",
                 "--no-sync",
             ],
-            capture_output=True,
-            timeout=120,
-            check=False,
             cwd=self.folder,
             user=self._user,
         )
-        if outcome.returncode != 0:
-            raise SandboxError(f"initdb failed: {outcome.stderr.decode(errors='replace')}")
 
     def _populate(self) -> None:
         """Make the role that owns the project's databases; it may create others, and nothing else."""

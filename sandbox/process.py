@@ -15,15 +15,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from sandbox.tied import start_tied, tied_command
+from typing import AnyStr
 
 _POLL_S = 0.02
 PATIENCE_S = 240.0
 """How long to wait for what comes within seconds on a quiet machine: long enough for one that two endless
 loops keep busy, and short enough to name what did not come."""
 _STANDING = frozenset("TtZX")  # stopped, traced, ended
+_STARTER = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")  # its thread comes with the first use
 
 
 class SandboxError(Exception):
@@ -89,6 +90,77 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATI
         time.sleep(max(_POLL_S, 3 * (ended - began), (ended - started) / 50))
 
 
+def start_tied(
+    argv: Sequence[str | Path], start: Callable[[Sequence[str]], subprocess.Popen[AnyStr]]
+) -> subprocess.Popen[AnyStr]:
+    """Start a process that ends with this one, however this one ends: a test worker that is killed, too.
+
+    The kernel does it (prctl(2), PR_SET_PDEATHSIG); `setpriv` asks it to and then becomes the program. The
+    signal comes when the *thread* that started the process ends, not only when its whole process does. So one
+    thread, which lives as long as the interpreter, starts them all.
+
+    The tie is the process's own: its children must notice by themselves that it is gone, as those of Dovecot
+    and PostgreSQL do. A program that is set-uid, or that changes its user, loses it.
+
+    Args:
+        argv: the program and its arguments.
+        start: starts what it is given, which is that with `setpriv` before it.
+
+    Raises MissingServer when there is no `setpriv`, and what `start` raises.
+    """
+    setpriv = find_program("setpriv", "util-linux")
+    command = [str(part) for part in (setpriv, "--pdeathsig", "KILL", "--", *argv)]
+    return _STARTER.submit(start, command).result()
+
+
+def run_command(
+    what: str,
+    argv: Sequence[str | Path],
+    *,
+    stdin: str = "",
+    cwd: Path | None = None,
+    user: str | None = None,
+) -> str:
+    """Run a command that prepares a server, and return all that it said. It is killed if this process is.
+
+    Args:
+        what: its name in messages.
+        argv: the program and its arguments.
+        stdin: what it reads.
+        cwd: the folder that it runs in.
+        user: whom a privileged parent runs it as.
+
+    Raises:
+        SandboxError: it failed, in its own words, or took longer than `PATIENCE_S`.
+    """
+    uid, gid, groups = _identity(user)
+    process = start_tied(
+        argv,
+        lambda command: subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            cwd=cwd,
+            user=uid,
+            group=gid,
+            extra_groups=groups,
+        ),
+    )
+    with process:
+        try:
+            said, _ = process.communicate(stdin, PATIENCE_S)
+        except subprocess.TimeoutExpired as late:
+            raise SandboxError(f"{what} took longer than {PATIENCE_S:g} s") from late
+        finally:
+            process.kill()  # nothing if it has ended
+    if process.returncode:
+        raise SandboxError(f"{what} ended with status {process.returncode}: {said[-2000:]}")
+    return said
+
+
 class ManagedProcess:
     """One server process in its own session (so that its children can be ended with it).
 
@@ -145,8 +217,7 @@ class ManagedProcess:
         if self._outlives_parent:
             self._process = self._begin(self._argv)
         else:
-            argv = tied_command(find_program("setpriv", "util-linux"), self._argv)
-            self._process = start_tied(lambda: self._begin(argv))
+            self._process = start_tied(self._argv, self._begin)
             atexit.register(self.kill)  # its children too, at once
         try:
             wait_until(self._answers_or_ended, f"{self.name} to be ready", self._start_timeout_s)
@@ -160,7 +231,7 @@ class ManagedProcess:
             )
 
     def _begin(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        uid, gid = (None, None) if self._user is None else _ids(self._user)
+        uid, gid, groups = _identity(self._user)
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
                 argv,
@@ -172,7 +243,7 @@ class ManagedProcess:
                 start_new_session=True,
                 user=uid,
                 group=gid,
-                extra_groups=None if uid is None else [],
+                extra_groups=groups,
             )
 
     def stop(self) -> None:
@@ -267,9 +338,11 @@ def stat_fields(stat: Path) -> list[str]:
     return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
-def _ids(user: str) -> tuple[int, int]:
-    """Return the user and group id of a Unix account."""
+def _identity(user: str | None) -> tuple[int | None, int | None, list[int] | None]:
+    """The user id, group id and further groups of a process that runs as a Unix account; None: as ours."""
     import pwd  # not on every platform; only needed here
 
+    if user is None:
+        return None, None, None
     entry = pwd.getpwnam(user)
-    return entry.pw_uid, entry.pw_gid
+    return entry.pw_uid, entry.pw_gid, []

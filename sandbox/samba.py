@@ -18,7 +18,6 @@ import re
 import secrets
 import socket
 import ssl
-import subprocess
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,7 +28,7 @@ from ldap3.protocol.formatters.formatters import format_sid
 
 from sandbox.ldap import connected
 from sandbox.ports import free_address
-from sandbox.process import ManagedProcess, MissingServer, SandboxError, find_program
+from sandbox.process import ManagedProcess, MissingServer, SandboxError, find_program, run_command
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA, loopback_names
 
@@ -39,7 +38,6 @@ _PORTS = (389, 636, 3268, 3269)
 
 _BIND_REQUEST = bytes.fromhex("300c020101600702010304008000")  # anonymous: see sandbox.slapd
 _SEQUENCE_TAG = b"\x30"
-_TIMEOUT_S = 120
 
 _NORMAL_ACCOUNT, _PASSWORD_NEVER_EXPIRES = 0x200, 0x10000
 """Bits of userAccountControl."""
@@ -269,17 +267,8 @@ class Samba(Server):
 
     def _run(self, *words: str) -> str:
         """Run samba-tool and return all that it says; no password is among its words."""
-        done = subprocess.run(
+        return run_command(
+            f"samba-tool {' '.join(words[:2])}",
             [self._tool, *words, f"--configfile={self._conf}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
             cwd=self.folder,
         )
-        if done.returncode != 0:
-            raise SandboxError(f"samba-tool {' '.join(words[:2])} failed: {done.stdout[-2000:]}")
-        return done.stdout

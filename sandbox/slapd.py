@@ -20,7 +20,6 @@ import pwd
 import secrets
 import shutil
 import socket
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from urllib.parse import quote
 from argon2 import PasswordHasher
 
 from sandbox.ports import free_ports
-from sandbox.process import PATIENCE_S, ManagedProcess, SandboxError, find_program
+from sandbox.process import ManagedProcess, find_program, run_command
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
@@ -274,19 +273,13 @@ class Slapd(Server):
             path.write_text(password, encoding="ascii")
             values[f"{account.upper()}_PASSWORD"] = "{ARGON2}" + hasher.hash(password)
         ldif = self._render("tree.ldif", values)
-        outcome = subprocess.run(
+        run_command(
+            "slapadd",
             [self._program, "-T", "add", "-f", conf],
-            input=ldif.encode(),
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
+            stdin=ldif,
             cwd=self.folder,
             user=self._user,
         )
-        if outcome.returncode != 0:
-            raise SandboxError(
-                f"slapadd refused the first entries: {outcome.stderr.decode(errors='replace')}"
-            )
 
 
 def _unprivileged_user(folder: Path) -> str | None:

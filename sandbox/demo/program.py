@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox.demo.machine import sesame_program
-from sandbox.process import SandboxError, find_program
-from sandbox.tied import start_tied, tied_command
+from sandbox.process import SandboxError, start_tied
 
 DONE, PARTLY = 0, 3
 _UNWANTED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -99,17 +98,17 @@ class Sesame:
 
     def begin(self, *words: str | Path) -> Running:
         """Begin a command; use it in a `with`. It is killed if this process is: it may be about to write."""
-        argv = tied_command(find_program("setpriv", "util-linux"), self._argv(words))
         process = start_tied(
-            lambda: subprocess.Popen(
-                argv,
+            (sesame_program(), "--config", self.settings_file, *words),
+            lambda command: subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 env=environment(),
                 cwd=self._cwd,
-            )
+            ),
         )
         return Running(process, self.shown(*words))
 
@@ -117,9 +116,6 @@ class Sesame:
         """What `sesame overview --json` says."""
         answer: dict[str, Any] = self.run("overview", "--json", *(["--students"] if people else [])).json()
         return answer
-
-    def _argv(self, words: Sequence[str | Path]) -> list[str]:
-        return [str(word) for word in (sesame_program(), "--config", self.settings_file, *words)]
 
     @staticmethod
     def shown(*words: str | Path) -> str:

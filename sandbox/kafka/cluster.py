@@ -18,7 +18,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from typing import Self
 from sandbox.kafka.jars import fetch_jars
 from sandbox.kafka.properties import ADMIN, LOG4J, STARTED, Ports, server_properties
 from sandbox.ports import free_ports
-from sandbox.process import PATIENCE_S, ManagedProcess, SandboxError, find_program
+from sandbox.process import ManagedProcess, SandboxError, find_program, run_command
 from sandbox.tls import ThrowawayCA
 
 _JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto")
@@ -222,21 +221,15 @@ class Kafka:
         if self._users is not None:
             for name, password in {**self._users, ADMIN: self.admin_password}.items():
                 scram += ["--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]"]
-        done = subprocess.run(
+        run_command(
+            "Kafka's storage tool",
             [
                 *self._command("kafka.tools.StorageTool", "-Xmx256m"),
                 *("format", "--cluster-id", self._cluster_id, "--config", self._configuration(number)),
                 *("--initial-controllers", voters),
                 *scram,
             ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
         )
-        if done.returncode:
-            raise SandboxError(f"Kafka's storage tool refused: {done.stdout[-500:]}{done.stderr[-1500:]}")
 
     def _configuration(self, number: int) -> Path:
         return self.folder / f"server-{number}.properties"

@@ -41,14 +41,22 @@ print(*(server.pid for server in servers), flush=True)
 sys.stdin.read()
 """
 
-# A command of a demo that is about to make its folder anew while the next demo removes it.
-COMMANDER = """
+# Commands that are about to make a folder anew while the next demo removes it: a demo's, and a server's.
+COMMANDERS = {
+    "sesame": """
 import sys
 from pathlib import Path
 from sandbox.demo import program
 program.sesame_program = lambda: Path(sys.argv[1])
 program.Sesame(Path("sesame.toml"), cwd=Path(sys.argv[1]).parent).run("vault", "init")
-"""
+""",
+    "prepare": """
+import sys
+from pathlib import Path
+from sandbox.process import run_command
+run_command("initdb", [sys.argv[1]], cwd=Path(sys.argv[1]).parent)
+""",
+}
 COMMAND = "#!/bin/sh\necho $$ >pid\nexec sleep 600\n"
 
 
@@ -93,20 +101,23 @@ def test_servers_and_their_children_end_with_a_starter_that_is_killed(short_fold
         everybody = servers | children_of(servers)  # some of the children end by themselves at once
         assert len(everybody) > len(servers)
         assert all(alive(pid) for pid in servers)
+        maps = "".join(Path(f"/proc/{pid}/maps").read_text("utf-8") for pid in servers)
+        assert "/PostgreSQL." not in maps  # shared memory that would outlive them
         starter.kill()
     wait_until(lambda: not any(alive(pid) for pid in everybody), "the servers to end")
     assert [pid for pid in everybody if alive(pid)] == []
 
 
-def test_a_command_of_sesame_ends_with_a_demo_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("commander", COMMANDERS.values(), ids=COMMANDERS)
+def test_a_command_ends_with_a_demo_that_is_killed(tmp_path: Path, commander: str) -> None:
     command, pid = tmp_path / "sesame", tmp_path / "pid"
     command.write_text(COMMAND, encoding="ascii")
     command.chmod(0o755)
-    with subprocess.Popen([sys.executable, "-c", COMMANDER, command], cwd=ROOT) as commander:
+    with subprocess.Popen([sys.executable, "-c", commander, command], cwd=ROOT) as demo:
         wait_until(lambda: pid.exists() and bool(pid.read_text()), "the command to run")
         begun = int(pid.read_text())
         assert alive(begun)
-        commander.kill()
+        demo.kill()
     try:
         wait_until(lambda: not alive(begun), "the command to end")
     finally:
