@@ -75,6 +75,7 @@ class People:
         self._acts = 0
         self._sequence = 0
         self._recent: deque[str] = deque(maxlen=3)
+        self._deciding: set[str] = set()  # about whose access an operator's act is not acknowledged yet
 
     # --- acting -----------------------------------------------------------------------------------
 
@@ -202,16 +203,20 @@ class People:
         elif to_come:
             calendars.update(to_come[chance.randrange(2) :])
 
-    def hold(self, student: Expected) -> None:
-        """An operator places a hold, or lifts it, if it is not to stay."""
-        if student.kept_out:
+    def hold(self, student: Expected, *, stays: bool = False) -> None:
+        """An operator places a hold, or lifts it, if it is not to stay; no other one does meanwhile: which of
+        two acts is said first would be the log's choice."""
+        if student.kept_out or student.number in self._deciding:
             return
+        self._deciding.add(student.number)
+        student.kept_out = stays
         if student.holds:
             student.holds.clear()
             self._publish(HoldLifted(student_number=student.number, hold=Hold.SUSPENDED))
         else:
             student.holds.add(Hold.SUSPENDED)
             self._publish(HoldPlaced(student_number=student.number, hold=Hold.SUSPENDED))
+        self._deciding.remove(student.number)
 
     def replay(self, target: str, number: str) -> None:
         """An operator has a student compared with a target, if there is an account."""

@@ -71,8 +71,7 @@ class Trouble:
         world, student = self._world, self._world.people.somebody()
         if world.acts and not student.holds and world.chance.random() < 0.25:
             world.site.directory.poison = student.number
-            world.people.hold(student)
-            student.kept_out = True
+            world.people.hold(student, stays=True)
         else:
             self._some_target().poison = student.number
 
