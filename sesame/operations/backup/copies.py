@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -29,6 +30,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, column, inspect, table
 
+from consumers.registry.erasure.erasures import erasures
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, system_words
@@ -188,9 +190,12 @@ def _sealed(
     files, values = {}, {}
     for name in names:
         os.close(os.open(made / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        owned, named_by = (tables, identifiers) if name == STORE else ((RECORDS,), (_KEYS,))
+        owned, named_by, beside = tables, tuple(identifiers), None
+        if name == LOG:  # its records may name whom no key of a record does any more
+            beside = clear / STORE if STORE in names else None
+            owned, named_by = (RECORDS,), (_KEYS, *(named_by if beside else ()))
         about = _about(manifest, name)
-        values[name] = sealing.seal_file(clear / name, made / name, owned, keys, about, named_by)
+        values[name] = sealing.seal_file(clear / name, made / name, owned, keys, about, named_by, beside)
         with (made / name).open("rb") as file:
             os.fsync(file.fileno())
         files[name] = _note(made / name)
@@ -250,9 +255,9 @@ def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]
                 erased |= _unseal(clear / name, manifest, keys)
         if not _fits(_told(clear, manifest), manifest, erased=bool(erased)):
             raise BackupDamaged(gettext("{folder} holds other rows than its manifest says", folder=folder))
-        since = [each for each in keys.destroyed() if each.id not in manifest.erased] if manifest.id else []
-        _open(clear, manifest, since)
-        yield Opened(clear, manifest, len(erased))
+        destroyed = keys.destroyed() if manifest.id else []
+        _open(clear, manifest, [each for each in destroyed if each.id not in manifest.erased])
+        yield Opened(clear, manifest, _persons(erased, destroyed))
 
 
 def prove(folder: Path, *, keys: PersonKeys, scratch: Path) -> Opened:
@@ -270,11 +275,26 @@ def _unseal(path: Path, manifest: Manifest, keys: PersonKeys) -> set[int]:
 
 
 def _fits(told: Manifest, manifest: Manifest, *, erased: bool) -> bool:
-    """Whether these are the rows that were backed up, but for those of persons who were erased since."""
+    """Whether these are the rows that were backed up, but for those of persons who were erased since.
+
+    In a backup of an older version a record that named two persons did not keep its place.
+    """
     if not erased:
         return told == manifest
     rows = {table: min(count, manifest.rows.get(table, 0)) for table, count in told.rows.items()}
-    return rows == told.rows and told.model_copy(update={"rows": manifest.rows}) == manifest
+    same = {"rows": manifest.rows, "records": manifest.records}
+    fewer = rows == told.rows and told.records <= manifest.records
+    return fewer and told.model_copy(update=same) == manifest
+
+
+def _persons(erased: set[int], destroyed: Sequence[Destroyed]) -> int:
+    """How many persons had these keys: one for each of their numbers."""
+    first: dict[str, str] = {}
+    for each in destroyed:
+        for row in each.kept.get(erasures.name, ()):
+            first |= dict.fromkeys(json.loads(row["noted"]).get("pseudonyms", ()), each.pseudonym)
+    whose = [each.pseudonym for each in destroyed if each.key_id in erased]
+    return len({first.get(each, each) for each in whose})
 
 
 def put_back(connection: Connection, database: Database, erased: Iterable[Destroyed]) -> None:

@@ -83,6 +83,7 @@ def seal_file(
     keys: PersonKeys,
     about: About,
     identifiers: Sequence[Identifier] = (),
+    beside: Path | None = None,
 ) -> int:
     """Make the sealed form of an SQLite file; return how many values are sealed in it.
 
@@ -92,6 +93,7 @@ def seal_file(
         tables: those that the file has not are passed over.
         keys: who has no key yet gets one.
         identifiers: by which texts name persons.
+        beside: another copy, with tables of identifiers; it is only read.
 
     Raises:
         sqlite3.Error: it cannot be written.
@@ -104,8 +106,8 @@ def seal_file(
         kept = {each.name: (each, _columns(db, each.name)) for each in there if each.left is not None}
         triggers = _take_triggers(db)
         db.execute(_SCHEMA)
+        _note_names(db, identifiers, beside)
         db.execute("BEGIN")
-        _note_names(db, identifiers)
         parts = _parts(db, there)
         while step := list(_step(parts)):
             found = keys.of({owner for part in step for owner in part.owners})
@@ -210,13 +212,17 @@ def _parts(db: sqlite3.Connection, tables: Iterable[Owned]) -> Iterator[_Part]:
                 yield part
 
 
-def _note_names(db: sqlite3.Connection, identifiers: Iterable[Identifier]) -> None:
+def _note_names(db: sqlite3.Connection, identifiers: Iterable[Identifier], beside: Path | None) -> None:
+    if beside is not None:
+        db.execute("ATTACH ? AS beside", (str(beside),))
     db.execute(f"CREATE TABLE {_NAMES} (name TEXT, number TEXT, PRIMARY KEY (name, number)) WITHOUT ROWID")
     for each in identifiers:
         name, number = f'"{each.column}"', f'"{each.owner}"'
         known = f"{name} IS NOT NULL AND {number} IS NOT NULL AND {number} NOT LIKE '{PSEUDONYM}%'"
         rows = f'SELECT lower({name}), {number} FROM "{each.table}" WHERE {known}'  # noqa: S608 (the schema's names)
         db.execute(f"INSERT OR IGNORE INTO {_NAMES} {rows}")
+    if beside is not None:
+        db.execute("DETACH beside")
 
 
 def _naming(db: sqlite3.Connection) -> Callable[[Iterable[object]], set[str]]:
@@ -257,10 +263,10 @@ def _step(parts: Iterator[_Part]) -> Iterator[_Part]:
 
 
 def _left(part: _Part, kept: Mapping[str, tuple[Owned, Sequence[str]]]) -> bytes | None:
-    """What is left of these rows when their one person is erased: the pseudonym goes where None is named."""
+    """What is left of these rows when one person of theirs is erased: the pseudonym goes where None is."""
     found = {}
     for name, (table, columns) in kept.items():
-        if name in part.rows and len(part.owners) == 1 and part.owners != (SITE,):
+        if name in part.rows and part.owners != (SITE,):
             blank = dict.fromkeys(table.owners) | dict(table.left or {})
             rows = [dict(zip(columns, row, strict=True)) | blank for row in part.rows[name]]
             places = [columns.index(owner) for owner in table.owners]
