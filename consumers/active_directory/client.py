@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from consumers.active_directory.answers import AdRefused, bind_refused, reading_refused
-from consumers.active_directory.objects import LOGIN, UPN, login_of, principal_of, read_attributes
+from consumers.active_directory.objects import (
+    GUID,
+    LOGIN,
+    UPN,
+    login_of,
+    principal_of,
+    read_attributes,
+    ref_of,
+)
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
@@ -119,6 +128,13 @@ class DomainController(LdapClient):
         with _answered(unknown=False):
             return self.entry(dn, attributes)
 
+    def may_write(self, names: Sequence[str], deadline: Deadline) -> Mapping[str, frozenset[str]]:
+        """The attributes that we may write of each of these entries, by objectGUID ([MS-ADTS]
+        3.1.1.4.5.21)."""
+        criterion = any_of("distinguishedName", names)
+        rows = self.find(self._settings.domain_dn, criterion, [GUID, _MAY_WRITE], deadline)
+        return {ref_of(raw): frozenset(name.decode() for name in raw.get(_MAY_WRITE, ())) for _, raw in rows}
+
     @staticmethod
     def name_in(branch: str, login: str) -> str:
         """The distinguished name of a new user."""
@@ -162,6 +178,9 @@ class DomainController(LdapClient):
         deadline.left_s()
         with _answered(unknown=True):
             _expect(self.delete(dn))
+
+
+_MAY_WRITE: Final = "allowedAttributesEffective"
 
 
 @contextmanager

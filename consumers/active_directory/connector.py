@@ -27,6 +27,7 @@ from consumers.kit.connector import (
     one_by_one,
 )
 from consumers.kit.deadline import Deadline
+from consumers.kit.handler import OUT_OF_REACH
 from consumers.kit.ldap_answers import Code, LdapAnswer, Operation, Raw, normal
 from consumers.kit.reasons import Reason, read_reasons
 from pipeline.errors import Misconfigured
@@ -114,19 +115,36 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         rows = self._client.everybody(
             self.settings.domain_dn, criterion, attributes, page_size=self.settings.page_size
         )
+        places: dict[str, bool] = {}  # by container, whether its users are out of reach: a list only suspects
         for _, raw in rows:
-            yield self._object(raw, ours)
+            place = words.name_of(raw).partition(",")[2]
+            if place not in places and raw.get(self.settings.number_attribute):
+                time = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
+                places[place] = bool(self._out_of_reach([raw], time))
+            yield self._object(raw, ours, out_of_reach=places.get(place, False))
 
     def _shown(self, rows: Sequence[tuple[str, Raw]], deadline: Deadline) -> list[TargetObject]:
         groups: Mapping[str, str] = {}
         if self._groups is not None and rows:
             names = [name for _, raw in rows for name in words.member_of(raw)]
             groups = self._groups.among(names, deadline)
-        return [self._object(raw, groups) for _, raw in rows]
+        away = self._out_of_reach([raw for _, raw in rows], deadline)
+        return [self._object(raw, groups, out_of_reach=words.ref_of(raw) in away) for _, raw in rows]
 
-    def _object(self, raw: Raw, groups: Mapping[str, str]) -> TargetObject:
+    def _object(self, raw: Raw, groups: Mapping[str, str], *, out_of_reach: bool) -> TargetObject:
         names = (groups.get(normal(name)) for name in words.member_of(raw)) if groups else ()
-        return words.object_of(raw, [name for name in names if name is not None], self.settings)
+        ours = [name for name in names if name is not None]
+        return words.object_of(raw, ours, self.settings, out_of_reach=out_of_reach)
+
+    def _out_of_reach(self, users: Sequence[Raw], deadline: Deadline) -> set[str]:
+        """The `ref` of those of these that are elsewhere than in the users' OU, and that we may not write."""
+        elsewhere = [raw for raw in users if not words.is_below(words.name_of(raw), self.settings.users_dn)]
+        if not elsewhere:
+            return set()
+        may_write = self._client.may_write([words.name_of(raw) for raw in elsewhere], deadline)
+        needed = words.written(self.settings)
+        away = {words.ref_of(raw) for raw in elsewhere}
+        return {ref for ref in away if not needed <= may_write.get(ref, frozenset())}
 
     def probe(self) -> None:
         """See `Connector.probe`: whether users and groups may be made in their OUs, as the domain controller
@@ -164,7 +182,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             try:
                 self._erase(one, deadline)
             except AdRefused as error:
-                refused[one.ref] = error.refused()
+                refused[one.ref] = _refused(error, one)
         return refused
 
     def disconnect(self) -> None:
@@ -249,7 +267,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
     def _erase(self, found: TargetObject, deadline: Deadline) -> None:
         dn, number = words.by_guid(found.ref), self.settings.number_attribute
-        raw = self._client.shown(dn, [number, _NAME])
+        raw = self._client.shown(dn, [number, words.NAME])
         if raw is None:
             return
         if [value.decode() for value in raw.get(number, ())] != [found.student_number]:
@@ -266,18 +284,24 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         changes += self._access(dn, open_=False)
         self._client.change(dn, changes, deadline)
         # Samba renames nothing by its GUID.
-        self._client.move(raw[_NAME][0].decode(), f"CN={found.ref}", deadline)
+        self._client.move(words.name_of(raw), f"CN={found.ref}", deadline)
         self._client.change(dn, [("replace", number, ())], deadline)
         self._client.remove(dn, deadline)
 
 
 _MAY_MAKE: Final = "allowedChildClassesEffective"
-_NAME: Final = "distinguishedName"
 
 
 def unguessable() -> str:
     """A password that nobody has: a user must have one, and waits for the student's own."""
     return f"Aa1-{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
+def _refused(error: AdRefused, found: TargetObject | None) -> Refused:
+    """What it means for the student; of one who was moved away, that this is why."""
+    if error.refusal is Refusal.RIGHT and found is not None and found.out_of_reach:
+        return Refused(OUT_OF_REACH, error.told, lasting=True)
+    return error.refused()
 
 
 def _each(
@@ -287,6 +311,6 @@ def _each(
         try:
             return verb(change)
         except AdRefused as error:
-            return error.refused()
+            return _refused(error, change.found)
 
     return one_by_one(changes, deadline, said)

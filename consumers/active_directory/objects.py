@@ -9,12 +9,13 @@ from typing import Final
 
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import TargetObject, tidy
-from consumers.kit.ldap_answers import Raw
+from consumers.kit.ldap_answers import Raw, normal
 from schemas.account import Account
 
 LOGIN, UPN, MAIL = "sAMAccountName", "userPrincipalName", "mail"
 FAMILY, GIVEN, DISPLAY = "sn", "givenName", "displayName"
 GROUPS, CONTROL, GUID, REVISION = "memberOf", "userAccountControl", "objectGUID", "uSNChanged"
+NAME: Final = "distinguishedName"
 
 CREDENTIAL: Final = "adminDisplayName"
 """Shows which password an object has: an attribute that no tool of Windows shows or uses."""
@@ -39,7 +40,7 @@ def owned(settings: ActiveDirectorySettings) -> tuple[str, ...]:
 
 def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
     """What `object_of` takes."""
-    return (*owned(settings), GUID, REVISION)
+    return (*owned(settings), GUID, REVISION, NAME)
 
 
 def login_of(account: Account) -> str | None:
@@ -78,11 +79,14 @@ def wanted_fields(account: Account, settings: ActiveDirectorySettings) -> dict[s
     return fields
 
 
-def object_of(raw: Raw, groups: Sequence[str], settings: ActiveDirectorySettings) -> TargetObject:
+def object_of(
+    raw: Raw, groups: Sequence[str], settings: ActiveDirectorySettings, *, out_of_reach: bool = False
+) -> TargetObject:
     """What an entry shows.
 
     Args:
         groups: the names of those of our groups that it is a member of.
+        out_of_reach: see `TargetObject`.
     """
     fields = {name: _normal(_texts(raw, name)) for name in (settings.number_attribute, *OWN)}
     if settings.groups_dn is not None:
@@ -97,7 +101,23 @@ def object_of(raw: Raw, groups: Sequence[str], settings: ActiveDirectorySettings
         names=tuple((kind, value) for kind, name in named for value in fields[name]),
         revision="".join(_texts(raw, REVISION)),
         evidence={"family": "".join(fields[FAMILY]), "given": "".join(fields[GIVEN])},
+        out_of_reach=out_of_reach,
     )
+
+
+def name_of(raw: Raw) -> str:
+    """An entry's distinguished name, as the server writes it."""
+    return "".join(_texts(raw, NAME))
+
+
+def is_below(dn: str, branch: str) -> bool:
+    """Whether an entry is in this branch, at whatever depth."""
+    return normal(dn).endswith(f",{normal(branch)}")
+
+
+def written(settings: ActiveDirectorySettings) -> frozenset[str]:
+    """The attributes of a user's own entry that are written once it is there."""
+    return frozenset({settings.number_attribute, *OWN, CONTROL})
 
 
 def ref_of(raw: Raw) -> str:

@@ -51,6 +51,7 @@ class TargetObject:
         evidence: what else tells whose it is (`family`, `given`, `birth` as YYYY-MM-DD, `ine`), for adoption.
         held: what of it cannot be given, because of what else is at the target.
         note: for operators, beside `done`.
+        out_of_reach: it is at a place of the target where we may not write it.
     """
 
     ref: str
@@ -62,6 +63,7 @@ class TargetObject:
     evidence: Mapping[str, str] = field(default_factory=dict)
     held: Held | None = None
     note: str = ""
+    out_of_reach: bool = False
 
 
 class AdoptedRef(str):

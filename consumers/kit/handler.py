@@ -39,6 +39,7 @@ AMBIGUOUS: Final = "student_number_ambiguous"
 DIFFERS: Final = "read_back_differs"
 NOT_ERASABLE: Final = "not_erasable"
 MISSING: Final = "read_back_missing"
+OUT_OF_REACH: Final = "out_of_reach"
 
 OBJECT, ACCESS, ERASURE = "object", "access", "erasure"
 """What a preview calls an object that is to be made, a change of access, and an object that is to be erased,
@@ -453,7 +454,10 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
             differs = () if change is None else _names(change)
             to_be_made = found is None and account.access_open
             held = wanted.held if to_be_made else _held(wanted, found)
-            return Preview(differs, "" if held is None else _token(held)), change
+            obstacle = "" if held is None else _token(held)
+            if found is not None and found.out_of_reach:
+                obstacle = OUT_OF_REACH
+            return Preview(differs, obstacle), change
     return Preview(), None
 
 

@@ -35,11 +35,12 @@ _SHOWN_MAX = 20
 def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -> None:
     """Compare every object of the targets with every account.
 
-    Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Extra: a
-    second object carries a student's number. Orphaned: an object carries the number of nobody who has an
-    account. What carries no student number is nobody's business here. Who is being provisioned just now, or
-    is known to wait or to have failed, is no difference. Each target is compared every night by itself; one
-    that tells of changes (OpenLDAP, Active Directory) is asked twice a minute for what hands did there.
+    Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Moved:
+    it is where Sésame may not write, and a hold would not shut it. Extra: a second object carries a
+    student's number. Orphaned: an object carries the number of nobody who has an account. What carries no
+    student number is nobody's business here. Who is being provisioned just now, or is known to wait or to
+    have failed, is no difference. Each target is compared every night by itself; one that tells of
+    changes (OpenLDAP, Active Directory) is asked twice a minute for what hands did there.
 
     --repair writes through the consumers, as a replay does; extra and orphaned objects are for you to judge.
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
@@ -85,6 +86,7 @@ def _kinds() -> dict[str, str]:
     return {
         "missing": gettext("missing"),
         "different": gettext("different"),
+        "moved": gettext("moved"),
         "extra": gettext("extra"),
         "orphaned": gettext("orphaned"),
     }
@@ -95,7 +97,7 @@ def _columns() -> tuple[str, ...]:
 
 
 def _cells(name: str, one: TargetReport | Pass, found: Mapping[str, int]) -> tuple[str, ...]:
-    return (name, str(one.accounts), str(one.objects), *(str(found[kind]) for kind in _kinds()))
+    return (name, str(one.accounts), str(one.objects), *(str(found.get(kind, 0)) for kind in _kinds()))
 
 
 def _show(found: Reconciliation) -> None:

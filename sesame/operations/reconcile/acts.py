@@ -88,6 +88,7 @@ class TargetReport(Report):
     unsettled: int
     missing: list[str]
     different: list[str]
+    moved: list[str]
     extra: list[str]
     orphaned: list[str]
     evidence: dict[str, tuple[str, ...]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from consumers.kit.connector import Anything, TargetObject, find_own
-from consumers.kit.handler import AMBIGUOUS, OBJECT, differences
+from consumers.kit.handler import AMBIGUOUS, OBJECT, OUT_OF_REACH, differences
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
 from pipeline.target import Handler
@@ -38,7 +38,7 @@ class TargetDrift:
         unmanaged: of these, those that carry no student number, or no student's address: nobody looks at
             them.
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
-        missing, different: student numbers.
+        missing, different, moved: student numbers.
         extra, orphaned: objects, in the target's words.
         several: objects of whoever has more than one, of those too who are unsettled.
         evidence: by student number or object, what differs or stands in the way.
@@ -52,6 +52,7 @@ class TargetDrift:
     different: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
     evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
     several: set[str] = field(default_factory=set)
 
@@ -194,7 +195,8 @@ class TargetComparison:
             self._several[number] = [each.ref for each in own]
         elif not own and account.access_open:
             self._absent.add(number)
-        return len(own) > 1 or bool(differences(self._connector, account, own[0] if own else None))
+        away = any(each.out_of_reach for each in own)
+        return away or len(own) > 1 or bool(differences(self._connector, account, own[0] if own else None))
 
     @property
     def _by_mail(self) -> bool:
@@ -225,7 +227,7 @@ class TargetComparison:
             if not effect.differs and not effect.obstacle:
                 continue
             state, account = states.get(effect.student_number), newest.get(effect.student_number)
-            if account is None or _known(effect, state, account):
+            if effect.obstacle != OUT_OF_REACH and (account is None or _known(effect, state, account)):
                 self._drift.unsettled += 1
             else:
                 self._note(effect)
@@ -236,6 +238,10 @@ class TargetComparison:
             for ref in self._several.get(number, ()):
                 self._drift.extra.append(ref)
                 self._drift.evidence[ref] = (number,)
+            return
+        if effect.obstacle == OUT_OF_REACH:
+            self._drift.moved.append(number)
+            self._drift.evidence[number] = (*effect.differs, effect.obstacle)
             return
         gone = OBJECT in effect.differs or (number in self._absent and not effect.differs)
         (self._drift.missing if gone else self._drift.different).append(number)

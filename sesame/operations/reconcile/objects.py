@@ -80,18 +80,20 @@ class ObjectSpool(ScratchDatabase):
 def _document(found: TargetObject) -> str:
     held = None if found.held is None else [found.held.reason, found.held.pending, found.held.fields]
     return json.dumps(
-        [found.ref, found.student_number, dict(found.fields), found.open, held], separators=(",", ":")
+        [found.ref, found.student_number, dict(found.fields), found.open, held, found.out_of_reach],
+        separators=(",", ":"),
     )
 
 
 def _object(text: str) -> TargetObject:
-    ref, number, fields, open_, held = json.loads(text)
+    ref, number, fields, open_, held, out_of_reach = json.loads(text)
     return TargetObject(
         ref,
         number,
         {name: tuple(values) for name, values in fields.items()},
         open_,
         held=None if held is None else _held(*held),
+        out_of_reach=out_of_reach,
     )
 
 

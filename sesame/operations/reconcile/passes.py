@@ -28,8 +28,11 @@ reconciliations = Table(
 _CLOCK_CHANGE_S = 2 * 3600.0
 """Where summer time ends, one night's time comes twice."""
 
-KINDS = ("missing", "different", "extra", "orphaned")
+KINDS = ("missing", "different", "moved", "extra", "orphaned")
 """What a difference is: see `TargetDrift`."""
+
+OF_STUDENTS = ("missing", "different", "moved")
+"""Kinds that name students, and no objects."""
 
 KEPT_MAX: Final = 1_000
 """So many of each kind are remembered by name; all are counted."""
@@ -87,7 +90,7 @@ class Pass(Report):
 
     def to_look_at_again(self) -> list[str]:
         """Students who may have been mended meanwhile: the first of those who are remembered."""
-        students = {*self.left.get("missing", ()), *self.left.get("different", ())}
+        students = {each for kind in OF_STUDENTS for each in self.left.get(kind, ())}
         return sorted(students)[:AGAIN_MAX]
 
 
@@ -161,7 +164,7 @@ def amended(
     for kind in KINDS:
         named = before.left.get(kind, [])
         kept = [each for each in named if each not in looked]
-        counts[kind] = before.found[kind] - (len(named) - len(kept)) + len(found[kind])
+        counts[kind] = before.found.get(kind, 0) - (len(named) - len(kept)) + len(found[kind])
         left[kind] = [*kept, *found[kind]][:KEPT_MAX]
     after = before.model_copy(update={"found": counts, "left": left, "noticed_at": at})
     names = after.names()

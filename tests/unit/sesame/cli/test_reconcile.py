@@ -8,10 +8,11 @@ import pytest
 
 from sesame.cli.reconcile import _show
 from sesame.operations.reconcile.acts import Reconciliation, TargetReport
+from sesame.operations.reconcile.passes import KINDS
 
 
 def report(**found: Any) -> TargetReport:
-    nothing: dict[str, Any] = {kind: [] for kind in ("missing", "different", "extra", "orphaned")}
+    nothing: dict[str, Any] = {kind: [] for kind in KINDS}
     counts = {"accounts": 60, "objects": 61, "unmanaged": 1, "unsettled": 0}
     return TargetReport(**{**nothing, **counts, "evidence": {}, **found})
 
@@ -28,9 +29,9 @@ def test_a_table_and_each_difference_with_its_evidence(capsys: pytest.CaptureFix
     _show(Reconciliation(seconds=1.0, targets={"directory": directory, "moodle": away}))
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert shown[:3] == [
-        "target accounts objects missing different extra orphaned",
-        "directory 60 61 1 23 0 1",
-        "moodle 0 0 0 0 0 0",
+        "target accounts objects missing different moved extra orphaned",
+        "directory 60 61 1 23 0 0 1",
+        "moodle 0 0 0 0 0 0 0",
     ]
     assert shown[3:5] == [
         "directory, missing: 22600010 (credential_needed)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_what_was_told_once_is_no_news_and_is_forgotten_once_it_is_mended(shop: 
     shop.there[7] = mended  # by us: the target does not tell of it
     assert shop.look() is None
     assert shop.left() == {}
-    assert shop.known().found == {"missing": 0, "different": 0, "extra": 0, "orphaned": 0}
+    assert set(shop.known().found.values()) == {0}
 
 
 def test_what_hands_changed_back_or_what_we_wrote_is_no_difference(shop: Shop) -> None:
@@ -412,7 +413,7 @@ def test_a_comparison_that_failed_says_so_and_of_the_rest_what_was_known(shop: S
     assert failed.tried_at > failed.ended_at, "which alerts go by: it was not compared since"
     kept = {"ended_at", "found", "left", "evidence", "several", "accounts", "objects"}
     assert failed.model_dump(include=kept) == before.model_dump(include=kept)
-    assert before.found == {"missing": 0, "different": 1, "extra": 2, "orphaned": 0}
+    assert +Counter(before.found) == {"different": 1, "extra": 2}
     shop.made["shelf"] = shop.telling
     del shop.there[-1]
     assert questions(shop) == asked
