@@ -152,6 +152,20 @@ class Conclusion:
     unknown: bool = False
 
 
+def drawn(connection: Connection, target: str, *, newest: int, by_lot: int) -> list[str]:
+    """Students who were provisioned there: so many who were last, and so many others by lot."""
+    there = (
+        select(target_states.c.student_number)
+        .where(target_states.c.target == target)
+        .where(target_states.c.state == State.PROVISIONED, target_states.c.applied_version > 0)
+    )
+    last = connection.scalars(
+        there.order_by(target_states.c.applied_at.desc().nulls_last()).limit(newest)
+    ).all()
+    lot = there.where(target_states.c.student_number.not_in(last)).order_by(func.random()).limit(by_lot)
+    return [*last, *connection.scalars(lot)]
+
+
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
     """What is known of these students in one target."""
     rows = rows_among(connection, _STATES, target_states.c.student_number, student_numbers, of_target=target)

@@ -105,6 +105,8 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             return Changes(now)
         if before != controller:
             return Changes(now, gone=True)
+        if usn < int(number):
+            return Changes(now, gone=True, went_back=True)
         since = int(number) + 1
         found = self._everybody(f"(&{words.PEOPLE}(uSNChanged>={since}))")
         return Changes(now, found, self._client.deleted_since(since))

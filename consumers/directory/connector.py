@@ -108,7 +108,9 @@ class DirectoryConnector(Connector[DirectorySettings]):
         """See `Connector.changes_since`: of entries. Who is put into a static group or taken out of it by
         hand, the night's comparison finds."""
         told = self._directory.changes_since(mark)
-        return None if told is None else Changes(told.mark, map(words.listed, told.objects), told.gone)
+        if told is None:
+            return None
+        return Changes(told.mark, map(words.listed, told.objects), told.gone, told.went_back)
 
     def probe(self) -> None:
         """See `Connector.probe`: the pipeline's own entry is written and read back."""

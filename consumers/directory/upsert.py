@@ -168,7 +168,7 @@ class LdapDirectory:
         people = self._branches.people
         try:
             with self._client.within(_VERB_S_MAX):
-                answer, cookie, gone = self._client.removed_since(people, mark)
+                answer, cookie, gone, behind = self._client.removed_since(people, mark)
         except Lost as error:
             raise TargetDown(str(error)) from error
         if answer.code == Code.CRITICAL_EXTENSION:
@@ -177,7 +177,7 @@ class LdapDirectory:
         if cookie == mark or not mark:
             return Changes(cookie)
         criterion = written_since(mark, but_by=self._client.endpoint.bind_dn)
-        return Changes(cookie, self._dump(f"(&(uid=*){criterion})"), gone)
+        return Changes(cookie, self._dump(f"(&(uid=*){criterion})"), gone, behind)
 
     def _dump(self, criterion: str) -> Iterator[ObservedEntry]:
         try:

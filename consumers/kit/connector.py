@@ -158,11 +158,13 @@ class Changes(Generic[_Shown]):
         objects: those that were made or changed, as they are now, without those that we wrote last; once.
         gone: something was removed, or may have been, and the target does not tell what: only a comparison
             with everybody shows who is missing.
+        went_back: it shows an older state than at the mark, as out of a backup: everybody is to be compared.
     """
 
     mark: str
     objects: Iterable[_Shown] = ()
     gone: bool = False
+    went_back: bool = False
 
 
 Seen = Sequence[TargetObject] | Held | Refused

@@ -173,20 +173,26 @@ class LdapClient(ABC):
             )
             yield answer, found
 
-    def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool]:
+    def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool, bool]:
         """Whether anything below `base` was removed, or may have been, since a server's cookie (RFC 4533,
-        refreshOnly); and the cookie that stands for now. An empty cookie: nothing was.
+        refreshOnly); whether the server is behind that cookie; and the cookie that stands for now. An empty
+        cookie: nothing was.
 
         A server that remembers what it removed (OpenLDAP: `syncprov-sessionlog`) says so; another one lists
-        what is left, and then something may have been.
+        what is left, and then something may have been. One whose database is older than the cookie refuses
+        it (OpenLDAP: 53, *consumer state is newer than provider*).
         """
         if not cookie:
-            return self._sync(base, _NOBODY, "")
+            return *self._sync(base, _NOBODY, ""), False
         answer, fresh, gone = self._sync(base, "(objectClass=*)", cookie)
-        if answer.code in (Code.SIZE_LIMIT, Code.REFRESH_REQUIRED):
+        refused = answer.code
+        if refused in (Code.SIZE_LIMIT, Code.REFRESH_REQUIRED, Code.UNWILLING):
             answer, fresh, _ = self._sync(base, _NOBODY, "")
             gone = True
-        return answer, fresh or cookie, gone
+        behind = answer.code == Code.SUCCESS and (
+            refused == Code.UNWILLING or ldap_sync.is_behind(fresh, cookie)
+        )
+        return answer, fresh or cookie, gone or behind, behind
 
     def _sync(self, base: str, criterion: str, cookie: str) -> tuple[LdapAnswer, str, bool]:
         answer, response, controls = self._run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pyasn1.codec.ber import decoder, encoder
@@ -12,6 +13,7 @@ REQUEST: Final = "1.3.6.1.4.1.4203.1.9.1.1"
 DONE: Final = "1.3.6.1.4.1.4203.1.9.1.3"
 
 _REFRESH_ONLY: Final = 1
+_CSN: Final = re.compile(r"(\d{14}\.\d{6}Z#[0-9a-f]{6})#([0-9a-f]{3})#[0-9a-f]{6}")
 
 
 class _Request(Sequence):
@@ -37,6 +39,17 @@ def request(cookie: str) -> bytes:
     if cookie:
         value["cookie"] = cookie.encode()
     return bytes(encoder.encode(value))
+
+
+def is_behind(fresh: str, cookie: str) -> bool:
+    """Whether a server's cookie is older than an earlier one: of any of its writers, as OpenLDAP numbers them
+    (`time#count#writer#modification`). A writer that is unknown now says nothing."""
+    now = _by_writer(fresh)
+    return any(number > now[writer] for writer, number in _by_writer(cookie).items() if writer in now)
+
+
+def _by_writer(cookie: str) -> dict[str, str]:
+    return {writer: number for number, writer in _CSN.findall(cookie)}
 
 
 def ended(done: bytes) -> tuple[str, bool]:

@@ -231,9 +231,15 @@ def other_alerts() -> list[dict[str, Any]]:
         ),
         alert(
             "SesameDrift",
-            "sum by (target) (max by (target, kind) (sesame_reconcile_differences)) > 0",
+            'sum by (target) (max by (target, kind) (sesame_reconcile_differences{kind!="went_back"})) > 0',
             "ticket",
             "At {{ $labels.target }} {{ $value }} objects are not as the accounts want them.",
+        ),
+        alert(
+            "SesameTargetWentBack",
+            'max by (target) (sesame_reconcile_differences{kind="went_back"}) > 0',
+            "page",
+            "{{ $labels.target }} shows an older state than before, or lost unusually much at once.",
         ),
         alert(
             "SesameNotCompared",

@@ -60,8 +60,8 @@ class Background:
             AuditExport(application.database, receivers, on_trouble=reporter.trouble) if receivers else None
         )
         targets = [target for target in application.settings.targets if target in consumers]
-        telling = [target for target in targets if _tells(application, target)]
-        self._drift_watch = DriftWatch(application, telling, on_trouble=reporter.trouble) if telling else None
+        usable = [target for target in targets if application.settings.connector_of(target).connector]
+        self._drift_watch = DriftWatch(application, usable, on_trouble=reporter.trouble) if usable else None
         self._nightly: Nightly | None = None
         if targets and application.settings.reconcile.at:
             self._nightly = Nightly(application, targets, on_trouble=reporter.trouble)
@@ -125,9 +125,3 @@ class Background:
         """Apart from the timers: a chore may wait for a server, and lateness must be told in time."""
         while not stopping.wait(TIMERS_EVERY_S):
             self.housekeeping.run_due()
-
-
-def _tells(application: Application, target: str) -> bool:
-    """Whether a target's connector can ask it for what has changed."""
-    connector = application.settings.connector_of(target).connector
-    return connector is not None and "changes_since" in connector.verbs()

@@ -1,4 +1,5 @@
-"""What hands change at targets, noticed within a minute where the target tells of changes."""
+"""What hands change at targets, noticed within a minute where the target tells of changes; at all of them,
+that much was lost."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, gettext_noop
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from sesame.operations.reconcile.passes import Pass
 
 _SHOWN_MAX = 20
+_WENT_BACK = {
+    "older": gettext_noop(
+        "{target} shows an older state than it did, as out of a backup: ask its administrator before you"
+        " repair"
+    ),
+    "lost": gettext_noop("{target} lost unusually much at once: ask its administrator before you repair"),
+}
 
 
 @click.command()
@@ -39,8 +46,9 @@ def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -
     it is where Sésame may not write, and a hold would not shut it. Extra: a second object carries a
     student's number. Orphaned: an object carries the number of nobody who has an account. What carries no
     student number is nobody's business here. Who is being provisioned just now, or is known to wait or to
-    have failed, is no difference. Each target is compared every night by itself; one that tells of
-    changes (OpenLDAP, Active Directory) is asked twice a minute for what hands did there.
+    have failed, is no difference, and counted as unsettled. Each target is compared every night by itself;
+    one that tells of changes (OpenLDAP, Active Directory) is asked twice a minute for what hands did there,
+    and each whether it went back in time or lost much: pause one that you empty.
 
     --repair writes through the consumers, as a replay does; extra and orphaned objects are for you to judge.
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
@@ -93,23 +101,27 @@ def _kinds() -> dict[str, str]:
 
 
 def _columns() -> tuple[str, ...]:
-    return (gettext("target"), gettext("accounts"), gettext("objects"), *_kinds().values())
+    kinds = _kinds().values()
+    return (gettext("target"), gettext("accounts"), gettext("objects"), *kinds, gettext("unsettled"))
 
 
 def _cells(name: str, one: TargetReport | Pass, found: Mapping[str, int]) -> tuple[str, ...]:
-    return (name, str(one.accounts), str(one.objects), *(str(found.get(kind, 0)) for kind in _kinds()))
+    counts = (one.accounts, one.objects, *(found[kind] for kind in _kinds()), one.unsettled)
+    return (name, *map(str, counts))
 
 
 def _show(found: Reconciliation) -> None:
     show_table(_columns(), [_cells(name, one, one.counts()) for name, one in found.targets.items()])
     for name, one in found.targets.items():
-        _show_target(name, one, {kind: getattr(one, kind) for kind in _kinds()})
+        _show_target(name, one, {kind: getattr(one, kind) for kind in one.counts()})
         _show_repair(name, one)
 
 
 def _show_target(name: str, one: TargetReport | Pass, found: Mapping[str, list[str]]) -> None:
     if one.trouble:
         click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
+    if found.get("went_back"):
+        click.echo(gettext(_WENT_BACK[one.evidence[name][0]], target=name))
     for kind, word in _kinds().items():
         names = found.get(kind, [])
         for each in names[:_SHOWN_MAX]:

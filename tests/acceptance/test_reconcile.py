@@ -22,6 +22,6 @@ def test_all_of_137_planted_differences_are_found_and_none_is_invented(tmp_path:
     assert (
         difference(wanted, {name: {kind: each[kind] for kind in KINDS} for name, each in said.items()}) == []
     )
-    assert {each["target"]: each["found"] for each in kept} == {
+    assert {each["target"]: {kind: each["found"][kind] for kind in KINDS} for each in kept} == {
         name: {kind: len(names) for kind, names in each.items()} for name, each in wanted.items()
     }

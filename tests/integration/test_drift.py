@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,43 @@ def test_a_cookie_that_the_server_cannot_use_is_a_reason_to_compare_everybody(en
     assert fresh != "rid=000,csn=19990101000000.000000Z#000000#000#000000"
 
 
+def test_a_server_out_of_an_older_backup_or_an_emptied_one_is_a_reason_to_compare_everybody(
+    own_slapd: Slapd,
+) -> None:
+    def replaced(by: Path | None) -> DirectoryConnector:
+        own_slapd.stop()
+        data = own_slapd.folder / "data"
+        shutil.rmtree(data)
+        if by is not None:
+            shutil.copytree(by, data)
+            for path in (data, *data.iterdir()):
+                shutil.chown(path, *owner)
+        own_slapd.start()
+        return Entries(own_slapd).connector
+
+    entries, before, after = Entries(own_slapd), account(), account()
+    entries.consumer.bring(before)
+    old, *_ = told(entries.connector, "")
+    own_slapd.stop()
+    held = (own_slapd.folder / "data" / "data.mdb").stat()
+    owner, copy = (held.st_uid, held.st_gid), own_slapd.folder / "copy"
+    shutil.copytree(own_slapd.folder / "data", copy)
+    own_slapd.start()
+    entries = Entries(own_slapd)
+    entries.consumer.bring(after)
+    mark, *_ = told(entries.connector, "")
+    older = replaced(copy).changes_since(mark)
+    assert older is not None
+    assert (older.went_back, older.gone, older.mark) == (True, True, old)
+    assert {each.student_number for each in replaced(copy).objects()} == {"", before.student_number}
+    again = Entries(own_slapd).connector.changes_since(older.mark)
+    assert again is not None
+    assert (again.went_back, again.gone) == (False, False), "from then on it is asked as before"
+    empty = replaced(None).changes_since(mark)
+    assert empty is not None
+    assert empty.gone, "it says so of nobody, and is compared with everybody"
+
+
 def test_since_a_server_was_empty_whatever_others_wrote_is_new(entries: Entries) -> None:
     ours, theirs = account(), account()
     for one in (ours, theirs):
@@ -201,5 +239,9 @@ def test_a_domain_tells_what_was_changed_and_that_something_was_deleted(samba: S
     mark, found, gone = told(reader, mark)
     assert (found, gone) == ([], True)
     assert told(reader, mark)[2] is False
+    ahead = f"{mark.partition(':')[0]}:{int(mark.partition(':')[2]) + 1_000}"
+    back = reader.changes_since(ahead)
+    assert back is not None
+    assert (back.went_back, back.gone, back.mark) == (True, True, mark), "out of a snapshot of before"
     other = f"{'0' * 32}:{mark.partition(':')[2]}"
     assert told(connector, other)[1:] == ([], True), "the numbers of another controller say nothing"

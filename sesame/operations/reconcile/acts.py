@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +12,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
-from pipeline import accounts
+from consumers.kit.connector import Anything, Changes, TargetObject
+from pipeline import accounts, pauses, target_states
 from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.threshold import Threshold
@@ -24,7 +26,7 @@ from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.ports import Reconciling, Stored, check_target
 from sesame.operations.reconcile import passes, questions
 from sesame.operations.reconcile.comparison import TargetComparison, TargetDrift
-from sesame.operations.reconcile.passes import KINDS, Pass
+from sesame.operations.reconcile.passes import KINDS, WENT_BACK, Pass
 from sesame.operations.restored.admission import admit
 
 REASON = "reconcile"
@@ -34,6 +36,17 @@ LOOK_EVERY_S: Final = 20.0
 
 _REST: Final = 5.0
 """After a comparison with everybody, the next one that a change asks for waits so many times its length."""
+
+
+_FEW, _NEWEST = 10, 5
+"""So many are looked at to see whether a target lost much; where it does not tell, so many of them were
+provisioned last: out of a backup it lacks them."""
+
+OLDER, LOST = "older", "lost"
+"""Why a target is told to have gone back: it shows an older state; it lacks unusually many."""
+
+_LOOKED: Final = "-"
+"""The mark of a target that does not tell its changes, once it was looked at."""
 
 
 class ReconcileStopped(SesameError):
@@ -92,6 +105,7 @@ class TargetReport(Report):
     extra: list[str]
     orphaned: list[str]
     evidence: dict[str, tuple[str, ...]]
+    went_back: list[str] = Field(default_factory=list)
     trouble: str = ""
     replay_id: str = ""
     approval: str = ""
@@ -127,6 +141,7 @@ def reconcile(
     say: Callable[[str], None] = lambda _what: None,
     progress: Callable[[], None] = lambda: None,
     threshold: Threshold | None = None,
+    older: bool = False,
 ) -> Reconciliation:
     """Compare targets with the accounts; write nothing, or have it written by their consumers.
 
@@ -136,7 +151,8 @@ def reconcile(
         clock: the time of a repair's events.
         say: told which target is compared now.
         progress: called again and again; it ends the act by raising ReconcileStopped.
-        threshold: how much a repair may write without an approval.
+        threshold: how much a repair may write without an approval, and a target lose without an alert.
+        older: whether they say themselves that they show an older state than before.
 
     Raises:
         ReconcileStopped: see `progress`.
@@ -154,6 +170,8 @@ def reconcile(
         say(gettext("comparing {target}", target=target))
         at = time.monotonic()
         drift, trouble = _compare(site, target, request.sample, progress)
+        if request.sample is None and not trouble:
+            _judge(site, target, drift, threshold or Threshold(), older=older)
         replay_id = approval = ""
         if request.repair:
             replay_id, approval = _repair(
@@ -187,36 +205,54 @@ def watch(
     """Ask a target what has changed since it was last asked, and compare that with the accounts.
 
     Where something was removed, or may have been, everybody is compared: no more often than takes a sixth of
-    the time. None: nothing differs that did not before, the target cannot tell, another process has asked, or
-    nobody has been imported yet, and every number at the target would be nobody's.
+    the time. A target that went back in time, or lost unusually much, is told at once. One that does not tell
+    its changes is looked at by a few students. None: nothing differs that did not before, the target is
+    paused, another process has asked, or nobody has been imported yet, and every number at the target would
+    be nobody's.
 
     Raises:
         TargetDown, Throttled, Misconfigured: the target cannot be read: ask again.
         ReconcileStopped, StoreUnavailable, LogUnavailable: see `reconcile`.
     """
+    target = request.target
     with site.database.write() as connection:
-        mark = passes.begin_look(connection, site.database, request.target, every_s=LOOK_EVERY_S)
+        if pauses.of(connection, target) is not None:  # what is done there meanwhile is done on purpose
+            passes.end_look(connection, target, "")
+            return None
+        mark = passes.begin_look(connection, site.database, target, every_s=LOOK_EVERY_S)
     if mark is None:
         return None
-    target = request.target
     with site.connector(target) as connector:
         told = connector.changes_since(mark) if "changes_since" in connector.verbs() else None
-        if told is None:
-            return None
         with site.database.read() as connection:
             before, now = passes.of_target(connection, target), site.database.now(connection)
-            if before is None and not accounts.numbers_after(connection, after="", limit=1):
+            if before is None and (told is None or not accounts.numbers_after(connection, after="", limit=1)):
                 return None
+        seems, certain = (
+            (True, "") if before is None else _seems(site, connector, before, told, progress, threshold)
+        )
         rested = before is None or now > before.tried_at.timestamp() + _REST * before.seconds
-        if before is None or (told.gone and rested):
+        if before is not None and mark and seems and certain:
+            with site.database.write() as connection:  # all the others may take minutes
+                noted = passes.going_back(before, certain, utc(site.database.now(connection)))
+                passes.keep(connection, site.database, noted)
+        told = told or Changes(_LOOKED)
+        if before is None or not mark or seems or (told.gone and rested):
             whole = ReconcileRequest(targets=(target,), repair=request.repair)
-            found = reconcile(
-                site, actor, whole, clock=clock, progress=progress, threshold=threshold
-            ).targets[target]
+            done = reconcile(
+                site,
+                actor,
+                whole,
+                clock=clock,
+                progress=progress,
+                threshold=threshold,
+                older=certain == OLDER,
+            )
+            found = done.targets[target]
             news, compared = found if found.differs else None, not found.trouble
         else:
             drift, looked = TargetComparison(connector, site.database, progress).look_at(
-                told.objects, before.to_look_at_again()
+                told.objects, () if told.mark == _LOOKED else before.to_look_at_again()
             )
             news = _noticed(site, actor, request, before, drift, looked, clock, threshold)
             compared = not told.gone
@@ -224,6 +260,51 @@ def watch(
         with site.database.write() as connection:
             passes.end_look(connection, target, told.mark)
     return news
+
+
+def _seems(
+    site: Reconciling,
+    connector: Anything,
+    before: Pass,
+    told: Changes[TargetObject] | None,
+    progress: Callable[[], None],
+    threshold: Threshold | None,
+) -> tuple[bool, str]:
+    """Whether a target seems to lack unusually many, and what is certain before all are compared: it says
+    itself that it is older, or most of a few are gone."""
+    if told is not None and told.went_back:
+        return not before.found[WENT_BACK], OLDER
+    if before.found[WENT_BACK] or (told is not None and not told.gone):
+        return False, ""
+    newest = _NEWEST if told is None else 0
+    with site.database.read() as connection:
+        few = target_states.drawn(connection, connector.name, newest=newest, by_lot=_FEW - newest)
+    drift, _ = TargetComparison(connector, site.database, progress).look_at((), few)
+    known = before.left.get("missing", [])
+    gone = set(drift.missing) - set(known)
+    if 2 * len(gone.intersection(few[:newest])) > newest > 0 and not gone.intersection(few[newest:]):
+        return True, OLDER
+    of_others = (before.found["missing"] - len(known)) / max(before.accounts, 1)
+    lost = len(gone) - math.ceil(of_others * len(few))
+    most = len(few) > 1 and 2 * lost > len(few)
+    return (threshold or Threshold()).passed(affected=lost, losing=0, in_all=len(few)), LOST if most else ""
+
+
+def _judge(site: Stored, target: str, drift: TargetDrift, threshold: Threshold, *, older: bool) -> None:
+    """Note whether a target went back: lost is what was not missing when it was last compared.
+
+    Nothing is said of one that is paused, or was until now: what was done there was done on purpose.
+    """
+    with site.database.read() as connection:
+        before = passes.of_target(connection, target)
+        paused = pauses.of(connection, target) is not None or not passes.mark_of(connection, target)
+    if before is None or paused:
+        return
+    still = bool(before.found[WENT_BACK])
+    lost = len(drift.missing) + (len(drift.different) if still else -before.found["missing"])
+    if older or threshold.passed(affected=lost, losing=0, in_all=drift.accounts):
+        drift.went_back = [target]
+        drift.evidence[target] = (OLDER,) if older else before.evidence.get(target, (LOST,))
 
 
 def _noticed(

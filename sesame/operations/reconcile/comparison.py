@@ -40,6 +40,7 @@ class TargetDrift:
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
         missing, different, moved: student numbers.
         extra, orphaned: objects, in the target's words.
+        went_back: the target itself, where it shows an older state than before, or lost unusually much.
         several: objects of whoever has more than one, of those too who are unsettled.
         evidence: by student number or object, what differs or stands in the way.
     """
@@ -53,6 +54,7 @@ class TargetDrift:
     extra: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    went_back: list[str] = field(default_factory=list)
     evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
     several: set[str] = field(default_factory=set)
 

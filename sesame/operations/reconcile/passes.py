@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import Column, Connection, Float, String, Table, Text, or_, select, update
 
 from pipeline.db.database import Database
@@ -28,7 +28,8 @@ reconciliations = Table(
 _CLOCK_CHANGE_S = 2 * 3600.0
 """Where summer time ends, one night's time comes twice."""
 
-KINDS = ("missing", "different", "moved", "extra", "orphaned")
+WENT_BACK: Final = "went_back"
+KINDS = ("missing", "different", "moved", "extra", "orphaned", WENT_BACK)
 """What a difference is: see `TargetDrift`."""
 
 OF_STUDENTS = ("missing", "different", "moved")
@@ -70,6 +71,12 @@ class Pass(Report):
     failed_at: datetime | None = None
     trouble: str = ""
     approval: str = ""
+
+    @field_validator("found")
+    @classmethod
+    def _each_kind(cls, found: dict[str, int]) -> dict[str, int]:
+        """What an earlier release kept lacks the kinds that were added since."""
+        return {**dict.fromkeys(KINDS, 0), **found}
 
     def names(self) -> set[str]:
         """The student numbers and objects that are remembered."""
@@ -135,12 +142,17 @@ def begin_look(connection: Connection, database: Database, target: str, *, every
     mine = update(reconciliations).where(reconciliations.c.target == target, due).values(looked_at=now)
     if not connection.execute(mine).rowcount:
         return None
+    return mark_of(connection, target)
+
+
+def mark_of(connection: Connection, target: str) -> str:
+    """The mark up to which the target told its changes; empty: it was not asked since it was paused."""
     mark = select(reconciliations.c.mark).where(reconciliations.c.target == target)
-    return connection.execute(mark).scalar_one() or ""
+    return connection.execute(mark).scalar_one_or_none() or ""
 
 
 def end_look(connection: Connection, target: str, mark: str) -> None:
-    """Remember up to where the target has told its changes."""
+    """Remember up to where the target has told its changes; empty: it is to be looked at as a whole."""
     at = update(reconciliations).where(reconciliations.c.target == target)
     connection.execute(at.values(mark=mark))
 
@@ -170,6 +182,14 @@ def amended(
     names = after.names()
     told = {name: why for name, why in {**before.evidence, **evidence}.items() if name in names}
     return after.model_copy(update={"evidence": told})
+
+
+def going_back(before: Pass, why: str, at: datetime) -> Pass:
+    """The pass once its target shows an older state, or lost much, before all are compared."""
+    target = before.target
+    found, left = {**before.found, WENT_BACK: 1}, {**before.left, WENT_BACK: [target]}
+    evidence = {**before.evidence, target: (why,)}
+    return before.model_copy(update={"found": found, "left": left, "evidence": evidence, "noticed_at": at})
 
 
 def of_target(connection: Connection, target: str) -> Pass | None:

@@ -12,7 +12,7 @@ from schemas.language import decimal, gettext
 from sesame.operations import stopped_consumers, targets
 from sesame.operations.acts import UnknownTarget, may
 from sesame.operations.reconcile import acts as reconcile
-from sesame.operations.reconcile.passes import KINDS, Pass
+from sesame.operations.reconcile.passes import KINDS, WENT_BACK, Pass
 from sesame.operations.stopped_consumers import LetGoOn
 from sesame.operations.targets import TargetAct
 from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
@@ -67,7 +67,7 @@ def show_target(visit: Visiting, target: Target, apres: str = "") -> Response:
 
 def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
     """What is remembered, by kind and name, after a place of the list."""
-    for kind in KINDS:
+    for kind in (each for each in KINDS if each != WENT_BACK):
         for name in sorted(found.left.get(kind, ())):
             one = Drifted(kind, name, found.evidence.get(name, ()))
             if one.place > after:

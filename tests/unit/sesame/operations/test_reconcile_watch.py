@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from consumers.kit.connector import Changes, TargetObject
 from consumers.kit.handler import AMBIGUOUS
+from pipeline import pauses
 from pipeline.audit.tables import audit
 from pipeline.db.database import Database
 from pipeline.errors import TargetDown
@@ -50,6 +51,8 @@ class Telling(Shelf):
     changes: list[TargetObject | None]
 
     def changes_since(self, mark: str) -> Changes[TargetObject]:
+        if mark and int(mark) > len(self.changes):
+            return Changes(str(len(self.changes)), gone=True, went_back=True)
         since = self.changes[int(mark) :] if mark else []
         objects = [each for each in since if each is not None]
         return Changes(str(len(self.changes)), iter(objects), gone=len(objects) < len(since))
@@ -246,6 +249,112 @@ def test_only_what_is_new_is_repaired_and_in_the_audit(shop: Shop) -> None:
         "reconcile.watch",
         "reconcile.watch",
     ]
+
+
+def emptied(shop: Shop, *, share: float = 1.0) -> None:
+    """Whoever did it, the target says that something was removed."""
+    del shop.there[: int(len(shop.there) * share)]
+    shop.changes.append(None)
+
+
+def test_a_target_that_shows_an_older_state_is_told_before_everybody_is_compared(shop: Shop) -> None:
+    for number in (22600007, 22600008):
+        shop.hand(str(number), fields={"name": ("by hand",)})
+    shop.look()
+    del shop.changes[1:]  # out of the backup of before
+    del shop.there[7]
+    shop.listed = cast("Any", FallsOver())
+    failed = shop.look()
+    assert failed is not None
+    assert failed.trouble
+    assert shop.left()["went_back"] == ["shelf"], "it does not wait for a comparison that may take minutes"
+    shop.listed = None
+    shop.rested()
+    found = shop.look()
+    assert found is not None
+    assert (found.went_back, found.missing, found.evidence["shelf"]) == (["shelf"], ["22600007"], ("older",))
+    assert shop.known().found["went_back"] == 1
+    shop.there[7:8] = [its_object(account(number)) for number in ("22600007", "22600008")]
+    shop.run()
+    assert shop.known().found == dict.fromkeys(passes.KINDS, 0), "and all is well again"
+
+
+def test_a_target_that_lost_much_is_told_at_once_and_until_it_is_mended(shop: Shop) -> None:
+    with shop.database.write() as connection:  # the comparison before took an hour, and ended just now
+        passes.keep(connection, shop.database, shop.known().model_copy(update={"seconds": 3600.0}))
+    there = list(shop.there)
+    emptied(shop)
+    found = shop.look(threshold=Threshold())
+    assert found is not None
+    assert (found.went_back, len(found.missing)) == (["shelf"], STUDENTS)
+    assert found.evidence["shelf"] == ("lost",)
+    for _night in range(2):
+        assert shop.run(threshold=Threshold()).targets["shelf"].went_back == ["shelf"]
+    shop.there[:] = [replace(each, fields={"name": ("x",)}) for each in there]
+    assert shop.run(threshold=Threshold()).targets["shelf"].went_back == ["shelf"], "other people's now"
+    shop.there[:] = there
+    assert shop.run(threshold=Threshold()).targets["shelf"].went_back == []
+
+
+def test_what_is_lost_little_by_little_or_on_purpose_rings_no_alarm(shop: Shop) -> None:
+    for _day in range(3):
+        emptied(shop, share=0.04)
+        shop.rested()
+        found = shop.look(threshold=Threshold())
+        assert found is not None
+        assert found.went_back == []
+    with shop.database.write() as connection:
+        pauses.place(connection, shop.database, "shelf", actor="ada", reason="a new server")
+    emptied(shop)
+    asked = len(shop.shelves)
+    assert shop.look(threshold=Threshold()) is None
+    assert len(shop.shelves) == asked, "a paused target is left alone"
+    assert shop.run(threshold=Threshold()).targets["shelf"].went_back == []
+    with shop.database.write() as connection:
+        pauses.lift(connection, "shelf")
+    shop.look(threshold=Threshold())
+    assert shop.left().get("went_back") is None
+    assert shop.known().found["missing"] == STUDENTS
+    assert shop.run(threshold=Threshold()).targets["shelf"].went_back == []
+
+
+def test_a_target_that_cannot_tell_is_looked_at_by_a_few(database: Database, tmp_path: Path) -> None:
+    site = Shop(database, tmp_path)
+    filled(site)
+    site.made["shelf"] = site.shelf
+    assert site.look() is None
+    site.run()
+    site.look()
+    del site.there[7]
+    compared = site.listings()
+    assert site.look(threshold=Threshold()) is None
+    assert site.listings() == compared
+    assert len(site.shelves[-1].asked) == 10
+    del site.there[:900]
+    found = site.look(threshold=Threshold())
+    assert found is not None
+    assert (found.went_back, len(found.missing)) == (["shelf"], 901)
+    compared = site.listings()
+    for _look in range(3):
+        assert site.look(threshold=Threshold()) is None
+    assert site.listings() == compared, "what is known already is no reason to compare everybody again"
+
+
+def test_those_who_came_last_tell_that_a_backup_was_taken_back(database: Database, tmp_path: Path) -> None:
+    """Of a target that does not tell: they are far fewer than what an operator must let pass."""
+    site = Shop(database, tmp_path)
+    site.made["shelf"] = site.shelf
+    filled(site)
+    today = [account(f"{22700000 + each}") for each in range(6)]
+    stored(database, today, **{one.student_number: {"applied_at": NOW.timestamp()} for one in today})
+    site.there += map(its_object, today)
+    site.run()
+    site.look()
+    del site.there[-6:]
+    found = site.look(threshold=Threshold())
+    assert found is not None
+    assert len(found.missing) == 6
+    assert found.went_back == ["shelf"]
 
 
 def test_many_are_counted_though_not_all_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
