@@ -191,13 +191,14 @@ def loops(site: Site, *consumers: str, workers: int = 1) -> list[str]:
 def test_each_consumer_brings_the_duties_that_it_needs(site: Site) -> None:
     assert loops(site, "registry") == ["registry", "outbox", "timers", "housekeeping"]
     assert loops(site, "propagation") == ["propagation", "outbox", "timers"]
-    assert loops(site, "moodle") == ["moodle", "outbox", "reconcile"]
-    assert loops(site, "moodle", "moodle") == ["moodle", "outbox", "reconcile"]
+    assert loops(site, "moodle") == ["moodle", "outbox", "reconcile", "drift"]
+    assert loops(site, "moodle", "moodle") == ["moodle", "outbox", "reconcile", "drift"]
 
 
 def test_workers_are_members_of_their_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Site, "log_has_one_owner", False)
-    assert loops(site, "moodle", workers=3) == ["moodle", "moodle-2", "moodle-3", "outbox", "reconcile"]
+    night_and_day = ("reconcile", "drift")
+    assert loops(site, "moodle", workers=3) == ["moodle", "moodle-2", "moodle-3", "outbox", *night_and_day]
     host = site.life.host
     assert [site.members.name("moodle", worker) for worker in (1, 2)] == [host, f"{host}-2"]
 
