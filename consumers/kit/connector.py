@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import NoPasswords, Passwords
@@ -206,6 +206,18 @@ class Change:
     password: str | None = field(default=None, repr=False)
 
 
+class Advice(NamedTuple):
+    """What would serve this site better at a target that works, for `sesame doctor`.
+
+    Attributes:
+        text: what is so, without personal data and without secrets.
+        remedy: what to do about it.
+    """
+
+    text: str
+    remedy: str
+
+
 class BatchRefused(Exception):
     """The target refused a call for several students and did not say whose fault it is. The kit halves the
     batch until it knows. Nothing of the call was carried out.
@@ -363,6 +375,10 @@ class Connector(ABC, Generic[SettingsT]):
     @abstractmethod
     def probe(self) -> None:
         """Exercise the whole path without a student's object; return only if it works."""
+
+    def advice(self) -> Iterable[Advice]:
+        """Look at how the target is set up, and give advice. Called after `probe`; writes nothing."""
+        return ()
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """Write these differences and nothing else; may be repeated. By student number: who was refused, or

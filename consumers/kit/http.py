@@ -53,12 +53,14 @@ class HttpLimits(NamedTuple):
         send_s: longest time to send the request.
         answer_s: longest wait for the answer.
         bytes_max: largest answer read.
+        kept: whether a connection is kept for the next call; if not, no header `Connection: close` says so.
     """
 
     connect_s: float
     send_s: float
     answer_s: float
     bytes_max: int
+    kept: bool = True
 
 
 class HttpClient:
@@ -124,7 +126,7 @@ class HttpClient:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx.Limits(
                 max_connections=context.connections_max,
-                max_keepalive_connections=context.connections_max,
+                max_keepalive_connections=context.connections_max if self._limits.kept else 0,
                 keepalive_expiry=_KEEPALIVE_S,
             ),
             transport=transport,

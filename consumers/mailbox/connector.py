@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 
 from consumers.kit.connector import (
     AdoptedRefs,
+    Advice,
     Change,
     Connector,
     ConnectorContext,
@@ -60,7 +61,7 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import AddressInvalid, Posting, Welcome, WelcomeStanding
 from pipeline.tls import trusting
 from schemas.account import Account, Stage
-from schemas.language import Language
+from schemas.language import Language, gettext
 
 _BEHIND: Final = Refused("directory_behind", "access is to be shut, and the mail server still finds the user")
 _HIDDEN: Final = Held("mailbox_hidden", recheck_after_s=3600.0)
@@ -176,6 +177,19 @@ class MailboxConnector(Connector[MailboxSettings]):
     def probe(self) -> None:
         """See `Connector.probe`: a look-up of the service account."""
         self._mailboxes.probe()
+
+    def advice(self) -> Iterator[Advice]:
+        """See `Connector.advice`: processes of doveadm that are kept get slower with each student."""
+        from consumers.mailbox.dovecot import keeps_processes
+
+        if keeps_processes(self.context):
+            yield Advice(
+                gettext("Dovecot keeps its doveadm processes, and each gets slower with every student"),
+                gettext(
+                    "In `service doveadm` of Dovecot, set service_count (2.4: restart_request_count) to 20, "
+                    "and reload Dovecot."
+                ),
+            )
 
     def _opened(self, account: Account, seen: ReadResult, standing: WelcomeStanding) -> Seen:
         if isinstance(seen, MailboxUnsettled):

@@ -293,11 +293,14 @@ def _target(settings: Settings, target: str) -> CheckResult:
 def _path_to(application: Application, target: str) -> CheckResult:
     with closing(application.handler(target)) as handler:
         handler.probe()
-        if target in application.settings.observed:
-            return ok(
-                gettext("{system}: it can be read; it is only observed", system=handler.describe().system)
-            )
-        return ok(gettext("{system}: the whole path works", system=handler.describe().system))
+        system = handler.describe().system
+    with application.connector(target) as connector:
+        advice = list(connector.advice())
+    if advice:
+        return warn("; ".join(each.text for each in advice), " ".join(each.remedy for each in advice))
+    if target in application.settings.observed:
+        return ok(gettext("{system}: it can be read; it is only observed", system=system))
+    return ok(gettext("{system}: the whole path works", system=system))
 
 
 def _cas(settings: Settings) -> CheckResult:

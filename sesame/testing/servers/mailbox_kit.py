@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -199,13 +199,8 @@ class Desk:
     def connector(
         self, mailboxes: Mailboxes | None = None, journal: WelcomeJournal | None = None
     ) -> MailboxConnector:
-        settings = MailboxSettings(folders=self.wanted.folders)
-        context = ConnectorContext(
-            "mailbox",
-            settings,
-            lambda name: LiveSecret(settings, name),
-            site=SiteFacts(mail_quota_bytes=self.wanted.quota_bytes),
-        )
+        site = SiteFacts(mail_quota_bytes=self.wanted.quota_bytes)
+        context = replace(self.context(folders=self.wanted.folders), site=site)
         return MailboxConnector(context, mailboxes or self.mailboxes(), journal or self.journal, WELCOME)
 
     def handler(self, mailboxes: Mailboxes | None = None) -> Handler:
