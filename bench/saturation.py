@@ -27,9 +27,14 @@ from tempfile import TemporaryDirectory
 
 from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, until
 from bench.rows import Row
+from consumers.active_directory.connector import ActiveDirectoryConnector
+from consumers.active_directory.settings import ActiveDirectorySettings
+from consumers.kit.connector import ConnectorContext
 from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.port import IntendedWelcome, Intent, WelcomeJournal
 from consumers.mailbox.welcome_journal import WelcomeMessages
+from consumers.scim.connector import Scim
+from consumers.scim.settings import ScimSettings
 from pipeline.db.database import Database
 from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog
@@ -37,9 +42,12 @@ from pipeline.runner.announcement import Admitted
 from pipeline.target import Done, Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import MissingServer
+from sandbox.samba import Samba
+from sandbox.scim import ScimServer
 from sandbox.slapd import Slapd
 from schemas import catalogue
 from schemas.account import Account
+from sesame.settings import LiveSecret
 from sesame.testing.servers import directory_kit, mailbox_kit, moodle_kit
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.post_office import PostOffice
@@ -93,16 +101,21 @@ def direct(target: Target, parallel: int, students: int) -> float:
     """Students per second of the direct client."""
     handler = target.handler(None)
     tasks = [Task(account) for account in target.people(students)]
-    size = handler.batch_size
-    batches = [tasks[first : first + size] for first in range(0, len(tasks), size)]
     with ThreadPoolExecutor(parallel) as pool:
         begun = time.perf_counter()
-        outcomes = [one for found in pool.map(handler.handle, batches) for one in found.values()]
+        carried(target, handler, tasks, pool)
         elapsed_s = time.perf_counter() - begun
     handler.close()
+    return len(tasks) / elapsed_s
+
+
+def carried(target: Target, handler: Handler, tasks: Sequence[Task], pool: ThreadPoolExecutor) -> None:
+    """Carry out these tasks in batches, with a call in each thread of the pool; each has to be done."""
+    size = handler.batch_size
+    batches = [tasks[first : first + size] for first in range(0, len(tasks), size)]
+    outcomes = [one for found in pool.map(handler.handle, batches) for one in found.values()]
     if wrong := [one for one in outcomes if not isinstance(one, Done)]:
         raise RuntimeError(f"{target.name}, called directly: {wrong[0]}")
-    return len(outcomes) / elapsed_s
 
 
 def through_the_pipeline(target: Target, slots: int, students: int) -> float:
@@ -208,15 +221,15 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
 
 
 @contextmanager
-def moodle_target(students: int = 2_000) -> Iterator[Target]:
+def moodle_target(students: int = 2_000, *, one_cohort: bool = False) -> Iterator[Target]:
     """The Moodle stand-in; each call takes some time, and each row some more."""
 
     def handler(database: Database | None) -> Handler:
         return moodle_kit.connector_on(moodle_kit.settings_for(site), database=database).handler()
 
     def people(count: int) -> list[Account]:
-        # Each measurement fills a cohort of its own: the members of one that grew would be read by the last.
-        step = moodle_kit.cohort(f"L1INFO{next(cohorts)}")
+        # Unless it is asked for, no cohort grows: each measurement fills one of its own.
+        step = moodle_kit.cohort("L1INFO" if one_cohort else f"L1INFO{next(cohorts)}")
         fresh = (directory_kit.fresh_number() for _ in range(count))
         return [_named(moodle_kit.account(number, step)) for number in fresh]
 
@@ -225,6 +238,44 @@ def moodle_target(students: int = 2_000) -> Iterator[Target]:
         site.set(latency_per_call_s=CALL_S, latency_per_row_s=ROW_S)
         note = f"the stand-in, {CALL_S * 1000:g} ms a call and {ROW_S * 1000:g} ms a row; "
         yield Target("moodle", handler, people, students, note=note)
+
+
+@contextmanager
+def active_directory_target(students: int = 400) -> Iterator[Target]:
+    """A domain controller of Samba; the students have no password yet."""
+
+    def handler(_database: Database | None) -> Handler:
+        settings = ActiveDirectorySettings(
+            uri=samba.ldaps_uri,
+            ca_file=samba.ca_file,
+            bind_dn=samba.provisioner_dn,
+            bind_password_file=samba.provisioner_password_file,
+            users_dn=samba.users_dn,
+            groups_dn=samba.groups_dn,
+        )
+        context = ConnectorContext("active_directory", settings, partial(LiveSecret, settings))
+        return ActiveDirectoryConnector(context).handler()
+
+    def people(count: int) -> list[Account]:
+        return [_named(directory_kit.account()) for _ in range(count)]
+
+    with TemporaryDirectory(prefix="sesame-bench-") as name, Samba(Path(name)) as samba:
+        yield Target("active-directory", handler, people, students, note="Samba; ")
+
+
+@contextmanager
+def scim_target(students: int = 400) -> Iterator[Target]:
+    """The SCIM server of the sandbox."""
+
+    def handler(_database: Database | None) -> Handler:
+        settings = ScimSettings(url=server.url, token_file=server.token_file, groups=("groups",))
+        return Scim(ConnectorContext("scim", settings, partial(LiveSecret, settings))).handler()
+
+    def people(count: int) -> list[Account]:
+        return [_named(directory_kit.account()) for _ in range(count)]
+
+    with TemporaryDirectory(prefix="sesame-bench-") as name, ScimServer(Path(name)) as server:
+        yield Target("scim", handler, people, students, note="scim2-server; ")
 
 
 @dataclass(frozen=True)
