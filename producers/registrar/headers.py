@@ -6,7 +6,7 @@ import csv
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,8 @@ _FOOTER_WORDS = re.compile(
 )
 _FOOTER_CELLS_MAX = 2
 _FOUND_SHOWN_MAX = 40
+_COMPARED_MAX = 500
+"""So many names are compared with the columns that are missing, letter by letter."""
 EXPORT_AGAIN = gettext_noop("Export it again; nothing was published.")
 
 
@@ -126,8 +128,9 @@ def _read(number: int, text: str, separators: Sequence[str], wanted: set[str]) -
     found = []
     for place, separator in enumerate(separators):
         cells = split(text, separator) or []
-        names = tuple(map(folded, cells))
-        header = Header(number, separator, names, written=tuple(map(_shown, cells)))
+        written = tuple(map(_shown, cells))
+        names = tuple(map(str.upper, written))
+        header = Header(number, separator, names, written=written)
         found.append((len(wanted.intersection(names)), len(names), -place, header))
     hits, _, _, header = max(found)
     return hits, header
@@ -176,10 +179,10 @@ def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str]
 def _refuse_what_is_no_export(path: Path, header: Header, columns: Sequence[str]) -> None:
     """Refuse in one sentence a file whose header is like none; a line of data is not repeated."""
     names = [name for name in header.written if name]
-    alike = any(
-        folded(column) in name or _nearest(column, names) for column in columns for name in header.names
-    )
-    if not names or alike or any(_DATA.search(name) or name.isdigit() for name in names):
+    if not names or any(_DATA.search(name) or name.isdigit() for name in names):
+        return
+    every, compared = "\n".join(header.names), _compared(names)
+    if any(folded(column) in every or _nearest(column, compared) for column in columns):
         return
     what = gettext(
         "{path}, line {line}: this does not look like an export of students; its header is: {names}",
@@ -200,9 +203,9 @@ def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
     names = [name for name in dict.fromkeys(found) if name]
     if not names:
         return ""
-    lines = []
+    lines, compared = [], _compared(names)
     for column in expected:
-        near = _nearest(column, names)
+        near = _nearest(column, compared)
         lines.append(
             gettext("expected {column}: found {names}", column=column, names=", ".join(near))
             if near
@@ -212,9 +215,13 @@ def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
     return "".join(f"\n  {line}" for line in lines)
 
 
-def _nearest(column: str, names: Iterable[str]) -> list[str]:
-    """Which of these are written like this column's name, the nearest first."""
-    written = {folded(name): name for name in names}
+def _compared(names: Sequence[str]) -> dict[str, str]:
+    """The first of these names, by how they are compared."""
+    return {folded(name): name for name in names[:_COMPARED_MAX]}
+
+
+def _nearest(column: str, written: Mapping[str, str]) -> list[str]:
+    """The names that are written like this column's, the nearest first; `written`: as `_compared` gives."""
     return [written[near] for near in difflib.get_close_matches(folded(column), written, n=3, cutoff=0.5)]
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -55,7 +56,7 @@ def run_import(
         AcceptanceUnfit: what is to be accepted does not stand in it.
         SpoolFailed: no room for the temporary copy.
         ImportSuperseded: a newer import of the same source goes on alone.
-        ImportInterrupted: of a KeyboardInterrupt: the same again goes on.
+        ImportInterrupted: of a KeyboardInterrupt, or of `progress`: the same again goes on.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
     _refuse_one_place_for_two(path, options)
@@ -84,9 +85,10 @@ class _Import(Generic[_Intent]):
     def run(self) -> ImportReport:
         try:
             return self._run()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ImportInterrupted) as stop:
             self._break_off(ImportEnd.INTERRUPTED, "")
-            raise ImportInterrupted(self.published, self.planned) from None
+            remedy = stop.remedy if isinstance(stop, ImportInterrupted) else ""
+            raise ImportInterrupted(self.published, self.planned, remedy=remedy) from None
         except SesameError as error:
             self._break_off(ImportEnd.FAILED, str(error))
             raise
@@ -97,7 +99,7 @@ class _Import(Generic[_Intent]):
         return 0 if self.publisher is None else self.publisher.published
 
     def _run(self) -> ImportReport:
-        with opened(self.path, self.profile) as source:
+        with opened(self.path, self.profile, heed=partial(self.deps.progress, 0, None)) as source:
             layout = reader.examine(source, self.profile)
             report = self._read(source, layout)
         self.about = self.about.model_copy(update={"last_line": layout.lines})

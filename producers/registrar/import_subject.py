@@ -27,7 +27,7 @@ from schemas.language import gettext, ngettext
 _Intent = TypeVar("_Intent")
 Progress = Callable[[int, int | None], None]
 """Told how many lines are done, and how many there are in all. A line that was read is half done, one that
-was compared three quarters."""
+was compared three quarters. It raises `ImportInterrupted` to stop the import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,21 @@ class ImportOptions:
 
 
 class ImportInterrupted(SesameError):
-    """An import was interrupted (Ctrl-C, or the system's word to end). Start the same command again: what the
-    log has is recognised and not published twice, and the rest follows."""
+    """An import was interrupted (Ctrl-C, the system's word to end, a stop by an operator or its time limit).
+    Import the same file again: what the log has is recognised and not published twice, and the rest
+    follows."""
 
     exit_code = 130
 
-    def __init__(self, published: int, of: int) -> None:
+    def __init__(self, published: int = 0, of: int = 0, *, remedy: str = "") -> None:
         text = ngettext(
             "interrupted: {n} of {of} changes was published",
             "interrupted: {n} of {of} changes were published",
             published,
             of=of,
         )
-        super().__init__(text if published else gettext("interrupted: nothing was published"))
+        nothing = gettext("interrupted: nothing was published")
+        super().__init__(text if published else nothing, remedy=remedy)
         self.done: tuple[ImportReport, ...] = ()  # what became of the files before it
 
 

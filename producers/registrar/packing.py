@@ -10,7 +10,7 @@ import codecs
 import errno
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -52,8 +52,13 @@ _UNPACK = gettext_noop("Unpack the outer one, and import what is in it.")
 
 
 @contextmanager
-def opened(path: Path, profile: FeedProfile) -> Iterator[Source]:
+def opened(
+    path: Path, profile: FeedProfile, *, heed: Callable[[], object] = lambda: None
+) -> Iterator[Source]:
     """The file as it is read: itself, or what is packed in it.
+
+    Args:
+        heed: called at every mebibyte that is unpacked; it may raise to stop that.
 
     Raises:
         UnusableFile: it is packed in a way that cannot be read, too large, or holds several things.
@@ -71,7 +76,7 @@ def opened(path: Path, profile: FeedProfile) -> Iterator[Source]:
         return
     with TemporaryFile() as unpacked:
         try:
-            form, sheet = _unpack(path, profile, unpacked)
+            form, sheet = _unpack(path, profile, unpacked, heed)
         except Unpackable as error:
             what = gettext("{path}: {why}", path=path, why=error)
             raise UnusableFile(what, remedy=error.remedy) from error
@@ -90,9 +95,11 @@ def opened(path: Path, profile: FeedProfile) -> Iterator[Source]:
         yield Source(path, unpacked, form, sheet)
 
 
-def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, str | None]:
+def _unpack(
+    path: Path, profile: FeedProfile, into: IO[bytes], heed: Callable[[], object]
+) -> tuple[str, str | None]:
     """Unpack a file, and a spreadsheet in it: what it was, and which sheet if a spreadsheet."""
-    budget = Budget()
+    budget = Budget(heed)
     with path.open("rb") as file:
         form, sheet = _taken_out(file, profile, into, budget)
     if sheet is not None:
@@ -105,7 +112,7 @@ def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, str
         return form, None
     with TemporaryFile() as packed:
         into.seek(0)
-        _copy(into, packed, Budget())
+        _copy(into, packed, Budget(heed))
         into.seek(0)
         into.truncate()
         packed.seek(0)

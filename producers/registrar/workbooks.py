@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import IO, Protocol
@@ -24,6 +24,7 @@ ROWS_MAX, COLUMNS_MAX = 1_048_576, 16_384
 YES, NO = "VRAI", "FAUX"
 SAVE_AGAIN = gettext_noop("Open it in the spreadsheet program, save it there, then import it.")
 _CHUNK_BYTES = 1 << 16
+_HEEDED_BYTES = 1 << 20
 _TOKEN_BYTES_MAX = 1 << 20
 _DIGITS_EXACT = 10**15  # a spreadsheet keeps fifteen
 _BREAKS = str.maketrans({"\r": None, "\n": "\u2028", "\t": " "})
@@ -44,14 +45,17 @@ class Unpackable(Exception):
 
 
 class Budget:
-    """How many bytes may still be unpacked of a file."""
+    """How many bytes may still be unpacked of a file. `heed`: called at every mebibyte; it may raise."""
 
-    def __init__(self) -> None:
+    def __init__(self, heed: Callable[[], object]) -> None:
         self.left = UNPACKED_BYTES_MAX
+        self._heed = heed
 
     def spend(self, size: int) -> None:
         """Take so many. Raises `Unpackable` when there are no more."""
-        self.left -= size
+        before, self.left = self.left, self.left - size
+        if before // _HEEDED_BYTES != self.left // _HEEDED_BYTES:
+            self._heed()
         if self.left < 0:
             raise Unpackable(
                 gettext("unpacked it is larger than {limit} bytes", limit=UNPACKED_BYTES_MAX),

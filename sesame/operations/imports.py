@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, InstanceOf, model_serializer
 
@@ -30,15 +33,55 @@ from producers.registrar.report import ImportKind, ImportReport
 from producers.registrar.settings import RegistrarSettings
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from producers.registrar.teachings.lists import import_groups, parse
+from schemas.language import gettext, gettext_noop
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import HasSettings, Registering
 
+_LOOKS_S: Final = 0.5
 _YEARS_AHEAD = 2
 """So far ahead of the calendar an academic year is plausible."""
 
 Progress = Callable[[ImportKind, int, int | None], None]
 """Told of which file how many steps are done, and how many there are in all."""
+
+
+REQUEST_S_MAX: Final = 1_800.0
+"""An import that a web request starts takes no longer; the command has no limit."""
+_AGAIN: Final = gettext_noop("Import the same file again: what was published is recognised.")
+_TOO_LONG: Final = gettext_noop(
+    "By a page or the API an import takes 30 minutes at most. Import the file with `sesame import`."
+)
+
+
+class ImportStop:
+    """Stops an import that a web request started: when that is wanted, or at its time limit."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._ends_at = monotonic() + REQUEST_S_MAX
+        self._wanted = threading.Event()
+
+    def want(self) -> None:
+        """Stop it at its next step."""
+        self._wanted.set()
+
+    def check(self) -> None:
+        """Raise `ImportInterrupted` if it is to stop."""
+        if self._wanted.is_set():
+            raise ImportInterrupted(remedy=gettext(_AGAIN))
+        if self._monotonic() >= self._ends_at:
+            raise ImportInterrupted(remedy=gettext(_TOO_LONG))
+
+    @contextmanager
+    def waiting_for(self, turn: threading.Lock) -> Iterator[None]:
+        """Hold this lock; the wait for it can be stopped, too."""
+        while not turn.acquire(timeout=_LOOKS_S):
+            self.check()
+        try:
+            yield
+        finally:
+            turn.release()
 
 
 class Reading(BaseModel):
@@ -142,7 +185,7 @@ def import_files(
 
     Raises:
         UnusableFile, UnknownProfile, MappingUnusable, AcceptanceUnfit: nothing of this file was published.
-        ImportInterrupted: of a KeyboardInterrupt; it has the reports of the files before.
+        ImportInterrupted: of a KeyboardInterrupt or of `progress`; it has the reports of the files before.
         LogUnavailable, StoreUnavailable: import it again.
     """
     settings = site.settings.registrar
@@ -176,21 +219,38 @@ def import_sent(
     file: Path,
     *,
     clock: Callable[[], datetime],
+    stop: ImportStop | None = None,
     progress: Progress = lambda _kind, _done, _of: None,
 ) -> ImportReport:
     """`import_files` of one file that was sent, which lies somewhere until it is read.
 
+    Args:
+        stop: None: nothing but its time limit stops it.
+
     Raises:
         As `import_files`; no error tells where it lay.
     """
+    stop = stop or ImportStop()
+
+    def advance(kind: ImportKind, done: int, of: int | None) -> None:
+        stop.check()
+        progress(kind, done, of)
+
     try:
         sent = request.model_copy(update={"passing": True})
-        done = import_files(site, actor, sent, clock=clock, progress=progress)
+        done = import_files(site, actor, sent, clock=clock, progress=advance)
     except UnusableFile as error:
         text = str(error).replace(str(file), file.name)
         raise UnusableFile(text, remedy=error.remedy) from error
     [report] = done.reports
     return report
+
+
+def stop_sent(site: Registering, actor: Actor, stop: ImportStop, file_name: str) -> None:
+    """Stop an import that a request started; who does it may import."""
+    acts.check(actor, "import")
+    acts.note(site.database, actor, "import.stop", file=file_name)
+    stop.want()
 
 
 class RejectedLine(Report):

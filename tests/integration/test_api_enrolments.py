@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from sandbox.process import PATIENCE_S
+from producers.registrar.import_subject import ImportInterrupted
+from sandbox.process import PATIENCE_S, wait_until
 from sesame.cli import main
+from sesame.operations import imports as imports_operation
+from sesame.operations.imports import ImportStop, import_sent
+from sesame.web.api import enrolments
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX
 from tests.integration.api_kit import HOST, ApiWorld, api_world
@@ -41,6 +47,14 @@ def published(world: ApiWorld) -> list[str]:
         while records := consumer.poll(5_000, 0.1):
             found += [each.key for each in records]
     return found
+
+
+def stop_is_wanted(stop: ImportStop) -> bool:
+    try:
+        stop.check()
+    except ImportInterrupted:
+        return True
+    return False
 
 
 def imports(world: ApiWorld) -> list[dict[str, Any]]:
@@ -178,6 +192,47 @@ def test_half_of_it_is_none(world: ApiWorld) -> None:
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=PATIENCE_S) as connection:
         connection.sendall(head.encode() + b"%x\r\n%s\r\n" % (len(body), body))
     assert imports(world) == before
+    assert published(world) == []
+
+
+def test_an_import_is_stopped_when_whoever_sent_it_hangs_up(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    ended: list[BaseException | None] = []
+
+    def import_once_they_left(*given: Any, stop: ImportStop, **named: Any) -> Any:
+        begun.set()
+        try:
+            wait_until(lambda: stop_is_wanted(stop), "the connection's end to be seen")
+            return import_sent(*given, stop=stop, **named)
+        finally:
+            ended.append(sys.exc_info()[1])
+
+    monkeypatch.setattr(enrolments, "import_sent", import_once_they_left)
+    parts, body = urlsplit(world.url), f"{LINES[0]}\n".encode()
+    head = (
+        f"POST /v1/enrolments HTTP/1.1\r\nHost: {HOST}\r\n"
+        f"Authorization: Bearer {world.token('registrar')}\r\n"
+        f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=PATIENCE_S) as connection:
+        connection.sendall(head.encode() + body)
+        assert begun.wait(PATIENCE_S)
+    wait_until(lambda: bool(ended), "the import to end")
+    assert isinstance(ended[0], ImportInterrupted)
+    assert published(world) == []
+    monkeypatch.undo()
+    assert send(world, LINES[:1]).json()["report"]["recorded"] == 1, "its turn was given back"
+
+
+def test_an_import_that_takes_too_long_is_refused_and_says_what_to_do(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports_operation, "REQUEST_S_MAX", -1.0)
+    problem = Problem.model_validate(send(world, LINES).json())
+    assert (problem.status, problem.type) == (409, "urn:sesame:error:ImportInterrupted")
+    assert "sesame import" in problem.remedy
     assert published(world) == []
 
 

@@ -223,6 +223,51 @@ def test_an_import_goes_on_when_whoever_sent_it_leaves_the_page(desk: ConsoleDes
     wait_until(lambda: enrolled(desk) == 1, "the import to come to its end")
 
 
+@pytest.mark.parametrize("from_the_list", [True, False])
+def test_an_import_is_stopped_from_its_page_or_from_the_list(
+    desk: ConsoleDesk, gate: Gate, from_the_list: bool
+) -> None:
+    with sending(desk, file_of(line(1))) as lines, desk.browser("registrar") as other:
+        grown = "".join(itertools.takewhile(lambda each: "</form>" not in each, _after(lines, "50 %")))
+        page = other.get("/console/imports").text if from_the_list else grown
+        form_of = page[page.index('action="/console/imports/arreter"') :]
+        fields = dict(re.findall(r'name="(jeton|import)" value="([^"]+)"', form_of)[:2])
+        if not from_the_list:  # it is another browser's
+            fields["jeton"] = form(other)["jeton"]
+        answer = other.client.post("/console/imports/arreter", data=fields, headers={"Origin": desk.url})
+        assert "il s'arrête à sa prochaine étape" in html.unescape(answer.text)
+        gate.opened.set()
+        rest = "".join(lines)
+    assert "n'est pas allé à son terme" in rest
+    assert enrolled(desk) == 0
+    with desk.browser("registrar") as other:
+        assert "arreter" not in other.get("/console/imports").text
+    (entry,) = desk.audit("import.stop")
+    assert (entry.actor, entry.detail["file"]) == ("ada", "inscrits.csv")
+
+
+def _after(lines: Iterator[str], text: str) -> Iterator[str]:
+    """The lines from the first one on that has this text."""
+    return itertools.dropwhile(lambda each: text not in each, lines)
+
+
+def test_a_look_ends_when_its_page_is_left(desk: ConsoleDesk, gate: Gate) -> None:
+    ended = threading.Event()
+
+    def look(*given: Any, **named: Any) -> Any:
+        try:
+            while True:
+                named["stop"].check()
+        finally:
+            ended.set()
+
+    gate.import_ = look
+    gate.opened.set()
+    with sending(desk, file_of(line(1)), "voir") as lines:
+        assert any("50 %" in each for each in lines)
+    assert ended.wait(PATIENCE_S)
+
+
 @pytest.mark.parametrize("unforeseen", [True, False])
 def test_an_import_that_fails_after_its_answer_began_says_so_on_the_page(
     desk: ConsoleDesk, gate: Gate, unforeseen: bool

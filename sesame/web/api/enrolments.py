@@ -21,6 +21,7 @@ from producers.registrar.profiles import pegase, pegase_groups
 from sesame.operations.acts import Actor, Report
 from sesame.operations.imports import (
     ImportRequest,
+    ImportStop,
     RejectedLine,
     import_files,
     import_sent,
@@ -94,7 +95,9 @@ def import_enrolments(
 
     One object, or a line of JSON for each enrolment (`application/x-ndjson`), in the form of Pégase. Lines
     that are wrong are refused, and the rest goes on; a single object that is wrong is answered 422. Where
-    the guard holds it, nothing is published, and the answer is 202 with the id to approve.
+    the guard holds it, nothing is published, and the answer is 202 with the id to approve. It takes 30
+    minutes at most, and stops when the connection is closed; what was published by then is not published
+    twice when it is sent again.
     """
     how = {"dry_run": dry_run, "full_year": full_year, "approve": approve, "accept": tuple(accept or ())}
     return _answered(call, response, "enrolments", how)
@@ -119,13 +122,21 @@ def import_teachings(
 
 
 def import_lines(
-    site: Site, actor: Actor, kind: str, file: Path, *, clock: Callable[[], datetime], **how: Any
+    site: Site,
+    actor: Actor,
+    kind: str,
+    file: Path,
+    *,
+    clock: Callable[[], datetime],
+    stop: ImportStop,
+    **how: Any,
 ) -> EnrolmentsImported:
     """Import lines of Pégase.
 
     Args:
         kind: of `FORMS`.
         file: in a folder of its own, which goes with what the import writes there.
+        stop: ends it, also while it waits for its turn.
         how: of `ImportRequest`.
 
     Raises:
@@ -138,8 +149,8 @@ def import_lines(
         **{FORMS[kind]: file},
         **how,
     )
-    with _ONE_AT_A_TIME:
-        report = import_sent(site, actor, request, file, clock=clock)
+    with stop.waiting_for(_ONE_AT_A_TIME):
+        report = import_sent(site, actor, request, file, clock=clock, stop=stop)
     rejected = (
         [] if report.rejects_path is None else list(islice(rejected_lines(report.rejects_path), REJECTED_MAX))
     )
@@ -148,7 +159,7 @@ def import_lines(
 
 
 def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any]) -> EnrolmentsImported:
-    done = import_lines(call.site, call.actor, kind, call.file, clock=call.clock, **how)
+    done = import_lines(call.site, call.actor, kind, call.file, clock=call.clock, stop=call.stop, **how)
     if done.rejected and call.is_single:
         raise EnrolmentRefused(errors=tuple(_place(each) for each in done.rejected))
     if done.report["held"]:

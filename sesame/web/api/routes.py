@@ -30,6 +30,7 @@ from starlette.exceptions import HTTPException
 from schemas.language import gettext
 from sesame.operations import tokens
 from sesame.operations.acts import Actor, check
+from sesame.operations.imports import ImportStop
 from sesame.web.api import problems
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.problems import ApiError
@@ -166,6 +167,12 @@ class Call:
         return file
 
     @property
+    def stop(self) -> ImportStop:
+        """Stops the import of that file; wanted when the connection is closed."""
+        stop: ImportStop = self.request.state.stop
+        return stop
+
+    @property
     def is_single(self) -> bool:
         """Whether that is one object, and not lines."""
         single: bool = self.request.state.single
@@ -273,7 +280,27 @@ async def _with_file(
             digest = _write_line(request.state.file, await read_body(request))
         else:
             digest = await _write_lines(request.state.file, request)
-        return await _once(request, token, api, handle, digest)
+        request.state.stop = ImportStop()
+        return await stopped_by_leaving(
+            request, request.state.stop, _once(request, token, api, handle, digest)
+        )
+
+
+async def stopped_by_leaving(
+    request: Request, stop: ImportStop, answer: Coroutine[Any, Any, Response]
+) -> Response:
+    """Answer; an import of it is stopped when whoever sent it closes the connection. The body was read."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        stop.want()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        return await answer
+    finally:
+        watching.cancel()
 
 
 def _write_line(file: Path, body: bytes) -> bytes:

@@ -22,9 +22,19 @@ from consumers.webhooks.signatures import SignatureRefused, WebhookHead, Webhook
 from pipeline.settings import SecretUnreadable, read_secret
 from schemas.language import gettext
 from sesame.operations.acts import Actor
+from sesame.operations.imports import ImportStop
 from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
-from sesame.web.api.routes import JSON, Api, UnusableRequest, check_type, json_object, language_of, read_body
+from sesame.web.api.routes import (
+    JSON,
+    Api,
+    UnusableRequest,
+    check_type,
+    json_object,
+    language_of,
+    read_body,
+    stopped_by_leaving,
+)
 from sesame.web.kit.languages import speak_for
 
 WEBHOOKS_PATH: Final = "/webhooks/{source}"
@@ -73,10 +83,13 @@ async def receive_webhook(request: Request) -> Response:
         check_type(request, (JSON,))
         actor = Actor(f"webhook {source}", frozenset(), acts=frozenset({"import"}))
 
-        async def answer() -> Response:
-            return await to_thread.run_sync(_import, api, actor, body)
+        stop = ImportStop()
 
-        response = await api.repeats.answered(head.id, key, ["webhook", source, body], answer)
+        async def answer() -> Response:
+            return await to_thread.run_sync(_import, api, actor, body, stop)
+
+        answered = api.repeats.answered(head.id, key, ["webhook", source, body], answer)
+        response = await stopped_by_leaving(request, stop, answered)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
         response = problems.answer(error)
     response.headers.update(headers)
@@ -101,12 +114,12 @@ def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, 
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE) from error
 
 
-def _import(api: Api, actor: Actor, body: bytes) -> Response:
+def _import(api: Api, actor: Actor, body: bytes, stop: ImportStop) -> Response:
     kind, objects = _payload(body)
     with TemporaryDirectory(prefix="sesame-api-") as folder:
         file = Path(folder) / "api.jsonl"
         file.write_text("".join(json.dumps(each) + "\n" for each in objects), encoding="ascii")
-        done = import_lines(api.site, actor, kind, file, clock=api.clock)
+        done = import_lines(api.site, actor, kind, file, clock=api.clock, stop=stop)
     status = HTTPStatus.ACCEPTED if done.report["held"] else HTTPStatus.OK
     return Response(done.model_dump_json(), status, media_type=JSON)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -17,6 +17,7 @@ from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
 from sesame.operations.acts import Actor, Role, check
 from sesame.operations.diagnosis import overview, students
+from sesame.operations.imports import ImportStop
 from sesame.web.console.console_pages import ConsolePages
 from sesame.web.kit.languages import speak_for
 from sesame.web.kit.signatures import Signing
@@ -42,6 +43,16 @@ QUICK_S: Final = 0.1
 KEPT_S: Final = 60.0
 """How often one that takes long is made, though nobody asks: whoever comes in finds it."""
 
+
+class RunningImport(Protocol):
+    """An import of this process that has not ended. `done`: steps, of `of`; None: not known yet."""
+
+    name: str
+    stop: ImportStop
+    done: int
+    of: int | None
+
+
 LIVE_MAX = 128
 """Live pages that may be open at once, of all operators."""
 
@@ -58,6 +69,7 @@ class ConsoleContext:
         logins: by it, with the roles of `console.roles`.
         keys: the vault's, as `read_keys` gives them.
         stopping: set when open pages shall be let go.
+        imports: those that pages of this process have started, by a name that is not to be guessed.
     """
 
     site: Site
@@ -65,6 +77,7 @@ class ConsoleContext:
     logins: CasLogins
     keys: Sequence[str]
     stopping: threading.Event = field(default_factory=threading.Event)
+    imports: dict[str, RunningImport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         settings = self.site.settings

@@ -103,7 +103,8 @@ def show_imports(visit: Visiting, apres: str = "", personnes: str = "") -> Respo
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
     wanted = ImportsPage(limit=PAGE, after=after, persons=bool(personnes))
     found = past_imports.listed(visit.context.site, visit.actor, wanted)
-    return visit.page("imports.html", found=found, persons=wanted.persons)
+    running = dict(visit.context.imports) if may(visit.actor, "import") else {}
+    return visit.page("imports.html", found=found, persons=wanted.persons, running=running)
 
 
 @router.get("/imports/{import_id}")

@@ -5,8 +5,8 @@ is chosen once more after a look, and a file that is held is sent again with its
 
 Whom a file concerns and what was refused is kept nowhere either: the answer has it. Where the import takes
 longer than a moment, the answer begins all the same, says how far it is, and ends with what came of it: HTML
-that grows, which needs no script. Whoever leaves the page finds the import on the list; a process that dies
-leaves what the command leaves.
+that grows, which needs no script. Whoever leaves the page finds the import on the list, and can stop it
+there as on its page; a look ends with its page. A process that dies leaves what the command leaves.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import re
+import secrets
 import shutil
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -34,9 +35,18 @@ from starlette.formparsers import MultiPartException
 
 from pipeline.errors import SesameError, fault
 from producers.registrar.report import ImportKind
+from schemas.language import gettext
 from sesame.operations.acts import check
-from sesame.operations.imports import ImportRequest, import_sent
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, form_is_ours, somebody, utc_now
+from sesame.operations.imports import ImportRequest, ImportStop, import_sent, stop_sent
+from sesame.web.console.console_request import (
+    ConsoleRefusal,
+    ConsoleRequest,
+    Posted,
+    Visiting,
+    form_is_ours,
+    somebody,
+    utc_now,
+)
 from sesame.web.kit.forms import FORM_TOKEN
 
 router = APIRouter()
@@ -94,9 +104,13 @@ async def send_file(request: Request) -> Response:
 async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str) -> AsyncIterator[str]:
     """The page, with how far it is until it has ended; of what stands in its middle the last is shown."""
     log = structlog.get_logger()
-    yield head
-    while not await going_on.ended():
-        yield visit.render("_importing.html", now=going_on)
+    try:
+        yield head
+        while not await going_on.ended():
+            yield visit.render("_importing.html", now=going_on)
+    finally:
+        if going_on.looks:  # for this page alone
+            going_on.stop.want()
     try:
         yield going_on.outcome()
     except SesameError as error:
@@ -105,6 +119,17 @@ async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str
         log.exception("console_import_failed", reason=fault(error))
         yield visit.render("_import_failed.html", words=())
     yield tail
+
+
+@router.post("/imports/arreter")
+def stop_import(visit: Visiting, fields: Posted) -> Response:
+    """Stop one that a page of this process has started."""
+    running = visit.context.imports.get(fields.get("import", ""))
+    if running is None:
+        check(visit.actor, "import")
+        return visit.done(UPLOAD_PATH, gettext("it has ended already, or another process does it"))
+    stop_sent(visit.context.site, visit.actor, running.stop, running.name)
+    return visit.done(UPLOAD_PATH, gettext("{file}: it stops at its next step", file=running.name))
 
 
 @dataclass(frozen=True)
@@ -118,12 +143,13 @@ class _Sent:
 
 
 class _GoingOn(threading.Thread):
-    """An import, whoever waits for it. `done`: steps, of `of`; None: that is not known yet. `looks`: it will
-    change nothing."""
+    """An import, whoever waits for it: a `RunningImport`. `looks`: it will change nothing."""
 
     def __init__(self, visit: ConsoleRequest, sent: _Sent) -> None:
         super().__init__(target=copy_context().run, args=(self._go_on,), name="import", daemon=True)
         self.looks = sent.request.dry_run
+        self.name, self.key = sent.path.name, secrets.token_urlsafe()
+        self.stop = ImportStop()
         self.done = 0
         self.of: int | None = None
         self._visit = visit
@@ -146,16 +172,26 @@ class _GoingOn(threading.Thread):
         return self._outcome
 
     def _go_on(self) -> None:
+        running = self._visit.context.imports
+        running[self.key] = self
         with self._sent.folder:
             try:
                 self._outcome = self._imported()
             except Exception as error:  # noqa: BLE001 (whatever it is, who waits is told)
                 self._outcome = error
+            finally:
+                del running[self.key]
 
     def _imported(self) -> str:
         visit, sent = self._visit, self._sent
         report = import_sent(
-            visit.context.site, visit.actor, sent.request, sent.path, clock=utc_now, progress=self._tell
+            visit.context.site,
+            visit.actor,
+            sent.request,
+            sent.path,
+            clock=utc_now,
+            stop=self.stop,
+            progress=self._tell,
         )
         return visit.render(
             "_imported.html",
