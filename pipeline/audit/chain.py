@@ -61,11 +61,16 @@ def written(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
 
 
+NUMBER_CHARACTERS_MAX: Final = 64
+"""A longer text that was sent as a number is nobody's, and is kept as far as this."""
+
+
 def without_persons(detail: Mapping[str, object]) -> tuple[dict[str, object], list[Named]]:
     """A detail with its persons named by digests, and who they are."""
     persons: list[Named] = []
 
     def name(number: str) -> str:
+        number = number[:NUMBER_CHARACTERS_MAX]
         salt = secrets.token_hex(_SALT_BYTES)
         persons.append(Named(_digest(salt, number), number, salt))
         return PERSON + persons[-1].digest

@@ -16,7 +16,7 @@ from pipeline.errors import SesameError
 from pipeline.replays import Replay
 from producers.replay.requests import Progress, go_on, plan, progress_of
 from producers.replay.selection import Selection, select_students
-from schemas.account import Lane
+from schemas.account import Lane, StudentNumber
 from schemas.language import gettext, ngettext
 from schemas.scalars import INTEGER_MAX, Text
 from sesame.operations import acts
@@ -105,7 +105,7 @@ class ReplayRequest(ActRequest):
     """
 
     consumer: str
-    students: tuple[str, ...]
+    students: tuple[StudentNumber, ...]
     lane: Lane
     reason: Text
     first: First = None

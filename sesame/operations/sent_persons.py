@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
+from pydantic import Field
+
 from consumers.registry import identity_doubts
 from consumers.registry.identity_doubts import Verdict
 from consumers.registry.people import People
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from producers.registrar import external_ids
+from producers.registrar.external_ids import EXTERNAL_ID_CHARACTERS_MAX
 from producers.registrar.feed import StepKey
 from schemas.account import Administrative, Enrolment, Hold
 from schemas.language import gettext
@@ -52,7 +55,7 @@ class SentPerson(ActRequest):
     """
 
     student_number: str
-    external_id: str | None
+    external_id: str | None = Field(max_length=EXTERNAL_ID_CHARACTERS_MAX)
     birth_name: str | None
     usage_name: str | None
     given_name: str | None

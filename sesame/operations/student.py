@@ -23,7 +23,7 @@ from sesame.operations.target_look import TargetLook, look_at
 class StudentAsked(ActRequest):
     """Whom; `live`: ask the servers too, which takes seconds."""
 
-    student_number: str = Field(max_length=32)
+    student_number: str = Field(max_length=64)
     live: bool = False
 
 

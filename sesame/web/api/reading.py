@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Final
 
 from fastapi import Path, Query, Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from schemas.scalars import INTEGER_MAX
 from sesame.operations import (
@@ -54,7 +54,7 @@ def _day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-Day = Annotated[date, BeforeValidator(_day)]
+Day = Annotated[date, BeforeValidator(_day), Field(ge=date(1970, 1, 2))]
 PAGE: Final = 100
 _EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 

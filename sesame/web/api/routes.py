@@ -46,8 +46,8 @@ NDJSON: Final = "application/x-ndjson"
 BODY_BYTES_MAX: Final = 1_048_576
 BODY_S_MAX: Final = 60.0
 
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""As JSON writes it: no text of ours has it, and PostgreSQL takes none that does."""
+_ESCAPED: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+"""A character as JSON escapes it (RFC 8259, 7)."""
 
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """What a path names: a student number, an id."""
@@ -254,14 +254,25 @@ async def _with_body(
     body = await read_body(request)
     if is_json:
         check_type(request, (JSON,))
-    if has_nul(body):
-        raise UnusableRequest(gettext("a text has the character NUL"))
+    check_text(body)
     return await _once(request, token, api, handle, body)
 
 
-def has_nul(body: bytes) -> bool:
-    """Whether a text in a JSON body has the character NUL."""
-    return _NUL.search(body) is not None
+def check_text(json_text: bytes) -> None:
+    """Refuse JSON that is not UTF-8 (RFC 8259, 8.1), or has a text that no store of ours keeps.
+
+    Raises:
+        UnusableRequest: with a NUL, or one half of a surrogate pair.
+    """
+    try:
+        text = json_text.decode()
+        if "\\u" in text:
+            plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "", text)
+            text = plain.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise UnusableRequest(gettext("a text is no Unicode")) from error
+    if "\0" in text:
+        raise UnusableRequest(gettext("a text has the character NUL"))
 
 
 async def _with_file(

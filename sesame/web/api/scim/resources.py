@@ -38,6 +38,7 @@ from scim2_models import (
     Uniqueness,
 )
 
+from producers.registrar.external_ids import EXTERNAL_ID_CHARACTERS_MAX
 from schemas.account import Administrative, Enrolment, Hold, Pedagogical
 from schemas.language import gettext
 from sesame.operations.registered_persons import RegisteredPerson
@@ -414,6 +415,10 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
         raise InvalidValueException(
             detail="; ".join(f"enrolments.{each['loc'][0]}: {each['msg']}" for each in error.errors())
         ) from error
+    if len(user.external_id or "") > EXTERNAL_ID_CHARACTERS_MAX:
+        raise InvalidValueException(
+            detail=gettext("externalId: at most {count} characters", count=EXTERNAL_ID_CHARACTERS_MAX)
+        )
     return SentPerson(
         student_number=student.student_number,
         external_id=user.external_id,

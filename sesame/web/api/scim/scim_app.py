@@ -31,13 +31,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import SesameError
 from pipeline.vault import derive_keys
-from schemas.language import gettext
 from sesame.operations import late_answers, tokens
 from sesame.operations.acts import ActRefused, check
 from sesame.operations.person_facts import Later
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
-from sesame.web.api.routes import Api, bearer_token, has_nul, language_of, read_body
+from sesame.web.api.routes import Api, UnusableRequest, bearer_token, check_text, language_of, read_body
 from sesame.web.api.scim.errors import error_of, in_words
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.handler import RequestHandler
@@ -182,8 +181,11 @@ def _asked(request: Request, base_url: str, body: bytes) -> ScimRequest:
     scope = request.scope
     path = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).removesuffix(".scim")
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    if has_nul(body) or any("\0" in text for text in (path, *query.values())):
-        raise InvalidValueException(detail=gettext("a text has the character NUL"))
+    try:
+        for text in (body, path.encode(), *(each.encode() for each in query.values())):
+            check_text(text)
+    except UnusableRequest as error:
+        raise InvalidValueException(detail=str(error)) from error
     return ScimRequest(
         method=request.method,
         base_url=base_url,

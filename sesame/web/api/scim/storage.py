@@ -14,6 +14,7 @@ from scim2_models import (
 )
 from scim2_server.storage import ScimStorage, SearchPage
 
+from schemas.scalars import INTEGER_MAX
 from sesame.web.api.scim.filters import equalities
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.resources import GROUPS, PAGE_MAX, USERS, GroupOfTeaching
@@ -92,7 +93,7 @@ class Storage(ScimStorage):
         """A page of the resources of several types; its place is a type, and how far it was shown."""
         by_cursor = asked.cursor is not None
         page = SearchPage(None if by_cursor else 0, [])
-        skip = 0 if by_cursor else asked.start_index_0 or 0
+        skip = 0 if by_cursor else min(asked.start_index_0 or 0, INTEGER_MAX)
         left = PAGE_MAX if asked.count is None else asked.count
         for kind in kinds:
             if by_cursor and left == 0 and page.resources:
