@@ -54,6 +54,7 @@ def serve(application: Application, stopping: threading.Event) -> None:
             tls_cert_file=settings.tls_cert_file,
             tls_key_file=settings.tls_key_file,
             connections_max=CONNECTIONS_MAX,
+            proxies=settings.networks(settings.trusted_proxies),
             taken=ConsolePortTaken,
             remedy="Set console.port and console.host to an address that is free.",
         ),

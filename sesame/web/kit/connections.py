@@ -1,21 +1,125 @@
-"""Connections of our HTTP servers: the socket that listens, and a deadline for each request's head.
+"""Connections of our HTTP servers: the socket that listens, a deadline for each request's head, room for all.
 
 Who opens many connections and says little on them keeps nobody out: uvicorn has a deadline between two
 requests, but none for the first one, nor for one that has begun and does not go on. A body has the guard's.
+Where there are too many connections, the one that was silent longest ends; where there are too many requests,
+503 says when to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from typing import Final
+from collections import Counter
+from typing import Any, Final
 
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, meaning
+from schemas.language import gettext
+from sesame.settings.served import Networks
+from sesame.web.kit.addresses import client_address, counted_as, is_in
+from sesame.web.kit.languages import speak_for, spoken
 
 HEAD_S_MAX: Final = 15.0
 """How long a request's head may take to arrive, from the connection or from its first byte."""
+
+SHARE_OF_ONE: Final = 4
+"""One address has a quarter of all places at most."""
+
+AGAIN_S: Final = 5
+"""When to come back to a server that has no place: most requests end within a second."""
+
+
+class ServerBusy(SesameError):
+    """The server has no place for one more request, in all or from this address. Ask again after as many
+    seconds as `Retry-After` says."""
+
+
+class Crowd:
+    """Whose connections are open and whose requests are under way. Owned by the server's loop.
+
+    Args:
+        most: requests under way; there may be twice as many connections.
+        proxies: what forwards for others: no limit of one address is theirs.
+    """
+
+    def __init__(self, most: int, proxies: Networks) -> None:
+        self._most = most
+        self._of_one = max(1, most // SHARE_OF_ONE)
+        self._proxies = proxies
+        self._open: dict[PromptProtocol, str] = {}
+        self._connections: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
+
+    def enter(self, connection: PromptProtocol) -> None:
+        """Count a new connection, and end one that is silent if that is one too many."""
+        whose = self._whose(connection.client, ())
+        self._open[connection] = whose
+        self._connections[whose] += 1
+        if whose and self._connections[whose] > 2 * self._of_one:
+            self._end_silent(whose)
+        elif len(self._open) > 2 * self._most:
+            self._end_silent(max(self._connections, key=self._connections.__getitem__))
+
+    def silent(self, connection: PromptProtocol) -> None:
+        """Let a connection be the last of those that say nothing: its request was answered."""
+        if (whose := self._open.pop(connection, None)) is not None:
+            self._open[connection] = whose
+
+    def leave(self, connection: PromptProtocol) -> None:
+        """Count a connection no more."""
+        if (whose := self._open.pop(connection, None)) is not None:
+            self._connections -= Counter([whose])
+
+    def _end_silent(self, whose: str) -> None:
+        """End the connection of an address that has been silent longest, if one is."""
+        for connection, of in self._open.items():
+            if of == whose and not connection.is_asked:
+                self.leave(connection)
+                connection.transport.abort()
+                return
+
+    def _whose(self, peer: tuple[str, int] | None, forwarded: Any) -> str:
+        """An address as it is counted; empty: a proxy's."""
+        address = client_address(peer[0] if peer else None, forwarded, self._proxies)
+        return "" if is_in(address, self._proxies) else counted_as(address)
+
+    def admitting(self, app: ASGIApp) -> ASGIApp:
+        """The same application, where there is room for a request."""
+
+        async def admit(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            headers = Headers(scope=scope)
+            whose = self._whose(scope["client"], headers.getlist("x-forwarded-for"))
+            full = self._requests.total() >= self._most
+            if full or (whose and self._requests[whose] >= self._of_one):
+                await _busy(headers)(scope, receive, send)
+                return
+            self._requests[whose] += 1
+            try:
+                await app(scope, receive, send)
+            finally:
+                self._requests -= Counter([whose])
+
+        return admit
+
+
+def _busy(headers: Headers) -> Response:
+    speak_for(spoken(None, headers.get("accept-language", "")))
+    said = {"type": f"urn:sesame:error:{ServerBusy.__name__}", "title": gettext(meaning(ServerBusy))}
+    return Response(
+        json.dumps(said | {"status": 503}),
+        503,
+        headers={"Retry-After": str(AGAIN_S), "Connection": "close"},
+        media_type="application/problem+json",
+    )
 
 
 def listener(
@@ -45,17 +149,24 @@ class PromptProtocol(H11Protocol):
     """HTTP/1.1 with a deadline for each request's head."""
 
     head_s_max: float = HEAD_S_MAX
+    crowd: Crowd
     _due: asyncio.TimerHandle | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a request is under way."""
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection: a request is due."""
         super().connection_made(transport)
         self._await_head()
+        self.crowd.enter(self)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes: of a head, which must be whole in time, or of a request that is under way."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+        if self.is_asked:
             self._head_has_come()
         elif self._due is None:
             self._await_head()
@@ -63,11 +174,13 @@ class PromptProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """A request was answered: until the next one the server's own deadline holds."""
         self._head_has_come()
+        self.crowd.silent(self)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of the connection."""
         self._head_has_come()
+        self.crowd.leave(self)
         super().connection_lost(exc)
 
     def _await_head(self) -> None:

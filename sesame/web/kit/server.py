@@ -15,7 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pipeline.errors import SesameError
-from sesame.web.kit.connections import PromptProtocol, listener
+from sesame.settings.served import Networks
+from sesame.web.kit.connections import Crowd, PromptProtocol, listener
 
 START_S_MAX: Final = 10.0
 STOP_S_MAX: Final = 10.0
@@ -28,7 +29,9 @@ class Listening:
     Attributes:
         host, port: port 0 takes a free one.
         tls_cert_file, tls_key_file: a certificate chain and its key (PEM); None: without TLS.
-        connections_max: more at once are answered 503.
+        connections_max: requests at once; more are answered 503, and those of one address before all places
+            are taken: see `Crowd`.
+        proxies: reverse proxies in front, which say who asks.
         waiting_max: connections that may wait to be accepted.
         stalled_s_max: how long who is sent something may take nothing of it; None: as the system has it.
         grace_s: how long requests under way may go on at the end.
@@ -41,6 +44,7 @@ class Listening:
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     connections_max: int = 64
+    proxies: Networks = ()
     waiting_max: int = 64
     stalled_s_max: float | None = None
     grace_s: int = 3
@@ -65,18 +69,18 @@ class WebServer:
 
     def __init__(self, name: str, app: ASGIApp, listening: Listening) -> None:
         self._listening = listening
+        crowd = Crowd(listening.connections_max, listening.proxies)
         self._server = _Server(
             uvicorn.Config(
-                app,
+                crowd.admitting(app),
                 access_log=False,
-                http=PromptProtocol,
+                http=type("_Protocol", (PromptProtocol,), {"crowd": crowd}),
                 log_config=None,
                 lifespan="off",
                 server_header=False,
                 proxy_headers=False,  # whom to believe is said by `trusted_proxies`
                 timeout_graceful_shutdown=listening.grace_s,
                 timeout_keep_alive=listening.idle_s_max,
-                limit_concurrency=listening.connections_max,
                 ssl_certfile=listening.tls_cert_file,
                 ssl_keyfile=None if listening.tls_key_file is None else str(listening.tls_key_file),
             )

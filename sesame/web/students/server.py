@@ -48,6 +48,7 @@ class Server:
                 tls_cert_file=portal.tls_cert_file,
                 tls_key_file=portal.tls_key_file,
                 connections_max=portal.live_max + 512,
+                proxies=context.proxies,
                 waiting_max=512,
                 stalled_s_max=portal.stalled_s_max,
                 taken=PortalPortTaken,
