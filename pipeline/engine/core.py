@@ -17,6 +17,7 @@ A suspect's next call has half as many students as the one that failed, and susp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from pipeline.engine.bell import Batch, Bell, Place, WorkItem
 from pipeline.engine.circuit import Circuit, CircuitState
@@ -26,6 +27,9 @@ from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
 from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
+
+LOOK_AFTER_S: Final = 20.0
+"""A target that had no work for so long is probed: that it is away is seen before somebody needs it."""
 
 
 class Engine:
@@ -46,6 +50,7 @@ class Engine:
         self._batches = 0
         self._culprit = Culprit()
         self._failure_rate = FailureRate(limits)
+        self._idle_since: float | None = None
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -184,6 +189,18 @@ class Engine:
             self.circuit.down(now, reason)  # the target is well for others: a quick probe is enough
         else:
             self.circuit.misconfigured(now, reason)
+
+    def probe_due(self, now: float) -> bool:
+        """Whether a probe should start now: of a target that is down, or that had no work for a while. A true
+        answer counts as its start."""
+        if not self.idle or self._idle_since is None:
+            self._idle_since = now
+        if self.circuit.probe_due(now):
+            return True
+        if now < self._idle_since + LOOK_AFTER_S or not self.circuit.look():
+            return False
+        self._idle_since = now
+        return True
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
         """A probe ended. If a student's work failed alone and the target is well, that student is to be
