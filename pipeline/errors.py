@@ -38,6 +38,11 @@ class TargetDown(SesameError):
         self.unknown = unknown
 
 
+class OutOfOrder(TargetDown):
+    """The target answered that it is out of order (a status of 502 or 503). Nobody's attempts are charged;
+    the consumer stops when half of the calls of late are answered so, and goes on when the target is back."""
+
+
 class Throttled(SesameError):
     """The target asked to be called less often. The consumer pauses for as long as it was told.
 

@@ -8,6 +8,7 @@ student is the connector's to say.
 from __future__ import annotations
 
 import json
+import random
 import ssl
 import threading
 import time
@@ -23,8 +24,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumers.kit.connector import ConnectorContext, Secret, secret_of
 from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.http_answers import AWAY, raise_for_service, seconds_of
 from consumers.kit.http_answers import HttpAnswer as HttpAnswer  # noqa: PLC0414  (authors take it from here)
-from consumers.kit.http_answers import raise_for_service, seconds_of
 from consumers.kit.settings import HttpTokenSettings
 from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
 from pipeline.tls import tls_fault, trusting
@@ -147,8 +148,9 @@ class HttpClient:
         again: bool | None = None,
         expect: Collection[int] = (),
     ) -> HttpAnswer:
-        """One call. A call that reads is made again when its connection breaks; one that writes never is.
-        What the service did not take (429) and wants again in a moment is sent again in that moment.
+        """One call. A call that reads is made again when its connection breaks or it is answered 502 or 503;
+        one that writes never is. What the service did not take (429) and wants again in a moment is sent
+        again in that moment.
 
         Args:
             method: e.g. `GET`.
@@ -184,7 +186,9 @@ class HttpClient:
         with self._faults(deadline, unknown=writes):
             answer = self._answer(request, deadline, wrote=writes, again=repeats)
             for _ in range(_SHORT_PAUSES_MAX):
-                if not self._wants_it_again(answer, deadline):
+                if not self._wants_it_again(
+                    answer, deadline, reads=not writes, expected=answer.status in expect
+                ):
                     break
                 answer = self._answer(request, deadline, wrote=writes, again=repeats)
             if answer.status not in expect:
@@ -258,10 +262,13 @@ class HttpClient:
                 raise
             raise AnswerLost(f"the connection to {self._service} broke", unknown=wrote) from error
 
-    def _wants_it_again(self, answer: HttpAnswer, deadline: Deadline) -> bool:
-        """Wait, if the service asked for a moment's patience only, and there is time for it."""
+    def _wants_it_again(self, answer: HttpAnswer, deadline: Deadline, *, reads: bool, expected: bool) -> bool:
+        """Wait, if the service asked for a moment's patience only or may be back for what reads, and there is
+        time for it."""
         pause_s = answer.retry_after_s
-        if answer.status != HTTPStatus.TOO_MANY_REQUESTS or pause_s is None:
+        if pause_s is None and reads and not expected and answer.status in AWAY:
+            pause_s = random.uniform(0, _WAIT_S_MAX)  # noqa: S311 (of many who wait, not all at once)
+        elif answer.status != HTTPStatus.TOO_MANY_REQUESTS or pause_s is None:
             return False
         if pause_s > _SHORT_PAUSE_S or deadline.left_s() <= pause_s:
             return False
@@ -349,6 +356,13 @@ class HttpClient:
             return Misconfigured(
                 f"{self._service} does not speak TLS at this address",
                 remedy=f"Check the port and the scheme of {self._name}.{self._setting}.",
+            )
+        if fault is not None:
+            return TargetDown(
+                f"{self._service} hung up where TLS begins",
+                remedy=f"If it stays so, {self._name}.{self._setting} may say https for a port that speaks "
+                "plain HTTP: check the port and the scheme.",
+                unknown=False,
             )
         return TargetDown(f"{self._service} cannot be reached: {_reason(error)}", unknown=False)
 

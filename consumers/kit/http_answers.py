@@ -14,14 +14,15 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
+from pipeline.errors import CredentialsRefused, Misconfigured, OutOfOrder, TargetDown, Throttled
 
 ANY_STATUS: Final = range(100, 600)
 """For `HttpClient.call`: every status is the connector's to judge."""
 
 _PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
 _PAUSE_S_MAX: Final = 3600.0
-_AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+"""One server of several may answer so for a moment: what only reads is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,12 @@ def raise_for_service(answer: HttpAnswer, name: str, setting: str) -> None:
         status == HTTPStatus.SERVICE_UNAVAILABLE and answer.retry_after_s is not None
     ):
         raise answer.throttled("the service asked to be called later")
-    if status in _AWAY:
-        raise TargetDown(f"the service is out of order ({status})", unknown=answer.wrote)
+    if status in AWAY:
+        raise OutOfOrder(f"the service is out of order ({status})", unknown=answer.wrote)
+    if status == HTTPStatus.GATEWAY_TIMEOUT:
+        raise TargetDown("a gateway gave up waiting for the service (504)", unknown=answer.wrote)
+    if speaks_tls(answer):
+        raise Misconfigured("the service speaks TLS on this port", remedy=f"Write https in {name}.{setting}.")
     if status == HTTPStatus.UNAUTHORIZED:
         raise CredentialsRefused(f"the service refuses the token of {name} (401)")
     if status == HTTPStatus.FORBIDDEN:
@@ -90,6 +95,11 @@ def raise_for_service(answer: HttpAnswer, name: str, setting: str) -> None:
             f"the service sends us elsewhere ({status}), and redirections are not followed",
             remedy=f"Set {name}.{setting} to the final address.",
         )
+
+
+def speaks_tls(answer: HttpAnswer) -> bool:
+    """Whether a server was spoken to without TLS on its port for TLS, in the words of nginx and Apache."""
+    return answer.status == HTTPStatus.BAD_REQUEST and b"plain HTTP" in (answer.body or b"")[:4096]
 
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
-from consumers.kit.http_answers import HttpAnswer
+from consumers.kit.http_answers import HttpAnswer, speaks_tls
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, RightMissing, WriteRefused
-from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
+from pipeline.errors import CredentialsRefused, Misconfigured, OutOfOrder, TargetDown
 
 _RENEW: Final = (
     "issue a new token for the service user (Site administration > Server > Web services > Manage tokens) "
@@ -56,6 +56,10 @@ _MISCONFIGURED: Final = {
     "wsaccessusernologin": "give the service user an authentication method that may log in, e.g. webservice",
     "sitepolicynotagreed": "agree to the site policy as the service user",
     "forcepasswordchangenotice": "change the service user's password once in the browser",
+    "nopasswordchangeforced": (
+        "clear *Force password change* of the service user: Moodle has no page where one who logs in by the "
+        "method webservice could change it"
+    ),
 }
 _CREDENTIALS: Final = frozenset(
     {"invalidtoken", "invalidtimedtoken", "accessexception"}
@@ -110,9 +114,11 @@ def _status_error(answer: HttpAnswer) -> Exception:
         # promises.
         if answer.retry_after_s is not None and not _is_maintenance(answer):
             return answer.throttled("the site asked to be called later")
-        return TargetDown("Moodle is in maintenance or overloaded (503)", unknown=False)
+        if _is_maintenance(answer):
+            return TargetDown("Moodle is in maintenance (503)", unknown=False)
+        return OutOfOrder("the site is overloaded, or away for a moment (503)", unknown=False)
     if status == HTTPStatus.BAD_GATEWAY:
-        return TargetDown("the web server cannot reach PHP, or PHP was ended (502)")
+        return OutOfOrder("the web server cannot reach PHP, or PHP was ended (502)")
     if status in (408, 504):
         return OutcomeUnknown(f"a gateway gave up waiting ({status}): PHP may still be working")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -121,7 +127,13 @@ def _status_error(answer: HttpAnswer) -> Exception:
         return Misconfigured(f"the site refuses web-service calls ({status})", remedy=_REMEDY_ENABLE)
     if status in (413, 414, 431):
         return Misconfigured(f"the site refuses calls of this size ({status})", remedy=_REMEDY_SIZE)
-    return Misconfigured(f"there is no REST server at this address ({status})", remedy=_REMEDY_URL)
+    return _elsewhere(answer)
+
+
+def _elsewhere(answer: HttpAnswer) -> Misconfigured:
+    if speaks_tls(answer):
+        return Misconfigured("the site speaks TLS on this port", remedy="write https in moodle.base_url")
+    return Misconfigured(f"there is no REST server at this address ({answer.status})", remedy=_REMEDY_URL)
 
 
 def _not_json(answer: HttpAnswer) -> Exception:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from consumers.kit.connector import (
     AdoptedRef,
+    Advice,
     Change,
     Connector,
     ConnectorContext,
@@ -36,7 +37,7 @@ from consumers.moodle.port import Seen as SeenUser
 from consumers.moodle.settings import MoodleSettings
 from pipeline.target import Description
 from schemas.account import Account
-from schemas.language import Language
+from schemas.language import Language, gettext
 
 if TYPE_CHECKING:  # these load the HTTP library and SQLAlchemy, which settings and words do without
     from consumers.moodle.port import SiteLock
@@ -110,6 +111,21 @@ class MoodleConnector(Connector[MoodleSettings]):
         """See `Connector.probe`: the site's information and the service user, by the calls that students
         need."""
         self.port.probe(Deadline.after(self.settings.call_s_max, self.context.monotonic))
+
+    def advice(self) -> Iterator[Advice]:
+        """See `Connector.advice`: language packs that the site lacks."""
+        deadline = Deadline.after(self.settings.call_s_max, self.context.monotonic)
+        lacking = () if self.context.read_only else self.port.lacking_packs(deadline)
+        if lacking:
+            yield Advice(
+                gettext(
+                    "the site lacks language packs that moodle.languages names: {packs}",
+                    packs=", ".join(lacking),
+                ),
+                gettext(
+                    "Install them (Site administration > Language > Language packs), or correct the setting."
+                ),
+            )
 
     def forget(self) -> None:
         """See `Connector.forget`: who is in which cohort is remembered for a while."""

@@ -96,6 +96,14 @@ class MoodleFunctions:
             return True
         return True
 
+    def refuses(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
+        """Whether Moodle refuses these values themselves; as for `permits`, nothing is written with them."""
+        try:
+            self._rest.read(function, impossible, deadline)
+        except MoodleRefused:
+            return True
+        return False
+
     def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         """`core_user_get_users_by_field`: absent values give no row, and a value may give several.
 

@@ -147,5 +147,8 @@ class MoodlePort(Protocol):
         """Read the service user itself and check its rights, those to write too unless the site is only
         observed; return only if all is well. Nothing is written."""
 
+    def lacking_packs(self, deadline: Deadline) -> Sequence[str]:
+        """Which language packs of the settings the site lacks. Nothing is written."""
+
     def shut(self) -> None:
         """Give the connections back."""

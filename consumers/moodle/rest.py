@@ -17,7 +17,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from consumers.kit.connector import ConnectorContext, secret_of
 from consumers.kit.deadline import Deadline
@@ -26,7 +26,7 @@ from consumers.kit.http_answers import ANY_STATUS
 from consumers.moodle.answers import is_json, result_of
 from consumers.moodle.errors import Broken, OutcomeUnknown, WriteRefused
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import TargetDown
+from pipeline.errors import OutOfOrder, TargetDown
 
 _BYTES_MAX: Final = 64_000_000  # the members of a hundred cohorts are some megabytes
 _WAIT_S: Final = 0.2  # the ceiling of the first pause between attempts; doubled each time
@@ -76,14 +76,14 @@ class RestClient:
         self._pause = pause
 
     def read(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
-        """Call a function that changes nothing; try again when the answer was lost.
+        """Call a function that changes nothing; try again when the answer was lost, or was 502 or 503.
 
         Raises:
             MoodleRefused: Moodle says no to these parameters.
             OutOfTime: the deadline has passed.
             TargetDown, Throttled, Misconfigured: as the port says.
         """
-        attempts = self._attempts(self._settings.read_attempts, OutcomeUnknown, Broken)
+        attempts = self._attempts(self._settings.read_attempts, _may_pass)
         try:
             return attempts(self._call, function, params, deadline, reads=True)
         except (OutcomeUnknown, Broken) as error:
@@ -93,14 +93,15 @@ class RestClient:
         """Call a function that writes, and never again while its outcome is unknown: the deadline says that
         it is.
 
-        A write that the database refused is tried again a few times, since nothing was committed.
+        A write that the database refused, or that PHP never saw (503), is tried again a few times, since
+        nothing was committed.
 
         Raises:
             MoodleRefused, WriteRefused, Broken, OutcomeUnknown: see `errors.py`.
             OutOfTime, TargetDown, Throttled, Misconfigured: as `read` does.
             WriteForbidden: the site is only observed; nothing was sent.
         """
-        attempts = self._attempts(self._settings.write_attempts, WriteRefused)
+        attempts = self._attempts(self._settings.write_attempts, _left_nothing)
         try:
             return attempts(self._call, function, params, deadline, reads=False)
         except OutcomeUnknown:
@@ -127,12 +128,12 @@ class RestClient:
         """Give the connections back."""
         self._http.disconnect()
 
-    def _attempts(self, count: int, *errors: type[Exception]) -> Retrying:
+    def _attempts(self, count: int, again: Callable[[BaseException], bool]) -> Retrying:
         """Full jitter under a doubling ceiling: concurrent writers that collided must not collide again."""
         return Retrying(
             stop=stop_after_attempt(count),
             wait=wait_random_exponential(multiplier=_WAIT_S, max=self._settings.retry_wait_s_max),
-            retry=retry_if_exception_type(errors),
+            retry=retry_if_exception(again),
             sleep=self._pause,
             reraise=True,
         )
@@ -160,6 +161,16 @@ class RestClient:
             ("moodlewsrestformat", "json"),
         ]
         return first + list(flatten(params))
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same read may be answered a moment later."""
+    return isinstance(error, OutcomeUnknown | Broken | OutOfOrder)
+
+
+def _left_nothing(error: BaseException) -> bool:
+    """Whether a write is known to have left nothing, and may be taken a moment later."""
+    return isinstance(error, WriteRefused) or (isinstance(error, OutOfOrder) and not error.unknown)
 
 
 def flatten(params: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ anybody's is touched, and nothing is left behind: both creations are all or noth
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Any, Final
 
 from consumers.kit.deadline import Deadline
@@ -91,6 +92,17 @@ class Rights:
                 f"the service user may not write: its role lacks {', '.join(missing)}",
                 remedy=f"give the service user's role, at system level, {' and '.join(missing)}",
             )
+
+    def lacking_packs(self, packs: Collection[str], deadline: Deadline) -> list[str]:
+        """Which of these language packs the site lacks: it refuses whole users because of one.
+
+        An update of nobody tells: Moodle looks at the values before it looks for the user.
+        """
+        return [
+            pack
+            for pack in sorted(set(packs))
+            if self._functions.refuses(UPDATE_USERS, {"users": [{"id": _NOBODY, "lang": pack}]}, deadline)
+        ]
 
     def _verify(self, deadline: Deadline) -> SiteInfo:
         self._verified = False

@@ -171,6 +171,11 @@ class MoodleSite:
             else:
                 self._rights.verify_writing(deadline)
 
+    def lacking_packs(self, deadline: Deadline) -> Sequence[str]:
+        """See `MoodlePort.lacking_packs`."""
+        with self._doubting(deadline):
+            return self._rights.lacking_packs(self._settings.languages.values(), deadline)
+
     def shut(self) -> None:
         """See `MoodlePort.shut`."""
         self._rest.close()

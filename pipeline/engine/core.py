@@ -7,7 +7,8 @@ What the end of a batch does (`circuit.TRANSITIONS` says what each event of the 
 | `settled`, answered | are done, and suspected no more | answered; given up, if too many were |
 | `settled`, not answered | are done | – |
 | `repeat` | come again, first; halved: as suspects | – |
-| `tripped` | come again as suspects, first | down, unless the batch began before the last good probe |
+| `tripped` | come again as suspects, first | down, unless the batch began before the last good probe, or \
+it is one answer (`answered`) among others that are good |
 | `throttled` | come again, first | pause |
 | `misconfigured` | come again as suspects, last | refused; down, if somebody in the batch is the cause |
 
@@ -16,6 +17,7 @@ A suspect's next call has half as many students as the one that failed, and susp
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -28,8 +30,10 @@ from pipeline.engine.offsets import Offsets, Partition
 from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
 
-LOOK_AFTER_S: Final = 20.0
-"""A target that had no work for so long is probed: that it is away is seen before somebody needs it."""
+_ENDS_KEPT: Final = 10
+_TRIPS_MIN: Final = 3
+_TRIPS_SHARE: Final = 0.5
+"""Of the latest calls so many are answered by that the target is out of order, when it is down."""
 
 
 class Engine:
@@ -50,7 +54,7 @@ class Engine:
         self._batches = 0
         self._culprit = Culprit()
         self._failure_rate = FailureRate(limits)
-        self._idle_since: float | None = None
+        self._ends: deque[bool] = deque(maxlen=_ENDS_KEPT)  # of the latest calls: whether they were answered
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -145,6 +149,7 @@ class Engine:
         if not answered:
             return
         self._culprit.answered(batch, uncalled)
+        self._ends.append(True)
         if self.circuit.quarantined:
             self._tried(batch, now, given_up)
             return
@@ -168,9 +173,18 @@ class Engine:
         `halved`: somebody in the batch is the cause, and is looked for."""
         self._give_back(batch, now, halved=halved)
 
-    def tripped(self, batch: Batch, now: float, reason: str) -> None:
-        """The target as a whole failed during this batch: nobody is charged; they come again by halves."""
+    def tripped(self, batch: Batch, now: float, reason: str, *, answered: bool = False) -> None:
+        """The target as a whole failed during this batch: nobody is charged; they come again by halves.
+
+        `answered`: it said so at once. One server of several may be away: a share of such answers counts,
+        or one to a student who was called alone because of an earlier one.
+        """
+        alone = len(batch.items) == 1 and batch.items[0].suspect
+        self._ends.append(False)
         self._give_back(batch, now, halved=True)
+        few = self._ends.count(False) < max(_TRIPS_MIN, len(self._ends) * _TRIPS_SHARE)
+        if answered and few and not alone and self.circuit.state is CircuitState.CLOSED:
+            return
         if self._culprit.fresh(batch.number):
             self._culprit.failed(batch, first=self.circuit.down(now, reason))
 
@@ -189,18 +203,6 @@ class Engine:
             self.circuit.down(now, reason)  # the target is well for others: a quick probe is enough
         else:
             self.circuit.misconfigured(now, reason)
-
-    def probe_due(self, now: float) -> bool:
-        """Whether a probe should start now: of a target that is down, or that had no work for a while. A true
-        answer counts as its start."""
-        if not self.idle or self._idle_since is None:
-            self._idle_since = now
-        if self.circuit.probe_due(now):
-            return True
-        if now < self._idle_since + LOOK_AFTER_S or not self.circuit.look():
-            return False
-        self._idle_since = now
-        return True
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
         """A probe ended. If a student's work failed alone and the target is well, that student is to be

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random
 import threading
 import time
 from collections import Counter
@@ -72,13 +73,14 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault for the next `calls` calls of `wsfunction` (of any function when None)."""
+    """A fault for the next `calls` calls of `wsfunction` (of any function when None), or a share of them."""
 
     kind: FaultKind
     calls: int = 1
     wsfunction: str | None = None
     retry_after_s: int | None = None
     delay_s: float = 0.0
+    share: float = 1.0
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Fault:
@@ -120,6 +122,7 @@ class SiteState:
         self._rendezvous: Rendezvous | None = None
         self.theme_revision = int(time.time())  # part of picture addresses; changes when caches are purged
         self._faults: list[Fault] = []
+        self._chance = random.Random(0)  # noqa: S311 (the same faults in each run)
         self._calls: Counter[str] = Counter()
 
     def start_with(self, conditions: Conditions) -> None:
@@ -168,7 +171,7 @@ class SiteState:
         with self._lock:
             self._calls[wsfunction] += 1
             for index, fault in enumerate(self._faults):
-                if fault.wsfunction in (None, wsfunction):
+                if fault.wsfunction in (None, wsfunction) and self._chance.random() < fault.share:
                     left = dataclasses.replace(fault, calls=fault.calls - 1)
                     self._faults[index : index + 1] = [left] if left.calls > 0 else []
                     return fault

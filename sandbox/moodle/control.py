@@ -8,7 +8,8 @@ shows the same afterwards; its keys, all optional, are applied in this order:
 - `service_user_suspended`: true or false;
 - `token`: `{"restore": true}` makes the start's token valid again; `{"valid_until": epoch seconds or null,
   "ip_restriction": "10.0.0.0/8" or null}` limits it;
-- `faults`: a list of `{"kind", "calls", "wsfunction", "retry_after_s", "delay_s"}` (`conditions.Fault`);
+- `faults`: a list of `{"kind", "calls", "wsfunction", "retry_after_s", "delay_s", "share"}`
+  (`conditions.Fault`);
 - `rendezvous`: N lets the next N writing calls meet between check and write, 0 stops that.
 """
 

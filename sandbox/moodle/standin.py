@@ -80,7 +80,7 @@ class MoodleStandIn(Server):
         self.control(set=conditions)
 
     def fault(self, kind: FaultKind, *, calls: int = 1, **details: Any) -> None:
-        """Let the next `calls` calls meet a fault; details: `wsfunction`, `retry_after_s`, `delay_s`."""
+        """Let the next `calls` calls meet a fault, with these details (`conditions.Fault`)."""
         self.control(faults=[{"kind": kind.value, "calls": calls, **details}])
 
     def reset(self) -> None:

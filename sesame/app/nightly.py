@@ -55,8 +55,7 @@ class Nightly:
                 if not passes.claim(connection, app.database, target, due_at):
                     return
             request = ReconcileRequest(targets=(target,), repair=app.settings.reconcile.repair)
-            done = reconcile(app, _NIGHT, request, clock=utc_now, progress=until(stopping), in_depth=True)
-            found = done.targets[target]
+            found = reconcile(app, _NIGHT, request, clock=utc_now, progress=until(stopping)).targets[target]
         except ReconcileStopped:
             with app.database.write() as connection:
                 passes.release(connection, target)

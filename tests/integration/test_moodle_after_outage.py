@@ -11,7 +11,7 @@ import pytest
 from pipeline import target_states
 from pipeline.engine.limits import Limits
 from pipeline.target import Handler, HandlerOutcome, Task
-from sandbox.moodle import MoodleStandIn
+from sandbox.moodle import FaultKind, MoodleStandIn
 from sesame.testing.servers import stores
 from sesame.testing.servers.moodle_kit import Handlers, calls, cohort, numbers
 from tests.unit.pipeline_kit import Plant
@@ -95,6 +95,19 @@ def test_activations_are_done_in_as_many_calls_as_without_an_outage_but_for_the_
     plant.stop()
     assert sum(watched.sizes) == len(STUDENTS)
     assert len(watched.sizes) <= BATCHES + plant.limits.slots
+    assert plant.letters() == []
+
+
+def test_a_site_that_answers_a_third_of_the_calls_with_503_is_worked_through(
+    plant: Plant, moodle: MoodleStandIn, watched: Watched
+) -> None:
+    moodle.fault(FaultKind.UNAVAILABLE, calls=1_000_000, share=0.3)
+    for number in STUDENTS:
+        plant.ring(number)
+    plant.start()
+    plant.until(lambda: all_applied(plant))
+    plant.stop()
+    assert watched.probes <= len(watched.sizes) / 4, "most calls followed one another"
     assert plant.letters() == []
 
 

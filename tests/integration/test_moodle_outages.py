@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
+from consumers.moodle.connector import MoodleConnector
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Done, Handler, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
@@ -195,13 +200,25 @@ def test_rights_are_verified_once_and_again_after_the_site_refused_the_consumer(
     assert calls(moodle)["core_webservice_get_site_info"] == 2
 
 
+@contextmanager
+def closing_connector(handlers: Handlers, **changes: Any) -> Iterator[MoodleConnector]:
+    connector = handlers.connector(**changes)
+    yield connector
+    connector.disconnect()
+
+
 def test_a_language_pack_that_is_not_installed_is_a_fault_of_the_settings(
     handlers: Handlers, operator: Operator
 ) -> None:
     with pytest.raises(Misconfigured) as caught:
         handle(handlers(languages={"fr": "fr"}), *(account(each) for each in numbers(6)))
     assert "languages" in caught.value.remedy
+    with closing_connector(handlers, languages={"fr": "fr", "en": "en"}) as connector:
+        [advice] = connector.advice()
+    assert advice.text.endswith(": fr")
     english = Person(birth_name="Okafor", given_name="Ada", language="en")
     outcome = handle_one(handlers(languages={"en": "en"}), account(ELODIE, person=english))
     assert isinstance(outcome, Done)
     assert operator.user(ELODIE)["lang"] == "en"
+    with closing_connector(handlers, languages={"en": "en"}) as connector:
+        assert not list(connector.advice())

@@ -83,6 +83,9 @@ class SimulatedMoodle(Target):
         """See `MoodlePort.erase`: nobody is erased in a history."""
         raise NotImplementedError
 
+    def lacking_packs(self, deadline: Deadline) -> Sequence[str]:
+        return ()
+
     def probe(self, deadline: Deadline | None = None) -> None:
         """See `MoodlePort.probe`."""
         super().probe()

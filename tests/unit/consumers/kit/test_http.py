@@ -23,6 +23,7 @@ from consumers.kit.settings import HttpConnectorSettings
 from pipeline.errors import (
     CredentialsRefused,
     Misconfigured,
+    OutOfOrder,
     SesameError,
     TargetDown,
     Throttled,
@@ -136,6 +137,16 @@ def test_a_moments_patience_is_had_within_the_call(method: str) -> None:
     assert service.asked == 3
 
 
+@pytest.mark.parametrize("status", [502, 503])
+def test_what_only_reads_is_asked_again_when_one_server_of_several_is_away(status: int) -> None:
+    answers = Answers(httpx.Response(status), httpx.Response(status), httpx.Response(200))
+    assert client_of(answers).call("GET", "/patrons", Deadline.after(60)).ok
+    answers = Answers(httpx.Response(status), httpx.Response(200))
+    with pytest.raises(OutOfOrder):
+        client_of(answers).call("POST", "/patrons", Deadline.after(60))
+    assert client_of(answers).call("GET", "/patrons", Deadline.after(60), expect=[status]).ok
+
+
 def test_patience_has_an_end() -> None:
     paused: list[float] = []
     with serving(429, Retry_After="1") as (url, service), pytest.raises(Throttled):
@@ -237,6 +248,36 @@ def test_a_server_without_tls_is_told_as_that() -> None:
         client(url.replace("http://", "https://")).call("GET", "/patrons", Deadline.after(60))
 
 
+def test_a_server_that_hangs_up_at_tls_may_have_none() -> None:
+    """As PHP's own server and others that speak plain HTTP do."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        hangs_up = threading.Thread(target=hang_up)
+        hangs_up.start()
+        with pytest.raises(TargetDown, match="hung up where TLS begins") as refused:
+            client(f"https://127.0.0.1:{server.getsockname()[1]}").call("GET", "/", Deadline.after(60))
+        hangs_up.join()
+    assert "library.url may say https for a port that speaks plain HTTP" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<center>The plain HTTP request was sent to HTTPS port</center>",
+        b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+    ],
+    ids=["nginx", "Apache"],
+)
+def test_a_port_for_tls_that_is_spoken_to_without_it_is_told_as_that(page: bytes) -> None:
+    with pytest.raises(Misconfigured, match="speaks TLS on this port") as refused:
+        client_of(Answers(httpx.Response(400, content=page))).call("GET", "/patrons", Deadline.after(60))
+    assert refused.value.remedy == "Write https in library.url."
+    assert client_of(Answers(httpx.Response(400))).call("GET", "/p", Deadline.after(60)).status == 400
+
+
 # --- below the client: what no server does on demand --------------------------------------------------
 
 
@@ -325,7 +366,7 @@ def test_a_batch_remembers_that_a_write_of_it_went_unanswered(
     for method, before in (("POST", False), ("POST", True), ("GET", False)):
         deadline = Deadline(60.0, lambda: 0.0, unanswered=before)
         with pytest.raises(SesameError) as error:
-            client_of(Answers(answer)).call(method, "/patrons", deadline)
+            client_of(Answers(*[answer] * 4)).call(method, "/patrons", deadline)
         assert deadline.unanswered is (before or (unanswered and method == "POST"))
         if isinstance(error.value, TargetDown):
             assert error.value.unknown is (unanswered and method == "POST")
@@ -407,8 +448,8 @@ def test_a_certificate_that_is_not_trusted_is_a_fault_of_the_settings_and_a_hang
     with pytest.raises(Misconfigured, match="self-signed certificate") as refused:
         client_of(Answers(chained(untrusted))).call("GET", "/patrons", Deadline.after(60))
     assert "library.ca_file" in refused.value.remedy
-    for hung_up in (ConnectionResetError("no"), ssl.SSLEOFError("no")):
-        with pytest.raises(TargetDown, match="ConnectError") as down:
+    for hung_up, words in ((ConnectionResetError("no"), "ConnectError"), (ssl.SSLEOFError("no"), "hung up")):
+        with pytest.raises(TargetDown, match=words) as down:
             client_of(Answers(chained(hung_up))).call("POST", "/patrons", Deadline.after(60))
         assert down.value.unknown is False
         assert HOST not in str(down.value)

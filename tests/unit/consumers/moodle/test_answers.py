@@ -11,7 +11,7 @@ import pytest
 from consumers.kit.http_answers import HttpAnswer, seconds_of
 from consumers.moodle.answers import result_of
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, RightMissing, WriteRefused
-from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
+from pipeline.errors import CredentialsRefused, Misconfigured, OutOfOrder, TargetDown, Throttled
 
 CONTRACT = Path(__file__).parents[3] / "contract" / "moodle-contract.json"
 
@@ -45,8 +45,8 @@ BY_NAME: dict[str, type[Exception]] = {
     "[limit] max_input_vars=1000: 300 users x 5, token LAST in the body": Misconfigured,
     "[limit] post_max_size=100K, body larger, token in body": Misconfigured,
     "[limit] proxy timeout 1 s (nginx 504): 1500 users": OutcomeUnknown,
-    "[limit] fpm request_terminate_timeout=1s (worker killed): 1500 users": TargetDown,
-    "[limit] php-fpm down": TargetDown,
+    "[limit] fpm request_terminate_timeout=1s (worker killed): 1500 users": OutOfOrder,
+    "[limit] php-fpm down": OutOfOrder,
     "[limit2] php_admin_value memory_limit=24M, display_errors=0 (PHP fatal): 5000 users": Broken,
     "[limit2] the same with display_errors=1": Broken,
     "[limit2] dataroot not writable": Broken,
@@ -131,6 +131,25 @@ def html(status: int, body: str = "<html>…</html>", retry_after_s: float | Non
     return answered(status, "text/html", body.encode(), retry_after_s)
 
 
+def test_a_password_that_must_be_changed_and_cannot_be_has_its_remedy() -> None:
+    said = {"exception": "moodle_exception", "errorcode": "nopasswordchangeforced", "message": "…"}
+    with pytest.raises(Misconfigured, match="nopasswordchangeforced") as caught:
+        result_of(answered(200, "application/json", json.dumps(said).encode()))
+    assert "clear *Force password change*" in caught.value.remedy
+
+
+def test_tls_on_the_port_is_a_word_of_its_own() -> None:
+    with pytest.raises(Misconfigured, match="speaks TLS") as caught:
+        result_of(html(400, "The plain HTTP request was sent to HTTPS port"))
+    assert caught.value.remedy == "write https in moodle.base_url"
+
+
+def test_an_overloaded_site_has_done_nothing() -> None:
+    with pytest.raises(OutOfOrder, match="overloaded") as caught:
+        result_of(html(503))
+    assert not caught.value.unknown
+
+
 def test_too_many_requests_waits_as_long_as_the_site_says_or_for_a_while() -> None:
     for status, said_s, after_s in ((429, 17.0, 17.0), (503, 17.0, 17.0), (429, None, 30.0)):
         with pytest.raises(Throttled, match=str(status)) as caught:
@@ -142,7 +161,6 @@ def test_too_many_requests_waits_as_long_as_the_site_says_or_for_a_while() -> No
     "answer",
     [
         html(503, "<title>Moodle under maintenance</title>", retry_after_s=300.0),
-        html(503),
         html(200, "<title>Under MAINTENANCE</title>"),
     ],
 )

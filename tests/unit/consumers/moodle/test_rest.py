@@ -20,7 +20,7 @@ from consumers.moodle.answers import members
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.rest import RestClient, flatten
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
+from pipeline.errors import Misconfigured, OutOfOrder, SesameError, TargetDown, WriteForbidden
 from tests.unit.consumers.moodle.moodle_kit import rest_client
 
 TOKEN = "9c1d-jeton-d-essai"
@@ -184,8 +184,27 @@ def test_the_batch_remembers_that_a_write_of_it_may_still_land(
     for before in (False, True):
         deadline = Deadline(60.0, lambda: 0.0, unanswered=before)
         with pytest.raises(SesameError):
-            client_for(Server(answer)).write("f", {}, deadline)
+            client_for(Server(*[answer] * 3)).write("f", {}, deadline)
         assert deadline.unanswered is (before or lost)
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_read_that_one_server_of_several_could_not_answer_is_asked_again(
+    deadline: Deadline, status: int
+) -> None:
+    server = Server(httpx.Response(status), httpx.Response(status), ok(["read"]))
+    assert client_for(server).read("f", {}, deadline) == ["read"]
+
+
+def test_a_write_that_no_server_took_is_sent_again_and_one_that_may_be_done_is_not(
+    deadline: Deadline,
+) -> None:
+    server = Server(httpx.Response(503), ok([]))
+    assert client_for(server).write("f", {}, deadline) == []
+    server = Server(httpx.Response(502), ok([]))
+    with pytest.raises(OutOfOrder):
+        client_for(server).write("f", {}, deadline)
+    assert len(server.requests) == 1
 
 
 def test_a_site_that_is_only_observed_is_sent_no_write(deadline: Deadline) -> None:

@@ -130,6 +130,43 @@ def test_what_is_repeated_comes_again_at_once_by_halves_if_somebody_in_it_is_the
     assert engine.take(0.0) is None
 
 
+def test_a_share_of_answers_that_it_is_out_of_order_stops_nothing_and_half_of_them_do() -> None:
+    engine = Engine(LIMITS)
+    students = [f"S{place:02}" for place in range(60)]
+    ring(engine, *students)
+    for _ in range(6):  # a third of the calls
+        for _ in range(2):
+            engine.settled(taken(engine), 0.0, answered=True)
+        engine.tripped(taken(engine), 0.0, "503", answered=True)
+        assert engine.circuit.state is CircuitState.CLOSED
+        for _ in range(2):  # each comes again alone
+            engine.settled(taken(engine), 0.0, answered=True)
+    fell = 0
+    while engine.circuit.state is CircuitState.CLOSED:
+        engine.tripped(taken(engine), 0.0, "503", answered=True)
+        fell += 1
+    assert 1 < fell <= 5
+    assert engine.circuit.reason == "503"
+
+
+def test_one_answer_stops_no_calls_that_no_answer_would(engine: Engine) -> None:
+    ring(engine, "A", "B", "C", "D")
+    engine.tripped(taken(engine), 0.0, "503", answered=True)
+    assert engine.circuit.passes
+    engine.tripped(taken(engine), 0.0, "no answer")
+    assert engine.circuit.state is CircuitState.OPEN
+
+
+def test_one_whose_own_work_is_answered_so_is_found_and_charged(engine: Engine) -> None:
+    ring(engine, "A", "B")
+    engine.tripped(taken(engine), 0.0, "503", answered=True)
+    engine.tripped(taken(engine), 0.0, "503", answered=True)  # one of them, alone
+    assert engine.circuit.state is CircuitState.OPEN
+    charged = probe(engine, 100.0)
+    assert charged is not None
+    assert len(numbers(charged)) == 1
+
+
 def test_who_was_throttled_comes_again_in_one_call(engine: Engine) -> None:
     ring(engine, "A", "B")
     engine.throttled(taken(engine), 0.0, "429", retry_after_s=1.0)
@@ -218,26 +255,3 @@ def test_a_person_is_read_however_far_bulk_work_runs_ahead(engine: Engine) -> No
         engine.offer(Bell(f"S{offset}", 1, Lane.BULK, f"e{offset}", place=place), 0.0)
     assert engine.capacity(Lane.BULK) == 0
     assert engine.capacity(Lane.PERSONAL) > 0
-
-
-def test_a_target_without_work_is_probed_now_and_then_and_one_at_work_is_not(engine: Engine) -> None:
-    assert not engine.probe_due(1000.0)
-    assert not engine.probe_due(1019.9)
-    assert engine.probe_due(1020.0)
-    assert not engine.probe_due(1100.0), "until it has ended there is no second one"
-    assert engine.circuit.looked()
-    assert engine.probe_due(1100.0)
-    assert engine.circuit.looked()
-    ring(engine, "A")
-    batch = taken(engine, 1110.0)
-    for now in (1111.0, 1500.0):
-        assert not engine.probe_due(now), "its work tells"
-    engine.settled(batch, 1500.0, answered=True)
-    assert not engine.probe_due(1519.9)
-    assert engine.probe_due(1520.0)
-
-
-def test_a_paused_target_is_not_probed_for_want_of_work(engine: Engine) -> None:
-    engine.circuit.paused = True
-    assert not engine.probe_due(0.0)
-    assert not engine.probe_due(500.0)
