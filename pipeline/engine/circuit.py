@@ -3,7 +3,8 @@
 Theory of operation. What happens is an event; the table says which state it leads to from each, and an
 event that a row does not name is no news there: several calls are under way when a target goes down, and one
 of them is enough to say so. Calls are made in `closed` and `half_open` only. Every other state says when
-something is due by itself (`next_at`): a probe, or, where the target asked for a pause, its end.
+something is due by itself (`next_at`): a probe, or, where the target asked for a pause, its end. Where calls
+are made and there is no work, a probe now and then stands in for it (`look`): only its failure is news.
 
 Quarantine outlives the states: from the event that begins it to the one that lifts it, whatever the target
 does meanwhile, one student at most is tried at a time (`half_open`).
@@ -72,7 +73,7 @@ class Circuit:
         self.since: float | None = None
         self.quarantined = self.paused = False
         self._next_at = 0.0
-        self._probing = False
+        self._probing = self._looking = False
         self._delay_s = limits.probe_delay_s_min  # to the next probe of a target that is down
         self._quarantine_s = limits.quarantine_delay_s_min
 
@@ -125,6 +126,20 @@ class Circuit:
             return False
         self._probing = True
         return True
+
+    def look(self) -> bool:
+        """Whether a probe may start now of a target that had no work for a while: it counts as its start."""
+        if not self.passes or self._probing:
+            return False
+        self._probing = self._looking = True
+        return True
+
+    def looked(self) -> bool:
+        """Whether the probe that ended stood in for work."""
+        looked, self._looking = self._looking, False
+        if looked:
+            self._probing = False
+        return looked
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> None:
         """A probe ended."""

@@ -34,6 +34,8 @@ _ENDS_KEPT: Final = 10
 _TRIPS_MIN: Final = 3
 _TRIPS_SHARE: Final = 0.5
 """Of the latest calls so many are answered by that the target is out of order, when it is down."""
+LOOK_AFTER_S: Final = 20.0
+"""A target that had no work for so long is probed: that it is away is seen before somebody needs it."""
 
 
 class Engine:
@@ -55,6 +57,7 @@ class Engine:
         self._culprit = Culprit()
         self._failure_rate = FailureRate(limits)
         self._ends: deque[bool] = deque(maxlen=_ENDS_KEPT)  # of the latest calls: whether they were answered
+        self._idle_since: float | None = None
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -203,6 +206,18 @@ class Engine:
             self.circuit.down(now, reason)  # the target is well for others: a quick probe is enough
         else:
             self.circuit.misconfigured(now, reason)
+
+    def probe_due(self, now: float) -> bool:
+        """Whether a probe should start now: of a target that is down, or that had no work for a while. A true
+        answer counts as its start."""
+        if not self.idle or self._idle_since is None:
+            self._idle_since = now
+        if self.circuit.probe_due(now):
+            return True
+        if now < self._idle_since + LOOK_AFTER_S or not self.circuit.look():
+            return False
+        self._idle_since = now
+        return True
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
         """A probe ended. If a student's work failed alone and the target is well, that student is to be

@@ -213,7 +213,7 @@ class TargetWorker:
 
     def _start(self) -> None:
         now = self._clock()
-        if self._engine.circuit.probe_due(now):
+        if self._engine.probe_due(now):
             self._runner.begin_probe()
         while (batch := self._engine.take(now)) is not None:
             self._runner.begin(batch)

@@ -43,7 +43,9 @@ class Results:
         Raises:
             DependencyDown: the store or the log failed; the batch will repeat.
         """
-        if isinstance(report, Probed):
+        if isinstance(report, Probed) and self._engine.circuit.looked():
+            self._looked(report.error)
+        elif isinstance(report, Probed):
             charged = self._engine.probed(self._clock(), ok=report.error is None, reason=told(report.error))
             if charged is not None:
                 self._charge(charged)
@@ -60,6 +62,21 @@ class Results:
                 uncalled=report.uncalled,
                 given_up=report.given_up,
             )
+
+    def _looked(self, error: Exception | None) -> None:
+        """A probe stood in for work: nobody is charged, and its success is believed as work's is."""
+        circuit, now = self._engine.circuit, self._clock()
+        if not circuit.passes:  # work has met more meanwhile
+            return
+        if error is None:
+            if not circuit.quarantined:
+                circuit.answered()
+        elif isinstance(error, Throttled):
+            circuit.throttled(now, told(error), error.retry_after_s)
+        elif isinstance(error, Misconfigured):
+            circuit.misconfigured(now, told(error))
+        else:
+            circuit.down(now, told(error))
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         now = self._clock()

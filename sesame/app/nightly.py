@@ -55,7 +55,8 @@ class Nightly:
                 if not passes.claim(connection, app.database, target, due_at):
                     return
             request = ReconcileRequest(targets=(target,), repair=app.settings.reconcile.repair)
-            found = reconcile(app, _NIGHT, request, clock=utc_now, progress=until(stopping)).targets[target]
+            done = reconcile(app, _NIGHT, request, clock=utc_now, progress=until(stopping), in_depth=True)
+            found = done.targets[target]
         except ReconcileStopped:
             with app.database.write() as connection:
                 passes.release(connection, target)

@@ -57,6 +57,20 @@ def test_an_outage_is_that_target_s_alone_and_leaves_nobody_behind(
     assert disagreements(world, cast, earlier + mine) == []
 
 
+def test_a_server_that_goes_away_while_nobody_needs_it_is_seen(prepared: tuple[World, Cast]) -> None:
+    world, _ = prepared
+
+    def is_running(target: str) -> bool:
+        return bool(world.sesame.overview()["consumers"][target]["state"] == "running")
+
+    for target in GO_ON:
+        wait_until(lambda: is_running(target), f"{target} to run", GO_ON_S_MAX)  # noqa: B023
+        world.servers[target].kill()
+        wait_until(lambda: not is_running(target), f"{target} to be missed", GO_ON_S_MAX)  # noqa: B023
+        world.start_server(target)
+        wait_until(lambda: is_running(target), f"{target} to run again", GO_ON_S_MAX)  # noqa: B023
+
+
 def all_settled(world: World, numbers: list[str], target: str) -> bool:
     """Whether the target has done, for all of these, what can be done now."""
     states = state_of(world, numbers, target)

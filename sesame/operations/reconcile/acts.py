@@ -25,7 +25,7 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc
 from sesame.operations.ports import Reconciling, Stored, check_target
 from sesame.operations.reconcile import passes, questions
-from sesame.operations.reconcile.comparison import TargetComparison, TargetDrift
+from sesame.operations.reconcile.comparison import PARTS, TargetComparison, TargetDrift
 from sesame.operations.reconcile.passes import KINDS, WENT_BACK, Pass
 from sesame.operations.restored.admission import admit
 
@@ -142,6 +142,7 @@ def reconcile(
     progress: Callable[[], None] = lambda: None,
     threshold: Threshold | None = None,
     older: bool = False,
+    in_depth: bool = False,
 ) -> Reconciliation:
     """Compare targets with the accounts; write nothing, or have it written by their consumers.
 
@@ -153,6 +154,7 @@ def reconcile(
         progress: called again and again; it ends the act by raising ReconcileStopped.
         threshold: how much a repair may write without an approval, and a target lose without an alert.
         older: whether they say themselves that they show an older state than before.
+        in_depth: look at the next part of everybody, where a list does not show all of an object.
 
     Raises:
         ReconcileStopped: see `progress`.
@@ -169,9 +171,12 @@ def reconcile(
     for target in request.targets or site.settings.targets:
         say(gettext("comparing {target}", target=target))
         at = time.monotonic()
-        drift, trouble = _compare(site, target, request.sample, progress)
+        with site.database.read() as connection:
+            before = passes.of_target(connection, target)
+        part = (before.part + in_depth) % PARTS if before is not None else 0
+        drift, trouble = _compare(site, target, request.sample, progress, before, part if in_depth else None)
         if request.sample is None and not trouble:
-            _judge(site, target, drift, threshold or Threshold(), older=older)
+            _judge(site, target, before, drift, threshold or Threshold(), older=older)
         replay_id = approval = ""
         if request.repair:
             replay_id, approval = _repair(
@@ -179,7 +184,7 @@ def reconcile(
             )
         found[target] = TargetReport(**vars(drift), trouble=trouble, replay_id=replay_id, approval=approval)
         if request.sample is None:
-            _keep(site, target, found[target], drift.several, time.monotonic() - at)
+            _keep(site, target, found[target], drift.several, part, time.monotonic() - at)
     counts = {target: one.counts() for target, one in found.items()}
     acts.note(site.database, actor, "reconcile", targets=counts, sample=request.sample, repair=request.repair)
     return Reconciliation(seconds=round(time.monotonic() - begun, 1), targets=found)
@@ -290,13 +295,20 @@ def _seems(
     return (threshold or Threshold()).passed(affected=lost, losing=0, in_all=len(few)), LOST if most else ""
 
 
-def _judge(site: Stored, target: str, drift: TargetDrift, threshold: Threshold, *, older: bool) -> None:
+def _judge(
+    site: Stored,
+    target: str,
+    before: Pass | None,
+    drift: TargetDrift,
+    threshold: Threshold,
+    *,
+    older: bool,
+) -> None:
     """Note whether a target went back: lost is what was not missing when it was last compared.
 
     Nothing is said of one that is paused, or was until now: what was done there was done on purpose.
     """
     with site.database.read() as connection:
-        before = passes.of_target(connection, target)
         paused = pauses.of(connection, target) is not None or not passes.mark_of(connection, target)
     if before is None or paused:
         return
@@ -342,7 +354,9 @@ def _noticed(
     return report
 
 
-def _keep(site: Stored, target: str, found: TargetReport, several: set[str], seconds: float) -> None:
+def _keep(
+    site: Stored, target: str, found: TargetReport, several: set[str], part: int, seconds: float
+) -> None:
     """Remember what was found, and ask. A target that could not be compared differs as was known before."""
     with site.database.write() as connection:
         before = passes.of_target(connection, target)
@@ -353,6 +367,7 @@ def _keep(site: Stored, target: str, found: TargetReport, several: set[str], sec
             found=found.counts(),
             left={kind: getattr(found, kind)[: passes.KEPT_MAX] for kind in KINDS},
             several=sorted(several)[: passes.KEPT_MAX],
+            part=part,
             **found.model_dump(include=Pass.model_fields.keys() & TargetReport.model_fields.keys()),
         )
         if found.trouble and before is not None:
@@ -366,12 +381,19 @@ def _keep(site: Stored, target: str, found: TargetReport, several: set[str], sec
 
 
 def _compare(
-    site: Reconciling, target: str, sample: int | None, progress: Callable[[], None]
+    site: Reconciling,
+    target: str,
+    sample: int | None,
+    progress: Callable[[], None],
+    before: Pass | None,
+    part: int | None,
 ) -> tuple[TargetDrift, str]:
     """What differs, or why that cannot be said."""
     try:
         with site.connector(target) as connector:
-            return TargetComparison(connector, site.database, progress).run(sample), ""
+            again = before.to_look_at_again() if before is not None else []
+            comparison = TargetComparison(connector, site.database, progress)
+            return comparison.run(sample, again=again, part=part), ""
     except (DependencyDown, ReconcileStopped):
         raise
     except SesameError as error:

@@ -8,11 +8,13 @@ failed, is no drift: the pipeline is at work on them, or an operator reads of th
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Final
 
-from consumers.kit.connector import Anything, TargetObject, find_own
+from consumers.kit.connector import Anything, Held, TargetObject, find_own
 from consumers.kit.handler import AMBIGUOUS, OBJECT, OUT_OF_REACH, differences
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
@@ -24,6 +26,9 @@ from sesame.operations.reconcile import questions
 from sesame.operations.reconcile.objects import ObjectSpool
 
 _PAGE = 400
+
+PARTS: Final = 7
+"""In so many nights everybody is looked at in depth, where a list does not show all of an object."""
 
 Adopted = Callable[[Sequence[str]], Mapping[str, str]]
 
@@ -83,8 +88,15 @@ class TargetComparison:
         self._absent: set[str] = set()
         self._several: dict[str, list[str]] = {}
 
-    def run(self, sample: int | None = None) -> TargetDrift:
+    def run(
+        self, sample: int | None = None, *, again: Collection[str] = (), part: int | None = None
+    ) -> TargetDrift:
         """Compare everybody, or so many accounts that are drawn by lot.
+
+        Args:
+            sample: how many of them; None: everybody.
+            again: students who differed: of a list that does not show all of an object, each is read.
+            part: likewise, which of the PARTS parts of everybody is read; None: none of them.
 
         Raises:
             TargetDown, Throttled, Misconfigured: the target cannot be read.
@@ -95,7 +107,10 @@ class TargetComparison:
         elif self._lists:
             with ObjectSpool(self._key_of) as spool:
                 self._drift.objects = spool.fill(self._connector.objects(), self._progress)
-                self._compare(self._suspects(spool))
+                partial = self._connector.lists is not None
+                self._compare(
+                    self._suspects(spool, lambda n: partial and (n in again or _part_of(n) == part))
+                )
                 self._find_orphans(spool)
                 self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
         else:
@@ -166,8 +181,9 @@ class TargetComparison:
             self._progress()
             yield chosen[at : at + _PAGE]
 
-    def _suspects(self, spool: ObjectSpool) -> Iterator[list[str]]:
-        """Of each page of students, those whom the target does not show as they are to be."""
+    def _suspects(self, spool: ObjectSpool, in_depth: Callable[[str], bool]) -> Iterator[list[str]]:
+        """Of each page of students, those whom the target does not show as they are to be, and those who are
+        to be looked at in depth all the same."""
         for numbers in self._pages():
             known = self._newest(numbers)
             adopted = self._connector.context.adopted(numbers)
@@ -178,7 +194,7 @@ class TargetComparison:
             yield [
                 number
                 for number, account in sorted(known.items())
-                if self._is_suspect(account, seen, adopted.get(number))
+                if self._is_suspect(account, seen, adopted.get(number)) or in_depth(number)
             ]
 
     def _newest(self, numbers: Sequence[str]) -> dict[str, Account]:
@@ -229,10 +245,23 @@ class TargetComparison:
             if not effect.differs and not effect.obstacle:
                 continue
             state, account = states.get(effect.student_number), newest.get(effect.student_number)
-            if effect.obstacle != OUT_OF_REACH and (account is None or _known(effect, state, account)):
+            if effect.obstacle != OUT_OF_REACH and (account is None or self._known(effect, state, account)):
                 self._drift.unsettled += 1
             else:
                 self._note(effect)
+
+    def _known(self, effect: Effect, state: TargetState | None, account: Account) -> bool:
+        """Whether the pipeline is at work on this student, or says of them already what was found.
+
+        Whoever waits for what the account lacks (an enrolment) has been given all the rest.
+        """
+        if state is None or state.suspect or state.state_version < account.version:
+            return True
+        if state.state is State.WAITING:
+            lacks = self._connector.wanted(account).held
+            all_but = isinstance(lacks, Held) and lacks.reason == state.reason
+            return not effect.differs or (effect.obstacle == state.reason and not all_but)
+        return state.state is not State.PROVISIONED
 
     def _note(self, effect: Effect) -> None:
         number = effect.student_number
@@ -269,14 +298,9 @@ class TargetComparison:
                 self._drift.evidence[ref] = (number,)
 
 
+def _part_of(number: str) -> int:
+    return zlib.crc32(number.encode()) % PARTS
+
+
 def _logins(found: TargetObject) -> set[str]:
     return {value.lower() for kind, value in found.names if kind == "login"}
-
-
-def _known(effect: Effect, state: TargetState | None, account: Account) -> bool:
-    """Whether the pipeline is at work on this student, or says of them already what was found."""
-    if state is None or state.suspect or state.state_version < account.version:
-        return True
-    if state.state is State.WAITING:
-        return effect.obstacle == state.reason or not effect.differs
-    return state.state is not State.PROVISIONED

@@ -51,6 +51,7 @@ class Pass(Report):
         left: which they are, as far as they are remembered.
         evidence: of these, as `TargetReport` has it.
         several: objects of whoever has more than one, as far as they are remembered, of the unsettled too.
+        part: which part of everybody was looked at in depth last, of so many as nights it takes.
         failed_at: when it was tried again last, in vain: `trouble` says why; None: it was not.
         noticed_at: when a change at the target last changed what is said here; None: never since.
         trouble, approval: see `TargetReport`.
@@ -67,6 +68,7 @@ class Pass(Report):
     left: dict[str, list[str]] = Field(default_factory=dict)
     evidence: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     several: list[str] = Field(default_factory=list)
+    part: int = 0
     noticed_at: datetime | None = None
     failed_at: datetime | None = None
     trouble: str = ""

@@ -255,3 +255,26 @@ def test_a_person_is_read_however_far_bulk_work_runs_ahead(engine: Engine) -> No
         engine.offer(Bell(f"S{offset}", 1, Lane.BULK, f"e{offset}", place=place), 0.0)
     assert engine.capacity(Lane.BULK) == 0
     assert engine.capacity(Lane.PERSONAL) > 0
+
+
+def test_a_target_without_work_is_probed_now_and_then_and_one_at_work_is_not(engine: Engine) -> None:
+    assert not engine.probe_due(1000.0)
+    assert not engine.probe_due(1019.9)
+    assert engine.probe_due(1020.0)
+    assert not engine.probe_due(1100.0), "until it has ended there is no second one"
+    assert engine.circuit.looked()
+    assert engine.probe_due(1100.0)
+    assert engine.circuit.looked()
+    ring(engine, "A")
+    batch = taken(engine, 1110.0)
+    for now in (1111.0, 1500.0):
+        assert not engine.probe_due(now), "its work tells"
+    engine.settled(batch, 1500.0, answered=True)
+    assert not engine.probe_due(1519.9)
+    assert engine.probe_due(1520.0)
+
+
+def test_a_paused_target_is_not_probed_for_want_of_work(engine: Engine) -> None:
+    engine.circuit.paused = True
+    assert not engine.probe_due(0.0)
+    assert not engine.probe_due(500.0)

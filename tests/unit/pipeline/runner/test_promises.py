@@ -217,6 +217,24 @@ def test_an_outage_burns_nobodys_attempts_and_goes_on_when_the_target_is_back(pl
     assert plant.lag() == 0
 
 
+def test_a_target_that_goes_away_while_nobody_needs_it_is_seen(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.engine.core.LOOK_AFTER_S", 0.05)
+    plant.account("A")
+    plant.ring("A")
+    plant.start()
+    plant.until(lambda: plant.applied("A") == 1)
+    plant.target.probe_error = TargetDown("refused", unknown=False)
+    plant.until(lambda: "open" in plant.observer.states)
+    plant.target.probe_error = None
+    plant.account("B")
+    plant.ring("B")
+    plant.until(lambda: plant.applied("B") == 1)
+    plant.stop()
+    assert plant.target.calls == [["A"], ["B"]]
+
+
 def test_a_poison_student_does_not_keep_a_healthy_target_down(plant: Plant) -> None:
     plant.target.script = lambda task: (
         TargetDown("500", unknown=False) if task.account.student_number == "C" else None

@@ -251,3 +251,64 @@ def test_those_who_were_given_up_are_counted_as_such(desk: Desk) -> None:
         batch = desk.take()
         desk.results.tell(answered(batch, dict.fromkeys(numbers(batch), Dead("refused", "by value"))))
     assert desk.engine.circuit.state is CircuitState.QUARANTINED
+
+
+class Idle(Desk):
+    """A target that had no work for a while, and is probed for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results.tell(answered(self.take()))
+        self.without_work()
+
+    def without_work(self) -> None:
+        """Let time pass until a probe is due for that."""
+        assert not self.engine.probe_due(self.now)
+        self.now += 100.0
+        assert self.engine.probe_due(self.now)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (None, CircuitState.CLOSED),
+        (TargetDown("no answer"), CircuitState.OPEN),
+        (Misconfigured("the token is refused", remedy="Make a new token."), CircuitState.MISCONFIGURED),
+        (Throttled("too many", retry_after_s=40.0), CircuitState.THROTTLED),
+        (KeyError("x"), CircuitState.OPEN),
+    ],
+    ids=["well", "down", "refused", "throttled", "odd"],
+)
+def test_a_target_that_is_away_while_nobody_needs_it_is_stopped_all_the_same(
+    error: Exception | None, state: CircuitState
+) -> None:
+    desk = Idle()
+    desk.results.tell(Probed(error))
+    assert desk.engine.circuit.state is state
+    assert desk.effects.charged == []
+    assert bool(desk.engine.circuit.reason) is (error is not None)
+
+
+def test_a_probe_for_want_of_work_does_not_end_a_pause_that_work_met_meanwhile() -> None:
+    for error in (None, TargetDown("no answer")):
+        desk = Idle()
+        desk.ring("E", 4)
+        desk.results.tell(BatchRun(desk.take(), error=Throttled("too many", retry_after_s=400.0)))
+        desk.results.tell(Probed(error))
+        assert desk.engine.circuit.state is CircuitState.THROTTLED
+
+
+def test_a_target_that_is_back_while_nobody_needs_it_is_believed_in_again_but_not_in_quarantine() -> None:
+    for quarantined, state in ((False, CircuitState.CLOSED), (True, CircuitState.HALF_OPEN)):
+        desk = Idle()
+        desk.results.tell(Probed(TargetDown("no answer")))
+        if quarantined:
+            desk.engine.quarantine(desk.now, "too many")
+        desk.now += 500.0
+        assert desk.engine.probe_due(desk.now)
+        desk.results.tell(Probed())
+        assert desk.engine.circuit.state is CircuitState.HALF_OPEN
+        desk.now += 100.0
+        assert desk.engine.probe_due(desk.now)
+        desk.results.tell(Probed())
+        assert desk.engine.circuit.state is state

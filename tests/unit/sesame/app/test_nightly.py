@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +20,8 @@ from sesame.app.nightly import Nightly, last_time
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.passes import Pass
 from sesame.settings.runtime import ReconcileSettings
-from tests.unit.sesame.operations.test_reconcile import STUDENTS, Site, filled
+from tests.unit.sesame.operations.test_reconcile import STUDENTS, ByMail, Site, filled, its_object
+from tests.unit.sesame.operations.test_reconcile_watch import FallsOver
 
 PARIS = ZoneInfo("Europe/Paris")
 EVENING = datetime(2026, 10, 2, 21, 0, tzinfo=PARIS)
@@ -89,6 +92,39 @@ def test_a_night_in_which_nobody_was_awake_is_made_up_for(night: Night) -> None:
     night.process().run_due("shelf", NEVER)
     night.process().run_due("shelf", NEVER)
     assert night.compared() == 1
+
+
+def test_what_a_list_does_not_show_is_found_within_a_week_and_told_until_it_is_mended(night: Night) -> None:
+    """A thief's redirection is in no list of mailboxes."""
+    site, looked, found = night.site, list[set[str]](), list[set[str]]()
+    site.made["shelf"] = lambda: site.shelf(ByMail)
+    known = filled(site)
+    thieves = {one.student_number for one in known[::50]}
+    site.there[:] = [
+        replace(
+            its_object(one),
+            names=(("mail", one.mail),),
+            fields={"name": (f"Léa {one.student_number}" if one.student_number not in thieves else "x",)},
+        )
+        for one in known
+    ]
+    night.process().run_due("shelf", NEVER)
+    for days in range(8):
+        night.now = HALF_PAST_THREE + timedelta(days=days)
+        site.listed = cast("Any", FallsOver()) if days == 3 else None
+        night.process().run_due("shelf", NEVER)
+        looked.append(set(site.shelves[-1].asked))
+        found.append(set(night.latest()[0].left["different"]))
+    assert found[-1] == thieves, "in seven nights, of which the one that failed is none"
+    assert all(before <= after for before, after in pairwise(found)), (
+        "what was found stays until it is mended"
+    )
+    assert set().union(*looked) == {one.student_number for one in known}
+    assert max(map(len, looked)) < STUDENTS / 3, "a night does not look at everybody"
+    site.there[0] = replace(site.there[0], fields={"name": ("Léa 22600000",)})
+    night.now += timedelta(days=1)
+    night.process().run_due("shelf", NEVER)
+    assert set(night.latest()[0].left["different"]) == thieves - {"22600000"}
 
 
 def test_what_was_found_is_told_and_repaired_where_the_settings_say_so(night: Night) -> None:

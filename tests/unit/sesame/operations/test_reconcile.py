@@ -286,6 +286,26 @@ def test_who_is_known_to_wait_for_this_is_no_news_and_who_waits_for_another_thin
     assert found.unsettled == 1
 
 
+class Precondition(Shelf):
+    """One that gives all the rest to whoever waits for an enrolment."""
+
+    def wanted(self, account: Account) -> Wanted:
+        return replace(super().wanted(account), held=Held("enrolment_needed"))
+
+
+def test_who_waits_for_an_enrolment_is_compared_in_all_the_rest(site: Site) -> None:
+    waiting = {"state": "waiting", "reason": "enrolment_needed"}
+    filled(site, **{f"2260000{each}": waiting for each in range(5)})
+    site.made["shelf"] = lambda: site.shelf(Precondition)
+    site.there[2] = replace(site.there[2], open=False)
+    site.there[3] = replace(site.there[3], fields={"name": ("by hand",)})
+    del site.there[1]
+    found = site.run().targets["shelf"]
+    assert (found.missing, found.different) == (["22600001"], ["22600002", "22600003"])
+    assert found.evidence["22600002"] == ("access", "enrolment_needed")
+    assert found.unsettled == 0
+
+
 def test_a_list_that_lacks_whom_the_target_has_invents_nothing(site: Site) -> None:
     filled(site)
     site.listed = ()
