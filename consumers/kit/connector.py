@@ -12,7 +12,7 @@ import threading
 import time
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
@@ -405,6 +405,11 @@ class Connector(ABC, Generic[SettingsT]):
         """Everybody, ours or not, in bounded memory, in any order. Adoption, restore and reconcile read
         it."""
         raise NotImplementedError
+
+    def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
+        """Of these cohorts, by key with the names that accounts give them: whose name a hand has changed
+        (`name`), and from which it took the key (`key`, and what had it there). Reconcile reads it."""
+        return {}
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
         """What has changed since this mark; of an empty one, nothing, and the mark that stands for now.

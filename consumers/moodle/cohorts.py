@@ -10,8 +10,10 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from html import unescape
 from typing import Final
 
+from consumers.kit.connector import tidy
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
@@ -172,6 +174,11 @@ class CohortCatalogue:
 
 def _valid(idnumber: str, name: str) -> bool:
     return bool(idnumber.strip()) and bool(name.strip()) and len(idnumber) <= _IDNUMBER_CHARS_MAX
+
+
+def shown_name(name: str) -> str:
+    """A cohort's name as it is compared: as long as Moodle keeps it, and as it shows it."""
+    return tidy(unescape(name)[:_NAME_CHARS_MAX])
 
 
 def _folded(text: str) -> str:

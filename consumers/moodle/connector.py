@@ -11,7 +11,7 @@ site allows it: only writing shows that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -106,6 +106,10 @@ class MoodleConnector(Connector[MoodleSettings]):
         """See `Connector.objects`."""
         for seen in self.port.dump():
             yield from (words.object_of(user, self._owned, seen.cohorts) for user in seen.users)
+
+    def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
+        """See `Connector.renamed`."""
+        return self.port.renamed(cohorts, Deadline.after(self.settings.call_s_max, self.context.monotonic))
 
     def probe(self) -> None:
         """See `Connector.probe`: the site's information and the service user, by the calls that students

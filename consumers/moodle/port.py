@@ -8,7 +8,7 @@ are never emptied of anybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -139,6 +139,13 @@ class MoodlePort(Protocol):
     def dump(self) -> Iterator[Seen]:
         """Observe everybody who is not deleted, with their managed cohorts. The answer is parsed while it
         arrives, so memory does not grow with the number of users. Users with one idnumber come one by one."""
+
+    def renamed(
+        self, cohorts: Mapping[str, Collection[str]], deadline: Deadline
+    ) -> Mapping[str, tuple[str, ...]]:
+        """Of these cohorts, names by idnumber, those that hands have changed: see `Connector.renamed`. What a
+        key was taken from is the cohort of that name whose idnumber is none of these, with members in common
+        where there is another cohort of the key by now."""
 
     def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """Delete these users, unless they are others' meanwhile: by id, what stood in the way."""

@@ -8,18 +8,18 @@ still be at it, so the student is compared again on another turn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import Failure, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.cohorts import CohortCatalogue
+from consumers.moodle.cohorts import CohortCatalogue, shown_name
 from consumers.moodle.errors import CallFailed, OutcomeUnknown
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
-from consumers.moodle.port import Seen, SiteLock, User, WantedUser
+from consumers.moodle.port import Cohort, Seen, SiteLock, User, WantedUser
 from consumers.moodle.rest import RestClient
 from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
@@ -156,6 +156,37 @@ class MoodleSite:
                 yield Seen(
                     user.idnumber, (user,), tuple(sorted({key for key in keys if self._is_managed(key)}))
                 )
+
+    def renamed(
+        self, cohorts: Mapping[str, Collection[str]], deadline: Deadline
+    ) -> Mapping[str, tuple[str, ...]]:
+        """See `MoodlePort.renamed`."""
+        with self._doubting(deadline):
+            self._rights.ensure(deadline)
+            there = self._catalogue.load(deadline)
+            by_key = {each.idnumber: each for each in there}
+            strays: dict[str, list[Cohort]] = {}
+            for each in there:
+                if each.idnumber not in cohorts and not self._is_managed(each.idnumber):
+                    strays.setdefault(shown_name(each.name), []).append(each)
+            found: dict[str, tuple[str, ...]] = {}
+            for key, several in cohorts.items():
+                mine, names = by_key.get(key), set(map(shown_name, several))
+                alike = [each for name in sorted(names) for each in strays.get(name, ())]
+                former = self._former(mine, alike, deadline)
+                if former:
+                    found[key] = ("key", *(str(each.id) for each in former))
+                elif mine is not None and shown_name(mine.name) not in names:
+                    found[key] = ("name",)
+            return found
+
+    def _former(self, mine: Cohort | None, strays: Sequence[Cohort], deadline: Deadline) -> list[Cohort]:
+        """Those of these that seem to have had the key: no cohort has it, or it shares members with them."""
+        if mine is None or not strays:
+            return list(strays)
+        members = self._members.live([mine.id, *(each.id for each in strays)], deadline, since=self._clock())
+        ours = members.get(mine.id, frozenset())
+        return [each for each in strays if members.get(each.id, frozenset()) & ours]
 
     def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.erase`."""

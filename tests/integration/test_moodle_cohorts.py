@@ -235,3 +235,35 @@ def test_many_memberships_go_in_calls_below_the_limit(
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())
     assert writes(moodle)["core_cohort_delete_cohort_members"] == 2  # 550 rows, 498 at most
     assert operator.cohorts_of(ELODIE) == ["L1S0-2026"]
+
+
+def changed(operator: Operator, cohort_id: int, *, idnumber: str, name: str) -> None:
+    form = {"id": cohort_id, "name": name, "idnumber": idnumber, "categorytype][type": "system"}
+    rows = {f"cohorts[0][{field}]": value for field, value in form.items()}
+    operator.call("core_cohort_update_cohorts", **rows, **{"cohorts[0][categorytype][value]": ""})
+
+
+def test_a_cohort_whose_name_or_key_a_hand_has_changed_is_told(
+    handlers: Handlers, handler: Handler, operator: Operator
+) -> None:
+    steps = ("L1INFO", "L2INFO", "L3INFO", "M1INFO")
+    both = [account(number, *map(cohort, steps)) for number in numbers(2)]
+    handle(handler, *both)
+    wanted = {f"{step}-2026": {f"Étape {step}", "An earlier label"} for step in steps}
+    ids = {key: id_ for key, (id_,) in operator.cohorts().items()}
+    operator.create_cohort("CHORALE", "Étape L1INFO")  # the site's own, of the same name, with nobody of ours
+    connector = handlers.connector()
+    assert connector.renamed(wanted) == {}
+    changed(operator, ids["L2INFO-2026"], idnumber="L2INFO-2026", name="Ma licence")
+    changed(operator, ids["L3INFO-2026"], idnumber="ma-licence", name="Étape L3INFO")
+    changed(operator, ids["M1INFO-2026"], idnumber="", name="Étape M1INFO")
+    found = {
+        "L2INFO-2026": ("name",),
+        "L3INFO-2026": ("key", str(ids["L3INFO-2026"])),
+        "M1INFO-2026": ("key", str(ids["M1INFO-2026"])),
+    }
+    assert connector.renamed(wanted) == found
+    handle(handlers(), *both, compare=True)  # a second one of each key is made
+    assert len(operator.cohorts()["L3INFO-2026"]) == 1
+    assert connector.renamed(wanted) == found, "the courses are tied to the first"
+    connector.disconnect()

@@ -105,6 +105,7 @@ class TargetReport(Report):
     extra: list[str]
     orphaned: list[str]
     evidence: dict[str, tuple[str, ...]]
+    renamed: list[str] = Field(default_factory=list)
     went_back: list[str] = Field(default_factory=list)
     trouble: str = ""
     replay_id: str = ""

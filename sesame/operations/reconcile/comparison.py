@@ -45,6 +45,7 @@ class TargetDrift:
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
         missing, different, moved: student numbers.
         extra, orphaned: objects, in the target's words.
+        renamed: keys of cohorts whose name or key a hand has changed.
         went_back: the target itself, where it shows an older state than before, or lost unusually much.
         several: objects of whoever has more than one, of those too who are unsettled.
         evidence: by student number or object, what differs or stands in the way.
@@ -59,6 +60,7 @@ class TargetDrift:
     extra: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    renamed: list[str] = field(default_factory=list)
     went_back: list[str] = field(default_factory=list)
     evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
     several: set[str] = field(default_factory=set)
@@ -87,6 +89,7 @@ class TargetComparison:
         self._drift = TargetDrift()
         self._absent: set[str] = set()
         self._several: dict[str, list[str]] = {}
+        self._cohorts: dict[str, set[str]] = {}
 
     def run(
         self, sample: int | None = None, *, again: Collection[str] = (), part: int | None = None
@@ -112,6 +115,7 @@ class TargetComparison:
                     self._suspects(spool, lambda n: partial and (n in again or _part_of(n) == part))
                 )
                 self._find_orphans(spool)
+                self._find_renamed()
                 self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
         else:
             self._compare(self._pages())
@@ -186,6 +190,8 @@ class TargetComparison:
         to be looked at in depth all the same."""
         for numbers in self._pages():
             known = self._newest(numbers)
+            for each in (each for account in known.values() for each in account.cohorts if each.met):
+                self._cohorts.setdefault(each.key, set()).add(each.name)
             adopted = self._connector.context.adopted(numbers)
             seen: dict[str, dict[str, TargetObject]] = {}
             for key, found in spool.claim(list(map(self._key, known.values())), adopted.values()):
@@ -278,6 +284,11 @@ class TargetComparison:
         (self._drift.missing if gone else self._drift.different).append(number)
         obstacle = (effect.obstacle,) if effect.obstacle else ()
         self._drift.evidence[number] = obstacle if gone else (*effect.differs, *obstacle)
+
+    def _find_renamed(self) -> None:
+        for key, what in sorted(self._connector.renamed(self._cohorts).items()):
+            self._drift.renamed.append(key)
+            self._drift.evidence[key] = what
 
     def _find_orphans(self, spool: ObjectSpool) -> None:
         """What carries the number of nobody who has an account, or of somebody who was erased. An address

@@ -4,7 +4,7 @@ is wanted is the shipped `Work`'s to say, as in the REST adapter; whether that w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -78,6 +78,12 @@ class SimulatedMoodle(Target):
     def dump(self) -> Iterator[Seen]:
         """See `MoodlePort.dump`."""
         yield from (self.seen(number) for number in self.users)
+
+    def renamed(
+        self, cohorts: Mapping[str, Collection[str]], deadline: Deadline
+    ) -> Mapping[str, tuple[str, ...]]:
+        """See `MoodlePort.renamed`: no hand touches a cohort here."""
+        return {}
 
     def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.erase`: nobody is erased in a history."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from pipeline.errors import TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.target_states import target_states
 from pipeline.threshold import Threshold
-from schemas.account import Account, Hold, Person, Stage
+from schemas.account import Account, Hold, Membership, Person, Requirement, Stage
 from schemas.catalogue import ACTIVATIONS
 from schemas.envelope import from_record
 from schemas.events import ReplayRequested
@@ -284,6 +284,28 @@ def test_who_is_known_to_wait_for_this_is_no_news_and_who_waits_for_another_thin
     assert found.missing == ["22600002"], known
     assert found.different == ["22600003"]
     assert found.unsettled == 1
+
+
+class Cohorts(Shelf):
+    """One whose cohorts a hand has renamed: it says what it is asked about."""
+
+    def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
+        return {key: ("name", *sorted(names)) for key, names in cohorts.items()}
+
+
+def test_cohorts_that_a_hand_has_renamed_are_told_and_nobody_is_repaired_for_it(site: Site) -> None:
+    def member(number: str, key: str, name: str, *, met: bool = True) -> Account:
+        of = Membership(key=key, name=name, requires=Requirement.PEDAGOGICAL, met=met)
+        return account(number, cohorts=(of,))
+
+    known = [member("21", "L1", "Licence 1"), member("22", "L1", "L1"), member("23", "L2", "L2", met=False)]
+    stored(site.database, known)
+    site.there += map(its_object, known)
+    site.made["shelf"] = lambda: site.shelf(Cohorts)
+    found = site.run(repair=True).targets["shelf"]
+    assert (found.renamed, found.counted(), found.replay_id) == (["L1"], "1 renamed", "")
+    assert found.evidence == {"L1": ("name", "L1", "Licence 1")}
+    assert site.run(sample=3).targets["shelf"].renamed == []
 
 
 class Precondition(Shelf):
