@@ -72,6 +72,7 @@ _DUE: Final = (
             _earlier.c.student_number == _w.student_number,
             _earlier.c.id < _w.id,
             _earlier.c.due_at.is_not(None),
+            or_(_w.type != ASYNC_ANSWER, _earlier.c.type == ASYNC_ANSWER),
         ),
     )
     .order_by(_w.lane, _w.id)
@@ -155,7 +156,7 @@ def _add(
 
 def due(connection: Connection, receiver: str, now: float, *, limit: int) -> list[WebhookEvent]:
     """What this receiver is to be told now, persons' events first: of each student the oldest one only, so
-    that no later one overtakes it."""
+    that no later one overtakes it. Answers to requests, whose clients wait, pass other events."""
     rows = connection.execute(_DUE, {"of": receiver, "now": now, "rows": limit}).mappings()
     return [WebhookEvent(**row) for row in rows]
 

@@ -217,6 +217,7 @@ class _Enrolments:
             raise UnusableFile(
                 gettext("more than {limit} lines and absent enrolments", limit=LINES_MAX),
                 remedy=gettext("Split the export."),
+                sent=gettext("more than {limit} lines and absent enrolments", limit=LINES_MAX),
             )
 
     def _keep_to_publish(

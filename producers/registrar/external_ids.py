@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, String, Table, delete, exists, select
+from sqlalchemy import Column, Connection, Float, String, Table, delete, exists, select
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
@@ -15,14 +15,27 @@ external_ids = Table(
     metadata,
     Column("student_number", String(32), primary_key=True),
     Column("external_id", String(EXTERNAL_ID_CHARACTERS_MAX), index=True),
+    Column("changed_at", Float),  # None: by an older release
     info=rows_of("student_number"),
 )
 
 
-def keep(connection: Connection, database: Database, student_number: str, external_id: str | None) -> None:
-    """Let this be what a person is called; None: nothing. The program is about to be told."""
-    statement = database.upsert(external_ids)
-    connection.execute(statement, {"student_number": student_number, "external_id": external_id})
+def keep(
+    connection: Connection, database: Database, student_number: str, external_id: str | None
+) -> float | None:
+    """Let this be what a person is called; None: nothing. The program is about to be told.
+
+    Returns:
+        Since when it is so (epoch seconds); None: it is not known.
+    """
+    mine = select(external_ids).where(external_ids.c.student_number == student_number)
+    before = connection.execute(mine).one_or_none()
+    if before is not None and before.external_id == external_id:
+        return float(before.changed_at) if before.changed_at is not None else None
+    values = {"student_number": student_number, "external_id": external_id}
+    now = database.now(connection)
+    connection.execute(database.upsert(external_ids), {**values, "changed_at": now})
+    return now
 
 
 def forget(connection: Connection, student_number: str) -> None:

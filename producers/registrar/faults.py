@@ -14,6 +14,10 @@ from schemas.language import gettext, gettext_noop
 class UnusableFile(SesameError):
     """The file as a whole cannot be read as an export. Nothing was published."""
 
+    def __init__(self, message: str = "", *, remedy: str = "", sent: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.sent = sent  # the same for a program, which sends lines and has no file
+
 
 class Fault(StrEnum):
     """A class of fault of a row. The name is stable: scripts may count by it."""

@@ -175,6 +175,40 @@ class SqlImports:
             noted = {"import_id": import_id, **detail}
             audit.note(connection, self._database, actor=actor, action="import.approve", detail=noted)
 
+    def approver_of(self, source: str, approval: str, since: float) -> str | None:
+        """Who has approved what was held under this id; see `ImportMemory`.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        mine = imports.c.source == source
+        like = imports.c.detail.contains(f'"approval":"{approval}"', autoescape=True)
+        query = select(imports).where(mine, imports.c.id > _last_before(since, mine), like)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(imports.c.id.desc())).all()
+        for run in map(_run, rows):
+            if run.detail is None or not run.counts.get(ImportEnd.HELD.value):
+                return None
+            if run.detail.approved_by is not None:
+                return run.detail.approved_by
+        return None
+
+    def approve_held(self, import_id: int, actor: str) -> bool:
+        """Let what this import was held for go on once, when the same is sent again; False: it is not held.
+
+        Raises:
+            StoreUnavailable: nothing was noted.
+        """
+        this = imports.c.id == import_id
+        with self._database.write() as connection:
+            row = connection.execute(self._database.locking(select(imports).where(this))).one_or_none()
+            run = None if row is None else _run(row)
+            if run is None or run.detail is None or not run.counts.get(ImportEnd.HELD.value):
+                return False
+            detail = run.detail.model_copy(update={"approved_by": actor})
+            connection.execute(update(imports).where(this).values(detail=_document(detail)))
+        return True
+
     def confirm(self, import_id: int, through_sequence: int) -> None:
         """The log has acknowledged every fact of this import up to this source sequence.
 
@@ -220,18 +254,23 @@ class SqlImports:
         with self._database.write() as connection:
             connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
 
-    def past(self, *, before: int | None, limit: int, persons: bool | None = None) -> list[ImportRun]:
+    def past(
+        self, *, before: int | None, limit: int, persons: bool | None = None, held: bool = False
+    ) -> list[ImportRun]:
         """The runs, the newest first.
 
         Args:
             before: those that are older than the one of this id; None: from the newest on.
             limit: at most so many.
             persons: True: of single persons that programs sent; False: of files; None: both.
+            held: only those that the guard holds.
 
         Raises:
             StoreUnavailable: try again.
         """
         query = select(imports).order_by(imports.c.id.desc()).limit(limit)
+        if held:
+            query = query.where(imports.c.summary.contains('"held": 1'))
         if persons is not None:
             query = query.where(imports.c.source == SENT if persons else text(_OF_FILES))
         if before is not None:

@@ -81,6 +81,7 @@ class _Import(Generic[_Intent]):
         self.import_id: int | None = None
         self.publisher: Publisher[_Intent] | None = None
         self.planned = 0
+        self.approver: str | None = None
 
     def run(self) -> ImportReport:
         try:
@@ -201,6 +202,7 @@ class _Import(Generic[_Intent]):
                     year=year,
                 ),
                 remedy=gettext("Check the year, and the export's selection."),
+                sent=gettext("nothing of {year} is in it, for which it is complete", year=year),
             )
         return ImportReport(
             kind=self.subject.kind,
@@ -254,18 +256,26 @@ class _Import(Generic[_Intent]):
         damaged = report.damaged
         misread = options.threshold.passed(affected=damaged, losing=0, in_all=report.lines)
         over = misread or any(figures.over for figures in years)
-        given = "" if options.approval is None else options.approval.id
-        approved = hmac.compare_digest(given.encode(), fingerprint.approval_id.encode())
+        if over:
+            self.approver = self._approver_of(fingerprint.approval_id)
         return replace(
             report,
             **vars(counts),
-            held=over and not approved,
+            held=over and self.approver is None,
             misread=misread,
             likely_encoding=self._likely_encoding(report.encoding) if misread else "",
             approval=fingerprint.approval_id if over else None,
             years=years,
             affected_path=options.affected_path if years else None,
         )
+
+    def _approver_of(self, approval: str) -> str | None:
+        """Who approves this id: whoever imports it now, or an operator since it was held."""
+        given, days = self.options.approval, timedelta(days=self.options.leak_days)
+        if given is not None and hmac.compare_digest(given.id.encode(), approval.encode()):
+            return given.actor
+        since = (self.started_at - days).timestamp()
+        return self.memory.approver_of(self.profile.name, approval, since)
 
     def _likely_encoding(self, encoding: str) -> str:
         """The encoding that would set the damaged values right; empty: none, or not known."""
@@ -274,7 +284,7 @@ class _Import(Generic[_Intent]):
 
     def _approve(self, import_id: int, report: ImportReport) -> None:
         """Note who let pass what the guard would have held."""
-        if report.approval is None or self.options.approval is None:
+        if self.approver is None:
             return
         detail = {
             "approval": report.approval,
@@ -285,7 +295,7 @@ class _Import(Generic[_Intent]):
             "years": [figures.to_json() for figures in report.years],
             **({"damaged": report.damaged} if report.misread else {}),
         }
-        self.memory.approve(import_id, actor=self.options.approval.actor, detail=detail)
+        self.memory.approve(import_id, actor=self.approver, detail=detail)
 
     def _advance(self, layout: Layout, part: float, line: int) -> None:
         """Tell how far it is: reading is one step per line, comparing and publishing are half a step each."""

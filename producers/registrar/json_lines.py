@@ -36,23 +36,27 @@ def refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequen
         raise UnusableFile(
             gettext("{path}, line {line}: a JSON list, not JSON lines", path=path, line=number),
             remedy=_ONE_PER_LINE,
+            sent=gettext("a JSON list: send its objects, one in each line"),
         )
     refuse_what_is_of_ours(path, text)
     if text == "{":
         raise UnusableFile(
             gettext("{path}, line {line}: an object over several lines", path=path, line=number),
             remedy=_ONE_PER_LINE,
+            sent=gettext("an object over several lines"),
         )
     if not text.startswith("{"):
         raise UnusableFile(
             gettext("{path}, line {line}: this is not JSON lines", path=path, line=number),
             remedy=gettext("For a CSV file choose another profile: apogee, or a mapping of your own."),
+            sent=gettext("line {line} is no JSON object", line=number),
         )
     stated = _object(text)
     if isinstance(stated, dict) and not set(stated) & set(columns):
         raise UnusableFile(
             gettext("{path}, line {line}: none of the expected names is there", path=path, line=number),
             remedy=gettext("The profile expects {names}.", names=", ".join(columns)),
+            sent=gettext("line {line} has none of {names}", line=number, names=", ".join(columns)),
         )
 
 

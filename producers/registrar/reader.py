@@ -64,7 +64,8 @@ def examine(source: Source, profile: FeedProfile) -> Layout:
         if lines > LINES_MAX:
             by_period, by_year = gettext("Split the export by period."), gettext("Split the export by year.")
             what = gettext("{path}: more than {limit} lines", path=source, limit=LINES_MAX)
-            raise UnusableFile(what, remedy=by_period if is_json else by_year)
+            sent = gettext("more than {limit} lines", limit=LINES_MAX)
+            raise UnusableFile(what, remedy=by_period if is_json else by_year, sent=sent)
         if is_json:
             number, text = _first_line(source, encoding)
             json_lines.refuse_what_is_no_object(source.path, number, text.strip(), profile.column_names)
@@ -109,7 +110,11 @@ def _first_line(source: Source, encoding: str) -> tuple[int, str]:
             )
         if text.strip():
             return number, text
-    raise UnusableFile(gettext("{path}: the file is empty", path=source), remedy=EXPORT_AGAIN)
+    raise UnusableFile(
+        gettext("{path}: the file is empty", path=source),
+        remedy=EXPORT_AGAIN,
+        sent=gettext("nothing was sent"),
+    )
 
 
 def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, Header]:

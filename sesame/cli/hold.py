@@ -170,7 +170,7 @@ def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> Ho
         raise click.UsageError(gettext("give a student number, or a list by --from"))
     if dry_run:
         raise click.UsageError(gettext("--dry-run goes with --from"))
-    return HoldChange(student_number=student, kind=_hold(kind), reason=reason)
+    return HoldChange(student_number=student, kind=_hold(kind), reason=reason, unknown=True)
 
 
 def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> HoldList:

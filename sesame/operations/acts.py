@@ -131,6 +131,9 @@ class ActRefused(SesameError):
 
 
 _EVERYBODY: Final = frozenset(Role)
+_STAFF: Final = _EVERYBODY - {Role.VIEWER}
+"""Who may see student numbers: a viewer sees how many, and never who."""
+
 _DESK: Final = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
 _OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
 _OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
@@ -151,7 +154,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "audit.verify": _OPERATORS,
     "backup": _ADMINISTRATORS,
     "backup.verify": _ADMINISTRATORS,
-    "completions.follow": _EVERYBODY,
+    "completions.follow": _STAFF,
     "connector.check": _OPERATORS,
     "connector.list": _EVERYBODY,
     "connector.new": _EVERYBODY,
@@ -170,7 +173,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "hold.lift_all": _OPERATORS,
     "hold.place": _DESK,
     "hold.place_all": _OPERATORS,
-    "identity.list": _EVERYBODY,
+    "identity.list": _STAFF,
     "identity.merge": _OFFICE,
     "identity.mint_again": _OFFICE,
     "identity.preview": _OFFICE,
@@ -178,11 +181,12 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "identity.settle": _OFFICE,
     "identity.show": _OFFICE,
     "import": _OFFICE,
+    "import.approve": _OPERATORS,
     "import.explain": _OFFICE,
     "import.list": _OFFICE,
     "import.show": _OFFICE,
     "ledger.refresh": _OPERATORS,
-    "lifecycle.held": _EVERYBODY,
+    "lifecycle.held": _STAFF,
     "lifecycle.preview": _OPERATORS,
     "lifecycle.prolong": _OPERATORS,
     "lifecycle.release": _OPERATORS,
@@ -220,7 +224,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "restore": _ADMINISTRATORS,
     "restored.answer": _OPERATORS,
     "restored.check": _OPERATORS,
-    "restored.list": _EVERYBODY,
+    "restored.list": _STAFF,
     "restored.rebuild": _ADMINISTRATORS,
     "status.show": _DESK,
     "students.cohorts": _DESK,

@@ -17,9 +17,10 @@ from pipeline.errors import SesameError
 from producers import holds
 from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
+from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc
-from sesame.operations.known_persons import refuse_erased
+from sesame.operations.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.ports import Publishing, Shutting, Stored
 from sesame.operations.search import holders_of
 
@@ -31,11 +32,16 @@ class NotAStudentNumber(SesameError):
 
 
 class HoldChange(ActRequest):
-    """Which hold of whom, and why."""
+    """Which hold of whom, and why.
+
+    Attributes:
+        unknown: also of a number that the registry does not have: it waits for the import of this number.
+    """
 
     student_number: str
     kind: Hold
     reason: Text
+    unknown: bool = False
 
 
 class HoldReport(Report):
@@ -60,13 +66,14 @@ def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
     deleted.
 
     Raises:
-        NotAStudentNumber: nothing was done.
+        NotAStudentNumber, NoSuchStudent: nothing was done.
         LogUnavailable: it may have been asked for already; asking again is harmless.
     """
     checked = _checked(site, actor, request)
     standing = _standing(site.database, request)
     if not standing.known:
         refuse_erased(site, request.student_number)
+    _check_known(standing, request)
     if _stands(standing, _PLACE):
         return standing.report(changed=False)
     holds.place(checked, database=site.database, producer=site.producer)
@@ -79,11 +86,12 @@ def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
     """Say that the reason to shut access is gone. Other holds stay.
 
     Raises:
-        NotAStudentNumber: nothing was done.
+        NotAStudentNumber, NoSuchStudent: nothing was done.
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
     checked = _checked(site, actor, request)
     standing = _standing(site.database, request)
+    _check_known(standing, request)
     if _stands(standing, _LIFT):
         return standing.report(changed=False)
     holds.lift(checked, database=site.database, producer=site.producer)
@@ -244,6 +252,12 @@ class _Standing:
 def _standing(database: Database, request: HoldChange) -> _Standing:
     with database.read() as connection:
         return _standing_in(connection, database, request.student_number, request.kind)
+
+
+def _check_known(standing: _Standing, request: HoldChange) -> None:
+    if not standing.known and not request.unknown:
+        number = standing.student_number
+        raise NoSuchStudent(gettext("no account for student number {number!r}", number=number))
 
 
 def _standing_in(connection: Connection, database: Database, number: str, kind: Hold) -> _Standing:

@@ -241,7 +241,7 @@ def import_sent(
         done = import_files(site, actor, sent, clock=clock, progress=advance)
     except UnusableFile as error:
         text = str(error).replace(str(file), file.name)
-        raise UnusableFile(text, remedy=error.remedy) from error
+        raise UnusableFile(text, remedy=error.remedy, sent=error.sent) from error
     [report] = done.reports
     return report
 
@@ -262,6 +262,11 @@ class RejectedLine(Report):
     fault: str
     detail: str
     remedy: str
+
+
+def for_programs(detail: str) -> str:
+    """What is wrong with a line, to a program: the option of the command is a parameter."""
+    return detail.replace("(--accept ", "(accept=")
 
 
 def rejected_lines(rejects: Path) -> Iterator[RejectedLine]:

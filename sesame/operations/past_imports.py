@@ -24,6 +24,10 @@ class NoSuchImport(SesameError):
     removed when `store.history_days` are over."""
 
 
+class ImportNotHeld(SesameError):
+    """The guard does not hold this import: there is nothing to approve."""
+
+
 class PastImport(Report):
     """One import.
 
@@ -71,6 +75,7 @@ class PastImportShown(PastImport):
     rejects: str | None = None
     affected: str | None = None
     approval: str | None = None
+    approved_by: str | None = None
     differences: tuple[YearDifference, ...] | None = None
     before: PastImport | None = None
 
@@ -82,11 +87,13 @@ class ImportsPage(BaseModel):
         limit: so many at most.
         after: the id that ended the page before.
         persons: those by which programs sent one person each, instead of files; None: both.
+        held: only those that the guard holds.
     """
 
     limit: int
     after: int | None = None
     persons: bool | None = False
+    held: bool = False
 
 
 class ImportsListed(Report):
@@ -106,7 +113,8 @@ class ImportsListed(Report):
 def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
     """These, the newest first."""
     runs = SqlImports(site.database)
-    found = runs.past(before=request.after, limit=request.limit + 1, persons=request.persons)
+    which: dict[str, Any] = {"persons": request.persons, "held": request.held}
+    found = runs.past(before=request.after, limit=request.limit + 1, **which)
     shown = found[: request.limit]
     with site.database.read() as connection:
         now = site.database.now(connection)
@@ -134,6 +142,23 @@ def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
     return PastImportShown(
         **_told(run), **kept, before=None if before is None else PastImport(**_told(before))
     )
+
+
+@act("import.approve")
+def approve(site: Stored, actor: Actor, import_id: int) -> None:
+    """Let what the guard holds of an import be published once the same is sent again, within the guard's
+    days: a program cannot say that it is approved.
+
+    Raises:
+        NoSuchImport, ImportNotHeld: nothing was done.
+    """
+    runs = SqlImports(site.database)
+    run = runs.run_of(import_id)
+    if run is None or run.detail is None:
+        raise NoSuchImport
+    acts.note(site.database, actor, "import.approve", import_id=import_id, approval=run.detail.approval)
+    if not runs.approve_held(import_id, actor.name):
+        raise ImportNotHeld
 
 
 _KEPT = set(PastImportShown.model_fields) - set(PastImport.model_fields) - {"before"}

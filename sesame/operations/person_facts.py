@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -28,9 +28,9 @@ from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.profiles import SENT
 from schemas.account import Hold
 from schemas.language import gettext
-from sesame.operations import holds
+from sesame.operations import acts, holds
 from sesame.operations.acts import Actor, Report
-from sesame.operations.imports import ImportRequest, RejectedLine, import_sent, rejected_lines
+from sesame.operations.imports import ImportRequest, RejectedLine, for_programs, import_sent, rejected_lines
 from sesame.operations.ports import Registering, Shutting
 
 REJECTED_SHOWN_MAX: Final = 20
@@ -49,7 +49,9 @@ class PersonRefused(SesameError):
     exit_code = 2
 
     def __init__(self, lines: Collection[RejectedLine]) -> None:
-        super().__init__("; ".join(dict.fromkeys(f"{each.column}: {each.detail}" for each in lines)))
+        super().__init__(
+            "; ".join(dict.fromkeys(f"{each.column}: {for_programs(each.detail)}" for each in lines))
+        )
 
 
 class PersonRejected(SesameError):
@@ -58,7 +60,8 @@ class PersonRejected(SesameError):
 
 class PersonStopped(SesameError):
     """The guard holds this: persons who were sent by programs would lose too much of late. Where it is right,
-    send the same again with the id as the parameter `approve`."""
+    an operator approves the import of this id (console, `POST /v1/imports/ID/approve`), and the same is sent
+    again; or it is sent with the id as the parameter `approve`."""
 
 
 class PersonInDoubt(SesameError):
@@ -98,12 +101,19 @@ class PersonFacts:
     """
 
     def __init__(
-        self, site: Receiving, actor: Actor, number: str, approve: str | None, clock: Callable[[], datetime]
+        self,
+        site: Receiving,
+        actor: Actor,
+        number: str,
+        clock: Callable[[], datetime],
+        *,
+        approve: str | None,
+        accept: tuple[str, ...] = (),
     ) -> None:
         self._site = site
         self._actor = replace(actor, acts=actor.acts | {"import"})  # of this person alone
         self._number = number
-        self._approve = approve
+        self._how: Any = {"approve": approve, "accept": accept}
         self._clock = clock
         self._sent: list[StepKey] = []
         self._published = SqlFeedMemory(site.database).published(SENT, {number})
@@ -130,14 +140,22 @@ class PersonFacts:
         self._sent = [(self._number, int(each["year"]), each["step"], each["stepVersion"]) for each in lines]
 
     def _import(self, file: Path, *, dry_run: bool) -> None:
-        request = ImportRequest(profile=SENT, file=file, approve=self._approve, dry_run=dry_run)
+        request = ImportRequest(profile=SENT, file=file, dry_run=dry_run, **self._how)
         try:
             report = import_sent(self._site, self._actor, request, file, clock=self._clock)
         except ImportSuperseded as error:  # by another process
             raise PersonUnderWay from error
         if report.rejects_path is not None:
             raise PersonRefused(list(islice(rejected_lines(report.rejects_path), REJECTED_SHOWN_MAX)))
-        if report.held:
+        if report.held and not dry_run:  # which keeps nothing that an operator could approve
+            acts.note(
+                self._site.database,
+                self._actor,
+                "person.stopped",
+                student_number=self._number,
+                import_id=report.import_id,
+                approval=report.approval,
+            )
             raise PersonStopped(gettext("the id: {id}", id=report.approval))
 
     def wait_for(self, wait: Wait) -> None:

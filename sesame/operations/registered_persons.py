@@ -64,7 +64,7 @@ class RegisteredPerson(Report):
         enrolments: of all years, without those that were cancelled.
         groups: teaching groups that programs keep.
         named_at: when the login was given, or first seen.
-        changed_at: when the account last changed.
+        changed_at: when the account, or `external_id`, last changed.
     """
 
     student_number: str
@@ -204,7 +204,13 @@ _ENROLLED: Final = people.c.student_number.in_(
     .where(enrolments.c.cancelled.is_(False))
 )
 _ROWS: Final = (
-    select(people.c.student_number, accounts.c.document, accounts.c.changed_at, external_ids.c.external_id)
+    select(
+        people.c.student_number,
+        accounts.c.document,
+        accounts.c.changed_at,
+        external_ids.c.external_id,
+        external_ids.c.changed_at.label("called_at"),
+    )
     .select_from(_PEOPLE.outerjoin(external_ids, external_ids.c.student_number == people.c.student_number))
     .where(*_SHOWN)
     .order_by(people.c.student_number)
@@ -297,5 +303,5 @@ def _person(
         enrolments=tuple(steps.get(number, ())),
         groups=tuple(groups.get(number, ())),
         named_at=named_at or utc(row.changed_at),
-        changed_at=utc(row.changed_at),
+        changed_at=utc(max(row.changed_at, row.called_at or 0.0)),
     )

@@ -51,6 +51,7 @@ class SentPerson(ActRequest):
         enrolments: all that this source holds; those that it held before, and are not among them, end.
         active: False: shut by an administrative hold; True: that hold is lifted, and no other.
         approve: the id that was told when the guard held this.
+        accept: codes of values that look damaged, and are right.
         new: nobody stands there yet, but for somebody whom this source sent and was never answered about.
     """
 
@@ -66,6 +67,7 @@ class SentPerson(ActRequest):
     enrolments: tuple[Enrolment, ...]
     active: bool
     approve: str | None = None
+    accept: tuple[str, ...] = ()
     new: bool = False
 
 
@@ -126,7 +128,7 @@ def put(
         wait_for_accepted(database, number, wait)
         before = find(database, number)
         still(before)
-        sent = PersonFacts(site, actor, number, request.approve, clock)
+        sent = PersonFacts(site, actor, number, clock, approve=request.approve, accept=request.accept)
         _check_may_stand(database, request, before, sent)
         held = before is not None and Hold.ADMINISTRATIVE in before.holds
         changes_hold = held is request.active
@@ -154,10 +156,12 @@ def put(
         after = find(database, number)
         if after is None:
             raise why_not_shown(database, number)
+        called_at: float | None = None
         if after.external_id != request.external_id or _is_unanswered(database, number):
             with database.write() as connection:
-                external_ids.keep(connection, database, number, request.external_id)
-        return after.model_copy(update={"external_id": request.external_id})
+                called_at = external_ids.keep(connection, database, number, request.external_id)
+        changed_at = after.changed_at if called_at is None else acts.utc(called_at)
+        return after.model_copy(update={"external_id": request.external_id, "changed_at": changed_at})
 
 
 @act("person.end")
@@ -184,7 +188,7 @@ def end(
         wait_for_accepted(database, number, wait)
         before = find(database, number)
         still(before)
-        ending = PersonFacts(site, actor, number, request.approve, clock)
+        ending = PersonFacts(site, actor, number, clock, approve=request.approve)
         steps = (
             {(number, each.year, each.step, each.step_version) for each in before.enrolments}
             if before
@@ -207,7 +211,7 @@ def end(
             return None if ends or later is None else ending.accept(connection, later, changes_hold=False)
 
 
-_APART: Final = {"active": True, "external_id": None, "approve": None, "new": False}
+_APART: Final = {"active": True, "external_id": None, "approve": None, "accept": (), "new": False}
 """What of a person is no fact of the registrar's."""
 
 _LOCKS: Final = tuple(threading.Lock() for _ in range(64))

@@ -143,7 +143,7 @@ def _is_section(model: type[BaseModel], name: str) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-_WORDS: dict[str, str] = {
+WORDS: dict[str, str] = {
     "missing": gettext_noop("is missing"),
     "greater_than": gettext_noop("must be more than {gt}"),
     "greater_than_equal": gettext_noop("must be at least {ge}"),
@@ -176,11 +176,11 @@ def _what(each: ErrorDetails, model: type[BaseModel]) -> str:
     if each["type"] == "value_error":
         return str(each["ctx"]["error"])
     context = each.get("ctx", {})
-    if each["type"] not in _WORDS:
+    if each["type"] not in WORDS:
         return each["msg"][:1].lower() + each["msg"][1:]
     if "expected" in context:  # pydantic's list, in English
         context = {**context, "expected": _or(context["expected"].split(" or "))}
-    template = _WORDS[each["type"]]
+    template = WORDS[each["type"]]
     what, found = gettext(template, **context), _found(each, model)
     return gettext("{what}, and is {found}", what=what, found=found) if found else what
 

@@ -82,7 +82,7 @@ def test_whom_a_restored_store_asks_about_is_kept_shut_or_opened_once(module_wor
     row = {"student_number": WAITING, "shown_by": '["moodle"]', "state": "open", "raised_at": 1.0}
     with world.site.database.write() as connection:
         connection.execute(insert(restore_questions).values(row))
-    assert [each["student_number"] for each in world.get("/restored", "viewer").json()] == [WAITING]
+    assert [each["student_number"] for each in world.get("/restored", "support").json()] == [WAITING]
     answer = {"student_number": WAITING, "answer": "kept", "reason": "volé"}
     assert world.post("/restored/answer", json={**answer, "answer": "open"}).status_code == 422
     assert [world.post("/restored/answer", json=answer).status_code for _ in range(2)] == [204, 409]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from schemas.envelope import Message, to_record
 from schemas.events import PropagationCompleted, PropagationLate
 from sesame.operations import tokens
 from sesame.web.api import completions
-from tests.integration.api_kit import CAMILLE, ApiWorld, api_world
+from tests.integration.api_kit import CAMILLE, ApiWorld, Ticking, api_world
 
 NOW = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
 
@@ -179,11 +180,14 @@ def test_who_was_erased_is_not_told_of(world: ApiWorld) -> None:
 
 
 def test_a_stream_ends_when_its_token_is_revoked(world: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions, "_LOOK_S", 0.0)
-    with streaming(world, token=world.token("viewer")) as stream:
+    ticking = Ticking()
+    monkeypatch.setattr(completions, "time", SimpleNamespace(monotonic=ticking))
+    with streaming(world, token=world.token("support")) as stream:
         say(world, "22600001")
         assert numbers([next(stream)]) == ["22600001"]
-        tokens.revoke(world.site, CAMILLE, world.token("viewer").split("_")[1])
+        tokens.revoke(world.site, CAMILLE, world.token("support").split("_")[1])
+        ticking.now += 4.0  # a wait for events is one second more
+        say(world, "22600002")
         assert list(stream) == []
 
 

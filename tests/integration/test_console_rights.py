@@ -70,6 +70,7 @@ MAY = {
     ("POST", "/imports"): OFFICE,
     ("GET", "/imports/{import_id}"): OFFICE,
     ("GET", "/imports/{import_id}/flux"): OFFICE,
+    ("POST", "/imports/{import_id}/approuver"): OPERATORS,
 }
 FIELDS = {
     "raison": "un essai",

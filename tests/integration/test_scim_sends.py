@@ -8,17 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from consumers.registry.people import People
 from consumers.registry.teachings import held
+from producers.registrar import external_ids
 from sandbox.process import wait_until
 from sesame.operations import identities
 from sesame.operations.identities import DoubtDecision
 from sesame.operations.registered_persons import find
 from sesame.testing.servers import stores
 from sesame.web.api.scim import scim_app
+from sesame.web.api.scim.users import ScimUsers
 from tests.integration.api_kit import CAMILLE, ApiWorld, api_world
 from tests.integration.scim_in_kit import STUDENT, enrolment, patch, registry_running, scim, user
 
@@ -257,6 +260,68 @@ def test_a_client_that_deletes_without_end_is_stopped_until_somebody_has_looked(
         scim(world, "DELETE", f"/Users/{number}?approve={'0' * 20}", status=409)
         scim(world, "DELETE", f"/Users/{number}?approve={found[1]}", status=204)
         scim(world, "GET", f"/Users/{number}", status=404)
+
+
+def test_what_the_guard_stops_goes_on_once_an_operator_has_approved_it(tmp_path: Path) -> None:
+    more = enrolment(step="L1MATH", main=False)
+    with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}") as world, registry_running(world.site):
+        numbers = [f"2290003{each}" for each in range(5)]
+        for number in numbers:
+            scim(world, "POST", "/Users", status=201, json=user(number, enrolment(), more))
+        ended = ("person.look", "person.end")
+
+        def end(number: str) -> int:
+            return world.ask("DELETE", f"/scim/v2/Users/{number}", *ended).status_code
+
+        stopped = [number for number in numbers if end(number) == 409]
+        assert len(stopped) > 1
+        assert end(stopped[0]) == 409
+        listed = world.get("/imports?persons=true&held=true").json()["imports"]
+        assert len(listed) == len(stopped) + 1
+        told = scim(world, "DELETE", f"/Users/{stopped[0]}", *ended, status=409)["detail"]
+        newest = world.get("/imports?persons=true&held=true").json()["imports"][0]["id"]
+        shown = world.get(f"/imports/{newest}").json()
+        assert shown["approval"] in told
+        about = world.get("/audit", params={"about": shown["approval"]}).json()
+        assert {each["detail"].get("student_number") for each in about} == {stopped[0]}
+        for role, status in (("registrar", 403), ("person.end", 403), ("operator", 204)):
+            assert world.post(f"/imports/{newest}/approve", role).status_code == status, role
+        assert world.post("/imports/4711/approve", "operator").status_code == 404
+        assert world.get(f"/imports/{newest}").json()["approved_by"].startswith("token test (")
+        assert end(stopped[0]) == 204
+        done = world.get("/imports?persons=true").json()["imports"][0]["id"]
+        assert world.post(f"/imports/{done}/approve", "operator").status_code == 409
+
+
+def test_last_modified_moves_with_external_id(world: ApiWorld) -> None:
+    one, other = user("22900040"), user("22900041")
+    made = [scim(world, "POST", "/Users", status=201, json=each) for each in (one, other)]
+    assert made[0]["meta"] == scim(world, "GET", "/Users/22900040")["meta"]
+    changed = scim(world, "PUT", "/Users/22900040", status=200, json=one | {"externalId": "another"})
+    assert changed["meta"]["lastModified"] > made[0]["meta"]["lastModified"]
+    assert changed["meta"] == scim(world, "GET", "/Users/22900040")["meta"]
+    same = scim(world, "PUT", "/Users/22900040", status=200, json=one | {"externalId": "another"})
+    assert same["meta"] == changed["meta"]
+    assert scim(world, "GET", "/Users/22900041")["meta"] == made[1]["meta"]
+
+
+def test_412_is_answered_to_who_asked_for_it_alone(world: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else changes the person each time, between the look and the write."""
+    made = scim(world, "POST", "/Users", status=201, json=user("22900042"))
+    get = ScimUsers.get
+
+    def overtaken(self: ScimUsers, resource_id: str, **how: Any) -> Any:
+        found = get(self, resource_id, **how)
+        with world.site.database.write() as connection:
+            external_ids.keep(connection, world.site.database, resource_id, uuid4().hex)
+        return found
+
+    monkeypatch.setattr(ScimUsers, "get", overtaken)
+    renamed = patch({"op": "add", "path": f"{STUDENT}:usageName", "value": "Petit"})
+    answered = world.ask("PATCH", "/scim/v2/Users/22900042", json=renamed)
+    assert (answered.status_code, answered.headers.get("retry-after")) == (503, "30")
+    tag = {"If-Match": made["meta"]["version"]}
+    scim(world, "PATCH", "/Users/22900042", status=412, json=renamed, headers=tag)
 
 
 def test_who_is_enrolled_by_the_registrar_s_file_is_not_ended_by_a_program(world: ApiWorld) -> None:

@@ -164,6 +164,7 @@ class _Teachings:
             raise UnusableFile(
                 gettext("more than {limit} lines and absent students", limit=LINES_MAX),
                 remedy=gettext("Split the export."),
+                sent=gettext("more than {limit} lines and absent students", limit=LINES_MAX),
             )
 
     def _compare(

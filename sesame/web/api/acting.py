@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from sesame.operations import blast_radius, holds, lifecycle, replays, targets
+from sesame.operations import blast_radius, holds, lifecycle, past_imports, replays, targets
 from sesame.operations.activation import Activated, Activation, activate
 from sesame.operations.blast_radius import PreviewRequest, ReplayPreview
 from sesame.operations.dead_letters import Dismissal, Dismissed, dismiss
@@ -16,7 +16,7 @@ from sesame.operations.replays import ReplayAsked, ReplayFilter, ReplayRequest, 
 from sesame.operations.search import Found, Search, search
 from sesame.operations.stopped_consumers import LetGoOn, lift
 from sesame.operations.targets import TargetAct, TargetProbed
-from sesame.web.api.routes import Caller, Name, route
+from sesame.web.api.routes import Caller, ImportId, Name, route
 
 
 @route("POST", "/students/search", search)
@@ -59,6 +59,14 @@ def prolong_access(call: Caller, request: Prolongation) -> Prolonged:
 def release_plan(call: Caller, plan_id: Name) -> Released:
     """Let exactly this plan of the guard be carried out; where two have to, the first one approves."""
     return lifecycle.release(call.site, call.actor, plan_id)
+
+
+@route("POST", "/imports/{import_id}/approve", past_imports.approve, status=HTTPStatus.NO_CONTENT)
+def approve_import(call: Caller, import_id: ImportId) -> None:
+    """Let what the guard holds of an import be published, once the same is sent again: for a program that
+    cannot add `approve`. It is good for that content and those changes alone, once, and for as long as the
+    guard looks back."""
+    past_imports.approve(call.site, call.actor, import_id)
 
 
 @route("POST", "/dead-letters/dismiss", dismiss)

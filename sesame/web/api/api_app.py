@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.vault import derive_keys
@@ -115,7 +116,18 @@ class ApiGuard:
 
 def _say(request: Request, error: Exception) -> Response:
     speak_for(language_of(request, request.app.state.api))
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error = HTTPException(error.status_code, headers={"Allow": ", ".join(_methods_of(request))})
     return problems.answer(error)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods of all routes at this path: the router names those of the first one."""
+    found: set[str] = set()
+    for each in request.app.routes:
+        match, _ = each.matches(request.scope)
+        found |= set() if match is Match.NONE else each.methods
+    return sorted(found)
 
 
 def _with_routes() -> FastAPI:

@@ -31,8 +31,8 @@ STREAMS_MAX: Final = 32
 _MOST: Final = 200
 _WAIT_S: Final = 1.0
 _QUIET_S_MAX: Final = 5.0
-_LOOK_S: Final = 60.0
-"""How often it is looked whether the token is still in force."""
+_LOOK_S: Final = 2.0
+"""How often the token is looked up: a revoked one's stream ends within 5 s, with the wait for events."""
 
 _places = threading.BoundedSemaphore(STREAMS_MAX)
 
@@ -89,16 +89,16 @@ async def _events(
     try:
         yield ServerSentEvent(comment="completions", retry=RECONNECT_MS)
         while True:
-            for each in found:
-                data = each.completed.model_dump_json(exclude_none=True)
-                yield ServerSentEvent(event=each.completed.type, id=each.id, data=data)
             now = time.monotonic()
-            heard = now if found else heard
-            if not wait and (stream.has_all or now - heard > _QUIET_S_MAX):
-                return
             if now - looked > _LOOK_S:
                 await loop.run_in_executor(thread, call.look_again)
                 looked = now
+            for each in found:
+                data = each.completed.model_dump_json(exclude_none=True)
+                yield ServerSentEvent(event=each.completed.type, id=each.id, data=data)
+            heard = now if found else heard
+            if not wait and (stream.has_all or now - heard > _QUIET_S_MAX):
+                return
             found = await loop.run_in_executor(thread, stream.next, _MOST, _WAIT_S if wait else 0.1)
     except SesameError as error:  # the reader asks again by itself, and is told then
         structlog.get_logger().info("completions_ended", error=fault(error))

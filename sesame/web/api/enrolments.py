@@ -16,13 +16,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query, Response
 
+from producers.registrar.acceptance import AcceptanceUnfit
+from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import pegase, pegase_groups
+from schemas.language import gettext, gettext_noop
 from sesame.operations.acts import Actor, Report
 from sesame.operations.imports import (
     ImportRequest,
     ImportStop,
     RejectedLine,
+    for_programs,
     import_files,
     import_sent,
     rejected_lines,
@@ -58,6 +62,24 @@ class EnrolmentRefused(ApiError):
     """This enrolment or teaching is not taken: something is missing in it, or wrong."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class LinesUnusable(ApiError):
+    """What was sent is not one JSON object, nor one in each line (`application/x-ndjson`), in UTF-8 and with
+    the names of Pégase; or it is not what its parameters say. Nothing was published."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+_REMEDIES: Final = {
+    Fault.BROKEN_JSON: gettext_noop("Send one JSON object in each line, with texts, whole numbers or null."),
+    Fault.DAMAGED_TEXT: gettext_noop("Correct the value; if it is right, send it once with this `accept`."),
+    Fault.CONTROL_CHARACTER: gettext_noop("Leave out the invisible character."),
+    Fault.LOST_DIGITS: gettext_noop("Send the whole number as a text: digits of it are lost."),
+    Fault.MISSING_VALUE: gettext_noop("Send the value too."),
+    Fault.UNDECODABLE: gettext_noop("Send UTF-8."),
+}
+"""What a program can do about a fault, where that is another thing than with a file."""
 
 
 class EnrolmentsImported(Report):
@@ -140,6 +162,7 @@ def import_lines(
         how: of `ImportRequest`.
 
     Raises:
+        LinesUnusable: nothing was published.
         As `import_files`.
     """
     request = ImportRequest(
@@ -149,13 +172,26 @@ def import_lines(
         **{FORMS[kind]: file},
         **how,
     )
-    with stop.waiting_for(_ONE_AT_A_TIME):
-        report = import_sent(site, actor, request, file, clock=clock, stop=stop)
+    try:
+        with stop.waiting_for(_ONE_AT_A_TIME):
+            report = import_sent(site, actor, request, file, clock=clock, stop=stop)
+    except UnusableFile as error:
+        raise LinesUnusable(error.sent) from None
+    except AcceptanceUnfit:
+        raise LinesUnusable(gettext("what `accept` names is not in it")) from None
     rejected = (
-        [] if report.rejects_path is None else list(islice(rejected_lines(report.rejects_path), REJECTED_MAX))
+        []
+        if report.rejects_path is None
+        else [_for_programs(each) for each in islice(rejected_lines(report.rejects_path), REJECTED_MAX)]
     )
     told = {name: value for name, value in report.to_json().items() if name not in ("rejects", "affected")}
     return EnrolmentsImported(report=told, rejected=rejected)
+
+
+def _for_programs(rejected: RejectedLine) -> RejectedLine:
+    remedy = _REMEDIES.get(Fault(rejected.fault))
+    update = {"detail": for_programs(rejected.detail)}
+    return rejected.model_copy(update=update if remedy is None else {**update, "remedy": gettext(remedy)})
 
 
 def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any]) -> EnrolmentsImported:

@@ -33,6 +33,7 @@ from sesame.operations.polled_events import NoSuchReceiver
 from sesame.operations.privacy.acts import NoSuchErasure
 from sesame.operations.replays import NoSuchReplay
 from sesame.operations.tokens import TokenRefused
+from sesame.web.api.words import in_words
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 30
@@ -181,8 +182,8 @@ def _place(error: Mapping[str, Any]) -> WrongPlace:
     """Where a value is wrong, and why; never the value, which may be a person's."""
     where, *path = error["loc"]
     if where == "body":
-        return WrongPlace(detail=error["msg"], pointer="".join(_steps(path)) or "")
-    return WrongPlace(detail=error["msg"], parameter=".".join(map(str, path)))
+        return WrongPlace(detail=in_words(error), pointer="".join(_steps(path)) or "")
+    return WrongPlace(detail=in_words(error), parameter=".".join(map(str, path)))
 
 
 def _steps(path: Sequence[object]) -> Iterator[str]:

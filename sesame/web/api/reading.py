@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Final
 
-from fastapi import Path, Query, Response
+from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
-from schemas.scalars import INTEGER_MAX
+from schemas.language import gettext
 from sesame.operations import (
     daily_export,
     dead_letters,
@@ -38,7 +39,7 @@ from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
 from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
 from sesame.operations.student import StudentAsked, StudentShown, Timeline
 from sesame.operations.targets import TargetLine
-from sesame.web.api.routes import Caller, Name, described_file, route
+from sesame.web.api.routes import Caller, ImportId, Name, described_file, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
 Live = Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")]
@@ -49,9 +50,10 @@ Cursor = Annotated[
 
 def _day(text: str) -> date:
     """As RFC 3339 writes it: pydantic and Python take other forms too."""
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is None:
-        raise ValueError
-    return date.fromisoformat(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is not None:
+        with suppress(ValueError):
+            return date.fromisoformat(text)
+    raise ValueError(gettext("must be a day such as 2026-09-01"))
 
 
 Day = Annotated[date, BeforeValidator(_day), Field(ge=date(1970, 1, 2))]
@@ -223,18 +225,19 @@ def list_imports(
     persons: Annotated[
         bool, Query(description="Those by which programs sent one person each, instead of files.")
     ] = False,
+    held: Annotated[bool, Query(description="Only those that the guard holds.")] = False,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> ImportsListed:
     """The imports of files that there were, the newest first."""
-    wanted = {"persons": persons}
-    after = call.position(cursor, wanted)
-    page = past_imports.listed(call.site, call.actor, ImportsPage(limit=limit, after=after, persons=persons))
+    wanted = {"persons": persons, "held": held}
+    asked = ImportsPage(limit=limit, after=call.position(cursor, wanted), persons=persons, held=held)
+    page = past_imports.listed(call.site, call.actor, asked)
     call.link_next(response, wanted, page.next)
     return page
 
 
 @route("GET", "/imports/{import_id}", past_imports.shown)
-def show_import(call: Caller, import_id: Annotated[int, Path(ge=1, le=INTEGER_MAX)]) -> PastImportShown:
+def show_import(call: Caller, import_id: ImportId) -> PastImportShown:
     """One import, and what it would have changed."""
     return past_imports.shown(call.site, call.actor, import_id)

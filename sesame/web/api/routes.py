@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -28,6 +29,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from schemas.language import gettext
+from schemas.scalars import INTEGER_MAX
 from sesame.operations import tokens
 from sesame.operations.acts import Actor, check
 from sesame.operations.imports import ImportStop
@@ -35,7 +37,7 @@ from sesame.web.api import problems
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.problems import ApiError
 from sesame.web.api.rates import Rates
-from sesame.web.api.repeats import Repeats
+from sesame.web.api.repeats import Repeats, UnfitKey
 from sesame.web.kit.guard import BodyRefused, received_whole, whole_body
 from sesame.web.kit.languages import speak_for, spoken
 from sesame.web.kit.site import Site
@@ -49,14 +51,20 @@ BODY_S_MAX: Final = 60.0
 _ESCAPED: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """A character as JSON escapes it (RFC 8259, 7)."""
 
+_BIDI: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Unicode's Bidi_Control: a text with these shows as another one (a file's are left out where it is read)."""
+
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """What a path names: a student number, an id."""
+
+ImportId = Annotated[int, InPath(ge=1, le=INTEGER_MAX)]
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
 
 class UnusableRequest(ApiError):
-    """A request has a parameter that is not known here or is given twice, or a character that no text has."""
+    """A request has a parameter that is not known here, or a name that is given twice, or a character that no
+    text has."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -255,6 +263,8 @@ async def _with_body(
     if is_json:
         check_type(request, (JSON,))
     check_text(body)
+    if is_json:
+        check_json(body)
     return await _once(request, token, api, handle, body)
 
 
@@ -273,6 +283,29 @@ def check_text(json_text: bytes) -> None:
         raise UnusableRequest(gettext("a text is no Unicode")) from error
     if "\0" in text:
         raise UnusableRequest(gettext("a text has the character NUL"))
+
+
+def check_json(body: bytes, *, key: Callable[[str], str] = str) -> None:
+    """Refuse a JSON body with two readings: a name twice in an object, or bidirectional controls in a text.
+
+    Args:
+        key: two names are one if this makes the same of them.
+
+    Raises:
+        UnusableRequest: it has. What is no JSON is not looked at.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len({key(name) for name in found}) < len(pairs):
+            [(name, _)] = Counter(key(name) for name, _ in pairs).most_common(1)
+            raise UnusableRequest(gettext("the name {name!r} stands in an object twice", name=name[:64]))
+        if any(isinstance(each, str) and _BIDI.search(each) for each in found.values()):
+            raise UnusableRequest(gettext("a text has a bidirectional control character"))
+        return found
+
+    with suppress(ValueError, RecursionError):
+        json.loads(body, object_pairs_hook=once)
 
 
 async def _with_file(
@@ -323,8 +356,9 @@ def json_object(body: bytes) -> dict[str, Any]:
     """The object that a body is.
 
     Raises:
-        UnusableRequest: it is none.
+        UnusableRequest: it is none, or a name stands in it twice.
     """
+    check_json(body)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -389,9 +423,12 @@ async def _once(
 ) -> Response:
     """Answer, and only once for each key."""
     whole = Request(request.scope, received_whole(body, request.receive))
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
         return await handle(whole)
+    if len(keys) > 1:
+        raise UnfitKey(gettext("the header is given twice"))
+    [key] = keys
     asked: list[str | bytes] = [request.method, request.url.path, request.url.query, body]
     return await api.repeats.answered(key, token, asked, lambda: handle(whole))
 

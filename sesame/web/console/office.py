@@ -98,13 +98,13 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 
 @router.get("/imports")
-def show_imports(visit: Visiting, apres: str = "", personnes: str = "") -> Response:
+def show_imports(visit: Visiting, apres: str = "", personnes: str = "", retenus: str = "") -> Response:
     """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
-    wanted = ImportsPage(limit=PAGE, after=after, persons=bool(personnes))
+    wanted = ImportsPage(limit=PAGE, after=after, persons=bool(personnes), held=bool(retenus))
     found = past_imports.listed(visit.context.site, visit.actor, wanted)
     running = dict(visit.context.imports) if may(visit.actor, "import") else {}
-    return visit.page("imports.html", found=found, persons=wanted.persons, running=running)
+    return visit.page("imports.html", found=found, persons=wanted.persons, held=wanted.held, running=running)
 
 
 @router.get("/imports/{import_id}")
@@ -112,6 +112,14 @@ def show_import(visit: Visiting, import_id: ImportId) -> Response:
     """One of them: what it counted and refused, and what it changed against the one before."""
     one = past_imports.shown(visit.context.site, visit.actor, import_id)
     return visit.page("import.html", one=one, differences=one.differences or ())
+
+
+@router.post("/imports/{import_id}/approuver")
+def approve_import(visit: Visiting, import_id: ImportId, _fields: Posted) -> Response:
+    """Let what the guard holds of it go on, once the same is sent again."""
+    past_imports.approve(visit.context.site, visit.actor, import_id)
+    told = gettext("approved; it is published once the same is sent again")
+    return visit.done(f"/console/imports/{import_id}", told)
 
 
 @router.get("/imports/{import_id}/flux")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 from scim2_models import (
     Error,
+    InvalidSyntaxException,
     InvalidValueException,
     NotFoundException,
     PreconditionFailedException,
@@ -25,13 +28,15 @@ from sesame.operations.person_facts import PersonRefused
 from sesame.operations.registered_persons import TooManyToCompare
 from sesame.operations.sent_persons import PersonKnown
 from sesame.operations.teaching_groups import NoSuchMember, TooManyShown
-from sesame.web.api import problems
+from sesame.web.api import problems, words
+from sesame.web.api.routes import UnusableRequest
 
 _SAID: Final[Mapping[type[SesameError], type[SCIMException]]] = {
     GroupChanged: PreconditionFailedException,
     GroupGone: NotFoundException,
     GroupTaken: UniquenessException,
     NoSuchMember: InvalidValueException,
+    UnusableRequest: InvalidSyntaxException,
     PersonKnown: UniquenessException,
     PersonRefused: InvalidValueException,
     TooManyShown: TooManyException,
@@ -42,6 +47,9 @@ _SAID: Final[Mapping[type[SesameError], type[SCIMException]]] = {
 def error_of(exception: Exception) -> Error:
     """What an error is answered with, in the language that is spoken."""
     if isinstance(exception, SCIMException):
+        cause = exception.__cause__
+        if isinstance(exception, InvalidValueException) and isinstance(cause, ValidationError):
+            return error_of_value(cause.errors()[0])
         return exception.to_error()
     if isinstance(exception, SesameError):
         said = _SAID.get(type(exception))
@@ -52,6 +60,29 @@ def error_of(exception: Exception) -> Error:
         return Error(status=exception.status_code, detail=HTTPStatus(exception.status_code).phrase)
     structlog.get_logger().error("api_fault", error=fault(exception))
     return Error(status=500, detail=HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
+
+
+_theirs: Final = Error.from_validation_error
+
+
+def error_of_value(error: Mapping[str, Any]) -> Error:
+    """What one error of a validation is answered with: the library repeats pydantic's sentence."""
+    is_scim = str(error["type"]).startswith("scim_")
+    return _theirs(error if is_scim else {**error, "msg": words.in_words(error)})
+
+
+def places_of(error: ValidationError, names: Mapping[str, str], within: str = "") -> str:
+    """What is wrong with the attributes of a resource.
+
+    Args:
+        names: of ours, as SCIM calls them, where that is not the same in camel case.
+        within: where they stand.
+    """
+    return "; ".join(
+        f"{within}{names.get(name) or to_camel(name)}: {words.in_words(each)}"
+        for each in error.errors()
+        for name in [str(each["loc"][0])]
+    )
 
 
 def in_words(error: SesameError) -> str:

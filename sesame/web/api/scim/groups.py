@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from scim2_models import InvalidFilterException, NotFoundException, Resource
+from pydantic import ValidationError
+from scim2_models import InvalidFilterException, InvalidValueException, NotFoundException, Resource
 from scim2_models.path import Comparison, FilterNode, LogicalExpr, Not, Present, ValuePath
 from scim2_server.storage import SearchPage
 
@@ -12,6 +13,7 @@ from schemas.language import gettext
 from sesame.operations import teaching_groups
 from sesame.operations.acts import Actor
 from sesame.operations.teaching_groups import GroupChange, GroupEnd, GroupsAsked
+from sesame.web.api.scim.errors import places_of
 from sesame.web.api.scim.filters import equalities
 from sesame.web.api.scim.group_patch import MemberMoves
 from sesame.web.api.scim.resources import group_of, made_of, members_in
@@ -87,7 +89,10 @@ class ScimGroups:
 
     def _change(self, group: Any, version: str | None, **how: Any) -> Any:
         named = {"display_name": group.display_name, "external_id": group.external_id}
-        change = GroupChange(id=group.id, version=_number(version), **named, **how)
+        try:
+            change = GroupChange(id=group.id, version=_number(version), **named, **how)
+        except ValidationError as error:
+            raise InvalidValueException(detail=places_of(error, {})) from None
         return teaching_groups.change(self._site, self._actor, change)
 
     @staticmethod

@@ -9,6 +9,7 @@ from scim2_models import PatchOp, PreconditionFailedException, Resource, Resourc
 from scim2_server.conditions import Conditions
 from scim2_server.handler import ScimHandler
 
+from sesame.operations.person_facts import PersonUnderWay
 from sesame.web.api.scim.group_patch import split
 from sesame.web.api.scim.resources import GROUPS
 from sesame.web.api.scim.storage import Storage
@@ -34,7 +35,7 @@ class RequestHandler(ScimHandler):
             except PreconditionFailedException:
                 if conditions.if_match or conditions.if_none_match:
                     raise
-        raise PreconditionFailedException
+        raise PersonUnderWay
 
     def _patch_group(
         self, resource_type: ResourceType, group_id: str, patch_op: PatchOp[Any], conditions: Conditions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, cast
 
 from pydantic import Field, ValidationError
@@ -44,6 +45,7 @@ from schemas.language import gettext
 from sesame.operations.registered_persons import RegisteredPerson
 from sesame.operations.sent_persons import SentPerson
 from sesame.operations.teaching_groups import GroupMade, GroupShown
+from sesame.web.api.scim.errors import places_of
 
 PAGE_MAX: Final = 200
 BULK_OPERATIONS_MAX: Final = 100
@@ -383,9 +385,7 @@ def made_of(group: Any) -> GroupMade:
             members=tuple(members_in(group)),
         )
     except ValidationError as error:
-        raise InvalidValueException(
-            detail="; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
-        ) from error
+        raise InvalidValueException(detail=places_of(error, {"element": "unit"})) from None
 
 
 def members_in(group: Any) -> list[str]:
@@ -413,8 +413,9 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
         steps = tuple(_enrolment(each) for each in student.enrolments)
     except ValidationError as error:
         raise InvalidValueException(
-            detail="; ".join(f"enrolments.{each['loc'][0]}: {each['msg']}" for each in error.errors())
-        ) from error
+            detail=places_of(error, {"primary": "main"}, within="enrolments.")
+        ) from None
+    _refuse_two_readings(steps)
     if len(user.external_id or "") > EXTERNAL_ID_CHARACTERS_MAX:
         raise InvalidValueException(
             detail=gettext("externalId: at most {count} characters", count=EXTERNAL_ID_CHARACTERS_MAX)
@@ -433,6 +434,19 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
         active=user.active,
         approve=approve,
     )
+
+
+def _refuse_two_readings(steps: Sequence[Enrolment]) -> None:
+    """Make sure that each enrolment is there once, and one of each year is the main one."""
+    alike = {(each.year, each.step, each.step_version): each for each in reversed(steps)}
+    main: dict[int, Enrolment] = {}
+    for each in steps:
+        if alike[each.year, each.step, each.step_version] != each:
+            said = gettext("enrolments: {step} of {year} is there twice", step=each.step, year=each.year)
+            raise InvalidValueException(detail=said)
+        if each.primary and main.setdefault(each.year, each) != each:
+            said = gettext("enrolments.main: {year} has more than one main enrolment", year=each.year)
+            raise InvalidValueException(detail=said)
 
 
 def _enrolment(sent: StudentEnrolment) -> Enrolment:

@@ -31,13 +31,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import SesameError
 from pipeline.vault import derive_keys
+from schemas.language import gettext
 from sesame.operations import late_answers, tokens
 from sesame.operations.acts import ActRefused, check
 from sesame.operations.person_facts import Later
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
-from sesame.web.api.routes import Api, UnusableRequest, bearer_token, check_text, language_of, read_body
-from sesame.web.api.scim.errors import error_of, in_words
+from sesame.web.api.routes import (
+    Api,
+    UnusableRequest,
+    bearer_token,
+    check_json,
+    check_text,
+    language_of,
+    read_body,
+)
+from sesame.web.api.scim.errors import error_of, error_of_value, in_words
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.handler import RequestHandler
 from sesame.web.api.scim.late_answers import AnsweredLater, security_events, wait_s_of
@@ -74,6 +83,7 @@ def make_scim(api: Api, keys: list[str]) -> ASGIApp:
         api: with whose tokens and rates.
         keys: the vault's, the present one first: by a key derived from it cursors are sealed.
     """
+    Error.from_validation_error = error_of_value  # type: ignore[method-assign] # it can be had no other way
     console = api.site.settings.console
     host = console.origin.partition("://")[2]
     return ApiGuard(_Scim(api, derive_keys(keys, "cursors")[0]), host=host, secure=console.secure)
@@ -118,6 +128,7 @@ class _Scim:
             wait=_Patience(WAIT_S_MAX),
             later=later,
             approve=asked.query.get("approve"),
+            accept=asked.query.get("accept"),
         )
         return RequestHandler(self._service, Storage(users, ScimGroups(api.site, asked.subject))).handle(
             asked
@@ -180,12 +191,16 @@ class _Service(ScimService):
 def _asked(request: Request, base_url: str, body: bytes) -> ScimRequest:
     scope = request.scope
     path = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).removesuffix(".scim")
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = dict(given)
+    if len(query) < len(given):
+        raise InvalidValueException(detail=gettext("a parameter is given twice"))
     try:
         for text in (body, path.encode(), *(each.encode() for each in query.values())):
             check_text(text)
     except UnusableRequest as error:
         raise InvalidValueException(detail=str(error)) from error
+    check_json(body, key=str.lower)  # as SCIM compares names (RFC 7643, 2.1)
     return ScimRequest(
         method=request.method,
         base_url=base_url,

@@ -35,6 +35,7 @@ class ScimUsers:
     Args:
         wait, later: see `sent_persons.put`.
         approve: the guard's id that whoever asks gave.
+        accept: the code of a value that looks damaged and is right, likewise.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class ScimUsers:
         wait: Wait,
         later: Later | None,
         approve: str | None,
+        accept: str | None,
     ) -> None:
         self._site = site
         self._actor = actor
         self._approve = approve
+        self._accept = () if accept is None else (accept,)
         self._later = later
         self._how: Any = {"clock": clock, "wait": wait, "later": later}
 
@@ -85,7 +88,8 @@ class ScimUsers:
         self._settle(sent_persons.end(self._site, self._actor, request, still=_as_read(version), **self._how))
 
     def _put(self, resource: Resource[Any], *, new: bool = False, **how: Any) -> Resource[Any]:
-        request = person_of(resource, self._approve).model_copy(update={"new": new})
+        request = person_of(resource, self._approve)
+        request = request.model_copy(update={"new": new, "accept": self._accept})
         after = sent_persons.put(self._site, self._actor, request, **how, **self._how)
         user: Resource[Any] = user_of(self._settle(after))
         return user

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -11,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from consumers.webhooks import rows
 from consumers.webhooks.handler import Webhooks
 from consumers.webhooks.sender import AGAIN_AFTER_S, Sender
 from consumers.webhooks.settings import ASYNC_ANSWER, Told, WebhookReceiver
@@ -106,6 +108,32 @@ def test_a_person_is_told_before_the_crowd_and_each_student_s_events_in_order(
     ]
     send(sender)
     assert [one.id for one in program.heard] == [said[1], said[0], said[2]]
+
+
+def test_answers_to_requests_pass_other_events_and_stay_in_order_themselves(
+    desk: Desk, program: Program
+) -> None:
+    desk.sender(program)
+    [name] = desk.receivers
+    desk.say(completed(LEA, lane=Lane.BULK))
+    desk.say(late(NOAH))
+    with desk.database.write() as connection:
+        for txn in ("first", "second"):
+            rows.add_answer(
+                connection,
+                desk.database,
+                [name],
+                LEA,
+                {"txn": txn, "answer": {}},
+                desk.now,
+            )
+        found = rows.due(connection, name, desk.now, limit=9)
+        assert [each.student_number for each in found] == [NOAH, LEA, LEA]
+        assert json.loads(found[1].data)["txn"] == "first"
+        rows.taken(connection, found[1])
+        found = rows.due(connection, name, desk.now, limit=9)
+        assert json.loads(found[1].data)["txn"] == "second"
+        assert found[2].lane == 1
 
 
 def test_keys_change_without_a_gap_and_without_a_restart(desk: Desk, program: Program) -> None:

@@ -329,6 +329,28 @@ def test_an_approved_file_goes_on_and_who_approved_it_is_kept(registrar: Registr
     assert "226" not in json.dumps(detail["years"]), "the audit names nobody"
 
 
+def test_what_an_operator_has_approved_goes_on_once_when_it_comes_again(registrar: Registrar) -> None:
+    registrar.import_rows(*students(5))
+    wrong, other = students(5, ETA_IAE="A"), students(5, ETA_IAE="A", LIB_ETP="L1")
+    report = held(registrar, wrong)
+    held(registrar, wrong)  # as a program does, which tries again
+    assert SqlFeedMemory(registrar.database).approve_held(report.import_id or 0, "odile")
+    registrar.log.take()
+    held(registrar, other)
+    assert registrar.log.take() == []
+    done = registrar.import_rows(*wrong, threshold=SMALL)
+    assert (done.held, done.cancelled) == (False, 5)
+    ((actor, detail),) = approvals(registrar)
+    assert (actor, detail["approval"]) == ("odile", report.approval)
+    assert not SqlFeedMemory(registrar.database).approve_held(done.import_id or 0, "odile"), (
+        "it is held no more"
+    )
+    assert not SqlFeedMemory(registrar.database).approve_held(4711, "odile")
+    registrar.import_rows(*students(5), threshold=Threshold(share=1.0, people=1000))
+    again = registrar.memory.approver_of("apogee", report.approval or "", 0.0)
+    assert again is None, "one approval lets it pass once"
+
+
 def test_an_approval_is_for_one_files_content_only(registrar: Registrar) -> None:
     registrar.import_rows(*students(5))
     first = held(registrar, students(5, ETA_IAE="A"))

@@ -62,7 +62,7 @@ class Site:
 
     @staticmethod
     def _change(kind: Hold, number: str) -> HoldChange:
-        return HoldChange(student_number=number, kind=kind, reason="vol")
+        return HoldChange(student_number=number, kind=kind, reason="vol", unknown=True)
 
     def read(self) -> int:
         """Let the registry read what came; how much that was."""

@@ -35,7 +35,7 @@ from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enr
 from sesame.testing.servers.stores import sqlite_store
 
 CAMILLE, DOMINIQUE = (Actor(name, frozenset({Role.OPERATOR})) for name in ("camille", "dominique"))
-LOOKS = Actor("vera", frozenset({Role.VIEWER}))
+LOOKS = Actor("vera", frozenset({Role.REGISTRAR}))
 NUMBERS = [str(22_030_000 + n) for n in range(1, 7)]
 NAMES = ("Abadie", "Berthelot", "Coquelin", "Dutronc", "Escoffier", "Fauchard")
 
