@@ -15,6 +15,7 @@ import secrets
 import stat
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     insert,
+    or_,
     select,
     update,
 )
@@ -54,6 +56,9 @@ vault = Table(
     Column("created_at", Float, nullable=False),
     Column("consumed_at", Float),
     Column("expires_at", Float),  # erased then, consumed or not; None: it waits until it is consumed
+    Column(
+        "shown_at", Float
+    ),  # when it was set, by the clock of the target that has it; None: it did not say
     sqlite_autoincrement=True,
     info=rows_of("student_number"),
 )
@@ -65,8 +70,13 @@ _ROW: Final = select(vault).where(vault.c.ref == bindparam("of_ref"))
 _SEQUENCE: Final = select(vault.c.sequence).where(
     vault.c.ref == bindparam("of_ref"), vault.c.student_number == bindparam("of_student")
 )
-_SEALED: Final = select(vault.c.ref).where(
-    vault.c.ref.in_(bindparam("refs", expanding=True)), vault.c.sealed.is_not(None)
+_UNSETTLED: Final = select(vault.c.ref, vault.c.sealed.is_not(None).label("is_sealed")).where(
+    vault.c.ref.in_(bindparam("refs", expanding=True)),
+    or_(vault.c.sealed.is_not(None), vault.c.shown_at.is_(None)),
+)
+_SHOWN: Final = update(vault).where(vault.c.ref == bindparam("of_ref"))
+_HANDED_OVER: Final = select(vault.c.ref, vault.c.shown_at, vault.c.consumed_at).where(
+    vault.c.ref.in_(bindparam("refs", expanding=True)), vault.c.consumed_at.is_not(None)
 )
 _ERASE: Final = update(vault).where(
     vault.c.student_number == bindparam("of_student"),
@@ -85,6 +95,19 @@ class VaultKeyError(SesameError):
 class SealBroken(SesameError):
     """A sealed secret does not open with the present keys, or was moved to another student's row. Put the
     former key back as a further line of the key file; if it is lost, the student chooses a new password."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A secret that its target was seen to have.
+
+    Attributes:
+        shown_at: when it was set, by the target's clock (epoch seconds); None: the target did not say.
+        seen_at: when it was seen there, by our clock.
+    """
+
+    shown_at: float | None
+    seen_at: float
 
 
 def new_key() -> str:
@@ -128,6 +151,12 @@ def derive_keys(keys: Sequence[str], purpose: str) -> list[bytes]:
 def plain_ref(ref: str, target: str) -> str:
     """The reference of a target's own copy, as it was typed, of the password behind `ref`."""
     return f"{ref}.{target}"
+
+
+def handed_over(connection: Connection, refs: Sequence[str]) -> dict[str, HandedOver]:
+    """Of these references, those whose secret a target was seen to have."""
+    rows = connection.execute(_HANDED_OVER, {"refs": list(refs)}) if refs else ()
+    return {row.ref: HandedOver(row.shown_at, row.consumed_at) for row in rows}
 
 
 def expire(connection: Connection, now: float) -> int:
@@ -239,16 +268,28 @@ class Vault:
         except InvalidToken as error:
             raise SealBroken from error
 
-    def consume(self, refs: Sequence[str]) -> None:
+    def consume(self, shown: Mapping[str, float | None]) -> None:
         """Erase these secrets for ever and leave tombstones, with those of the same student and purpose that
-        are older: nothing may ever be set back to them. Consuming twice is harmless."""
+        are older: nothing may ever be set back to them. Consuming twice is harmless.
+
+        Args:
+            shown: by reference, when the target says that it was set; None: it does not say.
+        """
         with self._database.read() as connection:
-            left = list(connection.scalars(_SEALED, {"refs": list(refs)})) if refs else ()
+            rows = connection.execute(_UNSETTLED, {"refs": list(shown)}).all() if shown else []
+        left = [row for row in rows if row.is_sealed or shown[row.ref] is not None]
         if not left:
             return
         with self._database.write() as connection:
-            for ref in left:
-                self.erase(connection, ref)
+            for row in left:
+                if row.is_sealed:
+                    self.erase(connection, row.ref)
+                connection.execute(_SHOWN, {"of_ref": row.ref, "shown_at": shown[row.ref]})
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        """Of these references, those whose secret a target was seen to have."""
+        with self._database.read() as connection:
+            return handed_over(connection, refs)
 
     def erase(self, connection: Connection, ref: str) -> None:
         """The same for one secret, within the caller's transaction."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -16,6 +17,7 @@ from consumers.active_directory import objects as words
 from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import (
+    Advice,
     Change,
     Changes,
     Connector,
@@ -33,7 +35,7 @@ from consumers.kit.reasons import Reason, read_reasons
 from pipeline.errors import Misconfigured
 from pipeline.target import Description
 from schemas.account import Account
-from schemas.language import Language
+from schemas.language import Language, gettext
 
 _RANDOM_BYTES: Final = 48
 
@@ -147,6 +149,18 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         needed = words.written(self.settings)
         away = {words.ref_of(raw) for raw in elsewhere}
         return {ref for ref in away if not needed <= may_write.get(ref, frozenset())}
+
+    def advice(self) -> Iterator[Advice]:
+        """See `Connector.advice`: when passwords were set."""
+        criterion = f"(&{words.PEOPLE}({words.CREDENTIAL}=*))"
+        users = self._client.everybody(self.settings.users_dn, criterion, [words.PASSWORD_SET], page_size=1)
+        if not all(raw.get(words.PASSWORD_SET) for _, raw in islice(users, 1)):
+            yield Advice(
+                gettext("whether somebody replaced a password cannot be told"),
+                gettext(
+                    "Let Sésame's account read pwdLastSet of the users in {dn}.", dn=self.settings.users_dn
+                ),
+            )
 
     def probe(self) -> None:
         """See `Connector.probe`: whether users and groups may be made in their OUs, as the domain controller

@@ -10,12 +10,15 @@ from typing import Final
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import TargetObject, tidy
 from consumers.kit.ldap_answers import Raw, normal
+from consumers.kit.passwords import NO_PASSWORD
 from schemas.account import Account
 
 LOGIN, UPN, MAIL = "sAMAccountName", "userPrincipalName", "mail"
 FAMILY, GIVEN, DISPLAY = "sn", "givenName", "displayName"
 GROUPS, CONTROL, GUID, REVISION = "memberOf", "userAccountControl", "objectGUID", "uSNChanged"
 NAME: Final = "distinguishedName"
+
+PASSWORD_SET: Final = "pwdLastSet"  # noqa: S105 (an attribute)
 
 CREDENTIAL: Final = "adminDisplayName"
 """Shows which password an object has: an attribute that no tool of Windows shows or uses."""
@@ -28,6 +31,7 @@ NORMAL, DISABLED, DONT_EXPIRE = 0x200, 0x2, 0x10000
 
 OWN: Final = (LOGIN, UPN, MAIL, FAMILY, GIVEN, DISPLAY, CREDENTIAL)
 """What is ours at every site, besides the number; all of it names the person."""
+_FROM_1601_TO_1970_S: Final = 11_644_473_600
 _NOT_IN_LOGIN: Final = re.compile(r'["/\\\[\]:;|=,+*?<>@\s]')
 LOGIN_MAX: Final = 20
 
@@ -40,7 +44,7 @@ def owned(settings: ActiveDirectorySettings) -> tuple[str, ...]:
 
 def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
     """What `object_of` takes."""
-    return (*owned(settings), GUID, REVISION, NAME)
+    return (*owned(settings), GUID, REVISION, NAME, PASSWORD_SET)
 
 
 def login_of(account: Account) -> str | None:
@@ -102,7 +106,17 @@ def object_of(
         revision="".join(_texts(raw, REVISION)),
         evidence={"family": "".join(fields[FAMILY]), "given": "".join(fields[GIVEN])},
         out_of_reach=out_of_reach,
+        password_at=_password_at(raw),
     )
+
+
+def _password_at(raw: Raw) -> float | None:
+    """When its password was set ([MS-ADA3] 2.176: in units of 100 ns since 1601); 0: another is to be chosen,
+    which we never ask for."""
+    told = next(iter(_texts(raw, PASSWORD_SET)), None)
+    if told is None:
+        return None
+    return NO_PASSWORD if told == "0" else int(told) / 10**7 - _FROM_1601_TO_1970_S
 
 
 def name_of(raw: Raw) -> str:

@@ -27,6 +27,7 @@ from consumers.directory.settings import DirectorySettings
 from consumers.kit.connector import (
     SLOW,
     TOO_SLOW,
+    Advice,
     Change,
     Changes,
     Connector,
@@ -41,7 +42,7 @@ from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.reasons import Reason, read_reasons
 from pipeline.errors import TargetDown
 from schemas.account import Account
-from schemas.language import Language
+from schemas.language import Language, gettext
 
 _SLICE = 10
 """Students between two looks at the clock."""
@@ -116,6 +117,25 @@ class DirectoryConnector(Connector[DirectorySettings]):
         """See `Connector.probe`: the pipeline's own entry is written and read back."""
         with self._directory.within(self.settings.verb_s_max):
             self._directory.probe()
+
+    def advice(self) -> Iterator[Advice]:
+        """See `Connector.advice`: of passwords, who has none, and when they were set."""
+        with self._directory.within(self.settings.verb_s_max):
+            told = self._directory.tells_of_passwords()
+        if not told.absent:
+            yield Advice(
+                gettext("whether somebody deleted a password cannot be told"),
+                gettext("Let the provisioner search by userPassword (=sw), as in ops/ldap/slapd.conf."),
+            )
+        if not told.times:
+            yield Advice(
+                gettext("whether somebody replaced a password cannot be told"),
+                gettext(
+                    "Let the server keep when passwords are set, and the provisioner read it "
+                    "(pwdChangedTime): pwdMaxAge: 2147483647 in the password policy, as in "
+                    "ops/ldap/tree.ldif. It holds for passwords that are chosen from then on."
+                ),
+            )
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.foresee`."""

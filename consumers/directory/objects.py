@@ -10,6 +10,7 @@ from typing import Final
 from consumers.directory.entry import CLASSES, GROUPS, OWNED, is_renumbered, missing_classes
 from consumers.directory.port import DesiredEntry, GroupNames, ObservedEntry
 from consumers.kit.connector import Held, TargetObject
+from consumers.kit.passwords import NO_PASSWORD
 
 CREDENTIAL: Final = "sesameCredentialRef"
 VERSION: Final = "sesameVersion"
@@ -105,7 +106,15 @@ def listed(entry: ObservedEntry) -> EntryObject:
         revision=entry.revision,
         evidence=dict(_evidence(entry)),
         entry=entry,
+        password_at=_password_at(entry),
     )
+
+
+def _password_at(entry: ObservedEntry) -> float | None:
+    state = entry.password
+    if state.absent:
+        return NO_PASSWORD
+    return None if state.changed_at is None else state.changed_at.timestamp()
 
 
 def ref_of(dn: str) -> str:

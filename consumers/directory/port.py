@@ -74,7 +74,8 @@ class PasswordState:
     """What the server itself keeps of an entry's password (slapo-ppolicy(5)), for diagnosis. Times are UTC.
 
     Attributes:
-        changed_at: when it was last written.
+        changed_at: when it was last written; None: the server does not say.
+        absent: there is none. False: there is one, or the server does not say.
         locked_at: since when wrong passwords have shut the entry; the server lifts that by itself.
         failures: when wrong passwords were tried since the last good one, oldest first; some are kept.
         must_change: an administrator wants another one.
@@ -82,10 +83,19 @@ class PasswordState:
     """
 
     changed_at: datetime | None = None
+    absent: bool = False
     locked_at: datetime | None = None
     failures: tuple[datetime, ...] = ()
     must_change: bool = False
     policy_dn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordsTold:
+    """What the server tells of passwords: who has none (`absent`), and when they were set (`times`)."""
+
+    absent: bool
+    times: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +295,9 @@ class Directory(Protocol):
 
     def changes_since(self, mark: str) -> Changes[ObservedEntry] | None:
         """What others than the pipeline have changed in the branch; see `Connector.changes_since`."""
+
+    def tells_of_passwords(self) -> PasswordsTold:
+        """What can be known of passwords at this server, as its answers show."""
 
     def probe(self) -> None:
         """Write and read back an entry of the pipeline's own; return only if that works. A directory that is

@@ -32,6 +32,7 @@ from consumers.directory.port import (
     Observed,
     ObservedEntry,
     PasswordPolicy,
+    PasswordsTold,
 )
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import Trial, leave_mark, policy_of, try_login
@@ -186,7 +187,7 @@ class LdapDirectory:
                 self._branches.people, criterion, DUMPED, page_size=_PAGE_SIZE
             ):
                 expect_success(answer)
-                for each in (difference.observed(dn, raw) for dn, raw in rows):
+                for each in self._with_absences([difference.observed(dn, raw) for dn, raw in rows]):
                     yield each if groups is None else replace(each, groups=groups.get(normal(each.dn), ()))
         except Lost as error:
             raise TargetDown(str(error)) from error
@@ -197,6 +198,23 @@ class LdapDirectory:
             self._probe_branches()
             if not self._client.endpoint.read_only:
                 leave_mark(self._client, self._patience, self._branches.probe, self._clock_ns())
+
+    def tells_of_passwords(self) -> PasswordsTold:
+        """See `port.Directory.tells_of_passwords`: a filter by what we may not search for meets nothing,
+        negated or not."""
+        with self._client.within(_VERB_S_MAX):
+            absent = self._any(self._branches.probe, "(|(userPassword=*)(!(userPassword=*)))")
+            ours, people = "(sesameCredentialRef=*)", self._branches.people
+            times = not self._any(people, ours) or self._any(people, f"(&{ours}(pwdChangedTime=*))")
+        return PasswordsTold(absent, times)
+
+    def _any(self, base: str, criterion: str) -> bool:
+        """Whether anything there meets a filter."""
+        answer, rows = self._patience.had(
+            lambda: next(self._client.pages(base, criterion, ["1.1"], page_size=1))
+        )
+        expect_success(answer)
+        return bool(rows)
 
     def policy(self, dn: str | None) -> PasswordPolicy | None:
         """The password policy of this name, or the usual one; None: there is none that we may see.
@@ -250,7 +268,25 @@ class LdapDirectory:
                 partial(self._client.search, self._branches.people, criterion, READ)
             )
             expect_success(answer)
-            yield from (difference.observed(dn, raw) for dn, raw in rows)
+            yield from self._with_absences([difference.observed(dn, raw) for dn, raw in rows])
+
+    def _with_absences(self, found: Sequence[ObservedEntry]) -> list[ObservedEntry]:
+        """These entries; of one that says no more when its password was set, whether it has one at all. A
+        search alone says that, where we may search by `userPassword`: it is never read."""
+        doubtful = [each for each in found if each.credential_ref and each.password.changed_at is None]
+        if not doubtful:
+            return list(found)
+        these = any_of("uid", [login for each in doubtful for login in each.logins])
+        without = f"(&{these}(!(userPassword=*)))"
+        answer, rows = self._patience.had(
+            partial(self._client.search, self._branches.people, without, ["1.1"])
+        )
+        expect_success(answer)
+        absent = {dn for dn, _ in rows}
+        return [
+            replace(each, password=replace(each.password, absent=True)) if each.dn in absent else each
+            for each in found
+        ]
 
     def _with_groups(self, observed: ObservedEntry) -> ObservedEntry:
         static = self._static

@@ -52,6 +52,8 @@ class TargetObject:
         held: what of it cannot be given, because of what else is at the target.
         note: for operators, beside `done`.
         out_of_reach: it is at a place of the target where we may not write it.
+        password_at: when its password was last set, by the target's clock (epoch seconds); `NO_PASSWORD`: it
+            has none; None: the target does not tell.
     """
 
     ref: str
@@ -64,6 +66,7 @@ class TargetObject:
     held: Held | None = None
     note: str = ""
     out_of_reach: bool = False
+    password_at: float | None = None
 
 
 class AdoptedRef(str):

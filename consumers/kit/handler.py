@@ -28,7 +28,14 @@ from consumers.kit.connector import (
     find_own,
 )
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN, SEAL_BROKEN_TEXT
+from consumers.kit.passwords import (
+    CLOCKS_S,
+    CREDENTIAL_NEEDED,
+    NO_PASSWORD,
+    PASSWORD_REPLACED,
+    SEAL_BROKEN,
+    SEAL_BROKEN_TEXT,
+)
 from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
@@ -258,8 +265,12 @@ class _Turn:
         """Erase the passwords that the target was seen to have."""
         field = self._connector.credential
         if field is not None:
-            having = [each for each in accounts if _has_password(each, shown.get(each.student_number), field)]
-            self._connector.context.passwords.consume([each.credential_ref or "" for each in having])
+            having = {
+                each.credential_ref or "": found.password_at or None
+                for each in accounts
+                if (found := shown.get(each.student_number)) is not None and _has_password(each, found, field)
+            }
+            self._connector.context.passwords.consume(having)
 
     def _write(self, verb: _Verb, changes: Sequence[Change]) -> None:
         """Have these carried out; who is refused has an outcome then."""
@@ -327,12 +338,14 @@ def _found(
     """By student number: the one object that is theirs, None, or why neither can be said."""
     deadline.left_s()
     seen = connector.read(accounts, deadline)
-    return {
+    found = {
         account.student_number: _theirs(
             account, seen.get(account.student_number, _UNANSWERED), adopted.get(account.student_number)
         )
         for account in accounts
     }
+    single = {number: one for number, one in found.items() if isinstance(one, TargetObject)}
+    return {**found, **with_passwords_judged(connector, accounts, single)}
 
 
 _BY_HAND: Final = "the connector cannot erase: remove what the target has of this student there, then replay"
@@ -360,6 +373,39 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     return _Blocked(own, taken) if own else taken
 
 
+def with_passwords_judged(
+    connector: Anything, accounts: Iterable[Account], found: Mapping[str, TargetObject]
+) -> dict[str, TargetObject]:
+    """These objects; one whose password somebody else has set or deleted since shows `PASSWORD_REPLACED` for
+    its credential.
+
+    A password cannot be read back: compared is when it was set, with when it was after our own write.
+    """
+    field = connector.credential
+    if field is None:
+        return dict(found)
+    told = {
+        account.student_number: account.credential_ref or ""
+        for account in accounts
+        if (one := found.get(account.student_number)) is not None
+        and one.password_at is not None
+        and _has_password(account, one, field)
+    }
+    given = connector.context.passwords.handed_over(sorted(told.values())) if told else {}
+    judged = dict(found)
+    for number, ref in told.items():
+        one, ours = found[number], given.get(ref)
+        if ours is None or one.password_at is None:
+            continue
+        if one.password_at == NO_PASSWORD or ours.shown_at is not None:
+            replaced = one.password_at != ours.shown_at
+        else:
+            replaced = one.password_at > ours.seen_at + CLOCKS_S
+        if replaced:
+            judged[number] = replace(one, fields={**one.fields, field: (PASSWORD_REPLACED,)})
+    return judged
+
+
 def _with_password(
     connector: Anything, account: Account, found: TargetObject | None
 ) -> tuple[Wanted, str | None]:
@@ -375,6 +421,8 @@ def _with_password(
     without = replace(wanted, fields=fields)
     if not account.access_open:
         return without, None
+    if found is not None and found.fields.get(field) == (PASSWORD_REPLACED,):
+        return replace(without, held=Held(PASSWORD_REPLACED)), None
     from pipeline.vault import SealBroken  # with cryptography, which diagnosis does not need
 
     try:
@@ -470,9 +518,10 @@ def differences(connector: Anything, account: Account, listed: TargetObject | No
     wanted, _ = _with_password(connector, account, listed)
     change = _change(account, wanted, listed)
     names = () if change is None else _names(change)
-    if listed is None or lists is None:
-        return names
-    return tuple(name for name in names if name in lists or name == ACCESS)
+    if listed is not None and lists is not None:
+        names = tuple(name for name in names if name in lists or name == ACCESS)
+    replaced = isinstance(wanted.held, Held) and wanted.held.reason == PASSWORD_REPLACED
+    return (*names, PASSWORD_REPLACED) if replaced else names
 
 
 def _names(change: Change) -> tuple[str, ...]:

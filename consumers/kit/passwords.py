@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:  # it loads cryptography, and words need none
-    from pipeline.vault import Vault
+    from pipeline.db.database import Database
+    from pipeline.vault import HandedOver, Vault
 
 CREDENTIAL_NEEDED: Final = "credential_needed"
 """Reason of waiting: the target lacks the password, and the vault has it no more. A new one lifts it."""
+
+PASSWORD_REPLACED: Final = "password_replaced"  # noqa: S105 (a token)
+"""Reason of waiting: somebody else has set or deleted the password at the target. A new one lifts it."""
+
+LACKING: Final = frozenset({CREDENTIAL_NEEDED, PASSWORD_REPLACED})
+"""Reasons that only another password of the student's lifts."""
+
+NO_PASSWORD: Final = 0.0
+"""As `TargetObject.password_at`: the object has no password."""
+
+CLOCKS_S: Final = 300.0
+"""By so much the target's clock may be ahead of ours, where its own time of our write is not known."""
 
 SEAL_BROKEN: Final = "seal_broken"
 """Cause of a dead letter: the vault's key does not open the password."""
@@ -29,8 +42,12 @@ class Passwords(Protocol):
             SealBroken: it is there and cannot be opened.
         """
 
-    def consume(self, refs: Sequence[str]) -> None:
-        """Erase these: the target was seen to have them. Twice is harmless."""
+    def consume(self, shown: Mapping[str, float | None]) -> None:
+        """Erase these: the target was seen to have them. Twice is harmless. `shown`: by reference, see
+        `TargetObject.password_at`."""
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        """Of these references, those that the target was seen to have, and since when."""
 
 
 class NoPasswords:
@@ -40,8 +57,33 @@ class NoPasswords:
         """See `Passwords.open`."""
         return None
 
-    def consume(self, refs: Sequence[str]) -> None:
+    def consume(self, shown: Mapping[str, float | None]) -> None:
         """See `Passwords.consume`."""
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:  # noqa: ARG002
+        """See `Passwords.handed_over`."""
+        return {}
+
+
+@dataclass(frozen=True)
+class KnownPasswords(NoPasswords):
+    """For whoever only looks: none is given, and what was given is known.
+
+    Attributes:
+        target: the one whose own copies were given; None: the hashes were.
+    """
+
+    database: Database
+    target: str | None
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        """See `Passwords.handed_over`."""
+        from pipeline.vault import handed_over, plain_ref
+
+        own = {ref if self.target is None else plain_ref(ref, self.target): ref for ref in refs}
+        with self.database.read() as connection:
+            found = handed_over(connection, list(own))
+        return {own[ref]: one for ref, one in found.items()}
 
 
 @dataclass(frozen=True)
@@ -55,9 +97,14 @@ class SealedPasswords:
         """See `Passwords.open`."""
         return self.vault.open(self._own(ref))
 
-    def consume(self, refs: Sequence[str]) -> None:
+    def consume(self, shown: Mapping[str, float | None]) -> None:
         """See `Passwords.consume`."""
-        self.vault.consume([self._own(ref) for ref in refs])
+        self.vault.consume({self._own(ref): at for ref, at in shown.items()})
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        """See `Passwords.handed_over`."""
+        own = {self._own(ref): ref for ref in refs}
+        return {own[ref]: one for ref, one in self.vault.handed_over(list(own)).items()}
 
     def _own(self, ref: str) -> str:
         from pipeline.vault import plain_ref

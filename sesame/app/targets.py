@@ -13,7 +13,7 @@ from consumers.kit.connector import (
     ConnectorUnusable,
     SiteFacts,
 )
-from consumers.kit.passwords import NoPasswords, Passwords, SealedPasswords
+from consumers.kit.passwords import KnownPasswords, NoPasswords, Passwords, SealedPasswords
 from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
@@ -81,7 +81,7 @@ def _made(
         read_only=read_only or section.mode == "observe",
         connections_max=settings.engine.slots + 1,  # the probe has one too
         adopted=lambda numbers: adopted_refs(database, target, numbers),
-        passwords=passwords or NoPasswords(),
+        passwords=passwords or _known_passwords(chosen.connector, target, database),
         site=site_facts(settings, database),
     )
     try:
@@ -140,6 +140,13 @@ def _passwords(target: str, settings: Settings, vault: Callable[[], Vault]) -> P
     if chosen is None or chosen.credential is None or issubclass(chosen.section, PlainPasswordSettings):
         return None
     return vault()
+
+
+def _known_passwords(connector: type[Anything], target: str, database: Database) -> Passwords:
+    """Which passwords a target was given, for whoever gives it none."""
+    if connector.credential is None:
+        return NoPasswords()
+    return KnownPasswords(database, target if issubclass(connector.section, PlainPasswordSettings) else None)
 
 
 def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:

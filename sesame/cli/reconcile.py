@@ -43,13 +43,13 @@ def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -
     """Compare every object of the targets with every account.
 
     Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Moved:
-    it is where Sésame may not write, and a hold would not shut it. Extra: a second object carries a
-    student's number. Orphaned: an object carries the number of nobody who has an account. Renamed: a hand
-    changed the name or the key of a cohort. What carries no student number is nobody's business here. Who is
-    being provisioned just now, or is known to wait or to have failed, is no difference, and counted as
-    unsettled. Each target is compared every night by itself; one that tells of changes (OpenLDAP, Active
-    Directory) is asked twice a minute for what hands did there, and each whether it went back in time or lost
-    much: pause one that you empty.
+    it is where Sésame may not write, and a hold would not shut it. Password replaced: somebody else set
+    or deleted it. Extra: a second object carries a student's number. Orphaned: an object carries the
+    number of nobody who has an account. Renamed: a hand changed the name or the key of a cohort. What
+    carries no student number is nobody's business here. Who is being provisioned just now, or is known to
+    wait or to have failed, is no difference, and counted as unsettled. Each target is compared every
+    night by itself; one that tells of changes (OpenLDAP, Active Directory) is asked twice a minute for
+    what hands did there, and each whether it went back in time or lost much: pause one that you empty.
 
     --repair writes through the consumers, as a replay does; extra and orphaned objects are for you to judge.
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
@@ -96,6 +96,7 @@ def _kinds() -> dict[str, str]:
         "missing": gettext("missing"),
         "different": gettext("different"),
         "moved": gettext("moved"),
+        "password_replaced": gettext("password replaced"),
         "extra": gettext("extra"),
         "orphaned": gettext("orphaned"),
         "renamed": gettext("renamed"),

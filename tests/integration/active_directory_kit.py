@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from consumers.active_directory.connector import ActiveDirectoryConnector
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import ConnectorContext
 from pipeline.target import HandlerOutcome, Task
-from pipeline.vault import SealBroken
+from pipeline.vault import HandedOver, SealBroken
 from sandbox.samba import Samba
 from schemas.account import Account, Membership, Person, Requirement, Stage
 from sesame.settings import LiveSecret
@@ -108,6 +109,7 @@ class Drawer:
 
     kept: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    given: dict[str, HandedOver] = field(default_factory=dict)
 
     def open(self, ref: str) -> str | None:
         """See `Passwords.open`."""
@@ -115,10 +117,15 @@ class Drawer:
             raise SealBroken
         return self.kept.get(ref)
 
-    def consume(self, refs: Sequence[str]) -> None:
+    def consume(self, shown: Mapping[str, float | None]) -> None:
         """See `Passwords.consume`."""
-        for ref in refs:
-            self.kept.pop(ref, None)
+        for ref in shown.keys() & self.kept.keys():
+            del self.kept[ref]
+            self.given[ref] = HandedOver(shown[ref], time.time())
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        """See `Passwords.handed_over`."""
+        return {ref: self.given[ref] for ref in refs if ref in self.given}
 
 
 class Desk:

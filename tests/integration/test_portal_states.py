@@ -9,12 +9,14 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
 from consumers.propagation.rows import propagation, propagation_targets
+from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking.rows import parked
@@ -327,6 +329,7 @@ def test_tried_again_promises_no_time(portal: Portal) -> None:
     ("target", "reason", "said"),
     [
         ("directory", "credential_needed", "nouveau mot de passe"),
+        ("directory", "password_replaced", "nouveau mot de passe"),
         ("directory", "adoption_undecided", "empêche l'ouverture"),
         ("mailbox", "mailbox_full", "pleine"),
         ("mailbox", "own_sieve_script_active", "filtre"),
@@ -355,6 +358,36 @@ def test_without_a_password_the_login_says_what_to_do(portal: Portal) -> None:
     shown = read(portal, number)
     assert "choisir un nouveau mot de passe" in shown.words["cas"]
     assert "tout seul" not in shown.words["cas"]
+
+
+def test_a_login_that_was_seen_is_not_ready_once_the_password_was_replaced(portal: Portal) -> None:
+    number = portal.active()
+    ready(portal, number)
+    logged_in(portal, number)
+    assert read(portal, number).state["cas"] == "Prêt"
+    put(portal, number, "directory", "waiting", "password_replaced")
+    shown = read(portal, number)
+    assert shown.state["cas"] == "En attente"
+    assert "il faut en choisir un nouveau" in shown.words["cas"]
+
+
+def test_without_cas_the_login_is_ready_only_where_the_directory_tells_of_passwords(tmp_path: Path) -> None:
+    with Portal(tmp_path, more={"targets": ("directory", "mailbox")}) as portal:
+        running(portal, **dict.fromkeys(("directory", "mailbox", "registry", "propagation"), "running"))
+        told, untold = portal.active(), portal.active()
+        for number, at in ((told, 1_700_000_000.0), (untold, None)):
+            ready(portal, number, "directory", "mailbox")
+            with portal.database.read() as connection:
+                account = accounts.find(connection, number)
+            assert account is not None
+            portal.vault.consume({account.credential_ref or "": at})
+        shown = read(portal, told)
+        assert shown.state["cas"] == "Prêt"
+        assert ALL_READY in shown.page
+        shown = read(portal, untold)
+        assert shown.state["cas"] == "À essayer"
+        assert "ne peut pas vérifier" in shown.words["cas"]
+        assert ALL_READY not in shown.page
 
 
 def test_a_group_that_is_not_ours_does_not_keep_anybody_from_logging_in(portal: Portal) -> None:

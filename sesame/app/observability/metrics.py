@@ -187,8 +187,8 @@ class Metrics:
         self.reconcile_differences = self._gauge(
             "reconcile_differences",
             "What the target's last comparison with the accounts found; kind: `missing`, `different`, "
-            "`moved`, `extra`, `orphaned`, `renamed`, or `went_back` (1: an older state, or unusually "
-            "much lost).",
+            "`moved`, `password_replaced`, `extra`, `orphaned`, `renamed`, or `went_back` (1: an older "
+            "state, or unusually much lost).",
             ("target", "kind"),
         )
         self.reconcile_finished = self._gauge(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from threading import Event
 from typing import Annotated, Final
@@ -27,7 +28,7 @@ from sesame.operations.ports import Reconciling, Stored, check_target
 from sesame.operations.reconcile import passes, questions
 from sesame.operations.reconcile.comparison import PARTS, TargetComparison, TargetDrift
 from sesame.operations.reconcile.passes import KINDS, WENT_BACK, Pass
-from sesame.operations.restored.admission import admit
+from sesame.operations.restored.admission import StoreRestored, admit
 
 REASON = "reconcile"
 
@@ -102,6 +103,7 @@ class TargetReport(Report):
     missing: list[str]
     different: list[str]
     moved: list[str]
+    password_replaced: list[str]
     extra: list[str]
     orphaned: list[str]
     evidence: dict[str, tuple[str, ...]]
@@ -179,6 +181,7 @@ def reconcile(
         if request.sample is None and not trouble:
             _judge(site, target, before, drift, threshold or Threshold(), older=older)
         replay_id = approval = ""
+        _have_said(site, actor, target, drift, clock)
         if request.repair:
             replay_id, approval = _repair(
                 site, actor, target, drift, request.approve, clock, threshold or Threshold()
@@ -346,9 +349,11 @@ def _noticed(
         news = [name for name in names if name not in before.left.get(kind, ())]
         setattr(new, kind, news)
         new.evidence |= {name: drift.evidence[name] for name in news}
+        new.unsaid |= drift.unsaid.intersection(news)
     if not new.evidence:
         return None
     replay_id = approval = ""
+    _have_said(site, actor, request.target, new, clock)
     if request.repair:
         admit(site, works=False)
         replay_id, approval = _repair(site, actor, request.target, new, "", clock, threshold or Threshold())
@@ -416,14 +421,33 @@ def _repair(
     threshold: Threshold,
 ) -> tuple[str, str]:
     """Ask the target's consumer to compare these and write; the replay's id, or the ID to approve it."""
-    students = sorted({*drift.missing, *drift.different})
+    changed_too = (each for each in drift.password_replaced if len(drift.evidence[each]) > 1)
+    students = sorted({*drift.missing, *drift.different, *changed_too} - drift.unsaid)
     if not students:
         return "", ""
     approval = digest_of({"target": target, "students": students}).removeprefix("sha256:")[:12]
     over = threshold.passed(affected=len(students), losing=0, in_all=drift.accounts)
     if over and not hmac.compare_digest(approve.encode(), approval.encode()):
         return "", approval
-    asked = replay(
+    return _replay(site, actor, target, students, clock), ""
+
+
+def _have_said(
+    site: Reconciling, actor: Actor, target: str, drift: TargetDrift, clock: Callable[[], datetime]
+) -> None:
+    """Have the consumer look at those whose password was replaced: it cannot write one, and no page says any
+    more that all is done. Not in a store that was restored: that is looked at first."""
+    if drift.unsaid:
+        with suppress(StoreRestored):
+            admit(site, works=False)
+            _replay(site, actor, target, sorted(drift.unsaid), clock)
+
+
+def _replay(
+    site: Reconciling, actor: Actor, target: str, students: Sequence[str], clock: Callable[[], datetime]
+) -> str:
+    """Ask for a turn of each of these in the bulk lane; the replay's id."""
+    return replay(
         students,
         consumer=target,
         reason=REASON,
@@ -432,5 +456,4 @@ def _repair(
         producer=site.producer,
         database=site.database,
         clock=clock,
-    )
-    return asked.replay_id, ""
+    ).replay_id

@@ -15,7 +15,8 @@ from itertools import islice
 from typing import Final
 
 from consumers.kit.connector import Anything, Held, TargetObject, find_own
-from consumers.kit.handler import AMBIGUOUS, OBJECT, OUT_OF_REACH, differences
+from consumers.kit.handler import AMBIGUOUS, OBJECT, OUT_OF_REACH, differences, with_passwords_judged
+from consumers.kit.passwords import PASSWORD_REPLACED
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
 from pipeline.target import Handler
@@ -30,6 +31,9 @@ _PAGE = 400
 PARTS: Final = 7
 """In so many nights everybody is looked at in depth, where a list does not show all of an object."""
 
+_BEYOND_US: Final = {OUT_OF_REACH: "moved", PASSWORD_REPLACED: "password_replaced"}
+"""What no turn of ours mends, and the kind that it is: told for as long as it lasts."""
+
 Adopted = Callable[[Sequence[str]], Mapping[str, str]]
 
 
@@ -43,7 +47,8 @@ class TargetDrift:
         unmanaged: of these, those that carry no student number, or no student's address: nobody looks at
             them.
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
-        missing, different, moved: student numbers.
+        missing, different, moved, password_replaced: student numbers.
+        unsaid: of the last of these, those of whom the pipeline still says that all is done.
         extra, orphaned: objects, in the target's words.
         renamed: keys of cohorts whose name or key a hand has changed.
         went_back: the target itself, where it shows an older state than before, or lost unusually much.
@@ -62,6 +67,8 @@ class TargetDrift:
     moved: list[str] = field(default_factory=list)
     renamed: list[str] = field(default_factory=list)
     went_back: list[str] = field(default_factory=list)
+    password_replaced: list[str] = field(default_factory=list)
+    unsaid: set[str] = field(default_factory=set)
     evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
     several: set[str] = field(default_factory=set)
 
@@ -155,7 +162,7 @@ class TargetComparison:
                 shown.setdefault(number, {})[each.ref] = each
         known = self._newest(sorted(shown))
         adopted = self._connector.context.adopted(sorted(known))
-        suspects, orphans = [], dict[str, str]()
+        own, orphans = dict[str, list[TargetObject]](), dict[str, str]()
         for number, found in shown.items():
             account = known.get(number)
             if account is None or account.stage is Stage.ERASED:
@@ -163,10 +170,9 @@ class TargetComparison:
             elif account.activated_at is not None:
                 self._several[number] = list(found)
                 by_ref = {ref: {ref: each} for ref, each in found.items()}
-                if self._is_suspect(account, {**by_ref, number: found}, adopted.get(number)):
-                    suspects.append(number)
+                own[number] = self._own(account, {**by_ref, number: found}, adopted.get(number))
         self._note_orphans(orphans)
-        self._look(sorted(suspects))
+        self._look(self._suspected(known, own))
         return {*shown, *(each.ref for each in page)}
 
     def _pages(self) -> Iterator[list[str]]:
@@ -197,11 +203,9 @@ class TargetComparison:
             for key, found in spool.claim(list(map(self._key, known.values())), adopted.values()):
                 for name in (key, found.ref):
                     seen.setdefault(name, {})[found.ref] = found
-            yield [
-                number
-                for number, account in sorted(known.items())
-                if self._is_suspect(account, seen, adopted.get(number)) or in_depth(number)
-            ]
+            own = {n: self._own(account, seen, adopted.get(n)) for n, account in known.items()}
+            suspects = set(self._suspected(known, own))
+            yield [number for number in sorted(known) if number in suspects or in_depth(number)]
 
     def _newest(self, numbers: Sequence[str]) -> dict[str, Account]:
         """The accounts of these, as this target is to have them."""
@@ -209,9 +213,10 @@ class TargetComparison:
             newest = accounts.newest(connection, numbers)
         return {number: account.at(self._connector.name) for number, account in newest.items()}
 
-    def _is_suspect(
+    def _own(
         self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
-    ) -> bool:
+    ) -> list[TargetObject]:
+        """A student's own objects among those that are listed; none and several are remembered."""
         number, key = account.student_number, self._key(account)
         shown = {**seen.get(key, {}), **seen.get(adopted or key, {})}
         own = list(shown.values()) if self._by_mail else find_own(account, shown.values(), adopted)
@@ -219,8 +224,21 @@ class TargetComparison:
             self._several[number] = [each.ref for each in own]
         elif not own and account.access_open:
             self._absent.add(number)
-        away = any(each.out_of_reach for each in own)
-        return away or len(own) > 1 or bool(differences(self._connector, account, own[0] if own else None))
+        return own
+
+    def _suspected(
+        self, known: Mapping[str, Account], own: Mapping[str, Sequence[TargetObject]]
+    ) -> list[str]:
+        """Those of these students whom the target does not show as they are to be."""
+        single = {number: objects[0] for number, objects in own.items() if len(objects) == 1}
+        shown = with_passwords_judged(self._connector, known.values(), single)
+        return [
+            number
+            for number, objects in sorted(own.items())
+            if len(objects) > 1
+            or any(each.out_of_reach for each in objects)
+            or differences(self._connector, known[number], shown.get(number))
+        ]
 
     @property
     def _by_mail(self) -> bool:
@@ -251,7 +269,12 @@ class TargetComparison:
             if not effect.differs and not effect.obstacle:
                 continue
             state, account = states.get(effect.student_number), newest.get(effect.student_number)
-            if effect.obstacle != OUT_OF_REACH and (account is None or self._known(effect, state, account)):
+            if effect.obstacle in _BEYOND_US:
+                getattr(self._drift, _BEYOND_US[effect.obstacle]).append(effect.student_number)
+                self._drift.evidence[effect.student_number] = (*effect.differs, effect.obstacle)
+                if effect.obstacle == PASSWORD_REPLACED and state and state.state is State.PROVISIONED:
+                    self._drift.unsaid.add(effect.student_number)
+            elif account is None or self._known(effect, state, account):
                 self._drift.unsettled += 1
             else:
                 self._note(effect)
@@ -275,10 +298,6 @@ class TargetComparison:
             for ref in self._several.get(number, ()):
                 self._drift.extra.append(ref)
                 self._drift.evidence[ref] = (number,)
-            return
-        if effect.obstacle == OUT_OF_REACH:
-            self._drift.moved.append(number)
-            self._drift.evidence[number] = (*effect.differs, effect.obstacle)
             return
         gone = OBJECT in effect.differs or (number in self._absent and not effect.differs)
         (self._drift.missing if gone else self._drift.different).append(number)

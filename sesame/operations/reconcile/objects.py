@@ -80,13 +80,16 @@ class ObjectSpool(ScratchDatabase):
 def _document(found: TargetObject) -> str:
     held = None if found.held is None else [found.held.reason, found.held.pending, found.held.fields]
     return json.dumps(
-        [found.ref, found.student_number, dict(found.fields), found.open, held, found.out_of_reach],
+        [
+            *(found.ref, found.student_number, dict(found.fields), found.open, held),
+            *(found.out_of_reach, found.password_at),
+        ],
         separators=(",", ":"),
     )
 
 
 def _object(text: str) -> TargetObject:
-    ref, number, fields, open_, held, out_of_reach = json.loads(text)
+    ref, number, fields, open_, held, out_of_reach, password_at = json.loads(text)
     return TargetObject(
         ref,
         number,
@@ -94,6 +97,7 @@ def _object(text: str) -> TargetObject:
         open_,
         held=None if held is None else _held(*held),
         out_of_reach=out_of_reach,
+        password_at=password_at,
     )
 
 

@@ -29,10 +29,10 @@ _CLOCK_CHANGE_S = 2 * 3600.0
 """Where summer time ends, one night's time comes twice."""
 
 WENT_BACK: Final = "went_back"
-KINDS = ("missing", "different", "moved", "extra", "orphaned", "renamed", WENT_BACK)
+KINDS = ("missing", "different", "moved", "password_replaced", "extra", "orphaned", "renamed", WENT_BACK)
 """What a difference is: see `TargetDrift`."""
 
-OF_STUDENTS = ("missing", "different", "moved")
+OF_STUDENTS = ("missing", "different", "moved", "password_replaced")
 """Kinds that name students, and no objects."""
 
 KEPT_MAX: Final = 1_000

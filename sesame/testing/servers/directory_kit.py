@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -28,6 +28,7 @@ from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret, SiteFa
 from consumers.kit.ldap import Endpoint
 from consumers.kit.passwords import NoPasswords, Passwords
 from pipeline.target import Handler, HandlerOutcome, Task
+from pipeline.vault import HandedOver
 from sandbox.slapd import Slapd
 from schemas.account import (
     Account,
@@ -104,6 +105,7 @@ class VaultOfTheTest:
 
     def __init__(self) -> None:
         self.hashes: dict[str, str | None] = {}
+        self.given: dict[str, HandedOver] = {}
 
     def put(self, ref: str, password: str) -> str:
         self.hashes[ref] = HASHER.hash(password)
@@ -112,8 +114,13 @@ class VaultOfTheTest:
     def open(self, ref: str) -> str | None:
         return self.hashes.get(ref)
 
-    def consume(self, refs: Any) -> None:
-        self.hashes.update(dict.fromkeys(refs))
+    def consume(self, shown: Mapping[str, float | None]) -> None:
+        now = time.time()
+        self.given |= {r: HandedOver(at, now) for r, at in shown.items() if self.hashes.get(r) is not None}
+        self.hashes.update(dict.fromkeys(shown))
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        return {ref: self.given[ref] for ref in refs if ref in self.given}
 
 
 def client_of(slapd: Slapd, **settings: Any) -> DirectoryClient:

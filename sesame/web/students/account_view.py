@@ -8,13 +8,14 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from consumers.directory import NAME as DIRECTORY
-from consumers.kit.passwords import CREDENTIAL_NEEDED
+from consumers.kit.passwords import LACKING
 from consumers.moodle import NAME as MOODLE
 from consumers.registry.lifecycle.stages import Lifecycle
 from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
+from pipeline.vault import handed_over
 from schemas.account import Account, Stage
 from sesame.login import cas_logins
 from sesame.operations.acts import utc
@@ -45,6 +46,9 @@ _SHOWN: Final = {
     "not_opened": NOT_YET,
 }
 CAS, REGISTRY, ACCOUNT = "cas", "registry", "account"
+PASSWORD_UNTOLD: Final = "password_untold"  # noqa: S105 (a token)
+"""Reason of to_try: the directory does not tell whether it still has the student's own password."""
+
 _ENTRY_WORKS: Final = frozenset({"group_not_ours"})
 """What the directory may wait for while people can log in."""
 
@@ -154,7 +158,7 @@ def standing_of(
             service = Service(target.target, NOT_OURS)
         services[target.target] = service
     shown = [services[target.target] for target in status.targets]
-    everything = [*_login(context, student_number, services.get(DIRECTORY)), *shown]
+    everything = [*_login(context, account, services.get(DIRECTORY)), *shown]
     if shut:
         everything = [each if each.state == NOT_OURS else Service(each.name, SHUT) for each in everything]
     return AccountView(
@@ -196,27 +200,39 @@ def _leaders_first(targets: tuple[TargetStatus, ...], follows: Mapping[str, str]
     return sorted(targets, key=lambda target: target.target in follows)
 
 
-def _login(context: PortalContext, student_number: str, directory: Service | None) -> tuple[Service, ...]:
+def _login(context: PortalContext, account: Account, directory: Service | None) -> tuple[Service, ...]:
     """CAS logs people in by the directory: it can be tried once the directory has the password, and is ready
-    once this very student was seen to log in, and has not come back in vain since."""
+    once this very student was seen to log in, and no later login failed.
+
+    Without CAS it is ready where the directory tells when passwords are set: one that somebody else sets is
+    then noticed.
+    """
     if directory is None:
         return ()
     works = directory.state == READY or directory.reason in _ENTRY_WORKS
     if works and context.cas is not None:
         with context.database.read() as connection:
-            seen = cas_logins.of(connection, student_number)
+            seen = cas_logins.of(connection, account.student_number)
         if seen is None or seen.last_at is None or seen.seen_at is None:
             return (Service(CAS, TO_TRY),)
         if seen.failed_at is not None and seen.failed_at > seen.last_at:
             return (Service(CAS, TO_TRY, reason=seen.failure),)
         return (Service(CAS, READY, utc(seen.seen_at)),)
     if works:
+        if _password_untold(context, account):
+            return (Service(CAS, TO_TRY, reason=PASSWORD_UNTOLD),)
         return (Service(CAS, READY, directory.since),)
     if directory.state in (FAILED, DOWN) or (
-        directory.state == WAITING and directory.reason not in (CREDENTIAL_NEEDED, ADMINISTRATIVE_PENDING)
+        directory.state == WAITING and directory.reason not in {*LACKING, ADMINISTRATIVE_PENDING}
     ):
         return (Service(CAS, AFTER, directory.since, DIRECTORY),)
     return (replace(directory, name=CAS, can_retry=False),)
+
+
+def _password_untold(context: PortalContext, account: Account) -> bool:
+    with context.database.read() as connection:
+        given = handed_over(connection, [account.credential_ref] if account.credential_ref else [])
+    return any(one.shown_at is None for one in given.values())
 
 
 def _service(

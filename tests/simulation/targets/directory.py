@@ -17,6 +17,7 @@ from consumers.directory.port import (
     GroupNames,
     Observed,
     ObservedEntry,
+    PasswordsTold,
 )
 from consumers.kit.ldap_answers import Modification
 from pipeline.errors import TargetDown
@@ -101,6 +102,9 @@ class SimulatedDirectory(Target):
     def groups(self, names: Sequence[str]) -> GroupNames:
         """See `Directory.groups`: each is there, and nobody else's."""
         return GroupNames(frozenset(name.lower() for name in names))
+
+    def tells_of_passwords(self) -> PasswordsTold:
+        return PasswordsTold(absent=True, times=True)
 
     def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
         """See `Directory.foresee`: nothing here is anybody else's."""

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 from pipeline.db.database import Database
-from pipeline.vault import SealBroken, Vault, VaultKeyError, expire, new_key, plain_ref, read_keys
+from pipeline.vault import HandedOver, SealBroken, Vault, VaultKeyError, expire, new_key, plain_ref, read_keys
 from pipeline.vault import vault as table
 from tests.unit.database_kit import Clock, undone
 
@@ -67,13 +67,32 @@ def test_a_consumed_secret_is_gone_for_ever_and_its_tombstone_says_when(
 ) -> None:
     ref = seal(database, vault)
     clock.now += 60.0
-    vault.consume([ref])
-    vault.consume([ref, "no such reference"])  # twice is harmless
-    vault.consume([])
+    vault.consume({ref: None})
+    vault.consume({ref: None, "no such reference": None})  # twice is harmless
+    vault.consume({})
     assert vault.open(ref) is None
     assert rows(database) == {ref: None}
     with database.read() as connection:
         assert connection.execute(select(table.c.consumed_at)).scalar_one() == clock.now
+
+
+def test_a_tombstone_keeps_when_its_target_says_that_the_secret_was_set(
+    database: Database, vault: Vault, clock: Clock
+) -> None:
+    ref, untold, waiting = (seal(database, vault, who) for who in (LEA, PAUL, "22600003"))
+    clock.now += 60.0
+    vault.consume({ref: 1_000.25, untold: None})
+    assert vault.handed_over([ref, untold, waiting, "no such reference"]) == {
+        ref: HandedOver(1_000.25, clock.now),
+        untold: HandedOver(None, clock.now),
+    }
+    later = clock.now
+    clock.now += 60.0
+    vault.consume({ref: 2_000.0, untold: 3_000.0})
+    assert vault.handed_over([ref, untold]) == {
+        ref: HandedOver(1_000.25, later),
+        untold: HandedOver(3_000.0, later),
+    }, "what was told first stays"
 
 
 def test_older_secrets_of_the_same_student_and_purpose_go_too_and_no_others(
@@ -84,14 +103,14 @@ def test_older_secrets_of_the_same_student_and_purpose_go_too_and_no_others(
     other_student = seal(database, vault, PAUL)
     present = seal(database, vault)
     newer = seal(database, vault)
-    vault.consume([present])
+    vault.consume({present: None})
     opened = [vault.open(ref) is not None for ref in (old, other_purpose, other_student, present, newer)]
     assert opened == [False, True, True, False, True]
 
 
 def test_the_order_of_sealing_is_kept_after_consumption(database: Database, vault: Vault) -> None:
     first, second = seal(database, vault), seal(database, vault)
-    vault.consume([second])
+    vault.consume({second: None})
     with database.read() as connection:
         places = [vault.sequence(connection, LEA, ref) for ref in (first, second, "no such one")]
         assert vault.sequence(connection, PAUL, first) is None
@@ -202,7 +221,7 @@ def test_a_target_that_wants_it_has_a_copy_of_its_own_of_a_password(database: Da
     assert plain.open(plain_ref(ref, "ad")) == plain.open(plain_ref(ref, "imprimantes")) == "Été 2026"
     assert plain.open(plain_ref(ref, "autre")) is None
     assert all(b"2026" not in (sealed or b"") for sealed in rows(database).values())
-    plain.consume([plain_ref(ref, "ad")])
+    plain.consume({plain_ref(ref, "ad"): None})
     assert plain.open(plain_ref(ref, "ad")) is None
     assert plain.open(plain_ref(ref, "imprimantes")) == "Été 2026"
     assert plain.open(ref) == HASH
@@ -216,7 +235,7 @@ def test_without_such_a_target_no_password_is_kept(database: Database, vault: Va
 def test_a_consumed_copy_takes_the_older_ones_of_its_target_with_it(database: Database, plain: Vault) -> None:
     older, newer = seal_password(database, plain, "un"), seal_password(database, plain, "deux")
     theirs = seal_password(database, plain, "trois", PAUL)
-    plain.consume([plain_ref(newer, "ad")])
+    plain.consume({plain_ref(newer, "ad"): None})
     assert plain.open(plain_ref(older, "ad")) is None
     assert plain.open(plain_ref(older, "imprimantes")) == "un"
     assert plain.open(plain_ref(theirs, "ad")) == "trois"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.kit.handler import OBJECT
-from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN
+from consumers.kit.passwords import LACKING, SEAL_BROKEN
 from schemas.language import gettext
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.person import TargetStatus
@@ -16,16 +16,16 @@ from sesame.operations.diagnosis.situation import Situation
 
 @rule("password_needed")
 def password_needed(s: Situation) -> Iterator[Finding]:
-    """A target lacks the password, and the vault has it no more, or no key that opens it."""
+    """A target lacks the student's password, and the vault has it no more, or no key that opens it."""
     for target in s.status.targets if s.status is not None else ():
-        if target.state == "waiting" and target.reason == CREDENTIAL_NEEDED:
+        if target.state == "waiting" and target.reason in LACKING:
             yield Finding("password_needed", target.target, {"reason": target.reason}, since=target.since)
         for letter in s.letters:
             if target.state == "failed" and letter.consumer == target.target and letter.cause == SEAL_BROKEN:
                 evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
                 yield Finding("password_needed", target.target, evidence, since=utc(letter.recorded_at))
     for target in _with_another_password(s):
-        if s.done(target.target) and target.reason != CREDENTIAL_NEEDED:
+        if s.done(target.target) and target.reason not in LACKING:
             yield Finding("password_needed", target.target, {"shown": gettext("another password")})
 
 
@@ -49,5 +49,5 @@ def _with_another_password(s: Situation) -> Iterator[TargetStatus]:
     no password: the kit then says that it is needed."""
     for name, seen in s.live.objects.items():
         target = s.target(name) if s.open is not None else None
-        if target is not None and seen.obstacle == CREDENTIAL_NEEDED and OBJECT not in seen.differs:
+        if target is not None and seen.obstacle in LACKING and OBJECT not in seen.differs:
             yield target

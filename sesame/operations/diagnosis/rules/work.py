@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN
+from consumers.kit.passwords import LACKING, SEAL_BROKEN
 from schemas.account import Lane
 from schemas.language import gettext
 from sesame.operations.acts import utc, utc_or_none
@@ -21,7 +21,7 @@ OWN_RULE = frozenset(
     {
         "administrative_enrolment_pending",
         "pedagogical_enrolment_pending",
-        CREDENTIAL_NEEDED,
+        *LACKING,
         "mailbox_full",
         "own_sieve_script_active",
         "redirect_invalid",

@@ -14,8 +14,9 @@ from consumers.directory.port import (
     GroupNames,
     Observed,
     ObservedEntry,
+    PasswordsTold,
 )
-from pipeline.vault import SealBroken
+from pipeline.vault import HandedOver, SealBroken
 from schemas.account import Account, Person, Stage
 
 
@@ -109,6 +110,9 @@ class InMemory:
     def groups(self, names: Sequence[str]) -> GroupNames:
         return GroupNames(frozenset(set(names) - self.missing), frozenset(self.foreign))
 
+    def tells_of_passwords(self) -> PasswordsTold:
+        return PasswordsTold(absent=True, times=True)
+
     def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
         return {}
 
@@ -142,5 +146,8 @@ class Secrets:
             raise SealBroken
         return self.hashes.get(ref)
 
-    def consume(self, refs: Sequence[str]) -> None:
-        self.consumed += refs
+    def consume(self, shown: Mapping[str, float | None]) -> None:
+        self.consumed += shown
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from consumers.kit.connector import Change, Connector, ConnectorContext, Refused
 from consumers.kit.deadline import Deadline
 from consumers.kit.settings import PlainPasswordSettings
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
-from pipeline.vault import SealBroken
+from pipeline.vault import HandedOver, SealBroken
 from schemas.account import Account
 from tests.unit.consumers.kit.test_handler import HELD, account, no_secret
+
+OUR_CLOCK = 1_700_000_000.0
 
 
 class Drawer:
@@ -24,6 +26,7 @@ class Drawer:
         self.kept = {"r1": "secret un", "r2": "secret deux"}
         self.broken = False
         self.opened: list[str] = []
+        self.given: dict[str, HandedOver] = {}
 
     def open(self, ref: str) -> str | None:
         self.opened.append(ref)
@@ -31,9 +34,13 @@ class Drawer:
             raise SealBroken
         return self.kept.get(ref)
 
-    def consume(self, refs: Sequence[str]) -> None:
-        for ref in refs:
-            self.kept.pop(ref, None)
+    def consume(self, shown: Mapping[str, float | None]) -> None:
+        for ref in shown.keys() & self.kept.keys():
+            del self.kept[ref]
+            self.given[ref] = HandedOver(shown[ref], OUR_CLOCK)
+
+    def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
+        return {ref: self.given[ref] for ref in refs if ref in self.given}
 
 
 class Safe(Connector[PlainPasswordSettings]):
@@ -50,6 +57,7 @@ class Safe(Connector[PlainPasswordSettings]):
         self.passwords: dict[str, str] = {}
         self.forgets_mark = False
         self.refuses = False
+        self.sets_at: float | None = None
         self.changes: list[Change] = []
         super().__init__(ConnectorContext("safe", PlainPasswordSettings(), no_secret, passwords=self.drawer))
 
@@ -76,7 +84,10 @@ class Safe(Connector[PlainPasswordSettings]):
                 self.passwords[number] = each.password
             before = each.found or TargetObject(number, number, {}, True)
             self.there[number] = replace(
-                before, fields=fields, open=before.open if each.open is None else each.open
+                before,
+                fields=fields,
+                open=before.open if each.open is None else each.open,
+                password_at=before.password_at if each.password is None else self.sets_at,
             )
         return {}
 
@@ -175,3 +186,55 @@ def test_a_password_stands_in_no_text_of_a_change(safe: Safe) -> None:
     turn(safe, credential_ref="r1")
     assert safe.changes[0].password == "secret un"
     assert "secret" not in repr(safe.changes)
+
+
+AN_HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("said_then", "said_now", "replaced"),
+    [
+        (100.0, 100.0, False),
+        (100.0, 100.5, True),
+        (100.0, 99.0, True),  # a server that went back in time
+        (100.0, 0.0, True),  # it was deleted
+        (100.0, None, False),  # it tells no more
+        (None, None, False),
+        (None, 0.0, True),
+        (None, OUR_CLOCK, False),
+        (None, OUR_CLOCK + 299.0, False),  # the clocks may differ by so much
+        (None, OUR_CLOCK + AN_HOUR, True),
+    ],
+)
+def test_a_password_that_was_set_at_another_time_than_we_set_it_is_somebody_else_s(
+    safe: Safe, said_then: float | None, said_now: float | None, *, replaced: bool
+) -> None:
+    safe.sets_at = said_then
+    assert isinstance(turn(safe, credential_ref="r1"), Done)
+    safe.there["1"] = replace(safe.there["1"], password_at=said_now)
+    changes = len(safe.changes)
+    said = turn(safe, credential_ref="r1", version=2)
+    assert said == Waiting("password_replaced") if replaced else isinstance(said, Done)
+    preview = safe.handler().preview([account(credential_ref="r1")])["1"]
+    assert preview == Preview((), "password_replaced" if replaced else "")
+    assert len(safe.changes) == changes, "nothing is written"
+
+
+def test_a_replaced_password_is_never_written_over_by_one_that_is_left(safe: Safe) -> None:
+    safe.sets_at = 100.0
+    turn(safe, credential_ref="r1")
+    safe.there["1"] = replace(safe.there["1"], password_at=200.0)
+    safe.drawer.kept["r1"] = "left over"
+    safe.drawer.opened.clear()
+    assert turn(safe, credential_ref="r1") == Waiting("password_replaced")
+    assert safe.drawer.opened == []
+
+
+def test_another_password_of_the_student_s_ends_it(safe: Safe) -> None:
+    safe.sets_at = 100.0
+    turn(safe, credential_ref="r1")
+    safe.there["1"] = replace(safe.there["1"], password_at=200.0)
+    safe.sets_at = 300.0
+    assert isinstance(turn(safe, credential_ref="r2", version=2), Done)
+    assert safe.passwords == {"1": "secret deux"}
+    assert isinstance(turn(safe, credential_ref="r2", version=2), Done)

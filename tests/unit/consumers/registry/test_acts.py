@@ -94,7 +94,7 @@ def test_the_newest_sealed_password_wins_whatever_the_order_of_events(desk: Desk
 def test_a_consumed_password_is_still_recognised(desk: Desk) -> None:
     desk.apply(enrolled())
     ref = desk.seal("first")
-    desk.vault.consume([ref])
+    desk.vault.consume({ref: None})
     desk.apply(CredentialChanged(student_number=LEA, credential_ref=ref))
     assert desk.account().credential_ref == ref
 

@@ -30,9 +30,9 @@ def test_a_table_and_each_difference_with_its_evidence(capsys: pytest.CaptureFix
     _show(Reconciliation(seconds=1.0, targets={"directory": directory, "moodle": away}))
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert shown[:3] == [
-        "target accounts objects missing different moved extra orphaned renamed unsettled",
-        "directory 60 61 1 23 0 0 1 0 4",
-        "moodle 0 0 0 0 0 0 0 0 0",
+        "target accounts objects missing different moved password replaced extra orphaned renamed unsettled",
+        "directory 60 61 1 23 0 0 0 1 0 4",
+        "moodle 0 0 0 0 0 0 0 0 0 0",
     ]
     assert shown[3:5] == [
         "directory, missing: 22600010 (credential_needed)",
