@@ -30,6 +30,7 @@ MEDIA_TYPE: Final = "application/secevent+jwt"
 
 _SCIM: Final = "urn:ietf:params:scim:event:prov:"
 _OURS: Final = "urn:sesame:event:"
+VERIFICATION: Final = "https://schemas.openid.net/secevent/ssf/event-type/verification"
 _ATTRIBUTES: Final = ("userName", "name", "displayName", "emails", "preferredLanguage", "active", "groups")
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -44,17 +45,28 @@ def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: 
     Raises:
         WebhookKeyUnusable: the key is none.
     """
+    whom = {"format": "scim", "uri": f"/Users/{event.student_number}"}
+    told = {"jti": event.event_id, "toe": int(event.happened_at), "sub_id": whom, **_told(event)}
+    return _signed({"iss": issuer, "aud": audience, "iat": int(now), **told}, key)
+
+
+def trial_token(name: str, key: str, *, issuer: str, audience: str, now: float) -> str:
+    """A signed token that tells of nothing but itself: SSF's verification event (1.0, 8.1.4.1).
+
+    Args:
+        name: its `jti`; key, now: see `token_of`.
+
+    Raises:
+        WebhookKeyUnusable: the key is none.
+    """
+    whom = {"format": "opaque", "id": audience}
+    told = {"jti": name, "sub_id": whom, "events": {VERIFICATION: {"state": name}}}
+    return _signed({"iss": issuer, "aud": audience, "iat": int(now), **told}, key)
+
+
+def _signed(claims: Mapping[str, Any], key: str) -> str:
     signing = private_key(key)
     head = {"alg": "EdDSA", "kid": _public(key)["kid"], "typ": "secevent+jwt"}
-    claims = {
-        "iss": issuer,
-        "aud": audience,
-        "iat": int(now),
-        "jti": event.event_id,
-        "toe": int(event.happened_at),
-        "sub_id": {"format": "scim", "uri": f"/Users/{event.student_number}"},
-        **_told(event),
-    }
     content = f"{_text(head)}.{_text(claims)}"
     return f"{content}.{_base64(signing.sign(content.encode()))}"
 

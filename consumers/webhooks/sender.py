@@ -20,6 +20,7 @@ from functools import partial
 from http import HTTPStatus
 from threading import Event
 from typing import Any, Final, Protocol
+from uuid import uuid4
 
 from sqlalchemy import Connection
 
@@ -30,7 +31,7 @@ from consumers.kit.http_answers import ANY_STATUS
 from consumers.webhooks import rows, sender_of
 from consumers.webhooks.endings import give_up, take
 from consumers.webhooks.rows import WebhookEvent
-from consumers.webhooks.security_events import MEDIA_TYPE, token_of
+from consumers.webhooks.security_events import MEDIA_TYPE, token_of, trial_token
 from consumers.webhooks.settings import WebhookReceiver
 from consumers.webhooks.signatures import WebhookKeyUnusable, sign
 from pipeline import quarantine
@@ -62,6 +63,10 @@ _EXPECTED: Final = frozenset(ANY_STATUS) - {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 """What the HTTP client leaves to be judged here; the rest is about the receiver as a whole anyway."""
+
+_OF_TOKENS: Final = {"Content-Type": MEDIA_TYPE, "Accept": "application/json"}
+TRIAL: Final = "fr.sesame.webhook.trial.v1"
+"""The type of what `send_trial` sends, and nothing else does."""
 
 _TOKEN_ERRORS: Final = frozenset(
     (
@@ -138,14 +143,7 @@ class Sender:
         self._spread = spread
         self._locks = SiteLocks(database)
         self._setting = f"webhooks.receivers.{name}"
-        context: ConnectorContext[Any] = ConnectorContext(
-            self._setting, receiver, _no_secret, connections_max=1, monotonic=monotonic
-        )
-        self._http = HttpClient(
-            context,
-            service=f"the receiver {name}",
-            limits=HttpLimits(min(5.0, timeout_s), timeout_s, timeout_s, _ANSWER_BYTES_MAX),
-        )
+        self._http = _client_of(name, receiver, timeout_s, monotonic)
         self._failures = 0  # of the receiver as a whole, one after the other
         self._resume_at = float("-inf")
         self._count_at = float("-inf")
@@ -263,18 +261,12 @@ class Sender:
         return f"the receiver answers {status} {said}".rstrip()
 
     def _webhook(self, event: WebhookEvent, keys: list[str]) -> tuple[bytes, dict[str, str]]:
-        body, at = _body(event), int(self._clock())
-        return body, {
-            "Content-Type": "application/json",
-            "webhook-id": event.event_id,
-            "webhook-timestamp": str(at),
-            "webhook-signature": " ".join(sign(key, event.event_id, at, body) for key in keys),
-        }
+        return _signed(event.event_id, _body(event.type, event.happened_at, event.data), keys, self._clock())
 
     def _token(self, event: WebhookEvent, keys: list[str]) -> tuple[bytes, dict[str, str]]:
         """As RFC 8935 pushes it."""
         token = token_of(event, keys[0], issuer=self._issuer, audience=self._audience, now=self._clock())
-        return token.encode(), {"Content-Type": MEDIA_TYPE, "Accept": "application/json"}
+        return token.encode(), _OF_TOKENS
 
     def _settle(self, trouble: SesameError | None, *, took: bool) -> None:
         """How long the receiver is left alone: longer each time, unless it has taken something meanwhile."""
@@ -310,10 +302,63 @@ class Sender:
         self._observer.trouble(self.name, f"given up: {told.refusal} to {event.type}")
 
 
-def _body(event: WebhookEvent) -> bytes:
+def send_trial(
+    name: str, receiver: WebhookReceiver, url: str, *, timeout_s: float, issuer: str, now: float
+) -> int | None:
+    """Send an event that tells of nothing, signed as the others; the status of the answer.
+
+    Args:
+        name: the receiver's.
+        url, timeout_s, issuer: see `Sender`.
+        now: seconds since the epoch.
+
+    Returns:
+        None: there was no answer.
+
+    Raises:
+        SecretUnreadable, WebhookKeyUnusable: nothing was sent.
+    """
+    keys, trial = receiver.keys(name), f"trial-{uuid4().hex}"
+    if receiver.form == "set":
+        token = trial_token(trial, keys[0], issuer=issuer, audience=receiver.audience_of(name), now=now)
+        body, headers = token.encode(), _OF_TOKENS
+    else:
+        body, headers = _signed(trial, _body(TRIAL, now, "{}"), keys, now)
+    http = _client_of(name, receiver, timeout_s, time.monotonic)
+    try:
+        deadline = Deadline.after(timeout_s, time.monotonic)
+        return http.call("POST", url, deadline, content=body, headers=headers, expect=ANY_STATUS).status
+    except (AnswerLost, Misconfigured, OutOfTime, TargetDown):
+        return None
+    finally:
+        http.disconnect()
+
+
+def _client_of(
+    name: str, receiver: WebhookReceiver, timeout_s: float, monotonic: Callable[[], float]
+) -> HttpClient:
+    context: ConnectorContext[Any] = ConnectorContext(
+        f"webhooks.receivers.{name}", receiver, _no_secret, connections_max=1, monotonic=monotonic
+    )
+    limits = HttpLimits(min(5.0, timeout_s), timeout_s, timeout_s, _ANSWER_BYTES_MAX)
+    return HttpClient(context, service=f"the receiver {name}", limits=limits)
+
+
+def _signed(name: str, body: bytes, keys: Sequence[str], now: float) -> tuple[bytes, dict[str, str]]:
+    """A body, and the headers that sign it (Standard Webhooks)."""
+    at = int(now)
+    return body, {
+        "Content-Type": "application/json",
+        "webhook-id": name,
+        "webhook-timestamp": str(at),
+        "webhook-signature": " ".join(sign(key, name, at, body) for key in keys),
+    }
+
+
+def _body(event_type: str, happened_at: float, data: str) -> bytes:
     """What is sent, byte for byte the same each time; as the specification has it."""
-    at = datetime.fromtimestamp(event.happened_at, UTC).isoformat().replace("+00:00", "Z")
-    document = {"type": event.type, "timestamp": at, "data": json.loads(event.data)}
+    at = datetime.fromtimestamp(happened_at, UTC).isoformat().replace("+00:00", "Z")
+    document = {"type": event_type, "timestamp": at, "data": json.loads(data)}
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 

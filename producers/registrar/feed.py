@@ -112,8 +112,8 @@ class ImportMemory(Protocol[_Intent_contra]):
         """Note for ever who let this import go on. Raises `ImportSuperseded`."""
 
     def approver_of(self, source: str, approval: str, since: float) -> str | None:
-        """Who has approved what was held under this id since this moment (epoch seconds); None: nobody, or it
-        was published since."""
+        """Who has approved what was held under this id since this moment (epoch seconds); None: no operator
+        has, or it was published since."""
 
     def people(self, source: str) -> Mapping[int, int]:
         """How many students `source` holds an enrolment, or a list, of; by academic year."""

@@ -270,7 +270,7 @@ class _Import(Generic[_Intent]):
         )
 
     def _approver_of(self, approval: str) -> str | None:
-        """Who approves this id: whoever imports it now, or an operator since it was held."""
+        """Who approves this id: the importer now, or an operator since it was held."""
         given, days = self.options.approval, timedelta(days=self.options.leak_days)
         if given is not None and hmac.compare_digest(given.id.encode(), approval.encode()):
             return given.actor

@@ -74,7 +74,7 @@ class ImportDetail(BaseModel):
         years: what would have changed unusually: see `guard.YearFigures.to_json`.
         rejects, affected: where these files were written; None: there was nothing to write.
         approval: the id that lets it go on, or let it.
-        approved_by: who has approved a held one since, for whoever sends the same again.
+        approved_by: who has approved a held one, for the next time that the same is sent.
         last_line: the file's, as soon as it has been read.
         differences: by academic year; of a held import, what they would be. None: it ended before they were
             known, or is not of enrolments.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection
 
 from pipeline.audit import trail
-from pipeline.audit.trail import HEAD, REMOVED
+from pipeline.audit.trail import HEAD, REMOVED, HandedOn
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.locks import LockHeld, SiteLocks
+from pipeline.vault import derive_keys
 from sesame.app.syslog import Syslog
 from sesame.settings.audit import AuditSettings
 
@@ -61,6 +63,41 @@ def receivers(settings: AuditSettings) -> dict[str, Receiver]:
     return found
 
 
+class Pseudonyms:
+    """Names students by one pseudonym for so many days, counted from 1970 on.
+
+    A receiver keeps what it was sent when the person is erased: so it gets neither number nor salt. The `id`
+    of an entry leads those who may read the audit to the person.
+
+    Args:
+        keys: the vault's, the present one first: when it is changed, the pseudonyms are.
+        days: how long a pseudonym is one student's.
+    """
+
+    def __init__(self, keys: Sequence[str], days: int) -> None:
+        [self._key, *_] = derive_keys(keys, "audit pseudonyms")
+        self._s = days * 86_400
+
+    def __call__(self, line: HandedOn) -> Mapping[str, Any]:
+        """An entry as it is sent."""
+        persons = line.document.get("persons")
+        if persons is None:
+            return line.document
+        period = int(line.mark.at // self._s)
+        told = {digest: {"pseudonym": self._of(period, each)} for digest, each in persons.items()}
+        return {**line.document, "persons": told}
+
+    def _of(self, period: int, person: Mapping[str, Any]) -> str:
+        number: str = person["student_number"]
+        if person["salt"] is None:  # erased: it is a pseudonym already
+            return number
+        return hmac.digest(self._key, f"{period}:{number}".encode(), "sha256").hex()[:32]
+
+
+def _as_it_is(line: HandedOn) -> Mapping[str, Any]:
+    return line.document
+
+
 @dataclass(frozen=True)
 class Behind:
     """How far a receiver is behind: so many entries, the oldest of which is so old in seconds."""
@@ -83,6 +120,7 @@ class AuditExport:
     Args:
         database: whose audit; how far each receiver has got is kept there, too.
         receivers: by name.
+        as_sent: an entry as a receiver gets it.
         on_trouble: told (`audit`, what is wrong).
     """
 
@@ -91,8 +129,10 @@ class AuditExport:
         database: Database,
         receivers: Mapping[str, Receiver],
         *,
+        as_sent: Callable[[HandedOn], Mapping[str, Any]] = _as_it_is,
         on_trouble: Callable[[str, str], None],
     ) -> None:
+        self._as_sent = as_sent
         self._database = database
         self._receivers = receivers
         self._on_trouble = on_trouble
@@ -133,7 +173,7 @@ class AuditExport:
             elif reached.entry_id > removed.entry_id:
                 self._on_trouble("audit", f"{name}: {_ANOTHER.format(id=reached.entry_id)}")
                 lines = trail.documents(connection, after=0, limit=ENTRIES_PER_BATCH)
-        self._receivers[name].send([line.document for line in lines])
+        self._receivers[name].send([self._as_sent(line) for line in lines])
         with self._database.write() as connection:
             trail.set_mark(connection, self._database, _mark(name), lines[-1].mark if lines else head)
 

@@ -20,9 +20,10 @@ from pipeline.dead_letters.rows import DeadLetter
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.facts import Rejected
 from pipeline.timers import OnDue
+from pipeline.vault import read_keys
 from schemas.envelope import event_id
 from sesame.app import audit_export
-from sesame.app.audit_export import AuditExport
+from sesame.app.audit_export import AuditExport, Pseudonyms
 from sesame.app.drift_watch import DriftWatch
 from sesame.app.housekeeping import Housekeeping
 from sesame.app.nightly import Nightly
@@ -55,10 +56,14 @@ class Background:
         self._reporter = reporter
         self._consumers = consumers
         self.housekeeping = Housekeeping(application, consumers, on_trouble=reporter.trouble)
-        receivers = audit_export.receivers(application.settings.audit) if REGISTRY in consumers else {}
-        self._export = (
-            AuditExport(application.database, receivers, on_trouble=reporter.trouble) if receivers else None
-        )
+        settings = application.settings
+        receivers = audit_export.receivers(settings.audit) if REGISTRY in consumers else {}
+        self._export: AuditExport | None = None
+        if receivers:
+            days, how = settings.audit.pseudonym_days, {}
+            if days:
+                how = {"as_sent": Pseudonyms(read_keys(settings.vault_key_file), days)}
+            self._export = AuditExport(application.database, receivers, on_trouble=reporter.trouble, **how)
         targets = [target for target in application.settings.targets if target in consumers]
         usable = [target for target in targets if application.settings.connector_of(target).connector]
         self._drift_watch = DriftWatch(application, usable, on_trouble=reporter.trouble) if usable else None

@@ -211,6 +211,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "provision": _OPERATORS,
     "quarantine.lift": _OPERATORS,
     "quarantine.list": _EVERYBODY,
+    "receiver.try": _OPERATORS,
     "reconcile": _OPERATORS,
     "reconcile.latest": _EVERYBODY,
     "reconcile.watch": _OPERATORS,
@@ -246,18 +247,26 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
 """Every act, as the audit names it, and who may do it."""
 
 
-def may(actor: Actor, name: str) -> bool:
-    """Whether somebody may do the act of this name."""
-    return bool(actor.roles & RIGHTS[name]) or name in actor.acts
+def may(actor: Actor, name: str, *, of: str | None = None) -> bool:
+    """Whether an actor may do the act of this name.
+
+    Args:
+        of: to what, of an act with a scope for each (`events.poll:idp`); None: to anything at all.
+    """
+    if actor.roles & RIGHTS[name] or name in actor.acts:
+        return True
+    if of is None:
+        return any(each.startswith(f"{name}:") for each in actor.acts)
+    return f"{name}:{of}" in actor.acts
 
 
-def check(actor: Actor, name: str) -> None:
-    """Make sure that somebody may do the act of this name.
+def check(actor: Actor, name: str, *, of: str | None = None) -> None:
+    """Make sure that an actor may do the act of this name; see `may`.
 
     Raises:
         ActRefused: they may not.
     """
-    if not may(actor, name):
+    if not may(actor, name, of=of):
         roles = ", ".join(sorted(RIGHTS[name]))
         raise ActRefused(
             gettext("{actor} may not do {act}", actor=actor.name, act=name),

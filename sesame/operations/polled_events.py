@@ -1,4 +1,4 @@
-"""Security Event Tokens for receivers that ask for them, and the keys by which all of them are checked.
+"""Receivers of events: the tokens of those that ask, the keys of all tokens, and a delivery to try one.
 
 What a receiver has not acknowledged it is told again, in order for each student, whoever was restarted.
 """
@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 from consumers.webhooks import rows
 from consumers.webhooks.endings import give_up, take
 from consumers.webhooks.security_events import key_set, token_of
+from consumers.webhooks.sender import send_trial
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.operations.acts import Actor, ActRequest, Report, act, note_look
+from sesame.operations.acts import Actor, ActRequest, Report, act, check, note, note_look
 from sesame.operations.ports import Configured, HasSettings
 
 TOKENS_MAX: Final = 100
@@ -55,14 +56,45 @@ class PolledEvents(Report):
     more: bool
 
 
+class ReceiverTried(Report):
+    """What a receiver answered to an event that tells of nothing. `status`: None: it gave no answer."""
+
+    receiver: str
+    status: int | None
+
+
+@act("receiver.try")
+def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverTried:
+    """Send one event that tells of nothing to a receiver of the settings, now and once.
+
+    Raises:
+        NoSuchReceiver: none of this name has an address.
+        SecretUnreadable, WebhookKeyUnusable: nothing was sent.
+    """
+    webhooks = site.settings.webhooks
+    receiver = webhooks.receivers.get(name)
+    if receiver is None or receiver.url is None:
+        raise NoSuchReceiver(
+            gettext("no receiver {name!r} is told its events", name=name),
+            remedy=gettext("`webhooks.receivers` of the settings names it, with an address."),
+        )
+    note(site.database, actor, "receiver.try", receiver=name)
+    with site.database.read() as connection:
+        now = site.database.now(connection)
+    how: Any = {"timeout_s": webhooks.timeout_s, "issuer": site.settings.console.public_url, "now": now}
+    return ReceiverTried(receiver=name, status=send_trial(name, receiver, receiver.url, **how))
+
+
 @act("events.poll")
 def poll(site: Configured, actor: Actor, request: EventsPolled) -> PolledEvents:
     """Take what the receiver acknowledges away, and give it what it has not had.
 
     Raises:
         NoSuchReceiver: nothing was done.
+        ActRefused: likewise: the scope is another receiver's.
         SecretUnreadable, WebhookKeyUnusable: what it acknowledged is done.
     """
+    check(actor, "events.poll", of=request.receiver)
     receiver = site.settings.webhooks.receivers.get(request.receiver)
     if receiver is None or receiver.url is not None:
         raise NoSuchReceiver(gettext("no receiver {name!r} asks for its events", name=request.receiver))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Final
@@ -22,7 +23,7 @@ _DAY_S: Final = 86_400
 
 class UnknownScope(SesameError):
     """A scope is a role (viewer, support, registrar, operator, administrator) or the name of an act, such as
-    `dead_letters.list`."""
+    `dead_letters.list`; of a receiver's events `events.poll:` and its name."""
 
     exit_code = 2
 
@@ -143,12 +144,19 @@ def bearer(database: Database, token: str) -> Actor:
 
 
 _ROLES: Final = frozenset(Role)
+_SCOPED: Final = frozenset({"events.poll"})
+"""Acts that have a scope for each thing that they are done to."""
+
+_OF: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
 def _granted(scope: str) -> Collection[str]:
     """The acts that a scope lets do; none: there is no such scope."""
     if scope in _ROLES:
         return [name for name, roles in RIGHTS.items() if scope in roles]
+    name, _, of = scope.partition(":")
+    if name in _SCOPED:  # of a token that was made before, the bare name is all of them
+        return [name] if _OF.fullmatch(of) else []
     return [scope] if scope in RIGHTS else []
 
 

@@ -17,12 +17,16 @@ from joserfc.jwk import KeySet
 from standardwebhooks.webhooks import Webhook
 
 from consumers.webhooks import rows
+from pipeline import audit
 from pipeline.audit import entries
+from sandbox.ports import free_port
 from schemas.account import Lane
 from schemas.catalogue import PROPAGATION
 from schemas.envelope import Message
 from schemas.events import PropagationLate
+from sesame.operations.tokens import UnknownScope
 from tests.integration.api_kit import ApiWorld, api_world
+from tests.unit.consumers.webhooks.webhooks_kit import Program
 
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SIGNING: Final = f"whsk_{base64.b64encode(bytes(range(32))).decode()}"
@@ -40,7 +44,9 @@ def world(empty_url: str, tmp_path: Path) -> Iterator[ApiWorld]:
     keys.chmod(0o600)
     (tmp_path / "idp.keys").write_text(SIGNING)
     (tmp_path / "idp.keys").chmod(0o600)
-    receivers = '[webhooks.receivers.idp]\nform = "set"\nkey_file = "idp.keys"\n'
+    receivers = "".join(
+        f'[webhooks.receivers.{name}]\nform = "set"\nkey_file = "idp.keys"\n' for name in ("idp", "other")
+    )
     with api_world(tmp_path, empty_url, more=f'webhooks = {{ pegase = "{keys}" }}\n{receivers}') as made:
         yield made
 
@@ -160,7 +166,7 @@ def test_a_receiver_asks_for_its_tokens_and_fetches_the_keys(world: ApiWorld) ->
         rows.add(connection, world.site.database, ["idp"], said, topic=PROPAGATION, lane=Lane.PERSONAL)
     published = world.client.get("/v1/jwks.json")
     assert published.headers["content-type"] == "application/jwk-set+json"
-    answered = world.ask("POST", "/events/idp", "events.poll", json={"maxEvents": 5})
+    answered = world.ask("POST", "/events/idp", "events.poll:idp", json={"maxEvents": 5})
     assert answered.status_code == 200, answered.text
     [(name, token)] = answered.json()["sets"].items()
     claims = jwt.decode(token, KeySet.import_key_set(published.json()), algorithms=["EdDSA"]).claims
@@ -168,7 +174,62 @@ def test_a_receiver_asks_for_its_tokens_and_fetches_the_keys(world: ApiWorld) ->
         (claims["jti"], claims["sub_id"]["uri"]) == (name, "/Users/22600001") == ("e" * 40, "/Users/22600001")
     )
     answered = world.ask(
-        "POST", "/events/idp", "events.poll", json={"ack": [name], "returnImmediately": True}
+        "POST", "/events/idp", "events.poll:idp", json={"ack": [name], "returnImmediately": True}
     )
     assert answered.json() == {"sets": {}, "moreAvailable": False}
-    assert world.ask("POST", "/events/nobody", "events.poll", json={}).status_code == 404
+    assert world.ask("POST", "/events/nobody", "events.poll:nobody", json={}).status_code == 404
+
+
+def test_a_token_opens_the_events_of_its_own_receiver_alone(world: ApiWorld) -> None:
+    for name, other in (("idp", "other"), ("other", "idp")):
+        scope = f"events.poll:{name}"
+        assert world.post(f"/events/{name}", scope, json={}).status_code == 200
+        for path in (f"/events/{other}", "/events/i", f"/receivers/{name}/try", "/holds/place"):
+            assert world.post(path, scope, json={}).status_code == 403, path
+    both = ("events.poll:idp", "events.poll:other")
+    assert {world.post(f"/events/{name}", *both, json={}).status_code for name in ("idp", "other")} == {200}
+    assert world.post("/events/other", "operator", json={}).status_code == 200
+    for scope in ("events.poll", "events.poll:", "events.poll:a b", "events.poll:*", "hold.place:idp"):
+        with pytest.raises(UnknownScope):
+            world.token(scope)
+
+
+@pytest.mark.parametrize("form", ["webhook", "set"])
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
+def test_a_receiver_is_tried_and_nothing_but_its_status_is_told(form: str, tmp_path: Path) -> None:
+    key = tmp_path / "crm.keys"
+    key.write_text(SECRET if form == "webhook" else SIGNING)
+    key.chmod(0o600)
+    program = Program(names_events=False, body="a secret of the receiver's")
+    with program.serving():
+        more = "".join(
+            f'[webhooks.receivers.{name}]\nform = "{form}"\nkey_file = "crm.keys"\nurl = "{url}"\n'
+            for name, url in (
+                ("crm", f"http://127.0.0.1:{program.port}/"),
+                ("away", f"http://127.0.0.1:{free_port()}/"),
+            )
+        )
+        with api_world(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", more=more) as world:
+            program.answer(204, 503, 401, 302, 418, 429)
+            told = [world.post("/receivers/crm/try", "operator").json() for _ in range(6)]
+            assert told == [{"receiver": "crm", "status": each} for each in (204, 503, 401, 302, 418, 429)]
+            answered = world.post("/receivers/away/try", "operator")
+            assert (answered.status_code, answered.json()) == (200, {"receiver": "away", "status": None})
+            assert world.post("/receivers/nobody/try", "operator").status_code == 404
+            first, second = program.heard[:2]
+            if form == "webhook":
+                assert first.checked(SECRET)["type"] == "fr.sesame.webhook.trial.v1"
+                assert first.id != second.id
+            else:
+                keys = KeySet.import_key_set(world.client.get("/v1/jwks.json").json())
+                said = [
+                    jwt.decode(each.body.decode(), keys, algorithms=["EdDSA"]).claims
+                    for each in (first, second)
+                ]
+                assert said[0]["jti"] != said[1]["jti"]
+                assert [*said[0]["events"]] == [
+                    "https://schemas.openid.net/secevent/ssf/event-type/verification"
+                ]
+            with world.site.database.read() as connection:
+                assert rows.waiting(connection, "crm") == {}
+                assert [each.action for each in audit.entries(connection, limit=1)] == ["receiver.try"]

@@ -57,6 +57,7 @@ MAY = {
     ("POST", "/cibles/pause"): OPERATORS,
     ("POST", "/cibles/reprendre"): OPERATORS,
     ("POST", "/cibles/sonder"): OPERATORS,
+    ("POST", "/cibles/recepteurs/essayer"): OPERATORS,
     ("GET", "/plans"): OPERATORS,
     ("POST", "/plans/liberer"): OPERATORS,
     ("GET", "/journal"): OPERATORS,

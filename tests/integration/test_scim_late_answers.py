@@ -71,7 +71,7 @@ def console_running(world: ApiWorld) -> Iterator[None]:
 
 def told(world: ApiWorld) -> dict[str, Any]:
     """The claims of the tokens that wait, by `txn`, as joserfc reads them."""
-    tokens = world.post("/events/idp", "events.poll", json={"maxEvents": 50}).json()["sets"].values()
+    tokens = world.post("/events/idp", "events.poll:idp", json={"maxEvents": 50}).json()["sets"].values()
     keys = KeySet.import_key_set(world.client.get("/v1/jwks.json").json())
     read = [dict(jwt.decode(each, keys, algorithms=["EdDSA"]).claims) for each in tokens]
     return {each["txn"]: each for each in read}
@@ -120,7 +120,7 @@ def test_what_came_of_a_request_is_told_under_its_name_whoever_was_restarted_mea
             assert not external_ids.is_kept(connection, TWIN), "once it is settled, the same is sent again"
         jtis = [each["jti"] for each in claims.values()]
         assert len({*jtis, *claims}) == 10  # a token's name is not the request's
-        world.post("/events/idp", "events.poll", json={"maxEvents": 0, "ack": jtis})
+        world.post("/events/idp", "events.poll:idp", json={"maxEvents": 0, "ack": jtis})
         assert told(world) == {}
         scim(world, "POST", "/Users", status=409, json=user(NEW))  # it was answered
         with registry_running(world.site):

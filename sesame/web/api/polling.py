@@ -1,4 +1,4 @@
-"""The route at which receivers ask for their Security Event Tokens (RFC 8936)."""
+"""The routes of receivers: where they ask for their Security Event Tokens (RFC 8936), and are tried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sesame.operations.polled_events import TOKENS_MAX, EventsPolled, TokenId, poll
+from sesame.operations.polled_events import (
+    TOKENS_MAX,
+    EventsPolled,
+    ReceiverTried,
+    TokenId,
+    poll,
+    try_receiver,
+)
 from sesame.web.api.routes import Caller, Name, route
 
 
@@ -48,3 +55,9 @@ def poll_events(call: Caller, receiver: Name, request: TokenPoll) -> TokensPolle
     )
     found = poll(call.site, call.actor, asked)
     return TokensPolled(sets=found.sets, moreAvailable=found.more)
+
+
+@route("POST", "/receivers/{receiver}/try", try_receiver)
+def try_receiver_now(call: Caller, receiver: Name) -> ReceiverTried:
+    """Send a receiver of the settings one event that tells of nothing, and say the status of its answer."""
+    return try_receiver(call.site, call.actor, receiver)

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from schemas.language import decimal, gettext
-from sesame.operations import stopped_consumers, targets
+from sesame.operations import polled_events, stopped_consumers, targets
 from sesame.operations.acts import UnknownTarget, may
 from sesame.operations.reconcile import acts as reconcile
 from sesame.operations.reconcile.passes import KINDS, WENT_BACK, Pass
@@ -48,6 +48,7 @@ def show_targets(visit: Visiting) -> Response:
         quarantined={one.consumer: one for one in stopped_consumers.quarantined(site, actor)},
         lost=stopped_consumers.unaccepted(site, actor),
         passes={one.target: one for one in reconcile.latest(site, actor)},
+        receivers=[name for name, each in site.settings.webhooks.receivers.items() if each.url],
     )
 
 
@@ -106,6 +107,16 @@ def probe(visit: Visiting, fields: Posted) -> Response:
     said = {"target": visit.context.pages.service(found.target), "seconds": decimal(found.seconds)}
     told = gettext("{target}: {text} ({seconds} s)", text=found.text, **said)
     return visit.done("/console/cibles", told)
+
+
+@router.post("/cibles/recepteurs/essayer")
+def try_receiver(visit: Visiting, fields: Posted) -> Response:
+    """Send a receiver one event that tells of nothing."""
+    name = fields.get("recepteur", "")[:32]
+    tried = polled_events.try_receiver(visit.context.site, visit.actor, name)
+    answered = gettext("{receiver} answers {status}", receiver=name, status=tried.status)
+    silent = gettext("{receiver} gives no answer", receiver=name)
+    return visit.done("/console/cibles", silent if tried.status is None else answered)
 
 
 def _goes_on(visit: ConsoleRequest, consumer: str) -> Response:

@@ -19,12 +19,14 @@ from sqlalchemy import text
 
 from pipeline import audit
 from pipeline.audit import trail
+from pipeline.audit.chain import digests_in
 from pipeline.db.database import Database
+from pipeline.db.persons import Forgetting
 from pipeline.locks import SiteLocks
 from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA
 from sesame.app import audit_export
-from sesame.app.audit_export import AuditExport, JsonLines, Receiver, behind
+from sesame.app.audit_export import AuditExport, JsonLines, Pseudonyms, Receiver, behind
 from sesame.app.syslog import DATAGRAM_BYTES_MAX, Syslog
 from sesame.settings.audit import AuditSettings
 from tests.unit.database_kit import Clock
@@ -306,3 +308,40 @@ def test_what_retention_has_removed_is_no_trouble(database: Database) -> None:
         trail.remove(connection, database, second)
     assert export.run()
     assert (memory.ids, export.troubles) == ([3], [])
+
+
+def test_two_acts_about_one_student_can_be_joined_for_so_many_days_and_name_nobody(
+    database: Database, clock: Clock
+) -> None:
+    keys, numbers = ["bmV3", "b2xk"], ("22001234", "22005678")
+    memory = Memory()
+    pseudonyms = Pseudonyms(keys, days=30)
+    export = AuditExport(database, {"syslog": memory}, as_sent=pseudonyms, on_trouble=print)
+    clock.now = 30 * 86_400.0 * 700  # where a period begins
+    note(database, student_number=numbers[0])
+    clock.now += 29 * 86_400.0
+    note(database, student_number=numbers[1], other=numbers[0])
+    clock.now += 2 * 86_400.0
+    note(database, students=list(numbers))
+    note(database)
+    assert export.send_due("syslog", NEVER)
+    sent = json.dumps(memory.got)
+    assert not [each for each in (*numbers, '"salt"') if each in sent]
+    told = [{person["pseudonym"] for person in each.get("persons", {}).values()} for each in memory.got]
+    [lea] = told[0]
+    assert len(told[1]) == 2
+    assert lea in told[1], "within the days it is the same"
+    assert len(told[2]) == 2
+    assert not told[2] & told[1], "afterwards it is another"
+    assert told[3] == set()
+    for each in memory.got:
+        assert digests_in(each["detail"]) == set(each.get("persons", {}))
+    before = {**memory.got[0]}
+    with database.read() as connection:
+        [line] = trail.documents(connection, after=0, limit=1)
+    assert pseudonyms(line) == before, "what is sent again is the same"
+    assert Pseudonyms(["b3RoZXI="], days=30)(line)["persons"] != before["persons"]
+    with database.write() as connection:
+        trail.forget(connection, database, Forgetting(numbers[0], "erased-a", (), str))
+        [line] = trail.documents(connection, after=0, limit=1)
+    assert [*pseudonyms(line)["persons"].values()] == [{"pseudonym": "erased-a"}]

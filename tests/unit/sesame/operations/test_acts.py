@@ -127,6 +127,8 @@ NOTED_BY_THEMSELVES = frozenset(
         "dead_letters.dismiss",
         "dead_letters.list",
         "events.poll",
+        "import.approve",
+        "receiver.try",
         "group.change",
         "group.end",
         "group.make",
