@@ -7,6 +7,7 @@ like is decided in `entry`, how it is written, under which guards, in the port's
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,11 +40,13 @@ from consumers.kit.connector import (
     Wanted,
 )
 from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.ldap_answers import is_deeper
 from consumers.kit.reasons import Reason, read_reasons
 from pipeline.errors import TargetDown
 from schemas.account import Account
 from schemas.language import Language, gettext
 
+_PAGE = 400
 _SLICE = 10
 """Students between two looks at the clock."""
 
@@ -97,13 +100,28 @@ class DirectoryConnector(Connector[DirectorySettings]):
         def seen(each: DesiredEntry) -> list[TargetObject]:
             other = others.get(each.login.lower())
             entries = own.get(each.student_number) or (() if other is None else (other,))
-            return [words.object_of(entry, each, groups) for entry in entries]
+            found = [words.object_of(entry, each, groups) for entry in entries]
+            mine = adopted.get(each.student_number)
+            return [words.placed(one, mine) if self._is_deeper(one) else one for one in found]
 
         return {each.student_number: seen(each) for each in desired}
 
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`."""
-        return map(words.listed, self._directory.dump())
+        return self._listed(self._directory.dump())
+
+    def _listed(self, entries: Iterable[ObservedEntry]) -> Iterator[TargetObject]:
+        """Of entries that are further down in the branch, whether they were adopted there."""
+        rows = iter(entries)
+        while page := [words.listed(entry) for entry in islice(rows, _PAGE)]:
+            deeper = [each for each in page if self._is_deeper(each) and each.student_number]
+            adopted = self.context.adopted([each.student_number for each in deeper]) if deeper else {}
+            astray = {each.ref: adopted.get(each.student_number) for each in deeper}
+            for each in page:
+                yield words.placed(each, astray[each.ref]) if each.ref in astray else each
+
+    def _is_deeper(self, one: words.EntryObject) -> bool:
+        return is_deeper(one.ref, self.settings.people_dn)
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
         """See `Connector.changes_since`: of entries. Who is put into a static group or taken out of it by
@@ -111,7 +129,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         told = self._directory.changes_since(mark)
         if told is None:
             return None
-        return Changes(told.mark, map(words.listed, told.objects), told.gone, told.went_back)
+        return Changes(told.mark, self._listed(told.objects), told.gone, told.went_back)
 
     def probe(self) -> None:
         """See `Connector.probe`: the pipeline's own entry is written and read back."""

@@ -117,6 +117,11 @@ def _password_at(entry: ObservedEntry) -> float | None:
     return None if state.changed_at is None else state.changed_at.timestamp()
 
 
+def placed(found: EntryObject, adopted: str | None) -> EntryObject:
+    """An entry that is further down in the branch than ours are made: out of place, unless it was adopted."""
+    return replace(found, out_of_place=adopted is None or ref_of(adopted) != found.ref)
+
+
 def ref_of(dn: str) -> str:
     """The kit's reference of an entry: its name, in one case."""
     return dn.lower()

@@ -52,6 +52,7 @@ class TargetObject:
         held: what of it cannot be given, because of what else is at the target.
         note: for operators, beside `done`.
         out_of_reach: it is at a place of the target where we may not write it.
+        out_of_place: it is elsewhere than where we make such objects, and was not adopted there.
         password_at: when its password was last set, by the target's clock (epoch seconds); `NO_PASSWORD`: it
             has none; None: the target does not tell.
     """
@@ -66,6 +67,7 @@ class TargetObject:
     held: Held | None = None
     note: str = ""
     out_of_reach: bool = False
+    out_of_place: bool = False
     password_at: float | None = None
 
 

@@ -47,6 +47,7 @@ DIFFERS: Final = "read_back_differs"
 NOT_ERASABLE: Final = "not_erasable"
 MISSING: Final = "read_back_missing"
 OUT_OF_REACH: Final = "out_of_reach"
+OUT_OF_PLACE: Final = "out_of_place"
 
 OBJECT, ACCESS, ERASURE = "object", "access", "erasure"
 """What a preview calls an object that is to be made, a change of access, and an object that is to be erased,
@@ -505,6 +506,8 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
             obstacle = "" if held is None else _token(held)
             if found is not None and found.out_of_reach:
                 obstacle = OUT_OF_REACH
+            elif found is not None and found.out_of_place and not differs:
+                obstacle = obstacle or OUT_OF_PLACE
             return Preview(differs, obstacle), change
     return Preview(), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -67,6 +68,12 @@ class Busy(SesameError):
 
 class Lost(SesameError):
     """The connection broke, or no answer came in time: what was asked may have been done, or may yet be."""
+
+
+def is_deeper(dn: str, branch: str) -> bool:
+    """Whether an entry is below a branch, and not directly (RFC 4514: a comma of a value is escaped)."""
+    name, ours = normal(dn), f",{normal(branch)}"
+    return name.endswith(ours) and re.search(r"(?<!\\),", name[: -len(ours)]) is not None
 
 
 def normal(dn: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from consumers.active_directory.connector import ActiveDirectoryConnector
 from consumers.directory.connector import DirectoryConnector
 from consumers.kit.connector import Anything, ConnectorContext, Secret, TargetObject
+from consumers.kit.deadline import Deadline
 from sandbox.process import PATIENCE_S
 from sandbox.samba import Samba
 from sandbox.slapd import Slapd
@@ -103,6 +106,49 @@ def test_an_entry_that_a_hand_removed_or_renamed_is_told(entries: Entries) -> No
     entries.by_hand("ldapmodrdn", "-r", entries.dn(renamed.login), "uid=somebody.else")
     _, found, _ = told(connector, mark, renamed)
     assert [each.student_number for each in found] == [renamed.student_number]
+
+
+def test_an_entry_further_down_in_the_branch_is_out_of_place_unless_it_was_adopted_there(
+    slapd: Slapd,
+) -> None:
+    adopted: dict[str, str] = {}
+    context = ConnectorContext(
+        "directory",
+        PROFILE.settings,
+        no_secret,
+        adopted=lambda numbers: {n: adopted[n] for n in numbers if n in adopted},
+    )
+    entries = Entries(slapd)
+    connector = DirectoryConnector(context, entries.consumer.directory)
+    moved, here, comma = account(), account(), account()
+    for one in (moved, here, comma):
+        entries.consumer.bring(one)
+    below = f"ou=Archives\\, 2025,{slapd.people_dn}"
+    entries.by_hand("ldapadd", stdin=f"dn: {below}\nobjectClass: organizationalUnit\nou: Archives, 2025\n")
+    mark, *_ = told(connector, "")
+    entries.by_hand("ldapmodrdn", "-s", below, entries.dn(moved.login), f"uid={moved.login}")
+    entries.by_hand("ldapmodrdn", entries.dn(comma.login), "cn=Élodie\\, la grande")
+    numbers = {one.student_number: one for one in (moved, here, comma)}
+
+    def astray() -> set[str]:
+        listed = {each.student_number for each in connector.objects() if each.out_of_place}
+        read = connector.read(list(numbers.values()), Deadline.after(PATIENCE_S, time.monotonic))
+        seen = {
+            n
+            for n, found in read.items()
+            for each in cast("Sequence[TargetObject]", found)
+            if each.out_of_place
+        }
+        assert listed & numbers.keys() == seen
+        return seen
+
+    assert astray() == {moved.student_number}
+    _, found, _ = told(connector, mark, moved)
+    assert [each.out_of_place for each in found] == [True], "within a minute, too"
+    adopted[moved.student_number] = found[0].ref.upper()
+    assert astray() == set()
+    entries.by_hand("ldapdelete", "-r", below)
+    entries.consumer.handler.close()
 
 
 def test_what_happened_while_nobody_asked_is_told_after_a_restart(entries: Entries) -> None:

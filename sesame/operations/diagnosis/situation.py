@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from consumers.directory.port import ObservedEntry, PasswordPolicy
 from consumers.kit.connector import TargetObject
-from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_REACH
+from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH
 from consumers.mailbox.port import ReadResult
 from consumers.registry import pending_facts
 from consumers.registry.lifecycle.settings import LifecycleSettings
@@ -44,7 +44,7 @@ from sesame.operations.diagnosis.words import word
 
 CAS: Final = "cas"
 
-IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION, OUT_OF_REACH})
+IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH})
 """What a look at a target may meet: an object that is not the student's, or theirs where we may not write."""
 
 

@@ -15,7 +15,14 @@ from itertools import islice
 from typing import Final
 
 from consumers.kit.connector import Anything, Held, TargetObject, find_own
-from consumers.kit.handler import AMBIGUOUS, OBJECT, OUT_OF_REACH, differences, with_passwords_judged
+from consumers.kit.handler import (
+    AMBIGUOUS,
+    OBJECT,
+    OUT_OF_PLACE,
+    OUT_OF_REACH,
+    differences,
+    with_passwords_judged,
+)
 from consumers.kit.passwords import PASSWORD_REPLACED
 from pipeline import accounts, target_states
 from pipeline.db.database import Database
@@ -31,8 +38,11 @@ _PAGE = 400
 PARTS: Final = 7
 """In so many nights everybody is looked at in depth, where a list does not show all of an object."""
 
-_BEYOND_US: Final = {OUT_OF_REACH: "moved", PASSWORD_REPLACED: "password_replaced"}
+_BEYOND_US: Final = {OUT_OF_REACH: "moved", OUT_OF_PLACE: "moved", PASSWORD_REPLACED: "password_replaced"}
 """What no turn of ours mends, and the kind that it is: told for as long as it lasts."""
+
+MAIL: Final = "mail"
+"""Evidence of what is extra, behind the number: it has the student's address, and no number."""
 
 Adopted = Callable[[Sequence[str]], Mapping[str, str]]
 
@@ -123,6 +133,7 @@ class TargetComparison:
                 )
                 self._find_orphans(spool)
                 self._find_renamed()
+                self._find_borrowed(spool)
                 self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
         else:
             self._compare(self._pages())
@@ -198,6 +209,8 @@ class TargetComparison:
             known = self._newest(numbers)
             for each in (each for account in known.values() for each in account.cohorts if each.met):
                 self._cohorts.setdefault(each.key, set()).add(each.name)
+            if not self._by_mail:
+                spool.own((mail, n) for n, each in known.items() for mail in (each.mail, *each.aliases))
             adopted = self._connector.context.adopted(numbers)
             seen: dict[str, dict[str, TargetObject]] = {}
             for key, found in spool.claim(list(map(self._key, known.values())), adopted.values()):
@@ -236,7 +249,7 @@ class TargetComparison:
             number
             for number, objects in sorted(own.items())
             if len(objects) > 1
-            or any(each.out_of_reach for each in objects)
+            or any(each.out_of_reach or each.out_of_place for each in objects)
             or differences(self._connector, known[number], shown.get(number))
         ]
 
@@ -303,6 +316,13 @@ class TargetComparison:
         (self._drift.missing if gone else self._drift.different).append(number)
         obstacle = (effect.obstacle,) if effect.obstacle else ()
         self._drift.evidence[number] = obstacle if gone else (*effect.differs, *obstacle)
+
+    def _find_borrowed(self, spool: ObjectSpool) -> None:
+        """What is no student's, and has the address of one."""
+        for ref, number in spool.borrowed():
+            if ref not in self._drift.evidence:
+                self._drift.extra.append(ref)
+                self._drift.evidence[ref] = (number, MAIL)
 
     def _find_renamed(self) -> None:
         for key, what in sorted(self._connector.renamed(self._cohorts).items()):

@@ -15,10 +15,13 @@ _SCHEMA: Final = """
 CREATE TABLE objects (
     ref TEXT NOT NULL, key TEXT NOT NULL, claimed INTEGER NOT NULL DEFAULT 0, document TEXT NOT NULL
 );
+CREATE TABLE shown_mails (mail TEXT NOT NULL, ref TEXT NOT NULL);
+CREATE TABLE owned_mails (mail TEXT NOT NULL, key TEXT NOT NULL);
 """
 _INDEXES: Final = """
 CREATE INDEX objects_key ON objects (key);
 CREATE INDEX objects_ref ON objects (ref);
+CREATE INDEX shown_mails_mail ON shown_mails (mail);
 """
 
 
@@ -46,6 +49,8 @@ class ObjectSpool(ScratchDatabase):
         while page := list(islice(objects, _PAGE)):
             rows = [(each.ref, self._key(each), _document(each)) for each in page]
             self._db.executemany("INSERT INTO objects (ref, key, document) VALUES (?, ?, ?)", rows)
+            mails = [(mail, each.ref) for each in page if not self._key(each) for mail in _mails(each)]
+            self._db.executemany("INSERT INTO shown_mails (mail, ref) VALUES (?, ?)", mails)
             written += len(page)
             progress()
         self._db.execute("COMMIT")
@@ -71,10 +76,27 @@ class ObjectSpool(ScratchDatabase):
         while page := rows.fetchmany(_PAGE):
             yield page
 
+    def own(self, mails: Iterable[tuple[str, str]]) -> None:
+        """Note whose these addresses are: (address, student number)."""
+        rows = [(mail.lower(), number) for mail, number in mails]
+        self._db.executemany("INSERT INTO owned_mails (mail, key) VALUES (?, ?)", rows)
+
+    def borrowed(self) -> list[tuple[str, str]]:
+        """`ref` of what has no key, is nobody's and has a student's address, with that student's number."""
+        query = (
+            "SELECT DISTINCT o.ref, m.key FROM owned_mails m JOIN shown_mails s ON s.mail = m.mail"
+            " JOIN objects o ON o.ref = s.ref WHERE o.claimed = 0 AND o.key = '' ORDER BY o.ref, m.key"
+        )
+        return self._db.execute(query).fetchall()
+
     def unclaimed(self) -> int:
         """How many are nobody's, with a key or without one."""
         count: int = self._db.execute("SELECT count(*) FROM objects WHERE claimed = 0").fetchone()[0]
         return count
+
+
+def _mails(found: TargetObject) -> set[str]:
+    return {value.lower() for kind, value in found.names if kind == "mail"}
 
 
 def _document(found: TargetObject) -> str:
@@ -82,14 +104,14 @@ def _document(found: TargetObject) -> str:
     return json.dumps(
         [
             *(found.ref, found.student_number, dict(found.fields), found.open, held),
-            *(found.out_of_reach, found.password_at),
+            *(found.out_of_reach, found.out_of_place, found.password_at),
         ],
         separators=(",", ":"),
     )
 
 
 def _object(text: str) -> TargetObject:
-    ref, number, fields, open_, held, out_of_reach, password_at = json.loads(text)
+    ref, number, fields, open_, held, out_of_reach, out_of_place, password_at = json.loads(text)
     return TargetObject(
         ref,
         number,
@@ -97,6 +119,7 @@ def _object(text: str) -> TargetObject:
         open_,
         held=None if held is None else _held(*held),
         out_of_reach=out_of_reach,
+        out_of_place=out_of_place,
         password_at=password_at,
     )
 

@@ -91,7 +91,8 @@ class Pass(Report):
 
     def one_of_several(self) -> set[str]:
         """The objects that were one of several of a student."""
-        return {*self.several, *self.left.get("extra", ())}
+        extra = self.left.get("extra", ())
+        return {*self.several, *(each for each in extra if len(self.evidence.get(each, ())) < 2)}  # noqa: PLR2004
 
     def failed(self, after: Pass) -> Pass:
         """This one after a comparison that failed: nothing is known to be mended."""

@@ -67,5 +67,5 @@ def _questions(
     target: str, found: Mapping[str, Sequence[str]], evidence: Mapping[str, Sequence[str]]
 ) -> Iterator[QuestionRow]:
     for difference, kind in _KINDS.items():
-        for ref in found.get(difference, ()):
+        for ref in (each for each in found.get(difference, ()) if len(evidence[each]) == 1):
             yield QuestionRow(target, ref, evidence[ref][0], kind)

@@ -37,6 +37,8 @@ from schemas.catalogue import ACTIVATIONS
 from schemas.envelope import from_record
 from schemas.events import ReplayRequested
 from sesame.operations.acts import UnknownTarget
+from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.adoptions import AdoptionAnswer
 from sesame.operations.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
 from tests.unit.sesame.operations.population_kit import OPERATOR
 
@@ -284,6 +286,37 @@ def test_who_is_known_to_wait_for_this_is_no_news_and_who_waits_for_another_thin
     assert found.missing == ["22600002"], known
     assert found.different == ["22600003"]
     assert found.unsettled == 1
+
+
+def test_a_stranger_with_the_address_of_a_student_is_told_and_one_who_was_adopted_is_not(site: Site) -> None:
+    known = filled(site)
+    alias = account("21", aliases=("lea@univ-exemple.fr",))
+    stored(site.database, [alias])
+    site.there.append(its_object(alias))
+    taken = known[7].mail
+    strangers = {"thief": taken.upper(), "staff": "prof@univ-exemple.fr", "other": "lea@univ-exemple.fr"}
+    site.there += [TargetObject(ref, names=(("mail", mail),)) for ref, mail in strangers.items()]
+    own = site.there[9] = replace(site.there[9], student_number="", names=(("mail", known[9].mail),))
+    site.adopted[known[9].student_number] = own.ref
+    found = site.run().targets["shelf"]
+    assert (sorted(found.extra), found.missing, found.different) == (["other", "thief"], [], [])
+    assert found.evidence == {"thief": (known[7].student_number, "mail"), "other": ("21", "mail")}
+    with site.database.read() as connection:
+        assert adoptions.questions(connection, [AdoptionAnswer.OPEN]) == []
+
+
+def test_what_is_out_of_place_is_told_once_all_the_rest_is_as_it_is_to_be(site: Site) -> None:
+    filled(site)
+    for at in (3, 4):
+        site.there[at] = replace(site.there[at], out_of_place=True)
+    site.there[4] = replace(site.there[4], fields={"name": ("by hand",)})
+    found = site.run().targets["shelf"]
+    assert (found.moved, found.different) == (["22600003"], ["22600004"])
+    assert found.evidence == {"22600003": ("out_of_place",), "22600004": ("name",)}
+    site.there[4] = replace(
+        site.there[3], ref="ref-22600004", student_number="22600004", fields={"name": ("Léa 22600004",)}
+    )
+    assert site.run().targets["shelf"].moved == ["22600003", "22600004"]
 
 
 class Cohorts(Shelf):
