@@ -198,6 +198,19 @@ def replayed(
     return found
 
 
+def waiting_for(connection: Connection, target: str, reason: str, since: float, until: float) -> list[str]:
+    """Who waits at this target for this reason; since when: epoch seconds, `until` excluded."""
+    rows = target_states.c
+    query = select(rows.student_number).where(
+        rows.target == target,
+        rows.state == State.WAITING,
+        rows.reason == reason,
+        rows.since >= since,
+        rows.since < until,
+    )
+    return list(connection.execute(query.order_by(rows.student_number)).scalars())
+
+
 def written_between(connection: Connection, target: str, since: float, until: float) -> list[str]:
     """Who was last written to, or compared with, this target in that time (epoch seconds)."""
     query = select(target_states.c.student_number).where(

@@ -68,7 +68,7 @@ class StoreDamaged(StoreUnavailable):
 
 class StoreConflict(StoreUnavailable):
     """Another transaction was in the way of this one (a deadlock, a serialization failure, a lock that came
-    too late): all of this one was undone. It is tried again by itself."""
+    too late): nothing of this one was done. Give the command again; a consumer's work comes again without."""
 
 
 class Database:
@@ -301,6 +301,15 @@ class Database:
             [busy, *_pages] = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         if busy:
             raise StoreUnavailable("the database is being read: its -wal file could not be emptied")
+
+    def check_writing(self) -> None:
+        """Make sure that a transaction can be written: there is room, and nothing keeps the lock.
+
+        Raises:
+            StoreUnavailable: it cannot.
+        """
+        with self.write() as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
 
     def check_file(self) -> None:
         """Make sure that nothing that was damaged was met, and that the embedded file is the one still that

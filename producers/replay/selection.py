@@ -18,12 +18,13 @@ _FOR_EVER = 1e12  # epoch seconds
 
 @dataclass(frozen=True)
 class Selection:
-    """Whom: named students, those with an unresolved dead letter of a cause, everybody who has activated, or
-    those of a time.
+    """Whom: named students, those with an unresolved dead letter of a cause or who wait for it, everybody who
+    has activated, or those of a time.
 
     Of students, a cause and everybody at most one is given. With a time (epoch seconds; `until` excluded), a
-    cause means its dead letters recorded then, and everybody means whoever was written to the target then (it
-    was restored from an older backup, say); a time alone means both. Named students have no time.
+    cause means its dead letters recorded and waits begun then, and everybody means whoever was written to the
+    target then (it was restored from an older backup, say); a time alone means both. Named students have no
+    time.
     """
 
     students: tuple[str, ...] = ()
@@ -90,7 +91,9 @@ def _found(connection: Connection, consumer: str, selection: Selection) -> list[
             connection, consumer=consumer, cause=selection.cause, since=since, until=until
         )
         numbers += [letter.student_number for letter in letters]
-    if selection.cause is None:
+    if selection.cause is not None:
+        numbers += target_states.waiting_for(connection, consumer, selection.cause, since, until)
+    else:
         numbers += target_states.written_between(connection, consumer, since, until)
     return list(dict.fromkeys(number for number in numbers if number is not None))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -14,6 +16,8 @@ from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import Application
 from sesame.operations.diagnosis.figures import Figures
+
+_FULL_BYTES: Final = 1_000_000
 
 
 class NothingToServe(SesameError):
@@ -50,14 +54,18 @@ def _health_server(
 ) -> HttpServer:
 
     def store() -> str | None:
-        with application.database.read():
-            return None
+        application.database.check_writing()
+        return None
+
+    def disk() -> str | None:
+        free = shutil.disk_usage(settings.data_dir).free
+        return f"the disk of {settings.data_dir} is full" if free < _FULL_BYTES else None
 
     settings = application.settings
     return HttpServer(
         metrics,
         live={},  # loops start again by themselves: a restart of the process would not help them
-        ready={**ready, "store": store},
+        ready={**ready, "store": store, "disk": disk},
         figures=Figures(application.database, settings.targets, settings.propagation).now,
         host=settings.http.host,
         port=port,

@@ -51,20 +51,21 @@ def show_table(
     right: Collection[str] = (),
 ) -> None:
     """Write a table to standard output. On a narrow terminal its lines run on: no value is cut, so that an id
-    or a state can be read, and copied.
+    or a state can be read, and copied. Elsewhere a row is one line, where what may run on comes last.
 
     Args:
         columns: their names.
         rows: a value for each column.
-        folded: the column of running text, which takes several lines where there is little room.
+        folded: the column of running text, which takes several lines on a terminal with little room.
         right: the columns of numbers.
     """
     from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table, console = Table(box=None, pad_edge=False, header_style="bold"), data_console()
+    one_line = not console.is_terminal and folded == columns[-1]  # a row, for what reads it line by line
     for name in columns:
-        runs_on = name == folded
+        runs_on = name == folded and not one_line
         table.add_column(
             name,
             justify="right" if name in right else "left",
@@ -74,10 +75,14 @@ def show_table(
         )
     for row in rows:
         table.add_row(*row)
-    console = data_console()
-    wide = console.options.update(max_width=_WIDTH_MEASURED)
-    console.width = max(console.width, Measurement.get(console, wide, table).minimum)
-    console.print(table)
+    needed = Measurement.get(console, console.options.update(max_width=_WIDTH_MEASURED), table)
+    console.width = max(console.width, needed.maximum if one_line else needed.minimum)
+    if not one_line:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from consumers.registry.people import People
 from pipeline.errors import SesameError
 from schemas.account import Hold
 from schemas.language import gettext
 from sesame.operations.acts import Actor, act, shown_one
-from sesame.operations.diagnosis.person import PersonStatus, person_status
+from sesame.operations.diagnosis.person import PersonStatus, TargetStatus, person_status
 from sesame.operations.known_persons import NoSuchStudent, known
 from sesame.operations.ports import Following
+from sesame.operations.reconcile import passes
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class HeldInDoubt(SesameError):
@@ -45,6 +51,23 @@ def show(
     return standing(site, student_number, merged=merged)
 
 
+def _as_compared(connection: Connection, found: PersonStatus) -> PersonStatus:
+    """Without the versions of targets that were seen to lack this student after they had one."""
+
+    def seen(target: TargetStatus) -> TargetStatus:
+        last = passes.of_target(connection, target.target) if target.state == "provisioned" else None
+        if last is None or found.student_number not in last.left.get("missing", ()):
+            return target
+        at = last.noticed_at or last.ended_at
+        if target.since is not None and target.since > at:
+            return target
+        why = gettext("It was missing there when it was compared.")
+        step = gettext("`sesame reconcile --target {target} --repair` writes it again.", target=target.target)
+        return replace(target, version=0, cause=why, next=step)
+
+    return found.model_copy(update={"targets": tuple(map(seen, found.targets))})
+
+
 def standing(
     site: Following, student_number: str, *, merged: Callable[[str], None] = lambda _other: None
 ) -> PersonStatus:
@@ -60,6 +83,8 @@ def standing(
         other = person.merged_into if person is not None else None
         if other is not None and found is None:
             found = look(other)
+        if found is not None:
+            found = _as_compared(connection, found)
         cancelled = People(database).ended_steps(connection, student_number) if found is None else []
     if other is not None:
         merged(other)

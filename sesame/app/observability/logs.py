@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, TextIO
 
@@ -78,6 +80,7 @@ LOG_FIELDS: Final[frozenset[str]] = frozenset(
         "error_message",
         "error_at",
         "remedy",
+        "repeated",
     }
 )
 """Every field that a log line may have. Add one only if no value of it can ever describe a person."""
@@ -89,6 +92,11 @@ _TEXT_MAX = 500
 _ITEMS_MAX = 32
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+_REPEATS_MAX: Final = 5
+"""Of lines that say the same so many are written in `_WINDOW_S`; the next one after it counts the others."""
+_WINDOW_S: Final = 60.0
+_LINES_KNOWN_MAX: Final = 1_000
+
 EventDict = MutableMapping[str, Any]
 OnDropped = Callable[[int], None]
 
@@ -99,6 +107,7 @@ def configure_logs(
     form: str = "json",
     stream: TextIO | None = None,
     on_dropped: OnDropped | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
     """Send every log line of this process to `stream`, in the form of `observability.log_format`.
 
@@ -107,6 +116,7 @@ def configure_logs(
         form: `json`, `console`, or `auto` (console on a terminal).
         stream: where to, default standard error as it is now.
         on_dropped: told how many fields of a line were not on the list.
+        monotonic: seconds, for lines that repeat.
     """
     out = stream or sys.stderr
     shared = _shared_processors(on_dropped)
@@ -117,7 +127,7 @@ def configure_logs(
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, _without_repeats(_Repeats(monotonic)), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,  # a reconfiguration counts for everybody
@@ -129,6 +139,7 @@ def configure_logs(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_without_repeated_records(_Repeats(monotonic)))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
@@ -142,6 +153,58 @@ def _shared_processors(on_dropped: OnDropped | None) -> list[Processor]:
         _without_exception_text,
         _Allowed(on_dropped),
     ]
+
+
+class _Repeats:
+    """Bounds lines that say the same, whatever writes them without end. Thread-safe."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._lines: dict[Hashable, tuple[float, int]] = {}  # since when, and how many
+
+    def count(self, line: Hashable) -> int | None:
+        """How many like it were left out before this one; None: this one is to be left out."""
+        now = self._monotonic()
+        with self._lock:
+            since, seen = self._lines.get(line, (now, 0))
+            left_out = 0
+            if now - since >= _WINDOW_S:
+                since, seen, left_out = now, 0, max(0, seen - _REPEATS_MAX)
+            if line not in self._lines and len(self._lines) >= _LINES_KNOWN_MAX:
+                del self._lines[next(iter(self._lines))]
+            self._lines[line] = since, seen + 1
+        return left_out if seen < _REPEATS_MAX else None
+
+
+def _without_repeats(repeats: _Repeats) -> Processor:
+    """Two lines say the same that differ by numbers and the time alone."""
+
+    def bounded(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+        same = tuple(
+            (name, str(value))
+            for name, value in event_dict.items()
+            if name != "timestamp" and not isinstance(value, int | float)
+        )
+        left_out = repeats.count(same)
+        if left_out is None:
+            raise structlog.DropEvent
+        if left_out:
+            event_dict["repeated"] = left_out
+        return event_dict
+
+    return bounded
+
+
+def _without_repeated_records(repeats: _Repeats) -> Callable[[logging.LogRecord], bool]:
+    """The same for libraries' lines: their loggers know nothing of `DropEvent`."""
+
+    def passes(record: logging.LogRecord) -> bool:
+        left_out = repeats.count((record.name, record.levelno, str(record.msg)))
+        record.repeated = left_out
+        return left_out is not None
+
+    return passes
 
 
 class _Allowed:
@@ -197,6 +260,8 @@ def _library_line(_logger: object, _method: str, event_dict: EventDict) -> Event
     """Name the library that logs, and leave out its message unless it is known to be harmless."""
     record: logging.LogRecord = event_dict["_record"]
     event_dict["logger"] = record.name
+    if repeated := getattr(record, "repeated", 0):
+        event_dict["repeated"] = repeated
     if not record.name.startswith(LIBRARIES_QUOTED):
         event_dict["event"] = "library_message"
     return event_dict

@@ -15,6 +15,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.target_states import target_states
 from producers.replay.requests import ReplayReport, replay
 from producers.replay.selection import Selection, select_students
 from schemas import catalogue
@@ -98,6 +99,25 @@ def test_a_cause_selects_those_whose_letter_is_still_open_at_this_consumer(datab
     bury(database, "e", None, "moodle_refused")
     found = select_students(database, "moodle", Selection(cause="moodle_refused"))
     assert found.students == (LEA,)
+
+
+def test_a_cause_selects_those_who_wait_for_it_too(database: Database) -> None:
+    bury(database, "a", LEA, "moodle_email_taken")
+    rows = [
+        {"target": target, "student_number": number, "state": state, "reason": reason, "since": START}
+        for target, number, state, reason in (
+            ("moodle", PAUL, "waiting", "moodle_email_taken"),
+            ("moodle", NINA, "waiting", "moodle_username_taken"),
+            ("timetable", NINA, "waiting", "moodle_email_taken"),
+            ("moodle", LEA, "failed", "moodle_email_taken"),
+        )
+    ]
+    with database.write() as connection:
+        connection.execute(insert(target_states), rows)
+    waits = Selection(cause="moodle_email_taken")
+    assert select_students(database, "moodle", waits).students == (LEA, PAUL)
+    earlier = Selection(cause="moodle_email_taken", until=START)
+    assert select_students(database, "moodle", earlier).students == ()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pipeline.db import database as module
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
 from pipeline.locks import site_locks
 from pipeline.timers import timers
+from sesame.app.errors import remedy_of
 from tests.unit.database_kit import ONLY_SQLITE, Clock, kept, put, undone
 
 
@@ -85,9 +86,12 @@ def test_a_database_that_others_keep_locked_is_unavailable_and_nothing_is_lost(
     monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.05)
     impatient = Database(store_url)
     with database.write():
-        with pytest.raises(StoreUnavailable, match="locked"):
+        with pytest.raises(StoreUnavailable, match="locked") as locked:
             put(impatient, "A")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            impatient.check_writing()
         assert kept(impatient) == []
+    assert "Give the command again" in remedy_of(locked.value)
     put(impatient, "A")
     impatient.close()
     assert kept(database) == ["A"]
@@ -128,6 +132,24 @@ def test_a_database_whose_connections_are_all_busy_is_unavailable(
     with small.read(), pytest.raises(StoreUnavailable, match="busy"):
         kept(small)
     small.close()
+
+
+def test_a_store_that_can_be_read_and_not_written_is_seen_by_a_write(
+    database: Database, store_url: str
+) -> None:
+    database.check_writing()
+    with closing(Database(store_url)) as told:
+        if told.is_sqlite:
+            listens, refusal = told.engine, "PRAGMA query_only=1"
+        else:
+            listens, refusal = told.engine, "SET default_transaction_read_only = on"
+        with listens.connect() as connection:
+            connection.exec_driver_sql(refusal)
+            connection.commit()
+        with told.read():
+            pass
+        with pytest.raises(StoreUnavailable):
+            told.check_writing()
 
 
 def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:

@@ -71,6 +71,31 @@ def test_an_object_is_named_by_its_class_and_a_long_text_is_cut(lines: Lines) ->
     assert len(line["topics"]) == 32
 
 
+def test_lines_that_say_the_same_are_bounded_and_the_others_are_counted(out: io.StringIO) -> None:
+    now = [0.0]
+    configure_logs(stream=out, monotonic=lambda: now[0])
+    log, library = structlog.get_logger(), logging.getLogger("asyncio")
+    for attempt in range(1_000):
+        now[0] += 0.001
+        log.warning("erasure_waits", consumer="moodle", attempt=attempt)
+        log.warning("erasure_waits", consumer="directory", attempt=attempt)
+        library.error("socket.accept() out of system resource")
+    now[0] += 60.0
+    log.warning("erasure_waits", consumer="moodle")
+    library.error("socket.accept() out of system resource")
+    log.warning("erasure_waits", consumer="moodle")
+    written = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert len(written) < 20
+    assert [line.get("repeated") for line in written[-3:]] == [995, 995, None]
+    assert {line.get("consumer") for line in written} == {"moodle", "directory", None}
+
+
+def test_lines_that_differ_in_a_word_are_all_written(lines: Lines) -> None:
+    for place in range(100):
+        structlog.get_logger().info("stopped", reason=f"reason {place}")
+    assert len(lines()) == 100
+
+
 def failing(error: Exception) -> Exception:
     """The error as it is caught, with the place that raised it."""
     with pytest.raises(type(error)) as caught:

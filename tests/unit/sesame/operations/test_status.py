@@ -9,13 +9,18 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection, insert, select, update
 
 from pipeline import audit
+from pipeline.accounts import accounts
+from pipeline.target_states import target_states
 from schemas.account import Administrative
 from sesame.cli.status import _ending
 from sesame.operations.acts import Actor, Role
 from sesame.operations.diagnosis.person import EndedStep
 from sesame.operations.known_persons import NoSuchStudent
+from sesame.operations.reconcile import passes
+from sesame.operations.reconcile.passes import Pass
 from sesame.operations.status import NoEnrolmentLeft, show
 from sesame.operations.student import timeline
 from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
@@ -55,6 +60,51 @@ def test_a_timeline_is_somebody_s_and_the_look_is_noted(desk: Desk) -> None:
     with desk.database.read() as connection:
         looks = audit.entries(connection, action="students.timeline", limit=9)
     assert [(look.actor, look.detail["student_number"]) for look in looks] == [("odile", LEA)]
+
+
+def test_a_target_that_was_seen_to_lack_somebody_has_no_version_of_theirs(desk: Desk) -> None:
+    for number, name in ((LEA, "Martin"), (PAUL, "Petit")):
+        desk.apply(enrolled(number, birth_name=name))
+        desk.apply(activation(number))
+        with desk.database.write() as connection:
+            version = show_version(connection, number)
+            connection.execute(
+                insert(target_states).values(
+                    target="directory",
+                    student_number=number,
+                    applied_version=version,
+                    state="provisioned",
+                    state_version=version,
+                    since=START.timestamp(),
+                )
+            )
+    ended = START + timedelta(hours=1)
+    seen = Pass(
+        target="directory",
+        ended_at=ended,
+        seconds=1.0,
+        accounts=2,
+        objects=1,
+        unmanaged=0,
+        unsettled=0,
+        found={"missing": 1},
+        left={"missing": [LEA]},
+    )
+    with desk.database.write() as connection:
+        passes.keep(connection, desk.database, seen)
+    [lacks], [has] = (show(Site(desk), DESK, number).targets for number in (LEA, PAUL))
+    assert (lacks.version, has.version > 0) == (0, True)
+    assert "missing" in lacks.cause
+    assert "sesame reconcile --target directory --repair" in lacks.next
+    with desk.database.write() as connection:  # mended since
+        mended = update(target_states).where(target_states.c.student_number == LEA)
+        connection.execute(mended.values(since=(ended + timedelta(hours=1)).timestamp()))
+    [mended_one] = show(Site(desk), DESK, LEA).targets
+    assert mended_one.version > 0
+
+
+def show_version(connection: Connection, number: str) -> int:
+    return int(connection.execute(select(accounts.c.version).filter_by(student_number=number)).scalar_one())
 
 
 def test_an_account_that_was_never_opened_waits_for_an_enrolment_and_for_nobody(desk: Desk) -> None:
