@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
-from consumers.registry.identity import LOGIN, MAIL
-from consumers.registry.ledger import SqlLedger, ledger
+from consumers.registry.ledger import ledger
 from consumers.registry.people import KnownPerson, People, enrolments, people
 from pipeline.accounts import accounts
 from pipeline.db.bulk_sql import rows_among
@@ -19,11 +19,16 @@ from producers.registrar.external_ids import external_ids
 from producers.registrar.teachings import memberships
 from producers.registrar.teachings.memberships import GroupNamed
 from schemas.account import Account, Enrolment, Hold, Stage
+from sesame.operations import person_search
 from sesame.operations.acts import Actor, ActRequest, Report, act, shown, utc
+from sesame.operations.person_search import Where, condition, sorted_by
 from sesame.operations.ports import Stored
 
 COMPARED_MAX: Final = 10_000
-"""Persons that one look compares with a filter that no index answers."""
+"""Persons that one look compares with a filter that the database does not answer."""
+
+COMPARED_S_MAX: Final = 3.0
+"""Processor time that one look compares for."""
 
 _PAGE: Final = 500
 
@@ -39,16 +44,17 @@ class PersonsAsked(ActRequest):
     """Which persons, in the order of their numbers.
 
     Attributes:
-        number, login, mail, external_id: theirs alone; compared as the ledger does. None: anybody's.
-        after: those whose number is higher.
+        number: theirs alone; None: anybody's.
+        sort: by what they are sorted instead, whoever has none of it last.
+        descending: the other way round.
+        after: those whose number is higher; of sorted ones, what comes after so many.
         skip, limit: leave out so many of them, then show so many.
         counted: count all of them, whatever `after`.
     """
 
     number: str | None = None
-    login: str | None = None
-    mail: str | None = None
-    external_id: str | None = None
+    sort: Literal["number", "login", "external_id", "birth_name", "given_name", "changed"] | None = None
+    descending: bool = False
     after: str = ""
     skip: int = 0
     limit: int = 1
@@ -105,18 +111,25 @@ Fits = Callable[[RegisteredPerson], bool]
 
 
 @act("person.look", shows=lambda found, _asked: shown(one.student_number for one in found.persons))
-def look(site: Stored, _actor: Actor, request: PersonsAsked, *, fits: Fits | None = None) -> PersonsFound:
+def look(
+    site: Stored,
+    _actor: Actor,
+    request: PersonsAsked,
+    *,
+    where: Where | None = None,
+    fits: Fits | None = None,
+) -> PersonsFound:
     """Show persons who have an enrolment that was not cancelled, and an account.
 
     Args:
-        fits: which of them; None: all.
+        where: which of them; None: all.
+        fits: which of those; None: all.
 
     Raises:
         TooManyToCompare: `fits` was asked about `COMPARED_MAX` persons, and the page is not full; without
             `counted` the page ends there.
     """
-    database = site.database
-    return _page(database, request) if fits is None else _filtered(database, request, fits)
+    return _Look(site.database, request, where).found(fits)
 
 
 def find(database: Database, student_number: str) -> RegisteredPerson | None:
@@ -125,72 +138,127 @@ def find(database: Database, student_number: str) -> RegisteredPerson | None:
         return next(iter(_loaded(connection, database, [student_number])), None)
 
 
-def _page(database: Database, request: PersonsAsked) -> PersonsFound:
-    total, after = None, request.after
-    if request.counted or request.skip:
-        with database.read() as connection:
-            which = (*_which(connection, database, request), _ENROLLED)
-            if request.counted:
-                counted = select(func.count()).select_from(_PEOPLE).where(*which)
-                total = connection.execute(counted).scalar_one()
-            if request.skip:
-                number = people.c.student_number
-                query = select(number).select_from(_PEOPLE).where(*which, number > after).order_by(number)
-                last = connection.scalar(query.offset(request.skip - 1).limit(1))
-                if last is None:
-                    return PersonsFound(persons=(), total=total, after=None)
-                after = last
-    found: list[RegisteredPerson] = []
-    for page in _pages(database, request, after, size=request.limit + 1):
-        found += page
-        if len(found) > request.limit:
-            break
-    persons = tuple(found[: request.limit])
-    more = bool(persons) and len(found) > request.limit
-    return PersonsFound(persons=persons, total=total, after=persons[-1].student_number if more else None)
+class _Look:
+    """One look at persons."""
 
+    def __init__(self, database: Database, request: PersonsAsked, where: Where | None) -> None:
+        self._database = database
+        self._request = request
+        self._where = where
 
-def _filtered(database: Database, request: PersonsAsked, fits: Fits) -> PersonsFound:
-    """Compare page by page, so that memory is bounded."""
-    found: list[RegisteredPerson] = []
-    fitting = compared = 0
-    for page in _pages(database, request, request.after, size=_PAGE):
-        for each in page:
-            if not fits(each):
-                continue
-            fitting += 1
-            if fitting <= request.skip:
-                continue
-            if len(found) < request.limit:
-                found.append(each)
-            elif not request.counted:
-                after = found[-1].student_number if found else None
-                return PersonsFound(persons=tuple(found), total=None, after=after)
-        compared += len(page)
-        if compared >= COMPARED_MAX:
+    def found(self, fits: Fits | None) -> PersonsFound:
+        """Who is shown."""
+        if self._request.sort is not None:
+            return self._sorted(fits)
+        return self._page() if fits is None else self._filtered(fits)
+
+    def _page(self) -> PersonsFound:
+        request = self._request
+        total, after = None, request.after
+        if request.counted or request.skip:
+            with self._database.read() as connection:
+                which = (*self._which(connection), _ENROLLED)
+                if request.counted:
+                    counted = select(func.count()).select_from(_PEOPLE).where(*which)
+                    total = connection.execute(counted).scalar_one()
+                if request.skip:
+                    number = people.c.student_number
+                    query = select(number).select_from(_PEOPLE).where(*which, number > after).order_by(number)
+                    last = connection.scalar(query.offset(request.skip - 1).limit(1))
+                    if last is None:
+                        return PersonsFound(persons=(), total=total, after=None)
+                    after = last
+        found: list[RegisteredPerson] = []
+        for page in self._pages(after, size=request.limit + 1):
+            found += page
+            if len(found) > request.limit:
+                break
+        persons = tuple(found[: request.limit])
+        more = bool(persons) and len(found) > request.limit
+        return PersonsFound(persons=persons, total=total, after=persons[-1].student_number if more else None)
+
+    def _filtered(self, fits: Fits) -> PersonsFound:
+        """Compare page by page, so that memory is bounded."""
+        request, found, last = self._request, list[RegisteredPerson](), ""
+        fitting = 0
+        try:
+            for each, fit in self._compared(fits, request.after):
+                last = each.student_number
+                if not fit:
+                    continue
+                fitting += 1
+                if fitting <= request.skip:
+                    continue
+                if len(found) < request.limit:
+                    found.append(each)
+                elif not request.counted:
+                    after = found[-1].student_number if found else None
+                    return PersonsFound(persons=tuple(found), total=None, after=after)
+        except TooManyToCompare:
             if request.counted:
+                raise
+            return PersonsFound(persons=tuple(found), total=None, after=last)
+        return PersonsFound(persons=tuple(found), total=fitting if request.counted else None, after=None)
+
+    def _compared(self, fits: Fits, after: str) -> Iterator[tuple[RegisteredPerson, bool]]:
+        """Each person, and whether they fit.
+
+        Raises:
+            TooManyToCompare: there are more, or it takes longer.
+        """
+        compared, begun = 0, time.thread_time()
+        for page in self._pages(after, size=_PAGE):
+            if compared >= COMPARED_MAX or time.thread_time() - begun > COMPARED_S_MAX:
                 raise TooManyToCompare
-            return PersonsFound(persons=tuple(found), total=None, after=page[-1].student_number)
-    return PersonsFound(persons=tuple(found), total=fitting if request.counted else None, after=None)
+            yield from ((each, fits(each)) for each in page)
+            compared += len(page)
+
+    def _sorted(self, fits: Fits | None) -> PersonsFound:
+        request, number = self._request, people.c.student_number
+        skip = request.skip + int(request.after or 0)
+        with self._database.read() as connection:
+            which = (*self._which(connection), _ENROLLED)
+        if fits is not None:
+            among = [each.student_number for each, fit in self._compared(fits, "") if fit]
+            which = (*_SHOWN, number.in_(among))
+        value = sorted_by(str(request.sort), is_sqlite=self._database.is_sqlite)
+        order = [value.is_(None), value, number]
+        order = [each.desc() for each in order] if request.descending else order
+        query = select(number).select_from(_PEOPLE).where(*which).order_by(*order)
+        with self._database.read() as connection:
+            total = connection.scalar(select(func.count()).select_from(_PEOPLE).where(*which))
+            numbers = list(connection.scalars(query.offset(skip).limit(request.limit)))
+            known = {each.student_number: each for each in _loaded(connection, self._database, numbers)}
+        more = bool(numbers) and total is not None and skip + len(numbers) < total
+        return PersonsFound(
+            persons=tuple(known[each] for each in numbers if each in known),
+            total=total if request.counted else None,
+            after=str(skip + len(numbers)) if more else None,
+        )
+
+    def _pages(self, after: str, *, size: int) -> Iterator[list[RegisteredPerson]]:
+        """Who is shown, by their numbers; at most `size` at a time, each page in a transaction of its own."""
+        size = min(size, _PAGE)
+        last: str | None = after
+        while last is not None:
+            with self._database.read() as connection:
+                numbers = _numbers(connection, self._which(connection), last, size)
+                page = _loaded(connection, self._database, numbers)
+            last = numbers[-1] if len(numbers) == size else None
+            if page:
+                yield page
+
+    def _which(self, connection: Connection) -> tuple[ColumnElement[bool], ...]:
+        """The conditions for who is shown."""
+        which: tuple[ColumnElement[bool], ...] = _SHOWN
+        if self._request.number is not None:
+            which += (people.c.student_number == self._request.number,)
+        if self._where is not None:
+            which += (condition(connection, self._database, self._where),)
+        return which
 
 
-def _pages(
-    database: Database, request: PersonsAsked, after: str, *, size: int
-) -> Iterator[list[RegisteredPerson]]:
-    """Who is shown, by their numbers; at most `size` at a time, each page in a transaction of its own."""
-    size = min(size, _PAGE)
-    last: str | None = after
-    while last is not None:
-        with database.read() as connection:
-            which = _which(connection, database, request)
-            numbers = _numbers(connection, which, last, size)
-            page = _loaded(connection, database, numbers)
-        last = numbers[-1] if len(numbers) == size else None
-        if page:
-            yield page
-
-
-_PEOPLE: Final = people.join(accounts, accounts.c.student_number == people.c.student_number)
+_PEOPLE: Final = person_search.PERSONS
 _ALONE: Final = func.coalesce(people.c.merged_into, "") == ""
 """Not by the index of those who are merged: SQLite would read everybody by it, and sort them."""
 
@@ -211,7 +279,7 @@ _ROWS: Final = (
         external_ids.c.external_id,
         external_ids.c.changed_at.label("called_at"),
     )
-    .select_from(_PEOPLE.outerjoin(external_ids, external_ids.c.student_number == people.c.student_number))
+    .select_from(_PEOPLE)
     .where(*_SHOWN)
     .order_by(people.c.student_number)
 )
@@ -225,26 +293,6 @@ _ENROLMENTS: Final = (
     .where(enrolments.c.cancelled.is_(False))
     .order_by(enrolments.c.year, enrolments.c.step, enrolments.c.step_version)
 )
-
-
-def _which(
-    connection: Connection, database: Database, request: PersonsAsked
-) -> tuple[ColumnElement[bool], ...]:
-    """The conditions for who is shown, by index where one answers."""
-    which: tuple[ColumnElement[bool], ...] = _SHOWN
-    if request.number is not None:
-        which += (people.c.student_number == request.number,)
-    if request.external_id is not None:
-        called = external_ids.c.external_id == request.external_id
-        which += (people.c.student_number.in_(select(external_ids.c.student_number).where(called)),)
-    names = [(LOGIN, request.login), (MAIL, request.mail)]
-    wanted = [(kind, value.lower()) for kind, value in names if value is not None]
-    if wanted:
-        holders = SqlLedger(connection, database, 0.0).holders(wanted)
-        theirs = {holder.student_number for holder in holders.values()}
-        alone = theirs if len(theirs) == 1 and len(holders) == len(wanted) else set()
-        which += (people.c.student_number.in_([number for number in alone if number is not None]),)
-    return which
 
 
 def _numbers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 from pydantic import Field
@@ -56,7 +56,8 @@ class GroupsAsked(ActRequest):
 
     Attributes:
         id, display_name, external_id, member: what they have; None: anything.
-        after: those whose id is higher.
+        sort: by what they are sorted instead, those without it last; `descending`: the other way round.
+        after: those whose id is higher; of sorted ones, what comes after so many.
         skip, limit: leave out so many of them, then show so many.
         counted: count all of them, whatever `after`.
         with_members: show their members too.
@@ -66,6 +67,8 @@ class GroupsAsked(ActRequest):
     display_name: str | None = None
     external_id: str | None = None
     member: str | None = None
+    sort: Literal["id", "display_name", "external_id", "changed_at"] | None = None
+    descending: bool = False
     after: str = ""
     skip: int = 0
     limit: int = 1
@@ -155,17 +158,24 @@ def look(site: Stored, _actor: Actor, request: GroupsAsked, *, fits: Fits | None
         total = memberships.count(connection, which) if request.counted and fits is None else None
     found: list[GroupShown] = []
     after, fitting = None, 0
-    for group in _each(database, which, request.after):
+    groups, skip = _each(database, which, "" if request.sort else request.after), request.skip
+    if request.sort is not None:
+        key = _sort_key(request.sort)
+        groups, skip = (
+            iter(sorted(groups, key=key, reverse=request.descending)),
+            skip + int(request.after or 0),
+        )
+    for group in groups:
         alone = _shown(group, None if request.member is None else (request.member,))
         if fits is not None and not fits(alone):
             continue
         fitting += 1
-        if fitting <= request.skip:
+        if fitting <= skip:
             continue
         if len(found) < request.limit:
             found.append(alone)
             continue
-        after = found[-1].id if found else None
+        after = (str(skip + len(found)) if request.sort else found[-1].id) if found else None
         if not request.counted or fits is None:
             break
     if request.counted and fits is not None:
@@ -276,6 +286,15 @@ def shown_moves(join: Collection[str], leave: Collection[str]) -> dict[str, obje
         "joined": sorted(join) if few else len(join),
         "left": sorted(leave) if few else len(leave),
     }
+
+
+def _sort_key(name: str) -> Callable[[TeachingGroup], Any]:
+    def key(group: TeachingGroup) -> tuple[bool, Any, str]:
+        value = getattr(group, name)
+        value = display_key(value) if name == "display_name" else value
+        return value is None, value or "", group.id
+
+    return key
 
 
 def _which(request: GroupsAsked) -> list[ColumnElement[bool]]:

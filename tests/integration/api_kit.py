@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from pipeline.db import migrate
 from pipeline.errors import SesameError
 from pipeline.vault import read_keys
+from sesame.app.console import CONNECTIONS_MAX
 from sesame.app.wiring import Application, build, utc_now
 from sesame.operations import tokens
 from sesame.operations.acts import Actor, Role
@@ -121,7 +122,9 @@ def api_world(
     api = make_api(site, keys=keys, clock=utc_now, monotonic=ticking, per_minute=per_minute)
     scim = make_scim(api.state.api, keys)
     app = Starlette(routes=[Mount(API_PREFIX, api), Mount(SCIM_PREFIX, scim)])
-    listening = Listening(host="127.0.0.1", port=port, taken=SesameError, remedy="")
+    listening = Listening(
+        host="127.0.0.1", port=port, connections_max=CONNECTIONS_MAX, taken=SesameError, remedy=""
+    )
     server = WebServer("api", app, listening)
     server.start()
     url = f"http://127.0.0.1:{server.port}"

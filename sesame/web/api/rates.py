@@ -1,4 +1,4 @@
-"""How often a token may ask: counted in this process's memory.
+"""How often a token may ask, and how much processor time that may take: counted in this process's memory.
 
 A table would make each look a write, and a copy of this process more lets a token ask more often, no less.
 What it keeps from harm is this process.
@@ -16,21 +16,25 @@ from typing import Final
 from sesame.web.api.problems import ApiError
 
 PER_MINUTE: Final = 600
+PROCESSOR_S: Final = 20.0
+"""Processor time of one token's searches in a minute: a third of a processor."""
+
 _WINDOW_S: Final = 60
 
 
 class TooManyRequests(ApiError):
-    """This token has asked too often. Wait for as many seconds as `Retry-After` says."""
+    """This token has asked too often, or for too much. Wait for as many seconds as `Retry-After` says."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
 @dataclass
 class _Window:
-    """From when on requests are counted, and how many there were."""
+    """From when on requests are counted, how many there were, and what they took."""
 
     since: float
     count: int = 0
+    spent_s: float = 0.0
 
 
 class Rates:
@@ -61,7 +65,7 @@ class Rates:
                 for each in over:
                     del self._windows[each]
                 window = self._windows[name] = _Window(now)
-            refused = window.count >= self._most
+            refused = window.count >= self._most or window.spent_s >= PROCESSOR_S
             window.count += not refused
             left = self._most - window.count
         wait_s = math.ceil(window.since + _WINDOW_S - now)
@@ -72,3 +76,9 @@ class Rates:
         if refused:
             raise TooManyRequests(headers=said | {"Retry-After": str(wait_s)})
         return said
+
+    def spend(self, name: str, seconds: float) -> None:
+        """Count the processor time that a request took."""
+        with self._turn:
+            if (window := self._windows.get(name)) is not None:
+                window.spent_s += seconds

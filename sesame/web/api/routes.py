@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +36,7 @@ from sesame.operations.acts import Actor, check
 from sesame.operations.imports import ImportStop
 from sesame.web.api import problems
 from sesame.web.api.cursors import Cursors
+from sesame.web.api.places import Places
 from sesame.web.api.problems import ApiError
 from sesame.web.api.rates import Rates
 from sesame.web.api.repeats import Repeats, UnfitKey
@@ -138,6 +140,8 @@ class Api:
     rates: Rates
     cursors: Cursors
     repeats: Repeats
+    looks: Places = field(default_factory=Places)
+    acts: Places = field(default_factory=Places)
 
 
 @dataclass(frozen=True)
@@ -236,18 +240,27 @@ class ActRoute(APIRoute):
                 check(actor, route.act)
                 _check_query(request, known, several)
                 request.state.call = Call(api, actor, request, token)
+                places = api.acts if request.method == "POST" else api.looks
+                placed = partial(_placed, handle, places, actor.name)
                 if route.takes:
-                    response = await _with_file(request, token, api, handle, route.takes)
+                    response = await _with_file(request, token, api, placed, route.takes)
                 elif request.method == "POST":
-                    response = await _with_body(request, token, api, handle, is_json=with_body)
+                    response = await _with_body(request, token, api, placed, is_json=with_body)
                 else:
-                    response = await handle(request)
+                    response = await placed(request)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
                 response = problems.answer(error, bearer=bool(token))
             response.headers.update(headers)
             return response
 
         return answer
+
+
+async def _placed(
+    handle: Callable[[Request], Awaitable[Response]], places: Places, name: str, request: Request
+) -> Response:
+    async with places.one(name):
+        return await handle(request)
 
 
 async def _with_body(

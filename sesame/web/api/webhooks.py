@@ -16,7 +16,6 @@ from typing import Any, Final
 import structlog
 from anyio import to_thread
 from fastapi import Request, Response
-from starlette.exceptions import HTTPException
 
 from consumers.webhooks.signatures import SignatureRefused, WebhookHead, WebhookKeyUnusable, verify
 from pipeline.settings import SecretUnreadable, read_secret
@@ -25,6 +24,7 @@ from sesame.operations.acts import Actor
 from sesame.operations.imports import ImportStop
 from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
+from sesame.web.api.problems import ApiError
 from sesame.web.api.routes import (
     JSON,
     Api,
@@ -66,6 +66,12 @@ DESCRIBED: Final[dict[str, Any]] = {
 }
 
 
+class KeysUnusable(ApiError):
+    """The keys of this source cannot be used just now. Send the message again later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 async def receive_webhook(request: Request) -> Response:
     """Take enrolments or teachings from a source that signs them (Standard Webhooks, `v1` and `v1a`).
 
@@ -86,7 +92,8 @@ async def receive_webhook(request: Request) -> Response:
         stop = ImportStop()
 
         async def answer() -> Response:
-            return await to_thread.run_sync(_import, api, actor, body, stop)
+            async with api.acts.one(actor.name):
+                return await to_thread.run_sync(_import, api, actor, body, stop)
 
         answered = api.repeats.answered(head.id, key, ["webhook", source, body], answer)
         response = await stopped_by_leaving(request, stop, answered)
@@ -101,7 +108,7 @@ def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, 
 
     Raises:
         SignatureRefused: it is not known: a source that there is none of looks no different.
-        HTTPException: 503: its keys cannot be used; the log says why, and not who asks.
+        KeysUnusable: the log says why, and not who asks.
     """
     head, file = WebhookHead.of(request.headers), api.site.settings.console.webhooks.get(source)
     if file is None:
@@ -111,7 +118,7 @@ def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, 
         return verify(keys, head, body, now=api.clock().timestamp()), head
     except (SecretUnreadable, WebhookKeyUnusable) as error:
         structlog.get_logger().error("webhook_keys_unusable", reason=str(error))
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE) from error
+        raise KeysUnusable from error
 
 
 def _import(api: Api, actor: Actor, body: bytes, stop: ImportStop) -> Response:

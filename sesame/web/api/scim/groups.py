@@ -26,6 +26,13 @@ _BY: Final = {
     "externalid": "external_id",
     **dict.fromkeys(_MEMBERS, "member"),
 }
+SORTED_BY: Final = {
+    "id": "id",
+    "displayname": "display_name",
+    "externalid": "external_id",
+    "meta.lastmodified": "changed_at",
+}
+"""What groups are sorted by, and what it is called in `GroupsAsked`."""
 
 
 class ScimGroups:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, cast
 
 from pydantic import Field, ValidationError
@@ -40,7 +41,7 @@ from scim2_models import (
 )
 
 from producers.registrar.external_ids import EXTERNAL_ID_CHARACTERS_MAX
-from schemas.account import Administrative, Enrolment, Hold, Pedagogical
+from schemas.account import Administrative, Enrolment, Hold, Pedagogical, Stage
 from schemas.language import gettext
 from sesame.operations.registered_persons import RegisteredPerson
 from sesame.operations.sent_persons import SentPerson
@@ -258,7 +259,7 @@ CONFIG: Final = ServiceProviderConfig(
     bulk=Bulk(supported=True, max_operations=BULK_OPERATIONS_MAX, max_payload_size=BULK_BYTES_MAX),
     filter=Filter(supported=True, max_results=PAGE_MAX),
     change_password=ChangePassword(supported=False),
-    sort=Sort(supported=False),
+    sort=Sort(supported=True),
     etag=ETag(supported=True),
     pagination=Pagination(
         cursor=True,
@@ -289,6 +290,28 @@ PROVIDER: Final = ScimProvider(
         remove_value_as_filter=ScimPolicy.RemoveValue.apply,  # Entra's way
     ),
 )
+SOMEBODY: Final = RegisteredPerson(
+    student_number="1",
+    external_id=None,
+    birth_name="",
+    usage_name=None,
+    given_name="",
+    preferred_given_name=None,
+    display_name="",
+    birth_date="2000-01-01",
+    ine=None,
+    personal_mail=None,
+    language="fr",
+    login="",
+    mails=(),
+    stage=Stage.ACTIVE,
+    holds=frozenset(),
+    enrolments=(),
+    groups=(),
+    named_at=datetime.fromtimestamp(0, UTC),
+    changed_at=datetime.fromtimestamp(0, UTC),
+)
+"""Anybody, for what all have alike."""
 UserWithStudent: Final[Any] = PROVIDER.model_for(USERS)
 GroupOfTeaching: Final[Any] = PROVIDER.model_for(GROUPS)
 
@@ -296,6 +319,7 @@ GroupOfTeaching: Final[Any] = PROVIDER.model_for(GROUPS)
 def user_of(person: RegisteredPerson, *, versioned: bool = True) -> Any:
     """A person as a user. `versioned`: with its ETag, which costs as much as all the rest."""
     user = UserWithStudent(
+        schemas=[ScimUser.__schema__, Student.__schema__],
         id=person.student_number,
         external_id=person.external_id,
         user_name=person.login,

@@ -16,11 +16,13 @@ from anyio import CapacityLimiter, to_thread
 from scim2_models import (
     Error,
     ForbiddenException,
+    InvalidFilterException,
     InvalidValueException,
     Resource,
     ResourceType,
     ResponseParameters,
     ScimProvider,
+    SearchRequest,
 )
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
@@ -37,6 +39,7 @@ from sesame.operations.acts import ActRefused, check
 from sesame.operations.person_facts import Later
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
+from sesame.web.api.places import AT_ONCE
 from sesame.web.api.routes import (
     Api,
     UnusableRequest,
@@ -47,6 +50,7 @@ from sesame.web.api.routes import (
     read_body,
 )
 from sesame.web.api.scim.errors import error_of, error_of_value, in_words
+from sesame.web.api.scim.filters import FILTER_CHARACTERS_MAX
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.handler import RequestHandler
 from sesame.web.api.scim.late_answers import AnsweredLater, security_events, wait_s_of
@@ -56,9 +60,6 @@ from sesame.web.api.scim.users import ScimUsers
 from sesame.web.kit.languages import speak_for
 
 SCIM_PREFIX: Final = "/scim/v2"
-REQUESTS_AT_ONCE: Final = 16
-"""A request that sends somebody waits for the registry, in a thread of its own."""
-
 WAIT_S_MAX: Final = 15.0
 """So long a request waits for the registry; clients wait 30 s or more."""
 
@@ -94,7 +95,7 @@ class _Scim:
         self._api = api
         self._service = _Service(PROVIDER, security_events(api.site), secret=secret)
         self._base_url = api.site.settings.console.origin + SCIM_PREFIX
-        self._threads = CapacityLimiter(REQUESTS_AT_ONCE)
+        self._threads = CapacityLimiter(2 * AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -107,7 +108,9 @@ class _Scim:
             asked = _asked(request, self._base_url, await read_body(request))
             asked.subject = actor
             wait_s = wait_s_of(request.headers.getlist("prefer"))
-            answered = await to_thread.run_sync(self._answer, asked, wait_s, limiter=self._threads)
+            places = self._api.looks if _is_look(asked) else self._api.acts
+            async with places.one(actor.name):
+                answered = await to_thread.run_sync(self._answer, asked, wait_s, limiter=self._threads)
         except AnsweredLater as accepted:
             answered = accepted.response(self._base_url)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
@@ -117,6 +120,13 @@ class _Scim:
 
     def _answer(self, asked: ScimRequest, wait_s: float | None) -> ScimResponse:
         """`wait_s`: who asks would rather be answered later than after so many seconds; None: never."""
+        begun = time.thread_time()
+        try:
+            return self._handled(asked, wait_s)
+        finally:
+            self._api.rates.spend(asked.subject.name, time.thread_time() - begun)
+
+    def _handled(self, asked: ScimRequest, wait_s: float | None) -> ScimResponse:
         api, later = self._api, None
         is_bulk = asked.path.strip("/") == "Bulk"  # of which one operation may need what another one makes
         if wait_s is not None and not is_bulk and late_answers.listeners(api.site):
@@ -175,6 +185,15 @@ class _Service(ScimService):
             return super().patch_response(base_url, resource, response_parameters)
         return self.replacement_response(base_url, resource, response_parameters)
 
+    def read_search(self, resource_types: list[ResourceType], payload: Any) -> tuple[SearchRequest[Any], Any]:
+        """See `ScimService.read_search`. What is too long to be a filter is not parsed."""
+        for name, value in payload.items() if isinstance(payload, dict) else ():
+            if name.casefold() == "filter" and len(str(value)) > FILTER_CHARACTERS_MAX:
+                raise InvalidFilterException(
+                    detail=gettext("a filter has at most {count} characters", count=FILTER_CHARACTERS_MAX)
+                )
+        return super().read_search(resource_types, payload)
+
     @staticmethod
     def error_of(exception: Exception) -> Error:
         """See `ScimService.error_of`."""
@@ -186,6 +205,10 @@ class _Service(ScimService):
         if isinstance(exception, SesameError):
             answered.headers.update(problems.headers_of(exception))
         return answered
+
+
+def _is_look(asked: ScimRequest) -> bool:
+    return asked.method in ("GET", "HEAD") or asked.path.rstrip("/").endswith("/.search")
 
 
 def _asked(request: Request, base_url: str, body: bytes) -> ScimRequest:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from scim2_models import (
     InvalidCursorException,
+    InvalidPathException,
+    NotImplementedException,
     Path,
     Resource,
     ResourceType,
@@ -14,8 +16,11 @@ from scim2_models import (
 )
 from scim2_server.storage import ScimStorage, SearchPage
 
+from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
-from sesame.web.api.scim.filters import equalities
+from sesame.web.api.scim import groups as scim_groups
+from sesame.web.api.scim import users as scim_users
+from sesame.web.api.scim.filters import check_terms, equalities
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.resources import GROUPS, PAGE_MAX, USERS, GroupOfTeaching
 from sesame.web.api.scim.users import ScimUsers
@@ -84,6 +89,8 @@ class Storage(ScimStorage):
                 raise InvalidCursorException
             kinds = kinds[kinds.index(kind) :]
         wanted = search_request.filter
+        if wanted is not None:
+            check_terms(wanted)
         named = {} if wanted is None else equalities(wanted.ast, {"meta.resourcetype": "kind"})
         return self._one_after_the_other(
             [kind for kind in kinds if named.get("kind", kind) == kind], search_request, after
@@ -95,6 +102,7 @@ class Storage(ScimStorage):
         page = SearchPage(None if by_cursor else 0, [])
         skip = 0 if by_cursor else min(asked.start_index_0 or 0, INTEGER_MAX)
         left = PAGE_MAX if asked.count is None else asked.count
+        order = _order(kinds, asked)
         for kind in kinds:
             if by_cursor and left == 0 and page.resources:
                 page.next = [kind, ""]
@@ -106,6 +114,7 @@ class Storage(ScimStorage):
                 skip=skip,
                 limit=left,
                 counted=not by_cursor,
+                **order,
             )
             page.resources += found.resources
             left -= len(found.resources)
@@ -133,6 +142,25 @@ class Storage(ScimStorage):
     ) -> None:
         """See `ScimStorage.delete`."""
         self._of(resource_type).delete(resource_id, expected_version)
+
+
+def _order(kinds: list[str], asked: SearchRequest[Any]) -> dict[str, Any]:
+    """What of a search says how it is sorted.
+
+    Raises:
+        InvalidPathException: by something that the database does not sort by.
+        NotImplementedException: users and groups among one another.
+    """
+    if asked.sort_by is None or not kinds:
+        return {}
+    if len(kinds) > 1:
+        raise NotImplementedException(detail=gettext("users or groups are sorted, not both in one list"))
+    known = {USERS: scim_users.SORTED_BY, GROUPS: scim_groups.SORTED_BY}[kinds[0]]
+    named = str(asked.sort_by).rpartition(":")[2].lower()
+    if named not in known:
+        raise InvalidPathException(detail=gettext("the order may be by: {names}", names=", ".join(known)))
+    descending = asked.sort_order == SearchRequest.SortOrder.descending
+    return {"sort": known[named], "descending": descending}
 
 
 def _with_members(asked: ResponseParameters[Any] | None) -> bool:

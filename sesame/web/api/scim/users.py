@@ -14,9 +14,9 @@ from sesame.operations.acts import Actor
 from sesame.operations.person_facts import Later, PersonAccepted, Wait, wait_for_accepted
 from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
 from sesame.operations.sent_persons import EndedPerson, Still
-from sesame.web.api.scim.filters import equalities
+from sesame.web.api.scim.filters import narrowed
 from sesame.web.api.scim.late_answers import AnsweredLater
-from sesame.web.api.scim.resources import person_of, user_of
+from sesame.web.api.scim.resources import SOMEBODY, person_of, user_of
 from sesame.web.kit.site import Site
 
 _BY: Final = {
@@ -27,6 +27,16 @@ _BY: Final = {
     "emails": "mail",
     "emails.value": "mail",
 }
+SORTED_BY: Final = {
+    "id": "number",
+    "studentnumber": "number",
+    "username": "login",
+    "externalid": "external_id",
+    "name.familyname": "birth_name",
+    "name.givenname": "given_name",
+    "meta.lastmodified": "changed",
+}
+"""What users are sorted by, and what it is called in `PersonsAsked`."""
 
 
 class ScimUsers:
@@ -68,10 +78,16 @@ class ScimUsers:
 
     def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:  # noqa: ARG002
         """See `storage.ResourceStore`."""
-        asked = PersonsAsked(**({} if wanted is None else equalities(wanted.ast, _BY)), **page)
+        known = None if wanted is None else narrowed(wanted, _BY, user_of(SOMEBODY))
         versioned = "version" in str(wanted).lower()
-        fits = None if wanted is None else lambda each: wanted.match(user_of(each, versioned=versioned))
-        found = registered_persons.look(self._site, self._actor, asked, fits=fits)
+        is_answered = wanted is None or (known is not None and known.exact)
+        found = registered_persons.look(
+            self._site,
+            self._actor,
+            PersonsAsked(**page),
+            where=None if known is None else known.where,
+            fits=None if is_answered else lambda each: wanted.match(user_of(each, versioned=versioned)),
+        )
         return SearchPage(found.total, [user_of(each) for each in found.persons], next=found.after)
 
     def create(self, resource: Resource[Any]) -> Resource[Any]:

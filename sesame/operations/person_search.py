@@ -1,0 +1,183 @@
+"""Which persons: conditions that the database answers, by an index or a column."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
+
+from consumers.registry.identity import LOGIN, MAIL
+from consumers.registry.ledger import SqlLedger
+from consumers.registry.people import people
+from pipeline.accounts import accounts
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from producers.registrar.external_ids import external_ids
+from schemas.account import Hold
+
+PERSONS: Final = people.join(accounts, accounts.c.student_number == people.c.student_number).outerjoin(
+    external_ids, external_ids.c.student_number == people.c.student_number
+)
+"""What conditions and order are of."""
+
+_CHANGED: Final[ColumnElement[float]] = case(
+    (external_ids.c.changed_at > accounts.c.changed_at, external_ids.c.changed_at),
+    else_=accounts.c.changed_at,
+)
+_HALF_US: Final = 0.5e-6
+"""Times are shown to the microsecond, and compared as they are shown."""
+
+
+@dataclass(frozen=True)
+class PersonKey:
+    """What one person alone has. A login or an address may be a former one."""
+
+    kind: Literal["number", "login", "mail", "external_id"]
+    value: str
+
+
+@dataclass(frozen=True)
+class PersonHeld:
+    """Shut by an administrative hold."""
+
+
+@dataclass(frozen=True)
+class PersonChanged:
+    """PersonChanged at a moment or after it, else at it or before it. `at`: seconds since the epoch."""
+
+    at: float
+    after: bool
+
+
+@dataclass(frozen=True)
+class AllOrNobody:
+    """Everybody, or nobody."""
+
+    everybody: bool
+
+
+@dataclass(frozen=True)
+class AllBut:
+    """All others."""
+
+    part: Where
+
+
+@dataclass(frozen=True)
+class Several:
+    """Those of whom all of this is so; `some`: of whom any of it is."""
+
+    parts: tuple[Where, ...]
+    some: bool = False
+
+
+Where = PersonKey | PersonHeld | PersonChanged | AllOrNobody | AllBut | Several
+
+
+@cache
+def sorted_by(name: str, *, is_sqlite: bool) -> ColumnElement[Any]:
+    """What persons are sorted by: a column, or a name of the registrar's without its case."""
+    if name in _COLUMNS:
+        return _COLUMNS[name]
+    kept = people.c.identity
+    identity: Any = type_coerce(kept, JSON) if is_sqlite else cast(kept, JSON)
+    return func.lower(identity[name].as_string())
+
+
+_COLUMNS: Final[Mapping[str, ColumnElement[Any]]] = {
+    "number": people.c.student_number,
+    "login": accounts.c.login,
+    "external_id": external_ids.c.external_id,
+    "changed": _CHANGED,
+}
+
+
+def condition(connection: Connection, database: Database, where: Where) -> ColumnElement[bool]:
+    """A condition on `people` and `accounts`."""
+    found = _holders(connection, database, set(_keys(where)))
+    return _condition(where, found)
+
+
+def _condition(where: Where, found: Mapping[PersonKey, frozenset[str]]) -> ColumnElement[bool]:
+    numbers = _numbers(where, found)
+    if numbers is not None:
+        return people.c.student_number.in_(sorted(numbers))
+    match where:
+        case PersonHeld():
+            return people.c.holds.contains(f'"{Hold.ADMINISTRATIVE.value}"')
+        case PersonChanged(after=True):
+            return where.at - _HALF_US <= _CHANGED
+        case PersonChanged():
+            return where.at + _HALF_US > _CHANGED
+        case AllBut():
+            return not_(_condition(where.part, found))
+        case Several():
+            parts = [_condition(part, found) for part in where.parts]
+            return or_(false(), *parts) if where.some else and_(true(), *parts)
+        case AllOrNobody(everybody=True):
+            return true()
+    return false()
+
+
+def _numbers(where: Where, found: Mapping[PersonKey, frozenset[str]]) -> frozenset[str] | None:
+    """Who it is, where keys alone say so."""
+    if isinstance(where, PersonKey):
+        return found[where]
+    if not isinstance(where, Several):
+        return None
+    parts = [_numbers(part, found) for part in where.parts]
+    sets = [part for part in parts if part is not None]
+    if not sets or len(sets) < len(parts):
+        return None
+    return frozenset.union(*sets) if where.some else frozenset.intersection(*sets)
+
+
+def _keys(where: Where) -> Collection[PersonKey]:
+    match where:
+        case PersonKey():
+            return [where]
+        case AllBut():
+            return _keys(where.part)
+        case Several():
+            return [key for part in where.parts for key in _keys(part)]
+    return []
+
+
+def _holders(
+    connection: Connection, database: Database, keys: Collection[PersonKey]
+) -> dict[PersonKey, frozenset[str]]:
+    """Whose these are: one look for each table, however many there are."""
+    kinds = {"login": LOGIN, "mail": MAIL}
+    named = {key: (kinds[key.kind], key.value.lower()) for key in keys if key.kind in kinds}
+    holders = SqlLedger(connection, database, 0.0).holders(set(named.values())) if named else {}
+    held = {name: holder.student_number for name, holder in holders.items()}
+    called: dict[str, set[str]] = {}
+    wanted = [key.value for key in keys if key.kind == "external_id"]
+    for row in rows_among(connection, _CALLED, external_ids.c.external_id, wanted):
+        called.setdefault(row.external_id, set()).add(row.student_number)
+    found: dict[PersonKey, Collection[str | None]] = {
+        key: [key.value] for key in keys if key.kind == "number"
+    }
+    found |= {key: called.get(key.value, ()) for key in keys if key.kind == "external_id"}
+    found |= {key: [held.get(name)] for key, name in named.items()}
+    return {key: frozenset(each for each in numbers if each is not None) for key, numbers in found.items()}
+
+
+_CALLED: Final = select(external_ids.c.student_number, external_ids.c.external_id)

@@ -1,0 +1,65 @@
+"""Places of the API: how many requests of one token, and of all, are worked on at once.
+
+Looks have places of their own: what changes something may wait for the registry, and no look waits behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+from sesame.web.api.problems import ApiError
+
+AT_ONCE: Final = 16
+"""Requests that are worked on at once, each in a thread: of looks, and of what changes something."""
+
+OF_ONE: Final = AT_ONCE // 2
+"""The same, of one token."""
+
+WAIT_S_MAX: Final = 5.0
+"""How long a request waits for a place."""
+
+
+class NoPlace(ApiError):
+    """All places for such requests are taken, by this token or by all. Ask again after as many seconds as
+    `Retry-After` says."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Places:
+    """The places of one kind of requests. Owned by the server's loop."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(AT_ONCE)
+        self._of: dict[str, asyncio.Semaphore] = {}
+
+    @asynccontextmanager
+    async def one(self, name: str) -> AsyncIterator[None]:
+        """Have a place.
+
+        Args:
+            name: whose token asks.
+
+        Raises:
+            NoPlace: none was free in time.
+        """
+        own = self._of.setdefault(name, asyncio.Semaphore(OF_ONE))
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                await own.acquire()
+                try:
+                    await self._all.acquire()
+                except BaseException:
+                    own.release()
+                    raise
+        except TimeoutError:
+            raise NoPlace from None
+        try:
+            yield
+        finally:
+            self._all.release()
+            own.release()
