@@ -162,22 +162,25 @@ def _keys(where: Where) -> Collection[PersonKey]:
 
 def _holders(
     connection: Connection, database: Database, keys: Collection[PersonKey]
-) -> dict[PersonKey, frozenset[str]]:
+) -> Mapping[PersonKey, frozenset[str]]:
     """Whose these are: one look for each table, however many there are."""
     kinds = {"login": LOGIN, "mail": MAIL}
     named = {key: (kinds[key.kind], key.value.lower()) for key in keys if key.kind in kinds}
     holders = SqlLedger(connection, database, 0.0).holders(set(named.values())) if named else {}
-    held = {name: holder.student_number for name, holder in holders.items()}
-    called: dict[str, set[str]] = {}
     wanted = [key.value for key in keys if key.kind == "external_id"]
+    called: dict[str, set[str]] = {}
     for row in rows_among(connection, _CALLED, external_ids.c.external_id, wanted):
         called.setdefault(row.external_id, set()).add(row.student_number)
-    found: dict[PersonKey, Collection[str | None]] = {
-        key: [key.value] for key in keys if key.kind == "number"
-    }
-    found |= {key: called.get(key.value, ()) for key in keys if key.kind == "external_id"}
-    found |= {key: [held.get(name)] for key, name in named.items()}
-    return {key: frozenset(each for each in numbers if each is not None) for key, numbers in found.items()}
+
+    def of(key: PersonKey) -> Collection[str]:
+        if key.kind == "number":
+            return [key.value]
+        if key.kind == "external_id":
+            return called.get(key.value, ())
+        holder = holders.get(named[key])
+        return [] if holder is None or holder.student_number is None else [holder.student_number]
+
+    return {key: frozenset(of(key)) for key in keys}
 
 
 _CALLED: Final = select(external_ids.c.student_number, external_ids.c.external_id)

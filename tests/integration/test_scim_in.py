@@ -60,6 +60,11 @@ def test_a_person_is_shown_as_the_registry_has_them_and_the_login_is_the_ledger_
     get(world, "/Users/22699999", status=404)
 
 
+def test_a_list_shows_each_as_they_are_alone(world: ApiWorld) -> None:
+    for number, listed in everybody(world).items():
+        assert listed == get(world, f"/Users/{number}")
+
+
 def test_what_did_not_change_is_not_sent_again(world: ApiWorld) -> None:
     tag = get(world, f"/Users/{COMPLETED}")["meta"]["version"]
     assert get(world, f"/Users/{COMPLETED}", headers={"If-None-Match": tag}, status=304) is None

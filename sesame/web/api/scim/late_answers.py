@@ -19,7 +19,7 @@ from sesame.operations import late_answers
 from sesame.operations.late_answers import Outcome
 from sesame.operations.ports import HasSettings
 from sesame.web.api.scim.errors import error_of
-from sesame.web.api.scim.resources import user_of
+from sesame.web.api.scim.resources import version_of
 from sesame.web.kit.site import Site
 
 _LOOK_S: Final = 0.5
@@ -109,5 +109,5 @@ class LateAnswers:
             error = error_of(came)
             return {**said, "status": str(error.status), "response": error.model_dump()}
         if came is not None:
-            said["version"] = user_of(came).meta.version
+            said["version"] = version_of(came)
         return {**said, "status": str(int(_DONE[request.method]))}

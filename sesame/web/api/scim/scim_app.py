@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -28,6 +29,7 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation, Target
 from scim2_server.service import ScimService
+from scim2_server.storage import SearchPage
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,6 +39,7 @@ from schemas.language import gettext
 from sesame.operations import late_answers, tokens
 from sesame.operations.acts import ActRefused, check
 from sesame.operations.person_facts import Later
+from sesame.operations.registered_persons import RegisteredPerson
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.places import AT_ONCE
@@ -54,7 +57,7 @@ from sesame.web.api.scim.filters import FILTER_CHARACTERS_MAX
 from sesame.web.api.scim.groups import ScimGroups
 from sesame.web.api.scim.handler import RequestHandler
 from sesame.web.api.scim.late_answers import AnsweredLater, security_events, wait_s_of
-from sesame.web.api.scim.resources import GROUPS, PROVIDER, USERS, ScimGroup
+from sesame.web.api.scim.resources import GROUPS, PROVIDER, USERS, ScimGroup, user_json
 from sesame.web.api.scim.storage import Storage
 from sesame.web.api.scim.users import ScimUsers
 from sesame.web.kit.languages import speak_for
@@ -193,6 +196,23 @@ class _Service(ScimService):
                     detail=gettext("a filter has at most {count} characters", count=FILTER_CHARACTERS_MAX)
                 )
         return super().read_search(resource_types, payload)
+
+    def search_response(
+        self,
+        base_url: str,
+        resource_types: list[ResourceType],
+        page: SearchPage,
+        search_request: SearchRequest[Any],
+    ) -> ScimResponse:
+        """See `ScimService.search_response`. Persons are not made models of the library's first."""
+        found: list[Any] = list(page.resources)
+        persons = [each for each in found if isinstance(each, RegisteredPerson)]
+        rest = replace(page, resources=[each for each in found if not isinstance(each, RegisteredPerson)])
+        answered = super().search_response(base_url, resource_types, rest, search_request)
+        if persons and answered.body is not None:
+            shown = [user_json(each, base_url) for each in persons] + answered.body.get("Resources", [])
+            answered.body |= {"itemsPerPage": len(shown), "Resources": shown}
+        return answered
 
     @staticmethod
     def error_of(exception: Exception) -> Error:

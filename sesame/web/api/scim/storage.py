@@ -109,7 +109,7 @@ class Storage(ScimStorage):
                 break
             found = self._kinds[kind].search(
                 asked.filter,
-                whole=_with_members(asked),
+                whole=_is_whole(asked) if kind == USERS else _with_members(asked),
                 after=after,
                 skip=skip,
                 limit=left,
@@ -161,6 +161,11 @@ def _order(kinds: list[str], asked: SearchRequest[Any]) -> dict[str, Any]:
         raise InvalidPathException(detail=gettext("the order may be by: {names}", names=", ".join(known)))
     descending = asked.sort_order == SearchRequest.SortOrder.descending
     return {"sort": known[named], "descending": descending}
+
+
+def _is_whole(asked: ResponseParameters[Any]) -> bool:
+    """Whether a response keeps all attributes."""
+    return not asked.attributes and not asked.excluded_attributes
 
 
 def _with_members(asked: ResponseParameters[Any] | None) -> bool:

@@ -16,7 +16,7 @@ from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
 from sesame.operations.sent_persons import EndedPerson, Still
 from sesame.web.api.scim.filters import narrowed
 from sesame.web.api.scim.late_answers import AnsweredLater
-from sesame.web.api.scim.resources import SOMEBODY, person_of, user_of
+from sesame.web.api.scim.resources import SOMEBODY, person_of, user_of, version_of
 from sesame.web.kit.site import Site
 
 _BY: Final = {
@@ -76,19 +76,19 @@ class ScimUsers:
         user: Resource[Any] = user_of(found[0])
         return user
 
-    def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:  # noqa: ARG002
-        """See `storage.ResourceStore`."""
+    def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:
+        """See `storage.ResourceStore`. Whole ones are persons still: see `user_json`."""
         known = None if wanted is None else narrowed(wanted, _BY, user_of(SOMEBODY))
-        versioned = "version" in str(wanted).lower()
         is_answered = wanted is None or (known is not None and known.exact)
         found = registered_persons.look(
             self._site,
             self._actor,
             PersonsAsked(**page),
             where=None if known is None else known.where,
-            fits=None if is_answered else lambda each: wanted.match(user_of(each, versioned=versioned)),
+            fits=None if is_answered else lambda each: wanted.match(user_of(each)),
         )
-        return SearchPage(found.total, [user_of(each) for each in found.persons], next=found.after)
+        as_they_are = found.persons if whole else [user_of(each) for each in found.persons]
+        return SearchPage(found.total, list[Any](as_they_are), next=found.after)
 
     def create(self, resource: Resource[Any]) -> Resource[Any]:
         """See `storage.ResourceStore`."""
@@ -122,7 +122,7 @@ def _as_read(version: str | None) -> Still:
     def still(before: RegisteredPerson | None) -> None:
         if before is None:
             raise NotFoundException
-        if version is not None and user_of(before).meta.version != version:
+        if version is not None and version_of(before) != version:
             raise PreconditionFailedException
 
     return still
