@@ -46,7 +46,7 @@ _HALF_US: Final = 0.5e-6
 
 
 @dataclass(frozen=True)
-class PersonKey:
+class KnownBy:
     """What one person alone has. A login or an address may be a former one."""
 
     kind: Literal["number", "login", "mail", "external_id"]
@@ -88,7 +88,7 @@ class Several:
     some: bool = False
 
 
-Where = PersonKey | PersonHeld | PersonChanged | AllOrNobody | AllBut | Several
+Where = KnownBy | PersonHeld | PersonChanged | AllOrNobody | AllBut | Several
 
 
 @cache
@@ -115,7 +115,7 @@ def condition(connection: Connection, database: Database, where: Where) -> Colum
     return _condition(where, found)
 
 
-def _condition(where: Where, found: Mapping[PersonKey, frozenset[str]]) -> ColumnElement[bool]:
+def _condition(where: Where, found: Mapping[KnownBy, frozenset[str]]) -> ColumnElement[bool]:
     numbers = _numbers(where, found)
     if numbers is not None:
         return people.c.student_number.in_(sorted(numbers))
@@ -136,9 +136,9 @@ def _condition(where: Where, found: Mapping[PersonKey, frozenset[str]]) -> Colum
     return false()
 
 
-def _numbers(where: Where, found: Mapping[PersonKey, frozenset[str]]) -> frozenset[str] | None:
+def _numbers(where: Where, found: Mapping[KnownBy, frozenset[str]]) -> frozenset[str] | None:
     """Who it is, where keys alone say so."""
-    if isinstance(where, PersonKey):
+    if isinstance(where, KnownBy):
         return found[where]
     if not isinstance(where, Several):
         return None
@@ -149,9 +149,9 @@ def _numbers(where: Where, found: Mapping[PersonKey, frozenset[str]]) -> frozens
     return frozenset.union(*sets) if where.some else frozenset.intersection(*sets)
 
 
-def _keys(where: Where) -> Collection[PersonKey]:
+def _keys(where: Where) -> Collection[KnownBy]:
     match where:
-        case PersonKey():
+        case KnownBy():
             return [where]
         case AllBut():
             return _keys(where.part)
@@ -161,8 +161,8 @@ def _keys(where: Where) -> Collection[PersonKey]:
 
 
 def _holders(
-    connection: Connection, database: Database, keys: Collection[PersonKey]
-) -> Mapping[PersonKey, frozenset[str]]:
+    connection: Connection, database: Database, keys: Collection[KnownBy]
+) -> Mapping[KnownBy, frozenset[str]]:
     """Whose these are: one look for each table, however many there are."""
     kinds = {"login": LOGIN, "mail": MAIL}
     named = {key: (kinds[key.kind], key.value.lower()) for key in keys if key.kind in kinds}
@@ -172,7 +172,7 @@ def _holders(
     for row in rows_among(connection, _CALLED, external_ids.c.external_id, wanted):
         called.setdefault(row.external_id, set()).add(row.student_number)
 
-    def of(key: PersonKey) -> Collection[str]:
+    def of(key: KnownBy) -> Collection[str]:
         if key.kind == "number":
             return [key.value]
         if key.kind == "external_id":

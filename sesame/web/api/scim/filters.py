@@ -22,9 +22,9 @@ from schemas.language import gettext
 from sesame.operations.person_search import (
     AllBut,
     AllOrNobody,
+    KnownBy,
     PersonChanged,
     PersonHeld,
-    PersonKey,
     Several,
     Where,
 )
@@ -106,7 +106,7 @@ class _Narrower:
             return Narrowed(AllOrNobody(type(self.wanted)(node).match(self.sample)), exact=True)
         if name in self.known and equal and isinstance(node.value, str):
             kind = self.known[name]
-            where = PersonKey(kind, node.value) if is_kept(node.value) else AllOrNobody(everybody=False)
+            where = KnownBy(kind, node.value) if is_kept(node.value) else AllOrNobody(everybody=False)
             return Narrowed(where, exact=kind in ("number", "external_id"))
         if name == "active" and isinstance(node.value, bool) and node.op in _EQUAL:
             return Narrowed(PersonHeld() if node.value is not equal else AllBut(PersonHeld()), exact=True)
