@@ -64,6 +64,8 @@ class Memberships:
         self._clock = clock
         self._loading = threading.Lock()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._waiting: set[int] = set()  # cohorts that somebody wants to have read
         self._members: dict[int, tuple[float, frozenset[int]]] = {}  # cohort id: read at, user ids
         self._created: dict[int, float] = {}  # user id: when
         self._read_at: float | None = None
@@ -136,18 +138,31 @@ class Memberships:
         """Members of these cohorts, read at `since` (by the clock) or later. A cohort that is gone meanwhile
         is left out.
 
+        A cohort is read whole, and a large one costs each reading more. So one batch reads at a time, for all
+        that wait by then: it has begun after their writes.
+
         Raises:
             TargetDown: cohorts vanish faster than they can be read.
         """
         wanted = set(cohorts)
+        found = self._read_since(wanted, since)
+        if found.keys() == wanted:
+            return found
         with self._lock:
-            found = {
-                cohort: users
-                for cohort, (begun, users) in self._members.items()
-                if cohort in wanted and begun >= since
-            }
-        ids = sorted(wanted - found.keys())
-        return found | self._still_there(ids, deadline) if ids else found
+            self._waiting |= wanted - found.keys()
+        with self._reading:
+            found = self._read_since(wanted, since)
+            if missing := wanted - found.keys():
+                with self._lock:
+                    ids, self._waiting = missing | self._waiting, set()
+                read = self._still_there(sorted(ids), deadline)
+                found |= {cohort: read[cohort] for cohort in missing & read.keys()}
+        return found
+
+    def _read_since(self, cohorts: set[int], since: float) -> dict[int, frozenset[int]]:
+        with self._lock:
+            entries = {cohort: self._members[cohort] for cohort in cohorts & self._members.keys()}
+        return {cohort: users for cohort, (begun, users) in entries.items() if begun >= since}
 
     def _still_there(self, ids: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         try:

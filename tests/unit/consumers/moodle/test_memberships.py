@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import cast
 
@@ -14,6 +15,7 @@ from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import AGE_S_MAX, Memberships
 from consumers.moodle.port import Cohort
 from pipeline.errors import TargetDown
+from sandbox.process import PATIENCE_S, wait_until
 
 DEADLINE = Deadline(1000.0, lambda: 0.0)
 CLUB, INFO, MATH = 1, 2, 3
@@ -175,7 +177,7 @@ def test_a_reading_that_began_earlier_does_not_overwrite_a_later_one() -> None:
         site.members_of = Site.members_of.__get__(site)  # type: ignore[method-assign]
         site.now += 1.0
         site.members[INFO] = set()
-        assert members.live([INFO], deadline, since=site.now) == {INFO: frozenset()}
+        members.refresh(None, deadline, since=site.now)  # a picture begins later, and ends first
         return old
 
     site.members_of = slow  # type: ignore[method-assign]
@@ -200,6 +202,42 @@ def test_live_is_what_was_read_since_then_and_the_rest_is_asked_for() -> None:
     assert members.remembered(7) == {INFO}  # the club is read, and nobody is taken out of it
     members.live([MATH, INFO], DEADLINE, since=100.5)
     assert site.asked[2:] == [[INFO, MATH]]
+
+
+def test_batches_that_wait_for_a_reading_share_the_next_one() -> None:
+    site = Site(club={7}, info={7}, math={8})
+    members = memberships(site)
+    begun, go_on = threading.Event(), threading.Event()
+    read = site.members_of
+
+    def slow(cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return read(cohorts, deadline)
+
+    site.members_of = slow  # type: ignore[method-assign]
+    found: dict[str, dict[int, frozenset[int]]] = {}
+
+    def batch(name: str, *cohorts: int, since: float) -> threading.Thread:
+        def run() -> None:
+            found[name] = members.live(cohorts, DEADLINE, since=since)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    first = batch("first", INFO, since=100.0)
+    assert begun.wait(PATIENCE_S)
+    site.members[INFO] = {7, 9}  # written after the first reading has begun
+    later = [batch("joined", INFO, since=100.5), batch("other", MATH, since=100.5)]
+    wait_until(lambda: members._waiting >= {INFO, MATH}, "both to wait")  # noqa: SLF001
+    go_on.set()
+    for thread in (first, *later):
+        thread.join(PATIENCE_S)
+
+    assert site.asked == [[INFO], [INFO, MATH]]
+    assert found["joined"] == {INFO: frozenset({7, 9})}
+    assert found["other"] == {MATH: frozenset({8})}
 
 
 def test_a_cohort_that_is_gone_is_left_out_and_the_picture_forgotten() -> None:
