@@ -179,6 +179,14 @@ def dead_letters_end(world: World) -> Iterator[str]:
             yield f"{who}: version {letter.version} was reached, and is in the dead letters"
 
 
+def a_well_target_gives_nobody_up(world: World) -> Iterator[str]:
+    """Once trouble is over nothing more is given up, and what an operator replays is no dead letter any more;
+    but for the student whose work a target cannot stand."""
+    for consumer, number in sorted(set(world.people.dead_letters()) - world.given_up):
+        if consumer in TARGETS and world.site.targets[consumer].poison != number:
+            yield f"{consumer} is well, and {number} is in the dead letters"
+
+
 def one_completion(world: World) -> Iterator[str]:
     """One completion per student and version, for all that reached every target."""
     said: dict[tuple[str, int], set[str]] = {}
@@ -204,6 +212,7 @@ INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
     "effectively once": effectively_once,
     "one welcome": one_welcome,
     "dead letters end": dead_letters_end,
+    "a well target gives nobody up": a_well_target_gives_nobody_up,
     "one completion": one_completion,
     **SAID,
     **TOLD,

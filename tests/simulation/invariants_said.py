@@ -15,6 +15,7 @@ from tests.simulation.site import TARGETS
 from tests.simulation.world import World
 
 _LATE_S = PropagationSettings().late_s
+_MOMENTS = ("opened_at", "started_at", "finished_at", "completed_at")
 TIMERS_S = 60.0
 """How long a timer that is due may take to be seen."""
 
@@ -51,6 +52,15 @@ def lateness_is_told(world: World) -> Iterator[str]:
                 yield f"{row.student_number} is open for {open_s:.0f} s, and nobody called it late"
 
 
+def moments_are_the_clock_s(world: World) -> Iterator[str]:
+    """Each moment that an event names has been: the machine's clock has shown it."""
+    for message, event in world.said():
+        named = {"time": message.time, **{name: getattr(event, name, None) for name in _MOMENTS}}
+        for name, moment in named.items():
+            if moment is not None and not world.has_been(moment.timestamp()):
+                yield f"{event.type} of {event.student_number}: {name} is {moment}, which has never been"
+
+
 def outcomes_are_told_apart(world: World) -> Iterator[str]:
     """One id says one thing; a redelivery, and nothing else, shares it."""
     said: dict[str, tuple[object, ...]] = {}
@@ -79,6 +89,7 @@ SAID: dict[str, Callable[[World], Iterator[str]]] = {
     "complete means observed": complete_means_observed,
     "the window is kept": the_window_is_kept,
     "lateness is told": lateness_is_told,
+    "moments are the clock's": moments_are_the_clock_s,
     "outcomes are told apart": outcomes_are_told_apart,
     "nobody is named": nobody_is_named,
 }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from consumers.mailbox.port import Intent, ObservedMailbox
 from consumers.mailbox.welcome import Posting, WelcomeStanding
 from consumers.propagation.handler import Propagation
 from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
+from pipeline import target_states
 from pipeline.engine.bell import Place
 from pipeline.engine.culprit import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
@@ -25,8 +27,10 @@ from pipeline.outbox import outbox
 from pipeline.parking.rows import parked
 from pipeline.runner import TargetWorker
 from pipeline.runner.admission import Admission
+from pipeline.runner.announcement import Admitted
 from pipeline.runner.batch_run import BatchRun, Runner
 from pipeline.runner.conclusion import Recorder, _conclusion
+from pipeline.target import Dead, Done, HandlerOutcome
 from schemas.account import Account
 from schemas.envelope import Message
 from tests.simulation.history import History, Planted, Recipe, live
@@ -39,6 +43,8 @@ _start = TargetWorker._start  # noqa: SLF001
 _follow_assignment = TargetWorker._follow_assignment  # noqa: SLF001
 _progress = Propagation._progress  # noqa: SLF001
 _complete = Propagation._complete  # noqa: SLF001
+_final = Recorder.final
+_time_at, _conclude = Admitted.time_at, target_states.conclude
 _record, _remember = Recorder.record, Recorder._remember  # noqa: SLF001
 
 
@@ -170,6 +176,35 @@ def _resolve_nothing() -> AbstractContextManager[object]:
     return patch.object(Recorder, "_resolve", lambda *_args: None)
 
 
+def _date_an_hour_late() -> AbstractContextManager[object]:
+    """What is announced of an outcome is dated an hour after it."""
+
+    def time_at(self: Admitted, ended: float) -> datetime:
+        return _time_at(self, ended) + timedelta(hours=1)
+
+    return patch.object(Admitted, "time_at", time_at)
+
+
+def _end_a_doubt_by_itself() -> AbstractContextManager[object]:
+    """A lease that ends takes the doubt about an unanswered write with it."""
+
+    def conclude(connection: Connection, database: Any, target: str, ended: Any, now: float) -> Any:
+        sure = [replace(each, suspect=False, unknown=False) for each in ended]
+        return _conclude(connection, database, target, sure, now)
+
+    return patch("pipeline.runner.conclusion.target_states.conclude", conclude)
+
+
+def _give_up_a_late_success() -> AbstractContextManager[object]:
+    """What succeeds at a later attempt is given up all the same."""
+
+    def final(self: Recorder, admitted: Admitted, outcome: HandlerOutcome) -> HandlerOutcome:
+        late = isinstance(outcome, Done) and admitted.attempt > 1
+        return Dead("planted", "given up") if late else _final(self, admitted, outcome)
+
+    return patch.object(Recorder, "final", final)
+
+
 def _remember_late(self: Recorder, what: Sequence[Any], connection: Connection) -> None:
     _remember(self, connection, *what)
 
@@ -214,6 +249,9 @@ PLANTED: dict[str, Planted] = {
     "leave dead letters after a success": _resolve_nothing,
     "remember an attempt apart": _remember_apart,
     "welcome again": _welcome_again,
+    "date an outcome an hour late": _date_an_hour_late,
+    "give up a late success": _give_up_a_late_success,
+    "end a doubt with its lease": _end_a_doubt_by_itself,
     **PLANTED_REGISTRY,
     **PLANTED_TARGETS,
 }

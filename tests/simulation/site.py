@@ -147,7 +147,7 @@ class Site:
             "moodle": self.moodle,
             "timetable": self.timetable,
         }
-        self.disk = Disk(self._settled, lambda: schedule.ring(OUTBOX))
+        self.disk = Disk(self._lease_ended, lambda: schedule.ring(OUTBOX))
         self.database = SimulatedDatabase(self.disk, wall)
         self.log = SimulatedLog(
             clock=lambda: schedule.now,
@@ -162,8 +162,8 @@ class Site:
         self._key = Fernet.generate_key().decode()
         self._lives = 0
 
-    def _settled(self, target: str, number: str) -> None:
-        self.targets[target].uncertain.discard(number)
+    def _lease_ended(self, target: str, number: str) -> None:
+        self.targets[target].recorded(number)
 
     @cached_property
     def vault(self) -> Vault:

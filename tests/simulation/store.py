@@ -30,8 +30,8 @@ STATEMENTS = 1000
 
 _WATCHED = """
 CREATE TEMP TRIGGER lease_ended AFTER UPDATE OF lease_owner ON main.target_states
-WHEN OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS NULL AND NOT NEW.suspect
-BEGIN SELECT seen('settled', NEW.target, NEW.student_number, NULL, NULL, NULL); END;
+WHEN OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS NULL
+BEGIN SELECT seen('lease ended', NEW.target, NEW.student_number, NULL, NULL, NULL); END;
 CREATE TEMP TRIGGER to_send AFTER INSERT ON main.outbox
 BEGIN SELECT seen('to send', NULL, NULL, NULL, NULL, NULL); END;
 CREATE TEMP TRIGGER account_made AFTER INSERT ON main.accounts
@@ -42,7 +42,7 @@ BEGIN SELECT seen('minted', NEW.student_number, NEW.document, OLD.document,
    WHERE p.student_number = NEW.student_number),
   (SELECT completed_version FROM main.propagation p WHERE p.student_number = NEW.student_number)); END;
 """
-"""What the checker is told of, whatever code writes it: leases that end without a doubt, account versions."""
+"""What the checker is told of, whatever code writes it: leases that end, account versions."""
 
 
 class Minted(NamedTuple):
@@ -80,11 +80,11 @@ class Disk:
 
     Attributes:
         to_send: called when something is in the outbox.
-        settled: called with target and student when a lease ended and nothing is in doubt.
+        lease_ended: called with target and student.
         minted: every version of every account, in the order of their commits.
     """
 
-    settled: Callable[[str, str], None]
+    lease_ended: Callable[[str, str], None]
     to_send: Callable[[], None]
     minted: list[Minted] = field(default_factory=list)
 
@@ -100,8 +100,8 @@ class Disk:
         """Tell what was seen in the transaction that is committed now."""
         seen, self._seen = self._seen, []
         for kind, *what in seen:
-            if kind == "settled":
-                self.settled(str(what[0]), str(what[1]))
+            if kind == "lease ended":
+                self.lease_ended(str(what[0]), str(what[1]))
             elif kind == "to send":
                 self.to_send()
             else:

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from unittest.mock import Mock
+from collections import Counter
+from unittest.mock import Mock, patch
+
+import pytest
 
 from pipeline.eventlog.port import LogUnavailable
-from schemas.account import Hold
-from schemas.events import HoldPlaced
+from schemas.account import Hold, Lane
+from schemas.events import Event, HoldPlaced
+from tests.simulation.history import History, Recipe, live
 from tests.simulation.people import People
+
+BUSY = [Recipe(seed, events=700, students=2) for seed in range(8)]
+"""Histories in which each of two persons acts dozens of times."""
+
+
+@pytest.mark.parametrize("recipe", BUSY, ids=lambda recipe: f"seed {recipe.seed}")
+def test_what_must_always_hold_holds_for_a_person_with_dozens_of_acts(recipe: Recipe) -> None:
+    acts: Counter[str] = Counter()
+    publish = People._publish  # noqa: SLF001
+
+    def counted(self: People, fact: Event, *lane: Lane) -> None:
+        acts[fact.student_number] += 1
+        publish(self, fact, *lane)
+
+    with patch.object(People, "_publish", counted):
+        lived = live(recipe)
+
+    assert not lived.violations
+    assert min(acts.values()) >= 36
+    assert len(acts) == 2
+
+
+def test_the_acts_that_the_registry_forgets_too_soon_are_seen_in_such_a_history() -> None:
+    def lived(recipe: Recipe) -> History:
+        return live(recipe, planted=lambda: patch("consumers.registry.handler.RECENT_FACTS", 4))
+
+    assert any(lived(recipe).violations for recipe in BUSY)
 
 
 def test_one_operator_at_a_time_decides_about_a_student() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.eventlog.port import Record
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 NAMES = ("outage", "flap", "throttle", "refuse", "kill", "join", "clock", "duplicate", "poison", "publish")
 REPLACED = ("enrolment", "credential", "preference", "hold")
+ACTS = ("activation", "credential", "preference", "hold")
+REMEMBERED = 12
+"""Acts of a student on each topic, the newest, that may come again: the registry remembers some more."""
 
 
 class Trouble:
@@ -105,19 +109,31 @@ class Trouble:
         world = self._world
         seconds = world.chance.choice((2.0, 60.0, 3600.0))
         if world.chance.random() < 0.5:
-            world.ahead_s -= seconds
+            world.set_clock(-seconds)
         elif not world.leased():
-            world.ahead_s += seconds
+            world.set_clock(seconds)
 
     def _duplicate(self) -> None:
         """Some records of earlier come once more: half of the time facts that are out of date."""
         world = self._world
         for _ in range(world.chance.randint(1, 3)):
-            records = world.records()
+            records = _remembered(world.records())
             if world.chance.random() < 0.5:
                 records = _outdated(records) or records
             if records:
                 world.repeat(world.chance.choice(records))
+
+
+def _remembered(records: list[Record]) -> list[Record]:
+    """The records without acts that are so old that no redelivery brings them: the registry remembers 32."""
+    later: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for each in reversed(records):  # of one student and topic, the newest first
+        act = _kind(each) in ACTS
+        later[each.topic, each.key] += act
+        if not act or later[each.topic, each.key] <= REMEMBERED:
+            kept.append(each)
+    return kept[::-1]
 
 
 def _outdated(records: list[Record]) -> list[Record]:

@@ -40,7 +40,7 @@ class Witness:
                 raise TargetDown("this one ends the connection", unknown=False)
         outcomes = self._handler.handle(tasks)
         for task in tasks:
-            self._hear(task.account, outcomes.get(task.account.student_number))
+            self._hear(task, outcomes.get(task.account.student_number))
         if target.weather.strikes("hang", 0.04):
             target.schedule.sleep(target.weather.chance.choice((0.5, self._lease_s + 2.0)))
         if target.weather.strikes("kill", 0.004):
@@ -49,12 +49,16 @@ class Witness:
             raise KeyError("a fault of our own")
         return outcomes
 
-    def _hear(self, account: Account, outcome: HandlerOutcome | None) -> None:
+    def _hear(self, task: Task, outcome: HandlerOutcome | None) -> None:
         match outcome:
             case Done():
-                self._target.said(account, None)
+                self._target.said(task.account, None)
             case Waiting(reason, pending):
-                self._target.said(account, (reason, tuple(sorted(pending))))
+                self._target.said(task.account, (reason, tuple(sorted(pending))))
+            case _:
+                return
+        if not task.close_only:
+            self._target.unanswered.discard(task.account.student_number)
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`."""

@@ -35,6 +35,12 @@ REST_S, REST_S_MAX = 40.0, 900.0
 """How long nothing may happen before the world has come to rest, and how long that may take."""
 
 
+_CLOCK_S = 0.1
+"""How exactly moments are told: the database adds a little to each."""
+
+_CALL_S_MAX = 60.0
+"""How long a call may last; it counts from its start by the clock as it was then."""
+
 _ATTEMPTS = select(parked.c.consumer).where(parked.c.kind != Kind.WAITING, parked.c.due_at.is_not(None))
 _TO_SEND = select(func.count()).select_from(outbox)
 _LEASED = select(target_states.c.target).where(target_states.c.lease_owner.is_not(None)).limit(1)
@@ -58,16 +64,22 @@ class World:
 
     Args:
         without: kinds of trouble that never happen; see `tests.simulation.weather.KINDS`.
+
+    Attributes:
+        given_up: target and student of the dead letters that trouble has left, and nobody has replayed.
     """
 
     def __init__(self, seed: int, students: int, without: frozenset[str] = frozenset()) -> None:
         self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
         self.schedule = Schedule(self.chance, START)
         self.weather = Weather(self.chance, without)
-        self.ahead_s = 0.0  # how far the machine's clock is ahead of the time that has passed
-        self.site = Site(self.schedule, self.weather, lambda: self.schedule.now + self.ahead_s)
+        self._ahead_s = 0.0  # how far the machine's clock is ahead of the time that has passed
+        self._lived: list[tuple[float, float]] = []  # by that clock, from each setting of it to the next
+        self._set_at = START
+        self.site = Site(self.schedule, self.weather, self._wall)
         self.people = People(self.site, students)
         self.settled = self._evening = False
+        self.given_up: set[tuple[str, str]] = set()
         self._outside = Life("outside", immune=True)
         self._said: list[tuple[Message, Event]] | None = None
         self._versions: list[Version] | None = None
@@ -104,6 +116,8 @@ class World:
         self.schedule.run(self.schedule.now + EVENING_S)
         self.weather.rough = False
         self.trouble.clear()
+        self.schedule.run(self.schedule.now + _CALL_S_MAX)  # what was under way may still fail
+        self.given_up = set(self.people.dead_letters())
         self._rest()
 
     def _day(self, events: int) -> None:
@@ -123,6 +137,7 @@ class World:
         if letters:
             self.trouble.cure()
             self.schedule.spawn(self._outside, lambda: self.people.replay_all(letters))
+            self.given_up = set()
             self.settled = False
             self._rest()
 
@@ -175,6 +190,20 @@ class World:
         return any(
             number in timetable.calendars and timetable.shown.get(number) is False for number in waiting
         )
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the machine's clock forward, or back."""
+        self._lived.append((self._set_at, self._wall()))
+        self._ahead_s += seconds
+        self._set_at = self._wall()
+
+    def has_been(self, moment: float) -> bool:
+        """Whether the machine's clock has ever shown this moment, or would have if nobody had set it."""
+        spans = [*((a, b + _CALL_S_MAX) for a, b in self._lived), (self._set_at, self._wall())]
+        return any(begin - _CLOCK_S <= moment <= end + _CLOCK_S for begin, end in spans)
+
+    def _wall(self) -> float:
+        return self.schedule.now + self._ahead_s
 
     def leased(self) -> bool:
         """Whether any call may be under way."""

@@ -34,6 +34,8 @@ class Target:
         poison: a student whose work ends the whole call, for as long as it is set.
         not_compared, not_so, not_told, went_back: promises that were not kept; empty if all is well.
         uncertain: students of whom something was, or may have been, written, and no outcome is recorded.
+        unanswered: those of them whose write had no answer: only a call that has read how they are settles
+            that, whatever is recorded.
         ever, newest: every student and version that a handler called done, and the highest one.
         drifted: students whose object somebody changed by hand, for a handler's calls to look at.
     """
@@ -46,6 +48,7 @@ class Target:
         self.away_until = self.flapping_until = self.throttled_until = self.refusing_until = 0.0
         self.poison: str | None = None
         self.uncertain: set[str] = set()
+        self.unanswered: set[str] = set()
         self.not_compared: list[str] = []
         self.not_so: list[str] = []
         self.not_told: list[str] = []
@@ -126,6 +129,7 @@ class Target:
             self.schedule.current.unanswered = True
         version = self._version_of(number)
         self.uncertain.add(number)
+        self.unanswered.add(number)
         match self.weather.chance.randrange(4):
             case 0:
                 self._carry_out(number, version, effect)
@@ -168,6 +172,11 @@ class Target:
             self.not_so.append(f"{what} is done, {differs} differs")
         if told != (owed := self.obstacle(account)):
             self.not_told.append(f"{what} waits for {owed}, and was told of {told}")
+
+    def recorded(self, number: str) -> None:
+        """A call's lease has ended, and whatever came of it is recorded."""
+        if number not in self.unanswered:
+            self.uncertain.discard(number)
 
     def obstacle(self, account: Account) -> oracle.Obstacle | None:
         """What the student has to wait for at this target, and must be told of."""
