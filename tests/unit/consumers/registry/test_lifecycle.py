@@ -280,6 +280,27 @@ def test_few_who_leave_within_the_bounds_are_not_held(make: MakeDesk) -> None:
     assert held(desk) == []
 
 
+@pytest.mark.parametrize(("days_between", "held_at_last"), [(3, True), (90, False)])
+def test_who_left_before_the_window_no_longer_counts(
+    make: MakeDesk, days_between: int, held_at_last: bool
+) -> None:
+    """Two leave, then two more: each time fewer than the bound of three, and four are more than it."""
+    desk = make(LifecycleSettings(guard_share=0.09, guard_days=7, guard_floor=1))
+    numbers = [str(22_020_000 + n) for n in range(1, 41)]
+    crowd(desk, numbers)
+    earlier, later = numbers[:2], numbers[2:4]
+    first = date(2026, 10, 1)
+    for day, leaving in ((first, earlier), (first + timedelta(days_between), later)):
+        desk.pass_time(day)
+        for number in leaving:
+            desk.apply(cancelled(number))
+    desk.pass_time(first + timedelta(days_between + 45))
+
+    assert bool(held(desk)) is held_at_last
+    if not held_at_last:
+        assert stages(desk, numbers[:4]) == [Stage.EXPIRED] * 4
+
+
 def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
     desk = make(ERASING.model_copy(update={"guard_floor": 0, "guard_share": 0.9}))
     crowd(desk, CROWD[:3])
