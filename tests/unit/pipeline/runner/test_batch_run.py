@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -101,6 +102,14 @@ def test_a_batch_is_admitted_called_published_recorded_and_reported(desk: Desk) 
     effects = desk.effects
     assert effects.admitted == desk.target.calls == effects.published == effects.recorded == [["A", "B"]]
     assert (run.error, run.called, run.withdrawn, run.final) == (None, True, False, {"A": DONE, "B": DONE})
+
+
+def test_a_batch_whose_students_are_all_decided_calls_nobody(desk: Desk) -> None:
+    decided: dict[str, Any] = {number: SimpleNamespace(decided=DONE) for number in "AB"}
+    desk.effects.admit = lambda _items: decided  # type: ignore[method-assign]
+    [run] = desk.brought(batch(1, "A", "B"))
+    assert desk.target.calls == []
+    assert (run.error, run.called, run.withdrawn, run.final) == (None, False, False, {"A": DONE, "B": DONE})
 
 
 def test_nothing_is_recorded_that_the_log_has_not_acknowledged(desk: Desk) -> None:

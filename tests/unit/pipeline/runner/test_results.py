@@ -92,10 +92,10 @@ def desk() -> Desk:
 
 
 def answered(batch: Batch, final: Mapping[str, HandlerOutcome] | None = None, uncalled: str = "") -> BatchRun:
-    """The target was called for all but these, and answered."""
+    """The target was called for all but these, and answered; for none, it was not called."""
     someone: Any = SimpleNamespace(decided=None)
     admitted = {number: someone for number in numbers(batch) if number not in uncalled}
-    return BatchRun(batch, admitted, called=True, final=dict(final or {}))
+    return BatchRun(batch, admitted, called=bool(admitted), final=dict(final or {}))
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,18 @@ def test_one_whose_work_fails_alone_is_charged_and_that_is_no_evidence_that_the_
     desk.probe()
     assert desk.effects.charged == numbers(alone)
     assert desk.engine.circuit.state is CircuitState.HALF_OPEN
+
+
+def test_a_batch_that_called_nobody_is_no_evidence_that_the_target_is_well(desk: Desk) -> None:
+    desk.results.tell(BatchRun(desk.take(), error=TargetDown("500")))
+    desk.probe()
+    halves = [desk.take()]
+    desk.results.tell(answered(halves[0], uncalled="ABCD"))
+    assert desk.engine.circuit.state is CircuitState.HALF_OPEN
+    halves.append(desk.take())
+    desk.results.tell(answered(halves[1]))
+    assert sorted(numbers(halves[0]) + numbers(halves[1])) == list("ABCD")
+    assert desk.engine.circuit.state is CircuitState.CLOSED
 
 
 def test_a_probe_that_fails_charges_nobody(desk: Desk) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,16 +12,17 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from consumers.directory.port import ObservedEntry
 from consumers.kit.connector import TargetObject
 from pipeline.errors import TargetDown
 from pipeline.target import Task
 from pipeline.target_states import target_states
-from schemas.account import Hold
+from schemas.account import Hold, Stage
 from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Role
-from sesame.operations.restored import inspection, life
+from sesame.operations.restored import life
 from sesame.operations.restored.admission import StoreRestored, admit
-from sesame.operations.restored.inspection import Shown, check
+from sesame.operations.restored.inspection import check
 from sesame.operations.restored.questions import (
     NotAsked,
     RestoreAnswer,
@@ -30,10 +32,12 @@ from sesame.operations.restored.questions import (
     listed,
 )
 from sesame.testing.connector.bench import shut
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
 from tests.connectors.sample import sample
 
 NINA = "22009999"
+OPEN = "22008888"
+NO_ENTRY: Mapping[str, int] = {}
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
 
 
@@ -77,24 +81,31 @@ def site(desk: Desk, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def show(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the targets show these students shut."""
+def show(site: Any) -> Any:
+    """Let the targets show these students shut, and one each who is open."""
 
-    def shows(**found: dict[str, int]) -> None:
-        def reader(target: str) -> Any:
-            def read(_application: object, shown: dict[str, Shown]) -> int:
-                for number, version in found.get(target, {}).items():
-                    one = shown.setdefault(number, Shown())
-                    one.shut_by.add(target)
-                    one.version = max(one.version, version)
-                return 7
-
-            return read
-
-        readers = {target: reader(target) for target in ("directory", "moodle")}
-        monkeypatch.setattr(inspection, "_READERS", readers)
+    def shows(
+        directory: Mapping[str, int] = NO_ENTRY, moodle: Sequence[str] = (), *, by: str = "lock"
+    ) -> None:
+        locked = {number: entry(number, version, by) for number, version in directory.items()}
+        entries = [*locked.values(), entry(OPEN, 1, "")]
+        users = [TargetObject(number, number, open=False) for number in moodle]
+        users.append(TargetObject("open", OPEN, open=True))
+        users.append(TargetObject("stranger", "", open=False))
+        listing = SimpleNamespace(known_by="number", verbs=lambda: ("objects",), objects=lambda: iter(users))
+        directory_shown = SimpleNamespace(dump=lambda: iter(entries))
+        site.directory = lambda **_read_only: nullcontext(directory_shown)
+        site.connector = lambda _target: nullcontext(listing)
 
     return shows
+
+
+def entry(number: str, version: int, shut_by: str) -> ObservedEntry:
+    """A student's, as a directory shows it: locked, without mail, or open."""
+    enabled = "FALSE" if shut_by == "mail" else "TRUE"
+    attributes = {"sesameMailEnabled": (enabled,)}
+    dn = f"uid={number}"
+    return ObservedEntry(dn, (number,), (number,), version, "1", (), attributes, shut_by == "lock", None)
 
 
 def checked(site: Any) -> tuple[str, ...]:
@@ -105,7 +116,7 @@ def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are
     site: Any, desk: Desk, show: Any
 ) -> None:
     before = desk.account(PAUL)
-    show(moodle={LEA: 0})
+    show(moodle=[LEA])
     assert checked(site) == (LEA,)
     assert desk.account(LEA).holds == {Hold.ADMINISTRATIVE}
     assert not desk.account(LEA).access_open
@@ -131,7 +142,7 @@ def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
         site.connector = lambda _target: bench.connected(read_only=True)
         found = check(site, CAMILLE, say=lambda _what: None)
     assert found.asked == (LEA,)
-    assert found.read == {"directory": 7, "library": 2}
+    assert found.read == {"directory": 1, "library": 2}
     assert listed(site, CAMILLE, RestoreFilter())[0].shown_shut_by == ("library",)
 
 
@@ -152,15 +163,34 @@ def test_one_whom_a_mail_server_had_and_finds_no_more_is_asked_about(
     server = SimpleNamespace(known_by="mail", verbs=lambda: ("objects",), objects=lambda: iter([left]))
     site.connector = lambda _target: nullcontext(server)
     found = check(site, CAMILLE, say=lambda _what: None)
-    assert (found.asked, found.read) == ((LEA,), {"directory": 7, "mail": 1})
+    assert (found.asked, found.read) == ((LEA,), {"directory": 1, "mail": 1})
 
 
 def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
     desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED, reason_ref="reference-1"))
     before = desk.account(LEA)
-    show(directory={LEA: 9}, moodle={LEA: 0})
+    show(directory={LEA: 9}, moodle=[LEA])
     assert checked(site) == ()
     assert desk.account(LEA) == before
+
+
+@pytest.mark.parametrize("by", ["lock", "mail"])
+def test_an_entry_is_shut_by_its_lock_or_by_its_mail(site: Any, show: Any, by: str) -> None:
+    show(directory={LEA: 0}, by=by)
+    assert checked(site) == (LEA,)
+
+
+def test_one_whose_account_has_expired_is_no_question_unless_the_directory_knows_more(
+    site: Any, desk: Desk, show: Any
+) -> None:
+    for number in (LEA, PAUL):
+        desk.apply(cancelled(number))
+    desk.pass_time(date(2027, 1, 1))
+    assert {desk.account(number).stage for number in (LEA, PAUL)} == {Stage.EXPIRED}
+    version = desk.account(PAUL).version
+    show(directory={LEA: desk.account(LEA).version, PAUL: version + 1}, moodle=[LEA, PAUL])
+    assert checked(site) == (PAUL,)  # written after the backup: why it was shut is not known here
+    assert desk.account(PAUL).version > version + 1
 
 
 def test_the_next_version_is_above_what_the_directory_shows(site: Any, desk: Desk, show: Any) -> None:
@@ -173,21 +203,19 @@ def test_the_next_version_is_above_what_the_directory_shows(site: Any, desk: Des
 def test_one_who_was_made_after_the_backup_is_held_as_soon_as_the_number_is_known(
     site: Any, desk: Desk, show: Any
 ) -> None:
-    show(directory={NINA: 3}, moodle={NINA: 0, "22000000": 0})  # the last one: a stranger, who was never ours
+    show(directory={NINA: 3}, moodle=[NINA, "22000000"])  # the last one: a stranger, who was never ours
     assert checked(site) == (NINA,)
     desk.apply(enrolled(student_number=NINA, birth_name="Petit", given_name="Nina", ine=None))
     desk.apply(activation(NINA))
     assert not desk.account(NINA).access_open
 
 
-def test_until_every_target_was_read_nobody_may_write(
-    site: Any, show: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(*_given: object) -> int:
+def test_until_every_target_was_read_nobody_may_write(site: Any, show: Any) -> None:
+    def away(_target: str) -> Any:
         raise TargetDown("away")
 
     show(directory={LEA: 1})
-    monkeypatch.setitem(inspection._READERS, "moodle", away)  # noqa: SLF001
+    site.connector = away
     with pytest.raises(TargetDown):
         checked(site)
     with pytest.raises(StoreRestored, match="being checked"):
@@ -202,7 +230,7 @@ def test_until_every_target_was_read_nobody_may_write(
 
 
 def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show: Any) -> None:
-    show(moodle={LEA: 0, PAUL: 0})
+    show(moodle=[LEA, PAUL])
     checked(site)
     answer(
         site, CAMILLE, RestoredAnswer(student_number=LEA, answer=RestoreAnswer.OPENED, reason="by mistake")
