@@ -26,10 +26,10 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         if owed:
             with suppress(e.KafkaError):  # whoever has them next repeats what was not committed
                 await self.consumer.commit_async(owed)
-                self.owed = {}
+                self.owed = {tp: offset for tp, offset in self.owed.items() if tp not in owed}
 
     async def on_partitions_assigned(self, assigned: set[Tp]) -> None:
-        """What is owed for others' partitions is theirs to repeat."""
+        """Drop uncommitted work of partitions that are others' now; they will redo it."""
         self.shared_out = True
         generation: int = self.consumer.group_metadata().generation_id
         kept = self.given if generation == self.generation + 1 else {}  # else others had a part in between

@@ -240,6 +240,29 @@ def test_the_relay_goes_on_after_troubles_tells_of_them_and_empties_the_outbox_a
     assert len(said(log)) == 9
 
 
+def test_a_bell_between_a_look_and_the_wait_is_heard(
+    database: Database, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, stopping, looks = OutboxRelay(database, producer), threading.Event(), 0
+
+    def page() -> int:
+        """Nothing is there; a moment later something is committed, and the bell rings."""
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            stopping.set()
+        relay.ring()
+        return 0
+
+    monkeypatch.setattr(relay, "send_page", page)
+    thread = threading.Thread(
+        target=relay.run, args=(stopping,), kwargs={"look_every_s": 600.0, "on_trouble": print}, daemon=True
+    )
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert looks > 1
+
+
 def test_a_relay_that_is_stopped_while_the_log_is_away_ends_without_an_error(
     database: Database, producer: Producer
 ) -> None:
