@@ -180,11 +180,12 @@ def dead_letters_end(world: World) -> Iterator[str]:
 
 
 def a_well_target_gives_nobody_up(world: World) -> Iterator[str]:
-    """Once trouble is over nothing more is given up, and what an operator replays is no dead letter any more;
-    but for the student whose work a target cannot stand."""
-    for consumer, number in sorted(set(world.people.dead_letters()) - world.given_up):
-        if consumer in TARGETS and world.site.targets[consumer].poison != number:
-            yield f"{consumer} is well, and {number} is in the dead letters"
+    """Once trouble is over nothing more is given up, and what an operator replays does not fail any more; but
+    for the student whose work a target cannot stand."""
+    for (name, number), stand in standing(world).items():
+        excused = (name, number) in world.given_up or world.site.targets[name].poison == number
+        if stand.failed and not excused:
+            yield f"{name} is well, and {number} version {stand.account.version} was given up"
 
 
 def one_completion(world: World) -> Iterator[str]:

@@ -262,6 +262,7 @@ SHOWN_BY = {
     "drop a replay as a repeat": 5,
     "remember an attempt apart": 8,
     "welcome again": 3,
+    "give up a late success": 4,
     "lose a fact when the store fails": 6,
     "commit a fact before it is applied": 1,
     "let an older enrolment win": 1,
