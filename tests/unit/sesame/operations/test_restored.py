@@ -14,6 +14,7 @@ from sqlalchemy import insert
 
 from consumers.directory.port import ObservedEntry
 from consumers.kit.connector import TargetObject
+from consumers.registry.lifecycle.settings import LifecycleSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Task
 from pipeline.target_states import target_states
@@ -55,7 +56,7 @@ class Log:
 @pytest.fixture
 def desk(store_url: str) -> Iterator[Desk]:
     """Léa and Paul are enrolled and active; Nina is nobody yet."""
-    desk = Desk(store_url)
+    desk = Desk(store_url, rules=LifecycleSettings(guard_share=1.0))
     for number in (LEA, PAUL):
         desk.apply(enrolled(student_number=number, **_other(number)))
         desk.apply(activation(number))
