@@ -21,7 +21,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.vault import derive_keys
 from sesame.operations.acts import RIGHTS
 from sesame.operations.polled_events import public_keys
-from sesame.web.api import acting, completions, enrolments, polling, problems, questions, reading, records
+from sesame.web.api import (
+    acting,
+    completions,
+    enrolments,
+    examples,
+    polling,
+    problems,
+    questions,
+    reading,
+    records,
+)
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.enrolments import EnrolmentsImported
 from sesame.web.api.problems import MEDIA_TYPE, Problem
@@ -42,8 +52,16 @@ _DESCRIPTION: Final = """\
 What an operator can do, for programs: every operation is an act that the command line has too, and answers
 what it prints with `--json`. Give a token as `Authorization: Bearer sesame_…`; `sesame token create` makes
 one, and its scopes say what it may do. Lists name their next page in `Link` (RFC 8288). A POST with an
-`Idempotency-Key` may be made again for a day, and is answered the same. Errors are problem details (RFC
-9457).
+`Idempotency-Key` may be made again for a day, and is answered the same.
+
+Errors are problem details (RFC 9457). 422: the request is wrong, and `errors` says where; a parameter or
+field that is not known is, and so is a name that is given twice. 409: the request is right, and cannot be
+done as things stand: `detail` and `remedy` say why. 429: a token has 600 requests in a minute, those of SCIM
+included; `RateLimit` says how many are left, `Retry-After` when to ask again.
+
+A person exists as soon as an enrolment is imported or sent, and nothing is made at a target before the
+activation, by the student or by `/activations`: only then completions follow. Who has one name only is taken
+where the setting `registrar.one_name` is on.
 """
 
 _ALWAYS: Final = (401, 403, 409, 422, 429, 500, 503)
@@ -132,7 +150,7 @@ def _methods_of(request: Request) -> list[str]:
 
 def _with_routes() -> FastAPI:
     app = FastAPI(
-        title="Sésame",
+        title="Sesame API",
         version="1",
         description=_DESCRIPTION,
         openapi_url=None,
@@ -255,6 +273,7 @@ def described_api(app: FastAPI) -> dict[str, Any]:
         "token": {"type": "http", "scheme": "bearer", "description": "`sesame token create` makes one."}
     }
     document["security"] = [{"token": []}]
+    examples.add(document)
     return document
 
 

@@ -43,8 +43,17 @@ WEBHOOKS_PATH: Final = "/webhooks/{source}"
 DESCRIBED: Final[dict[str, Any]] = {
     "security": [],
     "parameters": [
-        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
-        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+        {
+            "name": "source",
+            "in": "path",
+            "required": True,
+            "description": "The name that `console.webhooks` of the settings gives it.",
+            "schema": {"type": "string"},
+        },
+        *(
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+            for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+        ),
     ],
     "requestBody": {
         "required": True,
