@@ -3,6 +3,9 @@
 A secret is sealed where it is typed in (already hashed, if it is a password), travels as a reference, and is
 erased once the target has it: what is left is a tombstone, so that a replay is a no-op and not an error.
 
+Where the site says so, the last hash of each student is kept after that, sealed too, for an entry that is
+deleted: `kept_hashes`. It is in no backup.
+
 A target that takes passwords as they are typed has a copy of its own of each, under a reference that is made
 of the first one's and its name (`plain_ref`), and for a short time only.
 """
@@ -14,10 +17,11 @@ import math
 import secrets
 import stat
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -28,9 +32,11 @@ from sqlalchemy import (
     Float,
     Integer,
     LargeBinary,
+    Row,
     String,
     Table,
     bindparam,
+    delete,
     insert,
     or_,
     select,
@@ -63,6 +69,16 @@ vault = Table(
     info=rows_of("student_number"),
 )
 
+kept_hashes = Table(
+    "kept_hashes",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("ref", String(64), nullable=False, unique=True),  # of its tombstone
+    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed_by", String(16), nullable=False),  # names the key
+    info=rows_of("student_number", in_backups=False),
+)
+
 
 # Made once: making a statement for each secret costs more than the database does.
 _SEAL: Final = insert(vault)
@@ -75,9 +91,19 @@ _UNSETTLED: Final = select(vault.c.ref, vault.c.sealed.is_not(None).label("is_se
     or_(vault.c.sealed.is_not(None), vault.c.shown_at.is_(None)),
 )
 _SHOWN: Final = update(vault).where(vault.c.ref == bindparam("of_ref"))
-_HANDED_OVER: Final = select(vault.c.ref, vault.c.shown_at, vault.c.consumed_at).where(
-    vault.c.ref.in_(bindparam("refs", expanding=True)), vault.c.consumed_at.is_not(None)
+_HANDED_OVER: Final = (
+    select(vault.c.ref, vault.c.shown_at, vault.c.consumed_at, kept_hashes.c.ref.is_not(None).label("kept"))
+    .join_from(vault, kept_hashes, vault.c.ref == kept_hashes.c.ref, isouter=True)
+    .where(vault.c.ref.in_(bindparam("refs", expanding=True)), vault.c.consumed_at.is_not(None))
 )
+_KEPT: Final = select(kept_hashes).where(kept_hashes.c.ref == bindparam("of_ref"))
+_FORGET: Final = delete(kept_hashes).where(
+    or_(
+        kept_hashes.c.student_number.in_(bindparam("numbers", expanding=True)),
+        kept_hashes.c.ref.in_(bindparam("refs", expanding=True)),
+    )
+)
+_TURNED_TOGETHER: Final = 500
 _ERASE: Final = update(vault).where(
     vault.c.student_number == bindparam("of_student"),
     vault.c.purpose == bindparam("for_purpose"),
@@ -104,10 +130,12 @@ class HandedOver:
     Attributes:
         shown_at: when it was set, by the target's clock (epoch seconds); None: the target did not say.
         seen_at: when it was seen there, by our clock.
+        kept: whether its hash is kept.
     """
 
     shown_at: float | None
     seen_at: float
+    kept: bool = False
 
 
 def new_key() -> str:
@@ -156,7 +184,14 @@ def plain_ref(ref: str, target: str) -> str:
 def handed_over(connection: Connection, refs: Sequence[str]) -> dict[str, HandedOver]:
     """Of these references, those whose secret a target was seen to have."""
     rows = connection.execute(_HANDED_OVER, {"refs": list(refs)}) if refs else ()
-    return {row.ref: HandedOver(row.shown_at, row.consumed_at) for row in rows}
+    return {row.ref: HandedOver(row.shown_at, row.consumed_at, row.kept) for row in rows}
+
+
+def forget_kept(
+    connection: Connection, *, numbers: Iterable[str] = (), refs: Iterable[str | None] = ()
+) -> None:
+    """Destroy the kept hashes of these students, and those behind these references."""
+    connection.execute(_FORGET, {"numbers": list(numbers), "refs": [ref for ref in refs if ref is not None]})
 
 
 def expire(connection: Connection, now: float) -> int:
@@ -172,6 +207,7 @@ class Vault:
         keys: as `read_keys` gives them.
         clock: seconds since the epoch, UTC.
         plain_for: the targets that want passwords as they are typed, and for how many seconds each is kept.
+        keep_last: whether the last hash that was handed over is kept, for an entry that somebody deletes.
     """
 
     def __init__(
@@ -181,6 +217,7 @@ class Vault:
         *,
         clock: Callable[[], float],
         plain_for: Mapping[str, float] | None = None,
+        keep_last: bool = False,
     ) -> None:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
@@ -191,6 +228,8 @@ class Vault:
         self._database = database
         self._clock = clock
         self._plain_for = dict(plain_for or {})
+        self._keep_last = keep_last
+        self._key = derive_keys(keys[:1], "kept-hashes")[0].hex()[:16]
 
     def seal(self, connection: Connection, student_number: str, purpose: str, secret: str) -> str:
         """Keep `secret` for this student and purpose; return the reference that may travel."""
@@ -198,6 +237,8 @@ class Vault:
         self._database.alone(connection, "vault", student_number)
         ref = secrets.token_urlsafe(18)
         self._keep(connection, ref, student_number, purpose, secret)
+        if purpose == PASSWORD:
+            forget_kept(connection, numbers=[student_number])
         return ref
 
     def seal_password(self, connection: Connection, student_number: str, hashed: str, password: str) -> str:
@@ -245,11 +286,31 @@ class Vault:
             row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
         if row is None or row.sealed is None or (row.expires_at or math.inf) <= self._clock():
             return None
+        return self._opened(row)
+
+    def open_kept(self, ref: str) -> str | None:
+        """The last hash, where it is kept, for an entry that is gone; it counts as handed over now, and its
+        target tells the time of the write that follows. None: it is not kept.
+
+        Raises:
+            SealBroken: it is there and cannot be opened.
+        """
+        if not self._keep_last:
+            return None
+        with self._database.write() as connection:
+            row = connection.execute(_KEPT, {"of_ref": ref}).one_or_none()
+            if row is None:
+                return None
+            secret = self._opened(row)
+            connection.execute(_SHOWN, {"of_ref": ref, "shown_at": None, "consumed_at": self._clock()})
+        return secret
+
+    def _opened(self, row: Row[Any]) -> str:
         try:
             inside = json.loads(self._fernet.decrypt(row.sealed))
         except InvalidToken as error:
             raise SealBroken from error
-        if inside["ref"] != ref or inside["student"] != row.student_number:
+        if inside["ref"] != row.ref or inside["student"] != row.student_number:
             raise SealBroken
         return str(inside["secret"])
 
@@ -296,8 +357,38 @@ class Vault:
         row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
         if row is None:
             return
+        if row.purpose == PASSWORD and row.sealed is not None:
+            forget_kept(connection, numbers=[row.student_number])
+            if self._keep_last and self.latest(connection, row.student_number, PASSWORD) == row.ref:
+                self._keep_hash(connection, row.ref, row.student_number, row.sealed)
         these = {"of_student": row.student_number, "for_purpose": row.purpose, "up_to": row.sequence}
         connection.execute(_ERASE, {**these, "sealed": None, "consumed_at": self._clock()})
+
+    def _keep_hash(self, connection: Connection, ref: str, student_number: str, sealed: bytes) -> None:
+        """Keep it sealed by the present key, whichever sealed it before; not what no key opens."""
+        with suppress(InvalidToken):
+            values = {"student_number": student_number, "ref": ref, "sealed_by": self._key}
+            connection.execute(insert(kept_hashes).values(**values, sealed=self._fernet.rotate(sealed)))
+
+    def forget_kept(self, refs: Sequence[str]) -> None:
+        """Destroy the kept hashes behind these references."""
+        with self._database.write() as connection:
+            forget_kept(connection, refs=refs)
+
+    def tend_kept(self) -> None:
+        """Seal kept hashes of a former key by the present one; where none is to be kept, destroy them."""
+        others = select(kept_hashes).limit(_TURNED_TOGETHER)
+        if self._keep_last:
+            others = others.where(kept_hashes.c.sealed_by != self._key)
+        while True:
+            with self._database.read() as connection:
+                if connection.execute(others.limit(1)).one_or_none() is None:
+                    return
+            with self._database.write() as connection:
+                for row in connection.execute(others).all():
+                    forget_kept(connection, refs=[row.ref])
+                    if self._keep_last:
+                        self._keep_hash(connection, row.ref, row.student_number, row.sealed)
 
     def sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
         """The place in the order of sealing of a reference that was sealed for this very student; None: there

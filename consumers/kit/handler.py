@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from consumers.kit.connector import (
@@ -35,11 +36,12 @@ from consumers.kit.passwords import (
     PASSWORD_REPLACED,
     SEAL_BROKEN,
     SEAL_BROKEN_TEXT,
+    Passwords,
 )
 from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
-from schemas.account import Account, Stage
+from schemas.account import Account, Hold, Stage
 
 COLLISION: Final = "identity_collision"
 AMBIGUOUS: Final = "student_number_ambiguous"
@@ -63,6 +65,7 @@ class _Blocked:
 
 
 _Found = TargetObject | None | HandlerOutcome | _Blocked
+_Open = Callable[..., str | None]
 _Verb = Callable[[Sequence[Change], Deadline], Mapping[str, Held | Refused]]
 _Outcomes = dict[str, HandlerOutcome]
 
@@ -257,10 +260,16 @@ class _Turn:
         self._consume(accounts.values(), shown)
 
     def _wanted(self, account: Account, found: TargetObject | None) -> Wanted:
-        wanted, password = _with_password(self._connector, account, found)
+        wanted, password = _with_password(self._connector, account, found, opened=self._open)
         if password is not None:
             self._passwords[account.student_number] = password
         return wanted
+
+    def _open(self, ref: str, *, gone: bool) -> str | None:
+        """A password that waits; of an object that is gone, the last one that it had, where it is kept."""
+        passwords = self._connector.context.passwords
+        waiting: str | None = passwords.open(ref)
+        return passwords.open_kept(ref) if waiting is None and gone else waiting
 
     def _consume(self, accounts: Iterable[Account], shown: Mapping[str, TargetObject | None]) -> None:
         """Erase the passwords that the target was seen to have."""
@@ -316,7 +325,9 @@ class _Turn:
         result: dict[str, TargetObject | None] = {}
         if not accounts:
             return result
-        for number, one in _found(self._connector, accounts, self._adopted, deadline).items():
+        found = _found(self._connector, accounts, self._adopted, deadline)
+        self._forget_kept(accounts, found)
+        for number, one in found.items():
             if isinstance(one, _Blocked):
                 self._blocked[number] = one
                 result[number] = one.found[0]
@@ -327,6 +338,22 @@ class _Turn:
                     self._doubt()
                 self._outcomes[number] = one
         return result
+
+    def _forget_kept(self, accounts: Sequence[Account], found: Mapping[str, _Found]) -> None:
+        """Keep no hash of a password that others know, or that somebody else has replaced."""
+        field = self._connector.credential
+        refs = [
+            account.credential_ref
+            for account in accounts
+            if field is not None
+            and account.credential_ref is not None
+            and (
+                Hold.STOLEN_PASSWORDS in account.holds
+                or _shown_of(found[account.student_number], field) == (PASSWORD_REPLACED,)
+            )
+        ]
+        if refs:
+            self._connector.context.passwords.forget_kept(refs)
 
     def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
         """A read that has its own time: what was written must not stay unknown because writing was slow."""
@@ -408,12 +435,15 @@ def with_passwords_judged(
 
 
 def _with_password(
-    connector: Anything, account: Account, found: TargetObject | None
+    connector: Anything, account: Account, found: TargetObject | None, *, opened: _Open | None = None
 ) -> tuple[Wanted, str | None]:
     """What an account means here, and the password that the object is to have and does not show yet.
 
     Where there is no such password any more, the rest is wanted, and the student waits. Whoever may not use
     the account needs none.
+
+    Args:
+        opened: opens the password, of an object that is `gone` the last one that it had; None: only look.
     """
     wanted, field, ref = connector.wanted(account), connector.credential, account.credential_ref
     if field is None or ref is None or _has_password(account, found, field):
@@ -427,12 +457,24 @@ def _with_password(
     from pipeline.vault import SealBroken  # with cryptography, which diagnosis does not need
 
     try:
-        password = connector.context.passwords.open(ref)
+        password = (opened or partial(_looked_at, connector.context.passwords))(ref, gone=found is None)
     except SealBroken:
         return replace(without, held=Refused(SEAL_BROKEN, SEAL_BROKEN_TEXT, lasting=True)), None
     return (
         (wanted, password) if password is not None else (replace(without, held=Held(CREDENTIAL_NEEDED)), None)
     )
+
+
+def _shown_of(found: _Found, field: str) -> tuple[str, ...]:
+    return found.fields.get(field, ()) if isinstance(found, TargetObject) else ()
+
+
+def _looked_at(passwords: Passwords, ref: str, *, gone: bool) -> str | None:
+    """The password that waits, or empty: what an object had that is gone is kept, and is left closed."""
+    password = passwords.open(ref)
+    if password is None and gone and any(one.kept for one in passwords.handed_over([ref]).values()):
+        return ""
+    return password
 
 
 def _has_password(account: Account, found: TargetObject | None, field: str) -> bool:

@@ -49,6 +49,17 @@ class Passwords(Protocol):
     def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
         """Of these references, those that the target was seen to have, and since when."""
 
+    def open_kept(self, ref: str) -> str | None:
+        """The hash that the target had, for an object that is gone; None: the site keeps none. It is to be
+        written next.
+
+        Raises:
+            SealBroken: it is there and cannot be opened.
+        """
+
+    def forget_kept(self, refs: Sequence[str]) -> None:
+        """Destroy the kept hashes behind these references."""
+
 
 class NoPasswords:
     """Where none is to be given."""
@@ -63,6 +74,13 @@ class NoPasswords:
     def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:  # noqa: ARG002
         """See `Passwords.handed_over`."""
         return {}
+
+    def open_kept(self, ref: str) -> str | None:  # noqa: ARG002
+        """See `Passwords.open_kept`."""
+        return None
+
+    def forget_kept(self, refs: Sequence[str]) -> None:
+        """See `Passwords.forget_kept`."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,14 @@ class SealedPasswords:
         """See `Passwords.handed_over`."""
         own = {self._own(ref): ref for ref in refs}
         return {own[ref]: one for ref, one in self.vault.handed_over(list(own)).items()}
+
+    def open_kept(self, ref: str) -> str | None:  # noqa: ARG002
+        """See `Passwords.open_kept`: what was typed is never kept."""
+        return None
+
+    def forget_kept(self, refs: Sequence[str]) -> None:
+        """See `Passwords.forget_kept`: the hash of the same password."""
+        self.vault.forget_kept(refs)
 
     def _own(self, ref: str) -> str:
         from pipeline.vault import plain_ref

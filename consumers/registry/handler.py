@@ -29,7 +29,7 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from pipeline.timers import OnDue
-from pipeline.vault import SealBroken, Vault
+from pipeline.vault import SealBroken, Vault, forget_kept
 from schemas import catalogue, events
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import EnvelopeError, Message, from_record
@@ -206,6 +206,9 @@ class Registry:
             case events.PreferenceChanged() as event:
                 return self._preference(connection, person, event)
             case events.HoldPlaced(hold=hold):
+                if hold is Hold.STOLEN_PASSWORDS:
+                    numbers = {person.student_number, message.event.student_number}
+                    forget_kept(connection, numbers=numbers, refs=[person.credential_ref])
                 return {"holds": person.holds | {hold}}
             case events.HoldLifted(hold=hold):
                 return {"holds": person.holds - {hold}}
@@ -236,7 +239,10 @@ class Registry:
         self, connection: Connection, person: KnownPerson, ref: str, message: Message
     ) -> Mapping[str, Any]:
         sequence = self._vault.sequence(connection, message.event.student_number, ref)
-        return choices.credential_change(person, ref, sequence)
+        changes = choices.credential_change(person, ref, sequence)
+        if changes:
+            forget_kept(connection, refs=[person.credential_ref])
+        return changes
 
     def _preference(
         self, connection: Connection, person: KnownPerson, event: events.PreferenceChanged

@@ -47,12 +47,14 @@ class PersonalRows:
         on_erasure: what becomes of a person's rows.
         named_in: columns whose text may name somebody else than the row's own person.
         why: of a table without persons: what is in it.
+        in_backups: whether a backup has the rows.
     """
 
     columns: tuple[str, ...] = ()
     on_erasure: OnErasure = OnErasure.NOTHING
     named_in: tuple[str, ...] = ()
     why: str = ""
+    in_backups: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,13 @@ _Forget = TypeVar("_Forget", bound=Forget)
 
 
 def rows_of(
-    *columns: str, on_erasure: OnErasure = OnErasure.REMOVED, named_in: Iterable[str] = ()
+    *columns: str,
+    on_erasure: OnErasure = OnErasure.REMOVED,
+    named_in: Iterable[str] = (),
+    in_backups: bool = True,
 ) -> dict[str, Any]:
     """The `info` of a table with rows of persons; see `PersonalRows`."""
-    return {_OF: PersonalRows(columns, on_erasure, tuple(named_in))}
+    return {_OF: PersonalRows(columns, on_erasure, tuple(named_in), in_backups=in_backups)}
 
 
 def of_nobody(why: str, *, named_in: Iterable[str] = ()) -> dict[str, Any]:

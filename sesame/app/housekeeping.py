@@ -103,6 +103,7 @@ class Housekeeping:
         database = self._application.database
         with database.write() as connection:
             vault.expire(connection, database.now(connection))
+        self._application.vault.tend_kept()
 
     def _prune(self) -> None:
         self._application.prune_log()

@@ -65,6 +65,10 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
         HISTORY,
         "a secret until it is consumed or its time is over; then its tombstone, and the newest one stays",
     ),
+    "kept_hashes": (
+        STUDENT,
+        "where `vault.keep_last_hash` says so; until a new password or a sign of theft",
+    ),
     "target_states": (STUDENT, "for each target"),
     "attempts": (HISTORY, "one row for each that ended with something new"),
     "parked": (WORK, "one row for each consumer and student"),
@@ -193,7 +197,8 @@ the registrar's enrolments to the services. **Persons**: students; operators, by
 by the logins and addresses that nobody else may be given. **Data**: who somebody is (names, birth date, INE,
 personal address), enrolments and teachings, logins and addresses, what they asked for on their pages, what
 operators did and said, how far each service is. Passwords are hashed, sealed, and gone once the services have
-them. **Recipients**: the [services](connectors.md), each with what it writes there; nobody else.
+them; the last hash stays, sealed, where `vault.keep_last_hash` says so. **Recipients**: the
+[services](connectors.md), each with what it writes there; nobody else.
 
 What grows with acts and with time is removed by policy, once a day, by the process that runs the registry,
 a bounded number of rows a transaction. What grows with the number of students stays with them, until the

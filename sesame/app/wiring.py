@@ -198,6 +198,7 @@ class Application:
             read_keys(self.settings.vault_key_file),
             clock=time.time,
             plain_for=self.settings.plain_passwords,
+            keep_last=self.settings.keeps_last_hash,
         )
 
     @cached_property

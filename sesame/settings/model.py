@@ -28,7 +28,7 @@ from consumers.webhooks import NAME as WEBHOOKS
 from consumers.webhooks.settings import WebhookSettings
 from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.settings import LogSettings
-from pipeline.settings import TargetName, TargetSection, is_advanced
+from pipeline.settings import SettingsError, TargetName, TargetSection, is_advanced
 from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
@@ -224,6 +224,20 @@ class Settings(BaseSettings):
             for target, section in sections.items()
             if isinstance(section, PlainPasswordSettings)
         }
+
+    @property
+    def keeps_last_hash(self) -> bool:
+        """Whether the last hash that the directory took is kept for an entry that is deleted.
+
+        Raises:
+            SettingsError: a server's dumps would have it.
+        """
+        if self.vault.keep_last_hash and self.store_file is None:
+            raise SettingsError(
+                gettext("vault.keep_last_hash needs the embedded store: a server's dumps have everything"),
+                remedy=gettext("Take the setting out, or keep the store in a file."),
+            )
+        return self.vault.keep_last_hash
 
     @field_validator("targets")
     @classmethod

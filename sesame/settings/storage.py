@@ -127,6 +127,13 @@ class VaultSettings(Section):
         description="The file of the encryption keys, one a line: the first one seals, every one opens. "
         "Mode 0600; `sesame vault init` makes it. Without it: `vault.key` in `data_dir`.",
     )
+    keep_last_hash: bool = Field(
+        False,
+        description="Whether the last hash that the directory took stays in the vault, so that an entry that "
+        "somebody deletes is made again with its password: ADR 54 says what that gives up. With the embedded "
+        "store only; in no backup.",
+        json_schema_extra=ADVANCED,
+    )
 
 
 class PrivacySettings(Section):

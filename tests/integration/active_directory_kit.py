@@ -14,6 +14,7 @@ from ldap3.core.exceptions import LDAPException
 from consumers.active_directory.connector import ActiveDirectoryConnector
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import ConnectorContext
+from consumers.kit.passwords import NoPasswords
 from pipeline.target import HandlerOutcome, Task
 from pipeline.vault import HandedOver, SealBroken
 from sandbox.samba import Samba
@@ -104,7 +105,7 @@ class Domain:
 
 
 @dataclass
-class Drawer:
+class Drawer(NoPasswords):
     """Passwords that wait, as the vault keeps them for one target."""
 
     kept: dict[str, str] = field(default_factory=dict)

@@ -228,7 +228,7 @@ def _owned(metadata: MetaData) -> Sequence[Owned]:
         stays = said.on_erasure is OnErasure.PSEUDONYM or table.name in _LEFT
         if said.columns or said.named_in:
             left = _LEFT.get(table.name, {}) if stays else None
-            found.append(Owned(table.name, said.columns, left, said.named_in))
+            found.append(Owned(table.name, said.columns, left, said.named_in, said.in_backups))
     return found
 
 

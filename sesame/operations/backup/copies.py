@@ -186,6 +186,8 @@ def _sealed(
 ) -> Manifest:
     names = [name for name in _ORDER if name in sources]
     _copy({name: sources[name] for name in names}, clear)
+    if STORE in names:
+        sealing.leave_out(clear / STORE, tables)
     told = _told(clear, manifest.model_copy(update={"files": dict.fromkeys(names)}))
     files, values = {}, {}
     for name in names:

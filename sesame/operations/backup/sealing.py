@@ -50,12 +50,14 @@ class Owned:
         left: of rows that stay when their person is erased: what these columns hold then, besides the
             pseudonym in the owner's; None: such a row is removed.
         named_in: columns whose text may name somebody else than the owners.
+        in_backups: whether a backup has its rows.
     """
 
     name: str
     owners: tuple[str, ...]
     left: Mapping[str, Any] | None = None
     named_in: tuple[str, ...] = ()
+    in_backups: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ class _Part:
     owners: tuple[str, ...]
     rows: MutableMapping[str, list[_Row]] = field(default_factory=lambda: defaultdict(list))
     count: int = 0
+
+
+def leave_out(path: Path, tables: Sequence[Owned]) -> None:
+    """Remove from a copy that nobody else uses what no backup has."""
+    with closing(sqlite3.connect(path)) as db, db:
+        for each in tables:
+            if not each.in_backups and _columns(db, each.name):
+                db.execute(f'DELETE FROM "{each.name}"')  # noqa: S608 (a table's name)
 
 
 def seal_file(

@@ -66,6 +66,7 @@ TITLES: Final[Mapping[str, str]] = {
     "timers": gettext_noop("When your account is looked at next"),
     "outbox": gettext_noop("What is about to be announced"),
     "vault": gettext_noop("Passwords on their way, sealed (not shown)"),
+    "kept_hashes": gettext_noop("The hash of your last password, sealed (not shown)"),
     "audit_persons": gettext_noop("What staff did or looked at"),
 }
 """Every table with rows of persons, in words to the person; tables of others' rooms keep their names."""
@@ -250,5 +251,5 @@ def _elsewhere() -> list[str]:
     return [
         gettext("The registrar's facts stay on the event log for 14 days; they are those above."),
         gettext("Backups hold the same, sealed under a key of yours, until they are removed."),
-        gettext("Passwords are nowhere but hashed, in the directory."),
+        gettext("Passwords are kept hashed, and in no other form."),
     ]

@@ -100,7 +100,7 @@ def differences(wanted: DesiredEntry, shown: ObservedEntry) -> set[str]:
     return names | ({"access"} if found.open is wanted.locked else set())
 
 
-class VaultOfTheTest:
+class VaultOfTheTest(NoPasswords):
     """References and hashes in a dict, as the vault keeps them; consumed ones become None."""
 
     def __init__(self) -> None:

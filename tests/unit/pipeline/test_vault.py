@@ -9,7 +9,18 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 from pipeline.db.database import Database
-from pipeline.vault import HandedOver, SealBroken, Vault, VaultKeyError, expire, new_key, plain_ref, read_keys
+from pipeline.vault import (
+    HandedOver,
+    SealBroken,
+    Vault,
+    VaultKeyError,
+    expire,
+    forget_kept,
+    kept_hashes,
+    new_key,
+    plain_ref,
+    read_keys,
+)
 from pipeline.vault import vault as table
 from tests.unit.database_kit import Clock, undone
 
@@ -263,3 +274,112 @@ def test_the_longest_name_of_a_target_fits(database: Database, keys: list[str], 
     vault = Vault(database, keys, clock=clock, plain_for={name: 60.0})
     ref = seal_password(database, vault)
     assert vault.open(plain_ref(ref, name)) == "Été 2026"
+
+
+# --- the last hash, where it is kept ------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeping(database: Database, keys: list[str], clock: Clock) -> Vault:
+    return Vault(database, keys, clock=clock, keep_last=True)
+
+
+def kept(database: Database) -> dict[str, bytes]:
+    with database.read() as connection:
+        rows = connection.execute(select(kept_hashes))
+        return {row.student_number: row.sealed for row in rows}
+
+
+def test_no_hash_is_kept_unless_the_site_says_so(database: Database, vault: Vault) -> None:
+    ref = seal(database, vault)
+    vault.consume({ref: 1.0})
+    assert kept(database) == {}
+    assert vault.open_kept(ref) is None
+
+
+def test_the_last_hash_is_kept_sealed_and_its_target_tells_the_time_anew(
+    database: Database, keeping: Vault, clock: Clock
+) -> None:
+    refs = {who: seal(database, keeping, who, f"{HASH}{who}") for who in (LEA, PAUL)}
+    redirect = seal(database, keeping, why="mail_redirect")
+    keeping.consume(dict.fromkeys((*refs.values(), redirect), 1.0))
+    assert kept(database).keys() == {LEA, PAUL}
+    assert not any(HASH.encode() in sealed for sealed in kept(database).values())
+    assert keeping.open(refs[LEA]) is None, "only for what is gone"
+    assert keeping.handed_over([refs[LEA]])[refs[LEA]].kept
+    clock.now += 60.0
+    assert keeping.open_kept(refs[LEA]) == f"{HASH}{LEA}"
+    assert keeping.handed_over([refs[LEA]]) == {refs[LEA]: HandedOver(None, clock.now, kept=True)}
+    keeping.consume({refs[LEA]: 2.0})
+    assert keeping.handed_over([refs[LEA]])[refs[LEA]].shown_at == 2.0
+    assert keeping.handed_over([refs[PAUL]])[refs[PAUL]].shown_at == 1.0
+
+
+def test_a_new_password_destroys_the_kept_hash_before_any_target_has_it(
+    database: Database, keeping: Vault
+) -> None:
+    old, other = seal(database, keeping), seal(database, keeping, PAUL)
+    keeping.consume({old: 1.0, other: 1.0})
+    new = seal(database, keeping)
+    assert kept(database).keys() == {PAUL}
+    again = seal(database, keeping)
+    keeping.consume({new: 2.0})
+    assert kept(database).keys() == {PAUL}, "a newer one waits already"
+    keeping.consume({again: 3.0})
+    assert keeping.open_kept(again) is not None
+    assert keeping.open_kept(new) is None
+
+
+def test_kept_hashes_are_destroyed_by_number_and_by_reference(database: Database, keeping: Vault) -> None:
+    refs = {who: seal(database, keeping, who) for who in (LEA, PAUL, "22600003")}
+    keeping.consume(dict.fromkeys(refs.values(), 1.0))
+    with database.write() as connection:
+        forget_kept(connection, numbers=[LEA], refs=[None])
+    keeping.forget_kept([refs[PAUL]])
+    assert kept(database).keys() == {"22600003"}
+    assert keeping.open_kept(refs[LEA]) is None
+
+
+def test_kept_hashes_are_sealed_anew_when_the_key_changes(
+    database: Database, keys: list[str], keeping: Vault, clock: Clock
+) -> None:
+    refs = {who: seal(database, keeping, who, f"{HASH}{who}") for who in (LEA, PAUL)}
+    keeping.consume(dict.fromkeys(refs.values(), 1.0))
+    turned = new_key()
+    Vault(database, [turned, *keys], clock=clock, keep_last=True).tend_kept()
+    alone = Vault(database, [turned], clock=clock, keep_last=True)
+    for who, ref in refs.items():
+        assert alone.open_kept(ref) == f"{HASH}{who}"
+    before = kept(database)
+    alone.tend_kept()
+    assert kept(database) == before
+    with pytest.raises(SealBroken):
+        keeping.open_kept(refs[LEA])
+
+
+def test_what_no_key_opens_any_more_is_not_kept(database: Database, keeping: Vault, clock: Clock) -> None:
+    ref = seal(database, keeping)
+    keeping.consume({ref: 1.0})
+    Vault(database, [new_key()], clock=clock, keep_last=True).tend_kept()
+    assert kept(database) == {}
+
+
+def test_a_site_that_keeps_none_any_more_destroys_those_that_it_has(
+    database: Database, vault: Vault, keeping: Vault
+) -> None:
+    refs = [seal(database, keeping, who) for who in (LEA, PAUL)]
+    keeping.consume(dict.fromkeys(refs, 1.0))
+    assert vault.open_kept(refs[0]) is None
+    vault.tend_kept()
+    assert kept(database) == {}
+
+
+def test_a_kept_hash_in_somebody_else_s_row_does_not_open(database: Database, keeping: Vault) -> None:
+    refs = {who: seal(database, keeping, who) for who in (LEA, PAUL)}
+    keeping.consume(dict.fromkeys(refs.values(), 1.0))
+    stolen = kept(database)[PAUL]
+    with database.write() as connection:
+        mine = kept_hashes.c.student_number == LEA
+        connection.execute(kept_hashes.update().where(mine).values(sealed=stolen))
+    with pytest.raises(SealBroken):
+        keeping.open_kept(refs[LEA])

@@ -16,6 +16,7 @@ from consumers.directory.port import (
     ObservedEntry,
     PasswordsTold,
 )
+from consumers.kit.passwords import NoPasswords
 from pipeline.vault import HandedOver, SealBroken
 from schemas.account import Account, Person, Stage
 
@@ -135,7 +136,7 @@ class InMemory:
         self.calls.append(("disconnect", 0))
 
 
-class Secrets:
+class Secrets(NoPasswords):
     def __init__(self, **hashes: str) -> None:
         self.hashes: dict[str, str] = hashes
         self.consumed: list[str] = []

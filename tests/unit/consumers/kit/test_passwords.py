@@ -10,16 +10,17 @@ import pytest
 
 from consumers.kit.connector import Change, Connector, ConnectorContext, Refused, Seen, TargetObject, Wanted
 from consumers.kit.deadline import Deadline
+from consumers.kit.passwords import NoPasswords
 from consumers.kit.settings import PlainPasswordSettings
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import HandedOver, SealBroken
-from schemas.account import Account
+from schemas.account import Account, Hold
 from tests.unit.consumers.kit.test_handler import HELD, account, no_secret
 
 OUR_CLOCK = 1_700_000_000.0
 
 
-class Drawer:
+class Drawer(NoPasswords):
     """The passwords that wait."""
 
     def __init__(self) -> None:
@@ -27,6 +28,8 @@ class Drawer:
         self.broken = False
         self.opened: list[str] = []
         self.given: dict[str, HandedOver] = {}
+        self.last: dict[str, str] = {}
+        self.unkept: list[str] = []
 
     def open(self, ref: str) -> str | None:
         self.opened.append(ref)
@@ -41,6 +44,15 @@ class Drawer:
 
     def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
         return {ref: self.given[ref] for ref in refs if ref in self.given}
+
+    def open_kept(self, ref: str) -> str | None:
+        self.unkept.append(ref)
+        self.given.pop(ref, None)
+        return self.last.get(ref)
+
+    def forget_kept(self, refs: Sequence[str]) -> None:
+        for ref in refs:
+            self.last.pop(ref, None)
 
 
 class Safe(Connector[PlainPasswordSettings]):
@@ -238,3 +250,60 @@ def test_another_password_of_the_student_s_ends_it(safe: Safe) -> None:
     assert isinstance(turn(safe, credential_ref="r2", version=2), Done)
     assert safe.passwords == {"1": "secret deux"}
     assert isinstance(turn(safe, credential_ref="r2", version=2), Done)
+
+
+# --- the last one, where the site keeps it ------------------------------------------------------------
+
+
+def remade(safe: Safe, **changes: Any) -> HandlerOutcome:
+    """A turn after the object was deleted by a hand."""
+    safe.sets_at = 100.0
+    assert isinstance(turn(safe, credential_ref="r1"), Done)
+    safe.drawer.last["r1"] = "secret un"
+    safe.passwords.clear()
+    del safe.there["1"]
+    return turn(safe, **{"credential_ref": "r1", "version": 2, **changes})
+
+
+def test_what_is_gone_is_made_again_with_its_last_password(safe: Safe) -> None:
+    assert isinstance(remade(safe), Done)
+    assert safe.passwords == {"1": "secret un"}
+
+
+def test_without_a_kept_password_what_is_gone_waits_for_another(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    safe.there.clear()
+    assert turn(safe, credential_ref="r1") == Waiting("credential_needed")
+
+
+def test_a_preview_of_what_is_gone_opens_nothing(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    safe.there.clear()
+    safe.drawer.last["r1"] = "secret un"
+    safe.drawer.given["r1"] = HandedOver(None, OUR_CLOCK, kept=True)
+    preview = safe.handler().preview([account(credential_ref="r1")])["1"]
+    assert preview == Preview(("object", "name", "mark"), "")
+    assert safe.drawer.unkept == []
+
+
+def test_a_kept_password_is_never_written_where_another_one_is(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    safe.drawer.last["r1"] = "secret un"
+    safe.there["1"] = replace(safe.there["1"], fields={**safe.there["1"].fields, "mark": ("other",)})
+    safe.passwords.clear()
+    assert turn(safe, credential_ref="r1") == Waiting("credential_needed")
+    assert safe.passwords == {}
+
+
+def test_a_replaced_password_and_stolen_ones_destroy_what_is_kept(safe: Safe) -> None:
+    safe.sets_at = 100.0
+    turn(safe, credential_ref="r1")
+    safe.drawer.last["r1"] = "secret un"
+    turn(safe, credential_ref="r1", holds=frozenset({Hold.SUSPENDED}), version=2)
+    assert safe.drawer.last == {"r1": "secret un"}, "a hold of another kind tells of no theft"
+    turn(safe, credential_ref="r1", holds=frozenset({Hold.STOLEN_PASSWORDS}), version=3)
+    assert safe.drawer.last == {}
+    safe.drawer.last["r1"] = "secret un"
+    safe.there["1"] = replace(safe.there["1"], password_at=200.0)
+    turn(safe, credential_ref="r1", version=4)
+    assert safe.drawer.last == {}
