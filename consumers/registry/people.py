@@ -6,7 +6,7 @@ Every method takes the caller's transaction. The one who merges locks the person
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from pipeline.accounts import accounts
+from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database, insert_for
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
@@ -273,6 +274,12 @@ class People:
         return {number: PersonAsked(activated_at, ref) for number, activated_at, ref in rows}
 
 
+_NUMBERS_PER_QUERY: Final = 500
+_STEPS: Final = select(
+    enrolments.c.student_number, enrolments.c.step, enrolments.c.year, enrolments.c.cancelled
+)
+
+
 def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str | None:
     """The newest step of a person, as `members_at` knows it, ended or not; None: there never was one."""
     query = (
@@ -283,6 +290,26 @@ def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str |
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else f"{row.step}-{row.year}"
+
+
+def cohorts_of(connection: Connection, student_numbers: Sequence[str]) -> dict[str, str]:
+    """The newest step of each of these numbers, as `members_at` knows it, ended or not."""
+    rows = (
+        row
+        for start in range(0, len(student_numbers), _NUMBERS_PER_QUERY)
+        for row in rows_among(
+            connection,
+            _STEPS,
+            enrolments.c.student_number,
+            student_numbers[start : start + _NUMBERS_PER_QUERY],
+        )
+    )
+    newest: dict[str, tuple[tuple[int, bool], str]] = {}
+    for row in sorted(rows, key=lambda row: row.step, reverse=True):  # of several the first in order stays
+        rank = (row.year, not row.cancelled)
+        if row.student_number not in newest or rank >= newest[row.student_number][0]:
+            newest[row.student_number] = (rank, f"{row.step}-{row.year}")
+    return {number: cohort for number, (_, cohort) in newest.items()}
 
 
 def members_at(connection: Connection, cohort: str, stages: Collection[Stage]) -> int:

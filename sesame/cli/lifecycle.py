@@ -17,7 +17,7 @@ from sesame.cli.output import local_day, local_time, show_table, write_json
 if TYPE_CHECKING:
     from datetime import date
 
-    from sesame.operations.lifecycle import ComingStep, HeldPlan, LifecyclePreview, StudentLife
+    from sesame.operations.lifecycle import ComingHold, ComingStep, HeldPlan, LifecyclePreview, StudentLife
 
 _SHOWN_MAX = 20
 
@@ -137,6 +137,25 @@ def _show(found: LifecyclePreview, *, erase: bool) -> None:
             gettext("Nothing is erased here (lifecycle.erase); --erase shows what would be."), err=True
         )
     _show_plans(found.held)
+    for hold in found.will_hold:
+        _show_hold(hold)
+
+
+def _show_hold(hold: ComingHold) -> None:
+    told = {"day": local_day(hold.day), "count": hold.students}
+    if hold.target:
+        said = gettext("From {day} the guard will hold: {target} shut to {count}", target=hold.target, **told)
+    elif hold.closing == "erase":
+        said = gettext("From {day} the guard will hold: data of {count} erased", **told)
+    elif hold.cohort:
+        said = gettext(
+            "From {day} the guard will hold: the access of {count} of {cohort} shut",
+            cohort=hold.cohort,
+            **told,
+        )
+    else:
+        said = gettext("From {day} the guard will hold: the access of {count} shut", **told)
+    click.echo(said)
 
 
 def _show_lives(found: LifecyclePreview) -> None:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from consumers.registry.lifecycle import closings
 from consumers.registry.lifecycle.closings import ERASURE_DUE, Plan
-from consumers.registry.lifecycle.stages import Closing, Lifecycle
+from consumers.registry.lifecycle.forecast import forecast
+from consumers.registry.lifecycle.stages import Closing, Lifecycle, Milestone
 from consumers.registry.lifecycle.warnings import WRITTEN_AT
 from consumers.registry.minter import GRACE_ENDS
 from consumers.registry.people import People
@@ -127,6 +128,16 @@ class HeldPlan(Report):
     approved_by: str | None
 
 
+class ComingHold(Report):
+    """What the guard will hold from `day` on, and of how many until the horizon; else as `HeldPlan`."""
+
+    day: date
+    closing: Closing
+    target: str | None
+    cohort: str | None
+    students: int
+
+
 class LifecyclePreview(Report):
     """What time will change by `until`, if nobody is enrolled again; `erases`: whether this site erases."""
 
@@ -137,6 +148,7 @@ class LifecyclePreview(Report):
     warnings: list[WarningCount]
     lives: list[StudentLife]
     held: list[HeldPlan]
+    will_hold: list[ComingHold]
 
 
 class Released(Report):
@@ -180,6 +192,9 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
                     warnings=days,
                 )
             )
+    with site.database.read() as connection:
+        coming = {life.student_number: [Milestone(**vars(step)) for step in life.steps] for life in lives}
+        holds = forecast(connection, coming, rules, today)
     ordered = sorted(counted.items(), key=lambda each: (each[0][0], each[0][1], each[0][2] or ""))
     return LifecyclePreview(
         until=until,
@@ -192,6 +207,16 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
         warnings=[WarningCount(day=day, students=students) for day, students in sorted(warned.items())],
         lives=lives,
         held=list(map(_shown, plans)),
+        will_hold=[
+            ComingHold(
+                day=hold.day,
+                closing=hold.scope.closing,
+                target=hold.scope.target or None,
+                cohort=hold.scope.cohort or None,
+                students=hold.students,
+            )
+            for hold in holds
+        ],
     )
 
 

@@ -166,6 +166,72 @@ def test_a_plan_is_released_for_exactly_its_students_and_carried_out_at_once(sit
     assert left == []
 
 
+def foreseen(site: Site, days: int = 400) -> list[tuple[date, str, str, int]]:
+    found = preview(site, CAMILLE, Horizon(days=days)).will_hold
+    return [(one.day, one.closing, one.target or one.cohort or "", one.students) for one in found]
+
+
+def came(site: Site) -> list[tuple[str, str, int]]:
+    return [(one.closing, one.target or one.cohort or "", len(one.students)) for one in held(site, CAMILLE)]
+
+
+def test_the_preview_says_what_the_guard_will_hold_and_so_it_comes(site: Site) -> None:
+    assert foreseen(site, 300) == [], "until the year ends"
+    assert foreseen(site, 600) == [(date(2027, 12, 2), "expire", "", 6)]
+    for number in NUMBERS[:2]:  # two are too few
+        site.desk.apply(cancelled(number))
+    assert foreseen(site, 300) == []
+    site.pass_time(date(2026, 10, 10))
+    for number in NUMBERS[2:]:  # but within a month they are six
+        site.desk.apply(cancelled(number))
+    assert foreseen(site) == [(date(2026, 10, 15), "expire", "", 6)]
+    for day in (15, 30):
+        site.pass_time(date(2026, 10, day))
+    site.pass_time(date(2026, 11, 20))
+    assert came(site) == [("expire", "", 6)]
+    assert foreseen(site) == [], "they are held already"
+
+
+def test_what_will_be_erased_is_foreseen_for_whoever_is_not_held_before(site: Site) -> None:
+    for number in NUMBERS[:2]:
+        site.desk.apply(cancelled(number))
+    found = preview(site, CAMILLE, Horizon(days=300, erase=True)).will_hold
+    assert found == [], "two are too few"
+    for number in NUMBERS[2:4]:
+        site.desk.apply(cancelled(number))
+    rules = {**site.settings.lifecycle.model_dump(exclude_unset=True), "guard_share": 0.7}
+    site.settings = Settings(
+        targets=site.settings.targets, registry=site.settings.registry.model_dump(), lifecycle=rules
+    )  # of six, four may expire
+    found = preview(site, CAMILLE, Horizon(days=300, erase=True)).will_hold
+    assert [(one.day, one.closing, one.students) for one in found] == [(date(2027, 1, 23), "erase", 4)], (
+        "of the two that are left open four are many"
+    )
+
+
+def test_a_class_that_will_be_held_is_foreseen_though_it_is_few_of_all(tmp_path: Path) -> None:
+    settings = Settings(
+        targets=("directory", "moodle"),
+        registry={"grace_days": 30},
+        lifecycle={"guard_share": 0.9, "guard_cohort_floor": 3},
+    )
+    desk = Desk(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
+    site = Site(desk, settings)
+    for n, (number, name) in enumerate(zip(NUMBERS, NAMES, strict=True)):
+        step = "M2INFO" if n < 3 else "L1INFO"
+        born = date(2000 + n, 1 + n, 3)
+        desk.apply(
+            enrolled(number, birth_name=name, given_name=name[::-1].title(), birth_date=born, step=step)
+        )
+        desk.apply(activation(number))
+    for number in NUMBERS[:3]:
+        desk.apply(cancelled(number, step="M2INFO"))
+    assert foreseen(site) == [(date(2026, 10, 15), "expire", "M2INFO-2026", 3)]
+    site.pass_time(date(2026, 10, 15))
+    assert came(site) == [("expire", "M2INFO-2026", 3)]
+    desk.database.close()
+
+
 def test_the_plan_is_another_one_when_somebody_was_enrolled_again(site: Site) -> None:
     plan = leave(site)
     born = date(2005, 6, 3)
