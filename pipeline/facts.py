@@ -35,6 +35,7 @@ from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
 POLL_S = 0.5  # the log wakes whoever polls when there is a record
 RECORDS_PER_TRANSACTION = 200
+TRANSACTION_S = 0.2  # then another process that waits has its turn: SQLite has one writer
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
 PAUSE_S = 1.0
 REPORT_EVERY_S = 2.0
@@ -167,15 +168,15 @@ class FactLoop:
     def _step(self) -> None:
         self._commit()
         if self._pending:
-            self._poll(0, 0.0)  # the store was away: nothing more, but the membership is kept
+            self._poll(0, 0.0)  # the store was away, or wanted: nothing more, but the membership is kept
         else:
             self._read()
         if not self._pending:
             return
-        self._apply(self._pending)
-        for record in self._pending:
+        applied = self._apply(self._pending)
+        for record in self._pending[:applied]:
             self._applied[record.tp] = record.offset + 1
-        self._pending = []
+        self._pending = self._pending[applied:]
         self._after()
         self._commit()
 
@@ -216,15 +217,22 @@ class FactLoop:
             self._observer.trouble(self.name, str(error))
         self._applied = {}
 
-    def _apply(self, records: list[Record]) -> None:
-        troubles = self._database.transact(partial(self._apply_all, records))
-        for text in troubles:
+    def _apply(self, records: list[Record]) -> int:
+        """Apply the first of these, in one transaction: how many."""
+        said = self._database.transact(partial(self._apply_in_time, records))
+        for text in filter(None, said):
             self._observer.trouble(self.name, text)
+        return len(said)
 
-    def _apply_all(self, records: list[Record], connection: Connection) -> list[str]:
-        """Apply these; what is to be said of those that cannot be."""
-        said = [self._apply_one(connection, record) for record in records]
-        return [text for text in said if text is not None]
+    def _apply_in_time(self, records: list[Record], connection: Connection) -> list[str | None]:
+        """Apply these until another process has waited, one at least; what is to be said of each."""
+        said: list[str | None] = []
+        ends_at = self._clock() + TRANSACTION_S
+        for record in records:
+            said.append(self._apply_one(connection, record))
+            if self._clock() >= ends_at and self._database.others_wait():
+                break
+        return said
 
     def _apply_one(self, connection: Connection, record: Record) -> str | None:
         if record.is_erased:

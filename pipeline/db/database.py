@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -156,8 +156,7 @@ class Database:
         """
         with self._guard(), self._in_turn(), self.engine.connect() as connection:
             if self.is_sqlite:
-                # Taking the write lock first avoids the deadlock of two readers that both want to write.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                self._take_lock(connection)
             try:
                 yield connection
             except BaseException:
@@ -168,6 +167,36 @@ class Database:
             if self.is_sqlite:
                 _end_sqlite(connection, "COMMIT")
             connection.commit()
+
+    def _take_lock(self, connection: Connection) -> None:
+        """Begin with SQLite's write lock, which avoids the deadlock of two readers that both want to write.
+
+        SQLite waits by sleeping, longer and longer: a process that writes all the time has the lock again
+        before another one looks. So processes queue (`File.queue`), and the first of the queue looks often.
+        """
+        raw: Any = connection.connection.driver_connection
+        ends_at = time.monotonic() + BUSY_TIMEOUT_S
+        with self._file.queue(BUSY_TIMEOUT_S) if self._file is not None else nullcontext():
+            raw.execute("PRAGMA busy_timeout=0")
+            try:
+                while not self._began(connection, last=time.monotonic() >= ends_at):
+                    time.sleep(embedded.LOOKS_S)
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
+
+    @staticmethod
+    def _began(connection: Connection, *, last: bool) -> bool:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if last or not _in_the_way(error.orig):
+                raise
+            return False
+        return True
+
+    def others_wait(self) -> bool:
+        """Whether another process waits for the write lock that this one has. PostgreSQL has no such lock."""
+        return self._file is not None and self._file.is_queued_for()
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
         """Do `work` in a transaction, and all of it again when another one was in the way, a bounded number

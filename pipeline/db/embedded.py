@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from schemas.language import gettext
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+LOOKS_S = 0.001
+"""How often a writer looks whether it is its turn."""
 REMEDY = (
     "Stop every process of Sésame, keep a copy of what is left of the file and its -wal, and restore the last"
     " backup (docs/how-to/back-up-restore-upgrade.md)."
@@ -47,6 +51,40 @@ class File:
             return ""
         what = "is gone" if present is None else "is another file now"
         return f"{self.path} {what}: this process still has the one that was there open"
+
+    @contextmanager
+    def queue(self, wait_s: float) -> Iterator[None]:
+        """Be first of the processes that wait for the write lock; after `wait_s` go on all the same.
+
+        The folder is locked, not the file: closing it would drop SQLite's locks.
+        """
+        try:
+            descriptor = os.open(self.path.parent, os.O_RDONLY)
+        except OSError:  # SQLite says better what is wrong
+            yield
+            return
+        ends_at = time.monotonic() + wait_s
+        try:
+            while time.monotonic() < ends_at:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(LOOKS_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_queued_for(self) -> bool:
+        """Whether a process waits for the write lock (`queue`)."""
+        descriptor = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def broken(self) -> str:
         """What SQLite finds wrong in it (`PRAGMA quick_check`, on a connection of its own: what others have

@@ -215,9 +215,10 @@ class SqlFeedMemory(SqlImports):
             index_elements=list(feed_rows.primary_key.columns),
             set_={name: insert.excluded[name] for name in replaced},
         )
+        values = [self._values(import_id, source, row) for row in rows]  # before others have to wait
         with self._database.write() as connection:
             self._hold(connection, import_id)
-            connection.execute(statement, [self._values(import_id, source, row) for row in rows])
+            connection.execute(statement, values)
 
     @staticmethod
     def _values(import_id: int, source: str, row: Intended) -> dict[str, Any]:

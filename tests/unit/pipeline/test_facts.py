@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from pipeline import facts
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.eventlog.port import NewRecord, Record
 from pipeline.facts import Rejected
+from sandbox.process import wait_until
 from schemas.envelope import Message
-from tests.unit.pipeline.facts_kit import TOPICS, Desk, Faulty
+from tests.unit.database_kit import ONLY_SQLITE, put
+from tests.unit.pipeline.facts_kit import TOPICS, Desk, Faulty, Handler
 
 
 @pytest.fixture
@@ -24,6 +27,36 @@ def desk(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
     desk = Desk(tmp_path, database)
     yield desk
     desk.close()
+
+
+@ONLY_SQLITE
+def test_another_process_that_waits_has_its_turn_between_two_facts(
+    desk: Desk, database: Database, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "TRANSACTION_S", 0.0)
+    other = threading.Thread(target=lambda: put_once(store_url))
+
+    class Slow(Handler):
+        """Its first fact takes until the other process waits."""
+
+        def handle(self, connection: Connection, record: Record, message: Message) -> None:
+            super().handle(connection, record, message)
+            if other.ident is None:
+                other.start()
+                wait_until(database.others_wait, "the other process to wait")
+
+    desk.handler = Slow(database)
+    for number in "ABC":
+        desk.say(number)
+    desk.start()
+    desk.until(lambda: len(desk.kept()) == 4)
+    other.join()
+    assert desk.kept() == ["A", "other", "B", "C"]
+
+
+def put_once(store_url: str) -> None:
+    with closing(Database(store_url)) as other:
+        put(other, "other")
 
 
 def test_facts_are_applied_in_order_and_committed(desk: Desk) -> None:

@@ -17,6 +17,7 @@ from pipeline.db import database as module
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
 from pipeline.locks import site_locks
 from pipeline.timers import timers
+from sandbox.process import wait_until
 from sesame.app.errors import remedy_of
 from tests.unit.database_kit import ONLY_SQLITE, Clock, kept, put, undone
 
@@ -95,6 +96,27 @@ def test_a_database_that_others_keep_locked_is_unavailable_and_nothing_is_lost(
     put(impatient, "A")
     impatient.close()
     assert kept(database) == ["A"]
+
+
+@ONLY_SQLITE
+def test_another_process_that_waits_is_next_however_often_one_writes(
+    store_url: str, database: Database
+) -> None:
+    order: list[str] = []
+
+    def write_once() -> None:
+        with closing(Database(store_url)) as other, other.write():
+            order.append("other")
+
+    other = threading.Thread(target=write_once)
+    with database.write():
+        assert not database.others_wait()
+        other.start()
+        wait_until(database.others_wait, "the other one to wait")
+    with database.write():
+        order.append("again")
+    other.join()
+    assert order == ["other", "again"]
 
 
 @ONLY_SQLITE
