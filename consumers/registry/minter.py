@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from consumers.registry import teachings
 from consumers.registry.account import Known, current_enrolments, merge, shown_person
 from consumers.registry.erasure import erasures
-from consumers.registry.erasure.erasures import GONE
+from consumers.registry.erasure.erasures import GONE, SEQUENCE
 from consumers.registry.identity import MAIL, Names, every_name, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.lifecycle import closings
@@ -109,7 +109,9 @@ class Minter:
         today = datetime.fromtimestamp(now, UTC).date()
         previous = accounts.find(connection, student_number)
         numbers, person = self._whole(connection, person)
-        enrolments = tuple(self._people.enrolments(connection, *numbers))
+        noted = None if previous is None else self._erasing(connection, person)
+        above = (noted or {}).get(SEQUENCE, -1)
+        enrolments = tuple(self._people.enrolments(connection, *numbers, above=above))
         if previous is None and not self._deserves_account(person, enrolments, today):
             return None
         ledger = SqlLedger(connection, self._database, now, self.privacy)
@@ -124,7 +126,7 @@ class Minter:
             and self._propagated.completed(connection, student_number, previous.version)
         )
         known = Known(person, names, mails, enrolments, previous, taught, shown, short, everywhere)
-        if previous is not None and (noted := self._erasing(connection, person)) is not None:
+        if noted is not None:
             known = replace(known, erasing=True, gone=GONE in noted)
         account = self._guarded(connection, known, numbers, today, now)
         if account.stage is Stage.ACTIVE and person.prolongations:

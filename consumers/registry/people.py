@@ -82,7 +82,9 @@ _MERGED: Final = (
 )
 _CHANGE: Final = update(people).where(people.c.student_number == bindparam("number"))
 _ENROLMENTS: Final = select(enrolments.c.document).where(
-    enrolments.c.student_number.in_(bindparam("numbers", expanding=True)), enrolments.c.cancelled.is_(False)
+    enrolments.c.student_number.in_(bindparam("numbers", expanding=True)),
+    enrolments.c.cancelled.is_(False),
+    enrolments.c.source_sequence > bindparam("above"),
 )
 
 
@@ -230,10 +232,22 @@ class People:
         newer = _newer_enrolment(is_sqlite=self._database.is_sqlite)
         return bool(connection.execute(newer, row).rowcount)
 
-    def enrolments(self, connection: Connection, *student_numbers: str) -> list[Enrolment]:
-        """The enrolments of these numbers that were not cancelled, of all years."""
-        rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers})
+    def enrolments(self, connection: Connection, *student_numbers: str, above: int = -1) -> list[Enrolment]:
+        """The enrolments of these numbers that were not cancelled, of all years.
+
+        Args:
+            connection: the caller's transaction.
+            student_numbers: whose.
+            above: of these the ones with a higher source sequence.
+        """
+        rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers, "above": above})
         return [Enrolment.model_validate_json(row.document) for row in rows]
+
+    def newest_sequence(self, connection: Connection, *student_numbers: str) -> int:
+        """The highest source sequence of an enrolment of these numbers, or a cancelled one; -1: none."""
+        newest = select(func.max(enrolments.c.source_sequence))
+        found = connection.scalar(newest.where(enrolments.c.student_number.in_(student_numbers)))
+        return -1 if found is None else int(found)
 
     def step_sequences(self, connection: Connection, student_number: str) -> dict[tuple[int, str, str], int]:
         """The source sequence of each enrolment of this number, cancelled or not: by year, step

@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 from consumers.registry import identity_doubts as store
 from consumers.registry import pending_facts, teachings
 from consumers.registry.doubts import DOUBTFUL, Doubts, bury_fact, fingerprints, recognised
+from consumers.registry.erasure.erasures import has_forgotten
 from consumers.registry.identity_doubts import HOLDER, Doubt, Verdict
 from consumers.registry.minter import Minter, Origin
 from consumers.registry.pending_facts import DECISION, PendingFact
@@ -70,6 +71,9 @@ class RegistrarFacts:
             Rejected: no name is left to give, or the number belongs to somebody else.
         """
         before = self._people.locked(connection, event.student_number)
+        cancelled = event.administrative is Administrative.CANCELLED
+        if before is None and cancelled and self._was_erased(connection, event.student_number):
+            return False
         said = _identity(event)
         if (
             before is not None
@@ -78,7 +82,6 @@ class RegistrarFacts:
         ):
             return False
         after = self._identify(connection, before, event, said)
-        cancelled = event.administrative is Administrative.CANCELLED
         newer = self._people.record_enrolment(
             connection,
             event.student_number,
@@ -98,9 +101,12 @@ class RegistrarFacts:
         return before is None
 
     def cancelled(self, connection: Connection, event: EnrolmentCancelled, message: Message) -> None:
-        """Apply a cancellation. It is remembered even if the enrolment was never seen."""
+        """Apply a cancellation. It is remembered even if the enrolment was never seen, but not of a person
+        who was erased: that would bring the number back."""
         key = (event.year, event.step, event.step_version)
         number, sequence = event.student_number, event.source_sequence
+        if self._people.locked(connection, number) is None and self._was_erased(connection, number):
+            return
         if self._people.record_enrolment(connection, number, key, sequence, None):
             self._mint(connection, number, message)
         self._holders.superseded(connection, event)
@@ -109,6 +115,10 @@ class RegistrarFacts:
         """Keep which teaching units and groups a feed holds; they count once there is an enrolment."""
         if teachings.record(connection, self._database, event):
             self._mint(connection, event.student_number, message)
+
+    def _was_erased(self, connection: Connection, student_number: str) -> bool:
+        privacy = self._minter.privacy
+        return privacy is not None and has_forgotten(connection, privacy.pseudonym(student_number))
 
     def _identify(
         self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded, said: Identity

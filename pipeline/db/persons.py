@@ -7,7 +7,8 @@ never given again, a chain that still holds) is a function of the table's room, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -19,6 +20,10 @@ from pipeline.db.database import Database
 Forgotten = Callable[[Connection, str], bool]
 """Whether the store has forgotten a person of this student number: erased, and known by a pseudonym only. For
 those who read what was said of somebody who has no account: it is nobody's now. Who came back has one."""
+
+_APART: Final = re.compile(r"[\s'\u2019-]+")
+_NOT_DECOMPOSED: Final = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d"})
+_NEVER_ACCENTED: Final = frozenset("bfmpqvx@0123456789")
 
 _OF: Final = "persons"
 _BY: Final = "forgets"
@@ -64,7 +69,8 @@ class Forgetting:
     Attributes:
         student_number: under which rows are.
         pseudonym: what stands in its place afterwards, at most 32 characters.
-        identifiers: the number, logins, addresses and the INE: what texts may name the person by.
+        identifiers: the number, logins, addresses, the INE and whole names: what texts may name the person
+            by, in whatever case, with or without accents.
         hashed: the keyed digest of a value that must be recognised again, and cannot be read any more.
     """
 
@@ -182,7 +188,7 @@ def _as_declared(
 def _rename(connection: Connection, table: Table, name: str, person: Forgetting) -> int:
     """Put the pseudonym wherever a text has one of the person's identifiers; return in how many rows."""
     column, keys = table.c[name], list(table.primary_key.columns)
-    naming = or_(*(column.icontains(each, autoescape=True) for each in person.identifiers))
+    naming = or_(*(column.ilike(_like(each)) for each in person.identifiers))
     changed = 0
     for row in connection.execute(select(*keys, column).where(naming)).all():
         text = without(row[-1], person)
@@ -196,5 +202,34 @@ def _rename(connection: Connection, table: Table, name: str, person: Forgetting)
 
 def without(text: str, person: Forgetting) -> str:
     """A text with the pseudonym for each identifier of the person's, where it stands as a word of its own."""
-    words = "|".join(re.escape(each) for each in sorted(person.identifiers, key=len, reverse=True))
-    return re.sub(rf"(?<![\w@.-])(?:{words})(?![\w@-])", person.pseudonym, text, flags=re.IGNORECASE)
+    words = "|".join(map(_pattern, sorted(person.identifiers, key=len, reverse=True)))
+    folded, places = _folded(text)
+    parts, end = list[str](), 0
+    for found in re.finditer(rf"(?<![\w@.-])(?:{words})(?![\w@-])", folded):
+        parts += [text[end : places[found.start()]], person.pseudonym]
+        end = places[found.end()]
+    return "".join((*parts, text[end:]))
+
+
+def _folded(text: str) -> tuple[str, Sequence[int]]:
+    """A text without accents and capitals, and of each place in it the place in the text."""
+    if text.isascii():
+        return text.lower(), range(len(text) + 1)
+    folded, places = list[str](), list[int]()
+    for place, char in enumerate(text):
+        plain = unicodedata.normalize("NFKD", char.casefold().translate(_NOT_DECOMPOSED))
+        kept = [each for each in plain if not unicodedata.combining(each)]
+        folded += kept
+        places += [place] * len(kept)
+    return "".join(folded), (*places, len(text))
+
+
+def _pattern(identifier: str) -> str:
+    """Finds it in a folded text; blanks, hyphens and apostrophes stand for one another."""
+    return r"[\s'\u2019-]+".join(map(re.escape, _APART.split(_folded(identifier)[0])))
+
+
+def _like(identifier: str) -> str:
+    """Finds all texts that may have it, and others: only what has no accent anywhere is compared."""
+    kept = (char if char in _NEVER_ACCENTED else "%" for char in _folded(identifier)[0])
+    return "%" + "".join(kept) + "%"

@@ -32,6 +32,9 @@ class RecordedPersons(Protocol):
     def recorded(self, students: Collection[str]) -> Mapping[str, RecordedPerson]:
         """Those of these students (at most some hundreds) who are known. Raises `StoreUnavailable`."""
 
+    def erased(self, students: Collection[str]) -> Collection[str]:
+        """Those of these students who were erased. Raises `StoreUnavailable`."""
+
 
 class BeforeAfter(NamedTuple):
     """A change for the operator's eye: the file's columns that it is about, and their values."""

@@ -176,8 +176,13 @@ class _Enrolments:
             anywhere = _newest_of_each([known, *(self._feed.published(other, students) for other in others)])
             newest = _newest(anywhere)
             live = Counter((key[0], key[1]) for key, published in anywhere.items() if published.live)
+            strangers = {each.student for each in page if each.cancelled} - {key[0] for key in anywhere}
+            erased = self._persons.erased(strangers) if self._persons is not None and strangers else ()
             noted: list[_Noted] = []
             for each in page:
+                if each.cancelled and each.student in erased:  # it would bring the number back, for nothing
+                    counts.unchanged += 1
+                    continue
                 before = known.get(each.step_key)
                 same = before is not None and before.fingerprint == each.fingerprint
                 if same and before is not None and before.confirmed and not comparison.republish:

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, InstanceOf, model_serializer
 
+from consumers.registry.erasure.erasures import has_forgotten
 from consumers.registry.people import People
-from pipeline.db.database import Database
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.affected import RecordedPerson
 from producers.registrar.enrolments import import_file
@@ -36,7 +36,7 @@ from producers.registrar.teachings.lists import import_groups, parse
 from schemas.language import gettext, gettext_noop
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.ports import HasSettings, Registering
+from sesame.operations.ports import HasSettings, Recognising, Registering
 
 _LOOKS_S: Final = 0.5
 _YEARS_AHEAD = 2
@@ -192,7 +192,7 @@ def import_files(
     profile, groups_profile = _profiles(request, settings, clock())
     parts: list[tuple[ImportKind, str, Path, Callable[..., ImportReport]]] = []
     if request.file is not None and profile is not None:
-        feed, persons = SqlFeedMemory(site.database), _Recorded(site.database)
+        feed, persons = SqlFeedMemory(site.database), _Recorded(site)
         work = partial(import_file, profile=profile, feed=feed, persons=persons)
         parts.append((ImportKind.ENROLMENTS, "import", request.file, work))
     if request.groups is not None and groups_profile is not None:
@@ -308,9 +308,16 @@ def explain(
 class _Recorded:
     """`producers.registrar.affected.RecordedPersons`: the registry's answer."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._people = People(database)
+    def __init__(self, site: Recognising) -> None:
+        self._database = site.database
+        self._people = People(site.database)
+        self._privacy = site.privacy_if_any
+
+    def erased(self, students: Collection[str]) -> set[str]:
+        if (privacy := self._privacy) is None:
+            return set()
+        with self._database.read() as connection:
+            return {each for each in students if has_forgotten(connection, privacy.pseudonym(each))}
 
     def recorded(self, students: Collection[str]) -> dict[str, RecordedPerson]:
         with self._database.read() as connection:

@@ -139,8 +139,8 @@ class Directories(Stored, HasDirectory, Protocol):
     """The store and the directory."""
 
 
-class Registering(Configured, Publishing, Protocol):
-    """The store, the log, and how the site is configured."""
+class Registering(Configured, Recognising, Publishing, Protocol):
+    """The store, the log, how the site is configured, and by what erased persons are recognised."""
 
 
 class Sealing(Registering, Protocol):

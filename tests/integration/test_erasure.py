@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -27,10 +28,11 @@ from schemas.account import Hold, Lane, Stage
 from schemas.envelope import Message, event_id
 from schemas.events import AccountChanged, Cause
 from sesame.app.housekeeping import Housekeeping
-from sesame.operations import holds, identities
+from sesame.operations import holds, identities, imports
 from sesame.operations.acts import Actor, Role
 from sesame.operations.holds import HoldChange
 from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
+from sesame.operations.imports import ImportRequest
 from sesame.operations.known_persons import ErasedAlready, NoSuchStudent
 from sesame.operations.privacy import acts, erasure
 from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding, StillEnrolled, UnderHold
@@ -39,10 +41,13 @@ from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers.registry_kit import activation, cancelled, enrolled
 from tests.integration.site_kit import Site, running
 from tests.unit.database_kit import ONLY_SQLITE
+from tests.unit.producers.registrar.registrar_kit import ZOE, Registrar
 from tests.unit.target_kit import outcome
 from tests.waiting import until
 
 LEA, PAUL = "22607731", "22607732"
+LEA_TOO = "22607739"
+"""Her other number: each test of a person has one of two."""
 DPO = Actor("dpo", frozenset({Role.ADMINISTRATOR}))
 YEAR = datetime.now(UTC).year
 WHO: dict[str, Any] = {
@@ -52,7 +57,7 @@ WHO: dict[str, Any] = {
     "personal_mail": "lutine.secrete@maison.example",
 }
 OTHERWISE = WHO | {"ine": "0607ZZ0QQ99", "personal_mail": None, "birth_date": date(2001, 1, 1)}
-TRACES = (LEA, "Quézenec", "Maëlwenn", "quezenec", "0607ZZ0QQ17", "lutine.secrete")
+TRACES = (LEA, LEA_TOO, "Quézenec", "Maëlwenn", "quezenec", "0607ZZ0QQ17", "lutine.secrete")
 """What must be found nowhere afterwards."""
 
 
@@ -103,7 +108,8 @@ def complete(site: Site, number: str = LEA) -> bool:
 
 
 def erase(site: Site, number: str = LEA) -> ErasureStanding:
-    return acts.erase(site, DPO, ErasureRequest(student_number=number, reason=f"asked by {LEA}"))
+    reason = f"asked by {LEA}: maelwenn, Mme QUEZENEC"
+    return acts.erase(site, DPO, ErasureRequest(student_number=number, reason=reason))
 
 
 def erased(site: Site, begun: ErasureStanding) -> bytes:
@@ -116,23 +122,34 @@ def erased(site: Site, begun: ErasureStanding) -> bytes:
     return acts.receipt(site, DPO, begun.id).encode()
 
 
+def merge(site: Site) -> None:
+    """Léa has two numbers: the registrar gave her another one, and an operator found out."""
+    enrol(site, number=LEA_TOO)
+    until(lambda: bool(site.letters()))
+    identities.merge(site, DPO, Merge(student_number=LEA_TOO, other=LEA, keep=LEA, reason="one person"))
+    until(lambda: not site.letters())
+
+
 def live_through(site: Site) -> None:
-    """Two students live through what leaves traces; Paul's rows name Léa here and there."""
+    """Two students live through what leaves traces; Paul's rows name Léa here and there. She has two
+    numbers."""
     enrol(site)
     site.say(activation(LEA), catalogue.ACTIVATIONS)
     site.enrol_and_activate(PAUL, "Quidam", "Paul")
     until(lambda: complete(site) and complete(site, PAUL), site.letters)
-    change = HoldChange(student_number=LEA, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
+    merge(site)
+    change = HoldChange(student_number=LEA_TOO, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
     holds.place(site, DPO, change)
     until(lambda: held(site))
     holds.lift(site, DPO, change)
     until(lambda: not held(site))
     with site.database.write() as connection:
-        words = f"like {LEA}, {WHO['personal_mail']}"
+        words = f"like {LEA}, {WHO['personal_mail']}, MAELWENN QUEZENEC or Quézenec  Maëlwenn"
         kept = {"action": "x", "about": LEA, "student_number": PAUL, "actor": "c", "words": words}
         operator_notes.keep(connection, site.database, **kept)
     until(lambda: complete(site), site.letters)
     leave(site)
+    leave(site, number=LEA_TOO)
     until(lambda: stage(site) is Stage.GRACE)
 
 
@@ -145,6 +162,12 @@ def rows(site: Site) -> dict[str, list[str]]:
         }
 
 
+def plain(text: str) -> str:
+    """Without accents and capitals."""
+    kept = (each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))
+    return "".join(kept).casefold()
+
+
 def traces(site: Site) -> list[str]:
     """Where something of Léa's is left: in rows, and in the bytes of files."""
     found = [
@@ -152,7 +175,7 @@ def traces(site: Site) -> list[str]:
         for table, each in rows(site).items()
         for trace in TRACES
         for row in each
-        if trace.casefold() in row.casefold()
+        if plain(trace) in plain(row)
     ]
     for path in site.settings.data_dir.rglob("*"):
         if path.is_file():
@@ -232,7 +255,7 @@ def test_an_erasure_that_is_cut_off_at_any_step_goes_on(
     document = acts.receipt(site, DPO, begun.id).encode()
     receipt = verify(document, fingerprint=None, privacy=site.privacy, student=LEA).receipt
     counted = {line.table: line.removed + line.kept for line in receipt.tables}
-    assert counted["people"] == 1
+    assert counted["people"] == 2
     assert counted["ledger"] == 3
     assert traces(site) == []
 
@@ -383,33 +406,86 @@ def test_whose_retention_is_over_is_forgotten_without_anybody(
     assert traces(site) == []
 
 
+# --- who comes back before anything is forgotten ---
+
+
+def let_targets_erase(site: Site, monkeypatch: pytest.MonkeyPatch, until_stage: Stage) -> ErasureStanding:
+    """Léa's erasure has come to this stage, and goes on by `erasure.advance` alone."""
+    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    live_through(site)
+    begun = erase(site, LEA_TOO)
+
+    def there() -> bool:
+        if stage(site) is until_stage:
+            return not set(site.settings.targets) & set(acts.standing(site, DPO, begun.id).awaited)
+        erasure.advance(site, retention=False)
+        return False
+
+    until(there, lambda: acts.standing(site, DPO, begun.id))
+    return begun
+
+
 @ONLY_SQLITE
-def test_a_person_of_two_numbers_is_erased_under_both(site: Site) -> None:
+@pytest.mark.parametrize("number", [LEA, LEA_TOO])
+@pytest.mark.parametrize("reached", [Stage.EXPIRED, Stage.ERASED])
+def test_who_is_enrolled_again_before_anything_is_forgotten_is_not_erased(
+    site: Site, monkeypatch: pytest.MonkeyPatch, number: str, reached: Stage
+) -> None:
+    with running(site):
+        begun = let_targets_erase(site, monkeypatch, reached)
+        before = login(site)
+        enrol(site, 3, number)
+        until(lambda: stage(site) is Stage.ACTIVE and complete(site), lambda: (stage(site), site.letters()))
+        for _step in range(3):
+            erasure.advance(site, retention=False)
+            erasure.advance(site, retention=True)
+        [found] = acts.listed(site, DPO)
+        assert (found.id, found.state, found.awaited) == (begun.id, "withdrawn", ())
+        with pytest.raises(acts.NoSuchErasure):
+            acts.receipt(site, DPO, begun.id)
+        assert (login(site), site.letters()) == (before, [])
+        with site.database.read() as connection:
+            newest = accounts.find(connection, LEA)
+        assert newest is not None
+        assert {each.held[LEA] for each in site.held.values()} == {newest.version}, "made anew"
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize("reached", [Stage.EXPIRED, Stage.ERASED])
+def test_an_old_file_that_is_replayed_withdraws_no_erasure(
+    site: Site, monkeypatch: pytest.MonkeyPatch, reached: Stage
+) -> None:
+    with running(site):
+        begun = let_targets_erase(site, monkeypatch, reached)
+        old = enrolled(LEA_TOO, 2, year=YEAR, **(WHO | {"step": "L2INFO"}))  # one that was not seen before
+        site.say(old, catalogue.ENROLMENTS, tell_apart="old")
+        until(lambda: any("L2INFO" in row for row in rows(site)["enrolments"]))
+        until(lambda: ended(site, begun))
+        assert acts.standing(site, DPO, begun.id).state == "done"
+        assert stage(site) is None
+
+
+@ONLY_SQLITE
+def test_the_next_file_does_not_bring_an_erased_number_back_by_a_cancelled_line(
+    site: Site, tmp_path: Path
+) -> None:
     with running(site):
         live_through(site)
-        other = "22607739"
-        site.say(enrolled(other, 5, year=YEAR, **WHO), catalogue.ENROLMENTS)
-        until(lambda: bool(site.letters()))
-        merge = Merge(student_number=other, other=LEA, keep=LEA, reason="one person")
-        identities.merge(site, DPO, merge)
-        until(lambda: not site.letters())
-        leave(site, 6, other)
-
-        def asked() -> ErasureStanding | None:
-            try:
-                return erase(site, other)
-            except StillEnrolled:
-                return None
-
-        until(lambda: asked() is not None)
-        begun = asked()
-        assert begun is not None
-        document = erased(site, begun)
-        receipt = verify(document, fingerprint=None, privacy=site.privacy, student=other).receipt
-        both = (site.privacy.pseudonym(LEA), site.privacy.pseudonym(other))
-        assert receipt.pii_principal_id == both
-        assert traces(site) == []
-        assert [name for name, each in rows(site).items() for row in each if other in row] == []
-        for number in (LEA, other):
-            ring_late(site, number)
-        assert site.letters() == []
+        erased(site, erase(site))
+        line = ZOE | {"COD_ANU": str(YEAR), "ETA_IAE": "R"}
+        lines = [line | {"COD_ETU": LEA}, line | {"COD_ETU": LEA_TOO}, line | {"COD_ETU": "22607790"}]
+        file = Registrar(tmp_path).write(lines)
+        request = ImportRequest(file=file, profile="apogee")
+        done = imports.import_files(
+            site, DPO, request, clock=lambda: datetime.now(UTC), progress=lambda *_told: None
+        )
+        [report] = done.reports
+        assert (report.cancelled, report.unchanged) == (1, 2), "who was never known is told as before"
+        site.say(cancelled(LEA, 9, year=YEAR), catalogue.ENROLMENTS)  # as one that another program sends
+        site.say(cancelled("22607790", 9, year=YEAR), catalogue.ENROLMENTS)
+        until(lambda: any("22607790" in row for row in rows(site)["enrolments"]))
+        named = [
+            name for name, each in rows(site).items() if any(LEA in row or LEA_TOO in row for row in each)
+        ]
+        assert named == []
+        assert LEA_TOO.encode() not in site.settings.log_path.read_bytes()

@@ -48,6 +48,9 @@ erasures = Table(
 GONE: Final = "gone"
 """Noted of an erasure whose person no target has any more."""
 
+SEQUENCE: Final = "sequence"
+"""Noted of an erasure: the highest source sequence of the person's enrolments when it began."""
+
 _ID_BYTES: Final = 6
 _ENDED: Final = ("done", "withdrawn")
 _FORGOTTEN: Final = ("forgotten", "cleared", "done")
@@ -103,16 +106,18 @@ def begin(
     reason: str,
     now: float,
     gone: bool,
+    sequence: int,
 ) -> Erasure:
     """Have a person erased; whoever is so already is begun once. Call it under the person's lock.
 
     Args:
         gone: no target has anything of the person any more: each only looks.
+        sequence: only an enrolment above it brings the person back.
     """
     if (running := under_way(connection, pseudonym)) is not None:
         return running
     erasure_id = secrets.token_hex(_ID_BYTES)
-    noted = {GONE: True} if gone else {}
+    noted = {SEQUENCE: sequence} | ({GONE: True} if gone else {})
     begun = Erasure(
         erasure_id, pseudonym, sealed, ErasureState.ASKED, signed_by, actor[:64], reason, now, noted
     )

@@ -78,7 +78,7 @@ class Lifecycle:
 
         Args:
             previous: the newest one so far.
-            in_force: its enrolments that are.
+            in_force: its enrolments that are; while it is being erased, those that came since.
             today: the day, UTC.
             activated: whether the student asked for it.
             prolonged: the last day of access that somebody has asked for since the last enrolment.
@@ -89,7 +89,7 @@ class Lifecycle:
         """
         before = Stage.PRECREATED if previous is None else previous.stage
         until = previous.valid_until if previous is not None else None
-        if before is Stage.ERASED:
+        if before is Stage.ERASED and not in_force:
             return LifeStage(before, until, {})
         if in_force:
             ends_on = max(self.registry.year_ends_on(enrolment.year) for enrolment in in_force)

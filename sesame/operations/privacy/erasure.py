@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,7 +24,7 @@ from consumers.propagation import rows as propagated
 from consumers.registry import identity_doubts
 from consumers.registry.account import current_enrolments
 from consumers.registry.erasure import erasures
-from consumers.registry.erasure.erasures import Erasure, ErasureState
+from consumers.registry.erasure.erasures import SEQUENCE, Erasure, ErasureState
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
 from consumers.registry.identity_doubts import Verdict
@@ -131,10 +132,10 @@ def numbers_of(connection: Connection, people: People, student_number: str) -> l
     return [first, *(other.student_number for other in people.merged_into(connection, first))]
 
 
-def enrolled(site: Following, connection: Connection, numbers: Iterable[str]) -> bool:
-    """Whether an enrolment of this person is in force."""
+def enrolled(site: Following, connection: Connection, numbers: Iterable[str], *, above: int = -1) -> bool:
+    """Whether an enrolment of this person is in force, of a source sequence above this one."""
     today = utc(site.database.now(connection)).date()
-    found = People(site.database).enrolments(connection, *numbers)
+    found = People(site.database).enrolments(connection, *numbers, above=above)
     return any(each.in_force for each in current_enrolments(found, site.settings.registry, today))
 
 
@@ -195,6 +196,9 @@ def _begin_due(site: Erasing, student_number: str, connection: Connection) -> No
     """Begin the erasure of a person whose retention is over; under whatever number they go on."""
     people = People(site.database)
     person = people.locked(connection, student_number)
+    account = accounts.find(connection, student_number)
+    if account is None or account.stage is not Stage.ERASED:  # came back meanwhile
+        return
     if person is not None and person.merged_into is not None:
         return
     numbers = numbers_of(connection, people, student_number)
@@ -215,6 +219,7 @@ def begin(
         reason=reason,
         now=site.database.now(connection),
         gone=gone,
+        sequence=People(site.database).newest_sequence(connection, *numbers),
     )
 
 
@@ -232,7 +237,7 @@ def _let_targets_erase(site: Erasing, erasure: Erasure) -> None:
 def _forget_if_gone(site: Erasing, connection: Connection, erasure: Erasure, numbers: list[str]) -> None:
     people = People(site.database)
     locked = [people.locked(connection, number) for number in numbers]
-    if enrolled(site, connection, numbers) and not _is_erased(connection, numbers[0]):
+    if enrolled(site, connection, numbers, above=erasure.noted.get(SEQUENCE, -1)):
         now = site.database.now(connection)
         erasures.change(connection, erasure, ErasureState.WITHDRAWN, {}, sealed=None, ended_at=now)
         return
@@ -253,12 +258,18 @@ def _forget_if_gone(site: Erasing, connection: Connection, erasure: Erasure, num
     }
     detail = {"erasure": erasure.id, "pseudonym": erasure.pseudonym}
     audit.note(connection, site.database, actor=erasure.actor, action="privacy.forgotten", detail=detail)
-    erasures.change(connection, erasure, ErasureState.FORGOTTEN, noted)
+    reason = _without_names(site, connection, erasure, locked)
+    erasures.change(connection, erasure, ErasureState.FORGOTTEN, noted, reason=reason)
 
 
-def _is_erased(connection: Connection, number: str) -> bool:
-    account = accounts.find(connection, number)
-    return account is not None and account.stage is Stage.ERASED
+def _without_names(
+    site: Erasing, connection: Connection, erasure: Erasure, known: Iterable[KnownPerson | None]
+) -> str:
+    """The erasure's reason, which is about this person, without each of the names alone, too."""
+    renamed = erasures.get(connection, erasure.id) or erasure
+    names = {name for person in known if person is not None for each in names_of(person) for name in each}
+    person = Forgetting("", erasure.pseudonym, tuple(names), site.privacy.hashed)
+    return persons.without(renamed.reason, person) if names else renamed.reason
 
 
 def _absent(connection: Connection, number: str) -> list[dict[str, Any]]:
@@ -267,11 +278,20 @@ def _absent(connection: Connection, number: str) -> list[dict[str, Any]]:
     return [line.model_dump(mode="json") for line in lines]
 
 
+def names_of(person: KnownPerson) -> tuple[list[str], list[str]]:
+    """A person's given and family names."""
+    who = person.identity
+    given = (who.given_name, who.preferred_given_name, person.preferred_given_name)
+    return [each for each in given if each], [each for each in (who.birth_name, who.usage_name) if each]
+
+
 def identifiers(number: str, person: KnownPerson | None, account: Account | None) -> tuple[str, ...]:
     """What texts may name a person by."""
     found: list[str | None] = [number]
     if person is not None:
         found += [person.ine, person.personal_mail, person.mail_redirect]
+        given, family = names_of(person)
+        found += [f"{one} {other}" for pair in product(given, family) for one, other in permutations(pair)]
     if account is not None:
         found += [account.login, account.short_login, account.mail, account.principal, *account.aliases]
     return tuple(dict.fromkeys(each for each in found if each))
