@@ -188,6 +188,12 @@ class People:
         """Those whom an operator found to be this very person."""
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
 
+    def numbers(self, connection: Connection, student_number: str) -> list[str]:
+        """All numbers of a person, the one that the person goes on under first."""
+        person = self.known(connection, student_number)
+        first = student_number if person is None or person.merged_into is None else person.merged_into
+        return [first, *(other.student_number for other in self.merged_into(connection, first))]
+
     def add(self, connection: Connection, person: KnownPerson) -> bool:
         """Record a person who was not known; False if somebody else just did."""
         done = connection.execute(self._database.insert_new(people), _columns(person.__dict__))

@@ -261,13 +261,15 @@ def _check_known(standing: _Standing, request: HoldChange) -> None:
 
 
 def _standing_in(connection: Connection, database: Database, number: str, kind: Hold) -> _Standing:
-    person = People(database).known(connection, number)
+    people = People(database)
+    person = people.known(connection, number)
     noted = [
         remark
-        for remark in operator_notes.of_student(connection, number)
+        for each in people.numbers(connection, number)  # a hold is the person's, whichever number it names
+        for remark in operator_notes.of_student(connection, each)
         if remark.about == kind and remark.action in (_PLACE, _LIFT)
     ]
-    last = noted[-1] if noted else None
+    last = max(noted, key=lambda remark: remark.at, default=None)
     return _Standing(
         number,
         kind,

@@ -73,13 +73,16 @@ class ErasedNumbers:
         if self._key is None:
             return
         e = erasures.c
-        done = select(e.pseudonym, e.ended_at, e.receipt).where(
+        done = select(e.pseudonym, e.ended_at, e.receipt, e.noted).where(
             e.state == ErasureState.DONE, e.ended_at > self._newest - _OVERLAP_S
         )
         with self._database().read() as connection:
-            for pseudonym, ended_at, receipt in connection.execute(done):
+            for pseudonym, ended_at, receipt, noted in connection.execute(done):
                 named = json.loads(receipt)["receipt"]["pii_principal_id"] if receipt else ()
-                for each in {pseudonym, *named}:
+                restored = json.loads(noted).get(
+                    "pseudonyms", ()
+                )  # a backup was put back: without the receipt
+                for each in {pseudonym, *named, *restored}:
                     self._until[each] = max(ended_at, self._until.get(each, 0.0))
                 self._newest = max(self._newest, ended_at)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Float,
     LargeBinary,
@@ -150,9 +151,14 @@ def all_under_way(connection: Connection) -> list[Erasure]:
 
 def has_forgotten(connection: Connection, pseudonym: str) -> bool:
     """Whether the store has forgotten a person of whom this is a pseudonym, each number having its own."""
+    query = select(erasures.c.id).where(_whose(pseudonym), erasures.c.state.in_(_FORGOTTEN))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _whose(pseudonym: str) -> ColumnElement[bool]:
+    """The erasures of a person: each of their numbers has a pseudonym of its own."""
     e = erasures.c
-    whose = or_(e.pseudonym == pseudonym, *(text.contains(pseudonym) for text in (e.noted, e.receipt)))
-    return connection.execute(select(e.id).where(whose, e.state.in_(_FORGOTTEN)).limit(1)).first() is not None
+    return or_(e.pseudonym == pseudonym, *(text.contains(pseudonym) for text in (e.noted, e.receipt)))
 
 
 def of_another_key(connection: Connection, key: str | None) -> bool:
@@ -174,8 +180,8 @@ def get(connection: Connection, erasure_id: str) -> Erasure | None:
 
 
 def last_done(connection: Connection, pseudonym: str) -> Erasure | None:
-    """The last erasure of this person that was done."""
-    query = select(erasures).where(erasures.c.pseudonym == pseudonym, erasures.c.state == ErasureState.DONE)
+    """The last erasure of this person that was done, whichever of the numbers this is a pseudonym of."""
+    query = select(erasures).where(_whose(pseudonym), erasures.c.state == ErasureState.DONE)
     row = connection.execute(query.order_by(erasures.c.ended_at.desc()).limit(1)).one_or_none()
     return None if row is None else _erasure(row)
 

@@ -31,7 +31,7 @@ from schemas.receipt import ErasureReceipt
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import Configured, HasConnectors, Recognising
 from sesame.operations.privacy import receipts
-from sesame.operations.privacy.erasure import Erasing, begin, enrolled, held, numbers_of
+from sesame.operations.privacy.erasure import Erasing, begin, enrolled, held
 from sesame.operations.privacy.export import shown_by
 
 
@@ -152,7 +152,7 @@ def _again(
     with site.database.read() as connection:
         people = People(site.database)
         mine = [found[each] for each in receipt.pii_principal_id if each in found]
-        persons = {numbers[0]: numbers for each in mine if (numbers := numbers_of(connection, people, each))}
+        persons = {numbers[0]: numbers for each in mine if (numbers := people.numbers(connection, each))}
     done = [_BroughtBack(site, receipt, numbers).erased_by(actor) for numbers in persons.values()]
     if not any(each.outcome in UNDECIDED for each in done):
         with site.database.write() as connection:

@@ -24,7 +24,6 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.ports import Following, HasConnectors
-from sesame.operations.privacy.erasure import numbers_of
 
 TITLES: Final[Mapping[str, str]] = {
     "people": gettext_noop("Who you are, as the registrar says, and what you chose"),
@@ -133,7 +132,7 @@ def export(site: Exporting, actor: Actor, student_number: str) -> PersonExport:
     """
     people = People(site.database)
     with site.database.read() as connection:
-        numbers = numbers_of(connection, people, student_number)
+        numbers = people.numbers(connection, student_number)
         now = utc(site.database.now(connection))
         sections = [_section(connection, table, numbers) for table in _tables(site.tables)]
         found = [account for number in numbers if (account := accounts.find(connection, number))]

@@ -13,13 +13,14 @@ from sqlalchemy import Connection
 from pipeline import audit
 from pipeline.eventlog.port import LogUnavailable
 from schemas.account import Hold
-from schemas.events import HoldPlaced
+from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
 from sesame.operations.acts import Actor, Role
 from sesame.operations.holds import (
     HoldChange,
     HoldList,
     HoldReport,
     HoldsReport,
+    is_as_asked,
     lift,
     lift_all,
     place,
@@ -29,6 +30,8 @@ from sesame.testing.servers.registry_kit import LEA, START, Desk, enrolled
 from sesame.testing.servers.stores import sqlite_store
 from tests.unit.producers.registrar.registrar_kit import RecordedLog
 
+LEA_TOO = "22001239"
+"""Her other number: who is held here has two."""
 OPERATOR = Actor("camille", frozenset({Role.OPERATOR}))
 
 
@@ -76,6 +79,8 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     desk = Desk(sqlite_store(tmp_path))
     desk.apply(enrolled())
+    desk.apply(enrolled(LEA_TOO))
+    desk.apply(IdentityDecided(student_number=LEA_TOO, other=LEA, decision=IdentityDecision.MERGE))
     yield Site(desk)
     desk.database.close()
 
@@ -87,6 +92,29 @@ def test_a_hold_that_is_placed_twice_is_said_to_stand_since_the_first_time(site:
     again = site.place()
     assert (again.changed, again.since, site.read()) == (False, START, 0)
     assert site.place(Hold.ADMINISTRATIVE).changed, "each kind is counted by itself"
+
+
+def test_a_hold_is_one_whichever_of_two_numbers_it_is_asked_under(site: Site) -> None:
+    def settled() -> list[bool]:
+        with site.database.read() as connection:
+            kind = Hold.SUSPENDED
+            return [is_as_asked(connection, site.database, each, kind) for each in (LEA, LEA_TOO)]
+
+    assert site.place(number=LEA_TOO).changed
+    assert settled() == [False, False]
+    assert site.read() == 1
+    assert (site.desk.person().holds, settled()) == (frozenset({Hold.SUSPENDED}), [True, True])
+    site.later()
+    again = site.place()
+    assert (again.changed, again.since, site.read()) == (False, START, 0)
+    assert site.lift().changed
+    assert settled() == [False, False]
+    site.read()
+    assert (site.desk.person(LEA_TOO).holds, settled()) == (frozenset(), [True, True])
+    site.later()
+    ended = site.lift(number=LEA_TOO)
+    assert (ended.changed, ended.since) == (False, START + timedelta(hours=1))
+    assert site.place(number=LEA_TOO).changed, "and then it can be placed again"
 
 
 def test_nothing_is_lifted_where_there_is_no_hold(site: Site) -> None:
