@@ -18,7 +18,8 @@ from pydantic import Field
 
 from schemas.account import Model
 
-VERSION: Final = "sesame-erasure-1"
+VERSION: Final = "sesame-erasure-2"
+"""Of what is signed now; receipts of version 1, whose `later` is a list, are verified still."""
 
 
 class ErasedTarget(Model):
@@ -54,7 +55,7 @@ class KeptData(Model):
 
 
 class ErasedLater(Model):
-    """What goes later: where, until when at the latest, and why not now."""
+    """In a receipt of version 1, what goes later: where, until when at the latest, and why not now."""
 
     where: str
     until: date
@@ -64,7 +65,7 @@ class ErasedLater(Model):
 class ErasureReceipt(Model):
     """What was erased of one person."""
 
-    schema_version: Literal["sesame-erasure-1"]
+    schema_version: Literal["sesame-erasure-1", "sesame-erasure-2"]
     receipt_id: str
     pii_principal_id: tuple[str, ...] = Field(
         description="the pseudonyms of the person's student numbers, HMAC-SHA-256 under the site's key"
@@ -77,7 +78,9 @@ class ErasureReceipt(Model):
     tables: tuple[ErasedTable, ...]
     files: ErasedFiles
     kept: tuple[KeptData, ...]
-    later: tuple[ErasedLater, ...]
+    later: dict[str, tuple[str, ...]] | tuple[ErasedLater, ...] = Field(
+        description="what is kept for a while all the same: by target, and of `store` and `log`"
+    )
 
 
 class Signature(Model):

@@ -51,6 +51,11 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         "en": "The computer rooms (Windows)",
     }
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
+    keeps = (
+        "the deleted object, until its lifetime there is over",
+        "freed pages of the domain's database (Samba: sam.ldb), until they are used again",
+        "its own logs and backups",
+    )
     owns = ("employeeID", *words.OWN, words.GROUPS, words.CONTROL, "unicodePwd")
     credential = words.CREDENTIAL
     short_login = True

@@ -269,6 +269,7 @@ class SiteFacts:
         mail_quota_bytes: of each mailbox; None: the mail server's own.
         mail_target: the target that is the students' mailbox; empty: there is none.
         is_managed: whether Sésame decides who belongs to the cohort of this key.
+        pseudonym: what stands for a student number once the person is erased; empty: the site has no key.
     """
 
     database: Database | None = None
@@ -276,6 +277,7 @@ class SiteFacts:
     mail_quota_bytes: int | None = None
     mail_target: str = ""
     is_managed: Callable[[str], bool] = lambda _key: False
+    pseudonym: Callable[[str], str] = lambda _number: ""
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,9 @@ class ConnectorContext(Generic[SettingsT]):
         connections_max: how many calls may be under way at once.
         adopted: of these student numbers, the `ref` of what was there before Sésame and was found to be
             theirs.
+        begin_erasing: records, before it is written, that these objects (by `ref`, with the student number
+            that each shows) carry the person's pseudonym from now on, and are theirs still; returns it by
+            `ref`, nothing where the site has no key.
         passwords: those of students, or their hashes, for a connector that has a `credential`; the kit's
             handler opens them.
         site: the rest of the site.
@@ -302,6 +307,7 @@ class ConnectorContext(Generic[SettingsT]):
     read_only: bool = False
     connections_max: int = 9
     adopted: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {}
+    begin_erasing: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda _shown: {}
     passwords: Passwords = field(default_factory=NoPasswords)
     site: SiteFacts = field(default_factory=SiteFacts)
     monotonic: Callable[[], float] = time.monotonic
@@ -347,6 +353,10 @@ class Connector(ABC, Generic[SettingsT]):
 
     owns: ClassVar[tuple[str, ...]] = ()
     """What it writes, in the target's own words: the keys of `Wanted.fields`."""
+
+    keeps: ClassVar[tuple[str, ...]] = ("its own logs and backups",)
+    """What the target has of a person when it is said to be erased there, in English, for the receipt: what
+    no verb reaches, and goes by the target's own retention."""
 
     lists: ClassVar[tuple[str, ...] | None] = None
     """Which of these `objects` shows; None: all of them. Where that is too dear for everybody, `()` says that
@@ -423,9 +433,17 @@ class Connector(ABC, Generic[SettingsT]):
         """
         raise NotImplementedError
 
-    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
-        """Remove these objects with all that they hold, for good. By `ref`: which were refused."""
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """Remove these objects with all that they hold, for good. By `ref`: which were refused, or wait."""
         raise NotImplementedError
+
+    def remove_groups(self, keys: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """Remove groups or cohorts of these keys that nobody is in, which the suite made; which are left."""
+        return ()
+
+    def probe_erasing(self) -> None:
+        """See that `erase` would be allowed, without erasing anything; return only if nothing speaks against
+        it."""
 
     def disconnect(self) -> None:
         """Give connections back. Nothing may be called afterwards."""

@@ -27,6 +27,7 @@ class MoodleCause(StrEnum):
 
     USERNAME_TAKEN = "moodle_username_taken"
     EMAIL_TAKEN = "moodle_email_taken"
+    DELETION_FORBIDDEN = "moodle_deletion_forbidden"
 
     LOGIN_INVALID = "moodle_login_invalid"
     EMAIL_INVALID = "moodle_email_invalid"

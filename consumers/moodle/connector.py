@@ -35,8 +35,9 @@ from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, 
 from consumers.moodle.port import AdoptedUser, MoodlePort, WantedUser
 from consumers.moodle.port import Seen as SeenUser
 from consumers.moodle.settings import MoodleSettings
+from pipeline.eventlog.port import ERASED_KEY
 from pipeline.target import Description
-from schemas.account import Account
+from schemas.account import Account, Stage
 from schemas.language import Language, gettext
 
 if TYPE_CHECKING:  # these load the HTTP library and SQLAlchemy, which settings and words do without
@@ -53,6 +54,10 @@ class MoodleConnector(Connector[MoodleSettings]):
         "en": "Online courses (Moodle)",
     }
     reasons: ClassVar[Mapping[str, Reason]] = REASONS
+    keeps = (
+        "the deleted user's row and the event of the deletion, under the pseudonym",
+        "what the site's log and its backups had before",
+    )
     owns = (
         *("idnumber", "username", "auth", "firstname", "lastname", "email", "lang"),
         "suspended",
@@ -99,13 +104,21 @@ class MoodleConnector(Connector[MoodleSettings]):
             one = seen[account.student_number]
             note = NOTE_SHORTENED if is_shortened(account) else ""
             users = [words.object_of(each, self._owned, one.cohorts, note) for each in one.users]
-            shown[account.student_number] = taken if one.login_taken else users
+            theirs = [
+                replace(each, student_number=account.student_number) if _is_erasing(each) else each
+                for each in users
+            ]
+            shown[account.student_number] = taken if one.login_taken else theirs
         return shown
 
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`."""
         for seen in self.port.dump():
-            yield from (words.object_of(user, self._owned, seen.cohorts) for user in seen.users)
+            yield from (
+                shown
+                for user in seen.users
+                if not _is_erasing(shown := words.object_of(user, self._owned, seen.cohorts))
+            )
 
     def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
         """See `Connector.renamed`."""
@@ -156,10 +169,22 @@ class MoodleConnector(Connector[MoodleSettings]):
         faults = self.port.close(users, deadline)
         return {whose[str(id_)]: _refused(fault) for id_, fault in faults.items()}
 
-    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.erase`. Moodle keeps a row without the idnumber, under another username."""
-        faults = self.port.erase([words.user_of(each) for each in found], deadline)
-        return {str(id_): _refused(fault) for id_, fault in faults.items()}
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """See `Connector.erase`. Moodle keeps a row, under the pseudonym."""
+        named = self.context.begin_erasing({each.ref: each.student_number for each in found})
+        pseudonyms = {int(ref): pseudonym for ref, pseudonym in named.items()}
+        faults = self.port.erase([words.user_of(each) for each in found], pseudonyms, deadline)
+        return {str(id_): self._said(fault) for id_, fault in faults.items()}
+
+    def remove_groups(self, keys: Collection[str]) -> Collection[str]:
+        """See `Connector.remove_groups`."""
+        return self.port.remove_cohorts(
+            keys, Deadline.after(self.settings.call_s_max, self.context.monotonic)
+        )
+
+    def probe_erasing(self) -> None:
+        """See `Connector.probe_erasing`."""
+        self.port.probe_erasing(Deadline.after(self.settings.call_s_max, self.context.monotonic))
 
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
@@ -172,6 +197,8 @@ class MoodleConnector(Connector[MoodleSettings]):
         intent = wanted_of(account, self.settings)
         if isinstance(intent, MoodleFault):
             intent = WantedUser(account.student_number, {}, suspended=False, cohorts={}, create=False)
+        if account.stage is Stage.ERASED:
+            intent = replace(intent, pseudonym=self.context.site.pseudonym(account.student_number))
         if adopted is None:
             return intent
         number = adopted.number if isinstance(adopted, AdoptedRef) else ""
@@ -196,6 +223,11 @@ class MoodleConnector(Connector[MoodleSettings]):
         if fault.cause.kind is CauseKind.WAIT:
             return Held(fault.cause.value, recheck_after_s=self.settings.operator_recheck_s)
         return _refused(fault)
+
+
+def _is_erasing(found: TargetObject) -> bool:
+    """Whether an erasure that is under way, or was cut off, has left only the pseudonym."""
+    return found.student_number.startswith(ERASED_KEY)
 
 
 def _refused(fault: MoodleFault) -> Refused:

@@ -37,6 +37,10 @@ class OutcomeUnknown(CallFailed):
     outcome has to be read back before anything is written again."""
 
 
+class DeletionForbidden(CallFailed):
+    """The service lacks the function that deletes users, or the service user the right: erasures wait."""
+
+
 class RightMissing(Misconfigured):
     """The service user's role lacks a right that a function needs (`nopermissions`). `sesame doctor` says
     which."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from consumers.kit.deadline import Deadline
 from consumers.moodle.answers import members
 from consumers.moodle.bulk import chunks, rows_per_call
-from consumers.moodle.errors import Broken, MoodleRefused, RightMissing
+from consumers.moodle.errors import Broken, DeletionForbidden, MoodleRefused, RightMissing
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
@@ -29,6 +29,7 @@ DELETE_USERS: Final = "core_user_delete_users"
 GET_COHORTS: Final = "core_cohort_get_cohorts"
 SEARCH_COHORTS: Final = "core_cohort_search_cohorts"
 CREATE_COHORTS: Final = "core_cohort_create_cohorts"
+DELETE_COHORTS: Final = "core_cohort_delete_cohorts"
 ADD_MEMBERS: Final = "core_cohort_add_cohort_members"
 DELETE_MEMBERS: Final = "core_cohort_delete_cohort_members"
 GET_MEMBERS: Final = "core_cohort_get_cohort_members"
@@ -47,7 +48,7 @@ _REMEDY_SEE: Final = (
     "give the service user's role, at system level, moodle/user:viewdetails, moodle/user:viewalldetails and "
     "moodle/site:viewuseridentity, and keep `email` among the site's showuseridentity"
 )
-_REMEDY_DELETE: Final = (
+REMEDY_DELETE: Final = (
     f"for an erasure, add {DELETE_USERS} to the service, and moodle/user:delete, at system level, to the "
     "service user's role; both may be taken away again afterwards"
 )
@@ -165,12 +166,16 @@ class MoodleFunctions:
         """`core_user_delete_users`: all or nothing. One that is gone already refuses the whole call.
 
         Raises:
-            Misconfigured: nothing but an erasure needs the function and the right that are missing.
+            DeletionForbidden: the function or the right is missing, which nothing but an erasure needs.
         """
         try:
             self._rest.write(DELETE_USERS, {"userids": list(ids)}, deadline)
-        except (CredentialsRefused, RightMissing) as error:
-            raise Misconfigured(f"{error}; nobody was deleted", remedy=_REMEDY_DELETE) from error
+        except RightMissing as error:
+            raise DeletionForbidden from error
+        except CredentialsRefused as error:  # what a service without the function is answered, too
+            if DELETE_USERS in self.site_info(deadline).functions:
+                raise
+            raise DeletionForbidden from error
 
     def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
         """`core_cohort_get_cohorts` without ids: those of the site and of every category."""
@@ -227,6 +232,14 @@ class MoodleFunctions:
         over."""
         removed = [{"cohortid": cohort, "userid": user} for cohort, user in rows]
         self._rest.write(DELETE_MEMBERS, {"members": removed}, deadline)
+
+    def delete_cohorts(self, ids: Sequence[int], deadline: Deadline) -> bool:
+        """`core_cohort_delete_cohorts`; False: the service lacks the function, which nothing but the suite
+        needs."""
+        if DELETE_COHORTS not in self.site_info(deadline).functions:
+            return False
+        self._rest.write(DELETE_COHORTS, {"cohortids": list(ids)}, deadline)
+        return True
 
     def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         """`core_cohort_get_cohort_members`: user ids by cohort id. One id that is gone refuses the whole

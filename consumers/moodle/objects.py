@@ -51,7 +51,7 @@ def user_of(found: TargetObject) -> User:
         id=int(found.ref),
         username=value("username"),
         auth=value("auth"),
-        idnumber=found.student_number,
+        idnumber=value("idnumber"),
         firstname=value("firstname"),
         lastname=value("lastname"),
         email=value("email"),

@@ -62,6 +62,7 @@ class WantedUser:
         create: create the user when absent. A student without access who is unknown to Moodle stays unknown.
         adopted: the user that was adopted for this student although it does not carry the number; with
             another idnumber than it had then, it is somebody else's meanwhile. None: there is none.
+        pseudonym: another idnumber of the user, which an erasure that was cut off has left; empty: none.
     """
 
     idnumber: str
@@ -70,6 +71,7 @@ class WantedUser:
     cohorts: Mapping[str, str]
     create: bool = True
     adopted: AdoptedUser | None = None
+    pseudonym: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,23 @@ class MoodlePort(Protocol):
         key was taken from is the cohort of that name whose idnumber is none of these, with members in common
         where there is another cohort of the key by now."""
 
-    def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
-        """Delete these users, unless they are others' meanwhile: by id, what stood in the way."""
+    def erase(
+        self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
+    ) -> Mapping[int, MoodleFault]:
+        """Delete these users, unless they are others' meanwhile: by id, what stood in the way.
+
+        Args:
+            users: as they were seen.
+            pseudonyms: what stands for each person, by id, and is written before; none: nothing is.
+            deadline: of the batch.
+        """
+
+    def remove_cohorts(self, keys: Collection[str], deadline: Deadline) -> Collection[str]:
+        """Remove the cohorts with these idnumbers that nobody is in; which are left, be it that the service
+        lacks the function."""
+
+    def probe_erasing(self, deadline: Deadline) -> None:
+        """Check the right to delete users, without deleting any; return only if it is there."""
 
     def probe(self, deadline: Deadline) -> None:
         """Read the service user itself and check its rights, those to write too unless the site is only

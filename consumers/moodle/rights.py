@@ -22,7 +22,9 @@ from consumers.kit.deadline import Deadline
 from consumers.moodle.functions import (
     CREATE_COHORTS,
     CREATE_USERS,
+    DELETE_USERS,
     NEEDED,
+    REMEDY_DELETE,
     UPDATE_USERS,
     MoodleFunctions,
     SiteInfo,
@@ -103,6 +105,19 @@ class Rights:
             for pack in sorted(set(packs))
             if self._functions.refuses(UPDATE_USERS, {"users": [{"id": _NOBODY, "lang": pack}]}, deadline)
         ]
+
+    def verify_erasing(self, deadline: Deadline) -> None:
+        """Verify now that users may be deleted, without deleting any.
+
+        Raises:
+            Misconfigured: naming what is missing.
+        """
+        missing = DELETE_USERS
+        if DELETE_USERS in self._functions.site_info(deadline).functions:
+            if self._functions.permits(DELETE_USERS, {"userids": [_NOBODY]}, deadline):
+                return
+            missing = "moodle/user:delete"
+        raise Misconfigured(f"nobody can be erased: {missing} is missing", remedy=REMEDY_DELETE)
 
     def _verify(self, deadline: Deadline) -> SiteInfo:
         self._verified = False

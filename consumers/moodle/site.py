@@ -16,6 +16,7 @@ from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import Failure, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CohortCatalogue, shown_name
+from consumers.moodle.deletions import Deletions
 from consumers.moodle.errors import CallFailed, OutcomeUnknown
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
@@ -61,6 +62,7 @@ class MoodleSite:
         self._functions = MoodleFunctions(rest, settings)
         self._rights = Rights(self._functions)
         self._users = Users(self._functions, settings)
+        self._deletions = Deletions(self._functions, settings)
         self._catalogue = CohortCatalogue(
             self._functions, lock, settings.verb_s_max + settings.execution_s_max
         )
@@ -188,11 +190,30 @@ class MoodleSite:
         ours = members.get(mine.id, frozenset())
         return [each for each in strays if members.get(each.id, frozenset()) & ours]
 
-    def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
+    def erase(
+        self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
+    ) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.erase`."""
         with self._doubting(deadline):
             self._rights.ensure(deadline)
-            return self._users.erase(users, deadline)
+            return self._deletions.erase(users, pseudonyms, deadline)
+
+    def remove_cohorts(self, keys: Collection[str], deadline: Deadline) -> Collection[str]:
+        """See `MoodlePort.remove_cohorts`."""
+        with self._doubting(deadline):
+            self._catalogue.load(deadline)
+            found = {each.id: each.idnumber for key in keys for each in self._catalogue.with_idnumber(key)}
+            members = self._functions.members_of(list(found), deadline)
+            empty = [id_ for id_ in found if not members.get(id_)]
+            if empty and self._functions.delete_cohorts(empty, deadline):
+                self._members.doubt()
+                return [key for id_, key in found.items() if id_ not in empty]
+        return list(found.values())
+
+    def probe_erasing(self, deadline: Deadline) -> None:
+        """See `MoodlePort.probe_erasing`."""
+        with self._doubting(deadline):
+            self._rights.verify_erasing(deadline)
 
     def probe(self, deadline: Deadline) -> None:
         """See `MoodlePort.probe`."""

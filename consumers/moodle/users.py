@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.deadline import Deadline
 from consumers.moodle.bulk import BulkReport, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.errors import CallFailed, MoodleRefused, WriteRefused
+from consumers.moodle.errors import MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.work import Work, cause_of, note_failure, note_warning
+from consumers.moodle.work import Work, note_failure, note_warning
 from pipeline.errors import Misconfigured
 
 _GUEST: Final = "guest"  # whom Moodle lets nobody change, as it does its administrators
@@ -37,11 +37,13 @@ class Users:
 
     def observe(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Look at the users of these students."""
-        users = self.read([work.wanted.idnumber for work in works], deadline)
+        others = [work.wanted.pseudonym for work in works if work.wanted.pseudonym]
+        users = self.read([*(work.wanted.idnumber for work in works), *others], deadline)
         adopted = [work for work in works if work.wanted.adopted and not users[work.wanted.idnumber]]
         users |= self._adopted(adopted, deadline)
         for work in works:
-            work.users = users[work.wanted.idnumber]
+            both = users[work.wanted.idnumber] + users.get(work.wanted.pseudonym, ())
+            work.users = tuple({user.id: user for user in both}.values())
 
     def _adopted(self, works: Sequence[Work], deadline: Deadline) -> dict[str, tuple[User, ...]]:
         """The users adopted for these students, unless they are somebody else's meanwhile."""
@@ -96,22 +98,6 @@ class Users:
             for number, users in held_by.items()
             if users and all(user.idnumber != number for user in users)
         )
-
-    def erase(self, users: Sequence[User], deadline: Deadline) -> dict[int, MoodleFault]:
-        """See `MoodlePort.erase`. Whoever is gone already is gone."""
-        found = self._functions.users_by("id", [str(user.id) for user in users], deadline)
-        numbers = {user.id: user.idnumber for user in found}
-        left = [user for user in users if user.id in numbers]
-        others = [user for user in left if numbers[user.id] != user.idnumber]
-
-        def call(rows: Sequence[User]) -> list[None]:
-            self._functions.delete_users([user.id for user in rows], deadline)
-            return [None] * len(rows)
-
-        ours = [user for user in left if user not in others]
-        report = carry(ours, self._functions.rows(1, self._settings.user_batch), call)
-        refused = {each.row.id: MoodleFault(_undeleted(each.error)) for each in report.failed}
-        return refused | {user.id: MoodleFault(MoodleCause.NOT_APPLIED, "idnumber") for user in others}
 
     def _create(self, works: Sequence[Work], deadline: Deadline) -> None:
         if not works:
@@ -262,13 +248,6 @@ class Users:
                 work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
             else:
                 note_warning(work, "dmlwriteexception", others_pass=others_pass)
-
-
-def _undeleted(error: CallFailed | OutOfTime) -> MoodleCause:
-    if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
-        admin = error.errorcode == "useradminodelete"
-        return MoodleCause.ADMIN_ACCOUNT if admin else MoodleCause.REFUSED_VALUES
-    return cause_of(error)
 
 
 def _new(work: Work) -> dict[str, str]:

@@ -133,6 +133,13 @@ def note_warning(work: Work, code: str, *, others_pass: bool) -> None:
         work.user_fault = MoodleFault(_WARNED.get(code, MoodleCause.REFUSED_VALUES))
 
 
+def cause_of_warning(code: str) -> MoodleCause:
+    """Why Moodle left a user as it was, by the code of its warning; see `note_warning`."""
+    if code == "dmlwriteexception":
+        return MoodleCause.BUSY
+    return MoodleCause.NOT_APPLIED if code in _GONE else _WARNED.get(code, MoodleCause.REFUSED_VALUES)
+
+
 def _refused_by_database(work: Work, *, others_pass: bool) -> None:
     """A deadlock and a value that is too long look the same, so judge by repetition and by the neighbours.
 

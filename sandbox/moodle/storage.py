@@ -74,6 +74,7 @@ CREATE INDEX IF NOT EXISTS cohort_members_user ON cohort_members (userid);
 CREATE TABLE IF NOT EXISTS tokens (
     digest TEXT PRIMARY KEY, userid INTEGER NOT NULL, validuntil REAL, iprestriction TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (eventname TEXT NOT NULL, userid INTEGER NOT NULL, other TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS config (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sqlite3
 import time
@@ -205,7 +206,10 @@ def _insert_statement(row: Mapping[str, Any]) -> str:
 
 
 def delete_users(call: Call, params: dict[str, Any]) -> object:
-    """Mark users as deleted: memberships go, the idnumber is emptied, the username can be used again."""
+    """Mark users as deleted: memberships go, the idnumber is emptied, the username can be used again.
+
+    The names stay, and the site's log has login, address and idnumber, as on a real site.
+    """
     call.require("moodle/user:delete")
     ids: list[int] = params["userids"]
     call.work(len(ids), writing=True)
@@ -230,6 +234,8 @@ def _delete(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     marker = hashlib.md5(row["username"].encode(), usedforsecurity=False).hexdigest()
     changes = {"username": f"{row['email']}.{suffix}", "email": marker, "idnumber": "", "deleted": 1}
     update_user(db, row["id"], changes)
+    other = json.dumps({name: row[name] for name in ("username", "email", "idnumber")})
+    db.execute("INSERT INTO events VALUES ('\\core\\event\\user_deleted', ?, ?)", (row["id"], other))
     db.execute("DELETE FROM cohort_members WHERE userid = ?", (row["id"],))
 
 

@@ -25,6 +25,7 @@ from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:
+    from consumers.registry.erasure.privacy_key import PrivacyKey
     from pipeline.vault import Vault
     from sesame.app.observability.tracing import Traces
 
@@ -81,6 +82,7 @@ def _made(
         read_only=read_only or section.mode == "observe",
         connections_max=settings.engine.slots + 1,  # the probe has one too
         adopted=lambda numbers: adopted_refs(database, target, numbers),
+        begin_erasing=lambda shown: _begin_erasing(settings, database, target, shown),
         passwords=passwords or _known_passwords(chosen.connector, target, database),
         site=site_facts(settings, database),
     )
@@ -100,7 +102,29 @@ def site_facts(settings: Settings, database: Database) -> SiteFacts:
         mail_quota_bytes=settings.directory.mail_quota_bytes,
         mail_target=next((name for name in settings.targets if _role(settings, name) == MAIL_ROLE), ""),
         is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
+        pseudonym=lambda number: "" if (key := _privacy(settings)) is None else key.pseudonym(number),
     )
+
+
+def _privacy(settings: Settings) -> PrivacyKey | None:
+    """The site's privacy key as it is now; None: there is none yet."""
+    from consumers.registry.erasure.privacy_key import PrivacyKey
+
+    path = settings.privacy_key_file
+    return PrivacyKey.read(path) if path.exists() else None
+
+
+def _begin_erasing(
+    settings: Settings, database: Database, target: str, shown: Mapping[str, str]
+) -> dict[str, str]:
+    """See `ConnectorContext.begin_erasing`. What was adopted may show another number than the student's."""
+    if not shown or (key := _privacy(settings)) is None:
+        return {}
+    with database.write() as connection:
+        whose = {**shown, **adoptions.owners(connection, target, shown)}
+        pseudonyms = {ref: (whose[ref], key.pseudonym(whose[ref])) for ref in shown}
+        adoptions.begin_erasing(connection, database, target, pseudonyms)
+    return {ref: pseudonym for ref, (_, pseudonym) in pseudonyms.items()}
 
 
 def _role(settings: Settings, target: str) -> str | None:

@@ -77,15 +77,16 @@ def new(context: Context, name: str, folder: Path | None) -> None:
 
 @connector.command()
 @click.argument("name")
+@click.option("--clean", is_flag=True, help="Only erase what earlier checks have left.")
 @json_option
 @pass_context
-def check(context: Context, name: str, *, as_json: bool) -> None:
+def check(context: Context, name: str, *, clean: bool, as_json: bool) -> None:
     """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
-    passed."""
+    passed, or something of the suite's is left."""
     from sesame.operations.connectors.acts import CheckAsked
     from sesame.operations.connectors.acts import check as run
 
-    report = run(context.application, operator(), CheckAsked(name=name, config=context.config))
+    report = run(context.application, operator(), CheckAsked(name=name, config=context.config, clean=clean))
     if as_json:
         write_json(report.model_dump(mode="json"))
     else:
@@ -94,7 +95,12 @@ def check(context: Context, name: str, *, as_json: bool) -> None:
         for skipped in report.skipped:
             click.echo(f"skipped {_sentence(skipped.check)}: {skipped.reason}")
         click.echo(f"{report.passed} passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
-    raise click.exceptions.Exit(int(ExitCode.FAILED if report.failed else ExitCode.DONE))
+        for left in report.left:
+            click.echo(f"left: {left}")
+        if report.left:
+            click.echo(f"Erase it: sesame connector check {name} --clean", err=True)
+    well = not report.failed and not report.left
+    raise click.exceptions.Exit(int(ExitCode.DONE if well else ExitCode.FAILED))
 
 
 def _sentence(check: str) -> str:

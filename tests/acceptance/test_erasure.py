@@ -62,6 +62,14 @@ def traces_in(folder: Path, traces: list[str]) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file() and word.search(path.read_bytes())]
 
 
+def traces_in_moodle(world: World, traces: list[str]) -> list[str]:
+    """Of these what stands in a row of Moodle's database: of deleted users, and of the site's log."""
+    with closing(sqlite3.connect(world.moodle.data_file)) as db:
+        found = [repr(row) for table in ("users", "events") for row in db.execute(f"SELECT * FROM {table}")]  # noqa: S608
+    assert any("user_deleted" in row for row in found)
+    return [each for each in traces for row in found if each in row]
+
+
 def test_an_erased_student_is_nowhere_and_a_receipt_says_so(tmp_path: Path) -> None:
     with world_with_accounts(tmp_path, STUDENTS) as (world, cast):
         play.activate(world, cast)
@@ -90,6 +98,7 @@ def test_an_erased_student_is_nowhere_and_a_receipt_says_so(tmp_path: Path) -> N
         for criterion in (f"(supannEtuId={lea})", f"(uid={traces['login']})", f"(mail={traces['mail']})"):
             assert "dn:" not in sweep_directory.search(slapd, slapd.base_dn, criterion, "dn")
         assert lea not in {each["idnumber"] for each in sweep_moodle.dump(world.moodle).users.values()}
+        assert traces_in_moodle(world, [lea, traces["login"], traces["mail"]]) == []
         with pytest.raises(sweep_mail.LoginRefused):
             sweep_mail.inbox(world.dovecot, traces["mail"], cast.passwords[lea])
         fingerprint = world.sesame.run("privacy", "key", "--json").json()["fingerprint"]

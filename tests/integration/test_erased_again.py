@@ -31,6 +31,7 @@ from tests.integration.site_kit import Site, running
 from tests.integration.test_erasure import (
     DPO,
     LEA,
+    LEA_TOO,
     PAUL,
     complete,
     enrol,
@@ -184,7 +185,7 @@ def test_what_cannot_be_told_is_refused_and_the_store_learns_nothing(copied: Cop
     site.shown, site.down = frozenset({PAUL}), frozenset({"moodle"})
     assert (said().outcome, said().targets) == ("unseen", ("moodle",))
     site.down = frozenset()
-    hold = HoldChange(student_number=LEA, kind=Hold.ADMINISTRATIVE, reason="case")
+    hold = HoldChange(student_number=LEA_TOO, kind=Hold.ADMINISTRATIVE, reason="case")
     with running(site):
         holds.place(site, DPO, hold)
         until(lambda: held(site))

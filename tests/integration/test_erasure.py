@@ -22,6 +22,7 @@ from pipeline.audit.verification import verify as verify_audit
 from pipeline.engine.bell import Bell, WorkItem
 from pipeline.eventlog.port import Record
 from pipeline.facts import FactHandler, Rejected
+from pipeline.target import Waiting
 from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
@@ -94,6 +95,11 @@ def login(site: Site, number: str = LEA) -> str:
     with site.database.read() as connection:
         account = accounts.find(connection, number)
     return "" if account is None else account.login
+
+
+def in_force(site: Site, number: str) -> bool:
+    with site.database.read() as connection:
+        return erasure.enrolled(site, connection, [number])
 
 
 def held(site: Site) -> bool:
@@ -307,14 +313,17 @@ def test_who_is_enrolled_held_unknown_or_erased_already_is_refused_with_words(si
     with running(site):
         enrol(site)
         until(lambda: stage(site) is Stage.PRECREATED)
-        with pytest.raises(StillEnrolled):
+        merge(site)
+        leave(site)
+        until(lambda: not in_force(site, LEA))
+        with pytest.raises(StillEnrolled):  # under the other number
             erase(site)
         with pytest.raises(NoSuchStudent):
             erase(site, "22609999")
-        hold = HoldChange(student_number=LEA, kind=Hold.ADMINISTRATIVE, reason="case")
+        hold = HoldChange(student_number=LEA_TOO, kind=Hold.ADMINISTRATIVE, reason="case")
         holds.place(site, DPO, hold)
         until(lambda: held(site))
-        leave(site)
+        leave(site, number=LEA_TOO)
 
         def why() -> type[Exception] | None:
             try:
@@ -406,6 +415,32 @@ def test_whose_retention_is_over_is_forgotten_without_anybody(
     assert traces(site) == []
 
 
+@ONLY_SQLITE
+def test_an_erasure_says_why_a_target_is_awaited_and_what_is_kept_there(site: Site) -> None:
+    forbidden = Waiting("moodle_deletion_forbidden", recheck_after_s=0.2)
+    with running(site):
+        live_through(site)
+        site.held["moodle"].script = lambda task: forbidden if task.account.stage is Stage.ERASED else None
+        begun = erase(site)
+
+        def standing() -> ErasureStanding:
+            return acts.standing(site, DPO, begun.id)
+
+        until(lambda: standing().causes == {"moodle": "moodle_deletion_forbidden"}, standing)
+        assert "moodle/user:delete" in acts.how_far(standing())
+        assert standing().later == {}
+        site.enrol_and_activate("22607780", "Autre", "Anne")
+        until(lambda: complete(site, "22607780"), site.letters)
+        assert {state for state, _ in site.consumers().values()} == {"running"}, "only the erasure waits"
+        site.held["moodle"].script = lambda _task: None
+        document = erased(site, begun)
+    receipt = verify(document, fingerprint=None, privacy=site.privacy, student=LEA).receipt
+    [listed] = acts.listed(site, DPO)
+    assert listed.later == receipt.later
+    assert set(listed.later) == {"directory", "mailbox", "moodle"}
+    assert any("pseudonym" in line for line in listed.later["moodle"])
+
+
 # --- who comes back before anything is forgotten ---
 
 
@@ -459,8 +494,8 @@ def test_an_old_file_that_is_replayed_withdraws_no_erasure(
         begun = let_targets_erase(site, monkeypatch, reached)
         old = enrolled(LEA_TOO, 2, year=YEAR, **(WHO | {"step": "L2INFO"}))  # one that was not seen before
         site.say(old, catalogue.ENROLMENTS, tell_apart="old")
-        until(lambda: any("L2INFO" in row for row in rows(site)["enrolments"]))
-        until(lambda: ended(site, begun))
+        until(lambda: any("L2INFO" in row for row in rows(site)["enrolments"]), site.letters)
+        until(lambda: ended(site, begun), lambda: (acts.standing(site, DPO, begun.id), site.states(LEA)))
         assert acts.standing(site, DPO, begun.id).state == "done"
         assert stage(site) is None
 

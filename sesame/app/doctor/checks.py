@@ -14,6 +14,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.errors import Misconfigured
 from schemas.language import gettext, ngettext
 from sesame.app.doctor import work
 from sesame.app.doctor.findings import Check, CheckResult, examine, fail, ok, warn
@@ -295,9 +296,14 @@ def _path_to(application: Application, target: str) -> CheckResult:
         handler.probe()
         system = handler.describe().system
     with application.connector(target) as connector:
-        advice = list(connector.advice())
+        advice = [(each.text, each.remedy) for each in connector.advice()]
+        if application.settings.lifecycle.erase and target not in application.settings.observed:
+            try:
+                connector.probe_erasing()
+            except Misconfigured as error:
+                advice.append((str(error), error.remedy))
     if advice:
-        return warn("; ".join(each.text for each in advice), " ".join(each.remedy for each in advice))
+        return warn("; ".join(text for text, _ in advice), " ".join(remedy for _, remedy in advice))
     if target in application.settings.observed:
         return ok(gettext("{system}: it can be read; it is only observed", system=system))
     return ok(gettext("{system}: the whole path works", system=system))

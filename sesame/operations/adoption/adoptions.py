@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     func,
+    or_,
     select,
     update,
 )
@@ -39,7 +40,9 @@ adoptions = Table(
     Column("target", String(64), primary_key=True),
     Column("student_number", String(32), primary_key=True),
     Column("object", String(512), nullable=False),  # in the target's own words: DN, user id, address
-    Column("evidence", String(32), nullable=False),  # student_number | ine | login | mail | operator
+    Column(
+        "evidence", String(32), nullable=False
+    ),  # student_number | ine | login | mail | operator | erasure
     Column("adopted_at", Float, nullable=False),
     info=rows_of("student_number"),
 )
@@ -61,6 +64,7 @@ adoption_questions = Table(
 )
 
 
+BY_ERASURE: Final = "erasure"
 NUMBER_AFTER: Final = "\n"
 """Between an adopted object of a service and the number of another kind that it carried."""
 
@@ -89,7 +93,8 @@ class Adoption:
     Attributes:
         object: in the target's own words: an entry's DN in lower case, a Moodle user's id, an address; of
             a service its `ref`, and after NUMBER_AFTER what it carries instead of the student number.
-        evidence: what says so: student_number, ine, login, mail or operator.
+        evidence: what says so: student_number, ine, login, mail or operator; or an erasure, which has written
+            the pseudonym over the number.
     """
 
     target: str
@@ -141,6 +146,27 @@ def adopt(connection: Connection, database: Database, found: Sequence[Adoption],
         )
         new += done.rowcount
     return new
+
+
+def begin_erasing(
+    connection: Connection, database: Database, target: str, pseudonyms: Mapping[str, tuple[str, str]]
+) -> None:
+    """Record that these objects carry pseudonyms from now on: by `ref`, the number and the pseudonym."""
+    found = [
+        Adoption(target, number, f"{ref}{NUMBER_AFTER}{pseudonym}", BY_ERASURE)
+        for ref, (number, pseudonym) in pseudonyms.items()
+    ]
+    adopt(connection, database, found, database.now(connection))
+
+
+def owners(connection: Connection, target: str, refs: Collection[str]) -> Mapping[str, str]:
+    """The students for whom these objects were adopted, by `ref`."""
+    o = adoptions.c.object
+    named = or_(*(or_(o == ref, o.startswith(ref + NUMBER_AFTER, autoescape=True)) for ref in refs))
+    rows = connection.execute(
+        select(o, adoptions.c.student_number).where(adoptions.c.target == target, named)
+    )
+    return {row.object.split(NUMBER_AFTER, 1)[0]: row.student_number for row in rows}
 
 
 def disown(connection: Connection, target: str, student_numbers: Collection[str]) -> None:

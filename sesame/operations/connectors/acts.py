@@ -83,10 +83,12 @@ class ConnectorWritten(Report):
 
 
 class CheckAsked(BaseModel):
-    """Which section of the settings is checked, and the file of the settings."""
+    """Which section of the settings is checked, and the file of the settings. `clean`: only what earlier
+    checks have left is erased."""
 
     name: str
     config: Path | None = None
+    clean: bool = False
 
 
 class FailedCheck(Report):
@@ -104,11 +106,13 @@ class SkippedCheck(Report):
 
 
 class ConnectorChecked(Report):
-    """How many checks it passed, and which not."""
+    """How many checks it passed, and which not. `left`: what the target has of the suite's still, in its own
+    words."""
 
     passed: int
     failed: list[FailedCheck]
     skipped: list[SkippedCheck]
+    left: tuple[str, ...] = ()
 
 
 @act("connector.list")
@@ -151,7 +155,7 @@ def new(_site: HasSettings, _actor: Actor, request: NewConnector) -> ConnectorWr
 @act("connector.check")
 def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorChecked:
     """Run the suite on a configured target, with accounts of its own, which are erased where the connector
-    can.
+    can. Nothing is made where the target would let nobody be erased.
 
     Raises:
         ConnectorUnusable: there is no such connector, or it cannot be used.
@@ -169,8 +173,9 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
         )
     if section.mode == "observe":
         raise ObservedOnly
-    acts.note(site.database, actor, "connector.check.begin", target=request.name)
+    acts.note(site.database, actor, "connector.check.begin", target=request.name, clean=request.clean)
     given = [] if request.config is None else ["--config", str(request.config)]
+    given += ["--clean"] if request.clean else []
     command = [sys.executable, "-m", "sesame.testing.connector", request.name, *given]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S_MAX, check=False)
@@ -181,9 +186,11 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
     except (ValueError, KeyError, OSError, subprocess.TimeoutExpired) as error:
         raise NotChecked(
             f"the suite could not be run: {type(error).__name__}",
-            remedy=f"Run it by hand, and read what it says: {' '.join(command)}",
+            remedy=f"Run it by hand, and read what it says: {' '.join(command)}. What it has left is erased "
+            f"by `sesame connector check {request.name} --clean`.",
         ) from error
-    acts.note(site.database, actor, CHECKED, target=request.name, passed=passed)
+    if not request.clean:
+        acts.note(site.database, actor, CHECKED, target=request.name, passed=passed)
     return report
 
 

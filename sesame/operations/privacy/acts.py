@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry.erasure import erasures
@@ -18,14 +21,24 @@ from schemas.language import gettext, gettext_noop
 from schemas.scalars import Text
 from sesame.operations import acts
 from sesame.operations.acts import Actor, ActRequest, Report, act, utc, utc_or_none
+from sesame.operations.diagnosis.reasons import explanation
 from sesame.operations.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.ports import HasSettings, Stored
 from sesame.operations.privacy import receipts
-from sesame.operations.privacy.erasure import Erasing, awaited, begin, enrolled, held, kept_aside, numbers_of
+from sesame.operations.privacy.erasure import (
+    Erasing,
+    awaited,
+    begin,
+    causes,
+    enrolled,
+    held,
+    kept_aside,
+)
 from sesame.operations.privacy.receipts import ReceiptVerified, SiteKey
 from sesame.operations.vault import KeyMade, key_made
 
 _LISTED_MAX = 1000
+_NO_CAUSES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class StillEnrolled(SesameError):
@@ -55,6 +68,8 @@ class ErasureStanding(Report):
         pseudonym: stands for the student number from then on.
         awaited: what it waits for: targets, `hold`, `doubt`, `under_way` for work of Sésame's own, or a
             folder that holds everybody in clear.
+        causes: why, by target: the token of what it waits for, or what its consumer says.
+        later: what is kept for a while all the same, by target, as the receipt has it.
     """
 
     id: str
@@ -65,6 +80,8 @@ class ErasureStanding(Report):
     asked_at: datetime
     ended_at: datetime | None
     awaited: tuple[str, ...] = ()
+    causes: dict[str, str] = Field(default_factory=dict)
+    later: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 @act("privacy.init")
@@ -101,7 +118,7 @@ def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStandi
     people = People(site.database)
 
     def ask(connection: Connection) -> Erasure:
-        numbers = numbers_of(connection, people, request.student_number)
+        numbers = people.numbers(connection, request.student_number)
         locked = [person for number in sorted(numbers) if (person := people.locked(connection, number))]
         running = erasures.under_way(connection, privacy.pseudonym(numbers[0]))
         if running is not None:
@@ -143,9 +160,16 @@ def how_far(found: ErasureStanding) -> str:
     """The same in a line, with what it waits for."""
     words = f"{found.id}: {gettext(STEPS[found.state])}"
     if found.awaited:
-        waits = ", ".join(gettext(_AWAITED.get(each, each)) for each in found.awaited)
+        waits = ", ".join(_named(each, found.causes.get(each)) for each in found.awaited)
         words += "; " + gettext("awaited: {what}", what=waits)
     return words
+
+
+def _named(awaited: str, cause: str | None) -> str:
+    if cause is None:
+        return gettext(_AWAITED.get(awaited, awaited))
+    known = explanation(cause)
+    return f"{awaited} ({cause if known is None else known.what})"
 
 
 @act("privacy.standing")
@@ -162,7 +186,7 @@ def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
 def listed(site: Stored, _actor: Actor) -> list[ErasureStanding]:
     """Erasures, the newest first; they name nobody."""
     with site.database.read() as connection:
-        return [_shown(each, []) for each in erasures.listed(connection, limit=_LISTED_MAX)]
+        return [_shown(each) for each in erasures.listed(connection, limit=_LISTED_MAX)]
 
 
 @act("privacy.receipt")
@@ -214,17 +238,24 @@ def _get(site: Stored, erasure_id: str) -> Erasure:
 
 def _standing(site: Erasing, erasure: Erasure) -> ErasureStanding:
     waits: list[str] = []
+    why: dict[str, str] = {}
     if erasure.state is ErasureState.ASKED:
         numbers = site.privacy.unseal(erasure.sealed or b"")
         with site.database.read() as connection:
             waits = awaited(site, connection, numbers)
+            why = causes(connection, numbers, waits)
     elif erasure.state is ErasureState.CLEARED:
         waits = list(map(str, kept_aside(site)))
-    return _shown(erasure, waits)
+    return _shown(erasure, waits, why)
 
 
-def _shown(erasure: Erasure, waits: list[str]) -> ErasureStanding:
+def _shown(
+    erasure: Erasure, waits: Iterable[str] = (), why: Mapping[str, str] = _NO_CAUSES
+) -> ErasureStanding:
+    later = {} if erasure.receipt is None else json.loads(erasure.receipt)["receipt"]["later"]
     return ErasureStanding(
+        causes=dict(why),
+        later=later if isinstance(later, dict) else {},
         id=erasure.id,
         pseudonym=erasure.pseudonym,
         state=erasure.state,

@@ -9,7 +9,7 @@ signed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from consumers.registry.handler import Registry
 from consumers.registry.identity_doubts import Verdict
 from consumers.registry.ledger import ledger
 from consumers.registry.people import KnownPerson, People
-from pipeline import accounts, audit
+from pipeline import accounts, audit, status
 from pipeline.db import persons
 from pipeline.db.persons import Forgetting, ForgottenRows
 from pipeline.errors import Misconfigured
@@ -125,13 +125,6 @@ def _under_way(site: Following, *, retention: bool) -> list[Erasure]:
     return [each for each in found if (each.actor == SESAME) is retention]
 
 
-def numbers_of(connection: Connection, people: People, student_number: str) -> list[str]:
-    """All numbers of a person, the one that the person goes on under first."""
-    person = people.known(connection, student_number)
-    first = student_number if person is None or person.merged_into is None else person.merged_into
-    return [first, *(other.student_number for other in people.merged_into(connection, first))]
-
-
 def enrolled(site: Following, connection: Connection, numbers: Iterable[str], *, above: int = -1) -> bool:
     """Whether an enrolment of this person is in force, of a source sequence above this one."""
     today = utc(site.database.now(connection)).date()
@@ -171,6 +164,20 @@ def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> 
     return list(found)
 
 
+def causes(connection: Connection, numbers: Iterable[str], targets: Collection[str]) -> dict[str, str]:
+    """Why an erasure waits for these targets: the reason of the person's turn, or what the consumer says."""
+    found = {
+        each.consumer: each.reason or each.state
+        for each in status.statuses(connection)
+        if each.consumer in targets and each.state not in ("running", "stopped")
+    }
+    for number in numbers:
+        for name, seen in propagated.seen_of(connection, number).items():
+            if name in targets and seen.state != "provisioned" and seen.reason:
+                found[name] = seen.reason
+    return found
+
+
 def _behind(site: Following, connection: Connection, account: Account) -> list[str]:
     """The targets that have not said that this account is erased."""
     number, version = account.student_number, account.version
@@ -201,7 +208,7 @@ def _begin_due(site: Erasing, student_number: str, connection: Connection) -> No
         return
     if person is not None and person.merged_into is not None:
         return
-    numbers = numbers_of(connection, people, student_number)
+    numbers = people.numbers(connection, student_number)
     begin(site, connection, numbers, actor=SESAME, reason=RETENTION)
 
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from consumers.registry.erasure.erasures import Erasure
 from schemas import catalogue
-from schemas.receipt import VERSION, ErasedFiles, ErasedLater, ErasedTable, ErasureReceipt, KeptData
+from schemas.catalogue import Topic
+from schemas.receipt import VERSION, ErasedFiles, ErasedTable, ErasureReceipt, KeptData
 from sesame.operations.acts import utc
 from sesame.operations.ports import HasSettings
 
@@ -55,21 +56,24 @@ def receipt(
     )
 
 
-def later(site: HasSettings, now: datetime) -> tuple[ErasedLater, ...]:
-    """What the site cannot reach, and until when it is there at the latest."""
+def later(site: HasSettings, now: datetime) -> dict[str, tuple[str, ...]]:
+    """What the site cannot reach: by target, and what store and log keep, with the last day."""
     settings = site.settings
-    copies = (now + timedelta(days=settings.privacy.copies_days)).date()
-    lines = list[ErasedLater]()
+    found: dict[str, tuple[str, ...]] = {}
+    for target in settings.targets:
+        if (connector := settings.connector_of(target).connector) is not None:
+            found[target] = connector.keeps
     if settings.store_file is None:
-        where = "PostgreSQL: pages until VACUUM, the write-ahead log's archive, dumps"
-        lines.append(ErasedLater(where=where, until=copies, why="kept by the server"))
+        until = (now + timedelta(days=settings.privacy.copies_days)).date()
+        found["store"] = (
+            f"PostgreSQL: pages until VACUUM, the write-ahead log's archive, dumps; until {until}",
+        )
     if settings.log.kind == "kafka":
-        lines += [
-            ErasedLater(
-                where=f"Kafka: {topic.name}" + ("" if topic.personal_data else " (student number only)"),
-                until=(now + timedelta(seconds=topic.retention_s) + _SEGMENT).date(),
-                why="its records cannot be changed; the topic's retention removes them",
-            )
-            for topic in catalogue.TOPICS.values()
-        ]
-    return tuple(lines)
+        found["log"] = tuple(_kept_by_kafka(topic, now) for topic in catalogue.TOPICS.values())
+    return found
+
+
+def _kept_by_kafka(topic: Topic, now: datetime) -> str:
+    until = (now + timedelta(seconds=topic.retention_s) + _SEGMENT).date()
+    whose = "" if topic.personal_data else " (student number only)"
+    return f"Kafka: {topic.name}{whose}, whose records cannot be changed; until {until}"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from consumers.kit.connector import TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, told
 from sesame.app.targets import site_facts
 from sesame.settings import load
-from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped
-from sesame.testing.connector.checks import CHECKS
+from sesame.testing.connector.bench import GROUP, OURS, READ_S_MAX, ConnectorBench, Skipped
+from sesame.testing.connector.checks import CHECKS, Check
 
 _FIRST = next(iter(CHECKS))
 """The probe: where it fails, each other check would say the same."""
@@ -55,28 +57,30 @@ def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
 
 
 def main() -> None:
-    """Run every check, erase what was made, and write what was found."""
+    """Run every check, erase what was made, and write what was found, and what is left."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--clean", action="store_true", help="only erase what an earlier run has left")
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
-        check_all(given.name, given.config, Path(folder) / "store.db")
+        check_all(given.name, given.config, Path(folder) / "store.db", {} if given.clean else CHECKS)
 
 
-def check_all(name: str, config: Path | None, store: Path) -> None:
-    """The same, with the check's own store at `store`."""
+def check_all(name: str, config: Path | None, store: Path, checks: Mapping[str, Check]) -> None:
+    """The same, with the check's own store at `store`. What could not be erased again is not made."""
     try:
         bench = bench_of(name, config, store)
-        with bench.connected():
-            pass
+        with bench.connected() as connector:
+            if "erase" in bench.connector.verbs():
+                connector.probe_erasing()
     except SesameError as error:
         print(json.dumps({"error": str(error), "remedy": error.remedy}))  # noqa: T201 (a program's answer)
         return
     passed: list[str] = []
     failed: list[dict[str, str]] = []
     skipped: list[dict[str, str]] = []
-    for check_name, check in CHECKS.items():
+    for check_name, check in checks.items():
         if any(each["check"] == _FIRST for each in failed):
             skipped.append({"check": check_name, "reason": "the probe failed"})
             continue
@@ -92,19 +96,31 @@ def check_all(name: str, config: Path | None, store: Path) -> None:
             failed.append({"check": check_name, "message": f"{type(error).__name__}: {error}"})
         else:
             passed.append(check_name)
-    clean(bench)
-    report = {"passed": len(passed), "failed": failed, "skipped": skipped}
+    report = {"passed": len(passed), "failed": failed, "skipped": skipped, "left": clean(bench)}
     print(json.dumps({"report": report, "passed": passed}))  # noqa: T201 (a program's answer)
 
 
-def clean(bench: ConnectorBench) -> None:
-    """Erase what the checks made, where the connector can."""
-    if "erase" not in bench.connector.verbs():
-        return
+def clean(bench: ConnectorBench) -> list[str]:
+    """Erase what this run and earlier ones have made, where the connector can; what is left, in words."""
+    try:
+        if "erase" in bench.connector.verbs():
+            with bench.connected() as connector:
+                for one in _left(bench):
+                    with suppress(Exception):
+                        connector.erase([one], Deadline.after(READ_S_MAX))
+        left = [f"{one.ref} ({one.student_number})" for one in _left(bench)]
+        with bench.connected() as connector:
+            return left + list(connector.remove_groups([GROUP]))
+    except SesameError as error:
+        return [told(error)]
+
+
+def _left(bench: ConnectorBench) -> list[TargetObject]:
+    """The objects of the suite's own accounts; of who is not listed by number, those of this run."""
+    if "objects" not in bench.connector.verbs() or bench.connector.known_by != "number":
+        return [one for account in bench.made for one in bench.seen(account)]
     with bench.connected() as connector:
-        for account in bench.made:
-            with suppress(Exception):
-                connector.erase(bench.seen(account), Deadline.after(READ_S_MAX))
+        return [one for one in connector.objects() if OURS.fullmatch(one.student_number)]
 
 
 if __name__ == "__main__":

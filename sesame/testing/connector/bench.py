@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from consumers.kit.connector import Anything, ConnectorContext, Secret, SiteFacts, TargetObject
 from consumers.kit.deadline import Deadline
@@ -26,6 +27,10 @@ from schemas.account import (
 from sesame.settings import LiveSecret
 
 READ_S_MAX = 60.0
+OURS: Final = re.compile("zz[0-9a-f]{8}")
+"""The student numbers of the suite's accounts."""
+GROUP: Final = "zz-check"
+"""The key of the cohort that they are in."""
 
 _Handle = Callable[[Sequence[Task]], Mapping[str, HandlerOutcome]]
 
@@ -80,7 +85,7 @@ class ConnectorBench:
             raise Skipped(f"the target knows whom the {leader} has, and the suite writes nothing there")
         token = secrets.token_hex(4)
         account = Account(
-            student_number=f"zz{token}",
+            student_number=f"zz{token}",  # see OURS
             version=1,
             stage=Stage.ACTIVE,
             login=f"zz{token}",
@@ -101,9 +106,7 @@ class ConnectorBench:
                     pedagogical=Pedagogical.VALIDATED,
                 ),
             ),
-            cohorts=(
-                Membership(key="zz-check", name="Essai", requires=Requirement.ADMINISTRATIVE, met=True),
-            ),
+            cohorts=(Membership(key=GROUP, name="Essai", requires=Requirement.ADMINISTRATIVE, met=True),),
             activated_at=datetime(2026, 9, 1, tzinfo=UTC),
             opened_at=datetime(2026, 9, 1, tzinfo=UTC),
         )

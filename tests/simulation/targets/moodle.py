@@ -85,8 +85,18 @@ class SimulatedMoodle(Target):
         """See `MoodlePort.renamed`: no hand touches a cohort here."""
         return {}
 
-    def erase(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
+    def erase(
+        self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
+    ) -> Mapping[int, MoodleFault]:
         """See `MoodlePort.erase`: nobody is erased in a history."""
+        raise NotImplementedError
+
+    def remove_cohorts(self, keys: Collection[str], deadline: Deadline) -> Collection[str]:
+        """See `MoodlePort.remove_cohorts`: likewise."""
+        raise NotImplementedError
+
+    def probe_erasing(self, deadline: Deadline) -> None:
+        """See `MoodlePort.probe_erasing`: likewise."""
         raise NotImplementedError
 
     def lacking_packs(self, deadline: Deadline) -> Sequence[str]:

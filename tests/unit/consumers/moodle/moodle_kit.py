@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import SecretStr
 
-from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret
+from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret, SiteFacts
 from consumers.kit.deadline import Deadline
 from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.rest import RestClient, http_client
@@ -51,6 +52,10 @@ def is_managed(idnumber: str) -> bool:
 
 def no_secret(_name: str) -> Secret:
     raise AssertionError("the port is given")
+
+
+def pseudonym(number: str) -> str:
+    return "erased-" + hashlib.sha256(number.encode()).hexdigest()[:25]
 
 
 def rest_client(
@@ -97,6 +102,8 @@ class Site:
             lambda name: LiveSecret(self.settings, name),
             read_only=self.settings.mode == "observe",
             adopted=lambda numbers: {n: self.adopted[n] for n in numbers if n in self.adopted},
+            begin_erasing=self._begin_erasing,
+            site=SiteFacts(pseudonym=pseudonym),
             monotonic=clock,
         )
         self.port = MoodleSite(
@@ -109,7 +116,14 @@ class Site:
         )
         self.connector = MoodleConnector(context, self.port)
         self.handler = self.connector.handler()
+        self.database = folder / "moodle.sqlite"
         self._clock = clock
+
+    def _begin_erasing(self, shown: Mapping[str, str]) -> Mapping[str, str]:
+        """As the store does it: what is written down is there after a kill."""
+        for ref, number in shown.items():
+            self.adopted[number] = AdoptedRef(ref, pseudonym(number))
+        return {ref: pseudonym(number) for ref, number in shown.items()}
 
     def deadline(self) -> Deadline:
         """The time of a batch that begins now."""

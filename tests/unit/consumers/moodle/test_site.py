@@ -258,10 +258,10 @@ def _admin(userid: int) -> dict[str, Any]:
 def test_a_user_is_erased_with_its_memberships_and_is_found_no_more(site: Site) -> None:
     apply(site, wanted(L1="Licence"), wanted("22600002", L1="Licence"))
     (user,) = seen(site, wanted())[NUMBER].users
-    assert site.port.erase([user], site.deadline()) == {}
+    assert site.port.erase([user], {}, site.deadline()) == {}
     assert seen(site, wanted())[NUMBER] == Seen(NUMBER)
     assert len(site.members("L1")) == 1
-    assert site.port.erase([user], site.deadline()) == {}, "whoever is gone is gone"
+    assert site.port.erase([user], {}, site.deadline()) == {}, "whoever is gone is gone"
 
 
 # --- doubt about the site ---------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_whatever_ends_a_batch_says_whether_a_write_may_still_land(
     (user,) = shown[NUMBER].users
     acts: list[Callable[[], Any]] = [
         lambda: site.port.read([wanted()], deadline),
-        lambda: site.port.erase([user], deadline),
+        lambda: site.port.erase([user], {}, deadline),
         lambda: site.port.probe(deadline),
         lambda: site.port.foresee([wanted("22600009")], {"22600009": Seen("22600009")}, deadline),
     ]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.deletions import Deletions
 from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User, WantedUser
@@ -521,7 +522,8 @@ def test_of_those_who_are_to_be_created_it_is_said_whose_login_somebody_else_has
 
 def test_only_whoever_is_still_the_same_is_erased_and_who_is_gone_is_gone() -> None:
     site = Site(somebody(3, "a"), somebody(4, "b", idnumber="N-other"), somebody(5, "c"))
-    faults = users_on(site).erase([somebody(n, name) for n, name in ((3, "a"), (4, "b"), (9, "d"))], DEADLINE)
+    gone = [somebody(n, name) for n, name in ((3, "a"), (4, "b"), (9, "d"))]
+    faults = Deletions(cast("MoodleFunctions", site), SETTINGS).erase(gone, {}, DEADLINE)
     assert faults == {4: MoodleFault(MoodleCause.NOT_APPLIED, "idnumber")}
     assert site.deleted == [[3]]
 
@@ -540,7 +542,8 @@ def test_who_is_not_erased_is_found_among_the_others_and_said_why(
 ) -> None:
     site = Site(somebody(3, "a"), somebody(4, "b"))
     site.undeletable = {3: error}
-    faults = users_on(site).erase([somebody(3, "a"), somebody(4, "b")], DEADLINE)
+    both = [somebody(3, "a"), somebody(4, "b")]
+    faults = Deletions(cast("MoodleFunctions", site), SETTINGS).erase(both, {}, DEADLINE)
     assert faults[3] == MoodleFault(cause)
     alone = isinstance(error, MoodleRefused | Broken)
     assert (4 in faults, [4] in site.deleted) == (not alone, alone)
