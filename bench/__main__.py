@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import (
+    api_requests,
     backlog,
     beside,
     console_pages,
@@ -50,6 +51,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "import-beside-run": import_beside_run.rows,
     "reconcile": reconcile_population.rows,
     "console": console_pages.rows,
+    "api": api_requests.rows,
     "status-help": startup.rows,
 }
 

@@ -73,6 +73,7 @@ target_states = Table(
 _NUMBERS_PER_QUERY = 500
 
 # Made once: making a statement for each turn costs more than the database does.
+_ALL_STATES: Final = select(target_states).where(target_states.c.student_number == bindparam("number"))
 _STATES: Final = select(target_states).where(target_states.c.target == bindparam("of_target"))
 _UNDER_LEASE: Final = update(target_states).where(
     target_states.c.target == bindparam("of_target"),
@@ -226,8 +227,9 @@ def all_states_of(
 ) -> dict[str, TargetState]:
     """What is known of one student, by target. The index begins with the target: without them the table would
     be read whole."""
-    mine = (target_states.c.target.in_(targets), target_states.c.student_number == student_number)
-    rows = connection.execute(select(target_states).where(*mine)).mappings()
+    rows = rows_among(
+        connection, _ALL_STATES, target_states.c.target, targets, number=student_number
+    ).mappings()
     return {row["target"]: _state(row) for row in rows}
 
 

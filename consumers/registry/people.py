@@ -88,6 +88,10 @@ _ENROLMENTS: Final = select(enrolments.c.document).where(
 )
 
 
+_KEY: Final = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
+_EVERY_STEP: Final = select(*_KEY, enrolments.c.cancelled).order_by(*_KEY)
+
+
 class Identity(Model):
     """Who a person is, as the registrar last said. Never leaves the registry as a whole.
 
@@ -263,13 +267,11 @@ class People:
         rows = connection.execute(select(*key, enrolments.c.source_sequence).where(mine))
         return {(year, step, version): sequence for year, step, version, sequence in rows}
 
-    def ended_steps(self, connection: Connection, *student_numbers: str) -> list[tuple[int, str, str]]:
-        """Year, step and version of each enrolment of these numbers that was cancelled, in this order."""
-        key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
-        query = select(*key).where(
-            enrolments.c.student_number.in_(student_numbers), enrolments.c.cancelled.is_(True)
-        )
-        return [(year, step, version) for year, step, version in connection.execute(query.order_by(*key))]
+    def steps(self, connection: Connection, *student_numbers: str) -> list[tuple[tuple[int, str, str], bool]]:
+        """Year, step and version of each enrolment of these numbers, in this order, and whether it was
+        cancelled."""
+        rows = rows_among(connection, _EVERY_STEP, enrolments.c.student_number, student_numbers)
+        return [((row.year, row.step, row.step_version), row.cancelled) for row in rows]
 
     # --- looks for producers ---
 

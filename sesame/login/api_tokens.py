@@ -14,7 +14,19 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Column, Connection, Float, String, Table, Text, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import of_nobody
@@ -58,6 +70,7 @@ class ApiToken:
 
 
 _COLUMNS = [api_tokens.c[name] for name in ApiToken.__dataclass_fields__]
+_TOKEN: Final = select(api_tokens.c.digest, *_COLUMNS).where(api_tokens.c.id == bindparam("token"))
 
 
 def new() -> tuple[str, str]:
@@ -77,8 +90,7 @@ def valid(connection: Connection, token: str, *, now: float) -> ApiToken | None:
     form = _FORM.fullmatch(token)
     if form is None:
         return None
-    query = select(api_tokens.c.digest, *_COLUMNS).where(api_tokens.c.id == form[1])
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_TOKEN, {"token": form[1]}).one_or_none()
     if row is None or not hmac.compare_digest(row.digest, _digest(token)):
         return None
     found = _made(row[1:])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Column, Connection, Float, String, Table, func, select
+from sqlalchemy import Column, Connection, Float, String, Table, bindparam, func, select
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
@@ -20,6 +21,9 @@ cas_logins = Table(
     Column("failure", String(32)),
     info=rows_of("student_number"),
 )
+
+
+_LOGINS: Final = select(cas_logins).where(cas_logins.c.student_number == bindparam("number"))
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,7 @@ class CasLogin:
 
 def of(connection: Connection, student_number: str) -> CasLogin | None:
     """One student's; None: nobody came back from CAS for them."""
-    row = connection.execute(
-        select(cas_logins).where(cas_logins.c.student_number == student_number)
-    ).one_or_none()
+    row = connection.execute(_LOGINS, {"number": student_number}).one_or_none()
     return None if row is None else CasLogin(*row)
 
 

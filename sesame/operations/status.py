@@ -13,7 +13,7 @@ from schemas.account import Hold
 from schemas.language import gettext
 from sesame.operations.acts import Actor, act, shown_one
 from sesame.operations.diagnosis.person import PersonStatus, TargetStatus, person_status
-from sesame.operations.known_persons import NoSuchStudent, known
+from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.ports import Following
 from sesame.operations.reconcile import passes
 
@@ -79,17 +79,18 @@ def standing(
     database, targets = site.database, site.settings.targets
     with database.read() as connection:
         look = partial(person_status, connection, database, targets=targets, follows=site.follows)
-        person, found = known(connection, database, student_number), look(student_number)
+        person, found = People(database).known(connection, student_number), look(student_number)
         other = person.merged_into if person is not None else None
         if other is not None and found is None:
             found = look(other)
         if found is not None:
             found = _as_compared(connection, found)
-        cancelled = People(database).ended_steps(connection, student_number) if found is None else []
+        steps = People(database).steps(connection, student_number) if found is None else []
     if other is not None:
         merged(other)
     if found is not None:
         return found
+    cancelled = [key for key, is_cancelled in steps if is_cancelled]
     held = person is not None and Hold.TECHNICAL in person.holds
     if cancelled and not held:
         raise NoEnrolmentLeft(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from pipeline import audit
 from pipeline.dead_letters.rows import dead_letters
@@ -200,6 +200,26 @@ def test_a_hold_that_is_placed_is_on_the_log_and_its_reason_is_not(world: ApiWor
         found = [json.loads(each.value) for each in consumer.poll(9, 5.0)]
     assert [(each["student_number"], each["hold"]) for each in found] == [(COMPLETED, "administrative")]
     assert "impayé" not in str(found)
+
+
+def test_where_a_student_stands_is_read_with_few_statements(module_world: ApiWorld) -> None:
+    """Each costs more than the database needs for it: what only some students' targets need is not read."""
+    world, said = module_world, list[str]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        said.append(statement)
+
+    world.get(f"/students/{COMPLETED}")
+    event.listen(world.site.database.engine, "before_cursor_execute", note)
+    try:
+        assert world.get(f"/students/{COMPLETED}").json()["state"] == "completed"
+    finally:
+        event.remove(world.site.database.engine, "before_cursor_execute", note)
+    selects = [each for each in said if each.startswith("SELECT") and "clock_timestamp" not in each]
+    audit_and_token = [each for each in selects if "audit" in each or "api_tokens" in each or "pg_" in each]
+    assert len(selects) - len(audit_and_token) <= 11, [
+        each.partition("FROM")[2].split()[0] for each in selects
+    ]
 
 
 def test_every_answer_is_for_nobody_else_to_keep_or_frame(module_world: ApiWorld) -> None:

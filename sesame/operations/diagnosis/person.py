@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from consumers.propagation.rows import propagation
 from consumers.registry.people import People
@@ -46,6 +47,8 @@ class HoldNote:
 
 def hold_notes(connection: Connection, account: Account) -> tuple[HoldNote, ...]:
     """What was said of each hold that is in force. Those of the registry itself have no words."""
+    if not account.holds:
+        return ()
     said = operator_notes.of_student(connection, account.student_number)
     newest = {remark.about: remark for remark in said if remark.action in _ACTIONS}
     return tuple(
@@ -125,14 +128,33 @@ class PersonStatus(Report):
 
 @dataclass(frozen=True)
 class _Known:
-    """What the store knows of one person, and of the consumers."""
+    """What the store knows of one person; what few targets need is read once one does."""
 
+    connection: Connection
+    database: Database
     account: Account
     states: Mapping[str, TargetState]
-    parked: Mapping[str, Parked]
-    consumers: Mapping[str, ConsumerStatus]
     follows: Mapping[str, str]
-    now: float
+
+    @cached_property
+    def parked(self) -> Mapping[str, Parked]:
+        """By target."""
+        return parking.all_parked_of(self.connection, self.account.student_number)
+
+    @cached_property
+    def consumers(self) -> Mapping[str, ConsumerStatus]:
+        """By name."""
+        return _newest(status.statuses(self.connection))
+
+    @cached_property
+    def letters(self) -> list[dead_letters.DeadLetter]:
+        """Those that are not resolved."""
+        return dead_letters.unresolved(self.connection, student_number=self.account.student_number)
+
+    @cached_property
+    def now(self) -> float:
+        """The database's time."""
+        return self.database.now(self.connection)
 
 
 def person_status(
@@ -144,22 +166,15 @@ def person_status(
     follows: Mapping[str, str],
 ) -> PersonStatus | None:
     """What is known of one person; None if the registry has no account for that number."""
-    account = accounts.newest(connection, [student_number]).get(student_number)
+    account = accounts.find(connection, student_number)
     if account is None:
         return None
-    known = _Known(
-        account=account,
-        states=target_states.all_states_of(connection, student_number, targets),
-        parked=parking.all_parked_of(connection, student_number),
-        consumers=_newest(status.statuses(connection)),
-        follows=follows,
-        now=database.now(connection),
-    )
-    letters = dead_letters.unresolved(connection, student_number=student_number)
+    states = target_states.all_states_of(connection, student_number, targets)
+    known = _Known(connection, database, account, states, follows)
     window = _window(connection, student_number)
     notes = hold_notes(connection, account)
     login = cas_logins.of(connection, student_number)
-    found = tuple(_target(target, known, letters) for target in targets)
+    found = tuple(_target(target, known) for target in targets)
     return PersonStatus(
         student_number=student_number,
         version=account.version,
@@ -186,24 +201,25 @@ def ended_steps(connection: Connection, database: Database, account: Account) ->
     people, number = People(database), account.student_number
     numbers = (number, *(each.student_number for each in people.merged_into(connection, number)))
     counting = {(each.year, each.step, each.step_version) for each in account.enrolments}
-    held = [(each.year, each.step, each.step_version) for each in people.enrolments(connection, *numbers)]
-    cancelled = people.ended_steps(connection, *numbers)
+    steps = people.steps(connection, *numbers)
+    held, cancelled = ([key for key, is_over in steps if is_over is over] for over in (False, True))
     ended = {*(EndedStep(*key, cancelled=True) for key in cancelled if key not in {*held, *counting})}
     ended |= {EndedStep(*key, cancelled=False) for key in held if key not in counting}
     return tuple(sorted(ended, key=lambda each: (-each.year, each.step, each.step_version)))
 
 
+_COMPLETED: Final = select(propagation.c.completed_at, propagation.c.elapsed_s).where(
+    propagation.c.student_number == bindparam("number"),
+    propagation.c.completed_version >= propagation.c.version,
+)
+
+
 def _window(connection: Connection, student_number: str) -> dict[str, Any]:
-    columns = (propagation.c.completed_at, propagation.c.elapsed_s)
-    query = select(*columns).where(
-        propagation.c.student_number == student_number,
-        propagation.c.completed_version >= propagation.c.version,
-    )
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_COMPLETED, {"number": student_number}).mappings().one_or_none()
     return dict(row) if row is not None else {}
 
 
-def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) -> TargetStatus:
+def _target(target: str, known: _Known) -> TargetStatus:
     account, state = known.account, known.states.get(target)
     seen = state.applied_version if state is not None else 0
     since = utc_or_none(state.since) if state is not None else None
@@ -229,7 +245,7 @@ def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) 
             target, "waiting", since, seen, state.reason, state.pending, words.what, words.next
         )
     if state is not None and state.state_version >= account.version and state.state is State.FAILED:
-        return _failed(target, seen, since, state, letters)
+        return _failed(target, seen, since, state, known.letters)
     return _on_its_way(target, seen, known)
 
 

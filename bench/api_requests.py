@@ -1,0 +1,176 @@
+"""The rows `api-…`: processor time of the API's requests, beside an earlier release's in the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from bench.rows import Row
+
+BEFORE: Final = "4d8bd209"
+"""The release that it is compared with."""
+
+PEOPLE: Final = 400
+ROUNDS: Final = {"student": 200, "enrolment": 30, "page": 4, "bulk": 1}
+BULK: Final = 10
+WANTED: Final = {"student": 0.5, "enrolment": 0.2, "page": 0.2, "bulk": 0.2}
+NOTES: Final = {
+    "student": "GET /v1/students/N",
+    "enrolment": "POST /v1/enrolments of one, one after the other",
+    "page": "GET /scim/v2/Users?count=100",
+    "bulk": f"POST /scim/v2/Bulk of {BULK} persons",
+}
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_TICKS_S: Final = os.sysconf("SC_CLK_TCK")
+_USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
+_STUDENT: Final = "urn:sesame:params:scim:schemas:1.0:Student"
+_BULK: Final = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+
+
+@dataclass
+class Served:
+    """An API that is served by one release's code, with people in it."""
+
+    process: subprocess.Popen[str]
+    connection: HTTPConnection
+    token: str
+    count: int = 0
+    taken: dict[str, list[float]] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: str | None = None, kind: str = "application/json") -> Any:
+        """What is answered."""
+        headers = {"Host": "127.0.0.1", "Authorization": f"Bearer {self.token}"}
+        headers |= {} if body is None else {"Content-Type": kind}
+        self.connection.request(method, path, body=body, headers=headers)
+        answered = self.connection.getresponse()
+        content = answered.read()
+        if answered.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise RuntimeError(f"{path}: {answered.status} {content[:300]!r}")
+        return json.loads(content)
+
+    def next(self) -> int:
+        """A number that nobody has had."""
+        self.count += 1
+        return self.count
+
+    def measure(self, name: str) -> None:
+        """Note the processor time of one request, in milliseconds."""
+        self.connection.close()  # one that nothing was said on is over; the next request makes another
+        request, before = partial(_REQUESTS[name], self), self._processor_s()
+        for _ in range(ROUNDS[name]):
+            request()
+        self.taken.setdefault(name, []).append((self._processor_s() - before) / ROUNDS[name] * 1000)
+
+    def _processor_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_S
+
+
+def _line(number: int) -> str:
+    day = f"2006-{number % 12 + 1:02}-{number % 28 + 1:02}"
+    line = {"codeApprenant": f"{20_000_000 + number}", "nomFamille": f"Nom{number}", "prenom": "Alix"}
+    line |= {"dateNaissance": day, "codePeriode": "PER-2026", "codeFormation": "L3PC", "codeStructure": "SCI"}
+    line |= {
+        "codeChemin": "L3PC>PARCOURS-261",
+        "libelleFormation": "L3",
+        "statutInscription": "valide",
+    }
+    return json.dumps(line)
+
+
+def _user(number: int) -> dict[str, Any]:
+    step = {
+        "year": 2026,
+        "step": "L1INFO",
+        "stepVersion": "261",
+        "stepLabel": "L1",
+        "component": "SCI",
+    }
+    step |= {"main": True, "administrative": "in_force", "pedagogical": "pending"}
+    day = f"2005-{number % 12 + 1:02}-{number % 28 + 1:02}"
+    student = {"studentNumber": f"{30_000_000 + number}", "birthDate": day, "enrolments": [step]}
+    name = {"familyName": f"Nom{number}", "givenName": "Alix"}
+    return {"schemas": [_USER, _STUDENT], "name": name, "active": True, _STUDENT: student}
+
+
+def _bulk(api: Served) -> None:
+    made = [{"method": "POST", "path": "/Users", "bulkId": f"{n}"} for n in range(BULK)]
+    operations = [each | {"data": _user(api.next())} for each in made]
+    body = json.dumps({"schemas": [_BULK], "Operations": operations})
+    answered = api.ask("POST", "/scim/v2/Bulk", body)
+    if {each["status"] for each in answered["Operations"]} != {"201"}:
+        raise RuntimeError(f"Bulk: {answered}")
+
+
+_REQUESTS: Final[Mapping[str, Callable[[Served], object]]] = {
+    "student": lambda api: api.ask("GET", f"/v1/students/{20_000_000 + api.next() % PEOPLE}"),
+    "enrolment": lambda api: api.ask("POST", "/v1/enrolments", _line(PEOPLE + api.next())),
+    "page": lambda api: api.ask("GET", "/scim/v2/Users?count=100"),
+    "bulk": _bulk,
+}
+
+
+@contextmanager
+def _process(tree: Path, what: str, folder: str) -> Iterator[subprocess.Popen[str]]:
+    program = [sys.executable, "-P", str(_ROOT / "bench" / "api_server.py"), what, folder]
+    with subprocess.Popen(
+        program,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+@contextmanager
+def served(tree: Path) -> Iterator[Served]:
+    """The API of the code in this folder, and its registry."""
+    with TemporaryDirectory() as folder, _process(tree, "serve", folder) as api:
+        port, token = str(api.stdout and api.stdout.readline()).split()
+        with _process(tree, "apply", folder):
+            made = Served(api, HTTPConnection("127.0.0.1", int(port), timeout=120), token)
+            lines = "\n".join(map(_line, range(PEOPLE)))
+            made.ask("POST", "/v1/enrolments", lines, "application/x-ndjson")
+            while made.ask("GET", "/scim/v2/Users?count=0")["totalResults"] < PEOPLE:
+                time.sleep(0.5)
+            yield made
+
+
+def rows(runs: int) -> Sequence[Row]:
+    """A row for each kind of request."""
+    with ExitStack() as open_:
+        tree = Path(open_.enter_context(TemporaryDirectory()))
+        archive = subprocess.run(["git", "archive", BEFORE], cwd=_ROOT, capture_output=True, check=True)
+        subprocess.run(["tar", "x", "-C", str(tree)], input=archive.stdout, check=True)
+        ours, before = open_.enter_context(served(_ROOT)), open_.enter_context(served(tree))
+        for _ in range(runs):
+            for name in ROUNDS:
+                ours.measure(name)
+                before.measure(name)
+    return [
+        Row(
+            f"api-{name}",
+            "ms of processor time",
+            median(ours.taken[name]),
+            limit=limit,
+            compared="at most",
+            ratio=median(ours.taken[name]) / median(before.taken[name]),
+            peers={BEFORE: median(before.taken[name])},
+            note=f"{NOTES[name]}, {PEOPLE} people",
+        )
+        for name, limit in WANTED.items()
+    ]
