@@ -145,7 +145,7 @@ def export(site: Exporting, actor: Actor, student_number: str) -> PersonExport:
         student_numbers=numbers,
         sections=sections,
         targets=[shown_by(site, target, found) for target in site.settings.targets],
-        elsewhere=_elsewhere(),
+        elsewhere=_elsewhere(keeps_last_hash=site.settings.vault.keep_last_hash),
     )
 
 
@@ -246,9 +246,11 @@ def _object(ref: str, fields: Mapping[str, Any], *, open_: bool | None) -> dict[
     return {"object": ref, **({} if open_ is None else {"open": open_}), **shown}
 
 
-def _elsewhere() -> list[str]:
+def _elsewhere(*, keeps_last_hash: bool) -> list[str]:
     return [
         gettext("The registrar's facts stay on the event log for 14 days; they are those above."),
         gettext("Backups hold the same, sealed under a key of yours, until they are removed."),
-        gettext("Passwords are kept hashed, and in no other form."),
+        gettext("Passwords are nowhere but hashed, in the directory and, the last one, in the vault.")
+        if keeps_last_hash
+        else gettext("Passwords are nowhere but hashed, in the directory."),
     ]
