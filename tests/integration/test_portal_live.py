@@ -6,7 +6,7 @@ import io
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import takewhile
@@ -16,9 +16,14 @@ import pytest
 
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S, wait_until
+from schemas.account import Hold
 from sesame.app.observability.logs import configure_logs
+from sesame.operations import holds
+from sesame.operations.acts import Actor, Role
+from sesame.operations.holds import HoldChange
 from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from sesame.testing.servers.portal_reader import Browser
+from sesame.web.students import live as live_pages
 
 WINDOW_BYTES = 2048
 """What a stalled reader's machine takes before it says that it is full: less than one change of the page."""
@@ -208,3 +213,57 @@ def rest(telephone: ssl.SSLSocket) -> bytes:
         while part := telephone.recv(65_536):
             got += part
     return got
+
+
+def next_event(lines: Iterator[str]) -> str:
+    """The kind of the next event."""
+    return next(line for line in lines if line.startswith("event: ")).removeprefix("event: ")
+
+
+def by_log_out(_portal: Portal, _number: str, browser: Browser) -> None:
+    browser.get("/compte")
+    browser.send("/deconnexion")
+
+
+def by_hold(portal: Portal, number: str, _browser: Browser) -> None:
+    request = HoldChange(student_number=number, kind=Hold.STOLEN_PASSWORDS, reason="stolen")
+    holds.place(portal.application, Actor("camille", frozenset({Role.OPERATOR})), request)
+
+
+def by_password(portal: Portal, number: str, _browser: Browser) -> None:
+    with portal.browser() as telephone:
+        telephone.ask(number)
+        telephone.send("/code", code=portal.message(number).code)
+        telephone.choose("Marguerite-77-Zébu!")
+
+
+@pytest.mark.parametrize("how", [by_log_out, by_hold, by_password])
+@pytest.mark.parametrize("changes", [True, False], ids=["while it changes", "while it rests"])
+def test_a_live_page_ends_with_its_session_and_the_others_go_on(
+    how: Callable[[Portal, str, Browser], None],
+    portal: Portal,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    changes: bool,
+) -> None:
+    monkeypatch.setattr(live_pages, "SHOWN_AGAIN_S", 3_600.0)
+    with (
+        entered(portal) as (number, browser),
+        entered(portal) as (other, neighbour),
+        browser.client.stream("GET", "/compte/flux") as mine,
+        neighbour.client.stream("GET", "/compte/flux") as theirs,
+        portal.browser() as asking,
+    ):
+        lines, others = mine.iter_lines(), theirs.iter_lines()
+        for each, page in ((number, lines), (other, others)):
+            next_change(page)
+            put(portal, each, "mailbox", "provisioned", None)
+            next_change(page)  # so it was looked at
+        asking.client.cookies.update(browser.client.cookies)
+        how(portal, number, asking)
+        if changes:
+            put(portal, number, "moodle", "provisioned", None)
+        assert next_event(lines) == "fin"
+        assert not [line for line in lines if line.startswith("event")]
+        put(portal, other, "directory", "provisioned", None)
+        assert next_event(others) == "etat"

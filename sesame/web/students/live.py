@@ -11,11 +11,11 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
+from sqlalchemy import Select, Table, func, select
 from sse_starlette import ServerSentEvent
 
 from pipeline.accounts import accounts
@@ -24,10 +24,12 @@ from pipeline.errors import DependencyDown
 from pipeline.parking.rows import parked
 from pipeline.status import consumer_status
 from pipeline.target_states import target_states
+from sesame.login.cas_sessions import cas_sessions
 from sesame.web.kit.addresses import counted_as
 from sesame.web.kit.streams import EventStream, live_part
 from sesame.web.students.account import account_page
 from sesame.web.students.portal_request import PageError, PortalRequest, visit_of
+from sesame.web.students.web_sessions import web_sessions
 
 router = APIRouter()
 
@@ -153,6 +155,7 @@ def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
         select(parked.c.student_number, parked.c.consumer, parked.c.kind, parked.c.attempts)
         .where(parked.c.student_number.in_(numbers))
         .order_by(parked.c.consumer),
+        *(_ended(each, numbers) for each in (web_sessions, cas_sessions)),
     )
     with database.read() as connection:
         everybody = connection.execute(
@@ -165,6 +168,13 @@ def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
                 found[row.student_number].append(tuple(row))
     shared = tuple(map(tuple, everybody))
     return {number: (shared, tuple(rows)) for number, rows in found.items()}
+
+
+def _ended(sessions: Table, numbers: Sequence[str]) -> Select[Any]:
+    """When a session of these students last ended: the page of an ended one ends at the next look."""
+    s = sessions.c
+    ended = s.student_number.in_(numbers), s.ended_at.is_not(None)
+    return select(s.student_number, func.max(s.ended_at)).where(*ended).group_by(s.student_number)
 
 
 @router.get("/compte/flux")

@@ -1,0 +1,135 @@
+"""Which buttons each role is shown on each view of the console: written here apart from the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from pipeline import pauses, quarantine
+from producers.registrar.import_runs import SqlImports
+from producers.registrar.report import ImportDetail, ImportEnd, ImportKind
+from schemas.account import Hold
+from schemas.events import HoldPlaced
+from sesame.operations.acts import Role
+from sesame.testing.servers.console_kit import ConsoleDesk
+from sesame.testing.servers.console_scene import given_up, morning
+
+EVERYBODY = frozenset(Role)
+DESK = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
+OFFICE = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
+OPERATORS = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+ADMINISTRATORS = frozenset({Role.ADMINISTRATOR})
+
+BUTTONS: Final = {
+    "/": {},
+    "/personnes": {},
+    "/personnes/{waiting}": {"bloquer": DESK, "ouvrir": OPERATORS, "relancer": OPERATORS},
+    "/personnes/{held}": {
+        "bloquer": DESK,
+        "debloquer": OPERATORS,
+        "ouvrir": OPERATORS,
+        "relancer": OPERATORS,
+    },
+    "/personnes/{failed}/effacement": {"effacement": ADMINISTRATORS},
+    "/echecs": {},
+    "/echecs/moodle/moodle_email_taken": {"essai": OPERATORS},
+    "/echecs/webhooks_crm/webhook_refused": {"classer": OPERATORS},
+    "/relances": {},
+    "/attente": {},
+    "/attente/cohortes": {},
+    "/cibles": {
+        "pause": OPERATORS,
+        "reprendre": OPERATORS,
+        "sonder": OPERATORS,
+        "lever": OPERATORS,
+        "essayer": OPERATORS,
+    },
+    "/cibles/moodle": {},
+    "/plans": {},
+    "/journal": {},
+    "/questions": {},
+    "/questions/{doubt}": {"trancher": OFFICE},
+    "/questions/objets/{question}": {"trancher": OPERATORS},
+    "/imports": {"imports": OFFICE},
+    "/imports/{import}": {"approuver": OPERATORS},
+    "/effacements": {},
+}
+"""By view, the last word of each form's address, and who is shown it."""
+
+NAVIGATION: Final = {
+    "/attente": DESK,
+    "/cibles": EVERYBODY,
+    "/echecs": DESK,
+    "/imports": OFFICE,
+    "/journal": OPERATORS,
+    "/personnes": DESK,
+    "/plans": OPERATORS,
+    "/questions": OFFICE,
+    "/relances": EVERYBODY,
+}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConsoleDesk, dict[str, str]]]:
+    """A morning, with one thing of each kind that a button is for."""
+    folder = tmp_path_factory.mktemp("console")
+    crm = {"url": "https://crm.univ-exemple.fr/", "key_file": folder / "crm.keys"}
+    with ConsoleDesk(folder, more={"webhooks": {"receivers": {"crm": crm}}}) as desk:
+        names = morning(desk)
+        names["held"] = desk.portal.active()
+        desk.portal.apply(HoldPlaced(student_number=names["held"], hold=Hold.SUSPENDED))
+        given_up(desk, names["late"], "webhooks_crm", "webhook_refused")
+        database, now = desk.portal.database, desk.portal.clock.now
+        with database.write() as connection:
+            quarantine.place(connection, database, "mailbox", "a test")
+            pauses.place(connection, database, "directory", actor="camille", reason="a test")
+        runs, begun = SqlImports(database), ImportDetail(kind=ImportKind.ENROLMENTS, actor="a program")
+        which = runs.begin("person", file_name="person.jsonl", started_at=now, detail=begun)
+        held = begun.model_copy(update={"ended": ImportEnd.HELD, "ended_at": now, "approval": "a" * 20})
+        runs.finish(which, finished_at=now, summary={"lines": 1, "held": 1}, detail=held)
+        names["import"] = str(which)
+        yield desk, names
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_role_is_shown_the_buttons_that_are_its_own_and_no_other(
+    scene: tuple[ConsoleDesk, dict[str, str]], role: Role
+) -> None:
+    desk, names = scene
+    with desk.browser(role) as browser:
+        browser.client.follow_redirects = False
+        for view, buttons in BUTTONS.items():
+            page = browser.client.get("/console" + view.format(**names))
+            shown = set(re.findall(r'<form method="post" action="/console/(?:[^"]*/)?([^"/]+)"', page.text))
+            wanted = {name for name, roles in buttons.items() if role in roles}
+            if page.status_code == 403:
+                assert wanted == set(), view
+            else:
+                assert page.status_code == 200, view
+                assert shown - {"sortir"} == wanted, f"{view}: {role}"
+        page = browser.client.get("/console/")
+        linked = set(re.findall(r'<a [^>]*href="/console(/[a-z]+)"', page.text))
+        assert linked == {name for name, roles in NAVIGATION.items() if role in roles}
+
+
+def test_each_button_is_shown_to_those_who_may_press_it(scene: tuple[ConsoleDesk, dict[str, str]]) -> None:
+    """And who presses what was not shown is refused: the view is no guard."""
+    desk, names = scene
+    refused = 0
+    for role in Role:
+        with desk.browser(role) as browser:
+            token = re.search(r'name="jeton" value="([^"]+)"', browser.get("/console/").text)
+            assert token is not None
+            for view, buttons in BUTTONS.items():
+                for name, roles in buttons.items():
+                    if role not in roles and "/personnes/" in view:
+                        path = f"/console{view.format(**names)}".removesuffix("/effacement")
+                        form = {"jeton": token[1], "motif": "suspended", "raison": "un essai"}
+                        origin = {"Origin": desk.url}
+                        answered = browser.client.post(f"{path}/{name}", data=form, headers=origin)
+                        assert answered.status_code == 403, f"{view} {name}: {role}"
+                        refused += 1
+    assert refused > 10
