@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
@@ -43,11 +44,16 @@ def search(site: Stored, _actor: Actor, request: Search) -> Found:
     Names are looked for in all that the registrar has sent, which reads every person: the more so, the less
     is found.
     """
-    text = " ".join(request.text.split())
+    text = " ".join(unicodedata.normalize("NFC", request.text).split())
     database = site.database
     with database.read() as connection:
         numbers = holders_of(connection, database, [text]) if text else {}
-        found = list(numbers.values()) or _beginning(connection, text) or _named(connection, database, text)
+        others = {} if numbers else People(database).known_among(connection, _spellings(text))
+        found = (
+            list(numbers.values() or others)
+            or _beginning(connection, text)
+            or _named(connection, database, text)
+        )
         known = People(database).known_among(connection, found[:FOUND_MAX])
         sides = [side(connection, database, known[number]) for number in found[:FOUND_MAX] if number in known]
     return Found(students=sides, more=len(found) > FOUND_MAX)
@@ -64,14 +70,20 @@ def holders_of(connection: Connection, database: Database, names: Sequence[str])
     return {**{number: number for number in known}, **theirs}
 
 
+def _spellings(text: str) -> tuple[str, ...]:
+    """A number as it may be written: some have letters."""
+    return tuple(dict.fromkeys((text, text.upper(), text.lower())))
+
+
 def _beginning(connection: Connection, text: str) -> list[str]:
     """Whose number or login begins so."""
     if len(text) < _FIRST_MIN or " " in text:
         return []
     found: dict[str, None] = {}
     for column in (people.c.student_number, accounts.accounts.c.login):
-        first = text if column is people.c.student_number else text.lower()
-        query = select(column.table.c.student_number).where(column >= first, column < first + "\uffff")
+        begins = _spellings(text) if column is people.c.student_number else (text.lower(),)
+        of_these = or_(*((column >= first) & (column < first + "\uffff") for first in begins))
+        query = select(column.table.c.student_number).where(of_these)
         found |= dict.fromkeys(connection.execute(query.order_by(column).limit(FOUND_MAX + 1)).scalars())
     return list(found)
 

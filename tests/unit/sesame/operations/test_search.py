@@ -53,6 +53,21 @@ def test_what_is_exact_comes_alone_then_what_begins_so_then_names(desk: Desk) ->
         assert found(desk, nobody) == [], nobody
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("A22001234", "a22001234", "a22001", "zoe.martin", "ZOE.MARTIN", "Zoe.Martin@ETU.univ-exemple.FR"),
+        *("Zoé Martin", "ZOÉ MARTIN", "zoé martin", "Zoe\u0301 Martin", "martin zoé"),
+    ],
+)
+def test_somebody_is_found_however_the_letters_are_written(desk: Desk, text: str) -> None:
+    desk.apply(enrolled("A22001234", birth_name="Martin", given_name="Zoé"))
+    desk.apply(enrolled("A22001235", 2, birth_name="Petit", given_name="Léo"))
+    desk.apply(activation("A22001234"))
+    shown = found(desk, text)
+    assert shown == (["A22001234", "A22001235"] if text == "a22001" else ["A22001234"])
+
+
 def test_more_than_a_page_of_names_says_that_there_are_others(desk: Desk) -> None:
     for place in range(FOUND_MAX + 1):
         number = str(22001000 + place)
