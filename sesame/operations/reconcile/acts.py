@@ -40,8 +40,8 @@ _REST: Final = 5.0
 
 
 _FEW, _NEWEST = 10, 5
-"""So many are looked at to see whether a target lost much; where it does not tell, so many of them were
-provisioned last: out of a backup it lacks them."""
+"""So many are looked at each time, to see whether a target lost much. So many of them were provisioned last:
+out of a backup it lacks them, or has an older version."""
 
 OLDER, LOST = "older", "lost"
 """Why a target is told to have gone back: it shows an older state; it lacks unusually many."""
@@ -217,8 +217,8 @@ def watch(
     """Ask a target what has changed since it was last asked, and compare that with the accounts.
 
     Where something was removed, or may have been, everybody is compared: no more often than takes a sixth of
-    the time. A target that went back in time, or lost unusually much, is told at once. One that does not tell
-    its changes is looked at by a few students. None: nothing differs that did not before, the target is
+    the time. A target that went back in time, or lost unusually much, is told at once, by a few students who
+    are looked at each time. None: nothing differs that did not before, the target is
     paused, another process has asked, or nobody has been imported yet, and every number at the target would
     be nobody's.
 
@@ -283,20 +283,31 @@ def _seems(
     threshold: Threshold | None,
 ) -> tuple[bool, str]:
     """Whether a target seems to lack unusually many, and what is certain before all are compared: it says
-    itself that it is older, or most of a few are gone."""
+    itself that it is older, or of a few most are gone, or those who came last are as they were before.
+
+    What a server tells of its changes is not enough: whatever is written to one out of a backup, be it a
+    probe's mark, makes it look newer than the mark that it told.
+    """
     if told is not None and told.went_back:
         return not before.found[WENT_BACK], OLDER
-    if before.found[WENT_BACK] or (told is not None and not told.gone):
+    if before.found[WENT_BACK]:
         return False, ""
-    newest = _NEWEST if told is None else 0
     with site.database.read() as connection:
-        few = target_states.drawn(connection, connector.name, newest=newest, by_lot=_FEW - newest)
+        few = target_states.drawn(connection, connector.name, newest=_NEWEST, by_lot=_FEW - _NEWEST)
+        newest = accounts.newest(connection, few[:_NEWEST])
     drift, _ = TargetComparison(connector, site.database, progress).look_at((), few)
-    known = before.left.get("missing", [])
-    gone = set(drift.missing) - set(known)
-    if 2 * len(gone.intersection(few[:newest])) > newest > 0 and not gone.intersection(few[newest:]):
+    known = {each for names in before.left.values() for each in names}
+    gone = set(drift.missing) - known
+    behind = {
+        number
+        for number, account in newest.items()
+        if number not in known
+        and set(connector.wanted(account).undigested).intersection(drift.evidence.get(number, ()))
+    }
+    back = behind | gone.intersection(newest)
+    if len(back) > 1 and 2 * len(back) > len(newest) and not gone.intersection(few[_NEWEST:]):
         return True, OLDER
-    of_others = (before.found["missing"] - len(known)) / max(before.accounts, 1)
+    of_others = (before.found["missing"] - len(before.left.get("missing", ()))) / max(before.accounts, 1)
     lost = len(gone) - math.ceil(of_others * len(few))
     most = len(few) > 1 and 2 * lost > len(few)
     return (threshold or Threshold()).passed(affected=lost, losing=0, in_all=len(few)), LOST if most else ""

@@ -192,6 +192,7 @@ def stored(database: Database, known: Sequence[Account], **states: dict[str, Any
             "target": "shelf",
             "student_number": one.student_number,
             "applied_version": one.version,
+            "applied_at": float(one.student_number),
             "state": "provisioned",
             "state_version": one.version,
             "reason": None,

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
-from consumers.kit.connector import Changes, TargetObject
+from consumers.kit.connector import Changes, TargetObject, Wanted
 from consumers.kit.handler import AMBIGUOUS
 from pipeline import pauses
 from pipeline.audit.tables import audit
@@ -21,7 +21,7 @@ from pipeline.db.database import Database
 from pipeline.errors import TargetDown
 from pipeline.target_states import target_states
 from pipeline.threshold import Threshold
-from schemas.account import Stage
+from schemas.account import Account, Stage
 from sesame.app.drift_watch import DriftWatch
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.acts import AnswerRequest, decide
@@ -43,6 +43,9 @@ from tests.unit.sesame.operations.test_reconcile import (
     its_object,
     stored,
 )
+
+FEW = 10
+"""Whom each look reads first, to see whether the target went back."""
 
 
 class Telling(Shelf):
@@ -128,7 +131,7 @@ def test_the_first_look_compares_everybody_and_the_next_ones_what_was_changed(sh
     assert numbers(found) == ["22600007"]
     assert found is not None
     assert found.evidence == {"22600007": ("name",)}
-    assert shop.shelves[-1].asked == ["22600007"], "nobody else is read"
+    assert shop.shelves[-1].asked[FEW:] == ["22600007"], "nobody else is read"
     assert shop.listings() == 1
     assert shop.left() == {"different": ["22600007"]}
     assert shop.known().found["different"] == 1
@@ -163,7 +166,7 @@ def test_what_was_told_once_is_no_news_and_is_forgotten_once_it_is_mended(shop: 
 def test_what_hands_changed_back_or_what_we_wrote_is_no_difference(shop: Shop) -> None:
     shop.changes += shop.there[:50]
     assert shop.look() is None
-    assert shop.shelves[-1].asked == []
+    assert shop.shelves[-1].asked[FEW:] == []
     assert shop.left() == {}
 
 
@@ -279,6 +282,36 @@ def test_a_target_that_shows_an_older_state_is_told_before_everybody_is_compared
     assert shop.known().found == dict.fromkeys(passes.KINDS, 0), "and all is well again"
 
 
+class Versioned(Telling):
+    """One whose objects show the account's version."""
+
+    def wanted(self, account: Account) -> Wanted:
+        of = super().wanted(account).fields
+        return Wanted({**of, "version": (str(account.version),)}, undigested=("version",))
+
+
+def test_a_server_out_of_a_backup_is_told_though_it_was_written_to_before_it_is_asked(shop: Shop) -> None:
+    """By a probe, say: what it tells of its changes is then as if nothing had happened."""
+
+    def versioned() -> Versioned:
+        made = cast("Versioned", shop.shelf(Versioned))
+        made.changes = shop.changes
+        return made
+
+    shop.made["shelf"] = versioned
+    shop.there[:] = [replace(each, fields={**each.fields, "version": ("3",)}) for each in shop.there]
+    assert shop.look() is None
+    shop.there[-4] = replace(shop.there[-4], fields={"name": ("by hand",), "version": ("3",)})
+    for at in (-1, -2):
+        shop.there[at] = replace(shop.there[at], fields={**shop.there[at].fields, "version": ("2",)})
+    assert shop.look() is None, "two who were changed by hand are no backup"
+    del shop.there[-3]
+    found = shop.look()
+    assert found is not None
+    assert (found.went_back, found.evidence["shelf"]) == (["shelf"], ("older",))
+    assert (found.missing, len(found.different)) == (["22600997"], 3)
+
+
 def test_a_target_that_lost_much_is_told_at_once_and_until_it_is_mended(shop: Shop) -> None:
     with shop.database.write() as connection:  # the comparison before took an hour, and ended just now
         passes.keep(connection, shop.database, shop.known().model_copy(update={"seconds": 3600.0}))
@@ -329,7 +362,7 @@ def test_a_target_that_cannot_tell_is_looked_at_by_a_few(database: Database, tmp
     compared = site.listings()
     assert site.look(threshold=Threshold()) is None
     assert site.listings() == compared
-    assert len(site.shelves[-1].asked) == 10
+    assert len(site.shelves[-1].asked) == FEW
     del site.there[:900]
     found = site.look(threshold=Threshold())
     assert found is not None
