@@ -15,15 +15,16 @@ from pipeline.db import persons
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import Forgetting
 from pipeline.target import Done, Waiting
-from pipeline.vault import kept_hashes
+from pipeline.vault import kept_hashes, new_key
 from sandbox.slapd import Slapd
 from schemas.account import Hold
 from schemas.events import CredentialChanged, HoldPlaced, IdentityDecided, IdentityDecision
-from sesame.app.wiring import utc_now
+from sesame.app.housekeeping import Housekeeping
+from sesame.app.wiring import Application, utc_now
 from sesame.operations.acts import Actor, Role
 from sesame.operations.backup import copies
 from sesame.operations.backup.acts import BackupRequest, RestoreRequest, back_up, person_keys, verify
-from sesame.settings import SettingsError
+from sesame.settings import Settings, SettingsError
 from sesame.testing.servers.registry_kit import LEA, PAUL
 from tests.integration.test_replaced_passwords import PASSWORDS, STOLEN, DirectoryPlace
 
@@ -106,6 +107,29 @@ def test_a_new_password_destroys_it_at_once(place: Keeping) -> None:
     assert isinstance(place.turn(LEA), Done)
     assert place.lets_in(LEA, "Un autre, à 5 mots.")
     assert not place.lets_in(LEA, PASSWORDS[LEA])
+
+
+def test_it_outlives_the_key_that_sealed_it_and_goes_with_the_setting(place: Keeping) -> None:
+    settings = place.site.settings
+    key_file = settings.vault_key_file
+    former, turned = key_file.read_text(encoding="ascii"), new_key()
+
+    def keep_house(settings: Settings) -> None:
+        with closing(Application(settings)) as restarted:
+            house = Housekeeping(restarted, ["registry"], on_trouble=lambda *told: pytest.fail(str(told)))
+            (chore,) = [each for each in house.chores if each.name == "vault"]
+            chore.do()
+
+    key_file.write_text(f"{turned}\n{former}", encoding="ascii")
+    keep_house(settings)
+    key_file.write_text(turned, encoding="ascii")
+    place.delete(LEA)
+    place.site.__dict__.pop("vault")
+    assert isinstance(place.turn(LEA), Done)
+    assert place.lets_in(LEA, PASSWORDS[LEA])
+    vault = settings.vault.model_copy(update={"keep_last_hash": False})
+    keep_house(settings.model_copy(update={"vault": vault}))
+    assert place.kept() == set()
 
 
 def test_who_is_erased_leaves_none(place: Keeping) -> None:
