@@ -111,6 +111,10 @@ FILTERS: list[tuple[str, Callable[[User], bool]]] = [
         'active eq true and not (userName eq "corentin.barbier")',
         lambda user: user["active"] and user["id"] != COMPLETED,
     ),
+    (
+        'not (emails[type eq "home" and value eq "corentin.barbier@etu.univ-exemple.fr"])',
+        lambda _user: True,
+    ),
     (f'schemas eq "{STUDENT}"', lambda _user: True),
     ('schemas eq "urn:ietf:params:scim:schemas:core:2.0:Group"', lambda _user: False),
     ('externalId eq "none" or meta.lastModified lt "2020-01-01T00:00:00Z"', lambda _user: False),
