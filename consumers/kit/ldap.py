@@ -185,13 +185,10 @@ class LdapClient(ABC):
         if not cookie:
             return *self._sync(base, _NOBODY, ""), False
         answer, fresh, gone = self._sync(base, "(objectClass=*)", cookie)
-        refused = answer.code
-        if refused in (Code.SIZE_LIMIT, Code.REFRESH_REQUIRED, Code.UNWILLING):
+        if answer.code in (Code.SIZE_LIMIT, Code.REFRESH_REQUIRED, Code.UNWILLING):
             answer, fresh, _ = self._sync(base, _NOBODY, "")
             gone = True
-        behind = answer.code == Code.SUCCESS and (
-            refused == Code.UNWILLING or ldap_sync.is_behind(fresh, cookie)
-        )
+        behind = ldap_sync.is_behind(fresh, cookie)
         return answer, fresh or cookie, gone or behind, behind
 
     def _sync(self, base: str, criterion: str, cookie: str) -> tuple[LdapAnswer, str, bool]:
