@@ -9,7 +9,7 @@ unique attributes guards itself by values instead of an assertion (see `differen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -181,13 +181,17 @@ class LdapDirectory:
         return Changes(cookie, self._dump(f"(&(uid=*){criterion})"), gone, behind)
 
     def _dump(self, criterion: str) -> Iterator[ObservedEntry]:
+        lacking: Container[str] | None = None  # asked once, of everybody
         try:
             groups = None if self._static is None else self._static.everybody()
             for answer, rows in self._client.pages(
                 self._branches.people, criterion, DUMPED, page_size=_PAGE_SIZE
             ):
                 expect_success(answer)
-                for each in self._with_absences([difference.observed(dn, raw) for dn, raw in rows]):
+                found = [difference.observed(dn, raw) for dn, raw in rows]
+                if lacking is None and any(map(_is_doubtful, found)):
+                    lacking = self._lacking("(sesameCredentialRef=*)")
+                for each in (_without_password(each, lacking or ()) for each in found):
                     yield each if groups is None else replace(each, groups=groups.get(normal(each.dn), ()))
         except Lost as error:
             raise TargetDown(str(error)) from error
@@ -268,25 +272,20 @@ class LdapDirectory:
                 partial(self._client.search, self._branches.people, criterion, READ)
             )
             expect_success(answer)
-            yield from self._with_absences([difference.observed(dn, raw) for dn, raw in rows])
+            found = [difference.observed(dn, raw) for dn, raw in rows]
+            doubtful = [login for each in found if _is_doubtful(each) for login in each.logins]
+            lacking = self._lacking(any_of("uid", doubtful)) if doubtful else set()
+            yield from (_without_password(each, lacking) for each in found)
 
-    def _with_absences(self, found: Sequence[ObservedEntry]) -> list[ObservedEntry]:
-        """These entries; of one that says no more when its password was set, whether it has one at all. A
-        search alone says that, where we may search by `userPassword`: it is never read."""
-        doubtful = [each for each in found if each.credential_ref and each.password.changed_at is None]
-        if not doubtful:
-            return list(found)
-        these = any_of("uid", [login for each in doubtful for login in each.logins])
-        without = f"(&{these}(!(userPassword=*)))"
+    def _lacking(self, whose: str) -> set[str]:
+        """The names of the entries that have no password, as a search alone says, where we may search by
+        `userPassword`: it is never read."""
+        criterion = f"(&{whose}(!(userPassword=*)))"
         answer, rows = self._patience.had(
-            partial(self._client.search, self._branches.people, without, ["1.1"])
+            partial(self._client.search, self._branches.people, criterion, ["1.1"])
         )
         expect_success(answer)
-        absent = {dn for dn, _ in rows}
-        return [
-            replace(each, password=replace(each.password, absent=True)) if each.dn in absent else each
-            for each in found
-        ]
+        return {dn for dn, _ in rows}
 
     def _with_groups(self, observed: ObservedEntry) -> ObservedEntry:
         static = self._static
@@ -430,6 +429,17 @@ class LdapDirectory:
 
     def _changed(self, answer: LdapAnswer) -> ApplyResult:
         return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
+
+
+def _is_doubtful(entry: ObservedEntry) -> bool:
+    """Whether it shows that it was given a password, and not when."""
+    return entry.credential_ref is not None and entry.password.changed_at is None
+
+
+def _without_password(entry: ObservedEntry, lacking: Container[str]) -> ObservedEntry:
+    if not _is_doubtful(entry) or entry.dn not in lacking:
+        return entry
+    return replace(entry, password=replace(entry.password, absent=True))
 
 
 def _conflicts(answer: LdapAnswer) -> bool:
