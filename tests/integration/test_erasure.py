@@ -486,6 +486,24 @@ def test_who_is_enrolled_again_before_anything_is_forgotten_is_not_erased(
 
 
 @ONLY_SQLITE
+def test_who_is_enrolled_again_once_the_store_has_forgotten_begins_anew(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(site):
+        begun = let_targets_erase(site, monkeypatch, Stage.ERASED)
+        before = login(site)
+        until(lambda: ended(site, begun) or acts.standing(site, DPO, begun.id).state == "forgotten")
+        enrol(site, 3)
+        until(lambda: stage(site) is Stage.PRECREATED, site.letters)
+        until(lambda: ended(site, begun), lambda: acts.standing(site, DPO, begun.id))
+        assert (stage(site), login(site)) == (Stage.PRECREATED, before), "what came since is not forgotten"
+        with site.database.write() as connection:  # as one whose retention was over when it was looked at
+            erasure._begin_due(site, LEA, connection)  # noqa: SLF001
+        assert [each.id for each in acts.listed(site, DPO)] == [begun.id]
+        assert [name for name, each in rows(site).items() if any(LEA_TOO in row for row in each)] == []
+
+
+@ONLY_SQLITE
 @pytest.mark.parametrize("reached", [Stage.EXPIRED, Stage.ERASED])
 def test_an_old_file_that_is_replayed_withdraws_no_erasure(
     site: Site, monkeypatch: pytest.MonkeyPatch, reached: Stage

@@ -367,8 +367,10 @@ def _scratch(folder: Path) -> Iterator[Path]:
     fresh = Path(mkdtemp(dir=folder, prefix=".backup-"))
     with _held(fresh):
         made = fresh.rename(folder / f"{_SCRATCH}{fresh.name}")  # found by others once it is held
+        inside = made / "clear"  # who writes to a store locks the folder that it is in, too
+        inside.mkdir(mode=0o700)
         try:
-            yield made
+            yield inside
         finally:
             shutil.rmtree(made, ignore_errors=True)
 

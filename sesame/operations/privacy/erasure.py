@@ -341,7 +341,8 @@ def _clear(site: Erasing, erasure: Erasure) -> None:
             {(table, what): n for table, each in noted["tables"].items() for what, n in each.items()}
         )
         for number in numbers:
-            tables.update(_forget(site, connection, number, (number,)))
+            if People(site.database).known(connection, number) is None:  # else the person is back
+                tables.update(_forget(site, connection, number, (number,)))
         counts = {**noted, "tables": _by_table(tables)}
         erasures.change(connection, erasure, ErasureState.CLEARED, counts, sealed=None)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.db.embedded import File
 from sesame.operations.backup import copies
 from sesame.operations.backup.copies import LOG, STORE
 from tests.waiting import until
@@ -81,3 +82,12 @@ def test_a_log_alone_is_copied_too(sources: dict[str, Path], tmp_path: Path) -> 
     copies._copy({LOG: sources[LOG]}, folder)  # noqa: SLF001
     assert upto(folder / LOG, "published") >= 0
     assert not (folder / STORE).exists()
+
+
+def test_who_writes_to_an_opened_copy_waits_for_nobody(tmp_path: Path) -> None:
+    """The scratch folder is locked while it is used, and so is the folder of a store by each writer."""
+    with copies._scratch(tmp_path) as folder:  # noqa: SLF001
+        assert not File(folder / STORE).is_queued_for()
+        [held] = tmp_path.iterdir()
+        assert File(held / STORE).is_queued_for(), "and is nobody else's to remove"
+    assert list(tmp_path.iterdir()) == []
