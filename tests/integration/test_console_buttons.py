@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import pauses, quarantine
 from producers.registrar.import_runs import SqlImports
+from producers.registrar.profiles import SENT
 from producers.registrar.report import ImportDetail, ImportEnd, ImportKind
 from schemas.account import Hold
 from schemas.events import HoldPlaced
@@ -87,7 +88,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConsoleDes
             quarantine.place(connection, database, "mailbox", "a test")
             pauses.place(connection, database, "directory", actor="camille", reason="a test")
         runs, begun = SqlImports(database), ImportDetail(kind=ImportKind.ENROLMENTS, actor="a program")
-        which = runs.begin("person", file_name="person.jsonl", started_at=now, detail=begun)
+        which = runs.begin(SENT, file_name="person.jsonl", started_at=now, detail=begun)
         held = begun.model_copy(update={"ended": ImportEnd.HELD, "ended_at": now, "approval": "a" * 20})
         runs.finish(which, finished_at=now, summary={"lines": 1, "held": 1}, detail=held)
         names["import"] = str(which)
@@ -133,3 +134,17 @@ def test_each_button_is_shown_to_those_who_may_press_it(scene: tuple[ConsoleDesk
                         assert answered.status_code == 403, f"{view} {name}: {role}"
                         refused += 1
     assert refused > 10
+
+
+def test_what_is_held_is_approved_by_its_button(scene: tuple[ConsoleDesk, dict[str, str]]) -> None:
+    desk, names = scene
+    with desk.browser(Role.OPERATOR, login="odile") as browser:
+        held = browser.get("/console/imports?personnes=oui&retenus=oui").text
+        assert f"/console/imports/{names['import']}" in held
+        browser.get(f"/console/imports/{names['import']}")
+        page = browser.send(f"/console/imports/{names['import']}/approuver")
+        assert page.status_code == 200
+        assert "odile" in page.text
+        assert "/approuver" not in page.text
+    [noted] = desk.audit("import.approve")
+    assert (noted.actor, noted.detail) == ("odile", {"import_id": int(names["import"]), "approval": "a" * 20})
