@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import ssl
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ class HttpServer(ThreadingHTTPServer):
     """A server on loopback. Each connection has a thread of its own, and ends its handshake there."""
 
     daemon_threads = True
+    request_queue_size = 128  # a connection waits: the library's five are few on a busy machine
 
     def __init__(
         self, port: int, requests: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None
@@ -24,8 +27,10 @@ class HttpServer(ThreadingHTTPServer):
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up, or does not trust the certificate, is no event."""
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """Write what went wrong to the log; a client that hangs up, or does not trust us, is no event."""
+        if not isinstance(sys.exception(), OSError):
+            traceback.print_exc()
 
 
 class Serving(Protocol):

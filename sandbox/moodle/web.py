@@ -79,14 +79,10 @@ class _Connection(socketserver.StreamRequestHandler):
         server = self.server
         if not isinstance(server, HttpServer):
             raise TypeError("a connection belongs to an HttpServer")
-        if not server.slots.acquire(blocking=False):
-            return
-        try:
-            with contextlib.suppress(OSError):  # the client went away: what it asked for is done all the same
-                while self._serve_one(server):
-                    pass
-        finally:
-            server.slots.release()
+        # Others wait for a slot. When the client goes away, what it asked for is done all the same.
+        with server.slots, contextlib.suppress(OSError):
+            while self._serve_one(server):
+                pass
 
     def _serve_one(self, server: HttpServer) -> bool:
         try:

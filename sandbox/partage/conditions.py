@@ -62,6 +62,7 @@ class State:
     def __init__(self, conditions: Conditions) -> None:
         self._start = conditions
         self._lock = threading.Lock()
+        self._reset = threading.Event()  # of these conditions: another one after each reset
         self._faults: list[Fault] = []
         self.conditions = conditions
         self.calls: list[dict[str, str]] = []
@@ -69,9 +70,15 @@ class State:
     def reset(self) -> None:
         """Go back to the conditions of the start; forget faults and calls."""
         with self._lock:
+            self._reset.set()
+            self._reset = threading.Event()
             self.conditions = self._start
             self._faults.clear()
             self.calls.clear()
+
+    def waited(self, seconds: float) -> bool:
+        """Wait so long; False: everything was reset meanwhile."""
+        return not self._reset.wait(seconds) if seconds > 0 else True
 
     def change(self, wish: Mapping[str, Any]) -> None:
         """Set conditions by name; raises TypeError for one that there is not."""

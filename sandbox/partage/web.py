@@ -12,7 +12,6 @@ from __future__ import annotations
 import hmac
 import json
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -35,8 +34,6 @@ _REFUSED: Final = 2
 
 class WebServer(HttpServer):
     """The server."""
-
-    request_queue_size = 128
 
     def __init__(
         self,
@@ -124,7 +121,9 @@ class _Request(BaseHTTPRequestHandler):
         state = self.server.state
         state.note(method, name)
         fault = state.fault_of(method, name)
-        time.sleep(state.conditions.latency_s + (fault.delay_s if fault is not None else 0.0))
+        if not state.waited(state.conditions.latency_s + (fault.delay_s if fault is not None else 0.0)):
+            self.close_connection = True  # of an earlier test, whose client is gone
+            return
         if state.conditions.down:
             self._page(HTTPStatus.SERVICE_UNAVAILABLE)
         elif fault is None or fault == Fault(
@@ -161,7 +160,7 @@ class _Request(BaseHTTPRequestHandler):
             if self.command == "POST":
                 self.server.control(json.loads(body))
             status, shown = HTTPStatus.OK, self.server.shown()
-        except (ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is answered)
             status, shown = HTTPStatus.BAD_REQUEST, {"error": repr(error)}
         self._send(status, json.dumps(shown).encode(), "application/json")
 

@@ -11,14 +11,14 @@ from consumers.directory.port import EntryRefused
 from consumers.directory.upsert import LdapDirectory
 from consumers.kit.ldap import all_of, any_of
 from pipeline.db.database import Database
-from pipeline.target import Done, Waiting
+from pipeline.target import Dead, Done, Waiting
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer, Validated
-from sesame.testing.servers import stores
-from sesame.testing.servers.directory_kit import desired, directory_of, fresh_number
+from sesame.testing.servers import directory_kit, stores
+from sesame.testing.servers.directory_kit import Consumer, desired, directory_of, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner, search
 from sesame.testing.servers.moodle_kit import Handlers, Operator, account, handle_one, writes
 
@@ -30,6 +30,13 @@ def directory(slapd: Slapd) -> Iterator[LdapDirectory]:
     made = directory_of(slapd)
     yield made
     made.disconnect()
+
+
+@pytest.fixture(scope="module")
+def consumer(slapd: Slapd) -> Iterator[Consumer]:
+    made = Consumer(slapd)
+    yield made
+    made.handler.close()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +87,7 @@ LOGINS = ("zoe.autre{n}", "ZOE.AUTRE{n}", "Zoe.Autre{n}", "zoe.AUTRE{n}")
 @pytest.mark.parametrize("stands", LOGINS)
 @pytest.mark.parametrize("wanted", LOGINS)
 def test_anothers_entry_with_the_login_in_other_letters_is_a_collision(
-    slapd: Slapd, directory: LdapDirectory, stands: str, wanted: str
+    slapd: Slapd, directory: LdapDirectory, consumer: Consumer, stands: str, wanted: str
 ) -> None:
     number = fresh_number()
     dn = f"uid={stands.format(n=number)},{slapd.people_dn}"
@@ -91,10 +98,13 @@ def test_anothers_entry_with_the_login_in_other_letters_is_a_collision(
         "employeeNumber: 4711\n",
     )
     before = search(slapd, dn, "(uid=*)", "*", "entryCSN")
-    entry = desired(number, login=wanted.format(n=number))
-    result = directory.apply([entry])[number]
+    login = wanted.format(n=number)
+    result = directory.apply([desired(number, login=login)])[number]
     assert isinstance(result, EntryRefused)
     assert result.cause == "identity_collision"
+    outcome = consumer.bring(directory_kit.account(number, login=login))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "identity_collision"
     assert search(slapd, dn, "(uid=*)", "*", "entryCSN") == before
 
 

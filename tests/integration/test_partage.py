@@ -7,8 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -20,7 +22,7 @@ from consumers.partage.settings import PartageSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled, WriteForbidden
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task
 from sandbox.partage import Partage
-from sandbox.process import PATIENCE_S
+from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account, Hold, Person, Stage
 
@@ -623,9 +625,11 @@ def test_throttling_is_honoured_and_other_doors_are_named(desk: Desk, partage: P
         desk.handler.probe()
     assert throttled.value.retry_after_s == 7
     for status, error, says in ((403, Misconfigured, "let us in"), (503, TargetDown, "out of order")):
-        partage.fault(http=status)
+        partage.reset()
+        partage.fault(http=status, calls=4)
         with pytest.raises(error, match=says):
             desk.handler.probe()
+    partage.reset()
     wrong = Desk(partage, ThrowawayCA(desk_folder(partage)))
     with pytest.raises(Misconfigured, match="not trusted"):
         wrong.handler.probe()
@@ -641,6 +645,35 @@ def test_another_address_is_no_bss(partage: Partage, tls: ThrowawayCA) -> None:
     desk = Desk(partage, tls, url=partage.url.replace("/service/domain", "/service/elsewhere"))
     with pytest.raises(Misconfigured, match="not at this address"):
         desk.handler.probe()
+
+
+def test_a_call_of_an_earlier_test_has_no_effect_once_the_stand_in_is_reset(
+    partage: Partage, tls: ThrowawayCA
+) -> None:
+    desk = Desk(partage, tls)
+    partage.fault(method="CreateAccount", delay_s=PATIENCE_S)
+    late = threading.Thread(target=lambda: suppressed(lambda: desk.outcome(account())))
+    late.start()
+    wait_until(lambda: "CreateAccount" in writes(partage), "the call to arrive")
+    partage.reset()
+    partage.clear()
+    partage.give(f"lea.martin@{DOMAIN}", zimbraNotes="22600001")
+    late.join(PATIENCE_S / 2)
+    assert not late.is_alive()
+    assert {*partage.accounts()} == {f"lea.martin@{DOMAIN}"}
+    assert partage.accounts()[f"lea.martin@{DOMAIN}"]["sn"] == "Inconnu"
+
+
+def suppressed(work: Callable[[], object]) -> None:
+    with suppress(Exception):
+        work()
+
+
+def test_what_the_stand_in_cannot_do_is_answered(partage: Partage) -> None:
+    partage.give(f"lea.martin@{DOMAIN}")
+    with pytest.raises(HTTPError) as refused:
+        partage.give(f"lea.martin@{DOMAIN}")
+    assert "AddressTaken" in refused.value.read().decode()
 
 
 def test_a_target_that_is_only_observed_is_read_and_never_written(partage: Partage, tls: ThrowawayCA) -> None:
