@@ -14,6 +14,7 @@ from bench.command import measured
 from bench.reconcile_population import KINDS, TARGETS, Planted, difference, expected, inhabited
 from sandbox.demo import play
 from sandbox.process import PATIENCE_S, wait_until
+from sesame.operations.reconcile import passes
 from tests.acceptance.acting import metric, settle, world_with_accounts
 
 pytestmark = pytest.mark.timeout(1800)
@@ -33,6 +34,8 @@ def test_all_of_137_planted_differences_are_found_and_none_is_invented(tmp_path:
     assert (
         difference(wanted, {name: {kind: each[kind] for kind in KINDS} for name, each in said.items()}) == []
     )
+    others = set(passes.KINDS) - set(KINDS)
+    assert [(name, kind) for name, each in said.items() for kind in others if each[kind]] == []
     assert {each["target"]: {kind: each["found"][kind] for kind in KINDS} for each in kept} == {
         name: {kind: len(names) for kind, names in each.items()} for name, each in wanted.items()
     }
