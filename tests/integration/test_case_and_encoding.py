@@ -102,7 +102,9 @@ def test_anothers_entry_with_the_login_in_other_letters_is_a_collision(
     result = directory.apply([desired(number, login=login)])[number]
     assert isinstance(result, EntryRefused)
     assert result.cause == "identity_collision"
-    outcome = consumer.bring(directory_kit.account(number, login=login))
+    me = directory_kit.account(number, login=login)
+    assert consumer.handler.preview([me])[number].obstacle == "identity_collision"
+    outcome = consumer.bring(me)
     assert isinstance(outcome, Dead)
     assert outcome.cause == "identity_collision"
     assert search(slapd, dn, "(uid=*)", "*", "entryCSN") == before
