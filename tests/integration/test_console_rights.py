@@ -72,6 +72,7 @@ MAY = {
     ("GET", "/imports/{import_id}"): OFFICE,
     ("GET", "/imports/{import_id}/flux"): OFFICE,
     ("POST", "/imports/{import_id}/approuver"): OPERATORS,
+    ("POST", "/imports/arreter"): OFFICE,
 }
 FIELDS = {
     "raison": "un essai",
