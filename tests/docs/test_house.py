@@ -169,6 +169,7 @@ SAYS_ONE = {
     "schemas/asyncapi.py",  # examples
     "sesame/operations/diagnosis/rules/__init__.py",  # modules of this room
     "sesame/settings/withdrawn.py",  # what settings were
+    "sesame/web/api/examples.py",  # examples
 }
 
 

@@ -25,7 +25,7 @@ _GRACE: Final = (Stage.GRACE,)
 _EPOCH: Final = date(1970, 1, 1)
 
 
-class ComingHold(NamedTuple):
+class ForecastHold(NamedTuple):
     """What the guard will hold from a day on, and of how many students until the horizon."""
 
     day: date
@@ -35,7 +35,7 @@ class ComingHold(NamedTuple):
 
 def forecast(
     connection: Connection, coming: Mapping[str, Sequence[Milestone]], rules: LifecycleSettings, today: date
-) -> list[ComingHold]:
+) -> list[ForecastHold]:
     """What the guard will hold of these steps, by student number; the earliest first."""
     return _Forecast(connection, coming, rules).run(coming, today)
 
@@ -61,14 +61,14 @@ class _Forecast:
             day = _EPOCH + timedelta(row.day)
             self._closed.setdefault(Scope.of(row.closing), Counter())[day] += row.students
 
-    def run(self, coming: Mapping[str, Sequence[Milestone]], today: date) -> list[ComingHold]:
+    def run(self, coming: Mapping[str, Sequence[Milestone]], today: date) -> list[ForecastHold]:
         by_day: dict[date, list[tuple[str, Milestone]]] = {}
         for number, milestones in coming.items():
             for step in milestones:
                 by_day.setdefault(max(step.day, today), []).append((number, step))
         for day, steps in sorted(by_day.items()):
             self._pass(day, [(number, step) for number, step in steps if number not in self._stuck])
-        found = [ComingHold(day, scope, students) for scope, (day, students) in self._holding.items()]
+        found = [ForecastHold(day, scope, students) for scope, (day, students) in self._holding.items()]
         return sorted(found, key=lambda hold: (hold.day, hold.scope.key))
 
     def _pass(self, day: date, steps: Sequence[tuple[str, Milestone]]) -> None:

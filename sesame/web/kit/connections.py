@@ -23,7 +23,6 @@ from pipeline.errors import SesameError, meaning
 from schemas.language import gettext
 from sesame.settings.served import Networks
 from sesame.web.kit.addresses import client_address, counted_as, is_in
-from sesame.web.kit.languages import speak_for, spoken
 
 HEAD_S_MAX: Final = 15.0
 """How long a request's head may take to arrive, from the connection or from its first byte."""
@@ -112,6 +111,8 @@ class Crowd:
 
 
 def _busy(headers: Headers) -> Response:
+    from sesame.web.kit.languages import speak_for, spoken  # it loads Babel, which no worker needs
+
     speak_for(spoken(None, headers.get("accept-language", "")))
     said = {"type": f"urn:sesame:error:{ServerBusy.__name__}", "title": gettext(meaning(ServerBusy))}
     return Response(
