@@ -92,7 +92,7 @@ def test_an_import_that_a_signal_ends_says_how_far_it_came_and_goes_on(
     assert 0 < published < STUDENTS
     known = confirmed(site)
     assert 0 <= published - known <= 500, "at most the last batch was not yet known to be on the log"
-    assert "Start the same command again" in said
+    assert "Import the same file again" in said
     assert "Traceback" not in said
 
     again = sesame(*IMPORT, "--json")
@@ -119,7 +119,7 @@ def test_of_two_files_the_first_is_done_and_told_when_the_second_is_interrupted(
     assert found, said
     published = int(found.group(1))
     assert 0 < published < STUDENTS
-    assert "Start the same command again" in said
+    assert "Import the same file again" in said
     [second, first] = json.loads(sesame("imports", "list", "--json").stdout)["imports"]
     assert (first["kind"], first["state"], first["counts"]["recorded"]) == ("enrolments", "done", STUDENTS)
     assert (second["kind"], second["state"]) == ("teachings", "interrupted")
