@@ -59,7 +59,7 @@ def test_an_entry_that_a_hand_deleted_is_made_again_with_its_password(place: Kee
     assert place.kept() == PASSWORDS.keys()
     place.delete(LEA)
     found = place.compared()
-    assert (found.missing, found.evidence) == ([LEA], {LEA: ()})
+    assert (found.missing, found.evidence[LEA]) == ([LEA], ())
     for _ in range(2):
         assert isinstance(place.turn(LEA), Done)
         assert place.lets_in(LEA, PASSWORDS[LEA])

@@ -252,7 +252,7 @@ def _standing(site: Erasing, erasure: Erasure) -> ErasureStanding:
 def _shown(
     erasure: Erasure, waits: Iterable[str] = (), why: Mapping[str, str] = _NO_CAUSES
 ) -> ErasureStanding:
-    later = {} if erasure.receipt is None else json.loads(erasure.receipt)["receipt"]["later"]
+    later = {} if erasure.receipt is None else json.loads(erasure.receipt)["receipt"].get("later")
     return ErasureStanding(
         causes=dict(why),
         later=later if isinstance(later, dict) else {},

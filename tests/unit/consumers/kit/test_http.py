@@ -253,7 +253,9 @@ def test_a_server_that_hangs_up_at_tls_may_have_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def hang_up() -> None:
-            server.accept()[0].close()
+            connection = server.accept()[0]
+            connection.recv(65_536)  # with something unread, its end would be a reset
+            connection.close()
 
         hangs_up = threading.Thread(target=hang_up)
         hangs_up.start()

@@ -109,9 +109,12 @@ def test_the_last_year_enrolled_in_says_how_long_the_account_lasts() -> None:
     assert account(step(), step("L2INFO", year=2027)).valid_until == date(2028, 10, 31)
 
 
-def test_an_erased_account_stays_erased() -> None:
+def test_an_erased_account_stays_erased_until_an_enrolment_is_in_force() -> None:
     erased = account(step()).model_copy(update={"stage": Stage.ERASED})
-    assert account(step(), previous=erased).stage is Stage.ERASED
+    awaiting = step(administrative=Administrative.AWAITING_PAYMENT)
+    assert account(previous=erased).stage is Stage.ERASED
+    assert account(awaiting, previous=erased).stage is Stage.ERASED
+    assert account(step(), previous=erased).stage is Stage.ACTIVE
 
 
 def test_time_changes_an_account_at_the_end_of_a_year_and_of_grace() -> None:
