@@ -51,11 +51,11 @@ def _mint_at_each_redelivery() -> AbstractContextManager[object]:
 def _lose_facts_when_the_store_fails() -> AbstractContextManager[object]:
     """What could not be applied because the store was away is taken for applied."""
 
-    def apply(self: FactLoop, records: list[Record]) -> None:
+    def apply(self: FactLoop, records: list[Record]) -> int:
         try:
-            _apply(self, records)
+            return _apply(self, records)
         except DependencyDown:
-            return
+            return len(records)
 
     return patch.object(FactLoop, "_apply", apply)
 
@@ -63,11 +63,11 @@ def _lose_facts_when_the_store_fails() -> AbstractContextManager[object]:
 def _commit_facts_before_applying() -> AbstractContextManager[object]:
     """The offsets of facts are committed before their transaction."""
 
-    def apply(self: FactLoop, records: list[Record]) -> None:
+    def apply(self: FactLoop, records: list[Record]) -> int:
         for record in records:
             self._applied[record.tp] = record.offset + 1
         self._commit()
-        _apply(self, records)
+        return _apply(self, records)
 
     return patch.object(FactLoop, "_apply", apply)
 
