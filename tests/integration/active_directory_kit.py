@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from ldap3 import BASE, MODIFY_REPLACE, SUBTREE
@@ -16,10 +18,13 @@ from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.passwords import NoPasswords
 from pipeline.target import HandlerOutcome, Task
-from pipeline.vault import HandedOver, SealBroken
+from pipeline.vault import HandedOver, SealBroken, new_key
 from sandbox.samba import Samba
 from schemas.account import Account, Membership, Person, Requirement, Stage
-from sesame.settings import LiveSecret
+from sesame.app.wiring import Application
+from sesame.settings import LiveSecret, load
+from sesame.testing.servers import registry_kit
+from sesame.testing.servers.registry_kit import LEA, PAUL, activation, enrolled
 
 SHOW_DELETED = ("1.2.840.113556.1.4.417", True, None)
 
@@ -168,6 +173,42 @@ def settings_of(samba: Samba, **values: Any) -> ActiveDirectorySettings:
         "groups_dn": samba.groups_dn,
     }
     return ActiveDirectorySettings.model_validate({**given, **values})
+
+
+@contextmanager
+def site_on(samba: Samba, folder: Path) -> Iterator[Application]:
+    """A site whose only target is this domain."""
+    (folder / "vault.key").write_text(new_key(), encoding="ascii")
+    (folder / "vault.key").chmod(0o600)
+    path = folder / "sesame.toml"
+    path.write_text(
+        f"""
+data_dir = "{folder}"
+targets = ["active_directory"]
+
+[active_directory]
+uri = "{samba.ldaps_uri}"
+ca_file = "{samba.ca_file}"
+bind_dn = "{samba.provisioner_dn}"
+bind_password_file = "{samba.provisioner_password_file}"
+users_dn = "{samba.users_dn}"
+groups_dn = "{samba.groups_dn}"
+""",
+        encoding="utf-8",
+    )
+    with closing(Application(load(path))) as site:
+        yield site
+
+
+def lea_and_paul(site: Application) -> registry_kit.Desk:
+    """The registry of a site, in which Léa and Paul have active accounts."""
+    with site.database.read() as connection:
+        desk = registry_kit.Desk(str(connection.engine.url))
+    desk.apply(enrolled())
+    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    for number in (LEA, PAUL):
+        desk.apply(activation(number))
+    return desk
 
 
 def account(number: str = "22600001", login: str = "lea.martin", **changes: Any) -> Account:

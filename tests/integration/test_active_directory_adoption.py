@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
-from pipeline.vault import new_key
 from sandbox.samba import Samba
 from sesame.app.wiring import Application, utc_now
 from sesame.operations.acts import Actor, Role
@@ -24,9 +22,8 @@ from sesame.operations.adoption.acts import (
 )
 from sesame.operations.adoption.adoptions import AdoptionAnswer
 from sesame.operations.adoption.run import AdoptionReport
-from sesame.settings import load
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
-from tests.integration.active_directory_kit import Domain
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
+from tests.integration.active_directory_kit import Domain, lea_and_paul, site_on
 
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
 NUMBERS = {LEA: "lea.martin", PAUL: "paul.durand"}
@@ -43,24 +40,6 @@ def domain(samba: Samba) -> Iterator[Domain]:
 @pytest.fixture
 def site(samba: Samba, domain: Domain, tmp_path: Path) -> Iterator[Application]:
     """The domain has users of both logins: Léa's, and Jean Durand's."""
-    (tmp_path / "vault.key").write_text(new_key(), encoding="ascii")
-    (tmp_path / "vault.key").chmod(0o600)
-    path = tmp_path / "sesame.toml"
-    path.write_text(
-        f"""
-data_dir = "{tmp_path}"
-targets = ["active_directory"]
-
-[active_directory]
-uri = "{samba.ldaps_uri}"
-ca_file = "{samba.ca_file}"
-bind_dn = "{samba.provisioner_dn}"
-bind_password_file = "{samba.provisioner_password_file}"
-users_dn = "{samba.users_dn}"
-groups_dn = "{samba.groups_dn}"
-""",
-        encoding="utf-8",
-    )
     domain.make(
         f"CN=Léa MARTIN,{samba.users_dn}",
         sAMAccountName="Lea.Martin",
@@ -69,19 +48,15 @@ groups_dn = "{samba.groups_dn}"
         title="Étudiante",
     )
     domain.make(f"CN=P.Durand,{samba.users_dn}", sAMAccountName="paul.durand", sn="Durand", givenName="Jean")
-    with closing(Application(load(path))) as site:
+    with site_on(samba, tmp_path) as site:
         yield site
 
 
 @pytest.fixture
 def desk(site: Application) -> Iterator[Desk]:
     """Léa and Paul have active accounts."""
-    with site.database.read() as connection:
-        desk = Desk(str(connection.engine.url))
-    desk.apply(enrolled())
-    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    desk = lea_and_paul(site)
     for number, login in NUMBERS.items():
-        desk.apply(activation(number))
         assert desk.account(number).login == login
     yield desk
     desk.database.close()

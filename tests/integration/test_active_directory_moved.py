@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from sqlalchemy import insert
 
 from pipeline.target import Dead, Done, HandlerOutcome, Task
 from pipeline.target_states import target_states
-from pipeline.vault import new_key
 from sandbox.process import find_program, run_command
 from sandbox.samba import Samba
 from schemas.account import Hold
@@ -29,9 +27,8 @@ from sesame.operations.reconcile.acts import (
     watch,
 )
 from sesame.operations.reconcile.passes import reconciliations
-from sesame.settings import load
-from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
-from tests.integration.active_directory_kit import Domain
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
+from tests.integration.active_directory_kit import Domain, lea_and_paul, site_on
 
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
 TARGET = "active_directory"
@@ -63,37 +60,15 @@ def elsewhere(domain: Domain) -> Iterator[str]:
 @pytest.fixture
 def site(samba: Samba, domain: Domain, tmp_path: Path) -> Iterator[Application]:
     assert domain.samba is samba
-    (tmp_path / "vault.key").write_text(new_key(), encoding="ascii")
-    (tmp_path / "vault.key").chmod(0o600)
-    path = tmp_path / "sesame.toml"
-    path.write_text(
-        f"""
-data_dir = "{tmp_path}"
-targets = ["{TARGET}"]
-
-[{TARGET}]
-uri = "{samba.ldaps_uri}"
-ca_file = "{samba.ca_file}"
-bind_dn = "{samba.provisioner_dn}"
-bind_password_file = "{samba.provisioner_password_file}"
-users_dn = "{samba.users_dn}"
-groups_dn = "{samba.groups_dn}"
-""",
-        encoding="utf-8",
-    )
-    with closing(Application(load(path))) as site:
+    with site_on(samba, tmp_path) as site:
         yield site
 
 
 @pytest.fixture
 def desk(site: Application) -> Iterator[Desk]:
     """Léa and Paul have users in the domain, and the pipeline knows it."""
-    with site.database.read() as connection:
-        desk = Desk(str(connection.engine.url))
-    desk.apply(enrolled())
-    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    desk = lea_and_paul(site)
     for number in (LEA, PAUL):
-        desk.apply(activation(number))
         assert isinstance(turn(site, desk, number), Done)
         state = {"target": TARGET, "student_number": number, "state": "provisioned"}
         version = desk.account(number).version
