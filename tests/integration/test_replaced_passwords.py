@@ -34,6 +34,7 @@ from sesame.operations.reconcile.acts import (
     watch,
 )
 from sesame.operations.reconcile.passes import reconciliations
+from sesame.testing.servers import require_service
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.integration.active_directory_kit import Domain
 from tests.integration.site_kit import Site
@@ -208,6 +209,13 @@ def configured(folder: Path, **changes: tuple[str, str]) -> Path:
         assert before in text
         path.write_text(text.replace(before, after), encoding="utf-8")
     return made
+
+
+@pytest.fixture(scope="module")
+def slapd() -> Iterator[Slapd]:
+    """A directory for these tests: a comparison counts everybody who is in it."""
+    with require_service(lambda: Slapd(fsync=False)) as server:
+        yield server
 
 
 @pytest.fixture
