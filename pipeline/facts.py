@@ -35,7 +35,7 @@ from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
 POLL_S = 0.5  # the log wakes whoever polls when there is a record
 RECORDS_PER_TRANSACTION = 200
-TRANSACTION_S = 0.2  # then another process that waits has its turn: SQLite has one writer
+TRANSACTION_S = 0.12  # then another process that waits has its turn: SQLite has one writer
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
 PAUSE_S = 1.0
 REPORT_EVERY_S = 2.0
