@@ -16,8 +16,10 @@ from sandbox.demo import play, sweep_directory, sweep_mail, sweep_moodle
 from sandbox.demo.finding import Announced
 from sandbox.demo.pipeline import RUN
 from sandbox.demo.play import Cast
+from sandbox.demo.program import DONE, PARTLY
 from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
+from sandbox.process import PATIENCE_S, wait_until
 from sesame.testing.servers import require_service
 
 STUDENTS = int(os.environ.get("ACCEPTANCE_STUDENTS", "40"))
@@ -43,6 +45,37 @@ def world_with_accounts(records: Path, students: int = STUDENTS) -> Iterator[tup
     with require_service(lambda: World(records)) as world:
         play.prepare(world)
         yield world, play.enrol(world, students)
+
+
+def give_other_number(world: World, cast: Cast, number: str) -> str:
+    """Let the registrar enrol this student a second time, under another number, and an operator merge both.
+
+    The file that is imported from now on has both. Whose account is complete has it complete again.
+    """
+    header, *lines = cast.file.read_text(encoding="utf-8").splitlines(keepends=True)
+    taken = {line.partition(";")[0] for line in lines}
+    other = next(one for one in map(str, range(int(number), 10**8)) if one not in taken)
+    taken_again = [line.replace(number, other, 1) for line in lines if line.startswith(f"{number};")]
+    assert taken_again
+    cast.file = world.private / f"registrar-{other}.csv"
+    cast.file.write_text("".join([header, *lines, *taken_again]), encoding="utf-8")
+    rejects = world.private / f"rejects-{other}.csv"
+    world.sesame.run("import", cast.file, "--rejects", rejects, allowed=(DONE, PARTLY))
+
+    def doubted() -> bool:
+        doubts = world.sesame.run("identities", "list", "--json").json()
+        return any(other in (each["student_number"], each["other"]) for each in doubts)
+
+    wait_until(doubted, "the doubt", PATIENCE_S)
+    words = ("--keep", number, "--reason", "papers seen", "--yes")
+    world.sesame.run("identities", "merge", other, number, *words)
+
+    def merged() -> bool:
+        said = play.announced(world)
+        return other not in said and said[number].state == "completed" and not doubted()
+
+    wait_until(merged, f"{number} and {other} one person", PATIENCE_S)
+    return other
 
 
 def settle(world: World, students: int) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from sandbox.demo.play import Cast
 from sandbox.demo.program import DONE
 from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, wait_until
-from tests.acceptance.acting import settle, world_with_accounts
+from tests.acceptance.acting import give_other_number, settle, world_with_accounts
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -38,7 +38,7 @@ def known(world: World, number: str) -> dict[str, str]:
 
 
 def leave(world: World, cast: Cast, number: str) -> None:
-    """The registrar's file comes without this student, and without lines that nobody can be found by."""
+    """The registrar's file comes without this student's numbers, nor lines that nobody can be found by."""
     header, *lines = cast.file.read_bytes().splitlines(keepends=True)
     others = [each.encode() for each in cast.students if each != number]
     left = world.private / "left.csv"
@@ -76,17 +76,19 @@ def test_an_erased_student_is_nowhere_and_a_receipt_says_so(tmp_path: Path) -> N
         settle(world, len(cast.students))
         complete = [number for number, said in play.announced(world).items() if said.state == "completed"]
         lea, paul = complete[:2]
-        traces = known(world, lea)
+        other = give_other_number(world, cast, lea)
+        traces = known(world, lea) | {"other number": other}
         data = world.private / "data"
-        assert traces_in(data, [lea, *traces.values()])
+        assert traces_in(data, [lea]) != [] != traces_in(data, [other])
         world.sesame.run("privacy", "init")
-        shown = world.sesame.run("privacy", "export", lea, "--json").json()
+        shown = world.sesame.run("privacy", "export", other, "--json").json()
+        assert sorted(shown["student_numbers"]) == sorted([lea, other])
         assert {each["target"] for each in shown["targets"] if each["objects"]} >= {"directory", "moodle"}
         world.sesame.run("backup", "--to", world.private / "backup")
         leave(world, cast, lea)
 
         receipt = world.private / "receipt.json"
-        world.sesame.run("privacy", "erase", lea, "--reason", "on request", "--receipt", receipt)
+        world.sesame.run("privacy", "erase", other, "--reason", "on request", "--receipt", receipt)
 
         assert traces_in(data, [lea, *traces.values()]) == []
         assert traces_in(world.private / "backup", [lea, *traces.values()]) == []
@@ -95,18 +97,19 @@ def test_an_erased_student_is_nowhere_and_a_receipt_says_so(tmp_path: Path) -> N
         named = [*traces.values(), *cast.students]
         assert [each for each in named for log in logs if each.encode() in log] == []
         slapd = world.slapd
-        for criterion in (f"(supannEtuId={lea})", f"(uid={traces['login']})", f"(mail={traces['mail']})"):
+        for criterion in (f"(supannEtuId={lea})", f"(supannEtuId={other})", f"(uid={traces['login']})", f"(mail={traces['mail']})"):
             assert "dn:" not in sweep_directory.search(slapd, slapd.base_dn, criterion, "dn")
         assert lea not in {each["idnumber"] for each in sweep_moodle.dump(world.moodle).users.values()}
         assert traces_in_moodle(world, [lea, traces["login"], traces["mail"]]) == []
         with pytest.raises(sweep_mail.LoginRefused):
             sweep_mail.inbox(world.dovecot, traces["mail"], cast.passwords[lea])
         fingerprint = world.sesame.run("privacy", "key", "--json").json()["fingerprint"]
-        words = ("privacy", "verify", receipt, "--key", fingerprint, "--student", lea, "--json")
-        verified = world.sesame.run(*words).json()
-        assert {"directory", "mailbox", "moodle"} <= {
-            line["target"] for line in verified["receipt"]["targets"]
-        }
+        words = ("privacy", "verify", receipt, "--key", fingerprint, "--json")
+        for number in (lea, other):
+            verified = world.sesame.run(*words, "--student", number).json()
+            assert {"directory", "mailbox", "moodle"} <= {
+                line["target"] for line in verified["receipt"]["targets"]
+            }
         assert world.sesame.run("audit", "verify").code == DONE
         assert world.sesame.run("status", paul, "--json").json()["stage"] == "active"
         assert [each for each in (lea, *traces.values()) if each in receipt.read_text(encoding="utf-8")] == []
