@@ -97,7 +97,12 @@ def test_an_erased_student_is_nowhere_and_a_receipt_says_so(tmp_path: Path) -> N
         named = [*traces.values(), *cast.students]
         assert [each for each in named for log in logs if each.encode() in log] == []
         slapd = world.slapd
-        for criterion in (f"(supannEtuId={lea})", f"(supannEtuId={other})", f"(uid={traces['login']})", f"(mail={traces['mail']})"):
+        for criterion in (
+            f"(supannEtuId={lea})",
+            f"(supannEtuId={other})",
+            f"(uid={traces['login']})",
+            f"(mail={traces['mail']})",
+        ):
             assert "dn:" not in sweep_directory.search(slapd, slapd.base_dn, criterion, "dn")
         assert lea not in {each["idnumber"] for each in sweep_moodle.dump(world.moodle).users.values()}
         assert traces_in_moodle(world, [lea, traces["login"], traces["mail"]]) == []

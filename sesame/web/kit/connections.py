@@ -2,6 +2,7 @@
 
 Who opens many connections and says little on them keeps nobody out: uvicorn has a deadline between two
 requests, but none for the first one, nor for one that has begun and does not go on. A body has the guard's.
+A connection is counted before it begins TLS: asyncio gives that a minute, and names no connection until then.
 Where there are too many connections, the one that was silent longest ends; where there are too many requests,
 503 says when to come back.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections import Counter
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_remote_addr
 
 from pipeline.errors import SesameError, meaning
 from schemas.language import gettext
@@ -147,10 +150,13 @@ def listener(
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP/1.1 with a deadline for each request's head."""
+    """HTTP/1.1 with a deadline for each request's head; the first one's is the TLS handshake's, too."""
 
     head_s_max: float = HEAD_S_MAX
     crowd: Crowd
+    tls: ssl.SSLContext | None = None
+    _handshake: asyncio.Task[None] | None = None
+    _early: bytes = b""
     _due: asyncio.TimerHandle | None = None
 
     @property
@@ -159,13 +165,35 @@ class PromptProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection: a request is due."""
-        super().connection_made(transport)
+        """A connection: a request is due, and TLS before it where the server has a certificate."""
+        if self.tls is None:
+            super().connection_made(transport)
+        else:
+            self.transport, self.client = transport, get_remote_addr(transport)
+            transport.pause_reading()
+            self._handshake = self.loop.create_task(self._begin_tls(transport, self.tls))
         self._await_head()
         self.crowd.enter(self)
 
+    async def _begin_tls(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        try:
+            encrypted = await self.loop.start_tls(transport, self, context, server_side=True)
+        except OSError:  # the other side speaks no TLS, or went away
+            encrypted = None
+        self._handshake = None
+        if encrypted is None:
+            self.connection_lost(None)
+            return
+        super().connection_made(encrypted)
+        if early := self._early:
+            self._early = b""
+            self.data_received(early)
+
     def data_received(self, data: bytes) -> None:
         """Some bytes: of a head, which must be whole in time, or of a request that is under way."""
+        if self._handshake is not None:  # they came with the handshake's last ones
+            self._early += data
+            return
         super().data_received(data)
         if self.is_asked:
             self._head_has_come()
@@ -180,6 +208,8 @@ class PromptProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of the connection."""
+        if self._handshake is not None:
+            self._handshake.cancel()
         self._head_has_come()
         self.crowd.leave(self)
         super().connection_lost(exc)

@@ -70,11 +70,12 @@ class WebServer:
     def __init__(self, name: str, app: ASGIApp, listening: Listening) -> None:
         self._listening = listening
         crowd = Crowd(listening.connections_max, listening.proxies)
+        self._protocol: type[PromptProtocol] = type("_Protocol", (PromptProtocol,), {"crowd": crowd})
         self._server = _Server(
             uvicorn.Config(
                 crowd.admitting(app),
                 access_log=False,
-                http=type("_Protocol", (PromptProtocol,), {"crowd": crowd}),
+                http=self._protocol,
                 log_config=None,
                 lifespan="off",
                 server_header=False,
@@ -135,4 +136,7 @@ class WebServer:
             self._socket = None
 
     def _serve(self) -> None:
+        config = self._server.config
+        config.load()
+        self._protocol.tls, config.ssl = config.ssl, None  # each connection begins TLS once it is counted
         self._server.run(sockets=[self._socket] if self._socket is not None else None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection, HTTPResponse
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -17,6 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.errors import SesameError
+from sandbox.tls import ThrowawayCA
+from sesame.web.kit.connections import PromptProtocol
 from sesame.web.kit.server import Listening, WebServer
 from tests.waiting import until
 
@@ -26,9 +30,11 @@ PLACES, OF_ONE = 8, 2
 
 
 class Slow:
-    """A server whose `/slow` is answered when the test says so."""
+    """A server whose `/slow` is answered when the test says so; `ca`: it speaks TLS."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca: ThrowawayCA | None = None) -> None:
+        certificate = ca.issue("server") if ca is not None else None
+        self._trusting = ssl.create_default_context(cafile=str(ca.ca_file)) if ca is not None else None
         self.go_on = threading.Event()
         self._begun = 0
         routes = [Route("/", lambda _: Response("there")), Route("/slow", self._wait)]
@@ -37,6 +43,8 @@ class Slow:
             port=0,
             connections_max=PLACES,
             proxies=(ip_network(PROXY),),
+            tls_cert_file=certificate.cert_file if certificate is not None else None,
+            tls_key_file=certificate.key_file if certificate is not None else None,
             taken=SesameError,
             remedy="",
         )
@@ -53,7 +61,12 @@ class Slow:
 
     def ask(self, source: str, path: str = "/", headers: Mapping[str, str] | None = None) -> HTTPConnection:
         """A request that is under way."""
-        asked = HTTPConnection("127.0.0.1", self.server.port, timeout=30, source_address=(source, 0))
+        where, port, come_from = "127.0.0.1", self.server.port, (source, 0)
+        asked = (
+            HTTPConnection(where, port, timeout=30, source_address=come_from)
+            if self._trusting is None
+            else HTTPSConnection(where, port, timeout=30, source_address=come_from, context=self._trusting)
+        )
         begun = self._begun
         asked.request("GET", path, headers=dict(headers or {}))
         if path == "/slow":
@@ -65,13 +78,27 @@ class Slow:
         return self.ask(source, path, headers).getresponse()
 
 
+@contextmanager
+def started(ca: ThrowawayCA | None = None) -> Iterator[Slow]:
+    made = Slow(ca)
+    made.server.start()
+    try:
+        yield made
+    finally:
+        made.go_on.set()
+        made.server.stop()
+
+
 @pytest.fixture
 def slow() -> Iterator[Slow]:
-    made = Slow()
-    made.server.start()
-    yield made
-    made.go_on.set()
-    made.server.stop()
+    with started() as made:
+        yield made
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Slow]:
+    with started(ThrowawayCA(tmp_path) if request.param == "TLS" else None) as made:
+        yield made
 
 
 @contextmanager
@@ -97,11 +124,52 @@ def assert_busy(answered: HTTPResponse) -> None:
     assert (said["type"], said["status"]) == ("urn:sesame:error:ServerBusy", 503)
 
 
-def test_who_connects_three_hundred_times_and_says_nothing_shuts_nobody_out(slow: Slow) -> None:
-    with silent(slow, ONE, 300) as connections:
+def test_who_connects_three_hundred_times_and_says_nothing_shuts_nobody_out(either: Slow) -> None:
+    """Where the server speaks TLS, they are counted before they begin it."""
+    with silent(either, ONE, 300) as connections:
         until(lambda: sum(map(is_open, connections)) == 2 * OF_ONE)
-        assert slow.answer(OTHER).status == 200
-        assert slow.answer(ONE).status == 200
+        assert either.answer(OTHER).status == 200
+        assert either.answer(ONE).status == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"])
+def test_who_does_not_begin_tls_is_hung_up_on_and_counted_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(PromptProtocol, "head_s_max", 0.5)
+    with started(ThrowawayCA(tmp_path)) as server:
+        for _ in range(3):
+            with silent(server, ONE, 2 * OF_ONE) as connections:
+                for each in connections:
+                    each.sendall(begun)
+                until(lambda: not any(map(is_open, connections)))
+        monkeypatch.undo()
+        with silent(server, ONE, 2 * OF_ONE) as connections:
+            assert all(map(is_open, connections))
+            assert server.answer(OTHER).status == 200
+
+
+def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(tmp_path: Path) -> None:
+    ca = ThrowawayCA(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(ca.ca_file))
+    with started(ca) as server, server.connect(ONE) as plain:
+        read, written = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = trusting.wrap_bio(read, written, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        plain.sendall(written.read())
+        while not written.pending:
+            read.write(plain.recv(65_536))
+            with suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+        client.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        plain.sendall(written.read())  # the handshake's last words and the request
+        answer = b""
+        while not answer:
+            read.write(plain.recv(65_536))
+            with suppress(ssl.SSLWantReadError):
+                answer = client.read(65_536)
+        assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_from_many_addresses_likewise_and_what_is_under_way_is_not_ended(slow: Slow) -> None:
