@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection
+from itertools import count
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench.rows import Row
 
@@ -24,15 +27,29 @@ BEFORE: Final = "4d8bd209"
 """The release that it is compared with."""
 
 PEOPLE: Final = 400
-ROUNDS: Final = {"student": 200, "enrolment": 30, "page": 4, "bulk": 1}
 BULK: Final = 10
-WANTED: Final = {"student": 0.5, "enrolment": 0.2, "page": 0.2, "bulk": 0.2}
-NOTES: Final = {
-    "student": "GET /v1/students/N",
-    "enrolment": "POST /v1/enrolments of one, one after the other",
-    "page": "GET /scim/v2/Users?count=100",
-    "bulk": f"POST /scim/v2/Bulk of {BULK} persons",
+AT_ONCE: Final = 8
+
+
+class Measured(NamedTuple):
+    """A kind of request: how many are made, by how many callers, what is wanted of it, and what it is."""
+
+    rounds: int
+    callers: int
+    wanted: float
+    note: str
+
+
+COSTS: Final = {
+    "student": Measured(200, 1, 0.5, "GET /v1/students/N"),
+    "page": Measured(4, 1, 0.2, "GET /scim/v2/Users?count=100"),
+    "enrolment": Measured(30, 1, 1.0, "POST /v1/enrolments of one, one after the other"),
 }
+RATES: Final = {
+    "enrolments-at-once": Measured(160, AT_ONCE, 5.0, f"POST /v1/enrolments of one, {AT_ONCE} callers"),
+    "bulk": Measured(2, 1, 5.0, f"POST /scim/v2/Bulk of {BULK} persons"),
+}
+_CALLER: Final = threading.local()
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TICKS_S: Final = os.sysconf("SC_CLK_TCK")
 _USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -45,17 +62,19 @@ class Served:
     """An API that is served by one release's code, with people in it."""
 
     process: subprocess.Popen[str]
-    connection: HTTPConnection
+    port: int
     token: str
-    count: int = 0
+    count: Iterator[int] = field(default_factory=partial(count, 1))
     taken: dict[str, list[float]] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, body: str | None = None, kind: str = "application/json") -> Any:
         """What is answered."""
         headers = {"Host": "127.0.0.1", "Authorization": f"Bearer {self.token}"}
         headers |= {} if body is None else {"Content-Type": kind}
-        self.connection.request(method, path, body=body, headers=headers)
-        answered = self.connection.getresponse()
+        if (connection := getattr(_CALLER, "connection", None)) is None or connection.port != self.port:
+            connection = _CALLER.connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.request(method, path, body=body, headers=headers)
+        answered = connection.getresponse()
         content = answered.read()
         if answered.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise RuntimeError(f"{path}: {answered.status} {content[:300]!r}")
@@ -63,16 +82,17 @@ class Served:
 
     def next(self) -> int:
         """A number that nobody has had."""
-        self.count += 1
-        return self.count
+        return next(self.count)
 
     def measure(self, name: str) -> None:
-        """Note the processor time of one request, in milliseconds."""
-        self.connection.close()  # one that nothing was said on is over; the next request makes another
-        request, before = partial(_REQUESTS[name], self), self._processor_s()
-        for _ in range(ROUNDS[name]):
-            request()
-        self.taken.setdefault(name, []).append((self._processor_s() - before) / ROUNDS[name] * 1000)
+        """Note the processor time of one request, in milliseconds; or how many were answered a second."""
+        what, request = {**COSTS, **RATES}[name], _REQUESTS[name]
+        with ThreadPoolExecutor(what.callers) as callers:
+            before, begun = self._processor_s(), time.monotonic()
+            list(callers.map(request, [self] * what.rounds))
+            spent, took = self._processor_s() - before, time.monotonic() - begun
+        found = spent * 1000 / what.rounds if name in COSTS else what.rounds / took
+        self.taken.setdefault(name, []).append(found)
 
     def _processor_s(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
@@ -115,9 +135,14 @@ def _bulk(api: Served) -> None:
         raise RuntimeError(f"Bulk: {answered}")
 
 
+def _enrolment(api: Served) -> None:
+    api.ask("POST", "/v1/enrolments", _line(PEOPLE + api.next()))
+
+
 _REQUESTS: Final[Mapping[str, Callable[[Served], object]]] = {
     "student": lambda api: api.ask("GET", f"/v1/students/{20_000_000 + api.next() % PEOPLE}"),
-    "enrolment": lambda api: api.ask("POST", "/v1/enrolments", _line(PEOPLE + api.next())),
+    "enrolment": _enrolment,
+    "enrolments-at-once": _enrolment,
     "page": lambda api: api.ask("GET", "/scim/v2/Users?count=100"),
     "bulk": _bulk,
 }
@@ -142,7 +167,7 @@ def served(tree: Path) -> Iterator[Served]:
     with TemporaryDirectory() as folder, _process(tree, "serve", folder) as api:
         port, token = str(api.stdout and api.stdout.readline()).split()
         with _process(tree, "apply", folder):
-            made = Served(api, HTTPConnection("127.0.0.1", int(port), timeout=120), token)
+            made = Served(api, int(port), token)
             lines = "\n".join(map(_line, range(PEOPLE)))
             made.ask("POST", "/v1/enrolments", lines, "application/x-ndjson")
             while made.ask("GET", "/scim/v2/Users?count=0")["totalResults"] < PEOPLE:
@@ -158,19 +183,19 @@ def rows(runs: int) -> Sequence[Row]:
         subprocess.run(["tar", "x", "-C", str(tree)], input=archive.stdout, check=True)
         ours, before = open_.enter_context(served(_ROOT)), open_.enter_context(served(tree))
         for _ in range(runs):
-            for name in ROUNDS:
+            for name in (*COSTS, *RATES):
                 ours.measure(name)
                 before.measure(name)
     return [
         Row(
             f"api-{name}",
-            "ms of processor time",
+            "ms of processor time" if name in COSTS else "a second",
             median(ours.taken[name]),
-            limit=limit,
-            compared="at most",
+            limit=what.wanted,
+            compared="at most" if name in COSTS else "at least",
             ratio=median(ours.taken[name]) / median(before.taken[name]),
             peers={BEFORE: median(before.taken[name])},
-            note=f"{NOTES[name]}, {PEOPLE} people",
+            note=f"{what.note}, {PEOPLE} people",
         )
-        for name, limit in WANTED.items()
+        for name, what in {**COSTS, **RATES}.items()
     ]

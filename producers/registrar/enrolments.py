@@ -9,10 +9,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar import rows
@@ -31,6 +31,7 @@ from producers.registrar.feed import (
 from producers.registrar.guard import (
     GONE,
     Fingerprint,
+    Judged,
     Outline,
     OutlineChange,
     changes_between,
@@ -74,7 +75,7 @@ def import_file(
     """
     with Spool(profile) as spool:
         deps = ImportDeps(producer, clock, progress, sleep)
-        subject = _Enrolments(profile, feed, spool, options.acceptance, persons)
+        subject = _Enrolments(profile, feed, spool, options.acceptance, persons, together=options.together)
         return run_import(path, options, subject, deps)
 
 
@@ -138,6 +139,8 @@ class _Enrolments:
         spool: Spool,
         acceptance: Acceptance | None,
         persons: RecordedPersons | None,
+        *,
+        together: bool,
     ) -> None:
         self.profile = profile
         self.spool = spool
@@ -145,6 +148,7 @@ class _Enrolments:
         self._feed = feed
         self._accepted = AcceptedValues(acceptance, feed)
         self._persons = persons
+        self._date_forms: dict[int, str] | None = {} if together else None
 
     def lost(self, since: float) -> Mapping[int, int]:
         """See `ImportSubject.lost`."""
@@ -152,6 +156,9 @@ class _Enrolments:
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         parsed = rows.parse(line, self.profile)
+        place = self.profile.place_of("birth_date")
+        if self._date_forms is not None and line.cells and place is not None:
+            self._date_forms[line.number] = rows.date_form(line.cells[place])
         if not isinstance(parsed, list):
             self._accepted.note(str(parsed["student_number"]))
             return parsed
@@ -269,6 +276,20 @@ class _Enrolments:
             self.spool.note_affected(
                 spooled.step_key, change, shown(change, spooled.fact, was, person, self.profile)
             )
+
+    def parts(self, whole: ImportReport, judged: Judged) -> Iterator[tuple[int, ImportReport]]:
+        affected = list(self.spool.affected_people())
+        for line, student, cancels, changes in self.spool.taken():
+            counts = Counts(
+                recorded=int(changes and not cancels),
+                cancelled=int(changes and cancels),
+                unchanged=int(not changes),
+                differences=self.spool.differences(student),
+            )
+            form = (self._date_forms or {}).get(line)
+            own: dict[str, Any] = {"students": 1, "dates": {form: 1} if form else {}, **vars(counts)}
+            own["years"] = judged(each for each in affected if each[1] == student)
+            yield line, replace(whole, lines=1, duplicates=0, rejected=0, faults={}, **own)
 
     def changes(self) -> Iterator[list[ToPublish]]:
         found = self.spool.database.execute(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -267,6 +267,10 @@ def judge(
             )
         )
     return tuple(figures)
+
+
+Judged = Callable[[Iterable[tuple[int, str, frozenset[OutlineChange]]]], tuple[YearFigures, ...]]
+"""`judge`, but for the people."""
 
 
 class Fingerprint:

@@ -55,12 +55,17 @@ def run_import(
         UnusableFile: the file as a whole is no export, or a file about it cannot be written.
         AcceptanceUnfit: what is to be accepted does not stand in it.
         SpoolFailed: no room for the temporary copy.
+        HeldTogether: lines that were sent one by one would be held; nothing was published.
         ImportSuperseded: a newer import of the same source goes on alone.
         ImportInterrupted: of a KeyboardInterrupt, or of `progress`: the same again goes on.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
     _refuse_one_place_for_two(path, options)
     return _Import(path, options, subject, deps).run()
+
+
+class HeldTogether(SesameError):
+    """The guard would hold these lines together. Each is imported by itself."""
 
 
 class _Import(Generic[_Intent]):
@@ -114,6 +119,8 @@ class _Import(Generic[_Intent]):
         report = self._judge(replace(report, import_id=self.import_id), layout)
         if self.import_id is None:
             return report
+        if report.held and self.options.together:
+            raise HeldTogether
         if not report.held:
             self._approve(self.import_id, report)
             report = replace(report, accepted=self.subject.remember_accepted(self.import_id))
@@ -240,14 +247,15 @@ class _Import(Generic[_Intent]):
                 progress=lambda line: self._advance(layout, 1.0, line),
             ),
         )
-        years = judge(
-            self.spool.affected_people(),
+        judged = partial(
+            judge,
             known=self.memory.people(self.profile.name),
             in_file=self.spool.people(),
             threshold=options.threshold,
             lost=self.subject.lost((self.started_at - timedelta(days=options.leak_days)).timestamp()),
             leak=options.leak,
         )
+        years = judged(self.spool.affected_people())
         sheet = self.subject.affected_sheet
         if years:
             sheet.write(options.affected_path, affected_cells(sheet, self.spool.affected()))
@@ -258,7 +266,7 @@ class _Import(Generic[_Intent]):
         over = misread or any(figures.over for figures in years)
         if over:
             self.approver = self._approver_of(fingerprint.approval_id)
-        return replace(
+        whole = replace(
             report,
             **vars(counts),
             held=over and self.approver is None,
@@ -268,6 +276,7 @@ class _Import(Generic[_Intent]):
             years=years,
             affected_path=options.affected_path if years else None,
         )
+        return replace(whole, parts=dict(self.subject.parts(whole, judged))) if options.together else whole
 
     def _approver_of(self, approval: str) -> str | None:
         """Who approves this id: the importer now, or an operator since it was held."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipeline.threshold import Threshold
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import ImportMemory, UnpublishedFact
-from producers.registrar.guard import Approval, Fingerprint
+from producers.registrar.guard import Approval, Fingerprint, Judged
 from producers.registrar.lines import Lines
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile
@@ -47,6 +47,7 @@ class ImportOptions:
         acceptance: an operator's word for values that look damaged.
         actor: who runs it.
         passing: both files are gone after it: where they were is not kept.
+        together: its lines were sent one by one, of different students: see `ImportReport.parts`.
     """
 
     rejects_path: Path
@@ -61,6 +62,7 @@ class ImportOptions:
     acceptance: Acceptance | None = None
     actor: str = ""
     passing: bool = False
+    together: bool = False
 
 
 class ImportInterrupted(SesameError):
@@ -124,6 +126,10 @@ class ImportSubject(Protocol[_Intent]):
 
     def remember_accepted(self, import_id: int) -> int:
         """Keep what an operator accepted in this import; return of how many students that is."""
+
+    def parts(self, whole: ImportReport, judged: Judged) -> Iterable[tuple[int, ImportReport]]:
+        """Of each line that was taken its number, and what an import of it alone would report; each is of
+        another student. Of teachings: none."""
 
     def changes(self) -> Iterator[Sequence[UnpublishedFact[_Intent]]]:
         """What is to be published, in the order of the lines, some hundreds at a time."""

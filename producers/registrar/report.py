@@ -172,6 +172,7 @@ class ImportReport:
         accepted: of how many students values were taken that look damaged, as an operator said.
         not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
         differences: see `ImportDetail`.
+        parts: of lines that were sent one by one: the report of each that was taken, by its number.
     """
 
     source: str
@@ -209,6 +210,7 @@ class ImportReport:
     accepted: int = 0
     damaged: int = 0
     differences: tuple[YearDifference, ...] | None = None
+    parts: Mapping[int, ImportReport] = field(default_factory=dict)
 
     @property
     def published(self) -> int:

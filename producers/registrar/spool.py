@@ -235,6 +235,15 @@ class Spool(Lines):
         )
         return found.fetchone() is not None
 
+    def taken(self) -> Iterator[tuple[int, str, bool, bool]]:
+        """Of each fact its line and student, whether it cancels, and whether it is to be published."""
+        rows = self._database.execute(
+            "SELECT line, student, person IS NULL, to_publish.line IS NOT NULL"
+            " FROM facts LEFT JOIN to_publish USING (line)"
+        )
+        for line, student, cancels, changes in rows:
+            yield line, student, bool(cancels), bool(changes)
+
     def note_difference(self, key: StepKey, kind: str, held: int) -> None:
         """Keep that an enrolment is `new`, `gone` or `changed`; `held`: of how many of the student's in that
         year something was held before."""
@@ -243,26 +252,28 @@ class Spool(Lines):
             "INSERT INTO differing VALUES (?, ?, ?, ?, ?)", (student, year, step, kind, held)
         )
 
-    def differences(self) -> tuple[YearDifference, ...]:
-        """What was kept, by academic year."""
+    def differences(self, student: str | None = None) -> tuple[YearDifference, ...]:
+        """What was kept, by academic year; of one student, or of all."""
         people = self._database.execute(
             "SELECT year, CASE WHEN held = 0 THEN 'new' WHEN held + new = gone THEN 'gone' ELSE 'changed' END"
             " AS kind, COUNT(*) FROM (SELECT year, MAX(held) AS held, SUM(kind = 'new') AS new,"
-            " SUM(kind = 'gone') AS gone FROM differing GROUP BY year, student) GROUP BY 1, 2"
+            " SUM(kind = 'gone') AS gone FROM differing WHERE student = ?1 OR ?1 IS NULL"
+            " GROUP BY year, student) GROUP BY 1, 2",
+            (student,),
         )
         of_year: dict[int, dict[str, int]] = {}
         for year, kind, count in people:
             of_year.setdefault(year, {})[kind] = count
         return tuple(
-            YearDifference(year=year, people=Difference(**counts), **self._by_programme(year))
+            YearDifference(year=year, people=Difference(**counts), **self._by_programme(year, student))
             for year, counts in sorted(of_year.items())
         )
 
-    def _by_programme(self, year: int) -> Mapping[str, Any]:
+    def _by_programme(self, year: int, student: str | None) -> Mapping[str, Any]:
         rows = self._database.execute(
             "SELECT step, SUM(kind = 'new'), SUM(kind = 'gone'), SUM(kind = 'changed') FROM differing"
-            " WHERE year = ? GROUP BY step ORDER BY COUNT(*) DESC, step",
-            (year,),
+            " WHERE year = ?1 AND (student = ?2 OR ?2 IS NULL) GROUP BY step ORDER BY COUNT(*) DESC, step",
+            (year, student),
         ).fetchall()
         most = sorted(rows[:PROGRAMMES_MAX])
         programmes = {

@@ -6,7 +6,6 @@ import csv
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -38,7 +37,6 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import HasSettings, Recognising, Registering
 
-_LOOKS_S: Final = 0.5
 _YEARS_AHEAD = 2
 """So far ahead of the calendar an academic year is plausible."""
 
@@ -73,16 +71,6 @@ class ImportStop:
         if self._monotonic() >= self._ends_at:
             raise ImportInterrupted(remedy=gettext(_TOO_LONG))
 
-    @contextmanager
-    def waiting_for(self, turn: threading.Lock) -> Iterator[None]:
-        """Hold this lock; the wait for it can be stopped, too."""
-        while not turn.acquire(timeout=_LOOKS_S):
-            self.check()
-        try:
-            yield
-        finally:
-            turn.release()
-
 
 class Reading(BaseModel):
     """Which files, and how they are written.
@@ -116,6 +104,7 @@ class ImportRequest(Reading):
         accept: codes of values that are right although they look damaged.
         rejects, affected: where to write them; None: beside the file.
         passing: they are read at once, and gone then.
+        together: how many requests sent the lines of `file`, one each; 0: it is a file.
     """
 
     dry_run: bool = False
@@ -126,6 +115,7 @@ class ImportRequest(Reading):
     rejects: Path | None = None
     affected: Path | None = None
     passing: bool = False
+    together: int = 0
 
 
 class Imported(Report):
@@ -379,6 +369,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         acceptance=Acceptance(frozenset(request.accept), actor.name),
         actor=actor.name,
         passing=request.passing,
+        together=request.together > 1,
     )
 
 
@@ -391,6 +382,7 @@ def _note(site: Registering, actor: Actor, action: str, request: ImportRequest, 
             file=file.name,
             full_year=request.full_year,
             republish=request.republish or None,
+            requests=request.together if request.together > 1 else None,
         )
 
 

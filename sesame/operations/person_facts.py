@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -26,17 +25,26 @@ from producers.registrar.feed import StepKey, fact_id
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.profiles import SENT
+from producers.registrar.report import ImportReport
 from schemas.account import Hold
 from schemas.language import gettext
 from sesame.operations import acts, holds
 from sesame.operations.acts import Actor, Report
-from sesame.operations.imports import ImportRequest, RejectedLine, for_programs, import_sent, rejected_lines
+from sesame.operations.import_turns import ImportTurns, LineImported, SentLine
+from sesame.operations.imports import (
+    ImportRequest,
+    ImportStop,
+    RejectedLine,
+    for_programs,
+    import_sent,
+    rejected_lines,
+)
 from sesame.operations.ports import Registering, Shutting
 
 REJECTED_SHOWN_MAX: Final = 20
+_FILE: Final = "person.jsonl"
 
-_ONE_AT_A_TIME: Final = threading.Lock()
-"""A newer import of this source ends an older one: those of this process wait for one another."""
+_TURNS: Final = ImportTurns()
 
 
 class Receiving(Registering, Shutting, Protocol):
@@ -132,22 +140,38 @@ class PersonFacts:
         """Import these lines, all or none: what is published already is not published again."""
         if not lines:
             return
-        with TemporaryDirectory(prefix="sesame-person-") as folder, _ONE_AT_A_TIME:
-            file = Path(folder) / "person.jsonl"
-            file.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="ascii")
-            for dry_run in (True, False) if len(lines) > 1 else (False,):
-                self._import(file, dry_run=dry_run)
-        self._sent = [(self._number, int(each["year"]), each["step"], each["stepVersion"]) for each in lines]
-
-    def _import(self, file: Path, *, dry_run: bool) -> None:
-        request = ImportRequest(profile=SENT, file=file, dry_run=dry_run, **self._how)
         try:
-            report = import_sent(self._site, self._actor, request, file, clock=self._clock)
+            if len(lines) == 1:
+                self._take(*self._import_line(*lines))
+            else:
+                self._import_lines(lines)
         except ImportSuperseded as error:  # by another process
             raise PersonUnderWay from error
-        if report.rejects_path is not None:
-            raise PersonRefused(list(islice(rejected_lines(report.rejects_path), REJECTED_SHOWN_MAX)))
-        if report.held and not dry_run:  # which keeps nothing that an operator could approve
+        self._sent = [(self._number, int(each["year"]), each["step"], each["stepVersion"]) for each in lines]
+
+    def _import_line(self, values: Mapping[str, str]) -> LineImported:
+        line = SentLine(self._actor, values, self._number, ImportRequest(profile=SENT, **self._how), _FILE)
+        return _TURNS.import_line(self._site, line, clock=self._clock, stop=ImportStop())
+
+    def _import_lines(self, lines: Collection[Mapping[str, str]]) -> None:
+        with TemporaryDirectory(prefix="sesame-person-") as folder, _TURNS.turn(ImportStop()):
+            file = Path(folder) / _FILE
+            file.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="ascii")
+            for dry_run in (True, False):
+                request = ImportRequest(profile=SENT, file=file, dry_run=dry_run, **self._how)
+                report = import_sent(self._site, self._actor, request, file, clock=self._clock)
+                rejects = report.rejects_path
+                self._take(report, () if rejects is None else rejected_lines(rejects))
+
+    def _take(self, report: ImportReport, rejected: Iterable[RejectedLine]) -> None:
+        """Make sure that these lines were taken.
+
+        Raises:
+            PersonRefused, PersonStopped: they were not.
+        """
+        if shown := list(islice(rejected, REJECTED_SHOWN_MAX)):
+            raise PersonRefused(shown)
+        if report.held and not report.dry_run:  # which keeps nothing that an operator could approve
             acts.note(
                 self._site.database,
                 self._actor,

@@ -368,6 +368,37 @@ def test_several_at_once_are_told_apart(world: ApiWorld) -> None:
     scim(world, "POST", "/Bulk", status=413, json=many)
 
 
+def test_many_who_are_sent_at_once_are_answered_in_the_order_of_the_request(world: ApiWorld) -> None:
+    numbers = [f"229003{n:02}" for n in range(12)]
+    made = [{"method": "POST", "path": "/Users", "bulkId": each, "data": user(each)} for each in numbers]
+    twice = made[3] | {"bulkId": "again", "data": user(numbers[3], usageName="Petit")}
+    body: dict[str, Any] = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"]}
+    body["Operations"] = [*made[:8], twice, *made[8:]]
+    done = scim(world, "POST", "/Bulk", status=200, json=body)["Operations"]
+    assert [each["status"] for each in done] == ["201"] * 8 + ["409"] + ["201"] * 4
+    assert [each["bulkId"] for each in done] == [*numbers[:8], "again", *numbers[8:]]
+    places = [each["location"].rpartition("/")[2] for each in done if each["status"] == "201"]
+    assert places == numbers
+    assert "usageName" not in scim(world, "GET", f"/Users/{numbers[3]}")[STUDENT]
+    logins = {scim(world, "GET", f"/Users/{each}")["userName"] for each in numbers}
+    assert len(logins) == len(numbers)
+
+
+def test_nothing_is_done_after_as_many_errors_as_are_accepted(world: ApiWorld) -> None:
+    body: dict[str, Any] = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+        "failOnErrors": 1,
+        "Operations": [
+            {"method": "POST", "path": "/Users", "bulkId": "a", "data": user("22900401")},
+            {"method": "POST", "path": "/Users", "bulkId": "b", "data": user("22900402", ine="wrong")},
+            {"method": "POST", "path": "/Users", "bulkId": "c", "data": user("22900403")},
+        ],
+    }
+    done = scim(world, "POST", "/Bulk", status=200, json=body)["Operations"]
+    assert [each["status"] for each in done] == ["201", "400"]
+    scim(world, "GET", "/Users/22900403", status=404)
+
+
 def test_what_is_not_applied_in_time_is_sent_again_and_done_once(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -26,7 +26,7 @@ from producers.registrar.feed import (
     base_after,
     new_record,
 )
-from producers.registrar.guard import Fingerprint, OutlineChange
+from producers.registrar.guard import Fingerprint, Judged, OutlineChange
 from producers.registrar.import_steps import run_import
 from producers.registrar.import_subject import ImportDeps, ImportOptions, Progress
 from producers.registrar.physical import LINES_MAX, Line
@@ -221,6 +221,9 @@ class _Teachings:
                 OutlineChange.GONE if absent else change,
                 ("", had, left),
             )
+
+    def parts(self, _whole: ImportReport, _judged: Judged) -> Iterable[tuple[int, ImportReport]]:
+        return ()
 
     def changes(self) -> Iterator[list[ListToPublish]]:
         found = self.spool.database.execute("SELECT * FROM to_publish ORDER BY line")

@@ -6,8 +6,9 @@ bounded whatever its size, and the guard judges it as a whole.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
@@ -20,8 +21,10 @@ from producers.registrar.acceptance import AcceptanceUnfit
 from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import pegase, pegase_groups
+from producers.registrar.report import ImportReport
 from schemas.language import gettext, gettext_noop
 from sesame.operations.acts import Actor, Report
+from sesame.operations.import_turns import ImportTurns, SentLine
 from sesame.operations.imports import (
     ImportRequest,
     ImportStop,
@@ -42,8 +45,7 @@ FORMS: Final = {"enrolments": "file", "teachings": "groups"}
 """What may be sent, and what of `ImportRequest` it is."""
 
 _PROFILE: Final = "pegase"
-_ONE_AT_A_TIME: Final = threading.Lock()
-"""A newer import of a feed ends an older one: those that come here wait for one another."""
+TURNS: Final = {kind: ImportTurns() for kind in FORMS}
 
 
 def _described(profile: FeedProfile) -> dict[str, Any]:
@@ -119,10 +121,18 @@ def import_enrolments(
     that are wrong are refused, and the rest goes on; a single object that is wrong is answered 422. Where
     the guard holds it, nothing is published, and the answer is 202 with the id to approve. It takes 30
     minutes at most, and stops when the connection is closed; what was published by then is not published
-    twice when it is sent again.
+    twice when it is sent again. Single objects that wait for one another share an import, and its id.
     """
     how = {"dry_run": dry_run, "full_year": full_year, "approve": approve, "accept": tuple(accept or ())}
-    return _answered(call, response, "enrolments", how)
+    if not call.is_single:
+        return _answered(call, response, "enrolments", how)
+    values = json.loads(call.file.read_bytes())
+    student = str(values.get(pegase().column_of("student_number")))
+    request = ImportRequest(profile=_PROFILE, **how)
+    line = SentLine(call.actor, values, student, request, call.file.name)
+    with _refused():
+        done = TURNS["enrolments"].import_line(call.site, line, clock=call.clock, stop=call.stop)
+    return _told(call, response, _imported(*done))
 
 
 @route("POST", "/teachings", import_files, takes=(JSON, NDJSON), described=_described(pegase_groups()))
@@ -165,27 +175,29 @@ def import_lines(
         LinesUnusable: nothing was published.
         As `import_files`.
     """
-    request = ImportRequest(
-        profile=_PROFILE,
-        rejects=file.with_name("rejects.csv"),
-        affected=file.with_name("affected.csv"),
-        **{FORMS[kind]: file},
-        **how,
-    )
+    places = {name: file.with_name(f"{name}.csv") for name in ("rejects", "affected")}
+    request = ImportRequest(profile=_PROFILE, **{FORMS[kind]: file}, **places, **how)
+    with _refused(), TURNS[kind].turn(stop):
+        report = import_sent(site, actor, request, file, clock=clock, stop=stop)
+    rejects = report.rejects_path
+    return _imported(report, [] if rejects is None else rejected_lines(rejects))
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Say to a program what cannot be used."""
     try:
-        with stop.waiting_for(_ONE_AT_A_TIME):
-            report = import_sent(site, actor, request, file, clock=clock, stop=stop)
+        yield
     except UnusableFile as error:
         raise LinesUnusable(error.sent) from None
     except AcceptanceUnfit:
         raise LinesUnusable(gettext("what `accept` names is not in it")) from None
-    rejected = (
-        []
-        if report.rejects_path is None
-        else [_for_programs(each) for each in islice(rejected_lines(report.rejects_path), REJECTED_MAX)]
-    )
+
+
+def _imported(report: ImportReport, rejected: Iterable[RejectedLine]) -> EnrolmentsImported:
     told = {name: value for name, value in report.to_json().items() if name not in ("rejects", "affected")}
-    return EnrolmentsImported(report=told, rejected=rejected)
+    shown = [_for_programs(each) for each in islice(rejected, REJECTED_MAX)]
+    return EnrolmentsImported(report=told, rejected=shown)
 
 
 def _for_programs(rejected: RejectedLine) -> RejectedLine:
@@ -196,6 +208,10 @@ def _for_programs(rejected: RejectedLine) -> RejectedLine:
 
 def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any]) -> EnrolmentsImported:
     done = import_lines(call.site, call.actor, kind, call.file, clock=call.clock, stop=call.stop, **how)
+    return _told(call, response, done)
+
+
+def _told(call: Call, response: Response, done: EnrolmentsImported) -> EnrolmentsImported:
     if done.rejected and call.is_single:
         raise EnrolmentRefused(errors=tuple(_place(each) for each in done.rejected))
     if done.report["held"]:

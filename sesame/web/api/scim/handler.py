@@ -3,24 +3,67 @@ conflict who did not ask for it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Final
 
-from scim2_models import PatchOp, PreconditionFailedException, Resource, ResourceType
+from scim2_models import BulkOperation, PatchOp, PreconditionFailedException, Resource, ResourceType
+from scim2_server.bulk import BulkPlan, BulkStep
 from scim2_server.conditions import Conditions
 from scim2_server.handler import ScimHandler
+from scim2_server.requests import ScimRequest
+from scim2_server.responses import ScimResponse
+from scim2_server.routing import Operation
+from scim2_server.service import ScimService
 
 from sesame.operations.person_facts import PersonUnderWay
+from sesame.web.api.places import OF_ONE
 from sesame.web.api.scim.group_patch import split
-from sesame.web.api.scim.resources import GROUPS
+from sesame.web.api.scim.resources import GROUPS, student_of
 from sesame.web.api.scim.storage import Storage
 
 _AGAIN_MAX: Final = 5
 
 
 class RequestHandler(ScimHandler):
-    """Serves one request: see `ScimHandler`."""
+    """Serves one request: see `ScimHandler`.
+
+    Args:
+        spend: told the seconds of processor time that other threads took for it.
+    """
 
     storage: Storage
+
+    def __init__(self, service: ScimService, storage: Storage, spend: Callable[[float], None]) -> None:
+        super().__init__(service, storage)
+        self._spend = spend
+
+    def bulk(self, request: ScimRequest) -> ScimResponse:
+        """See `ScimHandler.bulk`. Users who are made one after the other wait for the registry together."""
+        with self.service.provider, ThreadPoolExecutor(OF_ONE) as threads:
+            self.service.route(request, Operation.bulk)
+            plan = self.service.read_bulk(request.body, request.header("Content-Type"))
+            begun: dict[int, Future[Any]] = {}
+            for place, step in enumerate(plan.steps):
+                if plan.stopped:
+                    break
+                if step.index not in begun:
+                    for each in _made_together(plan, plan.steps[place:]):
+                        run = partial(self._run_step, request, plan, each)
+                        begun[each.index] = threads.submit(copy_context().run, run)
+                waited = begun.get(step.index)
+                plan.record(step, *(waited.result() if waited else self.run_bulk_step(request, plan, step)))
+            return self.service.bulk_response(plan)
+
+    def _run_step(self, request: ScimRequest, plan: BulkPlan, step: BulkStep) -> Any:
+        before = time.thread_time()
+        try:
+            return self.run_bulk_step(request, plan, step)
+        finally:
+            self._spend(time.thread_time() - before)
 
     def patch_resource(
         self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions
@@ -70,3 +113,16 @@ class RequestHandler(ScimHandler):
         self.service.check_deletion(current, conditions)
         version = current.meta.version if conditions.if_match and current.meta else None
         self.storage.delete(resource_type, resource_id, expected_version=version)
+
+
+def _made_together(plan: BulkPlan, steps: Sequence[BulkStep]) -> Iterator[BulkStep]:
+    """The next steps that each make another user, if whatever fails the rest goes on."""
+    students: set[str] = set()
+    for step in steps if plan.fail_on_errors is None else ():
+        operation = plan.operation(step)
+        is_post = operation.method == BulkOperation.Method.post
+        student = student_of(operation.data) if is_post and not plan.dependencies(step.index) else None
+        if student is None or student in students:
+            return
+        students.add(student)
+        yield step

@@ -482,6 +482,12 @@ def members_in(group: Any) -> list[str]:
     return numbers
 
 
+def student_of(sent: object) -> str | None:
+    """The student number of a user that was sent; None: it is none, or has none."""
+    student = sent[Student] if isinstance(sent, UserWithStudent) else None
+    return None if student is None else student.student_number
+
+
 def person_of(user: Any, approve: str | None) -> SentPerson:
     """A user that was sent, as a person. What can only be read is not looked at.
 

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -143,9 +144,9 @@ class _Scim:
             approve=asked.query.get("approve"),
             accept=asked.query.get("accept"),
         )
-        return RequestHandler(self._service, Storage(users, ScimGroups(api.site, asked.subject))).handle(
-            asked
-        )
+        storage = Storage(users, ScimGroups(api.site, asked.subject))
+        spend = partial(api.rates.spend, asked.subject.name)
+        return RequestHandler(self._service, storage, spend).handle(asked)
 
 
 class _Patience:
