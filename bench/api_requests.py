@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 COSTS: Final = {
     "student": Measured(200, 1, 0.5, "GET /v1/students/N"),
     "page": Measured(4, 1, 0.2, "GET /scim/v2/Users?count=100"),
-    "enrolment": Measured(30, 1, 1.0, "POST /v1/enrolments of one, one after the other"),
+    "enrolment": Measured(30, 1, 0.2, "POST /v1/enrolments of one, one after the other"),
 }
 RATES: Final = {
     "enrolments-at-once": Measured(160, AT_ONCE, 5.0, f"POST /v1/enrolments of one, {AT_ONCE} callers"),

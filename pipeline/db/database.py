@@ -225,15 +225,16 @@ class Database:
             StoreUnavailable: try again.
         """
         with self._guard(), self.engine.connect() as connection:
-            if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN")
+            raw: Any = connection.connection.driver_connection if self.is_sqlite else None
+            if raw is not None:
+                raw.execute("BEGIN")  # takes no lock yet, so it cannot fail; by the driver, which costs less
             else:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             try:
                 yield connection
             finally:
-                if self.is_sqlite:
-                    _end_sqlite(connection, "ROLLBACK")
+                if raw is not None and raw.in_transaction:
+                    raw.execute("ROLLBACK")
                 connection.rollback()
 
     @contextmanager

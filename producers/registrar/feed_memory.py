@@ -13,15 +13,27 @@ import can tell what it would change before it changes anything.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Integer,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
 
 from pipeline import audit
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 from producers.registrar.feed import Intended, Published, StepKey
-from producers.registrar.import_runs import SqlImports, imports
+from producers.registrar.import_runs import SqlImports, imports, unseen
 
 feed_rows = Table(
     "feed_rows",
@@ -51,6 +63,35 @@ accepted_values = Table(
 
 _PAGE = 500
 _LIVE = feed_rows.c.live.is_not(False)
+_OF_SOURCE = feed_rows.c.source == bindparam("source")
+_HELD = feed_rows.alias("held")
+
+# Made once: making a statement costs more than the database does.
+_PUBLISHED: Final = (
+    select(
+        *(feed_rows.c[name] for name in ("student_number", "year", "step", "step_version")),
+        *(feed_rows.c[name] for name in ("fingerprint", "sequence", "base", "live", "outline")),
+        (feed_rows.c.sequence <= imports.c.confirmed_through).label("confirmed"),
+    )
+    .join(imports, imports.c.id == feed_rows.c.import_id)
+    .where(_OF_SOURCE, feed_rows.c.student_number.in_(bindparam("students", expanding=True)))
+)
+_PEOPLE: Final = (
+    select(feed_rows.c.year, func.count(feed_rows.c.student_number.distinct()))
+    .where(_OF_SOURCE, _LIVE)
+    .group_by(feed_rows.c.year)
+)
+_LOST: Final = (
+    select(feed_rows.c.year, func.count(feed_rows.c.student_number.distinct()))
+    .where(_OF_SOURCE, feed_rows.c.live.is_(False), unseen(feed_rows.c.import_id))
+    .where(
+        ~select(_HELD.c.year)
+        .where(*(_HELD.c[name] == feed_rows.c[name] for name in ("source", "student_number", "year")))
+        .where(_HELD.c.live.is_not(False))
+        .exists()
+    )
+    .group_by(feed_rows.c.year)
+)
 
 
 class SqlFeedMemory(SqlImports):
@@ -62,25 +103,9 @@ class SqlFeedMemory(SqlImports):
         Raises:
             StoreUnavailable: try again.
         """
-        rows = feed_rows.c
-        query = (
-            select(
-                rows.student_number,
-                rows.year,
-                rows.step,
-                rows.step_version,
-                rows.fingerprint,
-                rows.sequence,
-                rows.base,
-                rows.live,
-                rows.outline,
-                (rows.sequence <= imports.c.confirmed_through).label("confirmed"),
-            )
-            .join(imports, imports.c.id == rows.import_id)
-            .where(rows.source == source, rows.student_number.in_(sorted(students)))
-        )
         with self._database.read() as connection:
-            found = connection.execute(query).all()
+            asked = {"source": source, "students": sorted(students)}
+            found = connection.execute(_PUBLISHED, asked).all()
         return {
             (row.student_number, row.year, row.step, row.step_version): Published(
                 row.fingerprint,
@@ -110,14 +135,9 @@ class SqlFeedMemory(SqlImports):
         Raises:
             StoreUnavailable: try again.
         """
-        rows = feed_rows.c
-        query = (
-            select(rows.year, func.count(rows.student_number.distinct()))
-            .where(rows.source == source, _LIVE)
-            .group_by(rows.year)
-        )
         with self._database.read() as connection:
-            return {int(year): int(students) for year, students in connection.execute(query)}
+            found = connection.execute(_PEOPLE, {"source": source})
+            return {int(year): int(students) for year, students in found}
 
     def lost(self, source: str, since: float) -> dict[int, int]:
         """How many students lost every enrolment of a year that `source` held, since then (epoch seconds) and
@@ -126,21 +146,9 @@ class SqlFeedMemory(SqlImports):
         Raises:
             StoreUnavailable: try again.
         """
-        rows, held = feed_rows.c, feed_rows.alias("held")
-        still = select(held.c.year).where(
-            held.c.source == rows.source,
-            held.c.student_number == rows.student_number,
-            held.c.year == rows.year,
-            held.c.live.is_not(False),
-        )
-        query = (
-            select(rows.year, func.count(rows.student_number.distinct()))
-            .where(rows.source == source, rows.live.is_(False), ~still.exists())
-            .where(self._unseen(source, since, rows.import_id))
-            .group_by(rows.year)
-        )
         with self._database.read() as connection:
-            return {int(year): int(students) for year, students in connection.execute(query)}
+            found = connection.execute(_LOST, {"source": source, "since": since})
+            return {int(year): int(students) for year, students in found}
 
     def sources(self) -> list[str]:
         """Every feed that was ever imported.

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     func,
     select,
     text,
@@ -319,15 +321,6 @@ class SqlImports:
         return None if row is None else _run(row)
 
     @staticmethod
-    def _unseen(source: str, since: float, import_id: ColumnElement[int]) -> ColumnElement[bool]:
-        """Whether an import is of this time, and after the last one that an operator has approved."""
-        mine = imports.c.source == source
-        older = _last_before(since, mine)
-        approved = imports.c.detail.like('%"approval":%'), imports.c.confirmed_through > 0
-        last = select(func.max(imports.c.id)).where(mine, imports.c.id > older, *approved).scalar_subquery()
-        return import_id > func.coalesce(last, older)
-
-    @staticmethod
     def _hold(connection: Any, import_id: int) -> None:
         """Lock the import's row until the transaction ends, if it is still the newest."""
         mine = imports.c.id == import_id, imports.c.superseded.is_(False)
@@ -338,7 +331,17 @@ class SqlImports:
             raise ImportSuperseded
 
 
-def _last_before(started_at: float, *which: ColumnElement[bool]) -> ColumnElement[int]:
+def unseen(import_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether an import of the feed `:source` began after `:since` (epoch seconds), and after the last one
+    that an operator has approved."""
+    mine = imports.c.source == bindparam("source")
+    older = _last_before(bindparam("since"), mine)
+    approved = imports.c.detail.like('%"approval":%'), imports.c.confirmed_through > 0
+    last = select(func.max(imports.c.id)).where(mine, imports.c.id > older, *approved).scalar_subquery()
+    return import_id > func.coalesce(last, older)
+
+
+def _last_before(started_at: float | BindParameter[float], *which: ColumnElement[bool]) -> ColumnElement[int]:
     """The id of the last of these that began before then; 0: there is none. Found from the newest one
     backwards, by an index: however many were before it are not read."""
     older = select(imports.c.id).where(*which, imports.c.started_at < started_at)

@@ -67,10 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=["run", "report"])
     parser.add_argument("wanted", nargs="*", metavar="GROUP or PATTERN")
     parser.add_argument("--children", type=int, default=1, help="mutants judged at once (default: 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn by name (default: 1)")
     parser.add_argument("--rounds", type=int, default=3, help="each: a second of tests more for survivors")
     options = parser.parse_intermixed_args(arguments)
     if options.command == "run":
-        run(options.wanted, options.children, options.rounds)
+        run(options.wanted, options.children, options.rounds, options.share)
     if not VERDICTS.exists():
         print(f"no verdicts in {CACHE.relative_to(ROOT)}: run it first", file=sys.stderr)
         return 1
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(wanted: list[str], children: int, rounds: int) -> None:
+def run(wanted: list[str], children: int, rounds: int, share: float) -> None:
     """Judge what has no verdict, of all groups or of those named; mutants of patterns, by every test."""
     copy()
     named = [group for group in GROUPS if group.name in wanted]
@@ -93,8 +94,9 @@ def run(wanted: list[str], children: int, rounds: int) -> None:
         mutants = prepare(group)
         if not wanted or group in named:
             reach = reached(group, children)
+            drawn = [mutant for mutant in mutants if _draw(mutant.name) < share]
             for _ in range(rounds):
-                judge(group, pending(group, mutants, reach), reach, ROUND_S, children)
+                judge(group, pending(group, drawn, reach), reach, ROUND_S, children)
         matched = [
             mutant for mutant in mutants if any(fnmatch.fnmatch(mutant.name, each) for each in patterns)
         ]
@@ -107,6 +109,11 @@ def run(wanted: list[str], children: int, rounds: int) -> None:
     if unmatched:
         groups = ", ".join(group.name for group in GROUPS)
         sys.exit(f"no group ({groups}) and no mutant is called {', '.join(sorted(unmatched))}")
+
+
+def _draw(name: str) -> float:
+    """A number from 0 to 1 that is the same in each run."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 
 
 def copy() -> None:

@@ -102,4 +102,29 @@ GROUPS = (
             *("producers/test_replay", "sesame/app/test_running"),
         ),
     ),
+    Group(
+        "lifecycle",
+        ("consumers/registry/lifecycle/*.py", "consumers/registry/erasure/*.py"),
+        ("consumers/registry/test_*", "sesame/operations/test_lifecycle", "integration/test_erased_again"),
+    ),
+    Group("eventlog", ("pipeline/eventlog/*.py",), ("pipeline/eventlog/test_*",)),
+    Group(
+        "operations",
+        ("sesame/operations/**/*.py",),
+        (
+            *("sesame/operations/test_*", "sesame/app/test_*", "producers/test_replay"),
+            *(f"integration/test_api_{name}" for name in ("acts", "enrolments", "refusals")),
+            *(f"integration/test_{name}" for name in ("api", "erasure", "scim_sends", "backup")),
+        ),
+    ),
+    Group(
+        "web",
+        ("sesame/web/**/*.py", "sesame/login/*.py"),
+        (
+            *("sesame/web/test_*", "sesame/login/test_*", "integration/test_api*"),
+            *(f"integration/test_console_{name}" for name in ("acts", "login", "pages", "rights")),
+            *(f"integration/test_portal_{name}" for name in ("forms", "messages", "states")),
+            *("integration/test_cas", "integration/test_scim_in", "integration/test_scim_sends"),
+        ),
+    ),
 )
