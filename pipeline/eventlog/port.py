@@ -241,5 +241,13 @@ class EventLog(Protocol):
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         """The next offset to be written, per partition."""
 
+    def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
+        """Where a group would read on, per partition: what it has committed, or the first record there.
+
+        Raises:
+            UnknownTopic: naming it.
+            LogUnavailable: try again.
+        """
+
     def close(self) -> None:
         """Release resources."""

@@ -45,7 +45,9 @@ SESSION_TIMEOUT_S = 10.0
 _PRUNE_PAGE = 2_000  # records removed under one lock
 _ERASE_PAGE = 500  # records changed under one lock
 _NAMING = """SELECT id FROM records
-    WHERE key = ?1 OR instr(value, CAST(?1 AS BLOB)) OR instr(headers, ?1)"""
+    WHERE timestamp_ms < ?2 AND (key = ?1 OR instr(value, CAST(?1 AS BLOB)) OR instr(headers, ?1))"""
+_COMMITTED = """SELECT partition, max(first_offset, coalesce(committed_offsets.next_offset, 0))
+    FROM partitions LEFT JOIN committed_offsets ON partition_id = id AND group_name = ? WHERE topic = ?"""
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -244,6 +246,13 @@ class SqliteEventLog:
             ends = {TopicPartition(topic, partition): end for partition, end in rows}
         return {tp: ends[tp] for tp in identities}
 
+    def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
+        """See `pipeline.eventlog.port.EventLog`."""
+        self._partition_ids([topic])
+        with self._turn, self._file.reading(self._connection):
+            rows = self._connection.execute(_COMMITTED, (group, topic)).fetchall()
+        return {TopicPartition(topic, partition): offset for partition, offset in rows}
+
     def prune(self, now: datetime) -> int:
         """Remove the records that are older than their topic's retention; how many.
 
@@ -265,18 +274,22 @@ class SqliteEventLog:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return removed
 
-    def erase(self, key: str, pseudonym: str) -> int:
-        """Put a pseudonym wherever a record names the person of this key; how many did.
+    def erase(self, key: str, pseudonym: str, *, before: float) -> int:
+        """Put a pseudonym wherever an older record names the person of this key; how many did.
 
         Each record keeps its place. The person's own have nothing left but the pseudonym: event ids would
         give the number to whoever tries all numbers. Doing it again is harmless.
+
+        Args:
+            key, pseudonym: the person's number, and what is put in its place.
+            before: seconds since the epoch; what was appended then or later stays as it is.
 
         Raises:
             LogUnavailable: some were changed, perhaps; do it again.
         """
         word = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
         with self._turn, self._file.reading(self._connection):
-            found = [row[0] for row in self._connection.execute(_NAMING, (key,))]
+            found = [row[0] for row in self._connection.execute(_NAMING, (key, before * 1000))]
         changed = 0
         for at in range(0, len(found), _ERASE_PAGE):
             with self._turn, self._file.writing(self._connection):

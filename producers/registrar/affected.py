@@ -33,7 +33,7 @@ class RecordedPersons(Protocol):
         """Those of these students (at most some hundreds) who are known. Raises `StoreUnavailable`."""
 
     def erased(self, students: Collection[str]) -> Collection[str]:
-        """Those of these students who were erased. Raises `StoreUnavailable`."""
+        """Those of these students who were erased and are not back. Raises `StoreUnavailable`."""
 
 
 class BeforeAfter(NamedTuple):

@@ -247,8 +247,9 @@ class Application:
         """Where the audit's archive is."""
         return self.settings.data_dir / "audit"
 
-    def erase_in_log(self, student_number: str, pseudonym: str) -> int | None:
-        """Put a pseudonym in the log; in how many records. None: this log cannot.
+    def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
+        """Put a pseudonym in the log's older records (`before`: epoch seconds); in how many of them.
+        None: this log cannot.
 
         Raises:
             LogUnavailable: do it again.
@@ -256,7 +257,9 @@ class Application:
         from pipeline.eventlog.sqlite import SqliteEventLog
 
         log = self.log
-        return log.erase(student_number, pseudonym) if isinstance(log, SqliteEventLog) else None
+        if not isinstance(log, SqliteEventLog):
+            return None
+        return log.erase(student_number, pseudonym, before=before)
 
     def rewrite_files(self) -> bool:
         """Rewrite the embedded store and log, and the persons' keys, so that nothing is left in them of what

@@ -307,7 +307,12 @@ class _Recorded:
         if (privacy := self._privacy) is None:
             return set()
         with self._database.read() as connection:
-            return {each for each in students if has_forgotten(connection, privacy.pseudonym(each))}
+            back = self._people.known_among(connection, students)
+            return {
+                each
+                for each in students
+                if each not in back and has_forgotten(connection, privacy.pseudonym(each))
+            }
 
     def recorded(self, students: Collection[str]) -> dict[str, RecordedPerson]:
         with self._database.read() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,7 +176,7 @@ def test_a_place_that_is_none_or_is_gone_is_a_problem_and_no_silent_jump(world: 
 
 def test_who_was_erased_is_not_told_of(world: ApiWorld) -> None:
     say(world, "22600001", "22600002")
-    assert world.site.erase_in_log("22600001", "erased-0123456789abcdef") is not None
+    assert world.site.erase_in_log("22600001", "erased-0123456789abcdef", math.inf) is not None
     assert numbers(all_of(world, "&everything=true")) == ["22600002"]
 
 

@@ -19,18 +19,27 @@ from pipeline.vault import new_key
 from sandbox.kafka import Kafka
 from schemas import catalogue
 from schemas.account import Stage
+from sesame.operations import identities
+from sesame.operations.identities import DoubtDecision
+from sesame.operations.privacy import acts
+from sesame.operations.privacy.acts import ErasureStanding
 from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers import require_service
 from sesame.testing.servers.brokers import PATIENT
+from sesame.testing.servers.registry_kit import activation
 from tests.acceptance.processes import kafka_settings
 from tests.integration.site_kit import Site, running
 from tests.integration.test_erasure import (
+    DPO,
     LEA,
     LEA_TOO,
     PAUL,
+    complete,
+    ended,
     enrol,
     erase,
     erased,
+    let_targets_erase,
     live_through,
     login,
     rows,
@@ -90,9 +99,19 @@ def settings(request: pytest.FixtureRequest, store_url: str) -> Iterator[str]:
         yield "\n".join([f"targets = {json.dumps(TARGETS)}", *store, "[log]", *log])
 
 
+def at(site: Site, begun: ErasureStanding) -> str:
+    """How far an erasure is."""
+    return acts.standing(site, DPO, begun.id).state
+
+
 def of_lea(site: Site) -> list[str]:
     """The tables that name one of her numbers."""
     return [name for name, each in rows(site).items() if any(LEA in row or LEA_TOO in row for row in each)]
+
+
+def enrolments_of_lea(site: Site) -> list[str]:
+    """The numbers under which the log has enrolments of hers."""
+    return [key for key, *_ in site.records(catalogue.ENROLMENTS) if key in (LEA, LEA_TOO)]
 
 
 def keys_heard(site: Site, topic: str, count: int) -> list[str]:
@@ -146,3 +165,39 @@ def test_what_is_delivered_again_brings_nobody_back_and_names_nobody(settings: s
             enrol(site, sequence=9, tell_apart="back")
             until(lambda: login(site) != "", site.letters)
             assert login(site) == before, "who comes back after it is heard"
+
+
+@pytest.mark.parametrize(
+    ("reached", "number"), [("asked", LEA_TOO), ("forgotten", LEA), ("forgotten", LEA_TOO)]
+)
+def test_an_enrolment_that_the_registry_has_not_read_is_not_lost(
+    settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: str, number: str
+) -> None:
+    """Who comes back while the registry lags is enrolled in the end, and served, under either number."""
+    whose = LEA if reached == "asked" else number
+    with closing(Site(tmp_path / "site", settings, in_memory=TARGETS)) as site:
+        key = site.settings.privacy_key_file
+        key.touch(mode=0o600)
+        key.write_text(new_key(), encoding="ascii")
+        with running(site):
+            begun = let_targets_erase(site, monkeypatch, Stage.ERASED)
+            before = login(site)
+            until(lambda: reached == "asked" or ended(site, begun) or at(site, begun) == reached)
+        enrol(site, 3, number)
+        for _round in range(6):  # the registry has not read who came back
+            ended(site, begun)
+        with running(site):
+            if asks := reached == "forgotten" and number == LEA_TOO:  # the names of before are LEA's
+                until(lambda: bool(site.letters()), lambda: rows(site)["people"])
+                assert {letter.cause for letter in site.letters()} == {"doubtful_identity"}
+                identities.separate(site, DPO, DoubtDecision(student_number=number, reason="seen"))
+            until(lambda: stage(site, whose) in (Stage.PRECREATED, Stage.ACTIVE), site.letters)
+            site.say(activation(number), catalogue.ACTIVATIONS, tell_apart="back")
+            until(lambda: stage(site, whose) is Stage.ACTIVE, site.letters)
+            until(lambda: ended(site, begun), lambda: acts.standing(site, DPO, begun.id))
+            assert at(site, begun) == {"asked": "withdrawn", "forgotten": "done"}[reached]
+            until(lambda: complete(site, whose), site.letters)
+            assert (login(site, whose) == before) is not asks
+            assert site.letters() == []
+        if reached == "forgotten":  # the enrolment of the return is theirs, and no older one
+            until(lambda: enrolments_of_lea(site) == [number], lambda: enrolments_of_lea(site))

@@ -545,3 +545,10 @@ def test_the_next_file_does_not_bring_an_erased_number_back_by_a_cancelled_line(
         ]
         assert named == []
         assert LEA_TOO.encode() not in site.settings.log_path.read_bytes()
+        back = enrolled(LEA, 10, year=YEAR, **WHO)  # as another program says, whose feed this is not
+        site.say(back, catalogue.ENROLMENTS, tell_apart="back")
+        until(lambda: in_force(site, LEA), site.letters)
+        done = imports.import_files(
+            site, DPO, request, clock=lambda: datetime.now(UTC), progress=lambda *_told: None
+        )
+        assert done.reports[0].cancelled == 1, "who is back is cancelled as anybody is"

@@ -100,6 +100,12 @@ class SimulatedLog:
             tps = [TopicPartition(topic, number) for number in range(self.partitions(topic))]
             return {tp: len(self.records[tp]) for tp in tps}
 
+    def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
+        """See `pipeline.eventlog.port.EventLog`."""
+        with self.lock:
+            kept = self.groups[group].committed if group in self.groups else {}
+            return {tp: kept.get(tp, 0) for tp in self.end_offsets(topic)}
+
     def close(self) -> None:
         """See `pipeline.eventlog.port.EventLog`."""
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from consumers.registry.erasure.erasures import ErasureState, erasures, has_forgotten
+from consumers.registry.erasure.erasures import LOG_BEFORE, ErasureState, erasures, has_forgotten
 from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
 from pipeline.db.database import Database, StoreUnavailable
 
@@ -77,13 +77,13 @@ class ErasedNumbers:
             e.state == ErasureState.DONE, e.ended_at > self._newest - _OVERLAP_S
         )
         with self._database().read() as connection:
-            for pseudonym, ended_at, receipt, noted in connection.execute(done):
+            for pseudonym, ended_at, receipt, text in connection.execute(done):
                 named = json.loads(receipt)["receipt"]["pii_principal_id"] if receipt else ()
-                restored = json.loads(noted).get(
-                    "pseudonyms", ()
-                )  # a backup was put back: without the receipt
+                noted = json.loads(text)
+                until = noted.get(LOG_BEFORE, ended_at)
+                restored = noted.get("pseudonyms", ())  # a backup was put back: without the receipt
                 for each in {pseudonym, *named, *restored}:
-                    self._until[each] = max(ended_at, self._until.get(each, 0.0))
+                    self._until[each] = max(until, self._until.get(each, 0.0))
                 self._newest = max(self._newest, ended_at)
 
     def pseudonym(self, student_number: str, timestamp_ms: int) -> str | None:

@@ -52,6 +52,12 @@ GONE: Final = "gone"
 SEQUENCE: Final = "sequence"
 """Noted of an erasure: the highest source sequence of the person's enrolments when it began."""
 
+TO_READ: Final = "to_read"
+"""Noted of an erasure: the log's ends up to which the registry has to read before the next step."""
+
+LOG_BEFORE: Final = "log_before"
+"""Noted of an erasure: which records of the person it takes from the log: older ones (epoch seconds)."""
+
 _ID_BYTES: Final = 6
 _ENDED: Final = ("done", "withdrawn")
 _FORGOTTEN: Final = ("forgotten", "cleared", "done")

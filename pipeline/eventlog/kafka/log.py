@@ -72,6 +72,18 @@ class KafkaEventLog:
             ends = self._admin.list_partition_offsets(dict.fromkeys(tps, OffsetSpec.LATEST))
         return {TopicPartition(*tp): int(ends[tp].offset) for tp in tps}
 
+    def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
+        """See `pipeline.eventlog.port.EventLog`."""
+        name = self._group_prefix + group
+        tps = [Tp(topic, partition) for partition in range(self._topics.partitions([topic])[topic])]
+        with self._access.explained(f"asking what {name} committed"):
+            firsts = self._admin.list_partition_offsets(dict.fromkeys(tps, OffsetSpec.EARLIEST))
+            kept = self._admin.list_group_offsets({name: tps})[name]
+        return {
+            TopicPartition(*tp): max(int(firsts[tp].offset), kept[tp].offset if tp in kept else 0)
+            for tp in tps
+        }
+
     def close(self) -> None:
         """See `pipeline.eventlog.port.EventLog`."""
         with suppress(*LIBRARY):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry.erasure import erasures
-from consumers.registry.erasure.erasures import Erasure, ErasureState
+from consumers.registry.erasure.erasures import TO_READ, Erasure, ErasureState
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.people import People
 from pipeline import accounts, audit
@@ -26,6 +26,7 @@ from sesame.operations.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.ports import HasSettings, Stored
 from sesame.operations.privacy import receipts
 from sesame.operations.privacy.erasure import (
+    REGISTRY,
     Erasing,
     awaited,
     begin,
@@ -66,8 +67,8 @@ class ErasureStanding(Report):
 
     Attributes:
         pseudonym: stands for the student number from then on.
-        awaited: what it waits for: targets, `hold`, `doubt`, `under_way` for work of Sésame's own, or a
-            folder that holds everybody in clear.
+        awaited: what it waits for: targets, `hold`, `doubt`, `under_way` for work of Sésame's own, `registry`
+            for facts that it has not read, or a folder that holds everybody in clear.
         causes: why, by target: the token of what it waits for, or what its consumer says.
         later: what is kept for a while all the same, by target, as the receipt has it.
     """
@@ -153,6 +154,7 @@ _AWAITED: Final = {
     "hold": gettext_noop("a hold"),
     "doubt": gettext_noop("a doubt about who it is"),
     "under_way": gettext_noop("work under way"),
+    "registry": gettext_noop("facts that the registry has not read"),
 }
 
 
@@ -239,7 +241,9 @@ def _get(site: Stored, erasure_id: str) -> Erasure:
 def _standing(site: Erasing, erasure: Erasure) -> ErasureStanding:
     waits: list[str] = []
     why: dict[str, str] = {}
-    if erasure.state is ErasureState.ASKED:
+    if TO_READ in erasure.noted:
+        waits = [REGISTRY]
+    elif erasure.state is ErasureState.ASKED:
         numbers = site.privacy.unseal(erasure.sealed or b"")
         with site.database.read() as connection:
             waits = awaited(site, connection, numbers)

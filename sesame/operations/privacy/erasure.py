@@ -4,16 +4,22 @@ Asked: the registry has every target erase, the one that others are found by las
 gone and nothing of the person is under way any more, the store forgets, in one transaction. Then log, archive
 and backups' keys; then what came in meanwhile is forgotten too, the files are rewritten, and the receipt is
 signed.
+
+**An enrolment that the registry has not read is never erased.** Before the store forgets, and again before
+the log does, the registry reads up to the end that the log had when the step was due; and of the log only
+what is older goes. If the person is back by then, only what is older than the store's forgetting.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,7 +30,7 @@ from consumers.propagation import rows as propagated
 from consumers.registry import identity_doubts
 from consumers.registry.account import current_enrolments
 from consumers.registry.erasure import erasures
-from consumers.registry.erasure.erasures import SEQUENCE, Erasure, ErasureState
+from consumers.registry.erasure.erasures import LOG_BEFORE, SEQUENCE, TO_READ, Erasure, ErasureState
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
 from consumers.registry.identity_doubts import Verdict
@@ -34,6 +40,7 @@ from pipeline import accounts, audit, status
 from pipeline.db import persons
 from pipeline.db.persons import Forgetting, ForgottenRows
 from pipeline.errors import Misconfigured
+from pipeline.eventlog.port import EventLog, TopicPartition
 from pipeline.locks import LockHeld, SiteLocks
 from pipeline.outbox import outbox
 from pipeline.parking.rows import parked
@@ -52,7 +59,7 @@ RETENTION: Final = "retention"
 _LOCK_S: Final = 120.0  # longer than it takes to go through those that are due
 """Who erases when the time has come, and why."""
 
-HOLD, DOUBT, UNDER_WAY = "hold", "doubt", "under_way"
+HOLD, DOUBT, UNDER_WAY, REGISTRY = "hold", "doubt", "under_way", "registry"
 """What an erasure may wait for, besides targets: see `awaited`."""
 
 
@@ -63,6 +70,10 @@ class FilesKeptAside(Misconfigured):
 
 class Erasing(Following, Protocol):
     """What an erasure needs of the site."""
+
+    @property
+    def log(self) -> EventLog:
+        """The log."""
 
     @property
     def registry(self) -> Registry:
@@ -84,8 +95,9 @@ class Erasing(Following, Protocol):
     def audit_folder(self) -> Path:
         """Where the audit's archive is."""
 
-    def erase_in_log(self, student_number: str, pseudonym: str) -> int | None:
-        """Put a pseudonym in the log; in how many records. None: this log cannot."""
+    def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
+        """Put a pseudonym in the log's older records (`before`: epoch seconds); in how many of them.
+        None: this log cannot."""
 
     def rewrite_files(self) -> bool:
         """Rewrite the embedded store and log; False: the store is a server's."""
@@ -109,12 +121,12 @@ def advance(site: Erasing, *, retention: bool) -> int:
     with suppress(LockHeld), SiteLocks(site.database).hold("erasure", ttl_s=_LOCK_S):
         for number in due:
             site.database.transact(partial(_begin_due, site, number))
-        waiting = _under_way(site, retention=retention)
+        waiting, log = _under_way(site, retention=retention), _Log(site)
         for erasure in waiting:
             if erasure.state is ErasureState.ASKED:
-                _let_targets_erase(site, erasure)
+                _let_targets_erase(site, erasure, log)
             elif erasure.state is ErasureState.FORGOTTEN:
-                _clear(site, erasure)
+                _clear(site, erasure, log)
         _attest(site, [each for each in waiting if each.state is ErasureState.CLEARED])
     return len(_under_way(site, retention=retention))
 
@@ -230,7 +242,43 @@ def begin(
     )
 
 
-def _let_targets_erase(site: Erasing, erasure: Erasure) -> None:
+@dataclass(frozen=True)
+class _Seen:
+    """How far the log reached at a moment (epoch seconds), and the registry had read it then or later."""
+
+    at: float
+    ends: dict[str, int]
+    read: dict[str, int]
+
+    def to_read(self, erasure: Erasure) -> dict[str, Any]:
+        """What an erasure's step waits for, as it is noted."""
+        noted: dict[str, Any] = erasure.noted.get(TO_READ) or {"at": self.at, "ends": self.ends}
+        return noted
+
+    def has_read(self, erasure: Erasure) -> bool:
+        """Whether the registry has read all that an erasure's step waits for."""
+        return all(self.read.get(each, 0) >= end for each, end in self.to_read(erasure)["ends"].items())
+
+
+class _Log:
+    """The log, looked at once for all erasures that come to it."""
+
+    def __init__(self, site: Erasing) -> None:
+        self._site = site
+
+    @cached_property
+    def seen(self) -> _Seen:
+        log, registry, at = self._site.log, self._site.registry, time.time()
+        ends = _by_partition(log.end_offsets(topic) for topic in registry.topics)
+        read = _by_partition(log.committed(registry.name, topic) for topic in registry.topics)
+        return _Seen(at, ends, read)
+
+
+def _by_partition(offsets: Iterable[Mapping[TopicPartition, int]]) -> dict[str, int]:
+    return {f"{tp.topic}/{tp.partition}": offset for each in offsets for tp, offset in each.items()}
+
+
+def _let_targets_erase(site: Erasing, erasure: Erasure, log: _Log) -> None:
     numbers = site.privacy.unseal(erasure.sealed or b"")
 
     def look(connection: Connection) -> None:
@@ -238,17 +286,25 @@ def _let_targets_erase(site: Erasing, erasure: Erasure) -> None:
             site.registry.due(connection, number, site.database.now(connection))
 
     site.database.transact(look)
-    site.database.transact(lambda connection: _forget_if_gone(site, connection, erasure, numbers))
+    with site.database.read() as connection:
+        seen = None if awaited(site, connection, numbers) else log.seen
+    site.database.transact(lambda connection: _forget_if_gone(site, connection, erasure, numbers, seen))
 
 
-def _forget_if_gone(site: Erasing, connection: Connection, erasure: Erasure, numbers: list[str]) -> None:
+def _forget_if_gone(
+    site: Erasing, connection: Connection, erasure: Erasure, numbers: list[str], seen: _Seen | None
+) -> None:
     people = People(site.database)
     locked = [people.locked(connection, number) for number in numbers]
     if enrolled(site, connection, numbers, above=erasure.noted.get(SEQUENCE, -1)):
         now = site.database.now(connection)
         erasures.change(connection, erasure, ErasureState.WITHDRAWN, {}, sealed=None, ended_at=now)
         return
-    if awaited(site, connection, numbers):
+    if seen is None or awaited(site, connection, numbers):
+        return
+    if not seen.has_read(erasure):
+        noted = {**erasure.noted, TO_READ: seen.to_read(erasure)}
+        erasures.change(connection, erasure, ErasureState.ASKED, noted)
         return
     found = [(each, accounts.find(connection, number)) for each, number in zip(locked, numbers, strict=True)]
     targets = [line for number in numbers for line in _absent(connection, number)]
@@ -262,6 +318,7 @@ def _forget_if_gone(site: Erasing, connection: Connection, erasure: Erasure, num
         "tables": _by_table(tables),
         "log": None,
         "archived": 0,
+        LOG_BEFORE: time.time(),
     }
     detail = {"erasure": erasure.id, "pseudonym": erasure.pseudonym}
     audit.note(connection, site.database, actor=erasure.actor, action="privacy.forgotten", detail=detail)
@@ -323,17 +380,26 @@ def _by_table(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int
     return tables
 
 
-def _clear(site: Erasing, erasure: Erasure) -> None:
+def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
     """What is not the store's; and once more the store's: a bell that was read before may have rung since."""
     numbers, noted = site.privacy.unseal(erasure.sealed or b""), dict(erasure.noted)
+    noted[TO_READ] = log.seen.to_read(erasure)
+    if not log.seen.has_read(erasure):
+        with site.database.write() as connection:
+            erasures.change(connection, erasure, ErasureState.FORGOTTEN, noted)
+        return
+    seen_at = noted.pop(TO_READ)["at"]
+    with site.database.read() as connection:
+        if not People(site.database).known_among(connection, numbers):  # else the person is back
+            noted[LOG_BEFORE] = seen_at
     for number in numbers:
         pseudonym = site.privacy.pseudonym(number)
-        records = site.erase_in_log(number, pseudonym)
+        records = site.erase_in_log(number, pseudonym, noted[LOG_BEFORE])
         if records is not None:
             noted["log"] = (noted["log"] or 0) + records
         noted["archived"] += audit_archive.forget(site.audit_folder, number, pseudonym)
         if site.settings.store_file is not None or noted["log"] is not None:  # there are backups
-            kept = _kept(site, erasure, pseudonym)
+            kept = _kept(site, replace(erasure, noted=noted), pseudonym)
             person_keys(site).destroy(number, pseudonym=pseudonym, kept=kept)
 
     def again(connection: Connection) -> None:
@@ -359,7 +425,8 @@ def _kept(site: Erasing, erasure: Erasure, pseudonym: str) -> dict[str, list[dic
             found[table.name] = [dict(row) for row in rows]
     for row in found[erasures.erasures.name]:
         if row["id"] == erasure.id:  # nothing is left to do after a restore
-            row |= {"state": ErasureState.DONE, "sealed": None, "ended_at": erasure.asked_at}
+            ended = {"state": ErasureState.DONE, "sealed": None, "ended_at": erasure.asked_at}
+            row |= {**ended, "noted": json.dumps(dict(erasure.noted), sort_keys=True)}
     return found
 
 
@@ -386,5 +453,10 @@ def _attest(site: Erasing, cleared: list[Erasure]) -> None:
         receipts.keep(site, erasure.id, text)
         with site.database.write() as connection:
             erasures.change(
-                connection, erasure, ErasureState.DONE, {}, receipt=text, ended_at=now.timestamp()
+                connection,
+                erasure,
+                ErasureState.DONE,
+                {LOG_BEFORE: erasure.noted[LOG_BEFORE]},
+                receipt=text,
+                ended_at=now.timestamp(),
             )

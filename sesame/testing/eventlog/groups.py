@@ -31,6 +31,28 @@ def test_each_group_reads_everything_and_commits_for_itself(
     assert [consumer.committed(tp) for consumer in groups.values()] == [1, 2, 3]
 
 
+def test_whoever_asks_is_told_where_each_group_would_read_on(
+    log: EventLog, producer: Producer, new_topic: NewTopic, join: Join
+) -> None:
+    topic, other = new_topic(2), new_topic()
+    producer.append([record for key in "abcdef" for record in numbered(topic, key, 3)])
+    producer.append(numbered(other, "key", 2))
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    consumer = join(topic)
+    assert len(read(consumer, 18)) == 18
+    group = "directory"
+    assert log.committed(group, topic) == {first: 0, second: 0}
+    consumer.commit({first: 2})
+    assert log.committed(group, topic) == {first: 2, second: 0}
+    consumer.commit({first: 3, second: 1})
+    consumer.close()
+    assert log.committed(group, topic) == {first: 3, second: 1}
+    assert log.committed(group, other) == {TopicPartition(other, 0): 0}
+    assert log.committed("nobody", topic) == {first: 0, second: 0}
+    with pytest.raises(UnknownTopic, match=r"sesame\.nowhere"):
+        log.committed(group, "sesame.nowhere")
+
+
 def test_two_members_of_a_group_never_share_a_partition_and_miss_nothing(
     producer: Producer, new_topic: NewTopic, join: Join
 ) -> None:

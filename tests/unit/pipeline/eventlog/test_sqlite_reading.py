@@ -176,6 +176,7 @@ def test_a_group_whose_offset_was_pruned_is_told_and_never_jumps(path: Path) -> 
             consumer.commit({TP: 2})
         clock.pass_(days=15)
         assert log.prune(clock.now) == 5
+        assert log.committed("registry", TOPIC) == {TP: 5}, "nothing is left for it below"
         append(log, TOPIC, 1)
         with closing(log.consumer("registry", [TOPIC], member="one")) as consumer:
             for _ in range(2):
