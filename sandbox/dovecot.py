@@ -91,6 +91,7 @@ class Dovecot(Server):
     `user`: whom a privileged caller runs Dovecot as; an unprivileged caller runs it as itself.
     `as_root`: as on a site, Dovecot itself is root, and only mail is `user`'s; the caller must be root.
     `keep_running`: leave the server up when the interpreter exits.
+    `access_lists`: with Dovecot's acl plugin, by which students share folders.
 
     Raises MissingServer when a Debian package is missing, SandboxError when the folder cannot serve.
     """
@@ -105,8 +106,10 @@ class Dovecot(Server):
         user: str = "nobody",
         as_root: bool = False,
         keep_running: bool = False,
+        access_lists: bool = False,
     ) -> None:
         self.directory = directory
+        self._access_lists = access_lists
         self._program = find_dovecot()
         self.version = version_of(self._program)
         self._as_root = as_root
@@ -191,7 +194,7 @@ class Dovecot(Server):
             _write(self.api_key_file, secrets.token_urlsafe(24))
         shutil.copyfile(self.directory.ca_file, self.folder / "tls" / "ldap-ca.pem")
         values = self._values()
-        for name, text in templates(self.version).items():
+        for name, text in templates(self.version, access_lists=self._access_lists).items():
             _write(self.folder / name, render(text, values), mode=0o700 if name == "sendmail" else 0o600)
         if os.geteuid() == 0:
             self._give_all()

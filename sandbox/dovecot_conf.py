@@ -67,6 +67,30 @@ sendmail_path = @folder@/sendmail
 !include sesame.conf
 """
 
+_ACCESS_LISTS = {
+    "2.3": """\
+mail_plugins = $mail_plugins acl
+protocol imap {
+  mail_plugins = $mail_plugins acl imap_acl
+}
+plugin {
+  acl = vfile
+}
+""",
+    "2.4": """\
+mail_plugins {
+  acl = yes
+}
+protocol imap {
+  mail_plugins {
+    imap_acl = yes
+  }
+}
+acl_driver = vfile
+""",
+}
+"""What lets students share folders (RFC 4314); not shipped."""
+
 _SENDMAIL = """\
 #!/bin/sh
 # Stands where the outgoing mail server would: keeps each message, whole or not at all.
@@ -134,11 +158,13 @@ def version_of(program: Path) -> Version:
     return version
 
 
-def templates(version: Version) -> dict[str, str]:
+def templates(version: Version, *, access_lists: bool = False) -> dict[str, str]:
     """Return the files to render, by name, for this version of Dovecot."""
     family = "2.3" if version < (2, 4) else "2.4"
     shipped = {path.name: path.read_text(encoding="utf-8") for path in (_OPS / family).iterdir()}
     if family == "2.3":
         shipped["sesame-ldap-users.conf.ext"] = shipped["sesame-ldap.conf.ext"]
-    frame = (_HEADER_2_4 if family == "2.4" else "") + _ROOTLESS
+    frame = (
+        (_HEADER_2_4 if family == "2.4" else "") + _ROOTLESS + (_ACCESS_LISTS[family] if access_lists else "")
+    )
     return {"dovecot.conf": frame, "sendmail": _SENDMAIL, **shipped}

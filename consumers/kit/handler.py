@@ -50,6 +50,7 @@ NOT_ERASABLE: Final = "not_erasable"
 MISSING: Final = "read_back_missing"
 OUT_OF_REACH: Final = "out_of_reach"
 OUT_OF_PLACE: Final = "out_of_place"
+SHARED: Final = "shared_with_others"
 
 OBJECT, ACCESS, ERASURE = "object", "access", "erasure"
 """What a preview calls an object that is to be made, a change of access, and an object that is to be erased,

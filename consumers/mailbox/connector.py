@@ -27,6 +27,7 @@ from consumers.kit.connector import (
     Wanted,
 )
 from consumers.kit.deadline import Deadline
+from consumers.kit.handler import SHARED
 from consumers.kit.reasons import Reason, read_reasons
 from consumers.mailbox.difference import (
     FOLDERS,
@@ -65,6 +66,7 @@ from schemas.language import Language, gettext
 
 _BEHIND: Final = Refused("directory_behind", "access is to be shut, and the mail server still finds the user")
 _HIDDEN: Final = Held("mailbox_hidden", recheck_after_s=3600.0)
+_SHARED: Final = Held(SHARED)
 _NOT_ENABLED: Final = Refused(
     "mailbox_not_enabled",
     "the mail server does not find this user: the directory's entry has another mail or is not enabled "
@@ -206,7 +208,7 @@ class MailboxConnector(Connector[MailboxSettings]):
                 ref=account.mail.lower(),
                 student_number=account.student_number,
                 fields=shown,
-                held=hidden(self.wanted(account).fields, shown, seen),
+                held=_SHARED if seen.shared else hidden(self.wanted(account).fields, shown, seen),
                 note=standing.note,
                 seen=seen,
                 standing=standing,

@@ -10,6 +10,7 @@ from typing import Final
 from consumers.kit.connector import SLOW, TOO_SLOW
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.mailbox.commands import (
+    access_looks,
     commands_for,
     completed,
     erasure_commands,
@@ -21,9 +22,10 @@ from consumers.mailbox.commands import (
     second_looks,
     undelivered,
     unread,
+    with_access,
     with_delivery,
 )
-from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer, Exit
+from consumers.mailbox.dovecot import Command, CommandUnknown, Doveadm, DoveadmAnswer, Exit
 from consumers.mailbox.lmtp import Delivery, Lmtp
 from consumers.mailbox.port import (
     ApplyResult,
@@ -99,7 +101,21 @@ class DovecotMailboxes:
         seconds = self._doveadm.call([look for _, look in looks], deadline)
         for (address, look), answer in zip(looks, seconds, strict=True):
             results[address] = completed(results[address], look, answer)
-        return results
+        return self._with_access(results, deadline) if self._doveadm.read_only else results
+
+    def _with_access(self, results: Mapping[str, ReadResult], deadline: Deadline) -> Mapping[str, ReadResult]:
+        """The same with what access lists give to others: of no turn's concern, and dear."""
+        looks = {address: access_looks(address, result) for address, result in results.items()}
+        try:
+            answers = iter(
+                self._doveadm.call([look for several in looks.values() for look in several], deadline)
+            )
+        except CommandUnknown:
+            return results  # without Dovecot's acl plugin there are no lists
+        return {
+            address: with_access(result, list(islice(answers, len(looks[address]))))
+            for address, result in results.items()
+        }
 
     def addresses(self) -> Iterator[str]:
         """Every enabled user of the directory, in one answer."""

@@ -63,6 +63,8 @@ class ObservedMailbox:
         redirect_active: whether that script is the active one.
         own_script_active: whether another script, the student's own, is active.
         sighting: the answer to `Key.message_id`.
+        shared: whether others may use one of its folders, by its access list (RFC 4314). Only a server that
+            is only observed, as a comparison observes it, is asked.
     """
 
     address: str
@@ -78,6 +80,7 @@ class ObservedMailbox:
     used_kib: int = 0
     messages: int = 0
     scripts: frozenset[str] = frozenset()
+    shared: bool = False
 
     @property
     def erased(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field
 
 from consumers.kit.connector import Anything, Changes, TargetObject
+from consumers.kit.handler import SHARED
 from pipeline import accounts, pauses, target_states
 from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
@@ -433,7 +434,8 @@ def _repair(
 ) -> tuple[str, str]:
     """Ask the target's consumer to compare these and write; the replay's id, or the ID to approve it."""
     changed_too = (each for each in drift.password_replaced if len(drift.evidence[each]) > 1)
-    students = sorted({*drift.missing, *drift.different, *changed_too} - drift.unsaid)
+    shared = {number for number in drift.different if drift.evidence[number] == (SHARED,)}
+    students = sorted({*drift.missing, *drift.different, *changed_too} - drift.unsaid - shared)
     if not students:
         return "", ""
     approval = digest_of({"target": target, "students": students}).removeprefix("sha256:")[:12]

@@ -20,6 +20,7 @@ from consumers.kit.handler import (
     OBJECT,
     OUT_OF_PLACE,
     OUT_OF_REACH,
+    SHARED,
     differences,
     with_passwords_judged,
 )
@@ -38,7 +39,12 @@ _PAGE = 400
 PARTS: Final = 7
 """In so many nights everybody is looked at in depth, where a list does not show all of an object."""
 
-_BEYOND_US: Final = {OUT_OF_REACH: "moved", OUT_OF_PLACE: "moved", PASSWORD_REPLACED: "password_replaced"}
+_BEYOND_US: Final = {
+    OUT_OF_REACH: "moved",
+    OUT_OF_PLACE: "moved",
+    PASSWORD_REPLACED: "password_replaced",
+    SHARED: "different",
+}
 """What no turn of ours mends, and the kind that it is: told for as long as it lasts."""
 
 MAIL: Final = "mail"

@@ -27,13 +27,14 @@ _HASHER = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
 
 @dataclass
 class PostOffice:
-    """Both servers, started by `with` and ended with it."""
+    """Both servers, started by `with` and ended with it. `access_lists`: students may share folders."""
 
     slapd: Slapd = field(default_factory=lambda: Slapd(fsync=False))
+    access_lists: bool = False
 
     def __post_init__(self) -> None:
         """Prepare the mail server that looks its users up in the directory."""
-        self.dovecot = Dovecot(LookupDirectory.of(self.slapd))
+        self.dovecot = Dovecot(LookupDirectory.of(self.slapd), access_lists=self.access_lists)
         self.students = 0
 
     def __enter__(self) -> Self:

@@ -130,6 +130,9 @@ class MailServer:
     def _sieveList(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
         return [{"script": name, "active": "ACTIVE" if name == box.active else ""} for name in box.scripts]
 
+    def _aclGet(self, _box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return []
+
     def _sieveGet(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
         text = box.scripts.get(arguments["scriptname"])
         return NOT_FOUND if text is None else [{"sieve script": text}]

@@ -1047,6 +1047,7 @@ def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Des
         "mailboxStatus",
         "sieveList",
         "fetch",
+        "aclGet",
     }
     assert desk.server.delivered == []
 

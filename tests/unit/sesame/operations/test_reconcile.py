@@ -327,6 +327,33 @@ class Cohorts(Shelf):
         return {key: ("name", *sorted(names)) for key, names in cohorts.items()}
 
 
+def test_who_shares_with_others_is_told_whatever_they_wait_for_and_nobody_is_repaired_for_it(
+    site: Site,
+) -> None:
+    waits: dict[str, dict[str, Any]] = {"22600902": {"state": "waiting", "reason": "mailbox_full"}}
+    filled(site, **waits)
+    site.made = {"shelf": lambda: site.shelf(Unlisted)}
+    changed = {"22600900", "22600901", "22600902"}
+    site.there[:] = [
+        replace(
+            each,
+            held=Held("shared_with_others"),
+            fields={"name": ("by hand",)} if each.student_number == "22600901" else each.fields,
+        )
+        if each.student_number in changed
+        else each
+        for each in site.there
+    ]
+    found = site.run(repair=True).targets["shelf"]
+    assert sorted(found.different) == sorted(changed)
+    assert found.evidence == {
+        "22600900": ("shared_with_others",),
+        "22600901": ("name", "shared_with_others"),
+        "22600902": ("shared_with_others",),
+    }
+    assert [each.student_number for each in site.replays()] == ["22600901"]
+
+
 def test_cohorts_that_a_hand_has_renamed_are_told_and_nobody_is_repaired_for_it(site: Site) -> None:
     def member(number: str, key: str, name: str, *, met: bool = True) -> Account:
         of = Membership(key=key, name=name, requires=Requirement.PEDAGOGICAL, met=met)
