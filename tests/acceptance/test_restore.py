@@ -181,7 +181,7 @@ def test_whoever_was_shut_after_the_backup_stays_shut_and_is_asked_about(
     assert shut_at(world, cast, free) == ALL_OPEN
 
     world.sesame.run("restored", "open", mistaken, "--reason", "shut by mistake")
-    world.sesame.run("restored", "keep", stolen, "--reason", "not chosen again yet")
+    world.sesame.run("restored", "keep", others[stolen], "--reason", "not chosen again yet")
     wait_until(lambda: shut_at(world, cast, mistaken) == ALL_OPEN, f"{mistaken} open", PATIENCE_S)
     assert shut_at(world, cast, stolen) == ALL_SHUT
     assert world.sesame.run("restored", "list", "--json").json() == []

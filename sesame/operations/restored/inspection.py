@@ -8,7 +8,7 @@ in the store before anybody writes by it. An operator then opens each, or keeps 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,9 +19,11 @@ from sqlalchemy import Connection, select
 
 from consumers.directory import NAME as DIRECTORY
 from consumers.kit.connector import TargetObject
+from consumers.registry.people import People
 from pipeline import accounts, audit, status
 from pipeline.accounts import accounts as a
 from pipeline.audit import operator_notes
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.target_states import target_states as t
 from schemas import catalogue
@@ -194,14 +196,15 @@ def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
     database, registry, moment = site.database, site.registry, datetime.now(UTC)
 
     def ask(connection: Connection) -> list[str]:
-        known = accounts.newest(connection, list(shown))
-        asked = [number for number, one in sorted(shown.items()) if _unexplained(known.get(number), one)]
+        persons = _by_person(connection, database, shown)
+        known = accounts.newest(connection, list(persons))
+        asked = [number for number, one in sorted(persons.items()) if _unexplained(known.get(number), one)]
         for number in asked:
-            registry.overtake(connection, number, shown[number].version)
+            registry.overtake(connection, number, persons[number].version)
             record, message = _hold(connection, number)
             registry.handle(connection, record, message)
             questions.ask(
-                connection, database, number, sorted(shown[number].shut_by), database.now(connection)
+                connection, database, number, sorted(persons[number].shut_by), database.now(connection)
             )
         return asked
 
@@ -223,6 +226,19 @@ def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
         return Record(topic, 0, 0, number, value, headers, int(moment.timestamp() * 1000)), message
 
     return database.transact(ask)
+
+
+def _by_person(connection: Connection, database: Database, shown: Mapping[str, Shown]) -> dict[str, Shown]:
+    """The same by the number that each person goes on under; an account of another number is kept apart."""
+    apart = accounts.newest(connection, list(shown))
+    known = People(database).known_among(connection, shown.keys() - apart.keys())
+    persons: dict[str, Shown] = {}
+    for number, one in shown.items():
+        goes_on = known[number].merged_into if number in known else None
+        there = persons.setdefault(goes_on or number, Shown())
+        there.shut_by |= one.shut_by
+        there.version = max(there.version, one.version)
+    return persons
 
 
 def _unexplained(account: Account | None, shown: Shown) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from pydantic import BaseModel
 from sqlalchemy import Column, Connection, Float, String, Table, Text, select, update
 
+from consumers.registry.people import People
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
@@ -152,10 +153,12 @@ def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
         NotAsked: nothing was asked, or it was answered.
         LogUnavailable: it may have been opened already; answering again is harmless.
     """
-    database, number = site.database, request.student_number
+    database = site.database
     with database.read() as connection:
-        waiting = in_states(connection, [RestoreAnswer.OPEN])
-    if number not in {each.student_number for each in waiting}:
+        waiting = {each.student_number for each in in_states(connection, [RestoreAnswer.OPEN])}
+        numbers = People(database).numbers(connection, request.student_number)
+    number = next((each for each in (request.student_number, *numbers) if each in waiting), None)
+    if number is None:
         raise NotAsked
     if request.answer is RestoreAnswer.OPENED:
         asked = HoldRequest(number, HOLD, request.reason, actor.name, datetime.now(UTC))

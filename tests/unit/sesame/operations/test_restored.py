@@ -19,7 +19,7 @@ from pipeline.errors import TargetDown
 from pipeline.target import Task
 from pipeline.target_states import target_states
 from schemas.account import Hold, Stage
-from schemas.events import HoldPlaced
+from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
 from sesame.operations.acts import Actor, Role
 from sesame.operations.restored import life
 from sesame.operations.restored.admission import StoreRestored, admit
@@ -36,6 +36,8 @@ from sesame.testing.connector.bench import shut
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
 from tests.connectors.sample import sample
 
+LEA_TOO = "22001299"
+"""Léa's other number: it has no account, and her entry shows both."""
 NINA = "22009999"
 OPEN = "22008888"
 NO_ENTRY: Mapping[str, int] = {}
@@ -55,11 +57,15 @@ class Log:
 
 @pytest.fixture
 def desk(store_url: str) -> Iterator[Desk]:
-    """Léa and Paul are enrolled and active; Nina is nobody yet."""
+    """Léa, who has two numbers, and Paul are enrolled and active; Nina is nobody yet."""
     desk = Desk(store_url, rules=LifecycleSettings(guard_share=1.0))
     for number in (LEA, PAUL):
         desk.apply(enrolled(student_number=number, **_other(number)))
         desk.apply(activation(number))
+    desk.apply(enrolled(LEA_TOO, 2))
+    desk.apply(IdentityDecided(student_number=LEA_TOO, other=LEA, decision=IdentityDecision.MERGE))
+    desk.apply(cancelled(LEA_TOO, 3))
+    assert desk.maybe_account(LEA_TOO) is None
     yield desk
     desk.database.close()
 
@@ -106,7 +112,8 @@ def entry(number: str, version: int, shut_by: str) -> ObservedEntry:
     enabled = "FALSE" if shut_by == "mail" else "TRUE"
     attributes = {"sesameMailEnabled": (enabled,)}
     dn = f"uid={number}"
-    return ObservedEntry(dn, (number,), (number,), version, "1", (), attributes, shut_by == "lock", None)
+    numbers = (number, LEA_TOO) if number == LEA else (number,)
+    return ObservedEntry(dn, (number,), numbers, version, "1", (), attributes, shut_by == "lock", None)
 
 
 def checked(site: Any) -> tuple[str, ...]:
@@ -167,12 +174,31 @@ def test_one_whom_a_mail_server_had_and_finds_no_more_is_asked_about(
     assert (found.asked, found.read) == ((LEA,), {"directory": 1, "mail": 1})
 
 
-def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
-    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED, reason_ref="reference-1"))
+@pytest.mark.parametrize("under", [LEA, LEA_TOO])
+def test_one_with_a_hold_under_either_number_is_no_question(
+    site: Any, desk: Desk, show: Any, under: str
+) -> None:
+    desk.apply(HoldPlaced(student_number=under, hold=Hold.SUSPENDED, reason_ref="reference-1"))
     before = desk.account(LEA)
     show(directory={LEA: 9}, moodle=[LEA])
     assert checked(site) == ()
     assert desk.account(LEA) == before
+
+
+@pytest.mark.parametrize("answered", [LEA, LEA_TOO])
+def test_a_person_of_two_numbers_is_asked_about_once_and_answered_by_either(
+    site: Any, desk: Desk, show: Any, answered: str
+) -> None:
+    show(directory={LEA: 40})
+    assert checked(site) == (LEA,)
+    assert desk.account(LEA).version == 41
+    assert desk.account(LEA).holds == {Hold.ADMINISTRATIVE}
+    opened = RestoredAnswer(student_number=answered, answer=RestoreAnswer.OPENED, reason="by mistake")
+    answer(site, CAMILLE, opened)
+    assert site.producer.keys == [LEA]
+    assert listed(site, CAMILLE, RestoreFilter()) == []
+    with pytest.raises(NotAsked):
+        answer(site, CAMILLE, opened)
 
 
 @pytest.mark.parametrize("by", ["lock", "mail"])
