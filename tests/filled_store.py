@@ -1,4 +1,4 @@
-"""A filled store of commit 97ccacd, on SQLite and on PostgreSQL, by which every later form is judged.
+"""A filled store of commit 97ccacd, migrated to the first form, by which every later form is judged.
 
 That commit's program filled it, with real servers (slapd, Dovecot, the Moodle stand-in, CAS): an import of
 21 invented students and their groups, activations by lists and by the students' pages, a login by CAS, holds,
@@ -7,8 +7,9 @@ which one is not finished, cases for support, what an operator did (audit and re
 ran, activations that no consumer has read. What only trouble brings was written by that commit's functions:
 a quarantine, lost records, students who are tried again, a lock that nobody gave back, an outbox that nobody
 sent, a process that died, questions of another adoption. PostgreSQL has the same rows, put there through that
-commit's tables. The dumps are `sqlite3.Connection.iterdump` and `pg_dump --column-inserts`; PostgreSQL's only
-check stands as the migration wrote it, not as the server rewords it.
+commit's tables. Commit b527fd79 migrated both; it knew each form in between. The dumps are
+`sqlite3.Connection.iterdump` and `pg_dump --column-inserts`; PostgreSQL's only check stands as the migration
+wrote it, not as the server rewords it.
 
 Nothing of the product is used here: the databases' own drivers put the rows and read them.
 """
@@ -25,8 +26,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-COMMIT, FORM = "97ccacd", "0015"
-"""Whose store it is, and its newest migration."""
+COMMIT, FORM = "97ccacd", "0048"
+"""Whose store it is, and its form."""
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """By table."""

@@ -41,6 +41,12 @@ class StoreNotMigrated(SesameError):
     """The database has not the form that this version of Sésame wants. Run `sesame migrate` once."""
 
 
+class StoreBeforeFirstForm(SesameError):
+    """The database has a form from before the first release, which this version cannot migrate. Nothing was
+    written. Check out commit b527fd79 of Sésame, run `sesame migrate` there, then go on with this version; of
+    a backup, restore it there first."""
+
+
 class StoreFromTheFuture(SesameError):
     """A newer version of Sésame has migrated the database, and this one cannot work with it any more. Upgrade
     this installation."""
@@ -70,6 +76,7 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
 
     Raises:
         OlderAtWork: this version cannot work with it before they have ended.
+        StoreBeforeFirstForm: this version knows no way from its form.
         StoreFromTheFuture: a newer version was here, and this one cannot work with what it has left.
         StoreUnavailable: nothing was changed.
     """
@@ -86,7 +93,7 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             database.alone(connection, _SUBJECT)
-        current = _revision(connection)
+        current = _known_revision(connection)
         if _is_newer(connection, current):
             return Migrated(str(current))
         steps, older = list(_steps(current, goal)), tuple[str, ...]()
@@ -117,14 +124,14 @@ def check(database: Database) -> str:
     """Make sure that this version can work with the database; return the revision that it has.
 
     Raises:
-        StoreNotMigrated, StoreFromTheFuture: it cannot.
+        StoreNotMigrated, StoreBeforeFirstForm, StoreFromTheFuture: it cannot.
     """
     with database.read() as connection:
         if not database.is_sqlite:
             database.beside(
                 connection, _SUBJECT
             )  # whoever migrates just now takes us for somebody who is not here
-        current = _revision(connection)
+        current = _known_revision(connection)
         if current == forms.head() or _is_newer(connection, current):
             return str(current)
         if current is None or current < _needed():
@@ -177,6 +184,18 @@ def _revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return revision
+
+
+def _known_revision(connection: Connection) -> str | None:
+    """The same.
+
+    Raises:
+        StoreBeforeFirstForm: there is no way from it to today's.
+    """
+    current = _revision(connection)
+    if current is not None and current < forms.first():
+        raise StoreBeforeFirstForm
+    return current
 
 
 def _is_newer(connection: Connection, current: str | None) -> bool:

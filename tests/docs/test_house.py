@@ -165,7 +165,6 @@ SAYS_ONE = {
     "consumers/partage/connector.py",  # the mailbox as a role
     "consumers/registry/ledger.py",  # where a name was seen
     "consumers/webhooks/security_events.py",  # the form of a subject's identifier (RFC 9967)
-    "pipeline/db/migrations",  # what names were
     "schemas/asyncapi.py",  # examples
     "sesame/operations/diagnosis/rules/__init__.py",  # modules of this room
     "sesame/settings/withdrawn.py",  # what settings were

@@ -126,9 +126,13 @@ def without_store(folder: Path) -> None:
 
 
 def of_the_future(folder: Path) -> None:
+    _of_form(folder, "9999")
+
+
+def _of_form(folder: Path, revision: str) -> None:
     with closing(sqlite3.connect(folder / "sesame.db")) as store, store:
-        store.execute("UPDATE alembic_version SET version_num = '9999'")
-        store.execute("UPDATE store_form SET oldest = '9999'")
+        store.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        store.execute("UPDATE store_form SET oldest = ?", (revision,))
     _sign_again(folder)
 
 
@@ -173,16 +177,29 @@ def test_a_backup_that_would_not_help_is_told_and_changes_nothing(
     assert not [*Path("data/backups").glob(".*"), *Path("data").glob(".*")], "the scratch folder is gone"
 
 
-def test_a_backup_of_a_newer_version_is_refused(site: Path) -> None:
+@pytest.mark.parametrize(
+    ("revision", "why", "remedy"),
+    [
+        ("9999", "newer version of Sésame has migrated", "Upgrade this installation"),
+        ("0045", "a form from before the first release", "restore it there first"),
+        ("0015", "a form from before the first release", "restore it there first"),
+    ],
+)
+def test_a_backup_of_a_form_that_is_not_known_is_refused_and_changes_nothing(
+    site: Path, revision: str, why: str, remedy: str
+) -> None:
     folder = backed_up()
-    of_the_future(folder)
+    _of_form(folder, revision)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["revision"] = "9999"
+    manifest["revision"] = revision
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    refused = sesame("backup", "verify", str(folder))
-    assert refused.exit_code == 1
-    assert "newer version of Sésame has migrated" in refused.stderr
-    assert "Upgrade this installation" in refused.stderr
+    before = Path("data/sesame.db").read_bytes()
+    for words in (("backup", "verify", str(folder)), ("restore", str(folder), "--yes")):
+        refused = sesame(*words)
+        assert refused.exit_code == 1
+        assert why in refused.stderr
+        assert remedy in refused.stderr
+    assert Path("data/sesame.db").read_bytes() == before
 
 
 def test_nothing_is_put_under_a_process_that_works(site: Path) -> None:

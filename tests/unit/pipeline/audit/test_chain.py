@@ -6,7 +6,6 @@ import hashlib
 import json
 from contextlib import closing
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from pipeline.audit import trail, verification
 from pipeline.audit.tables import audit as table
 from pipeline.audit.tables import audit_persons
 from pipeline.audit.verification import verify
-from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgetting, ForgottenRows
 from tests.unit.database_kit import in_processes
@@ -142,34 +140,6 @@ def test_a_person_goes_and_the_chain_and_the_counts_still_hold(noted: Database) 
         left = connection.execute(select(audit_persons.c.salt).where(audit_persons.c.entry_id == 6))
         assert list(left.scalars()).count(None) == 1
     assert newest.detail == {"student_numbers": ["erased:1", PAUL], "students": 2}
-
-
-def test_what_was_noted_before_there_was_a_chain_is_chained(empty_url: str) -> None:
-    with closing(Database(empty_url)) as database:
-        migrate.upgrade(database, to="0024")
-        detail = json.dumps({"student_number": LEA, "students": ["a", "é"], "count": 2})
-        with database.write() as connection:
-            for entry_id in (2, 3, 7):
-                values = {"id": entry_id, "at": 1.5, "detail": detail if entry_id < 7 else "no JSON"}
-                statement = (
-                    "INSERT INTO audit (id, at, actor, action, detail) VALUES (:id, :at, 'c', 'x', :detail)"
-                )
-                connection.execute(text(statement), values)
-        migrate.upgrade(database)
-        assert breaks(database) == []
-        note(database, student_number=PAUL)
-        found = verify(database)
-        assert (found.breaks, found.entries, found.head.entry_id) == ([], 4, 8)
-        with database.read() as connection:
-            first = audit.entries(connection, student=LEA, limit=9)[-1]
-        assert first.detail == json.loads(detail)
-        put_in: dict[str, Any] = {"at": 1.5, "actor": "c", "action": "x", "detail": "{}"}
-        put_in["previous"] = "f" * 64
-        own = computed(SimpleNamespace(id=5, **put_in))
-        columns = "INSERT INTO audit (id, at, actor, action, detail, previous, hash) "
-        fifth = "VALUES (5, :at, :actor, :action, :detail, :previous, :hash)"
-        tamper(database, columns + fifth, **put_in, hash=own)
-        assert breaks(database) == [(5, "gone"), (5, "put_in")]
 
 
 def _note_many(results: Any, url: str, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import date
 from typing import Any
 
 import psycopg
@@ -17,29 +16,22 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    column,
     create_mock_engine,
-    func,
-    insert,
     inspect,
     make_url,
-    select,
-    table,
     text,
 )
-from sqlalchemy.types import TypeEngine
 
 from consumers.registry import teachings
 from pipeline import lost_records, quarantine, replays
 from pipeline.db import forms, migrate
 from pipeline.db.database import Database
 from pipeline.db.metadata import partial_index
-from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
+from pipeline.db.migrate import StoreBeforeFirstForm, StoreFromTheFuture, StoreNotMigrated
 from producers.activation import choices, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.app.tables import metadata
-from sesame.operations.adoption import adoptions
 from sesame.testing.servers import stores
 from sesame.web.students import web_sessions
 from tests.unit.database_kit import in_processes
@@ -152,98 +144,22 @@ def test_a_migration_that_fails_leaves_nothing_half_done(
     database.close()
 
 
-def _value(kind: TypeEngine[Any], number: int) -> object:
-    kinds: dict[type, object] = {
-        str: f"a{number}",
-        int: number,
-        float: number + 0.5,
-        bool: True,
-        bytes: b"\x00\xff%d" % number,
-        date: date(2026, 9, number % 28 + 1),
-    }
-    return kinds[kind.python_type]
-
-
-REVISIONS = [each.revision for each in reversed(list(migrate.script().walk_revisions()))][:-1]
-"""Every form that a database may have today, oldest first, but the newest one."""
-
-
-OF_MIGRATIONS = {"alembic_version", "store_form"}
-"""The tables whose only row the migrations themselves put."""
-
-
-def _fill(database: Database, number: int) -> dict[str, int]:
-    """Put a row into every other table; the rows of each."""
-    with database.write() as connection:
-        for (_, name), columns in sorted(inspect(connection).get_multi_columns().items()):
-            if name in OF_MIGRATIONS:
-                continue
-            row = {each["name"]: _value(each["type"], number) for each in columns}
-            row |= {"state": "sent"} if name == "welcome_messages" else {}
-            connection.execute(insert(table(name, *map(column, row))).values(row))
-    return _rows(database)
-
-
-def _rows(database: Database) -> dict[str, int]:
-    with database.read() as connection:
-        return {
-            name: connection.execute(select(func.count()).select_from(table(name))).scalar_one()
-            for name in inspect(connection).get_table_names()
-        }
-
-
-def test_rows_of_every_form_go_through_each_later_migration(empty_url: str) -> None:
-    kept = dict[str, int]()
-    with closing(Database(empty_url)) as database:
-        for number, revision in enumerate([*REVISIONS, forms.head()], start=1):
-            migrate.upgrade(database, to=revision)
-            found = _rows(database)
-            assert {name: found.get(name) for name in kept} == kept, revision
-            kept = _fill(database, number)
-        migrate.check(database)
-
-
-@pytest.mark.parametrize("revision", REVISIONS[::9])
-def test_a_filled_database_goes_forward_in_one_go(empty_url: str, revision: str) -> None:
-    with closing(Database(empty_url)) as database:
-        migrate.upgrade(database, to=revision)
-        with pytest.raises(StoreNotMigrated):
-            migrate.check(database)
-        kept = _fill(database, 1)
-        assert migrate.upgrade(database).revision == forms.head()
-        migrate.check(database)
-        found = _rows(database)
-        assert {name: found.get(name) for name in kept} == kept
-
-
-def test_users_of_moodle_that_were_adopted_are_named_by_their_id_and_their_number_apart(
-    empty_url: str,
+@pytest.mark.parametrize("revision", ["0001", "0015", "0045", "0047"])
+def test_a_form_from_before_the_first_one_is_refused_and_nothing_is_written(
+    empty_url: str, revision: str
 ) -> None:
-    named = {"1": "17", "2": "18 OLD 4", "3": "19 3", "4": "uid=x y"}
-    asked = [("20 A", "separate", 1.0), ("20 B", "linked", 2.0), ("21", "linked", 3.0)]
     with closing(Database(empty_url)) as database:
-        migrate.upgrade(database, to="0022")
         with database.write() as connection:
-            for student, name in named.items():
-                target = "directory" if student == "4" else "moodle"
-                values = {"target": target, "student_number": student, "object": name, "evidence": "login"}
-                connection.execute(insert(adoptions.adoptions).values(**values, adopted_at=1.0))
-            for name, state, at in asked:
-                row = adoptions.QuestionRow("moodle", name, "5", "idnumber_other", raised_at=0.0)
-                values = {"id": row.id, "target": row.target, "object": name, "student_number": "5"}
-                values |= {"kind": row.kind, "state": state}
-                statement = insert(adoptions.adoption_questions)
-                connection.execute(statement.values(**values, raised_at=0.0, decided_at=at))
-        migrate.upgrade(database)
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+        with pytest.raises(StoreBeforeFirstForm, match=r"commit [0-9a-f]{8}"):
+            migrate.check(database)
+        with pytest.raises(StoreBeforeFirstForm):
+            migrate.upgrade(database)
         with database.read() as connection:
-            adopted = adoptions.objects_of(connection, "moodle", ["1", "2", "3"])
-            assert adopted == {"1": "17", "2": "18\nOLD 4", "3": "19"}
-            assert adoptions.objects_of(connection, "directory", ["4"]) == {"4": "uid=x y"}
-            q = adoptions.adoption_questions.c
-            rows = connection.execute(select(q.object, q.state, q.id).order_by(q.object)).all()
-    assert [(name, state) for name, state, _ in rows] == [("20", "linked"), ("21", "linked")]
-    for name, _, id_ in rows:
-        assert id_ == adoptions.QuestionRow("moodle", name, "5", "idnumber_other").id
+            assert inspect(connection).get_table_names() == ["alembic_version"]
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        assert found == [revision]
 
 
 def test_the_numbered_files_end_with_the_revision_that_alembic_ends_with() -> None:
