@@ -139,6 +139,17 @@ class SimulatedLog:
             self._tell(set(places))
         return placed
 
+    def erase(self, key: str, pseudonym: str, *, before: float) -> int:
+        """As `pipeline.eventlog.sqlite.SqliteEventLog`, of the person's own records."""
+        changed = 0
+        with self.lock:
+            for part in self.records.values():
+                for at, each in enumerate(part):
+                    if each.key == key and each.timestamp_ms < 1000 * before:
+                        part[at] = each._replace(key=pseudonym, value=b"{}", headers=())
+                        changed += 1
+        return changed
+
     def forget(self, reader: Reader) -> None:
         """A reader has left."""
         if reader in self._readers:

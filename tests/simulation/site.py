@@ -28,6 +28,7 @@ from consumers.registry.settings import MembershipTemplate, RegistrySettings
 from consumers.timetable.connector import TimetableConnector
 from consumers.timetable.settings import TimetableSettings
 from pipeline import timers
+from pipeline.db.persons import Forgotten, nobody
 from pipeline.engine.bell import topics_for
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
@@ -159,6 +160,7 @@ class Site:
         )
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
         self.ended_by: list[str] = []
+        self.forgotten: Forgotten = nobody
         self._key = Fernet.generate_key().decode()
         self._lives = 0
 
@@ -222,6 +224,7 @@ class Site:
             lease_s=lease_s,
             recheck_s=RECHECK_S,
             follows=follows,
+            forgotten=self.forgotten,
             chance=self.schedule.chance,
             clock=lambda: self.schedule.now,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -19,10 +19,11 @@ from consumers.kit.connector import (
 )
 from consumers.kit.deadline import Deadline
 from consumers.kit.settings import ClientSettings
+from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.schedule import Schedule
-from tests.simulation.targets.target import Target
+from tests.simulation.targets.target import Fate, Target
 from tests.simulation.weather import Weather
 
 
@@ -111,7 +112,7 @@ class CabinetConnector(Connector[ClientSettings]):
         """See `Connector.erase`."""
         self.cabinet.meet()
         for each in found:
-            self.cabinet.write(each.student_number, partial(self._remove, each.student_number))
+            self._carry_out(each.student_number, partial(self._remove, each.student_number))
         return {}
 
     def objects(self) -> Iterator[TargetObject]:
@@ -124,6 +125,11 @@ class CabinetConnector(Connector[ClientSettings]):
 
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
+
+    def _carry_out(self, number: str, effect: Callable[[], object]) -> None:
+        fate = self.cabinet.write(number, effect)
+        if fate is not Fate.DONE:
+            raise TargetDown(f"the answer is {fate.value}", unknown=fate is Fate.UNKNOWN)
 
     def _remove(self, number: str) -> bool:
         self.cabinet.counts.erased += self.cabinet.objects.pop(number, None) is not None
@@ -142,4 +148,4 @@ class CabinetConnector(Connector[ClientSettings]):
             )
             return True
 
-        self.cabinet.write(number, effect)
+        self._carry_out(number, effect)

@@ -17,6 +17,7 @@ from consumers.kit.settings import ClientSettings
 from consumers.propagation import rows as propagated
 from consumers.propagation.handler import Propagation
 from consumers.propagation.settings import PropagationSettings
+from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.handler import Registry
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.settings import RegistrySettings
@@ -39,7 +40,9 @@ _DUE: Final = select(func.min(timers.c.due_at))
 
 
 class Campus(Site):
-    """A site whose three targets are cabinets."""
+    """A site whose three targets are cabinets. `privacy`: by which erased persons are recognised."""
+
+    privacy: PrivacyKey | None = None
 
     def __init__(self, schedule: Schedule, weather: Weather, wall: Callable[[], float]) -> None:
         super().__init__(schedule, weather, wall)
@@ -57,10 +60,24 @@ class Campus(Site):
     def _registry(self, database: SimulatedDatabase) -> Registry:
         vault = Vault(database, [self._key], clock=self.wall)
         services = tuple(name for name in NAMES if name not in FOLLOWS.values())
-        return Registry(database, vault, REGISTRY, propagated=propagated, rules=RULES, services=services)
+        return Registry(
+            database,
+            vault,
+            REGISTRY,
+            propagated=propagated,
+            rules=RULES,
+            services=services,
+            privacy=self.privacy,
+        )
 
     def _propagation(self, database: SimulatedDatabase) -> Propagation:
-        return Propagation(database, targets=NAMES, follows=FOLLOWS, objectives=PropagationSettings())
+        return Propagation(
+            database,
+            targets=NAMES,
+            follows=FOLLOWS,
+            objectives=PropagationSettings(),
+            forgotten=self.forgotten,
+        )
 
 
 class Compared:
@@ -83,13 +100,15 @@ class Compared:
 class CampusWorld(World):
     """A world in which whole days pass, and which comes to rest on each."""
 
+    site_of: type[Campus] = Campus
+
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
         self.schedule = Schedule(self.chance, START)
         self.weather = Weather(self.chance)
         self.weather.rough = False
         self.ahead_s = 0.0
-        self.campus = Campus(self.schedule, self.weather, lambda: self.schedule.now + self.ahead_s)
+        self.campus = self.site_of(self.schedule, self.weather, lambda: self.schedule.now + self.ahead_s)
         self.site = self.campus
         self.people: Any = None
         self.settled = True
