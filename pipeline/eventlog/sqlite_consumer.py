@@ -73,10 +73,7 @@ class Wakeup:
 
 
 def share(available: Mapping[TopicPartition, int], wanted: int) -> dict[TopicPartition, int]:
-    """How many records to take of each partition, at most `wanted` in all, as evenly as can be.
-
-    What cannot be split evenly goes to the partitions that come first in `available`.
-    """
+    """How many records to take of each partition, at most `wanted` in all, as evenly as can be."""
     if wanted < len(available):
         return dict.fromkeys(list(available)[:wanted], 1)
     taken: dict[TopicPartition, int] = {}
@@ -86,10 +83,6 @@ def share(available: Mapping[TopicPartition, int], wanted: int) -> dict[TopicPar
     ):
         taken[tp] = min(available[tp], left // waiting)
         left -= taken[tp]
-    for tp in available:
-        more = min(left, available[tp] - taken[tp])
-        taken[tp] += more
-        left -= more
     return taken
 
 

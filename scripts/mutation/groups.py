@@ -18,6 +18,7 @@ _PIPELINE_TESTS = (
     "pipeline/test_quarantine",
     "pipeline/test_timers",
 )
+_OTHER_FOLDERS = ("integration/", "conformance/")
 _CONSUMERS_TESTS = ("consumers/test_unanswered_writes", "consumers/test_previews")
 
 
@@ -28,7 +29,7 @@ class Group:
     Attributes:
         name: as `make mutation MUTANTS=name` takes it.
         files: patterns, from the checkout's root.
-        tests: patterns of unit tests, or of `integration` those that need no process of their own.
+        tests: patterns of unit tests, or of other folders those that need no process of their own.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Group:
     def judges(self, tree: Path) -> list[str]:
         """The files of tests."""
         found = (
-            _found(tree, f"tests/{'' if pattern.startswith('integration/') else 'unit/'}{pattern}.py")
+            _found(tree, f"tests/{'' if pattern.startswith(_OTHER_FOLDERS) else 'unit/'}{pattern}.py")
             for pattern in self.tests
         )
         return sorted({name for names in found for name in names})
@@ -107,7 +108,14 @@ GROUPS = (
         ("consumers/registry/lifecycle/*.py", "consumers/registry/erasure/*.py"),
         ("consumers/registry/test_*", "sesame/operations/test_lifecycle", "integration/test_erased_again"),
     ),
-    Group("eventlog", ("pipeline/eventlog/*.py",), ("pipeline/eventlog/test_*",)),
+    Group(
+        "eventlog",
+        ("pipeline/eventlog/*.py",),
+        (
+            *("pipeline/eventlog/test_*", "integration/test_erased_on_the_log"),
+            *(f"conformance/test_{name}" for name in ("delivery", "groups", "order", "records")),
+        ),
+    ),
     Group(
         "operations",
         ("sesame/operations/**/*.py",),

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scripts.mutation.groups import Group
@@ -122,8 +123,9 @@ def _figures(group: Group, tallies: Sequence[Tally], today: dt.date) -> str | No
     if not tallies:
         return None
     whole = tallies[0]
+    judges = ", ".join(f"`{Path(each).name}`" for each in group.tests)
     lines = [
-        f"Result of {today:%Y-%m-%d}; the judges are `{'`, `'.join(group.tests)}` of the unit tests.",
+        f"Result of {today:%Y-%m-%d}; the judges are {judges}.",
         "",
     ]
     lines += ["| Module | Mutants | Judged | Killed | Survived | Killed, of those judged |"]

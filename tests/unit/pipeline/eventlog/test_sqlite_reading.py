@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.eventlog import sqlite_consumer
 from pipeline.eventlog.port import (
@@ -241,3 +243,16 @@ def test_a_poll_is_shared_among_partitions_and_filled() -> None:
     assert share({b: 1, a: 1_000, c: 1_000}, 2) == {b: 1, a: 1}
     assert share({a: 3, b: 4}, 100) == {a: 3, b: 4}
     assert share({}, 100) == {}
+
+
+@given(st.lists(st.integers(1, 50), max_size=6), st.integers(1, 120))
+def test_a_poll_takes_all_that_is_wanted_and_no_partition_lags_behind(
+    waiting: list[int], wanted: int
+) -> None:
+    available = {TopicPartition(TOPIC, n): count for n, count in enumerate(waiting)}
+    taken = share(available, wanted)
+    assert sum(taken.values()) == min(wanted, sum(waiting))
+    assert all(0 <= count <= available[tp] for tp, count in taken.items())
+    least = min((taken.get(tp, 0) for tp in available if taken.get(tp, 0) < available[tp]), default=wanted)
+    rest = wanted % max(len(available), 1)
+    assert all(count <= least + 1 + rest for count in taken.values())
