@@ -56,3 +56,10 @@ def test_who_is_being_erased_still_is_somebody(database: Database, key: PrivacyK
     known = ErasedNumbers(lambda: database, lambda: key)
     known.look()
     assert known.pseudonym(LEA, 0) is None
+
+
+def test_one_person_is_forgotten_and_another_is_not(database: Database, key: PrivacyKey) -> None:
+    put(database, key)
+    with database.read() as connection:
+        known = [erasures.has_forgotten(connection, key.pseudonym(each)) for each in (LEA, PAUL)]
+    assert known == [True, False]

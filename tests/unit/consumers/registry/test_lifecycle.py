@@ -18,6 +18,7 @@ from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing, Milestone
 from consumers.registry.settings import RegistrySettings
 from pipeline import timers as timers_of
+from pipeline.db.database import Database
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
 from schemas.events import EnrolmentRecorded, HoldLifted, HoldPlaced, ReplayRequested
@@ -484,3 +485,20 @@ def test_each_stage_says_since_when_it_is_so(make: MakeDesk) -> None:
         assert desk.account().stage_since == since
         assert dict(desk.account().stages_since) == since_at
         assert desk.account().at("mailbox").stage_since == since_at.get("mailbox", since)
+
+
+def test_who_is_held_is_counted_by_kind_of_closing_whatever_the_scope(database: Database) -> None:
+    held = {
+        "1": Scope(Closing.EXPIRE),
+        "2": Scope(Closing.EXPIRE, cohort="M2INFO-2026"),
+        "3": Scope(Closing.EXPIRE, cohort="M2INFO-2026"),
+        "4": Scope(Closing.SHUT, target="moodle"),
+        "5": Scope(Closing.SHUT, target="moodle"),
+    }
+    rows = [
+        {"student_number": n, "closing": s.key, "held_at": 1.0, "released": n == "5"} for n, s in held.items()
+    ]
+    with database.write() as connection:
+        connection.execute(closings.held_closings.insert(), rows)
+        counted = closings.counts(connection)
+    assert counted == dict.fromkeys(map(str, Closing), 0) | {"expire": 3, "shut": 1}
