@@ -224,6 +224,57 @@ def test_a_name_that_somebody_else_has_is_a_collision(
             admin.delete(f"CN=Autre,CN=Users,{domain.samba.base_dn}")
 
 
+LETTERS = ("lea.martin", "LEA.MARTIN", "Lea.Martin", "lea.MARTIN")
+
+
+@pytest.mark.parametrize("stands", LETTERS)
+@pytest.mark.parametrize("wanted", LETTERS)
+def test_a_name_in_other_letters_is_a_collision(desk: Desk, domain: Domain, stands: str, wanted: str) -> None:
+    domain.make(f"CN=Autre,CN=Users,{domain.samba.base_dn}", sAMAccountName=stands, sn="Autre")
+    try:
+        said = desk.outcome(account(login=wanted))
+        assert isinstance(said, Dead)
+        assert said.cause == "identity_collision"
+        assert domain.found("(employeeID=22600001)") == []
+    finally:
+        with domain.admin() as admin:
+            admin.delete(f"CN=Autre,CN=Users,{domain.samba.base_dn}")
+
+
+@pytest.mark.parametrize(
+    ("field", "stands"),
+    [
+        ("givenName", "LÉA"),
+        ("givenName", "Lea"),
+        ("sn", "MARTIN"),
+        ("sn", "martin"),
+        ("displayName", "léa martin"),
+        ("mail", "LEA.MARTIN@ETU.UNIV-EXEMPLE.FR"),
+        ("userPrincipalName", "Lea.Martin@ad.univ-exemple.fr"),
+        ("sAMAccountName", "Lea.Martin"),
+    ],
+)
+def test_a_field_that_differs_by_case_or_encoding_alone_is_written(
+    desk: Desk, domain: Domain, field: str, stands: str
+) -> None:
+    assert isinstance(desk.outcome(LEA), Done)
+    wanted = domain.user("22600001")
+    domain.write(domain.dn("22600001"), **{field: [stands]})
+    assert domain.user("22600001")[field] == [stands]
+    assert isinstance(desk.outcome(LEA), Done)
+    assert domain.user("22600001")[field] == wanted[field]
+    assert desk.handler.preview([LEA]) == {"22600001": Preview()}
+
+
+@pytest.mark.parametrize("stands", ["a22600001", "\uff2122600001"])
+def test_a_user_whose_number_differs_by_case_stays_as_it_was(desk: Desk, domain: Domain, stands: str) -> None:
+    dn = f"CN=autre,{domain.samba.users_dn}"
+    domain.make(dn, sAMAccountName="autre", sn="Autre", employeeID=stands)
+    before = domain.found("(sAMAccountName=autre)")
+    desk.outcome(account("A22600001"))
+    assert domain.found("(sAMAccountName=autre)") == before
+
+
 def test_who_is_moved_and_renamed_stays_the_students(desk: Desk, domain: Domain) -> None:
     assert isinstance(desk.outcome(LEA), Done)
     guid, unit = domain.guid("22600001"), f"OU=Sciences,{domain.samba.users_dn}"

@@ -42,6 +42,14 @@ def soon() -> Deadline:
     return Deadline.after(60.0)
 
 
+def replace_by_hand(eyes: Eyes, stands: dict[str, object]) -> None:
+    """Give the only user these values."""
+    (one,) = eyes.ask("GET", "/Users?count=1000")["Resources"]
+    operations = [{"op": "replace", "path": path, "value": value} for path, value in stands.items()]
+    schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+    eyes.ask("PATCH", f"/Users/{one['id']}", {"schemas": [schema], "Operations": operations})
+
+
 # --- whose it is --------------------------------------------------------------------------------------
 
 
@@ -59,6 +67,62 @@ def test_an_address_that_somebody_else_has_is_a_collision(desk: Desk, eyes: Eyes
     assert isinstance(said, Dead)
     assert said.cause == "identity_collision"
     assert list(eyes.users()) == ["autre"]
+
+
+LETTERS = (NAME, NAME.upper(), NAME.title(), "lea.MARTIN@univ-exemple.fr")
+
+
+@pytest.mark.parametrize("stands", LETTERS)
+@pytest.mark.parametrize("login", ["lea.martin", "LEA.MARTIN", "Lea.martin"])
+def test_a_name_in_other_letters_is_a_collision(desk: Desk, eyes: Eyes, stands: str, login: str) -> None:
+    eyes.make("/Users", userName=stands)
+    said = desk.outcome(account("22600001", login, "Martin", "L1"))
+    assert isinstance(said, Dead)
+    assert said.cause == "identity_collision"
+    assert list(eyes.users()) == [stands]
+
+
+@pytest.mark.parametrize(
+    "stands",
+    [
+        {"name": {"familyName": "MARTIN", "givenName": "Léa"}},
+        {"name": {"familyName": "martin", "givenName": "Léa"}},
+        {"name": {"familyName": "Martin", "givenName": "Le\u0301a"}},
+        {"name": {"familyName": "Martin", "givenName": "Lea"}},
+    ],
+    ids=str,
+)
+def test_a_field_that_differs_by_case_or_encoding_alone_is_written(
+    desk: Desk, eyes: Eyes, stands: dict[str, object]
+) -> None:
+    assert isinstance(desk.outcome(LEA), Done)
+    wanted = eyes.users()
+    replace_by_hand(eyes, stands)
+    assert eyes.users() != wanted
+    assert isinstance(desk.outcome(LEA, compare=True), Done)
+    assert eyes.users() == wanted
+    desk.writes()
+    assert isinstance(desk.outcome(LEA, compare=True), Done)
+    assert desk.writes() == []
+
+
+@pytest.mark.parametrize(
+    "stands",
+    [
+        {"userName": NAME.upper()},
+        {"emails": [{"value": "LEA.MARTIN@etu.univ-exemple.fr", "primary": True}]},
+    ],
+    ids=str,
+)
+def test_an_address_in_other_letters_is_the_same_one_and_is_left(
+    desk: Desk, eyes: Eyes, stands: dict[str, object]
+) -> None:
+    """Services fold these as they like (RFC 7643: not caseExact): writing them again would never end."""
+    assert isinstance(desk.outcome(LEA), Done)
+    replace_by_hand(eyes, stands)
+    desk.writes()
+    assert isinstance(desk.outcome(LEA, compare=True), Done)
+    assert desk.writes() == []
 
 
 def test_a_number_in_another_case_is_not_this_students(desk: Desk, eyes: Eyes) -> None:
