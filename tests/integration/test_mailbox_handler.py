@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +14,7 @@ from consumers.mailbox.difference import SCRIPT, WantedMailbox
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import PATIENCE_S, wait_until
 from schemas.account import Hold, Stage
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk, Student
 from sesame.testing.servers.post_office import PostOffice
 
 
@@ -229,3 +230,15 @@ def test_an_erased_mailbox_has_neither_messages_nor_folders_nor_scripts(desk: De
         assert [rows for _, rows in left] == [[{"mailbox": "INBOX"}], [], []]
     assert desk.welcomes(kim) == 1
     client.shutdown()
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.title])
+def test_an_address_in_other_letters_is_the_same_mailbox(desk: Desk, spell: Callable[[str], str]) -> None:
+    zoe = desk.student(f"zoe.{spell.__name__}")
+    assert isinstance(desk.provision(zoe)[0], Done)
+    mailbox, _, domain = zoe.mail.partition("@")
+    account = zoe.account.model_copy(update={"mail": f"{spell(mailbox)}@{domain}"})
+    [outcome] = desk.provision(Student(account, zoe.login))
+    assert isinstance(outcome, Done)
+    assert desk.welcomes(zoe) == 1
+    assert len(desk.office.messages(zoe.mail)) == 1
