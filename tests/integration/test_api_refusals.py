@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from consumers.registry.people import people
 from sesame.operations.acts import Role, utc
 from sesame.operations.reconcile import passes
 from sesame.operations.reconcile.passes import Pass
+from sesame.testing.servers import registry_kit
+from sesame.testing.servers.registry_kit import enrolled
 from sesame.web.api.api_app import API_PREFIX
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import ROUTES
@@ -309,3 +312,15 @@ def test_a_hold_of_a_number_that_the_registry_does_not_have_is_not_found_unless_
     assert answered.json()["type"] == "urn:sesame:error:NoSuchStudent"
     waiting = world.post(f"/holds/{change}", Role.OPERATOR, json={**body, "unknown": True})
     assert (waiting.status_code, waiting.json()["known"]) == (200, False)
+
+
+def test_a_number_in_other_letters_is_another_persons(world: ApiWorld) -> None:
+    with world.site.database.read() as connection:
+        desk = registry_kit.Desk(connection.engine.url.render_as_string(hide_password=False))
+    desk.apply(enrolled("A22600001", birth_name="Martin", given_name="Léa"))
+    assert world.get("/students/A22600001").status_code == 200
+    for other in ("a22600001", "%EF%BC%A122600001", "A22600001%20"):
+        assert world.get(f"/students/{other}").status_code in (404, 422), other
+    desk.apply(enrolled("a22600001", birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    numbers = [world.get(f"/students/{n}").json()["student_number"] for n in ("A22600001", "a22600001")]
+    assert numbers == ["A22600001", "a22600001"]
