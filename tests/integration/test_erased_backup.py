@@ -183,6 +183,13 @@ class Life:
         self.here.add(person)
 
     def _erase(self, person: int) -> None:
+        topics = self.site.registry.topics
+        with closing(self.site.log.consumer("registry", topics, member="test")) as registry:
+            ends = [self.site.log.end_offsets(topic) for topic in topics]
+            registry.poll(0, 0.0)
+            registry.commit(
+                {tp: end for each in ends for tp, end in each.items()}
+            )  # nobody waits for it here
         begun = erase(self.site, PERSONS[person][-1])
         while acts.standing(self.site, DPO, begun.id).ended_at is None:
             erasure.advance(self.site, retention=False)
