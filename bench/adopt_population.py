@@ -31,7 +31,7 @@ from sandbox.demo.world import World
 from sandbox.moodle.storage import insert_user, new_user
 from sandbox.process import find_program, wait_until
 from sandbox.slapd import Slapd
-from sesame.operations.adoption.questions import QuestionKind
+from sesame.operations.questions.adoption.questions import QuestionKind
 
 ROLES = ("directory", "mailbox", "moodle")
 _PATIENCE_S = 1800.0

@@ -17,10 +17,10 @@ from starlette.routing import Mount
 from pipeline.db import migrate
 from pipeline.errors import SesameError
 from pipeline.vault import new_key, read_keys
+from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, build, utc_now
-from sesame.operations import tokens
-from sesame.operations.acts import Actor, Role
-from sesame.operations.tokens import TokenAsked
+from sesame.operations.programs import tokens
+from sesame.operations.programs.tokens import TokenAsked
 from sesame.settings import load
 from sesame.web.api import make_api
 from sesame.web.api.scim import make_scim

@@ -22,8 +22,8 @@ from bench.rows import Row, middle
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from sandbox.postgres import Postgres
-from sesame.operations.acts import Actor, Role
-from sesame.operations.diagnosis import overview
+from sesame.acts.acts import Actor, Role
+from sesame.operations.people.diagnosis import overview
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import morning
 

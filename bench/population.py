@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from itertools import cycle, islice
 
 from examples.generate import COLUMNS
-from sesame.operations.adoption.questions import QuestionKind
+from sesame.operations.questions.adoption.questions import QuestionKind
 
 DOMAIN = "univ-exemple.fr"
 FIRST_NUMBER = 22_000_000

@@ -11,8 +11,8 @@ from sesame.app.errors import errors_page
 from sesame.app.observability.page import metrics_page
 from sesame.app.retention import retention_page
 from sesame.cli.page import cli_page
-from sesame.operations.connectors.page import connectors_page
-from sesame.operations.diagnosis.pages import diagnosis_page, reasons_page
+from sesame.operations.people.diagnosis.pages import diagnosis_page, reasons_page
+from sesame.operations.targets.connectors.page import connectors_page
 from sesame.settings.page import settings_page
 from sesame.web.api import openapi_page
 

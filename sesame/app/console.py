@@ -19,7 +19,7 @@ from pipeline.errors import SesameError
 from pipeline.vault import read_keys
 from sesame.app import cas
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.diagnosis.figures import Figures
+from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.api import API_PREFIX, make_api
 from sesame.web.api.scim import SCIM_PREFIX, LateAnswers, make_scim
 from sesame.web.console import PREFIX, ConsoleContext, make_console

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, fault
+from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.reconcile.acts import ReconcileStopped, WatchRequest, until, watch
+from sesame.operations.questions.reconcile.acts import ReconcileStopped, WatchRequest, until, watch
 
 _LOOK_EVERY_S: Final = 30.0
 _WATCH: Final = Actor("watch", frozenset({Role.OPERATOR}))

@@ -14,7 +14,7 @@ from producers.activation.notices import ENDING, Notices
 from producers.activation.proofs import PASSWORD, Digests
 from schemas.account import Account, Stage
 from schemas.language import Language
-from sesame.operations.diagnosis.words import word
+from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Settings
 
 

@@ -20,7 +20,7 @@ from pipeline.target import (
     Waiting,
 )
 from schemas.account import Account, Stage
-from sesame.operations.adoption import adoptions
+from sesame.operations.questions.adoption import adoptions
 from sesame.settings import LiveSecret
 
 ADOPTION_UNDECIDED: Final = "adoption_undecided"

@@ -15,7 +15,7 @@ from sesame.app.observability.http import Check, HttpServer
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import Application
-from sesame.operations.diagnosis.figures import Figures
+from sesame.operations.people.diagnosis.figures import Figures
 
 _FULL_BYTES: Final = 1_000_000
 

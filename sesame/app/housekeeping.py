@@ -14,8 +14,8 @@ from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
 from sesame.app import retention
 from sesame.app.wiring import REGISTRY, Application
-from sesame.operations.audit_archive import archive
-from sesame.operations.name_reservation import reserve_names
+from sesame.operations.identities.name_reservation import reserve_names
+from sesame.operations.keeping.audit_archive import archive
 from sesame.operations.privacy.erasure import advance
 from sesame.settings.folders import FolderUnusable
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pipeline.db.database import StoreDamaged, StoreUnavailable
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.eventlog.sqlite import SqliteEventLog
+from sesame.acts.admission import Heart
 from sesame.app.wiring import Application
-from sesame.operations.restored.admission import Heart
 
 LOOK_EVERY_S = 1.0
 EXAMINE_EVERY_S = 60.0

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pipeline.errors import SesameError
+from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.acts import ReconcileRequest, ReconcileStopped, reconcile, until
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.acts import ReconcileRequest, ReconcileStopped, reconcile, until
 
 _LOOK_EVERY_S: Final = 30.0
 _NIGHT: Final = Actor("nightly", frozenset({Role.OPERATOR}))

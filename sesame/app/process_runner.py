@@ -18,6 +18,7 @@ from pipeline.errors import SesameError, fault
 from pipeline.eventlog.sqlite_file import DamagedLog
 from pipeline.facts import FactHandler
 from schemas.language import gettext
+from sesame.acts.admission import StoreRestored, admit, count
 from sesame.app import gc_freeze
 from sesame.app.background import Background, Loop
 from sesame.app.errors import remedy_of
@@ -26,7 +27,6 @@ from sesame.app.integrity import Integrity
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, WEBHOOKS, Application
-from sesame.operations.restored.admission import StoreRestored, admit, count
 
 RESTART_AFTER_S = 5.0
 JOIN_MARGIN_S = 10.0

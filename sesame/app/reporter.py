@@ -29,9 +29,9 @@ from sesame.app.audit_export import behind
 from sesame.app.observability import figures
 from sesame.app.observability.figures import LastImport
 from sesame.app.observability.metrics import EDGES, Metrics
-from sesame.operations.diagnosis import observed
-from sesame.operations.diagnosis.reasons import for_operator
-from sesame.operations.reconcile import passes
+from sesame.operations.people.diagnosis import observed
+from sesame.operations.people.diagnosis.reasons import for_operator
+from sesame.operations.questions.reconcile import passes
 
 REPORT_EVERY_S = 5.0
 RATE_OVER_S = 4.0

@@ -32,11 +32,12 @@ from producers.activation import choices, mail_proofs, request_rows, throttles
 from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from producers.registrar.teachings import memberships
+from sesame.acts import life
 from sesame.login import api_answers, api_tokens, cas_logins, cas_sessions
-from sesame.operations.adoption import adoptions
-from sesame.operations.reconcile import passes
-from sesame.operations.restored import life, questions
-from sesame.operations.support import support_cases
+from sesame.operations.people.support import support_cases
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.restored import questions
 from sesame.web.students import web_sessions
 
 __all__ = ["metadata"]

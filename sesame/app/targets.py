@@ -19,9 +19,9 @@ from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
 from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import NUMBER_AFTER
-from sesame.operations.managed_cohorts import ManagedCohorts
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import NUMBER_AFTER
+from sesame.operations.targets.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:

@@ -272,7 +272,7 @@ class Application:
             StoreUnavailable, LogUnavailable, PersonKeysUnusable: do it again.
         """
         from pipeline.eventlog.sqlite import SqliteEventLog
-        from sesame.operations.backup.acts import person_keys
+        from sesame.operations.keeping.backup.acts import person_keys
 
         person_keys(self).rewrite()
         self.database.rewrite()
@@ -294,7 +294,7 @@ class Application:
 
         from pipeline.vault import read_keys
         from sesame.app.observability.metrics import Metrics
-        from sesame.operations.support import Support
+        from sesame.operations.people.support import Support
         from sesame.web.students import Cas, Counted, PortalContext
 
         client, logins = cas.client(self.settings), cas.logins(self.settings, self.database)
@@ -337,7 +337,7 @@ class Application:
         from consumers.propagation import rows as propagated
         from consumers.registry.handler import Registry
         from sesame.app.end_notices import void_links
-        from sesame.operations.lifecycle import services_of
+        from sesame.operations.access.lifecycle import services_of
 
         return Registry(
             self.database,

@@ -16,7 +16,7 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import confirm, progress_bar, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.activation import Activated
+    from sesame.operations.access.activation import Activated
 
 _SHOWN_MAX = 20
 
@@ -65,8 +65,8 @@ def activate(
     """
     from producers.activation.files import read_passwords, read_students
     from sesame.app.wiring import utc_now
-    from sesame.operations import activation
-    from sesame.operations.activation import Activation, ActivationOfAll
+    from sesame.operations.access import activation
+    from sesame.operations.access.activation import Activation, ActivationOfAll
 
     if sum((bool(students), listed is not None, everybody)) != 1:
         raise click.UsageError(gettext("give students' numbers, --from or --all, and one of them only"))

@@ -16,7 +16,7 @@ from sesame.cli.options import dry_run_option, json_option, reason_option, yes_o
 from sesame.cli.output import confirm, show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.adoption.run import AdoptionReport
+    from sesame.operations.questions.adoption.run import AdoptionReport
 
 _ID_SHOWN = 12
 
@@ -43,8 +43,8 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
     if ctx.invoked_subcommand is not None:
         return
     from sesame.app.wiring import utc_now
-    from sesame.operations.adoption.acts import AdoptionRequest
-    from sesame.operations.adoption.acts import adopt as carry_out
+    from sesame.operations.questions.adoption.acts import AdoptionRequest
+    from sesame.operations.questions.adoption.acts import adopt as carry_out
 
     context = ctx.ensure_object(Context)
     site = context.looking if dry_run else context.application
@@ -75,7 +75,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
     """List what waits for an operator, with the objects it is about: personal data."""
-    from sesame.operations.adoption.acts import QuestionFilter, questions
+    from sesame.operations.questions.adoption.acts import QuestionFilter, questions
 
     asked = QuestionFilter(kind=kind, everything=everything)
     found = questions(context.looking, operator(), asked)
@@ -108,7 +108,7 @@ def decide_command(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
-    from sesame.operations.adoption.acts import AnswerRequest, QuestionFilter, decide, questions
+    from sesame.operations.questions.adoption.acts import AnswerRequest, QuestionFilter, decide, questions
 
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError("give ids or --kind, and one of --link and --separate")
@@ -136,8 +136,8 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
     OBJECT is as the report names it: a DN, a mail address, a Moodle user's id, or what another target calls
     it.
     """
-    from sesame.operations.acts import UnknownTarget
-    from sesame.operations.adoption.acts import LinkRequest, link
+    from sesame.acts.acts import UnknownTarget
+    from sesame.operations.questions.adoption.acts import LinkRequest, link
 
     request = LinkRequest(student_number=student, object=object_, target=target, reason=reason)
     try:
@@ -159,7 +159,7 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool, as_json: boo
     it is written.
     """
     from sesame.app.wiring import utc_now
-    from sesame.operations.adoption.acts import AdoptedActivation, activate, written_targets
+    from sesame.operations.questions.adoption.acts import AdoptedActivation, activate, written_targets
 
     site = context.looking
     written = written_targets(site)
@@ -198,7 +198,7 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    from sesame.operations.adoption.questions import WORDS, QuestionKind
+    from sesame.operations.questions.adoption.questions import WORDS, QuestionKind
 
     return (
         f"{WORDS[QuestionKind(kind)].what}. {WORDS[QuestionKind(kind)].remedy}"

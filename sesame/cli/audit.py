@@ -15,7 +15,7 @@ from sesame.cli.options import json_option, moment
 from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.audit import AuditVerified
+    from sesame.operations.keeping.audit import AuditVerified
 
 _SHOWN = 50
 
@@ -63,7 +63,7 @@ def audit(
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
-    from sesame.operations.audit import AuditPage, entries
+    from sesame.operations.keeping.audit import AuditPage, entries
 
     site = context.looking
     page = AuditPage(
@@ -109,8 +109,8 @@ def _in_one_line(detail: Mapping[str, Any]) -> str:
 @pass_context
 def export(context: Context, /, *, since: str | None, until: str | None, form: Any, **given: Any) -> None:
     """Write all entries to standard output, or those that are asked for. Noted in the audit."""
-    from sesame.operations.audit import AuditFilter
-    from sesame.operations.audit import export as lines
+    from sesame.operations.keeping.audit import AuditFilter
+    from sesame.operations.keeping.audit import export as lines
 
     wanted = AuditFilter(since=moment("--since", since) or 0.0, until=moment("--until", until), **given)
     for line in lines(context.looking, operator(), wanted, form):
@@ -130,8 +130,8 @@ def verify(context: Context, *, head: str | None, as_json: bool) -> None:
 
     Ends with 6 where the chain is broken.
     """
-    from sesame.operations.audit import Head
-    from sesame.operations.audit import verify as walk
+    from sesame.operations.keeping.audit import Head
+    from sesame.operations.keeping.audit import verify as walk
 
     found = walk(context.looking, operator(), Head(hash=head))
     if as_json:

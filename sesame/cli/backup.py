@@ -15,7 +15,7 @@ from sesame.cli.options import json_option, yes_option
 from sesame.cli.output import confirm, local_time, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.backup.acts import BackupReport
+    from sesame.operations.keeping.backup.acts import BackupReport
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -36,7 +36,7 @@ def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: 
         return
     from sesame.app.tables import metadata
     from sesame.app.wiring import utc_now
-    from sesame.operations.backup.acts import BackupRequest, back_up
+    from sesame.operations.keeping.backup.acts import BackupRequest, back_up
 
     request = BackupRequest(folder=folder or context.settings.data_dir / "backups", keep=keep)
     made = back_up(
@@ -85,8 +85,8 @@ def verify(context: Context, *, folder: Path, keys: Path | None, as_json: bool) 
     Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1; so is
     a backup that the persons' keys do not open.
     """
-    from sesame.operations.backup import acts
-    from sesame.operations.backup.acts import RestoreRequest
+    from sesame.operations.keeping.backup import acts
+    from sesame.operations.keeping.backup.acts import RestoreRequest
 
     found = acts.verify(context, operator(), RestoreRequest(folder=folder, keys=keys))
     if as_json:
@@ -111,8 +111,8 @@ def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool, as_
     """
     from pipeline.db.embedded import processes_with
     from sesame.app.wiring import utc_now
-    from sesame.operations.backup import acts
-    from sesame.operations.backup.acts import RestoreRequest
+    from sesame.operations.keeping.backup import acts
+    from sesame.operations.keeping.backup.acts import RestoreRequest
 
     if not yes:
         confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))

@@ -23,7 +23,7 @@ def connector() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """Show every connector that is installed, what it can do, and what was proven of it here."""
-    from sesame.operations.connectors.acts import list_connectors
+    from sesame.operations.targets.connectors.acts import list_connectors
 
     path = context.settings.store_file
     there = path is None or path.exists()
@@ -57,8 +57,8 @@ def new(context: Context, name: str, folder: Path | None) -> None:
     target's."""
     from pydantic import ValidationError
 
-    from sesame.operations.connectors.acts import NewConnector
-    from sesame.operations.connectors.acts import new as write
+    from sesame.operations.targets.connectors.acts import NewConnector
+    from sesame.operations.targets.connectors.acts import new as write
 
     try:
         request = NewConnector(name=name, folder=folder or Path(f"sesame-{name}"))
@@ -83,8 +83,8 @@ def new(context: Context, name: str, folder: Path | None) -> None:
 def check(context: Context, name: str, *, clean: bool, as_json: bool) -> None:
     """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
     passed, or something of the suite's is left."""
-    from sesame.operations.connectors.acts import CheckAsked
-    from sesame.operations.connectors.acts import check as run
+    from sesame.operations.targets.connectors.acts import CheckAsked
+    from sesame.operations.targets.connectors.acts import check as run
 
     report = run(context.application, operator(), CheckAsked(name=name, config=context.config, clean=clean))
     if as_json:

@@ -21,8 +21,8 @@ def processes() -> None:
 @pass_context
 def list_processes(context: Context, *, as_json: bool) -> None:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
-    from sesame.operations.diagnosis.processes import listed
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.processes import listed
+    from sesame.operations.people.diagnosis.words import word
 
     found = listed(context.looking, operator())
     if as_json:
@@ -42,7 +42,7 @@ def list_processes(context: Context, *, as_json: bool) -> None:
 @pass_context
 def forget_command(context: Context, *, process: str) -> None:
     """Forget PROCESS (host:pid), which has died and is not to come back. Noted in the audit."""
-    from sesame.operations.diagnosis.processes import forget
+    from sesame.operations.people.diagnosis.processes import forget
 
     done = forget(context.looking, operator(), process)
     names = ", ".join(done.consumers)
@@ -59,7 +59,7 @@ def quarantine() -> None:
 @pass_context
 def list_quarantine(context: Context, *, as_json: bool) -> None:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
-    from sesame.operations.stopped_consumers import quarantined
+    from sesame.operations.targets.stopped_consumers import quarantined
 
     found = quarantined(context.looking, operator())
     if as_json:
@@ -88,7 +88,7 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
-    from sesame.operations.stopped_consumers import LetGoOn, lift
+    from sesame.operations.targets.stopped_consumers import LetGoOn, lift
 
     lift(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
     command = f"sesame dead-letters list --consumer {consumer}"
@@ -105,7 +105,7 @@ def lost_records_group() -> None:
 @pass_context
 def list_lost_records(context: Context, *, as_json: bool) -> None:
     """List the losses that nobody has accepted: the consumer stands still until then."""
-    from sesame.operations.stopped_consumers import unaccepted
+    from sesame.operations.targets.stopped_consumers import unaccepted
 
     losses = unaccepted(context.looking, operator())
     if as_json:
@@ -139,7 +139,7 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    from sesame.operations.stopped_consumers import LetGoOn, accept
+    from sesame.operations.targets.stopped_consumers import LetGoOn, accept
 
     accepted = accept(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
     click.echo(

@@ -12,7 +12,7 @@ from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
 from sesame.cli.output import confirm, local_time, show_table, write_json, write_json_list
 
-_PAGE = 50  # `sesame.operations.dead_letters.PAGE`, tested
+_PAGE = 50  # `sesame.operations.work.dead_letters.PAGE`, tested
 
 
 @click.group(name="dead-letters")
@@ -43,8 +43,8 @@ def list_command(
     as_json: bool,
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    from sesame.operations.dead_letters import ID_SHOWN, DeadLetterPage, listed, page
-    from sesame.operations.diagnosis.reasons import explain
+    from sesame.operations.people.diagnosis.reasons import explain
+    from sesame.operations.work.dead_letters import ID_SHOWN, DeadLetterPage, listed, page
 
     site = context.looking
     asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)
@@ -90,8 +90,8 @@ def list_command(
 @pass_context
 def show(context: Context, *, letter: str, as_json: bool) -> None:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
-    from sesame.operations.dead_letters import show as look
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
+    from sesame.operations.work.dead_letters import show as look
 
     document = look(context.looking, operator(), letter).model_dump()
     if as_json:
@@ -129,7 +129,7 @@ def dismiss_command(
     For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
     could not do for a student is not dismissed, it is replayed. Noted in the audit, with the reason.
     """
-    from sesame.operations.dead_letters import Dismissal, dismiss
+    from sesame.operations.work.dead_letters import Dismissal, dismiss
 
     if bool(letters) == (cause is not None):
         raise click.UsageError(gettext("give dead letters' ids, or --cause, and not both"))

@@ -12,7 +12,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 
 if TYPE_CHECKING:
-    from sesame.operations.daily_export import ExportForm
+    from sesame.operations.keeping.daily_export import ExportForm
 
 
 @click.command()
@@ -37,7 +37,7 @@ def export(context: Context, *, day: datetime, form: str, output: Path | None) -
     How many accounts were completed, by target, lane and cohort (of at least ten students), and how long it
     took; how many were late; how many wait now, and why; dead letters by cause.
     """
-    from sesame.operations.daily_export import DayAsked, export_day
+    from sesame.operations.keeping.daily_export import DayAsked, export_day
 
     asked = DayAsked(day=day.date(), form=cast("ExportForm", form))
     content = export_day(context.looking, operator(), asked, lambda: datetime.now(UTC))

@@ -16,7 +16,7 @@ from sesame.cli.output import local_time, write_json
 
 if TYPE_CHECKING:
     from schemas.account import Hold
-    from sesame.operations.holds import HoldChange, HoldList, HoldReport, HoldsReport
+    from sesame.operations.access.holds import HoldChange, HoldList, HoldReport, HoldsReport
 
 _KINDS = ("suspended", "administrative", "technical", "stolen-passwords")  # `schemas.account.Hold`, tested
 
@@ -53,7 +53,7 @@ def place_command(
     stolen-passwords is lifted by the students themselves, who choose a new password on their pages; the
     others by `sesame hold lift` only. Lines that name nobody are told, and the rest goes on: exit code 3.
     """
-    from sesame.operations.holds import place, place_all
+    from sesame.operations.access.holds import place, place_all
 
     if listed is not None:
         asked = _list(student, listed, **given)
@@ -95,7 +95,7 @@ def lift_command(
     context: Context, /, *, student: str | None, listed: Path | None, as_json: bool, **given: Any
 ) -> None:
     """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
-    from sesame.operations.holds import lift, lift_all
+    from sesame.operations.access.holds import lift, lift_all
 
     if listed is not None:
         asked = _list(student, listed, **given)
@@ -117,7 +117,7 @@ def lift_command(
 
 def _told_of_list(report: HoldsReport, *, as_json: bool) -> None:
     """Say what came of a list; exit code 1 if it names nobody, 3 if some of its lines do not."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     if as_json:
         write_json(report.model_dump(mode="json"))
@@ -157,14 +157,14 @@ def _told_of_list(report: HoldsReport, *, as_json: bool) -> None:
 
 def _said(report: HoldReport) -> dict[str, str]:
     """What its sentences name."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     at = "" if report.since is None else local_time(report.since)
     return {"number": report.student_number, "kind": word("holds", report.kind), "at": at}
 
 
 def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> HoldChange:
-    from sesame.operations.holds import HoldChange
+    from sesame.operations.access.holds import HoldChange
 
     if student is None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))
@@ -175,7 +175,7 @@ def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> Ho
 
 def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> HoldList:
     from sesame.app.wiring import utc_now
-    from sesame.operations.holds import HoldList
+    from sesame.operations.access.holds import HoldList
 
     if student is not None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))

@@ -17,9 +17,9 @@ from sesame.cli.output import confirm, data_console, local_time, show_table, sid
 from sesame.cli.settlement import settle_command
 
 if TYPE_CHECKING:
+    from sesame.acts.acts import Actor
     from sesame.app.wiring import Application
-    from sesame.operations.acts import Actor
-    from sesame.operations.identities import Decided, DoubtDecision, IdentityCase
+    from sesame.operations.identities.acts import Decided, DoubtDecision, IdentityCase
 
 Said = TypeVar("Said", bound="DoubtDecision")
 
@@ -35,7 +35,7 @@ def identities() -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
-    from sesame.operations.identities import DoubtFilter, listed
+    from sesame.operations.identities.acts import DoubtFilter, listed
 
     found = listed(context.looking, operator(), DoubtFilter(everything=everything))
     if as_json:
@@ -64,7 +64,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def show_command(context: Context, *, student: str, as_json: bool) -> None:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
-    from sesame.operations.identities import show
+    from sesame.operations.identities.acts import show
 
     found = show(context.looking, operator(), student)
     if as_json:
@@ -89,7 +89,7 @@ def separate_command(
     Without OTHER: of the one doubt about STUDENT. If the doubt is about the number's holder, they are two
     people, and the newcomer is refused: the registrar gives them another number.
     """
-    from sesame.operations.identities import DoubtDecision, separate
+    from sesame.operations.identities.acts import DoubtDecision, separate
 
     request = DoubtDecision(student_number=student, other=other, holder=holder, reason=reason)
     _decide(context, separate, request, yes=yes)
@@ -118,7 +118,7 @@ def merge_command(
     An account of the other number ends in grace; its login is never given to anybody else. Without OTHER: of
     the one doubt about STUDENT. If the doubt is about the number's holder, it is still the same person.
     """
-    from sesame.operations.identities import Merge, merge
+    from sesame.operations.identities.acts import Merge, merge
 
     request = Merge(student_number=student, other=other, holder=holder, keep=keep, reason=reason)
     _decide(context, merge, request, yes=yes)
@@ -135,8 +135,8 @@ def mint_again_command(context: Context, *, student: str, reason: str, yes: bool
     Login and mail address are made of the names as they are now. Only while nobody has activated the account;
     what it had is never given to anybody else.
     """
-    from sesame.operations.identities import DoubtDecision
-    from sesame.operations.minting import mint_again
+    from sesame.operations.identities.acts import DoubtDecision
+    from sesame.operations.identities.minting import mint_again
 
     request = DoubtDecision(student_number=student, reason=reason)
     _decide(context, mint_again, request, yes=yes)
@@ -205,7 +205,7 @@ def refresh_command(context: Context, *, as_json: bool) -> None:
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
     an entry has a name that the ledger knows as somebody else's.
     """
-    from sesame.operations.name_reservation import refresh
+    from sesame.operations.identities.name_reservation import refresh
 
     found = refresh(context.application, operator())
     if as_json:

@@ -10,7 +10,7 @@ from schemas.language import gettext, gettext_noop
 from sesame.cli.output import local_day, local_time
 
 if TYPE_CHECKING:
-    from sesame.operations.known_persons import Side
+    from sesame.operations.people.known_persons import Side
 
 _EVIDENCE: Final = {
     "birth": gettext_noop("same names and birth date"),
@@ -63,14 +63,14 @@ def state(verdict: str) -> str:
 
 def stage(token: str | None) -> str:
     """How far an account is."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     return NONE if token is None else word("stages", token)
 
 
 def hold(token: str) -> str:
     """A reason to shut access."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     return word("holds", token)
 

@@ -20,7 +20,7 @@ from sesame.cli.output import progress_bar, write_json
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sesame.operations.imports import ExplainRequest, Imported, ImportRequest
+    from sesame.operations.imports.acts import ExplainRequest, Imported, ImportRequest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -143,7 +143,7 @@ def import_command(
     two files the graver code counts; one that is held does not hold the other. Ctrl-C and SIGTERM end it
     with exit code 130: the same command again goes on. Noted in the audit.
     """
-    from sesame.operations.imports import ExplainRequest, ImportRequest, Reading
+    from sesame.operations.imports.acts import ExplainRequest, ImportRequest, Reading
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
     reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
@@ -184,7 +184,7 @@ def _imported(context: Context, request: ImportRequest) -> Imported:
     from producers.registrar.report import ImportKind
     from sesame.app.wiring import utc_now
     from sesame.cli.import_output import told
-    from sesame.operations.imports import import_files
+    from sesame.operations.imports.acts import import_files
 
     titles = {
         ImportKind.ENROLMENTS: gettext("importing"),
@@ -249,7 +249,7 @@ def _explain(context: Context, request: ExplainRequest, *, as_json: bool) -> Non
     """Show how the first lines of each file are read."""
     from sesame.app.wiring import utc_now
     from sesame.cli.import_output import explained
-    from sesame.operations.imports import explain
+    from sesame.operations.imports.acts import explain
 
     found = explain(context, operator(), request, clock=utc_now)
     if as_json:

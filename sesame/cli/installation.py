@@ -53,7 +53,7 @@ def vault() -> None:
 @pass_context
 def init(context: Context) -> None:
     """Make the vault's key file, mode 0600. An existing one is never replaced."""
-    from sesame.operations.vault import make_key
+    from sesame.operations.keeping.vault import make_key
 
     made = make_key(context, operator())
     click.echo(

@@ -17,7 +17,13 @@ from sesame.cli.output import local_day, local_time, show_table, write_json
 if TYPE_CHECKING:
     from datetime import date
 
-    from sesame.operations.lifecycle import ComingHold, ComingStep, HeldPlan, LifecyclePreview, StudentLife
+    from sesame.operations.access.lifecycle import (
+        ComingHold,
+        ComingStep,
+        HeldPlan,
+        LifecyclePreview,
+        StudentLife,
+    )
 
 _SHOWN_MAX = 20
 
@@ -38,7 +44,7 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool, as_
 
     Days are the first on which it is so. Nothing is written.
     """
-    from sesame.operations.lifecycle import Horizon, preview
+    from sesame.operations.access.lifecycle import Horizon, preview
 
     found = preview(context.looking, operator(), Horizon(days=days, erase=erase))
     if as_json:
@@ -54,7 +60,7 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool, as_
 @pass_context
 def held_command(context: Context, *, as_json: bool) -> None:
     """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
-    from sesame.operations.lifecycle import held
+    from sesame.operations.access.lifecycle import held
 
     plans = held(context.looking, operator())
     if as_json:
@@ -73,7 +79,7 @@ def held_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def release_command(context: Context, *, plan: str, as_json: bool) -> None:
     """Let PLAN be carried out: the ID that `sesame lifecycle held` shows, for exactly those students."""
-    from sesame.operations.lifecycle import release
+    from sesame.operations.access.lifecycle import release
 
     ended = release(context.application, operator(), plan)
     if as_json:
@@ -102,7 +108,7 @@ def prolong_command(
     Whoever has expired already has access back. --days counts from the last day of access, or from today if
     that is past.
     """
-    from sesame.operations.lifecycle import Prolongation, prolong
+    from sesame.operations.access.lifecycle import Prolongation, prolong
 
     if (until is None) == (days is None):
         raise click.UsageError(gettext("give either --until or --days"))
@@ -183,7 +189,7 @@ def _days(life: StudentLife) -> list[tuple[date, str]]:
 
 
 def _what(step: ComingStep) -> str:
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     stage = word("stages", step.stage)
     return stage if step.target is None else f"{step.target}: {stage}"

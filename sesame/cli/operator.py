@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sesame.operations.acts import Actor
+    from sesame.acts.acts import Actor
 
 LOGIN_UID = Path("/proc/self/loginuid")
 """Who logged in, as Linux keeps it through sudo, su and runuser (pam_loginuid(8))."""
@@ -30,7 +30,7 @@ def operator_name() -> str:
 
 def operator() -> Actor:
     """Who gives this command. Whoever may read the settings and the secrets administers the site."""
-    from sesame.operations.acts import Actor, Role
+    from sesame.acts.acts import Actor, Role
 
     return Actor(operator_name(), frozenset(Role), tell=lambda sentence: click.echo(sentence, err=True))
 

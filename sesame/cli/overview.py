@@ -14,7 +14,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.diagnosis.overview import Overview
+    from sesame.operations.people.diagnosis.overview import Overview
 
 _COUNTS = ("provisioned", "waiting", "failed", "after", "outstanding")
 _SECONDS = ("p50", "p95", "p99", "max")
@@ -26,8 +26,8 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @pass_context
 def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
-    from sesame.operations.diagnosis.overview import show, show_people
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.overview import show, show_people
+    from sesame.operations.people.diagnosis.words import word
 
     site = context.looking
     found = (show_people if with_people else show)(site, operator())
@@ -90,14 +90,14 @@ def _causes(found: Overview) -> Iterator[str]:
 
 def _meaning(name: str) -> str:
     """What a reason or cause means, below its line; a consumer's name may stand before it."""
-    from sesame.operations.diagnosis.reasons import explain
+    from sesame.operations.people.diagnosis.reasons import explain
 
     return "    " + explain(name.rpartition(" ")[2]).what
 
 
 def _stops(found: Overview) -> Iterator[str]:
     """Each consumer that runs nowhere, and each process in which one does not run, with the reason."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     for name, consumer in found.consumers.items():
         if not consumer["processes"]:
@@ -131,7 +131,7 @@ def _observed(found: Overview) -> Iterator[str]:
 
 
 def _row(found: Overview, name: str) -> list[str]:
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     counts, seconds = found.targets.get(name, {}), found.seconds.get(name, {})
     return [

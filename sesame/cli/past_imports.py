@@ -15,7 +15,7 @@ from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
     from producers.registrar.report import YearDifference
-    from sesame.operations.past_imports import PastImport, PastImportShown
+    from sesame.operations.imports.past import PastImport, PastImportShown
 
 _LIMIT, _LIMIT_MAX = 20, 1000
 _STATES = {
@@ -57,7 +57,7 @@ def imports() -> None:
 @pass_context
 def list_command(context: Context, *, after: int | None, limit: int, persons: bool, as_json: bool) -> None:
     """List past imports of files, the newest first."""
-    from sesame.operations.past_imports import ImportsPage, listed
+    from sesame.operations.imports.past import ImportsPage, listed
 
     page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after, persons=persons))
     if as_json:
@@ -99,7 +99,7 @@ def show_command(context: Context, *, import_id: int, as_json: bool) -> None:
 
     Noted in the audit.
     """
-    from sesame.operations.past_imports import shown
+    from sesame.operations.imports.past import shown
 
     found = shown(context.looking, operator(), import_id)
     if as_json:

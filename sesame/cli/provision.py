@@ -33,10 +33,10 @@ def provision(
     what differs, reads back, announces and records. It runs beside `sesame run` or without it, and never
     against a lease, a quarantine or the order of the targets. Noted in the audit.
     """
-    from sesame.operations.acts import UnknownTarget
-    from sesame.operations.diagnosis.words import word
-    from sesame.operations.provisioning import Provision
-    from sesame.operations.provisioning import provision as bring
+    from sesame.acts.acts import UnknownTarget
+    from sesame.operations.access.provisioning import Provision
+    from sesame.operations.access.provisioning import provision as bring
+    from sesame.operations.people.diagnosis.words import word
 
     site = context.looking
     began = time.monotonic()

@@ -16,8 +16,8 @@ from sesame.cli.output import local_time, show_table, write_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sesame.operations.reconcile.acts import Reconciliation, TargetReport
-    from sesame.operations.reconcile.passes import Pass
+    from sesame.operations.questions.reconcile.acts import Reconciliation, TargetReport
+    from sesame.operations.questions.reconcile.passes import Pass
 
 _SHOWN_MAX = 20
 _WENT_BACK = {
@@ -55,7 +55,7 @@ def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
     """
     from sesame.app.wiring import utc_now
-    from sesame.operations.reconcile import acts
+    from sesame.operations.questions.reconcile import acts
 
     if last:
         _show_last(acts.latest(context.looking, operator()), as_json=as_json)

@@ -14,11 +14,11 @@ from sesame.cli.output import confirm, local_time, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
-    from sesame.operations.blast_radius import ReplayPreview
-    from sesame.operations.replays import ReplayAsked, ReplaySelection
+    from sesame.operations.work.blast_radius import ReplayPreview
+    from sesame.operations.work.replays import ReplayAsked, ReplaySelection
 
 _SHOWN_MAX = 50
-_PER_S = 100  # `sesame.operations.replays.PER_S`, tested
+_PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
 
 
 @click.command()
@@ -64,13 +64,13 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
         _stop(context, stop)
         return
     from sesame.app.wiring import utc_now
-    from sesame.operations.blast_radius import PreviewRequest, preview
-    from sesame.operations.replays import NobodyToReplay, ReplayRequest, in_vain
-    from sesame.operations.replays import replay as ask
+    from sesame.operations.work.blast_radius import PreviewRequest, preview
+    from sesame.operations.work.replays import NobodyToReplay, ReplayRequest, in_vain
+    from sesame.operations.work.replays import replay as ask
 
     site = context.looking
     if not given["dry_run"]:
-        from sesame.operations.restored.admission import admit
+        from sesame.acts.admission import admit
 
         admit(site, works=False)  # before anybody is asked anything
     if resume is not None:
@@ -109,7 +109,7 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
 @pass_context
 def replays(context: Context, *, as_json: bool) -> None:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
-    from sesame.operations.replays import latest
+    from sesame.operations.work.replays import latest
 
     known = latest(context.looking, operator())
     if as_json:
@@ -145,15 +145,15 @@ def _check_words(*, resume: str | None, stop: str | None, consumer: str) -> None
 
 
 def _stop(context: Context, replay_id: str) -> None:
-    from sesame.operations.replays import stop
+    from sesame.operations.work.replays import stop
 
     stop(context.looking, operator(), replay_id)
     click.echo(gettext("stopped: nobody more is asked for"), err=True)
 
 
 def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySelection:
-    from sesame.operations.acts import UnknownTarget
-    from sesame.operations.replays import ReplayFilter, UnclearSelection, select
+    from sesame.acts.acts import UnknownTarget
+    from sesame.operations.work.replays import ReplayFilter, UnclearSelection, select
 
     times = {name: moment(f"--{name}", given[name]) for name in ("since", "until")}
     whom = {name: given[name] for name in ("students", "cause", "everybody")}
@@ -222,8 +222,8 @@ def _show_preview(found: ReplayPreview, *, as_json: bool) -> None:
 def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
     """Ask for the rest; if some of those before ended badly, only after a question."""
     from sesame.app.wiring import utc_now
-    from sesame.operations.blast_radius import PreviewRequest, preview
-    from sesame.operations.replays import Resumption, resume, standing
+    from sesame.operations.work.blast_radius import PreviewRequest, preview
+    from sesame.operations.work.replays import Resumption, resume, standing
 
     actor = operator()
     request = Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])

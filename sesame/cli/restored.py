@@ -15,7 +15,7 @@ from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import local_time, show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.restored.rebuild import Rebuilt
+    from sesame.operations.keeping.rebuild import Rebuilt
 
 
 @click.group()
@@ -33,7 +33,7 @@ def check_command(context: Context, *, as_json: bool) -> None:
     question for you. Who has a hold in the store, or is open everywhere, is not touched. When every target
     was read, `sesame run` may start. Repeating it is harmless.
     """
-    from sesame.operations.restored.inspection import check
+    from sesame.operations.questions.restored.inspection import check
 
     found = check(context.application, operator(), say=lambda what: click.echo(what, err=as_json))
     if as_json:
@@ -61,8 +61,8 @@ def rebuild(context: Context, *, write: bool, as_json: bool) -> None:
     nobody is welcomed again. Whom the log does not name comes with the registrar's next file: repeat this
     then. Exit code 3 when something waits for an operator.
     """
-    from sesame.operations.restored.rebuild import RebuildRequest
-    from sesame.operations.restored.rebuild import rebuild as carry_out
+    from sesame.operations.keeping.rebuild import RebuildRequest
+    from sesame.operations.keeping.rebuild import rebuild as carry_out
 
     console = side_console()
     found = carry_out(
@@ -114,8 +114,8 @@ def _rebuilt(found: Rebuilt) -> Iterator[str]:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.operations.diagnosis.words import word
-    from sesame.operations.restored.questions import RestoreFilter, listed
+    from sesame.operations.people.diagnosis.words import word
+    from sesame.operations.questions.restored.questions import RestoreFilter, listed
 
     found = listed(context.looking, operator(), RestoreFilter(everything=everything))
     if as_json:
@@ -155,7 +155,7 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from sesame.operations.restored.questions import HOLD
+    from sesame.operations.questions.restored.questions import HOLD
 
     _answer(context, student, "kept", reason)
     command = f"sesame hold lift {student} --kind {HOLD} --reason …"
@@ -163,7 +163,7 @@ def keep(context: Context, *, student: str, reason: str) -> None:
 
 
 def _answer(context: Context, student: str, answered: str, reason: str) -> None:
-    from sesame.operations.restored.questions import RestoredAnswer, answer
+    from sesame.operations.questions.restored.questions import RestoredAnswer, answer
 
     given = {"student_number": student, "answer": answered, "reason": reason}
     answer(context.looking, operator(), RestoredAnswer.model_validate(given))

@@ -18,8 +18,8 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import confirm, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.known_persons import Side
-    from sesame.operations.settlement import LeftDoubt, SettledDoubt, Settlement, SettlementPreview
+    from sesame.operations.identities.settlement import LeftDoubt, SettledDoubt, Settlement, SettlementPreview
+    from sesame.operations.people.known_persons import Side
 
 _LEFT: Final = {
     "several_doubts": gettext_noop("in doubt with somebody else too"),
@@ -60,7 +60,7 @@ def settle_command(
     INEs only. Each decision is one of its own, in the audit too. What a merge could harm is left to one by
     one, and so is what has changed since it was shown. Exit code 3: something had changed.
     """
-    from sesame.operations.settlement import Kept, Settlement, preview
+    from sesame.operations.identities.settlement import Kept, Settlement, preview
 
     if as_json and not (dry_run or yes):
         raise click.UsageError(gettext("--json asks nothing: give --dry-run or --yes with it"))
@@ -80,7 +80,7 @@ def settle_command(
 def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, as_json: bool) -> None:
     """Say it one by one, and what came of it."""
     from sesame.app.wiring import utc_now
-    from sesame.operations.settlement import settle
+    from sesame.operations.identities.settlement import settle
 
     told: list[str] = []
 
@@ -198,7 +198,7 @@ def _question(shown: SettlementPreview) -> str:
 
 
 def _text(each: SettledDoubt) -> str:
-    from sesame.operations.identities import merged_text, separate_text
+    from sesame.operations.identities.acts import merged_text, separate_text
 
     told = merged_text if each.decision == "merge" else separate_text
     return told(each.student_number, each.other)

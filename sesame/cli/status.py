@@ -14,8 +14,8 @@ from sesame.cli.options import json_option
 from sesame.cli.output import coloured, local_day, local_time, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.diagnosis.person import EndedStep, PersonStatus, TargetStatus
-    from sesame.operations.diagnosis.students import ListedStudent
+    from sesame.operations.people.diagnosis.person import EndedStep, PersonStatus, TargetStatus
+    from sesame.operations.people.diagnosis.students import ListedStudent
 
 _INDENT = " " * 11
 _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red", "down": "red"}
@@ -32,7 +32,7 @@ _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red",
 @pass_context
 def status(context: Context, *, student: str, timeline: bool, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
-    from sesame.operations.status import show
+    from sesame.operations.people.status import show
 
     if timeline:
         _show_timeline(context, student, as_json=as_json)
@@ -51,7 +51,7 @@ def status(context: Context, *, student: str, timeline: bool, as_json: bool) -> 
 
 
 def _show_timeline(context: Context, student: str, *, as_json: bool) -> None:
-    from sesame.operations.student import timeline
+    from sesame.operations.people.student import timeline
 
     found = timeline(context.looking, operator(), student)
     if as_json:
@@ -63,7 +63,7 @@ def _show_timeline(context: Context, student: str, *, as_json: bool) -> None:
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     click.echo(f"{person.student_number}  {person.login}  {person.mail}")
     state, stage = word("states", person.state), word("stages", person.stage)
@@ -134,7 +134,7 @@ def _steps(ended: list[EndedStep]) -> str:
 
 
 def _lines(target: TargetStatus) -> Iterator[str]:
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     state = coloured(word("states", target.state), _COLOURS.get(target.state), bold=target.state == "failed")
     line = f"{target.target:<10} {state}"
@@ -177,8 +177,8 @@ def students(
     as_json: bool,
 ) -> None:
     """List the activated students in a state, for a cause, or of a cohort, by number."""
-    from sesame.operations.diagnosis.students import PageAsked, listed
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.students import PageAsked, listed
+    from sesame.operations.people.diagnosis.words import word
 
     asked = PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
     page = listed(context.looking, operator(), asked)
@@ -204,7 +204,7 @@ def students(
 @pass_context
 def cohorts(context: Context, *, as_json: bool) -> None:
     """Count who waits, by cohort and for what, the largest first. `students --cohort` lists them."""
-    from sesame.operations.diagnosis.students import waiting_by_cohort
+    from sesame.operations.people.diagnosis.students import waiting_by_cohort
 
     found = waiting_by_cohort(context.looking, operator())
     if as_json:
@@ -227,7 +227,7 @@ def cohorts(context: Context, *, as_json: bool) -> None:
 
 def _targets(student: ListedStudent) -> Iterator[str]:
     """What there is to say of targets that do not have everything, and of those that are tried again."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     for name, one in student.targets.items():
         retry = student.retrying.get(name)
@@ -246,7 +246,7 @@ def _targets(student: ListedStudent) -> Iterator[str]:
 
 def _causes(listed: Sequence[ListedStudent]) -> Iterator[str]:
     """Each cause that is named, as `--cause` takes it, with its words."""
-    from sesame.operations.diagnosis.reasons import explain
+    from sesame.operations.people.diagnosis.reasons import explain
 
     found = {retry.cause for one in listed for retry in one.retrying.values()}
     found |= {target["reason"] for one in listed for target in one.targets.values()} - {None}

@@ -14,7 +14,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import coloured, local_time, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.diagnosis.engine import DiagnosisReport, EvidencedCause
+    from sesame.operations.people.diagnosis.engine import DiagnosisReport, EvidencedCause
 
 _COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 
@@ -30,8 +30,8 @@ def diagnose(context: Context, *, student: str, as_json: bool, no_live: bool) ->
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, what
     other targets have, a login by a service account); nothing is changed. Looking is audited.
     """
-    from sesame.operations.diagnosis.engine import DiagnosisAsked
-    from sesame.operations.diagnosis.engine import show as look
+    from sesame.operations.people.diagnosis.engine import DiagnosisAsked
+    from sesame.operations.people.diagnosis.engine import show as look
 
     found = look(context.looking, operator(), DiagnosisAsked(student_number=student, live=not no_live))
     if as_json:
@@ -42,7 +42,7 @@ def diagnose(context: Context, *, student: str, as_json: bool, no_live: bool) ->
 
 def _show(found: DiagnosisReport) -> None:
     """Write a diagnosis to standard output."""
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     width = max(len(word("weights", weight)) for weight in _COLOURS) + 1
     for cause in found.findings:
@@ -54,7 +54,7 @@ def _show(found: DiagnosisReport) -> None:
 
 
 def _show_cause(cause: EvidencedCause, width: int) -> None:
-    from sesame.operations.diagnosis.words import word
+    from sesame.operations.people.diagnosis.words import word
 
     indent = " " * (width + 1)
     weight = coloured(
@@ -89,7 +89,7 @@ def support(context: Context, *, code: str, as_json: bool, send: bool) -> None:
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
-    from sesame.operations.support import cases
+    from sesame.operations.people.support import cases
 
     site, asked = context.looking, cases.CaseAsked(code=code)
     if send:
@@ -117,8 +117,8 @@ def access(context: Context, student: str) -> None:
     be changed through it. Whoever follows it sees the page: give it to the student alone. It is noted in the
     audit.
     """
-    from sesame.operations.access import AccessRequest, NoAccount
-    from sesame.operations.access import access as link_to
+    from sesame.operations.access.page_links import AccessRequest, NoAccount
+    from sesame.operations.access.page_links import access as link_to
 
     try:
         made = link_to(context.application, operator(), AccessRequest(student_number=student))

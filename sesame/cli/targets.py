@@ -24,8 +24,8 @@ def targets() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the targets: their state, who paused one and why, and what is Sésame's in each."""
-    from sesame.operations.diagnosis.words import word
-    from sesame.operations.targets import listed
+    from sesame.operations.people.diagnosis.words import word
+    from sesame.operations.targets.acts import listed
 
     found = listed(context.looking, operator())
     if as_json:
@@ -52,7 +52,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
     Calls under way end, what comes meanwhile waits in the log, and nobody is charged an attempt. Access that
     is to be shut there waits too.
     """
-    from sesame.operations.targets import TargetAct, pause
+    from sesame.operations.targets.acts import TargetAct, pause
 
     pause(context.looking, operator(), TargetAct(target=target, reason=reason))
     command = f"sesame targets resume {target} --reason …"
@@ -65,7 +65,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def resume_command(context: Context, *, target: str, reason: str) -> None:
     """Let the consumer of TARGET go on, in every process, within seconds. Noted in the audit."""
-    from sesame.operations.targets import TargetAct, resume
+    from sesame.operations.targets.acts import TargetAct, resume
 
     resume(context.looking, operator(), TargetAct(target=target, reason=reason))
     click.echo(gettext("{target} goes on", target=target))
@@ -77,7 +77,7 @@ def resume_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def probe_command(context: Context, *, target: str, as_json: bool) -> None:
     """Exercise the whole path to TARGET from here, on no student's object. Exit code 4: it does not work."""
-    from sesame.operations.targets import probe
+    from sesame.operations.targets.acts import probe
 
     found = probe(context.looking, operator(), target)
     if as_json:

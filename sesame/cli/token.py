@@ -10,7 +10,7 @@ from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import local_time, show_table, write_json
 
-DAYS_MAX = 366  # as `sesame.operations.tokens` has it; tested
+DAYS_MAX = 366  # as `sesame.operations.programs.tokens` has it; tested
 
 
 @click.group()
@@ -38,8 +38,8 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str, a
     """
     from pydantic import ValidationError
 
-    from sesame.operations.tokens import TokenAsked
-    from sesame.operations.tokens import create as make
+    from sesame.operations.programs.tokens import TokenAsked
+    from sesame.operations.programs.tokens import create as make
 
     try:
         request = TokenAsked(scopes=scopes, days=days, name=name)
@@ -60,7 +60,7 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str, a
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the tokens whose time is not over, with what each may do."""
-    from sesame.operations.tokens import listed
+    from sesame.operations.programs.tokens import listed
 
     found = listed(context.looking, operator())
     if as_json:
@@ -94,7 +94,7 @@ def list_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def revoke(context: Context, *, token_id: str, as_json: bool) -> None:
     """Refuse a token from its next request on. Noted in the audit."""
-    from sesame.operations.tokens import revoke as end
+    from sesame.operations.programs.tokens import revoke as end
 
     ended = end(context.application, operator(), token_id)
     if as_json:

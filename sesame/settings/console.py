@@ -11,7 +11,7 @@ from pipeline.settings import ADVANCED, HttpsUrl
 from sesame.settings.served import ServedSettings
 
 RoleName = Literal["viewer", "support", "registrar", "operator", "administrator"]
-"""As `sesame.operations.acts.Role` has them."""
+"""As `sesame.acts.acts.Role` has them."""
 
 WebhookSource = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 

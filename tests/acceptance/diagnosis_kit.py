@@ -39,8 +39,8 @@ from sesame.app.wiring import Application, build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.login.login import CasLogins
-from sesame.operations.diagnosis.engine import Diagnosis, diagnose
-from sesame.operations.diagnosis.rules import Finding
+from sesame.operations.people.diagnosis.engine import Diagnosis, diagnose
+from sesame.operations.people.diagnosis.rules import Finding
 from sesame.settings import load
 from sesame.testing.servers import require_service
 from sesame.testing.servers.cas_kit import Browser

@@ -24,9 +24,9 @@ from schemas.account import Account, Hold, Lane, Stage
 from schemas.events import IdentityDecision
 from sesame.app.wiring import utc_now
 from sesame.login.port import TicketRefused
-from sesame.operations.diagnosis.rules import all_rules
-from sesame.operations.diagnosis.rules.base import judges
-from sesame.operations.diagnosis.words import glossary
+from sesame.operations.people.diagnosis.rules import all_rules
+from sesame.operations.people.diagnosis.rules.base import judges
+from sesame.operations.people.diagnosis.words import glossary
 from sesame.testing.servers.cas_kit import ticket_of
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 from sesame.testing.servers.post_office import doveadm

@@ -13,7 +13,7 @@ import pytest
 from sandbox.cas import Service
 from sandbox.moodle.conditions import FaultKind
 from sandbox.process import wait_until
-from sesame.operations.diagnosis.rules.work import BACKLOG_MIN
+from sesame.operations.people.diagnosis.rules.work import BACKLOG_MIN
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in
 from tests.acceptance.diagnosis_kit import PASSWORD, Clinic, clinic
 

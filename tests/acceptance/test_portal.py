@@ -20,8 +20,8 @@ from sandbox.demo.play import Cast
 from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, wait_until
 from sesame.app.wiring import Application, build
-from sesame.operations.diagnosis.engine import diagnose
-from sesame.operations.diagnosis.situation import Situation
+from sesame.operations.people.diagnosis.engine import diagnose
+from sesame.operations.people.diagnosis.situation import Situation
 from sesame.settings import load
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 from sesame.testing.servers.portal_browser import chromium, page_of, send

@@ -14,7 +14,7 @@ from bench.command import measured
 from bench.reconcile_population import KINDS, TARGETS, Planted, difference, expected, inhabited
 from sandbox.demo import play
 from sandbox.process import PATIENCE_S, wait_until
-from sesame.operations.reconcile import passes
+from sesame.operations.questions.reconcile import passes
 from tests.acceptance.acting import metric, settle, world_with_accounts
 
 pytestmark = pytest.mark.timeout(1800)

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from sesame.testing.connector.bench import ConnectorBench
 
-TEMPLATE = Path(__file__).parents[2] / "sesame/operations/connectors/template"
+TEMPLATE = Path(__file__).parents[2] / "sesame/operations/targets/connectors/template"
 
 
 def module(folder: Path, name: str, text: str) -> ModuleType:

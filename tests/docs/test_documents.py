@@ -25,7 +25,7 @@ from schemas.events import EVENT_TYPES, TYPE_PREFIX
 from sesame.app.observability.metrics import Metrics
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.settings.page import documented
 from tests.docs.documents import ROOT, commands, documents, words_in_code
 

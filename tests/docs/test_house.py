@@ -166,7 +166,7 @@ SAYS_ONE = {
     "consumers/registry/ledger.py",  # where a name was seen
     "consumers/webhooks/security_events.py",  # the form of a subject's identifier (RFC 9967)
     "schemas/asyncapi.py",  # examples
-    "sesame/operations/diagnosis/rules/__init__.py",  # modules of this room
+    "sesame/operations/people/diagnosis/rules/__init__.py",  # modules of this room
     "sesame/settings/withdrawn.py",  # what settings were
     "sesame/web/api/examples.py",  # examples
 }

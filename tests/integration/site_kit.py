@@ -24,7 +24,7 @@ from sesame.app import gc_freeze
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner
 from sesame.app.wiring import Application
-from sesame.operations.diagnosis.person import PersonStatus, person_status
+from sesame.operations.people.diagnosis.person import PersonStatus, person_status
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import activation, enrolled
 from tests.unit.target_kit import Target

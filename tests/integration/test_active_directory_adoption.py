@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
 from sandbox.samba import Samba
+from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.adoption.acts import (
+from sesame.operations.questions.adoption.acts import (
     AdoptionRequest,
     AnswerRequest,
     QuestionFilter,
@@ -20,8 +20,8 @@ from sesame.operations.adoption.acts import (
     decide,
     questions,
 )
-from sesame.operations.adoption.adoptions import AdoptionAnswer
-from sesame.operations.adoption.run import AdoptionReport
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
+from sesame.operations.questions.adoption.run import AdoptionReport
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
 from tests.integration.active_directory_kit import Domain, lea_and_paul, site_on
 

@@ -16,9 +16,9 @@ from pipeline.target_states import target_states
 from sandbox.process import find_program, run_command
 from sandbox.samba import Samba
 from schemas.account import Hold
+from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.reconcile.acts import (
+from sesame.operations.questions.reconcile.acts import (
     ReconcileRequest,
     TargetReport,
     WatchRequest,
@@ -26,7 +26,7 @@ from sesame.operations.reconcile.acts import (
     reconcile,
     watch,
 )
-from sesame.operations.reconcile.passes import reconciliations
+from sesame.operations.questions.reconcile.passes import reconciliations
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk
 from tests.integration.active_directory_kit import Domain, lea_and_paul, site_on
 

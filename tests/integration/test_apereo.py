@@ -22,13 +22,13 @@ from sandbox.apereo.properties import OPERATOR, OPERATOR_PASSWORD
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold
+from sesame.acts.acts import Actor, Role
 from sesame.app.doctor.findings import CheckState
 from sesame.login.client import CasClient
 from sesame.login.outcome import ProbeOutcome
 from sesame.login.port import ServiceRefused
 from sesame.login.probe import LoginProbe
-from sesame.operations.acts import Actor, Role
-from sesame.operations.holds import HoldList, place_all
+from sesame.operations.access.holds import HoldList, place_all
 from sesame.settings import LiveSecret
 from sesame.testing.servers.cas_kit import Browser, LoginServer, site, ticket_of
 from sesame.testing.servers.directory_kit import HASHER, fresh_number

@@ -16,10 +16,10 @@ from sqlalchemy import event, select, update
 from pipeline import audit
 from pipeline.dead_letters.rows import dead_letters
 from pipeline.replays import replay_students, replays
+from sesame.acts.acts import RIGHTS, Role
 from sesame.login.api_answers import UNDER_WAY_S_MAX, api_answers
 from sesame.login.api_tokens import api_tokens
-from sesame.operations import tokens
-from sesame.operations.acts import RIGHTS, Role
+from sesame.operations.programs import tokens
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX, ROUTES, Route
 from tests.integration.api_kit import CAMILLE, COMPLETED, FAILED, HOST, ApiWorld, api_world

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 from consumers.registry.erasure.erasures import erasures
 from consumers.registry.people import enrolments
 from pipeline.audit.tables import audit
-from sesame.operations.restored.questions import restore_questions
+from sesame.operations.questions.restored.questions import restore_questions
 from tests.integration.api_kit import COMPLETED, FAILED, WAITING, ApiWorld
 
 IN_DOUBT, TWIN, HELD_BY = "22700001", "22600001", "22600014"

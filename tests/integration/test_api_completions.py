@@ -21,7 +21,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, to_record
 from schemas.events import PropagationCompleted, PropagationLate
-from sesame.operations import tokens
+from sesame.operations.programs import tokens
 from sesame.web.api import completions
 from tests.integration.api_kit import CAMILLE, ApiWorld, Ticking, api_world
 

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from producers.registrar.import_subject import ImportInterrupted
 from sandbox.process import PATIENCE_S, wait_until
 from sesame.cli import main
-from sesame.operations import imports as imports_operation
-from sesame.operations.imports import ImportStop, import_sent
+from sesame.operations.imports import acts as imports_operation
+from sesame.operations.imports.acts import ImportStop, import_sent
 from sesame.web.api import enrolments
 from sesame.web.api.problems import Problem
 from sesame.web.api.routes import BODY_BYTES_MAX

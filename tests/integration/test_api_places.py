@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sesame.operations.sent_persons import _LOCKS
+from sesame.operations.programs.sent_persons import _LOCKS
 from sesame.web.api import places, rates
 from sesame.web.api.places import OF_ONE
 from sesame.web.api.problems import ApiError

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import select
 
 from consumers.registry.people import people
-from sesame.operations.acts import Role, utc
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.passes import Pass
+from sesame.acts.acts import Role, utc
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.passes import Pass
 from sesame.testing.servers import registry_kit
 from sesame.testing.servers.registry_kit import enrolled
 from sesame.web.api.api_app import API_PREFIX

@@ -24,7 +24,7 @@ from schemas.account import Lane
 from schemas.catalogue import PROPAGATION
 from schemas.envelope import Message
 from schemas.events import PropagationLate
-from sesame.operations.tokens import UnknownScope
+from sesame.operations.programs.tokens import UnknownScope
 from tests.integration.api_kit import ApiWorld, api_world
 from tests.unit.consumers.webhooks.webhooks_kit import Program
 

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.person_keys import PersonKeys
 from sandbox.process import PATIENCE_S, wait_until
-from sesame.operations.backup import sealing
+from sesame.operations.keeping.backup import sealing
 from tests.command import sesame
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
 

@@ -26,7 +26,7 @@ from sesame.login.login import CasLogins, LoginFailure
 from sesame.login.outcome import ProbeOutcome, ProbeResult
 from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.login.probe import LoginProbe
-from sesame.operations.diagnosis.engine import diagnose
+from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
 from sesame.testing.servers import stores
 from sesame.testing.servers.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of

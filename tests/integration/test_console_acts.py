@@ -22,14 +22,14 @@ from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
 from schemas.account import Account
 from schemas.events import HoldLifted, HoldPlaced
-from sesame.operations import audit as operations_audit
-from sesame.operations.acts import Actor, Role
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import QuestionRow
-from sesame.operations.adoption.questions import QuestionKind
+from sesame.acts.acts import Actor, Role
+from sesame.operations.keeping import audit as operations_audit
 from sesame.operations.privacy import acts as privacy
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.passes import Pass
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import QuestionRow
+from sesame.operations.questions.adoption.questions import QuestionKind
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import complete, given_up, tried_again, waits
 from sesame.testing.servers.registry_kit import cancelled, enrolled

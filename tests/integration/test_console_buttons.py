@@ -14,7 +14,7 @@ from producers.registrar.profiles import SENT
 from producers.registrar.report import ImportDetail, ImportEnd, ImportKind
 from schemas.account import Hold
 from schemas.events import HoldPlaced
-from sesame.operations.acts import Role
+from sesame.acts.acts import Role
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import given_up, morning
 

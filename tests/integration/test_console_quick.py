@@ -14,7 +14,7 @@ from bench.console_pages import BYTES_MAX, PAGES
 from bench.history import SHARES, Sort, fill, number_of
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from sesame.operations.acts import Actor, Role
+from sesame.acts.acts import Actor, Role
 from sesame.testing.servers import stores
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import morning

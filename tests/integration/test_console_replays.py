@@ -16,8 +16,8 @@ from pipeline.dead_letters.rows import DeadLetter
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import wait_until
 from schemas.account import Lane
-from sesame.operations.acts import Actor, Role
-from sesame.operations.replays import ReplayRequest, Resumption, replay, standing
+from sesame.acts.acts import Actor, Role
+from sesame.operations.work.replays import ReplayRequest, Resumption, replay, standing
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import given_up
 from sesame.testing.servers.portal_reader import Browser

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.routing import APIRoute
 
-from sesame.operations.acts import Role
+from sesame.acts.acts import Role
 from sesame.testing.servers.console_kit import COOKIE, ConsoleDesk
 
 EVERYBODY = frozenset(Role)

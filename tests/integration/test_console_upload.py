@@ -21,7 +21,7 @@ from sqlalchemy import update
 from producers.registrar.import_runs import imports
 from producers.registrar.report import ImportDetail, ImportKind
 from sandbox.process import PATIENCE_S, wait_until
-from sesame.operations.imports import import_sent
+from sesame.operations.imports.acts import import_sent
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_reader import Browser
 from sesame.web.console import upload

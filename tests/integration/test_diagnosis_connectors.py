@@ -24,8 +24,8 @@ from sandbox.timetable import Timetable
 from schemas import catalogue
 from schemas.account import Account, Lane
 from sesame.app.wiring import utc_now
-from sesame.operations.diagnosis.engine import Diagnosis, diagnose
-from sesame.operations.diagnosis.rules import Finding
+from sesame.operations.people.diagnosis.engine import Diagnosis, diagnose
+from sesame.operations.people.diagnosis.rules import Finding
 from sesame.testing.servers import stores
 from sesame.testing.servers.registry_kit import enrolled
 from tests.integration.active_directory_kit import Domain

@@ -17,15 +17,15 @@ from pipeline.errors import TargetDown
 from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.account import Hold, Stage
-from sesame.operations import holds
-from sesame.operations.holds import HoldChange
+from sesame.acts import life
+from sesame.acts.admission import Notes
+from sesame.operations.access import holds
+from sesame.operations.access.holds import HoldChange
 from sesame.operations.privacy import acts
 from sesame.operations.privacy.acts import ErasureRequest
 from sesame.operations.privacy.again import ReceiptOutcome, ReceiptsGiven, again, unknown
 from sesame.operations.privacy.erasure import enrolled
 from sesame.operations.privacy.receipts import ReceiptRefused, verify
-from sesame.operations.restored import life
-from sesame.operations.restored.admission import Notes
 from sesame.testing.servers.registry_kit import activation
 from tests.integration.site_kit import Site, running
 from tests.integration.test_erasure import (

@@ -24,12 +24,12 @@ from pipeline.audit.verification import verify as verify_audit
 from pipeline.vault import new_key
 from schemas import catalogue
 from schemas.events import IdentityDecided, IdentityDecision
-from sesame.operations.backup import acts as backups
-from sesame.operations.backup import copies
-from sesame.operations.backup.acts import BackupRequest, RestoreRequest
+from sesame.acts import life
+from sesame.acts.admission import Notes
+from sesame.operations.keeping.backup import acts as backups
+from sesame.operations.keeping.backup import copies
+from sesame.operations.keeping.backup.acts import BackupRequest, RestoreRequest
 from sesame.operations.privacy import acts, erasure
-from sesame.operations.restored import life
-from sesame.operations.restored.admission import Notes
 from sesame.testing.servers.registry_kit import enrolled
 from tests.integration.site_kit import Site, running
 from tests.integration.test_erasure import (

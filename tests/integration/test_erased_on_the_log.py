@@ -19,8 +19,8 @@ from pipeline.vault import new_key
 from sandbox.kafka import Kafka
 from schemas import catalogue
 from schemas.account import Stage
-from sesame.operations import identities
-from sesame.operations.identities import DoubtDecision
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities.acts import DoubtDecision
 from sesame.operations.privacy import acts
 from sesame.operations.privacy.acts import ErasureStanding
 from sesame.operations.privacy.receipts import verify

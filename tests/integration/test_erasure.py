@@ -28,13 +28,15 @@ from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import Message, event_id
 from schemas.events import AccountChanged, Cause
+from sesame.acts.acts import Actor, Role
 from sesame.app.housekeeping import Housekeeping
-from sesame.operations import holds, identities, imports
-from sesame.operations.acts import Actor, Role
-from sesame.operations.holds import HoldChange
-from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
-from sesame.operations.imports import ImportRequest
-from sesame.operations.known_persons import ErasedAlready, NoSuchStudent
+from sesame.operations.access import holds
+from sesame.operations.access.holds import HoldChange
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities.acts import DoubtDecision, DoubtFilter, Merge
+from sesame.operations.imports import acts as imports
+from sesame.operations.imports.acts import ImportRequest
+from sesame.operations.people.known_persons import ErasedAlready, NoSuchStudent
 from sesame.operations.privacy import acts, erasure
 from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding, StillEnrolled, UnderHold
 from sesame.operations.privacy.export import export

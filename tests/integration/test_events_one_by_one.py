@@ -20,7 +20,7 @@ from schemas import catalogue
 from schemas.asyncapi import COMPONENTS
 from schemas.envelope import EnvelopeError, Message, event_id, to_record
 from schemas.events import EVENT_TYPES, ActivationRequested
-from sesame.operations.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.reasons import explain
 from tests.integration.site_kit import Site, running
 from tests.waiting import until
 

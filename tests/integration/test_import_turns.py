@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sandbox.process import wait_until
-from sesame.operations.imports import ImportStop
+from sesame.operations.imports.acts import ImportStop
 from sesame.web.api import enrolments
 from tests.integration.api_kit import ApiWorld, api_world
 from tests.integration.test_api_enrolments import LINES, imports, published, send

@@ -19,11 +19,11 @@ from pipeline.vault import kept_hashes, new_key
 from sandbox.slapd import Slapd
 from schemas.account import Hold
 from schemas.events import CredentialChanged, HoldPlaced, IdentityDecided, IdentityDecision
+from sesame.acts.acts import Actor, Role
 from sesame.app.housekeeping import Housekeeping
 from sesame.app.wiring import Application, utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.backup import copies
-from sesame.operations.backup.acts import BackupRequest, RestoreRequest, back_up, person_keys, verify
+from sesame.operations.keeping.backup import copies
+from sesame.operations.keeping.backup.acts import BackupRequest, RestoreRequest, back_up, person_keys, verify
 from sesame.settings import Settings, SettingsError
 from sesame.testing.servers.registry_kit import LEA, PAUL
 from tests.integration.test_replaced_passwords import PASSWORDS, STOLEN, DirectoryPlace

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.target import Done
-from sesame.operations.reconcile.comparison import TargetComparison, TargetDrift
+from sesame.operations.questions.reconcile.comparison import TargetComparison, TargetDrift
 from sesame.testing.servers import require_service
 from sesame.testing.servers.mailbox_kit import Desk, Student, desk_at
 from sesame.testing.servers.post_office import PostOffice

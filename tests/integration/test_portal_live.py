@@ -17,10 +17,10 @@ import pytest
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S, wait_until
 from schemas.account import Hold
+from sesame.acts.acts import Actor, Role
 from sesame.app.observability.logs import configure_logs
-from sesame.operations import holds
-from sesame.operations.acts import Actor, Role
-from sesame.operations.holds import HoldChange
+from sesame.operations.access import holds
+from sesame.operations.access.holds import HoldChange
 from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from sesame.testing.servers.portal_reader import Browser
 from sesame.web.students import live as live_pages

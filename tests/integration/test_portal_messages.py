@@ -11,7 +11,7 @@ from pipeline import accounts
 from pipeline.timers import run_due
 from producers.activation.mail_proofs import mail_proofs
 from sesame.app.doctor.checks import checks_for
-from sesame.operations.diagnosis.engine import diagnose
+from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.testing.servers.portal_kit import Portal, enter
 from sesame.testing.servers.portal_reader import MAIL, Browser
 from sesame.testing.servers.registry_kit import cancelled, enrolled

@@ -14,7 +14,7 @@ from pipeline.audit import entries
 from pipeline.timers import run_due
 from schemas.account import Account, Hold
 from schemas.events import HoldLifted, HoldPlaced, ProlongationRequested
-from sesame.operations.diagnosis.engine import diagnose
+from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.testing.servers.portal_browser import page_of
 from sesame.testing.servers.portal_kit import Portal, enter
 from sesame.testing.servers.portal_reader import MAIL, Letter

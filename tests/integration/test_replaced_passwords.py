@@ -21,11 +21,11 @@ from sandbox.samba import Samba
 from sandbox.slapd import Slapd
 from schemas.account import Hold
 from schemas.events import CredentialChanged, ReplayRequested
+from sesame.acts.acts import Actor, Role
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckResult, CheckState
 from sesame.app.wiring import utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.reconcile.acts import (
+from sesame.operations.questions.reconcile.acts import (
     ReconcileRequest,
     TargetReport,
     WatchRequest,
@@ -33,7 +33,7 @@ from sesame.operations.reconcile.acts import (
     reconcile,
     watch,
 )
-from sesame.operations.reconcile.passes import reconciliations
+from sesame.operations.questions.reconcile.passes import reconciliations
 from sesame.testing.servers import require_service
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.integration.active_directory_kit import Domain

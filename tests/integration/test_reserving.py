@@ -16,7 +16,7 @@ from pipeline.db.database import Database
 from sandbox.slapd import Slapd
 from schemas.account import Person
 from sesame.app.tables import metadata
-from sesame.operations.name_reservation import Reserved, reserve_names
+from sesame.operations.identities.name_reservation import Reserved, reserve_names
 from sesame.testing.servers.directory_kit import desired, directory_of
 from sesame.testing.servers.ldap_tools import as_provisioner
 

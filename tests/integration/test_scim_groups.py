@@ -13,7 +13,7 @@ from consumers.registry.people import Identity, KnownPerson, People
 from pipeline.outbox import outbox
 from producers.registrar.teachings import memberships
 from producers.registrar.teachings.memberships import group_members, teaching_groups
-from sesame.operations.teaching_groups import FEW_MEMBERS_MAX
+from sesame.operations.programs.teaching_groups import FEW_MEMBERS_MAX
 from tests.integration.api_kit import ApiWorld
 from tests.integration.scim_in_kit import patch, scim
 

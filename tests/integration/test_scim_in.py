@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from sesame.operations import known_persons, registered_persons
-from sesame.operations.acts import RIGHTS, Role
+from sesame.acts.acts import RIGHTS, Role
+from sesame.operations.people import known_persons
+from sesame.operations.programs import registered_persons
 from sesame.web.api.scim.scim_app import ACTS
 from tests.integration.api_kit import COMPLETED, HOST, ApiWorld
 

@@ -19,7 +19,7 @@ from producers.registrar.accepted_requests import AcceptedRequest
 from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sesame.app.console import serve
-from sesame.operations import late_answers
+from sesame.operations.programs import late_answers
 from sesame.web.api.scim import LateAnswers, scim_app
 from tests.integration.api_kit import COMPLETED, HOST, ApiWorld, api_world
 from tests.integration.scim_in_kit import ERROR, STUDENT, patch, registry_running, scim, user

@@ -16,9 +16,9 @@ from consumers.registry.people import People
 from consumers.registry.teachings import held
 from producers.registrar import external_ids
 from sandbox.process import wait_until
-from sesame.operations import identities
-from sesame.operations.identities import DoubtDecision
-from sesame.operations.registered_persons import find
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities.acts import DoubtDecision
+from sesame.operations.programs.registered_persons import find
 from sesame.testing.servers import stores
 from sesame.web.api.scim import scim_app
 from sesame.web.api.scim.users import ScimUsers

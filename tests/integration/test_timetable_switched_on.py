@@ -14,7 +14,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
 from sesame.app.wiring import utc_now
-from sesame.operations.diagnosis.engine import diagnose
+from sesame.operations.people.diagnosis.engine import diagnose
 from tests.integration.site_kit import Site, running
 from tests.waiting import until
 

@@ -37,10 +37,10 @@ from schemas.events import (
     RegistrarFact,
     ReplayRequested,
 )
+from sesame.acts.acts import Actor, Role
 from sesame.app.tables import metadata
-from sesame.operations import identities
-from sesame.operations.acts import Actor, Role
-from sesame.operations.identities import DoubtDecision
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities.acts import DoubtDecision
 from sesame.operations.privacy import acts, erasure
 from tests.simulation.history import _change, changed_for
 from tests.simulation.schedule import Life

@@ -150,8 +150,9 @@ def _store(settings: Settings) -> CheckResult:
 
 def _restored(database: Database) -> CheckResult | None:
     """What a restore has left to do, if anything."""
-    from sesame.operations.restored import life, questions
-    from sesame.operations.restored.questions import RestoreAnswer
+    from sesame.acts import life
+    from sesame.operations.questions.restored import questions
+    from sesame.operations.questions.restored.questions import RestoreAnswer
 
     with database.read() as connection:
         found = life.look(connection)

@@ -18,8 +18,8 @@ from pipeline.settings import FILE_SUFFIX
 from pipeline.status import ConsumerStatus
 from schemas.language import gettext
 from sesame.app.doctor.findings import CheckResult, CheckState, warn
-from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
-from sesame.operations.diagnosis.words import word
+from sesame.operations.people.diagnosis.person import CONSUMER_SILENT_AFTER_S
+from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Section, Settings
 
 _STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)

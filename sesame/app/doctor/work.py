@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from pipeline.db.database import Database
-    from sesame.operations.diagnosis.processes import Process
+    from sesame.operations.people.diagnosis.processes import Process
 
 Found = TypeVar("Found")
 
@@ -46,7 +46,7 @@ def quarantine(settings: Settings) -> CheckResult:
 
 def processes(settings: Settings) -> CheckResult:
     """Whether each consumer runs somewhere, and no process that ran one has died."""
-    from sesame.operations.diagnosis.processes import consumers
+    from sesame.operations.people.diagnosis.processes import consumers
 
     found = _looked_up(settings, lambda store, connection: consumers(connection, store, settings.consumers))
     if not found or not any(one.processes for one in found.values()):
@@ -89,7 +89,7 @@ def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
 def retries(settings: Settings) -> CheckResult:
     """Who is tried again: a target may refuse some students while its whole path works."""
     from pipeline import parking
-    from sesame.operations.diagnosis.reasons import explain
+    from sesame.operations.people.diagnosis.reasons import explain
 
     found = _looked_up(
         settings, lambda store, connection: (parking.retries(connection), store.now(connection))

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from pipeline.errors import SesameError
 from sesame.app.observability.metrics import Metrics
-from sesame.operations.diagnosis.figures import PropagationFigures
+from sesame.operations.people.diagnosis.figures import PropagationFigures
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.server import Listening, WebServer
 

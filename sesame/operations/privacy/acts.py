@@ -19,11 +19,12 @@ from pipeline import accounts, audit
 from pipeline.errors import SesameError
 from schemas.language import gettext, gettext_noop
 from schemas.scalars import Text
-from sesame.operations import acts
-from sesame.operations.acts import Actor, ActRequest, Report, act, utc, utc_or_none
-from sesame.operations.diagnosis.reasons import explanation
-from sesame.operations.known_persons import NoSuchStudent, refuse_erased
-from sesame.operations.ports import HasSettings, Stored
+from sesame.acts import acts
+from sesame.acts.acts import Actor, ActRequest, Report, act, utc, utc_or_none
+from sesame.acts.ports import HasSettings, Stored
+from sesame.operations.keeping.vault import KeyMade, key_made
+from sesame.operations.people.diagnosis.reasons import explanation
+from sesame.operations.people.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.privacy import receipts
 from sesame.operations.privacy.erasure import (
     REGISTRY,
@@ -36,7 +37,6 @@ from sesame.operations.privacy.erasure import (
     kept_aside,
 )
 from sesame.operations.privacy.receipts import ReceiptVerified, SiteKey
-from sesame.operations.vault import KeyMade, key_made
 
 _LISTED_MAX = 1000
 _NO_CAUSES: Final[Mapping[str, str]] = MappingProxyType({})

@@ -28,8 +28,8 @@ from pipeline.accounts import accounts as a
 from schemas.account import Account
 from schemas.language import gettext
 from schemas.receipt import ErasureReceipt
-from sesame.operations.acts import Actor, Report, act
-from sesame.operations.ports import Configured, HasConnectors, Recognising
+from sesame.acts.acts import Actor, Report, act
+from sesame.acts.ports import Configured, HasConnectors, Recognising
 from sesame.operations.privacy import receipts
 from sesame.operations.privacy.erasure import Erasing, begin, enrolled, held
 from sesame.operations.privacy.export import shown_by

@@ -48,10 +48,10 @@ from pipeline.target_states import target_states
 from schemas.account import Account, Hold, Stage
 from schemas.language import gettext
 from schemas.receipt import ErasedTarget
-from sesame.operations import audit_archive
-from sesame.operations.acts import utc
-from sesame.operations.backup.acts import ASIDE, person_keys
-from sesame.operations.ports import Following
+from sesame.acts.acts import utc
+from sesame.acts.ports import Following
+from sesame.operations.keeping import audit_archive
+from sesame.operations.keeping.backup.acts import ASIDE, person_keys
 from sesame.operations.privacy import receipt_lines, receipts
 
 SESAME: Final = "sesame"

@@ -20,10 +20,10 @@ from pipeline.db import persons
 from pipeline.errors import SesameError
 from schemas.account import Account
 from schemas.language import gettext, gettext_noop
-from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act, utc
-from sesame.operations.known_persons import NoSuchStudent
-from sesame.operations.ports import Following, HasConnectors
+from sesame.acts import acts
+from sesame.acts.acts import Actor, Report, act, utc
+from sesame.acts.ports import Following, HasConnectors
+from sesame.operations.people.known_persons import NoSuchStudent
 
 TITLES: Final[Mapping[str, str]] = {
     "people": gettext_noop("Who you are, as the registrar says, and what you chose"),

@@ -8,8 +8,8 @@ from consumers.registry.erasure.erasures import Erasure
 from schemas import catalogue
 from schemas.catalogue import Topic
 from schemas.receipt import VERSION, ErasedFiles, ErasedTable, ErasureReceipt, KeptData
-from sesame.operations.acts import utc
-from sesame.operations.ports import HasSettings
+from sesame.acts.acts import utc
+from sesame.acts.ports import HasSettings
 
 KEPT = (
     KeptData(

@@ -14,8 +14,8 @@ from consumers.registry.erasure.privacy_key import PrivacyKey
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.receipt import ErasureReceipt, Signature, SignedReceipt, signed_bytes
-from sesame.operations.acts import Report
-from sesame.operations.ports import HasSettings
+from sesame.acts.acts import Report
+from sesame.acts.ports import HasSettings
 
 _DAMAGED = 6
 

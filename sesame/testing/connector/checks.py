@@ -19,7 +19,7 @@ from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, W
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import Account, Stage
 from schemas.language import LANGUAGES
-from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped, renamed, shut
 from sesame.testing.connector.faults import RETRY_AFTER_S, Fault, FaultProxy, impostor
 

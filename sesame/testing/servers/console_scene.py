@@ -21,11 +21,11 @@ from producers.registrar.report import (
     ImportKind,
     YearDifference,
 )
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import QuestionRow
-from sesame.operations.adoption.questions import QuestionKind
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.passes import Pass
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import QuestionRow
+from sesame.operations.questions.adoption.questions import QuestionKind
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.passes import Pass
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.portal_kit import put
 

@@ -43,7 +43,7 @@ from sesame.app.end_notices import MailedEndNotices, void_links
 from sesame.app.wiring import build
 from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
-from sesame.operations.support import Support
+from sesame.operations.people.support import Support
 from sesame.settings import Settings
 from sesame.settings.connectors import model_for
 from sesame.testing.servers.portal_reader import MAIL, Browser, Letter

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from sesame.operations import blast_radius, holds, lifecycle, past_imports, replays, targets
-from sesame.operations.activation import Activated, Activation, activate
-from sesame.operations.blast_radius import PreviewRequest, ReplayPreview
-from sesame.operations.dead_letters import Dismissal, Dismissed, dismiss
-from sesame.operations.holds import HoldChange, HoldReport
-from sesame.operations.lifecycle import Prolongation, Prolonged, Released
-from sesame.operations.provisioning import Provision, Provisioned, provision
-from sesame.operations.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
-from sesame.operations.replays import ReplayAsked, ReplayFilter, ReplayRequest, ReplaySelection, Resumption
-from sesame.operations.search import Found, Search, search
-from sesame.operations.stopped_consumers import LetGoOn, lift
-from sesame.operations.targets import TargetAct, TargetProbed
+from sesame.operations.access import holds, lifecycle
+from sesame.operations.access.activation import Activated, Activation, activate
+from sesame.operations.access.holds import HoldChange, HoldReport
+from sesame.operations.access.lifecycle import Prolongation, Prolonged, Released
+from sesame.operations.access.provisioning import Provision, Provisioned, provision
+from sesame.operations.imports import past as past_imports
+from sesame.operations.people.search import Found, Search, search
+from sesame.operations.questions.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
+from sesame.operations.targets import acts as targets
+from sesame.operations.targets.acts import TargetAct, TargetProbed
+from sesame.operations.targets.stopped_consumers import LetGoOn, lift
+from sesame.operations.work import blast_radius, replays
+from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview
+from sesame.operations.work.dead_letters import Dismissal, Dismissed, dismiss
+from sesame.operations.work.replays import (
+    ReplayAsked,
+    ReplayFilter,
+    ReplayRequest,
+    ReplaySelection,
+    Resumption,
+)
 from sesame.web.api.routes import Caller, ImportId, Name, route
 
 

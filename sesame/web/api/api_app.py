@@ -19,8 +19,8 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.vault import derive_keys
-from sesame.operations.acts import RIGHTS
-from sesame.operations.polled_events import public_keys
+from sesame.acts.acts import RIGHTS
+from sesame.operations.programs.polled_events import public_keys
 from sesame.web.api import (
     acting,
     completions,

@@ -20,7 +20,7 @@ from sse_starlette import ServerSentEvent
 
 from pipeline.errors import SesameError, fault
 from schemas.events import PropagationCompleted
-from sesame.operations.completions import Completion, Completions, CompletionsAsked, follow
+from sesame.operations.programs.completions import Completion, Completions, CompletionsAsked, follow
 from sesame.web.api.problems import ApiError
 from sesame.web.api.routes import Call, Caller, route
 from sesame.web.kit.streams import RECONNECT_MS, EventStream

@@ -23,9 +23,8 @@ from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import pegase, pegase_groups
 from producers.registrar.report import ImportReport
 from schemas.language import gettext, gettext_noop
-from sesame.operations.acts import Actor, Report
-from sesame.operations.import_turns import ImportTurns, SentLine
-from sesame.operations.imports import (
+from sesame.acts.acts import Actor, Report
+from sesame.operations.imports.acts import (
     ImportRequest,
     ImportStop,
     RejectedLine,
@@ -34,6 +33,7 @@ from sesame.operations.imports import (
     import_sent,
     rejected_lines,
 )
+from sesame.operations.imports.turns import ImportTurns, SentLine
 from sesame.web.api.problems import ApiError, WrongPlace
 from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
 from sesame.web.kit.site import Site

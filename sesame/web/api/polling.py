@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sesame.operations.polled_events import (
+from sesame.operations.programs.polled_events import (
     TOKENS_MAX,
     EventsPolled,
     ReceiverTried,

@@ -21,18 +21,18 @@ from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDo
 from pipeline.eventlog.port import LogUnavailable, OffsetOutOfRange
 from producers.registrar.faults import UnusableFile
 from schemas.language import gettext
-from sesame.operations.acts import ActRefused
-from sesame.operations.adoption.decisions import NoSuchQuestion
-from sesame.operations.dead_letters import NoSuchDeadLetter
-from sesame.operations.identities import NoSuchDoubt
-from sesame.operations.known_persons import NoSuchStudent
-from sesame.operations.lifecycle import NoSuchPlan
-from sesame.operations.past_imports import NoSuchImport
-from sesame.operations.person_facts import PersonUnderWay
-from sesame.operations.polled_events import NoSuchReceiver
+from sesame.acts.acts import ActRefused
+from sesame.operations.access.lifecycle import NoSuchPlan
+from sesame.operations.identities.acts import NoSuchDoubt
+from sesame.operations.imports.past import NoSuchImport
+from sesame.operations.people.known_persons import NoSuchStudent
 from sesame.operations.privacy.acts import NoSuchErasure
-from sesame.operations.replays import NoSuchReplay
-from sesame.operations.tokens import TokenRefused
+from sesame.operations.programs.person_facts import PersonUnderWay
+from sesame.operations.programs.polled_events import NoSuchReceiver
+from sesame.operations.programs.tokens import TokenRefused
+from sesame.operations.questions.adoption.decisions import NoSuchQuestion
+from sesame.operations.work.dead_letters import NoSuchDeadLetter
+from sesame.operations.work.replays import NoSuchReplay
 from sesame.web.api.words import in_words
 
 MEDIA_TYPE: Final = "application/problem+json"

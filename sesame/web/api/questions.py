@@ -7,17 +7,10 @@ from typing import Annotated
 
 from fastapi import Query
 
-from sesame.operations import identities, settlement
-from sesame.operations.acts import ActRequest
-from sesame.operations.adoption import acts as adoption
-from sesame.operations.adoption.acts import (
-    AdoptionQuestion,
-    AnswerRequest,
-    QuestionFilter,
-    QuestionsAnswered,
-    QuestionShown,
-)
-from sesame.operations.identities import (
+from sesame.acts.acts import ActRequest
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities import settlement
+from sesame.operations.identities.acts import (
     Decided,
     DoubtDecision,
     DoubtFilter,
@@ -25,9 +18,17 @@ from sesame.operations.identities import (
     IdentityCase,
     Merge,
 )
-from sesame.operations.restored import questions as restored
-from sesame.operations.restored.questions import AskedAbout, RestoredAnswer, RestoreFilter
-from sesame.operations.settlement import Settled, Settlement, SettlementPreview
+from sesame.operations.identities.settlement import Settled, Settlement, SettlementPreview
+from sesame.operations.questions.adoption import acts as adoption
+from sesame.operations.questions.adoption.acts import (
+    AdoptionQuestion,
+    AnswerRequest,
+    QuestionFilter,
+    QuestionsAnswered,
+    QuestionShown,
+)
+from sesame.operations.questions.restored import questions as restored
+from sesame.operations.questions.restored.questions import AskedAbout, RestoredAnswer, RestoreFilter
 from sesame.web.api.routes import Caller, Name, route
 
 Everything = Annotated[bool, Query(description="Decided ones, too.")]

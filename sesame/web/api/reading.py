@@ -11,34 +11,30 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from schemas.language import gettext
-from sesame.operations import (
-    daily_export,
-    dead_letters,
-    lifecycle,
-    past_imports,
-    replays,
-    status,
-    student,
-    targets,
-)
-from sesame.operations import stopped_consumers as stopped
-from sesame.operations.connectors.acts import ConnectorLine, list_connectors
-from sesame.operations.daily_export import DayAsked, ExportForm
-from sesame.operations.dead_letters import DeadLetterList, DeadLetterPage, DeadLetterShown
-from sesame.operations.diagnosis import engine, overview, processes, students
-from sesame.operations.diagnosis.engine import DiagnosisAsked, DiagnosisReport
-from sesame.operations.diagnosis.overview import Overview
-from sesame.operations.diagnosis.person import PersonStatus
-from sesame.operations.diagnosis.processes import ConsumerProcess
-from sesame.operations.diagnosis.students import LIMIT_MAX, CohortWaiting, ListedState, Page, PageAsked
-from sesame.operations.lifecycle import HeldPlan
-from sesame.operations.past_imports import ImportsListed, ImportsPage, PastImportShown
-from sesame.operations.reconcile.acts import latest
-from sesame.operations.reconcile.passes import Pass
-from sesame.operations.replays import ReplayProgress, ReplayStanding, Resumption
-from sesame.operations.stopped_consumers import LostRange, QuarantinedConsumer
-from sesame.operations.student import StudentAsked, StudentShown, Timeline
-from sesame.operations.targets import TargetLine
+from sesame.operations.access import lifecycle
+from sesame.operations.access.lifecycle import HeldPlan
+from sesame.operations.imports import past as past_imports
+from sesame.operations.imports.past import ImportsListed, ImportsPage, PastImportShown
+from sesame.operations.keeping import daily_export
+from sesame.operations.keeping.daily_export import DayAsked, ExportForm
+from sesame.operations.people import status, student
+from sesame.operations.people.diagnosis import engine, overview, processes, students
+from sesame.operations.people.diagnosis.engine import DiagnosisAsked, DiagnosisReport
+from sesame.operations.people.diagnosis.overview import Overview
+from sesame.operations.people.diagnosis.person import PersonStatus
+from sesame.operations.people.diagnosis.processes import ConsumerProcess
+from sesame.operations.people.diagnosis.students import LIMIT_MAX, CohortWaiting, ListedState, Page, PageAsked
+from sesame.operations.people.student import StudentAsked, StudentShown, Timeline
+from sesame.operations.questions.reconcile.acts import latest
+from sesame.operations.questions.reconcile.passes import Pass
+from sesame.operations.targets import acts as targets
+from sesame.operations.targets import stopped_consumers as stopped
+from sesame.operations.targets.acts import TargetLine
+from sesame.operations.targets.connectors.acts import ConnectorLine, list_connectors
+from sesame.operations.targets.stopped_consumers import LostRange, QuarantinedConsumer
+from sesame.operations.work import dead_letters, replays
+from sesame.operations.work.dead_letters import DeadLetterList, DeadLetterPage, DeadLetterShown
+from sesame.operations.work.replays import ReplayProgress, ReplayStanding, Resumption
 from sesame.web.api.routes import Caller, ImportId, Name, described_file, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]

@@ -9,8 +9,8 @@ from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 
 from schemas.scalars import Moment
-from sesame.operations import audit
-from sesame.operations.audit import AuditEntry, AuditFilter, AuditPage
+from sesame.operations.keeping import audit
+from sesame.operations.keeping.audit import AuditEntry, AuditFilter, AuditPage
 from sesame.operations.privacy import acts as privacy
 from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding
 from sesame.web.api.reading import PAGE, Cursor, Limit

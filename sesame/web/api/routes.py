@@ -31,9 +31,9 @@ from starlette.exceptions import HTTPException
 
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
-from sesame.operations import tokens
-from sesame.operations.acts import Actor, check
-from sesame.operations.imports import ImportStop
+from sesame.acts.acts import Actor, check
+from sesame.operations.imports.acts import ImportStop
+from sesame.operations.programs import tokens
 from sesame.web.api import problems
 from sesame.web.api.cursors import Cursors
 from sesame.web.api.places import Places

@@ -20,8 +20,8 @@ from fastapi import Request, Response
 from consumers.webhooks.signatures import SignatureRefused, WebhookHead, WebhookKeyUnusable, verify
 from pipeline.settings import SecretUnreadable, read_secret
 from schemas.language import gettext
-from sesame.operations.acts import Actor
-from sesame.operations.imports import ImportStop
+from sesame.acts.acts import Actor
+from sesame.operations.imports.acts import ImportStop
 from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
 from sesame.web.api.problems import ApiError

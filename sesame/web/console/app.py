@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import DependencyDown, SesameError
-from sesame.operations.acts import ActRefused
+from sesame.acts.acts import ActRefused
 from sesame.web.console import (
     care,
     console_login,

@@ -13,8 +13,8 @@ from datetime import datetime
 import structlog
 
 from pipeline.errors import SesameError, fault
-from sesame.operations.acts import Actor, check
-from sesame.operations.replays import Resumption, resume
+from sesame.acts.acts import Actor, check
+from sesame.operations.work.replays import Resumption, resume
 from sesame.web.kit.site import Site
 
 

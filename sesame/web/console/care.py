@@ -12,9 +12,10 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, field_validator
 
 from schemas.language import gettext
-from sesame.operations import audit, lifecycle
-from sesame.operations.acts import RIGHTS, check
-from sesame.operations.audit import AuditFilter, AuditPage
+from sesame.acts.acts import RIGHTS, check
+from sesame.operations.access import lifecycle
+from sesame.operations.keeping import audit
+from sesame.operations.keeping.audit import AuditFilter, AuditPage
 from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
 from sesame.web.console.persons import PAGE
 

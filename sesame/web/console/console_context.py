@@ -13,11 +13,11 @@ import structlog
 from pipeline.errors import DependencyDown, fault
 from pipeline.vault import derive_keys
 from schemas.language import LANGUAGES, Language, spoken
+from sesame.acts.acts import Actor, Role, check
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
-from sesame.operations.acts import Actor, Role, check
-from sesame.operations.diagnosis import overview, students
-from sesame.operations.imports import ImportStop
+from sesame.operations.imports.acts import ImportStop
+from sesame.operations.people.diagnosis import overview, students
 from sesame.web.console.console_pages import ConsolePages
 from sesame.web.kit.languages import speak_for
 from sesame.web.kit.signatures import Signing

@@ -13,8 +13,8 @@ from babel.numbers import format_decimal
 
 from schemas.language import LANGUAGES, Language, spoken
 from schemas.typography import NO_BREAK, spaced
-from sesame.operations.diagnosis.reasons import explain
-from sesame.operations.diagnosis.words import word
+from sesame.operations.people.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.words import word
 from sesame.settings import Settings
 from sesame.web.kit.assets import Assets
 from sesame.web.kit.languages import day, duration

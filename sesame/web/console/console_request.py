@@ -12,8 +12,8 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from schemas.language import Language, spoken
+from sesame.acts.acts import Actor, Role, may
 from sesame.login.cas_sessions import CasSession
-from sesame.operations.acts import Actor, Role, may
 from sesame.web.console.console_context import GLANCE_S, ConsoleContext
 from sesame.web.kit import signatures
 from sesame.web.kit.forms import FORM_TOKEN, Kept, cookie_name, fields_of, keep

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from sesame.operations.acts import check
+from sesame.acts.acts import check
+from sesame.operations.people.student import StudentAsked, show
 from sesame.operations.privacy import acts as privacy
 from sesame.operations.privacy.acts import ErasureRequest, how_far
-from sesame.operations.student import StudentAsked, show
 from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting
 from sesame.web.console.persons import Number, reason_of
 

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Response
 
 from schemas.language import gettext
-from sesame.operations import dead_letters, replays
-from sesame.operations.blast_radius import PreviewRequest, preview
-from sesame.operations.dead_letters import DeadLetterPage, Dismissal
-from sesame.operations.replays import (
+from sesame.operations.work import dead_letters, replays
+from sesame.operations.work.blast_radius import PreviewRequest, preview
+from sesame.operations.work.dead_letters import DeadLetterPage, Dismissal
+from sesame.operations.work.replays import (
     NobodyToReplay,
     ReplayFilter,
     ReplayRequest,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sesame.operations.diagnosis.overview import Bar
+from sesame.operations.people.diagnosis.overview import Bar
 
 WIDTH: Final = 900
 HEIGHT: Final = 190

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from sesame.operations.diagnosis.overview import Overview
+from sesame.operations.people.diagnosis.overview import Overview
 from sesame.web.console import histogram
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_request import ConsoleRequest, Visiting

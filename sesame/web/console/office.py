@@ -9,14 +9,15 @@ from fastapi import APIRouter, Path, Response
 
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
-from sesame.operations import identities, past_imports
-from sesame.operations.acts import check, may
-from sesame.operations.adoption import acts as adoption
-from sesame.operations.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionFilter
-from sesame.operations.adoption.adoptions import DECIDED
-from sesame.operations.adoption.questions import WORDS, Words
-from sesame.operations.identities import DoubtDecision, DoubtFilter, Merge
-from sesame.operations.past_imports import ImportsPage
+from sesame.acts.acts import check, may
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities.acts import DoubtDecision, DoubtFilter, Merge
+from sesame.operations.imports import past as past_imports
+from sesame.operations.imports.past import ImportsPage
+from sesame.operations.questions.adoption import acts as adoption
+from sesame.operations.questions.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionFilter
+from sesame.operations.questions.adoption.adoptions import DECIDED
+from sesame.operations.questions.adoption.questions import WORDS, Words
 from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
 from sesame.web.console.live import kept_live
 from sesame.web.console.persons import PAGE, Number, reason_of

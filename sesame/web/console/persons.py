@@ -11,17 +11,17 @@ from fastapi import APIRouter, Path, Response
 from pipeline.errors import SesameError
 from schemas.account import Hold, Lane
 from schemas.language import decimal, gettext
-from sesame.operations import holds, lifecycle
-from sesame.operations.acts import check, may
-from sesame.operations.blast_radius import PreviewRequest, ReplayPreview, preview
-from sesame.operations.diagnosis import students
-from sesame.operations.diagnosis.students import PageAsked
-from sesame.operations.holds import HoldChange
-from sesame.operations.lifecycle import Prolongation
-from sesame.operations.provisioning import Provision, provision
-from sesame.operations.replays import NobodyToReplay, ReplayFilter, ReplayRequest, replay, select
-from sesame.operations.search import Search, search
-from sesame.operations.student import StudentAsked, show
+from sesame.acts.acts import check, may
+from sesame.operations.access import holds, lifecycle
+from sesame.operations.access.holds import HoldChange
+from sesame.operations.access.lifecycle import Prolongation
+from sesame.operations.access.provisioning import Provision, provision
+from sesame.operations.people.diagnosis import students
+from sesame.operations.people.diagnosis.students import PageAsked
+from sesame.operations.people.search import Search, search
+from sesame.operations.people.student import StudentAsked, show
+from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview, preview
+from sesame.operations.work.replays import NobodyToReplay, ReplayFilter, ReplayRequest, replay, select
 from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
 
 router = APIRouter()

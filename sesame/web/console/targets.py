@@ -9,12 +9,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from schemas.language import decimal, gettext
-from sesame.operations import polled_events, stopped_consumers, targets
-from sesame.operations.acts import UnknownTarget, may
-from sesame.operations.reconcile import acts as reconcile
-from sesame.operations.reconcile.passes import KINDS, WENT_BACK, Pass
-from sesame.operations.stopped_consumers import LetGoOn
-from sesame.operations.targets import TargetAct
+from sesame.acts.acts import UnknownTarget, may
+from sesame.operations.programs import polled_events
+from sesame.operations.questions.reconcile import acts as reconcile
+from sesame.operations.questions.reconcile.passes import KINDS, WENT_BACK, Pass
+from sesame.operations.targets import acts as targets
+from sesame.operations.targets import stopped_consumers
+from sesame.operations.targets.acts import TargetAct
+from sesame.operations.targets.stopped_consumers import LetGoOn
 from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
 from sesame.web.console.persons import PAGE, reason_of
 

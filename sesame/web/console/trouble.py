@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sesame.operations.diagnosis.overview import Overview
+from sesame.operations.people.diagnosis.overview import Overview
 
 
 class TroubleKind(StrEnum):

@@ -36,8 +36,8 @@ from starlette.formparsers import MultiPartException
 from pipeline.errors import SesameError, fault
 from producers.registrar.report import ImportKind
 from schemas.language import gettext
-from sesame.operations.acts import check
-from sesame.operations.imports import ImportRequest, ImportStop, import_sent, stop_sent
+from sesame.acts.acts import check
+from sesame.operations.imports.acts import ImportRequest, ImportStop, import_sent, stop_sent
 from sesame.web.console.console_request import (
     ConsoleRefusal,
     ConsoleRequest,

@@ -8,11 +8,11 @@ from typing import Final
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from sesame.operations import spreadsheet
-from sesame.operations.acts import check
-from sesame.operations.diagnosis import students
-from sesame.operations.diagnosis.reasons import explain
-from sesame.operations.diagnosis.students import LIMIT_MAX, ListedState, PageAsked
+from sesame.acts.acts import check
+from sesame.operations.keeping import spreadsheet
+from sesame.operations.people.diagnosis import students
+from sesame.operations.people.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, PageAsked
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import PAGE
 

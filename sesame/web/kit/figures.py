@@ -8,7 +8,7 @@ from typing import Final
 from starlette.responses import PlainTextResponse, Response
 
 from pipeline.errors import DependencyDown
-from sesame.operations.diagnosis.figures import KEPT_S, PropagationFigures
+from sesame.operations.people.diagnosis.figures import KEPT_S, PropagationFigures
 
 FIGURES_PATH: Final = "/metrics/propagation.json"
 

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sesame.operations.ports import (
-    Diagnosable,
-    Logged,
-    Paged,
-    Provided,
-    Replaying,
-    Restored,
-    Sealing,
-    Shutting,
-)
+from sesame.acts.ports import Diagnosable, Logged, Paged, Provided, Replaying, Restored, Sealing, Shutting
 from sesame.operations.privacy.erasure import Erasing
 
 

@@ -17,10 +17,10 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
 from pipeline.vault import handed_over
 from schemas.account import Account, Stage
+from sesame.acts.acts import utc
 from sesame.login import cas_logins
-from sesame.operations.acts import utc
-from sesame.operations.diagnosis.person import TargetStatus, person_status
-from sesame.operations.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.person import TargetStatus, person_status
+from sesame.operations.people.diagnosis.reasons import explain
 from sesame.web.students.estimates import Expected
 from sesame.web.students.portal_context import PortalContext
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
 from schemas.language import Language
-from sesame.operations.diagnosis.figures import Figures
+from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.kit.assets import STATIC_PATH
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.guard import Guard

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from producers.activation.smtp import MailRefused, MailServerDown
 from producers.activation.throttles import Rate
-from sesame.operations.support import Case, Support, UnknownCode
+from sesame.operations.people.support import Case, Support, UnknownCode
 from sesame.web.students.portal_request import PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()

@@ -25,8 +25,8 @@ from producers.activation.throttles import Rate
 from sesame.login import cas_sessions
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
-from sesame.operations.activation import password_judge
-from sesame.operations.support import Support
+from sesame.operations.access.activation import password_judge
+from sesame.operations.people.support import Support
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.served import Networks
 from sesame.web.kit.addresses import Ip, counted_as, is_in

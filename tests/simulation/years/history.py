@@ -31,8 +31,8 @@ from schemas.events import (
     HoldPlaced,
     RegistrarFact,
 )
-from sesame.operations.acts import Actor, Role
-from sesame.operations.reconcile.acts import ReconcileRequest, reconcile
+from sesame.acts.acts import Actor, Role
+from sesame.operations.questions.reconcile.acts import ReconcileRequest, reconcile
 from tests.simulation.history import _change, changed_for
 from tests.simulation.years.campus import NAMES, CampusWorld, Compared
 from tests.simulation.years.looks import FIRST, Inspector, Year

@@ -11,8 +11,8 @@ from pipeline.target import OBSERVED_ONLY, WHEN_RUNG, Task, Waiting
 from schemas.events import TargetProvisioned, TargetWaiting
 from sesame.app.observability.metrics import Metrics
 from sesame.app.wiring import build
-from sesame.operations.diagnosis import observed
-from sesame.operations.diagnosis.overview import show
+from sesame.operations.people.diagnosis import observed
+from sesame.operations.people.diagnosis.overview import show
 from sesame.settings import Settings
 from tests.unit.pipeline_kit import Plant, live_plant
 from tests.unit.sesame.operations.population_kit import OPERATOR, site_of

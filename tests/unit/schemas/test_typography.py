@@ -12,9 +12,9 @@ from jinja2 import Environment, nodes
 
 from producers.activation.letters import Letters
 from schemas.typography import spaced
-from sesame.operations.diagnosis.engine import Diagnosis
-from sesame.operations.diagnosis.rules import Finding, all_rules
-from sesame.operations.diagnosis.situation import Situation
+from sesame.operations.people.diagnosis.engine import Diagnosis
+from sesame.operations.people.diagnosis.rules import Finding, all_rules
+from sesame.operations.people.diagnosis.situation import Situation
 from sesame.web.kit.languages import duration, translations
 from sesame.web.students import pages
 

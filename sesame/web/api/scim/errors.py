@@ -24,10 +24,10 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import SesameError, fault, meaning
 from producers.registrar.teachings.memberships import GroupChanged, GroupGone, GroupTaken
 from schemas.language import gettext
-from sesame.operations.person_facts import PersonRefused
-from sesame.operations.registered_persons import TooManyToCompare
-from sesame.operations.sent_persons import PersonKnown
-from sesame.operations.teaching_groups import NoSuchMember, TooManyShown
+from sesame.operations.programs.person_facts import PersonRefused
+from sesame.operations.programs.registered_persons import TooManyToCompare
+from sesame.operations.programs.sent_persons import PersonKnown
+from sesame.operations.programs.teaching_groups import NoSuchMember, TooManyShown
 from sesame.web.api import problems, words
 from sesame.web.api.routes import UnusableRequest
 

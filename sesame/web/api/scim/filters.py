@@ -19,7 +19,7 @@ from scim2_models.path import (
 )
 
 from schemas.language import gettext
-from sesame.operations.person_search import (
+from sesame.operations.people.person_search import (
     AllBut,
     AllOrNobody,
     KnownBy,

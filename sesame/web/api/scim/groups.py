@@ -10,9 +10,9 @@ from scim2_models.path import Comparison, FilterNode, LogicalExpr, Not, Present,
 from scim2_server.storage import SearchPage
 
 from schemas.language import gettext
-from sesame.operations import teaching_groups
-from sesame.operations.acts import Actor
-from sesame.operations.teaching_groups import GroupChange, GroupEnd, GroupsAsked
+from sesame.acts.acts import Actor
+from sesame.operations.programs import teaching_groups
+from sesame.operations.programs.teaching_groups import GroupChange, GroupEnd, GroupsAsked
 from sesame.web.api.scim.errors import places_of
 from sesame.web.api.scim.filters import equalities
 from sesame.web.api.scim.group_patch import MemberMoves

@@ -19,7 +19,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation
 from scim2_server.service import ScimService
 
-from sesame.operations.person_facts import PersonUnderWay
+from sesame.operations.programs.person_facts import PersonUnderWay
 from sesame.web.api.places import OF_ONE
 from sesame.web.api.scim.group_patch import split
 from sesame.web.api.scim.resources import GROUPS, student_of

@@ -15,9 +15,9 @@ from scim2_server.responses import ScimResponse
 from consumers.webhooks.security_events import uris_of
 from pipeline.errors import DependencyDown, SesameError, fault
 from producers.registrar.accepted_requests import AcceptedRequest
-from sesame.operations import late_answers
-from sesame.operations.late_answers import Outcome
-from sesame.operations.ports import HasSettings
+from sesame.acts.ports import HasSettings
+from sesame.operations.programs import late_answers
+from sesame.operations.programs.late_answers import Outcome
 from sesame.web.api.scim.errors import error_of
 from sesame.web.api.scim.resources import version_of
 from sesame.web.kit.site import Site

@@ -42,9 +42,9 @@ from scim2_models import (
 from producers.registrar.external_ids import EXTERNAL_ID_CHARACTERS_MAX
 from schemas.account import Administrative, Enrolment, Hold, Pedagogical, Stage
 from schemas.language import gettext
-from sesame.operations.registered_persons import RegisteredPerson
-from sesame.operations.sent_persons import SentPerson
-from sesame.operations.teaching_groups import GroupMade, GroupShown
+from sesame.operations.programs.registered_persons import RegisteredPerson
+from sesame.operations.programs.sent_persons import SentPerson
+from sesame.operations.programs.teaching_groups import GroupMade, GroupShown
 from sesame.web.api.scim.errors import places_of
 
 PAGE_MAX: Final = 200

@@ -37,10 +37,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.errors import SesameError
 from pipeline.vault import derive_keys
 from schemas.language import gettext
-from sesame.operations import late_answers, tokens
-from sesame.operations.acts import ActRefused, check
-from sesame.operations.person_facts import Later
-from sesame.operations.registered_persons import RegisteredPerson
+from sesame.acts.acts import ActRefused, check
+from sesame.operations.programs import late_answers, tokens
+from sesame.operations.programs.person_facts import Later
+from sesame.operations.programs.registered_persons import RegisteredPerson
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
 from sesame.web.api.places import AT_ONCE

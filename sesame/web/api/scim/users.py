@@ -9,11 +9,11 @@ from typing import Any, Final
 from scim2_models import NotFoundException, PreconditionFailedException, Resource
 from scim2_server.storage import SearchPage
 
-from sesame.operations import registered_persons, sent_persons
-from sesame.operations.acts import Actor
-from sesame.operations.person_facts import Later, PersonAccepted, Wait, wait_for_accepted
-from sesame.operations.registered_persons import PersonsAsked, RegisteredPerson
-from sesame.operations.sent_persons import EndedPerson, Still
+from sesame.acts.acts import Actor
+from sesame.operations.programs import registered_persons, sent_persons
+from sesame.operations.programs.person_facts import Later, PersonAccepted, Wait, wait_for_accepted
+from sesame.operations.programs.registered_persons import PersonsAsked, RegisteredPerson
+from sesame.operations.programs.sent_persons import EndedPerson, Still
 from sesame.web.api.scim.filters import narrowed
 from sesame.web.api.scim.late_answers import AnsweredLater
 from sesame.web.api.scim.resources import SOMEBODY, person_of, user_of, version_of

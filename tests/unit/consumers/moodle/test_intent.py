@@ -14,7 +14,7 @@ from consumers.moodle.intent import is_shortened, pending_of, shortened, wanted_
 from consumers.moodle.port import WantedUser
 from consumers.moodle.settings import MoodleSettings
 from schemas.account import Account, Hold, Person, Requirement, Stage
-from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.testing.servers.moodle_kit import account, cohort
 
 SETTINGS = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("jeton-d-essai"))

@@ -13,7 +13,7 @@ from consumers.registry.settings import MembershipTemplate, RegistrySettings
 from pipeline.timers import run_due
 from schemas.account import Administrative, Pedagogical, Requirement
 from schemas.events import IdentityDecided, IdentityDecision
-from sesame.operations.managed_cohorts import ManagedCohorts
+from sesame.operations.targets.managed_cohorts import ManagedCohorts
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled, taught
 
 TEMPLATES = (

@@ -22,8 +22,14 @@ from pipeline.dead_letters import rows as dead_letters
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.events import AccountChanged, Cause
-from sesame.operations.acts import Actor, Role
-from sesame.operations.polled_events import EventsPolled, NoSuchReceiver, PolledEvents, poll, public_keys
+from sesame.acts.acts import Actor, Role
+from sesame.operations.programs.polled_events import (
+    EventsPolled,
+    NoSuchReceiver,
+    PolledEvents,
+    poll,
+    public_keys,
+)
 from tests.unit.consumers.webhooks.webhooks_kit import (
     ISSUER,
     LEA,

@@ -17,8 +17,8 @@ import pytest
 from consumers.kit.connector import TargetObject
 from pipeline.db.database import Database
 from sesame.app.nightly import Nightly, last_time
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.passes import Pass
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.passes import Pass
 from sesame.settings.runtime import ReconcileSettings
 from tests.unit.sesame.operations.test_reconcile import STUDENTS, ByMail, Site, filled, its_object
 from tests.unit.sesame.operations.test_reconcile_watch import FallsOver

@@ -16,7 +16,7 @@ from sesame.app.health import health_server, portal_health_server
 from sesame.app.observability.http import Check, HttpServer, PortTaken
 from sesame.app.observability.metrics import Metrics
 from sesame.app.wiring import build
-from sesame.operations.diagnosis.figures import PropagationFigures
+from sesame.operations.people.diagnosis.figures import PropagationFigures
 from sesame.settings import Settings
 from sesame.settings.runtime import HttpSettings
 

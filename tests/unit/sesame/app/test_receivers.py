@@ -13,14 +13,14 @@ from consumers.webhooks.endings import give_up
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message
+from sesame.acts.acts import Actor, Role
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import examine
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner, UnknownConsumer
 from sesame.app.wiring import utc_now
-from sesame.operations.acts import Actor, Role
-from sesame.operations.blast_radius import PreviewRequest, preview
-from sesame.operations.replays import ReplayFilter, ReplayRequest, latest, replay, select
+from sesame.operations.work.blast_radius import PreviewRequest, preview
+from sesame.operations.work.replays import ReplayFilter, ReplayRequest, latest, replay, select
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA
 from tests.unit.consumers.webhooks.webhooks_kit import SECRET, Program, completed

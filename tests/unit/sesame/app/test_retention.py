@@ -26,7 +26,7 @@ from sesame.app import retention
 from sesame.app.housekeeping import Housekeeping
 from sesame.app.tables import metadata
 from sesame.app.wiring import Application
-from sesame.operations.audit_archive import archive
+from sesame.operations.keeping.audit_archive import archive
 from sesame.pages import FOLDER
 from sesame.settings import load
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sesame.cli.identity_words import compared
-from sesame.operations.known_persons import Side
+from sesame.operations.people.known_persons import Side
 
 LEA = Side(
     student_number="30000002",

@@ -18,8 +18,8 @@ from sesame.cli import main
 from sesame.cli.commands import COMMANDS
 from sesame.cli.imports import _CODE
 from sesame.cli.page import walk
-from sesame.operations.dead_letters import PAGE
-from sesame.operations.replays import PER_S
+from sesame.operations.work.dead_letters import PAGE
+from sesame.operations.work.replays import PER_S
 
 ROOT = Path(__file__).parents[4]
 LIGHT = {"click", "pipeline", "schemas", "sesame"}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sesame.cli.reconcile import _show
-from sesame.operations.reconcile.acts import Reconciliation, TargetReport
-from sesame.operations.reconcile.passes import KINDS
+from sesame.operations.questions.reconcile.acts import Reconciliation, TargetReport
+from sesame.operations.questions.reconcile.passes import KINDS
 
 
 def report(**found: Any) -> TargetReport:

@@ -26,11 +26,11 @@ from schemas import catalogue
 from schemas.account import Hold
 from schemas.envelope import from_record
 from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
+from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, build
 from sesame.cli.errors import ExitCode
-from sesame.operations import settlement
-from sesame.operations.acts import Actor, Role
-from sesame.operations.settlement import LeftCause, Settlement
+from sesame.operations.identities import settlement
+from sesame.operations.identities.settlement import LeftCause, Settlement
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
 from tests.command import sesame

@@ -11,12 +11,12 @@ from sqlalchemy import select
 
 from consumers.registry.ledger import ledger
 from schemas.events import ReplayRequested
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.adoption.adoptions import adoptions as table
-from sesame.operations.adoption.decisions import Decision
-from sesame.operations.adoption.run import AdoptionReport, Reader, adopt
-from sesame.operations.adoption.sheet import FoundObject
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.adoptions import adoptions as table
+from sesame.operations.questions.adoption.decisions import Decision
+from sesame.operations.questions.adoption.run import AdoptionReport, Reader, adopt
+from sesame.operations.questions.adoption.sheet import FoundObject
 from sesame.testing.servers.registry_kit import Desk
 
 OPERATOR = Decision(AdoptionAnswer.LINKED, "aline", "seen at the desk")

@@ -14,7 +14,7 @@ from consumers.propagation.rows import propagation, propagation_targets
 from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database
 from schemas.account import Account, Person, Stage
-from sesame.operations.acts import Actor, Role
+from sesame.acts.acts import Actor, Role
 from sesame.testing.servers import stores
 from tests.unit.database_kit import START
 

@@ -14,11 +14,11 @@ import pytest
 from pipeline import audit
 from pipeline.db.database import Database
 from sesame import operations
-from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act, shown
-from sesame.operations.adoption.acts import LinkRequest, link
-from sesame.operations.blast_radius import PreviewRequest, preview
-from sesame.operations.provisioning import Provision, provision
-from sesame.operations.replays import ReplayFilter, select
+from sesame.acts.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act, shown
+from sesame.operations.access.provisioning import Provision, provision
+from sesame.operations.questions.adoption.acts import LinkRequest, link
+from sesame.operations.work.blast_radius import PreviewRequest, preview
+from sesame.operations.work.replays import ReplayFilter, select
 
 
 def acts() -> Counter[str]:

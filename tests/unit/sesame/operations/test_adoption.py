@@ -20,9 +20,9 @@ from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
 from sesame.app.targets import adopted_refs
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.adoption.decisions import (
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.decisions import (
     NoSuchQuestion,
     NotDecidable,
     UnknownStudent,
@@ -31,7 +31,7 @@ from sesame.operations.adoption.decisions import (
     link,
     to_activate,
 )
-from sesame.operations.adoption.questions import QuestionKind
+from sesame.operations.questions.adoption.questions import QuestionKind
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.database_kit import ONLY_SQLITE
 from tests.unit.sesame.operations.adoption_kit import (
@@ -404,7 +404,7 @@ def test_an_adopted_entry_gets_the_number_unless_it_is_somebody_elses_meanwhile(
 
 
 def test_every_kind_has_words_and_a_remedy() -> None:
-    from sesame.operations.adoption.questions import WORDS
+    from sesame.operations.questions.adoption.questions import WORDS
 
     assert set(WORDS) == set(QuestionKind)
     assert all(words.what and words.remedy for words in WORDS.values())

@@ -17,9 +17,9 @@ from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target_states import target_states
 from schemas.account import Account
 from sesame.app.targets import adopted_refs
-from sesame.operations.adoption.decisions import decide
-from sesame.operations.adoption.readers import objects, readers
-from sesame.operations.adoption.run import AdoptionReport, adopt
+from sesame.operations.questions.adoption.decisions import decide
+from sesame.operations.questions.adoption.readers import objects, readers
+from sesame.operations.questions.adoption.run import AdoptionReport, adopt
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.database_kit import ONLY_SQLITE
 from tests.unit.sesame.operations.adoption_kit import (

@@ -19,7 +19,7 @@ from producers.replay.selection import Selection, select_students
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
-from sesame.operations.blast_radius import Radius, blast_radius
+from sesame.operations.work.blast_radius import Radius, blast_radius
 from tests.unit.pipeline_kit import Plant, live_plant
 from tests.unit.target_kit import NOW
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.db.embedded import File
-from sesame.operations.backup import copies
-from sesame.operations.backup.copies import LOG, STORE
+from sesame.operations.keeping.backup import copies
+from sesame.operations.keeping.backup.copies import LOG, STORE
 from tests.waiting import until
 
 ROUNDS = 40

@@ -19,8 +19,8 @@ from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
-from sesame.operations.acts import Actor, Role
-from sesame.operations.daily_export import DayAsked, DayNotOver, ParquetMissing, export_day
+from sesame.acts.acts import Actor, Role
+from sesame.operations.keeping.daily_export import DayAsked, DayNotOver, ParquetMissing, export_day
 from tests.unit.database_kit import START
 from tests.unit.sesame.operations.population_kit import TARGETS, done, join, student
 

@@ -25,18 +25,18 @@ from pipeline.engine.circuit import CircuitState
 from pipeline.errors import TargetDown
 from schemas.account import Administrative, Hold, Pedagogical, Stage
 from schemas.language import LANGUAGES, Language, gettext
+from sesame.acts.ports import Diagnosable
 from sesame.cli.languages import speak
-from sesame.operations import diagnosis
-from sesame.operations.diagnosis.engine import Diagnosis
-from sesame.operations.diagnosis.live import LiveChecks
-from sesame.operations.diagnosis.reasons import explain, explanations
-from sesame.operations.diagnosis.rules.base import Finding
-from sesame.operations.diagnosis.situation import Situation
-from sesame.operations.diagnosis.words import glossary, word
-from sesame.operations.ports import Diagnosable
-from sesame.operations.support import Support, support_cases
-from sesame.operations.support.bundle import SupportDesk, bundle_of
-from sesame.operations.support.support_cases import SupportCase
+from sesame.operations.people import diagnosis
+from sesame.operations.people.diagnosis.engine import Diagnosis
+from sesame.operations.people.diagnosis.live import LiveChecks
+from sesame.operations.people.diagnosis.reasons import explain, explanations
+from sesame.operations.people.diagnosis.rules.base import Finding
+from sesame.operations.people.diagnosis.situation import Situation
+from sesame.operations.people.diagnosis.words import glossary, word
+from sesame.operations.people.support import Support, support_cases
+from sesame.operations.people.support.bundle import SupportDesk, bundle_of
+from sesame.operations.people.support.support_cases import SupportCase
 from sesame.settings import Settings
 from sesame.testing.servers.directory_kit import account
 

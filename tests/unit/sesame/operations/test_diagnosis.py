@@ -20,17 +20,17 @@ from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
 from schemas.account import Account, Hold, Lane, Person, Stage
-from sesame.operations.diagnosis.engine import Diagnosis, judge
-from sesame.operations.diagnosis.person import (
+from sesame.operations.people.diagnosis.engine import Diagnosis, judge
+from sesame.operations.people.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
     PersonStatus,
     TargetStatus,
     person_status,
 )
-from sesame.operations.diagnosis.reasons import explain, explanations, for_operator
-from sesame.operations.diagnosis.situation import Live, gather
-from sesame.operations.diagnosis.words import glossary
-from sesame.operations.support.bundle import SupportDesk, bundle_of
+from sesame.operations.people.diagnosis.reasons import explain, explanations, for_operator
+from sesame.operations.people.diagnosis.situation import Live, gather
+from sesame.operations.people.diagnosis.words import glossary
+from sesame.operations.people.support.bundle import SupportDesk, bundle_of
 from sesame.testing.servers import stores
 from tests.unit.database_kit import START, Clock
 

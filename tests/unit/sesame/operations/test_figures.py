@@ -9,8 +9,8 @@ import pytest
 
 from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database, StoreUnavailable
-from sesame.operations.diagnosis import figures
-from sesame.operations.diagnosis.figures import Figures, measure
+from sesame.operations.people.diagnosis import figures
+from sesame.operations.people.diagnosis.figures import Figures, measure
 from sesame.web.kit.figures import figures_answer
 from tests.unit.database_kit import START
 from tests.unit.sesame.operations.population_kit import TARGETS, done, join, student

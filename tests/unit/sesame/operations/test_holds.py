@@ -14,8 +14,8 @@ from pipeline import audit
 from pipeline.eventlog.port import LogUnavailable
 from schemas.account import Hold
 from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
-from sesame.operations.acts import Actor, Role
-from sesame.operations.holds import (
+from sesame.acts.acts import Actor, Role
+from sesame.operations.access.holds import (
     HoldChange,
     HoldList,
     HoldReport,

@@ -18,8 +18,8 @@ from pipeline.timers import run_due, timers
 from schemas.account import Hold, Stage
 from schemas.envelope import from_record
 from schemas.events import HoldLifted, HoldPlaced, ProlongationRequested
-from sesame.operations.acts import Actor, ActRefused, Role
-from sesame.operations.lifecycle import (
+from sesame.acts.acts import Actor, ActRefused, Role
+from sesame.operations.access.lifecycle import (
     Horizon,
     NoSuchPlan,
     NotProlonged,

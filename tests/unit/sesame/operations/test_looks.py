@@ -29,16 +29,16 @@ from pipeline.errors import TargetDown
 from pipeline.target import Preview
 from sandbox.process import wait_until
 from schemas.account import Account, Person, Stage
-from sesame.operations.diagnosis import live
-from sesame.operations.diagnosis.engine import judge
-from sesame.operations.diagnosis.live import LiveChecks
-from sesame.operations.diagnosis.person import PersonStatus, TargetStatus
-from sesame.operations.diagnosis.situation import Live, Situation
-from sesame.operations.target_look import TargetLook, look_at
+from sesame.operations.people.diagnosis import live
+from sesame.operations.people.diagnosis.engine import judge
+from sesame.operations.people.diagnosis.live import LiveChecks
+from sesame.operations.people.diagnosis.person import PersonStatus, TargetStatus
+from sesame.operations.people.diagnosis.situation import Live, Situation
+from sesame.operations.people.target_look import TargetLook, look_at
 
 if TYPE_CHECKING:
     from consumers.kit.deadline import Deadline
-    from sesame.operations.ports import Diagnosable, HasConnectors
+    from sesame.acts.ports import Diagnosable, HasConnectors
 
 NOW = datetime(2026, 7, 2, 12, tzinfo=UTC)
 LEA = Account(

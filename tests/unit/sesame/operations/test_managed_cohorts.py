@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert
 from consumers.registry.people import enrolments
 from pipeline.db.database import Database
 from schemas.account import Administrative, Enrolment, Pedagogical
-from sesame.operations.managed_cohorts import LOOK_AGAIN_AFTER_S, ManagedCohorts
+from sesame.operations.targets.managed_cohorts import LOOK_AGAIN_AFTER_S, ManagedCohorts
 
 
 def enrol(

@@ -15,8 +15,8 @@ from sqlalchemy import event
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
-from sesame.operations.diagnosis import population
-from sesame.operations.diagnosis.overview import Overview, show, show_people
+from sesame.operations.people.diagnosis import population
+from sesame.operations.people.diagnosis.overview import Overview, show, show_people
 from tests.unit.database_kit import START
 from tests.unit.sesame.operations.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
 

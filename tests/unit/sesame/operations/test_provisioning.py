@@ -10,7 +10,7 @@ from pipeline.target import Dead, Waiting
 from schemas import catalogue
 from schemas.account import Stage
 from schemas.events import TargetFailed, TargetProvisioned
-from sesame.operations.provisioning import Ended, Provisioning
+from sesame.operations.access.provisioning import Ended, Provisioning
 from tests.unit.pipeline.runner.effects_kit import bell
 from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
 

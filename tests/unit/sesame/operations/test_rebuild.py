@@ -22,11 +22,13 @@ from schemas import catalogue
 from schemas.account import Hold, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested, CredentialChanged, Event, HoldLifted, HoldPlaced
-from sesame.operations.acts import Actor, Role
-from sesame.operations.adoption import acts as adoption
-from sesame.operations.backup.acts import person_keys
-from sesame.operations.restored import inspection, life, rebuild
-from sesame.operations.restored.rebuild import RebuildRequest, Rebuilt
+from sesame.acts import life
+from sesame.acts.acts import Actor, Role
+from sesame.operations.keeping import rebuild
+from sesame.operations.keeping.backup.acts import person_keys
+from sesame.operations.keeping.rebuild import RebuildRequest, Rebuilt
+from sesame.operations.questions.adoption import acts as adoption
+from sesame.operations.questions.restored import inspection
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, enrolled
 
 NINA = "22009999"

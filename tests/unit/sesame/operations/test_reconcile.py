@@ -36,10 +36,10 @@ from schemas.account import Account, Hold, Membership, Person, Requirement, Stag
 from schemas.catalogue import ACTIVATIONS
 from schemas.envelope import from_record
 from schemas.events import ReplayRequested
-from sesame.operations.acts import UnknownTarget
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import AdoptionAnswer
-from sesame.operations.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
+from sesame.acts.acts import UnknownTarget
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
+from sesame.operations.questions.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
 from tests.unit.sesame.operations.population_kit import OPERATOR
 
 NOW = datetime(2026, 11, 2, 3, tzinfo=UTC)

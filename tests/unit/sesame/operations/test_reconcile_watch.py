@@ -23,13 +23,13 @@ from pipeline.target_states import target_states
 from pipeline.threshold import Threshold
 from schemas.account import Account, Stage
 from sesame.app.drift_watch import DriftWatch
-from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.acts import AnswerRequest, decide
-from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.adoption.questions import QuestionKind
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.acts import TargetReport, WatchRequest, watch
-from sesame.operations.reconcile.passes import Pass, reconciliations
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.acts import AnswerRequest, decide
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.questions import QuestionKind
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.acts import TargetReport, WatchRequest, watch
+from sesame.operations.questions.reconcile.passes import Pass, reconciliations
 from sesame.settings.runtime import ReconcileSettings
 from tests.unit.sesame.operations.population_kit import OPERATOR
 from tests.unit.sesame.operations.test_reconcile import (
@@ -564,7 +564,7 @@ def test_a_comparison_that_failed_says_so_and_of_the_rest_what_was_known(shop: S
 
 
 def test_of_very_many_nobody_is_asked_one_by_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sesame.operations.reconcile.questions.ASKED_MAX", 3)
+    monkeypatch.setattr("sesame.operations.questions.reconcile.questions.ASKED_MAX", 3)
     shop.there += [TargetObject(f"stranger-{at}", "999", {}, True) for at in range(4)]
     assert len(shop.run().targets["shelf"].orphaned) == 4
     assert questions(shop) == []

@@ -20,11 +20,11 @@ from pipeline.target import Task
 from pipeline.target_states import target_states
 from schemas.account import Hold, Stage
 from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
-from sesame.operations.acts import Actor, Role
-from sesame.operations.restored import life
-from sesame.operations.restored.admission import StoreRestored, admit
-from sesame.operations.restored.inspection import check
-from sesame.operations.restored.questions import (
+from sesame.acts import life
+from sesame.acts.acts import Actor, Role
+from sesame.acts.admission import StoreRestored, admit
+from sesame.operations.questions.restored.inspection import check
+from sesame.operations.questions.restored.questions import (
     NotAsked,
     RestoreAnswer,
     RestoredAnswer,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.person_keys import PersonKeys
-from sesame.operations.backup.sealing import Identifier, Owned, seal_file, unseal_file
+from sesame.operations.keeping.backup.sealing import Identifier, Owned, seal_file, unseal_file
 
 LEA, PAUL, ERASED = "22001234", "22005678", "erased-abc"
 TABLES = (

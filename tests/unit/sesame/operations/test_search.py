@@ -14,11 +14,11 @@ from sqlalchemy import Connection, event
 
 from pipeline import audit
 from pipeline.db.database import Database
-from sesame.operations.acts import Actor, Role
-from sesame.operations.diagnosis.person import person_status
-from sesame.operations.diagnosis.students import PageAsked, listed
-from sesame.operations.diagnosis.timeline import moments
-from sesame.operations.search import FOUND_MAX, Search, search
+from sesame.acts.acts import Actor, Role
+from sesame.operations.people.diagnosis.person import person_status
+from sesame.operations.people.diagnosis.students import PageAsked, listed
+from sesame.operations.people.diagnosis.timeline import moments
+from sesame.operations.people.search import FOUND_MAX, Search, search
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
 from sesame.testing.servers.stores import sqlite_store
 from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, site_of, student

@@ -15,14 +15,14 @@ from pipeline import audit
 from pipeline.accounts import accounts
 from pipeline.target_states import target_states
 from schemas.account import Administrative
+from sesame.acts.acts import Actor, Role
 from sesame.cli.status import _ending
-from sesame.operations.acts import Actor, Role
-from sesame.operations.diagnosis.person import EndedStep
-from sesame.operations.known_persons import NoSuchStudent
-from sesame.operations.reconcile import passes
-from sesame.operations.reconcile.passes import Pass
-from sesame.operations.status import NoEnrolmentLeft, show
-from sesame.operations.student import timeline
+from sesame.operations.people.diagnosis.person import EndedStep
+from sesame.operations.people.known_persons import NoSuchStudent
+from sesame.operations.people.status import NoEnrolmentLeft, show
+from sesame.operations.people.student import timeline
+from sesame.operations.questions.reconcile import passes
+from sesame.operations.questions.reconcile.passes import Pass
 from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
 

@@ -14,13 +14,14 @@ from sqlalchemy import delete, insert, text, update
 from pipeline import status
 from pipeline.status import consumer_status
 from pipeline.vault import new_key
+from sesame.acts import life
+from sesame.acts.admission import Heart, Notes, StoreRestored, admit, count
+from sesame.acts.life import store_life
 from sesame.app import process_runner
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckState, examine
 from sesame.app.wiring import Application
-from sesame.operations.restored import life, questions
-from sesame.operations.restored.admission import Heart, Notes, StoreRestored, admit, count
-from sesame.operations.restored.life import store_life
+from sesame.operations.questions.restored import questions
 from sesame.settings import load
 from tests.unit.sesame.app.running_kit import Run, Site
 

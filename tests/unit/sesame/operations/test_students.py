@@ -9,8 +9,8 @@ from sqlalchemy import insert
 
 from pipeline.db.database import Database
 from pipeline.parking.rows import parked
-from sesame.operations.diagnosis.overview import show
-from sesame.operations.diagnosis.students import (
+from sesame.operations.people.diagnosis.overview import show
+from sesame.operations.people.diagnosis.students import (
     LIMIT_MAX,
     ListedState,
     Page,

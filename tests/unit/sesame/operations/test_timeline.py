@@ -7,8 +7,8 @@ import pytest
 from pipeline import replays
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Waiting
 from schemas.account import Hold
-from sesame.operations.diagnosis import timeline
-from sesame.operations.diagnosis.timeline import moments
+from sesame.operations.people.diagnosis import timeline
+from sesame.operations.people.diagnosis.timeline import moments
 from tests.unit.database_kit import Clock
 from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, bell, end, replay
 from tests.unit.pipeline_kit import Plant

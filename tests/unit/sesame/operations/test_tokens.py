@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from pipeline import audit
 from pipeline.db.database import Database
+from sesame.acts.acts import RIGHTS, Actor, ActRefused, Role, may
 from sesame.cli import token as command
 from sesame.login import api_tokens
-from sesame.operations import tokens
-from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, may
-from sesame.operations.tokens import (
+from sesame.operations.programs import tokens
+from sesame.operations.programs.tokens import (
     NoSuchToken,
     ScopeBeyondRights,
     TokenAsked,

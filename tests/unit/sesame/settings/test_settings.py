@@ -13,7 +13,7 @@ from consumers.kit.http import ATTEMPTS
 from consumers.moodle.members import AGE_S_MAX
 from pipeline.eventlog.settings import LINGER_S
 from producers.activation.hashes import LANES
-from sesame.operations.support.cases import AGAIN_S
+from sesame.operations.people.support.cases import AGAIN_S
 from sesame.settings import MoodleSettings, SecretUnreadable, Section, Settings, SettingsError, load
 from sesame.settings.page import documented
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sesame.operations.acts import RIGHTS
+from sesame.acts.acts import RIGHTS
 from sesame.web.api.api_app import ROOMS
 from sesame.web.api.routes import ROUTES
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from schemas.language import in_code, speak
-from sesame.operations.acts import Actor, ActRefused, Role, check
-from sesame.operations.diagnosis import overview
+from sesame.acts.acts import Actor, ActRefused, Role, check
+from sesame.operations.people.diagnosis import overview
 from sesame.web.console import console_context
 from sesame.web.console.console_context import SharedReport
 

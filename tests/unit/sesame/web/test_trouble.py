@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sesame.operations.diagnosis.overview import Overview
+from sesame.operations.people.diagnosis.overview import Overview
 from sesame.web.console.trouble import Trouble, TroubleKind, troubles
 
 QUIET: dict[str, Any] = {

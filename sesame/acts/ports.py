@@ -1,0 +1,204 @@
+"""What operations need of the site that they work for: each names what it takes. The application is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from consumers.webhooks import sender_of
+from schemas.language import gettext
+from sesame.acts.acts import UnknownTarget
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from consumers.directory.upsert import LdapDirectory
+    from consumers.kit.connector import Anything
+    from consumers.registry.erasure.privacy_key import PrivacyKey
+    from consumers.registry.handler import Registry
+    from pipeline.db.database import Database
+    from pipeline.eventlog.port import EventLog, Producer
+    from pipeline.runner import Effects
+    from pipeline.target import Handler
+    from pipeline.vault import Vault
+    from sesame.login.probe import LoginProbe
+    from sesame.settings import Settings
+
+
+class HasSettings(Protocol):
+    """How the site is configured."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the whole site."""
+
+
+def check_target(site: HasSettings, target: str) -> None:
+    """Make sure that the settings name this target.
+
+    Raises:
+        UnknownTarget: they do not.
+    """
+    targets = site.settings.targets
+    if target not in targets:
+        names = ", ".join(targets)
+        raise UnknownTarget(gettext("{target!r} is none of {names}", target=target, names=names))
+
+
+def tells_receiver(site: HasSettings, consumer: str) -> bool:
+    """Whether this consumer tells a receiver of webhooks, and is no target."""
+    return consumer in map(sender_of, site.settings.webhooks.receivers)
+
+
+class HasDirectory(Protocol):
+    """The directory."""
+
+    def directory(self, *, read_only: bool = False) -> AbstractContextManager[LdapDirectory]:
+        """It, connected anew, and disconnected at the end."""
+
+
+class HasConnectors(Protocol):
+    """What brings targets to accounts' state."""
+
+    def connector(self, target: str) -> AbstractContextManager[Anything]:
+        """A connector that is found by entry point; it can write nothing."""
+
+
+class Targets(HasDirectory, HasConnectors, HasSettings, Protocol):
+    """The targets' own servers, each connected anew, and disconnected at the end."""
+
+
+class Stored(Protocol):
+    """The store."""
+
+    @property
+    def database(self) -> Database:
+        """Its database."""
+
+
+class Configured(Stored, HasSettings, Protocol):
+    """The store, and how the site is configured."""
+
+
+class Following(Configured, Protocol):
+    """A site where some targets follow others."""
+
+    @property
+    def follows(self) -> Mapping[str, str]:
+        """Which target follows which."""
+
+
+class AccessLinks(Protocol):
+    """The students' pages, as far as the support desk looks at them."""
+
+    def access_link(self, student_number: str) -> str:
+        """A link by which this student's page may be looked at, once."""
+
+
+class Paged(Stored, Protocol):
+    """The store and the students' pages."""
+
+    def portal(self) -> AccessLinks:
+        """The pages."""
+
+
+class Publishing(Stored, Protocol):
+    """The store and the log."""
+
+    @property
+    def producer(self) -> Producer:
+        """Appends to the log."""
+
+
+class Logged(Stored, Protocol):
+    """The store, and the log as it is read."""
+
+    @property
+    def log(self) -> EventLog:
+        """The log."""
+
+
+class Recognising(Stored, Protocol):
+    """The store, and by what erased persons are recognised."""
+
+    @property
+    def privacy_if_any(self) -> PrivacyKey | None:
+        """The privacy key; None: nobody was ever erased."""
+
+
+class Shutting(Recognising, Publishing, Protocol):
+    """The store, the log, and the students' pages' sessions."""
+
+    def end_sessions(self, connection: Connection, student_number: str, now: float) -> None:
+        """End this student's sessions of the pages."""
+
+
+class Directories(Stored, HasDirectory, Protocol):
+    """The store and the directory."""
+
+
+class Registering(Configured, Recognising, Publishing, Protocol):
+    """The store, the log, how the site is configured, and by what erased persons are recognised."""
+
+
+class Sealing(Registering, Protocol):
+    """The same, and the vault."""
+
+    @property
+    def vault(self) -> Vault:
+        """The vault."""
+
+
+class Store(Stored, Protocol):
+    """The store, and what must be known of it."""
+
+    @property
+    def notes_file(self) -> Path:
+        """Where this machine notes what it has seen of the store."""
+
+    @property
+    def store_file(self) -> Path | None:
+        """The embedded store's file; None: it is a server's."""
+
+
+class Handlers(Following, Store, Protocol):
+    """What compares students with the targets."""
+
+    def handler(self, target: str) -> Handler:
+        """The target's, connected to its server: whoever asks closes it."""
+
+
+class Replaying(Handlers, Publishing, Protocol):
+    """The same, and the log."""
+
+
+class Reconciling(HasConnectors, Replaying, Protocol):
+    """What compares whole targets with the accounts, and has them repaired."""
+
+
+class Provided(Handlers, Protocol):
+    """What carries a student's turn at a target out."""
+
+    def effects(self, target: str, handler: Handler) -> Effects:
+        """Of this target, with leases of its own."""
+
+
+class Adopting(Targets, Configured, Publishing, Protocol):
+    """The targets, the store and the log."""
+
+
+class Diagnosable(Targets, Following, Protocol):
+    """What a diagnosis looks at."""
+
+    def cas_probe(self) -> LoginProbe | None:
+        """The login probe; None: there is no CAS."""
+
+
+class Restored(Targets, Configured, Store, Recognising, Publishing, Protocol):
+    """A site whose store came out of a backup."""
+
+    @property
+    def registry(self) -> Registry:
+        """Places holds, and mints."""

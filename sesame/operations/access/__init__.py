@@ -1,0 +1,1 @@
+"""Access: activation, provisioning, holds, and what time takes away."""

@@ -1,0 +1,220 @@
+"""Activation for students who do not ask themselves: named ones, a list, or everybody who was imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, Field
+from sqlalchemy import and_, case, func, not_, select
+
+from consumers.registry.people import People, people
+from pipeline.accounts import accounts, number_pages
+from pipeline.db.database import Database
+from producers.activation.activation_requests import activate as publish
+from producers.activation.password_judge import PasswordJudge
+from producers.registrar.feed_memory import SqlFeedMemory
+from schemas.account import Lane
+from sesame.acts import acts
+from sesame.acts.acts import Actor, ActRequest, Report, act
+from sesame.acts.ports import Sealing
+
+if TYPE_CHECKING:
+    from sesame.settings import Settings
+
+_NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
+_PAGE = 1000
+_FEW = 500  # numbers in one look
+
+Progress = Callable[[int], None]
+"""Told how many students each batch had."""
+
+
+class ActivationOfAll(ActRequest):
+    """How everybody is activated.
+
+    Attributes:
+        passwords: student number to password.
+        language: of the messages to them; None: the registrar's or the site's.
+        republish: ask again for what is not active, for a log that lost it.
+        dry_run: count, and do nothing.
+    """
+
+    passwords: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    language: Literal["fr", "en"] | None = None
+    republish: bool = False
+    dry_run: bool = False
+
+
+class Activation(ActivationOfAll):
+    """Whom; `file`: the name of the list, for the audit."""
+
+    students: tuple[str, ...]
+    file: str | None = None
+
+
+class Everybody(BaseModel):
+    """How all whom the registrar's files have brought stood before `activate --all`, in people.
+
+    Attributes:
+        active: had an active account.
+        held: have none, and a hold: whoever is activated stays shut out until it is lifted.
+        not_enrolled: have no account to activate: no enrolment of a year that goes on.
+        without_mail: are not active, and have no personal address to write to.
+    """
+
+    active: int
+    held: int
+    not_enrolled: int
+    without_mail: int
+
+
+class Activated(Report):
+    """How many were asked for; see `producers.activation.activation_requests.ActivationReport`.
+
+    Attributes:
+        already: were asked for before; of everybody, with those who are active.
+        on_their_way: whom a file has brought and the registry has not read yet.
+        not_known_yet: whom no file has brought: nobody has these numbers. The requests are kept.
+        everybody: of `activate --all`.
+    """
+
+    requested: int
+    already: int
+    repeated: int
+    without_password: int
+    on_their_way: list[str]
+    not_known_yet: list[str]
+    dry_run: bool
+    everybody: Everybody | None = None
+
+
+@act("activate")
+def activate(
+    site: Sealing, actor: Actor, request: Activation, *, clock: Callable[[], datetime], progress: Progress
+) -> Activated:
+    """Activate these students, as persons, who wait.
+
+    Raises:
+        WeakPasswords: of these students; nothing was published.
+        StudentListUnusable: something is no student number; nothing of its batch was published.
+        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+    """
+    students = request.students
+    named = set(students)
+    given = {number: password for number, password in request.passwords.items() if number in named}
+    password_judge(site.database, site.settings).refuse_weak(given)
+    if not request.dry_run:
+        acts.note(
+            site.database,
+            actor,
+            "activate",
+            students=len(students),
+            student_numbers=list(students) if len(students) <= _NAMED_MAX else None,
+            file=request.file,
+            republish=request.republish,
+        )
+    return ask_for(site, students, request, Lane.PERSONAL, clock, progress)
+
+
+@act("activate.all")
+def activate_all(
+    site: Sealing,
+    actor: Actor,
+    request: ActivationOfAll,
+    *,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> Activated:
+    """Activate everybody who was imported, in bulk, which waits for persons.
+
+    Raises:
+        WeakPasswords: whosever they are; nothing was published.
+        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+    """
+    password_judge(site.database, site.settings).refuse_weak(request.passwords)
+    if not request.dry_run:
+        acts.note(
+            site.database,
+            actor,
+            "activate",
+            students="all",
+            student_numbers=[],
+            republish=request.republish,
+        )
+    before = _everybody(site.database)
+    asked = ask_for(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
+    return asked.model_copy(update={"everybody": before, "already": asked.already + before.active})
+
+
+def password_judge(database: Database, settings: Settings) -> PasswordJudge:
+    """What judges a password here, whoever hands it over: a student, or an operator for one."""
+    words = [settings.portal.institution, settings.registry.mail_domain]
+    return PasswordJudge(database, settings.password, site_words=words, known=People(database))
+
+
+def ask_for(
+    site: Sealing,
+    students: Iterable[str],
+    request: ActivationOfAll,
+    lane: Lane,
+    clock: Callable[[], datetime],
+    progress: Progress = lambda _students: None,
+) -> Activated:
+    """Ask for these students' accounts, or count them.
+
+    Raises:
+        StudentListUnusable, LogUnavailable, StoreUnavailable: as `activate`.
+    """
+    report = publish(
+        students,
+        request.passwords,
+        lane=lane,
+        known=People(site.database),
+        database=site.database,
+        vault=site.vault,
+        producer=site.producer,
+        clock=clock,
+        hashing=site.settings.activation,
+        language=request.language,
+        republish=request.republish,
+        dry_run=request.dry_run,
+        progress=progress,
+    )
+    brought = _brought(site.database, report.not_known_yet)
+    told = asdict(report) | {"not_known_yet": [n for n in report.not_known_yet if n not in brought]}
+    return Activated(**told, on_their_way=sorted(brought), dry_run=request.dry_run)
+
+
+def _brought(database: Database, students: Sequence[str]) -> set[str]:
+    """Those of these students whom a file has brought, though the registry does not know them yet."""
+    feed = SqlFeedMemory(database)
+    pages = (students[start : start + _FEW] for start in range(0, len(students), _FEW))
+    return {number for page in pages for number in feed.known_students(page)}
+
+
+def _everybody(database: Database) -> Everybody:
+    active = accounts.c.activated_at.is_not(None)
+    account, held = accounts.c.student_number.is_not(None), people.c.holds != "[]"
+    figures = {
+        "active": active,
+        "held": and_(not_(active), held),
+        "not_enrolled": and_(not_(account), not_(held)),
+        "without_mail": and_(not_(active), func.coalesce(people.c.personal_mail, "") == ""),
+    }
+    query = (
+        select(*(func.count(case((each, 1))).label(name) for name, each in figures.items()))
+        .select_from(people)
+        .outerjoin(accounts, accounts.c.student_number == people.c.student_number)
+        .where(people.c.merged_into.is_(None))
+    )
+    with database.read() as connection:
+        return Everybody.model_validate(dict(connection.execute(query).mappings().one()))
+
+
+def _not_activated(database: Database) -> Iterator[str]:
+    """Everybody who has an account and has not asked for it, by number; read in pages."""
+    for page in number_pages(database, accounts.c.activated_at.is_(None), size=_PAGE):
+        yield from page

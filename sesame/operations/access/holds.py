@@ -1,0 +1,290 @@
+"""Holds: a student's access is shut at once, or opened again; or that of everybody on a list."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqlalchemy import Connection
+
+from consumers.registry.people import People
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
+from pipeline.errors import SesameError
+from producers import holds
+from producers.holds import HoldRequest, HoldsRequest
+from schemas.account import Hold, StudentNumber
+from schemas.language import gettext
+from schemas.scalars import Text
+from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.ports import Publishing, Shutting, Stored
+from sesame.operations.people.known_persons import NoSuchStudent, refuse_erased
+from sesame.operations.people.search import holders_of
+
+
+class NotAStudentNumber(SesameError):
+    """A student number has 1 to 32 letters, digits, dots, hyphens or underscores."""
+
+    exit_code = 2
+
+
+class HoldChange(ActRequest):
+    """Which hold of whom, and why.
+
+    Attributes:
+        unknown: also of a number that the registry does not have: it waits for the import of this number.
+    """
+
+    student_number: str
+    kind: Hold
+    reason: Text
+    unknown: bool = False
+
+
+class HoldReport(Report):
+    """What came of it.
+
+    Attributes:
+        known: the registry has the student. Otherwise the hold waits for the import of this number.
+        changed: something was asked for; False: it stands so already.
+        since: when an operator last asked for this hold, or for its end; None: nobody did.
+    """
+
+    student_number: str
+    kind: Hold
+    known: bool
+    changed: bool
+    since: datetime | None
+
+
+@act("hold.place")
+def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
+    """Shut access to every target, whatever the account's stage, and end sessions of the pages. Nothing is
+    deleted.
+
+    Raises:
+        NotAStudentNumber, NoSuchStudent: nothing was done.
+        LogUnavailable: it may have been asked for already; asking again is harmless.
+    """
+    checked = _checked(site, actor, request)
+    standing = _standing(site.database, request)
+    if not standing.known:
+        refuse_erased(site, request.student_number)
+    _check_known(standing, request)
+    if _stands(standing, _PLACE):
+        return standing.report(changed=False)
+    holds.place(checked, database=site.database, producer=site.producer)
+    _end_sessions(site, [request.student_number])
+    return standing.report(changed=True)
+
+
+@act("hold.lift")
+def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
+    """Say that the reason to shut access is gone. Other holds stay.
+
+    Raises:
+        NotAStudentNumber, NoSuchStudent: nothing was done.
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
+    checked = _checked(site, actor, request)
+    standing = _standing(site.database, request)
+    _check_known(standing, request)
+    if _stands(standing, _LIFT):
+        return standing.report(changed=False)
+    holds.lift(checked, database=site.database, producer=site.producer)
+    return standing.report(changed=True)
+
+
+class HoldList(BaseModel):
+    """Which hold of whom on a list, why, and when it was asked for.
+
+    Attributes:
+        lines: of the list: a student number, a login or a mail address each, or a CSV of which that is the
+            first column. Empty lines, and those that begin with `#`, are nobody's.
+        file: the list's name, for the audit.
+    """
+
+    kind: Hold
+    reason: str
+    at: datetime
+    file: str
+    lines: tuple[str, ...]
+    dry_run: bool = False
+
+
+class HoldsReport(Report):
+    """What came of a list.
+
+    Attributes:
+        students: whom it names, each once.
+        changed: of so many something was asked for, or would be; the others stand so already.
+        wrong: the numbers of lines that name nobody here.
+    """
+
+    kind: Hold
+    dry_run: bool
+    students: int
+    changed: int
+    wrong: tuple[int, ...]
+
+
+@act("hold.place_all")
+def place_all(site: Shutting, actor: Actor, request: HoldList) -> HoldsReport:
+    """`place`, for everybody on a list whom the registry has; wrong lines are told, and the rest goes on.
+
+    Raises:
+        LogUnavailable: some may have been asked for already; asking again is harmless.
+    """
+    report, asked = _all(site, actor, request, unless=_PLACE)
+    if not request.dry_run:
+        holds.place_all(asked, database=site.database, producer=site.producer)
+        _end_sessions(site, asked.students)
+    return report
+
+
+@act("hold.lift_all")
+def lift_all(site: Publishing, actor: Actor, request: HoldList) -> HoldsReport:
+    """`lift`, likewise.
+
+    Raises:
+        LogUnavailable: some may have been said already; saying it again is harmless.
+    """
+    report, asked = _all(site, actor, request, unless=_LIFT)
+    if not request.dry_run:
+        holds.lift_all(asked, database=site.database, producer=site.producer)
+    return report
+
+
+_PLACE, _LIFT = "hold.place", "hold.lift"
+_NAMES_PER_LOOK = 300
+_HEADERS = frozenset({"student_number", "numero", "login", "identifiant", "mail", "courriel", "email"})
+
+
+def _all(site: Stored, actor: Actor, request: HoldList, *, unless: str) -> tuple[HoldsReport, HoldsRequest]:
+    """What a list comes to, and whom something is asked for: not those who stand so already."""
+    students: dict[str, None] = {}
+    wrong: list[int] = []
+    with site.database.read() as connection:
+        named = list(_named(request.lines))
+        for start in range(0, len(named), _NAMES_PER_LOOK):
+            some = named[start : start + _NAMES_PER_LOOK]
+            found = holders_of(connection, site.database, [name for _, name in some])
+            for line, name in some:
+                number = found.get(name)
+                if number is None:
+                    wrong.append(line)
+                else:
+                    students[number] = None
+        changed = [
+            number
+            for number in students
+            if not _stands(_standing_in(connection, site.database, number, request.kind), unless)
+        ]
+    report = HoldsReport(
+        kind=request.kind,
+        dry_run=request.dry_run,
+        students=len(students),
+        changed=len(changed),
+        wrong=tuple(wrong),
+    )
+    asked = HoldsRequest(changed, request.kind, request.reason, actor.name, request.at, request.file)
+    return report, asked
+
+
+def _named(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Each line's number and whom it names."""
+    for number, line in enumerate(lines, start=1):
+        text = line.removeprefix("\ufeff").strip()
+        if not text or text.startswith("#"):
+            continue
+        separator = next((sign for sign in ";,\t" if sign in text), ";")
+        name = next(csv.reader([text], delimiter=separator))[0].strip()
+        if not (number == 1 and name.lower() in _HEADERS):
+            yield number, name
+
+
+def _stands(standing: _Standing, act_name: str) -> bool:
+    """Whether nothing is left to ask for."""
+    if act_name == _PLACE:
+        return standing.held and standing.asked != _LIFT
+    settles_doubts = standing.kind is Hold.TECHNICAL  # which need not have shut anything
+    return not standing.held and standing.asked != _PLACE and not settles_doubts
+
+
+def is_as_asked(connection: Connection, database: Database, student_number: str, kind: Hold) -> bool:
+    """Whether a hold is in force if it was placed last, and is not if it was lifted last: the registry has
+    read it. Nobody's, and a hold that nobody asked for, are."""
+    standing = _standing_in(connection, database, student_number, kind)
+    return not standing.known or standing.asked is None or standing.held is (standing.asked == _PLACE)
+
+
+def _end_sessions(site: Shutting, students: Sequence[str]) -> None:
+    with site.database.write() as connection:
+        now = site.database.now(connection)
+        for number in students:
+            site.end_sessions(connection, number, now)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How a hold stands. `asked`: what an operator asked for last, which the registry may not have read."""
+
+    student_number: str
+    kind: Hold
+    known: bool
+    held: bool
+    asked: str | None
+    asked_at: float | None
+
+    def report(self, *, changed: bool) -> HoldReport:
+        return HoldReport(
+            student_number=self.student_number,
+            kind=self.kind,
+            known=self.known,
+            changed=changed,
+            since=None if self.asked_at is None else datetime.fromtimestamp(self.asked_at, UTC),
+        )
+
+
+def _standing(database: Database, request: HoldChange) -> _Standing:
+    with database.read() as connection:
+        return _standing_in(connection, database, request.student_number, request.kind)
+
+
+def _check_known(standing: _Standing, request: HoldChange) -> None:
+    if not standing.known and not request.unknown:
+        number = standing.student_number
+        raise NoSuchStudent(gettext("no account for student number {number!r}", number=number))
+
+
+def _standing_in(connection: Connection, database: Database, number: str, kind: Hold) -> _Standing:
+    people = People(database)
+    person = people.known(connection, number)
+    noted = [
+        remark
+        for each in people.numbers(connection, number)  # a hold is the person's, whichever number it names
+        for remark in operator_notes.of_student(connection, each)
+        if remark.about == kind and remark.action in (_PLACE, _LIFT)
+    ]
+    last = max(noted, key=lambda remark: remark.at, default=None)
+    return _Standing(
+        number,
+        kind,
+        known=person is not None,
+        held=person is not None and kind in person.holds,
+        asked=None if last is None else last.action,
+        asked_at=None if last is None else last.at,
+    )
+
+
+def _checked(site: Stored, actor: Actor, request: HoldChange) -> HoldRequest:
+    try:
+        TypeAdapter(StudentNumber).validate_python(request.student_number)
+    except ValidationError as error:
+        raise NotAStudentNumber from error
+    with site.database.read() as connection:
+        at = utc(site.database.now(connection))
+    return HoldRequest(request.student_number, request.kind, request.reason, actor.name, at)

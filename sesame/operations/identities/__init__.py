@@ -1,0 +1,1 @@
+"""Identities: doubts, decisions, rules, and new names."""

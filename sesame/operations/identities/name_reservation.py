@@ -1,0 +1,81 @@
+"""The names of others in the directory, put into the ledger: minting never gives a student one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from pydantic import ConfigDict, Field
+
+from consumers.directory.port import Directory, ObservedEntry
+from consumers.registry.ledger import DIRECTORY, SqlLedger
+from pipeline.db.database import Database
+from sesame.acts.acts import Actor, Report, act
+from sesame.acts.ports import Directories
+
+ENTRIES_PER_TRANSACTION = 500
+_KINDS = {
+    "mail": ("mail", "supannAutreMail"),
+    "principal": ("eduPersonPrincipalName",),
+}
+
+
+class Reserved(Report):
+    """What a look at the directory came to.
+
+    Attributes:
+        entries: people's entries, students or not.
+        names: logins, mail addresses and principal names that they have.
+        conflicts: entries with a name that the ledger knows as somebody else's; an operator should look.
+    """
+
+    model_config = ConfigDict(frozen=False)  # it is counted up
+
+    entries: int = 0
+    names: int = 0
+    conflicts: list[str] = Field(default_factory=list)
+
+
+@act("ledger.refresh")
+def refresh(site: Directories, _actor: Actor) -> Reserved:
+    """Put the directory's names into the ledger now; see `reserve_names`."""
+    with site.directory() as directory:
+        return reserve_names(directory, site.database)
+
+
+def reserve_names(directory: Directory, database: Database) -> Reserved:
+    """Put every login, mail address and principal name of the directory into the ledger; change nothing else.
+
+    An entry with exactly one student number holds its names for that student, even if it was somebody else's
+    when it was seen before: an operator has linked the two. Any other entry is somebody else's (staff,
+    doctoral students, services).
+
+    Raises:
+        TargetDown, Misconfigured: the directory cannot be read; what was reserved stays.
+    """
+    found = Reserved()
+    entries = directory.dump()
+    while page := list(islice(entries, ENTRIES_PER_TRANSACTION)):
+        with database.write() as connection:
+            ledger = SqlLedger(connection, database, database.now(connection))
+            for entry in page:
+                _reserve(ledger, entry, found)
+    return found
+
+
+def _reserve(ledger: SqlLedger, entry: ObservedEntry, found: Reserved) -> None:
+    holder = entry.student_numbers[0] if len(entry.student_numbers) == 1 else None
+    found.entries += 1
+    free = True
+    for kind, value in _names(entry):
+        found.names += 1
+        free &= ledger.reserve(kind, value, holder=holder, origin=DIRECTORY)
+    if not free:
+        found.conflicts.append(entry.dn)
+
+
+def _names(entry: ObservedEntry) -> Iterator[tuple[str, str]]:
+    yield from (("login", login) for login in entry.logins)
+    for kind, attributes in _KINDS.items():
+        values: Iterable[str] = (value for name in attributes for value in entry.attributes.get(name, ()))
+        yield from ((kind, value) for value in values)

@@ -1,0 +1,287 @@
+"""Doubts in bulk: what a rule would say of the open ones, both sides shown, and the decisions one by one.
+
+A rule settles what is plain. What it does not fit, and what a decision could harm, stays for one by one: a
+number that is in several doubts, an access that is shut, two accounts in use. Whoever says yes has seen a
+preview; a doubt that is not as it was shown then is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
+from sqlalchemy import Connection
+
+from consumers.registry import identity_doubts as store
+from consumers.registry.doubt_rules import RULES, DoubtRule
+from consumers.registry.identity_doubts import Doubt, Verdict
+from consumers.registry.people import KnownPerson, People
+from pipeline import audit
+from pipeline.db.database import Database
+from pipeline.errors import SesameError
+from producers.identities import DecisionRequest, decide
+from schemas.account import Hold
+from schemas.events import IdentityDecision
+from schemas.language import gettext
+from schemas.scalars import INTEGER_MAX
+from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.ports import Publishing, Stored
+from sesame.operations.people.known_persons import Side, side
+
+
+class NoSuchRule(SesameError):
+    """This is no rule by which doubts are settled. `sesame identities settle --help` names them all."""
+
+    exit_code = 2
+
+
+class Kept(StrEnum):
+    """Which of two accounts in use goes on."""
+
+    EARLIER = "earlier"  # the one that was activated first
+    LATER = "later"
+
+
+class LeftCause(StrEnum):
+    """Why a doubt that a rule fits is left to one by one."""
+
+    SEVERAL = "several_doubts"
+    MERGED = "merged_already"
+    HELD = "access_shut"
+    TWO_ACCOUNTS = "two_accounts"
+    NO_ACCOUNT = "no_account"
+    CHANGED = "changed"  # since it was shown
+
+
+class SettledDoubt(Report):
+    """One doubt that a rule settles: what is said of both, and who they are.
+
+    Attributes:
+        student_number, mine: merged, the number that ends.
+        other, theirs: merged, the number that goes on.
+    """
+
+    student_number: str
+    other: str
+    decision: IdentityDecision
+    raised_at: datetime
+    mine: Side
+    theirs: Side
+
+
+class LeftDoubt(Report):
+    """One doubt that a rule fits, and that is left to one by one."""
+
+    student_number: str
+    other: str
+    cause: LeftCause
+
+
+class Settlement(ActRequest):
+    """Which doubts are to be settled.
+
+    Attributes:
+        rule: the name of one of `RULES`.
+        keep: of two accounts in use, which goes on; None: such doubts are left to one by one.
+        limit: at most so many, the oldest first; None: all.
+    """
+
+    rule: str
+    keep: Kept | None = None
+    limit: Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None = None
+
+
+class SettlementPreview(Report):
+    """What a rule would say of the open doubts.
+
+    Attributes:
+        settled: those that it settles.
+        left: those that it fits, and that are left to one by one.
+        beyond: how many more it would settle without the limit.
+        others: how many doubts it does not fit.
+    """
+
+    rule: str
+    decision: IdentityDecision
+    settled: tuple[SettledDoubt, ...]
+    left: tuple[LeftDoubt, ...]
+    beyond: int
+    others: int
+
+
+class Settled(Report):
+    """What was said, and what had changed since it was shown."""
+
+    rule: str
+    decision: IdentityDecision
+    settled: tuple[SettledDoubt, ...]
+    left: tuple[LeftDoubt, ...]
+
+
+@act("identity.preview")
+def preview(site: Stored, actor: Actor, request: Settlement) -> SettlementPreview:
+    """What this rule would say, with personal data. The look at each of them is audited.
+
+    Raises:
+        NoSuchRule: there is no such rule.
+    """
+    rule = _rule(request.rule)
+    settled, left, others = list[SettledDoubt](), list[LeftDoubt](), 0
+    with site.database.read() as connection:
+        for doubt in store.in_state(connection, [Verdict.OPEN]):
+            found = _found(connection, site.database, doubt, rule, request.keep)
+            if isinstance(found, SettledDoubt):
+                settled.append(found)
+            elif found is not None:
+                left.append(found)
+            else:
+                others += 1
+    shown = settled[: request.limit]
+    with site.database.write() as connection:
+        for each in shown:
+            detail = {"student_number": each.student_number, "other": each.other, "rule": rule.name}
+            audit.note(connection, site.database, actor=actor.name, action="identity.show", detail=detail)
+    return SettlementPreview(
+        rule=rule.name,
+        decision=rule.decision,
+        settled=tuple(shown),
+        left=tuple(left),
+        beyond=len(settled) - len(shown),
+        others=others,
+    )
+
+
+@act("identity.settle")
+def settle(
+    site: Publishing,
+    actor: Actor,
+    request: Settlement,
+    shown: SettlementPreview,
+    *,
+    clock: Callable[[], datetime],
+    progress: Callable[[SettledDoubt], None] = lambda _each: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Settled:
+    """Say what a rule says of the doubts that were shown, one decision after the other, each audited.
+
+    Args:
+        site, actor, request: as for the preview.
+        shown: the preview that was agreed to.
+        clock: the time now, with a zone.
+        progress: is told each decision that was said.
+        stopped: whether to end before the next one; what was said stays said.
+
+    Raises:
+        NoSuchRule: there is no such rule.
+        LogUnavailable: the one after the last that `progress` was told may have been said; saying it again is
+            harmless.
+    """
+    rule = _rule(request.rule)
+    settled, left = list[SettledDoubt](), list[LeftDoubt]()
+    for each in shown.settled:
+        if stopped():
+            break
+        if not _unchanged(site.database, each, rule, request.keep):
+            left.append(_left(each.student_number, each.other, LeftCause.CHANGED))
+            continue
+        said = DecisionRequest(
+            each.student_number,
+            each.other,
+            each.decision,
+            reason=f"{rule.name}: {rule.meaning}",
+            actor=actor.name,
+            at=clock(),
+            rule=rule.name,
+        )
+        decide(said, database=site.database, producer=site.producer)
+        settled.append(each)
+        progress(each)
+    return Settled(rule=rule.name, decision=rule.decision, settled=tuple(settled), left=tuple(left))
+
+
+def _rule(name: str) -> DoubtRule:
+    rule = RULES.get(name)
+    if rule is None:
+        raise NoSuchRule(gettext("{name!r} is none of {names}", name=name, names=", ".join(RULES)))
+    return rule
+
+
+def _unchanged(database: Database, shown: SettledDoubt, rule: DoubtRule, keep: Kept | None) -> bool:
+    """Whether the doubt, and all that was shown of both, is as it was."""
+    with database.read() as connection:
+        doubt = store.get(connection, store.pair_id(shown.student_number, shown.other))
+        if doubt is None or doubt.state is not Verdict.OPEN:
+            return False
+        return _found(connection, database, doubt, rule, keep) == shown
+
+
+def _found(
+    connection: Connection, database: Database, doubt: Doubt, rule: DoubtRule, keep: Kept | None
+) -> SettledDoubt | LeftDoubt | None:
+    """What the rule says of a doubt; None: nothing."""
+    if doubt.other_number is None:  # about a number's holder: somebody has to look at papers
+        return None
+    people = People(database)
+    mine = people.known(connection, doubt.student_number)
+    theirs = people.known(connection, doubt.other_number)
+    if mine is None or theirs is None or not rule.fits(mine, theirs):
+        return None
+    if (cause := _harm(connection, rule, mine, theirs)) is not None:
+        return _left(mine.student_number, theirs.student_number, cause)
+    sides = side(connection, database, mine), side(connection, database, theirs)
+    if rule.decision is IdentityDecision.MERGE:
+        ordered = _ordered(*sides, keep)
+        if isinstance(ordered, LeftCause):
+            return _left(mine.student_number, theirs.student_number, ordered)
+        sides = ordered
+    return SettledDoubt(
+        student_number=sides[0].student_number,
+        other=sides[1].student_number,
+        decision=rule.decision,
+        raised_at=utc(doubt.raised_at),
+        mine=sides[0],
+        theirs=sides[1],
+    )
+
+
+_SHUT: Final = frozenset({Hold.SUSPENDED, Hold.ADMINISTRATIVE, Hold.STOLEN_PASSWORDS})
+"""Holds that a merge would put on both accounts; the technical one is the doubt's own."""
+
+
+def _harm(
+    connection: Connection, rule: DoubtRule, mine: KnownPerson, theirs: KnownPerson
+) -> LeftCause | None:
+    """Why a human must look at these two although the rule fits them."""
+    both = (mine, theirs)
+    if any(each.merged_into is not None for each in both):
+        return LeftCause.MERGED
+    if rule.decision is not IdentityDecision.MERGE:
+        return None
+    if any(len(store.of(connection, each.student_number, [Verdict.OPEN])) > 1 for each in both):
+        return LeftCause.SEVERAL
+    return LeftCause.HELD if any(each.holds & _SHUT for each in both) else None
+
+
+def _ordered(one: Side, other: Side, keep: Kept | None) -> tuple[Side, Side] | LeftCause:
+    """Who ends and who goes on: the only account does; of two the only one that was activated."""
+    with_account = [each for each in (one, other) if each.login is not None]
+    if not with_account:
+        return LeftCause.NO_ACCOUNT
+    in_use = [each for each in with_account if each.activated_at is not None]
+    if len(with_account) == 1:
+        [kept] = with_account
+    elif len(in_use) == 1:
+        [kept] = in_use
+    elif len(in_use) == len(with_account) and keep is not None:
+        by_time = sorted(in_use, key=lambda each: (each.activated_at, each.student_number))
+        kept = by_time[0 if keep is Kept.EARLIER else -1]
+    else:
+        return LeftCause.TWO_ACCOUNTS
+    return (other, one) if kept is one else (one, other)
+
+
+def _left(student_number: str, other: str, cause: LeftCause) -> LeftDoubt:
+    return LeftDoubt(student_number=student_number, other=other, cause=cause)

@@ -1,0 +1,1 @@
+"""Imports of the registrar's files, and of what programs send."""

@@ -1,0 +1,396 @@
+"""Imports of the registrar's files, and how their first lines are read."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, InstanceOf, model_serializer
+
+from consumers.registry.erasure.erasures import has_forgotten
+from consumers.registry.people import People
+from producers.registrar.acceptance import Acceptance
+from producers.registrar.affected import RecordedPerson
+from producers.registrar.enrolments import import_file
+from producers.registrar.explanation import ImportExplanation
+from producers.registrar.explanation import explain as explain_file
+from producers.registrar.faults import UnusableFile
+from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.guard import Approval
+from producers.registrar.import_subject import ImportInterrupted, ImportOptions
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import choose, choose_groups
+from producers.registrar.report import ImportKind, ImportReport
+from producers.registrar.settings import RegistrarSettings
+from producers.registrar.teachings.feed_memory import SqlTeachingMemory
+from producers.registrar.teachings.lists import import_groups, parse
+from schemas.language import gettext, gettext_noop
+from sesame.acts import acts
+from sesame.acts.acts import Actor, Report, act
+from sesame.acts.ports import HasSettings, Recognising, Registering
+
+_YEARS_AHEAD = 2
+"""So far ahead of the calendar an academic year is plausible."""
+
+Progress = Callable[[ImportKind, int, int | None], None]
+"""Told of which file how many steps are done, and how many there are in all."""
+
+
+REQUEST_S_MAX: Final = 1_800.0
+"""An import that a web request starts takes no longer; the command has no limit."""
+_AGAIN: Final = gettext_noop("Import the same file again: what was published is recognised.")
+_TOO_LONG: Final = gettext_noop(
+    "By a page or the API an import takes 30 minutes at most. Import the file with `sesame import`."
+)
+
+
+class ImportStop:
+    """Stops an import that a web request started: when that is wanted, or at its time limit."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._ends_at = monotonic() + REQUEST_S_MAX
+        self._wanted = threading.Event()
+
+    def want(self) -> None:
+        """Stop it at its next step."""
+        self._wanted.set()
+
+    def check(self) -> None:
+        """Raise `ImportInterrupted` if it is to stop."""
+        if self._wanted.is_set():
+            raise ImportInterrupted(remedy=gettext(_AGAIN))
+        if self._monotonic() >= self._ends_at:
+            raise ImportInterrupted(remedy=gettext(_TOO_LONG))
+
+
+class Reading(BaseModel):
+    """Which files, and how they are written.
+
+    Attributes:
+        file: of enrolments.
+        groups: of teaching units and groups.
+        profile: `apogee`, `pegase` or a mapping file; None: the settings'.
+        encoding: None: it is found out.
+        sheet: of a spreadsheet; None: the only one that holds anything.
+    """
+
+    file: Path | None = None
+    groups: Path | None = None
+    profile: str | None = None
+    encoding: str | None = None
+    sheet: str | None = None
+
+
+class ExplainRequest(Reading):
+    """`lines_max`: how many of the first lines are shown."""
+
+    lines_max: int
+
+
+class ImportRequest(Reading):
+    """What is to be done with them; see `ImportOptions`.
+
+    Attributes:
+        approve: the id that was told when the file was held.
+        accept: codes of values that are right although they look damaged.
+        rejects, affected: where to write them; None: beside the file.
+        passing: they are read at once, and gone then.
+        together: how many requests sent the lines of `file`, one each; 0: it is a file.
+    """
+
+    dry_run: bool = False
+    republish: bool = False
+    full_year: int | None = None
+    approve: str | None = None
+    accept: tuple[str, ...] = ()
+    rejects: Path | None = None
+    affected: Path | None = None
+    passing: bool = False
+    together: int = 0
+
+
+class Imported(Report):
+    """What became of each file: of enrolments first."""
+
+    reports: tuple[InstanceOf[ImportReport], ...]
+
+    @model_serializer
+    def _document(self) -> dict[str, Any]:
+        return _joined([report.to_json() for report in self.reports])
+
+
+class FileExplained(Report):
+    """How a file is written, and how its first lines are read."""
+
+    file: Path
+    profile: InstanceOf[FeedProfile]
+    explanation: InstanceOf[ImportExplanation]
+
+    @model_serializer
+    def _document(self) -> dict[str, Any]:
+        layout = self.explanation.layout
+        return {
+            "profile": self.profile.name,
+            "encoding": layout.encoding,
+            "separator": layout.separator,
+            "form": layout.form,
+            "sheet": layout.sheet,
+            "titles": layout.titles,
+            "footers": layout.footers,
+            "lines": self.explanation.rows,
+            "ignored_columns": self.explanation.ignored,
+            "read": [line.to_json() for line in self.explanation.lines],
+        }
+
+
+class Explained(Report):
+    """Each file: of enrolments first."""
+
+    files: tuple[FileExplained, ...]
+
+    @model_serializer
+    def _document(self) -> dict[str, Any]:
+        return _joined([file.model_dump() for file in self.files])
+
+
+@act("import")
+def import_files(
+    site: Registering,
+    actor: Actor,
+    request: ImportRequest,
+    *,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> Imported:
+    """Publish what differs from what was published before. One file that is held does not hold the other.
+
+    Raises:
+        UnusableFile, UnknownProfile, MappingUnusable, AcceptanceUnfit: nothing of this file was published.
+        ImportInterrupted: of a KeyboardInterrupt or of `progress`; it has the reports of the files before.
+        LogUnavailable, StoreUnavailable: import it again.
+    """
+    settings = site.settings.registrar
+    profile, groups_profile = _profiles(request, settings, clock())
+    parts: list[tuple[ImportKind, str, Path, Callable[..., ImportReport]]] = []
+    if request.file is not None and profile is not None:
+        feed, persons = SqlFeedMemory(site.database), _Recorded(site)
+        work = partial(import_file, profile=profile, feed=feed, persons=persons)
+        parts.append((ImportKind.ENROLMENTS, "import", request.file, work))
+    if request.groups is not None and groups_profile is not None:
+        work = partial(import_groups, profile=groups_profile, feed=SqlTeachingMemory(site.database))
+        parts.append((ImportKind.TEACHINGS, "import.groups", request.groups, work))
+    reports = []
+    for kind, action, path, run in parts:
+        order = _order(request, path, settings, actor)
+        _note(site, actor, action, request, path)
+        progress(kind, 0, None)
+        told = partial(progress, kind)
+        try:
+            reports.append(run(path, order, producer=site.producer, clock=clock, progress=told))
+        except ImportInterrupted as interrupted:
+            interrupted.done = tuple(reports)
+            raise
+    return Imported(reports=tuple(reports))
+
+
+def import_sent(
+    site: Registering,
+    actor: Actor,
+    request: ImportRequest,
+    file: Path,
+    *,
+    clock: Callable[[], datetime],
+    stop: ImportStop | None = None,
+    progress: Progress = lambda _kind, _done, _of: None,
+) -> ImportReport:
+    """`import_files` of one file that was sent, which lies somewhere until it is read.
+
+    Args:
+        stop: None: nothing but its time limit stops it.
+
+    Raises:
+        As `import_files`; no error tells where it lay.
+    """
+    stop = stop or ImportStop()
+
+    def advance(kind: ImportKind, done: int, of: int | None) -> None:
+        stop.check()
+        progress(kind, done, of)
+
+    try:
+        sent = request.model_copy(update={"passing": True})
+        done = import_files(site, actor, sent, clock=clock, progress=advance)
+    except UnusableFile as error:
+        text = str(error).replace(str(file), file.name)
+        raise UnusableFile(text, remedy=error.remedy, sent=error.sent) from error
+    [report] = done.reports
+    return report
+
+
+def stop_sent(site: Registering, actor: Actor, stop: ImportStop, file_name: str) -> None:
+    """Stop an import that a request started; who does it may import."""
+    acts.check(actor, "import")
+    acts.note(site.database, actor, "import.stop", file=file_name)
+    stop.want()
+
+
+class RejectedLine(Report):
+    """Why a line was refused. `fault`: see docs/reference/rejections.md; `column`: or the whole line."""
+
+    line: int
+    student_number: str
+    column: str
+    fault: str
+    detail: str
+    remedy: str
+
+
+def for_programs(detail: str) -> str:
+    """What is wrong with a line, to a program: the option of the command is a parameter."""
+    return detail.replace("(--accept ", "(accept=")
+
+
+def rejected_lines(rejects: Path) -> Iterator[RejectedLine]:
+    """The file of refused lines, without the values that stood there."""
+    with rejects.open(encoding="utf-8-sig", newline="") as file:
+        for line, student, column, _value, detail, remedy, fault in islice(
+            csv.reader(file, delimiter=";"), 1, None
+        ):
+            yield RejectedLine(
+                line=int(line),
+                student_number=student,
+                column=column,
+                fault=fault,
+                detail=detail,
+                remedy=remedy,
+            )
+
+
+@act("import.explain")
+def explain(
+    site: HasSettings, _actor: Actor, request: ExplainRequest, *, clock: Callable[[], datetime]
+) -> Explained:
+    """Read the first lines of each file. Nothing is compared, nothing is published.
+
+    Raises:
+        UnusableFile, UnknownProfile, MappingUnusable: it cannot be read.
+    """
+    profile, groups_profile = _profiles(request, site.settings.registrar, clock())
+    found = []
+    if request.file is not None and profile is not None:
+        explanation = explain_file(request.file, profile, request.lines_max)
+        found.append(FileExplained(file=request.file, profile=profile, explanation=explanation))
+    if request.groups is not None and groups_profile is not None:
+        explanation = explain_file(request.groups, groups_profile, request.lines_max, parse=parse)
+        found.append(FileExplained(file=request.groups, profile=groups_profile, explanation=explanation))
+    return Explained(files=tuple(found))
+
+
+class _Recorded:
+    """`producers.registrar.affected.RecordedPersons`: the registry's answer."""
+
+    def __init__(self, site: Recognising) -> None:
+        self._database = site.database
+        self._people = People(site.database)
+        self._privacy = site.privacy_if_any
+
+    def erased(self, students: Collection[str]) -> set[str]:
+        if (privacy := self._privacy) is None:
+            return set()
+        with self._database.read() as connection:
+            back = self._people.known_among(connection, students)
+            return {
+                each
+                for each in students
+                if each not in back and has_forgotten(connection, privacy.pseudonym(each))
+            }
+
+    def recorded(self, students: Collection[str]) -> dict[str, RecordedPerson]:
+        with self._database.read() as connection:
+            known = self._people.known_among(connection, students)
+        return {
+            number: RecordedPerson(
+                person.identity.birth_name,
+                person.identity.given_name,
+                person.identity.birth_date.isoformat(),
+                person.ine,
+                person.personal_mail,
+            )
+            for number, person in known.items()
+        }
+
+
+def _profiles(
+    request: Reading, settings: RegistrarSettings, now: datetime
+) -> tuple[FeedProfile | None, FeedProfile | None]:
+    """How each file is written; None: there is no such file."""
+    profile, groups = None, None
+    if request.file is not None:
+        profile = choose(
+            request.profile or settings.mapping or settings.profile,
+            payment_required=settings.payment_required,
+            one_name=settings.one_name,
+        )
+        profile = _completed(profile, request, settings, now)
+    if request.groups is not None:
+        which = request.profile or settings.groups_mapping or settings.mapping or settings.profile
+        groups = _completed(choose_groups(which), request, settings, now)
+    return profile, groups
+
+
+def _completed(
+    profile: FeedProfile, request: Reading, settings: RegistrarSettings, now: datetime
+) -> FeedProfile:
+    """The profile with what the operator and the settings say of the file."""
+    return replace(
+        profile,
+        encoding=request.encoding or profile.encoding,
+        file=replace(profile.file, sheet=request.sheet or profile.file.sheet),
+        student_number=profile.student_number or settings.student_number_pattern,
+        year_max=now.year + _YEARS_AHEAD,
+    )
+
+
+def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, actor: Actor) -> ImportOptions:
+    return ImportOptions(
+        rejects_path=request.rejects or path.with_name(f"{path.stem}.rejects.csv"),
+        affected_path=request.affected or path.with_name(f"{path.stem}.affected.csv"),
+        dry_run=request.dry_run,
+        republish=request.republish,
+        full_year=request.full_year,
+        threshold=settings.threshold,
+        leak=settings.leak,
+        leak_days=settings.guard_days,
+        approval=None if request.approve is None else Approval(request.approve, actor.name),
+        acceptance=Acceptance(frozenset(request.accept), actor.name),
+        actor=actor.name,
+        passing=request.passing,
+        together=request.together > 1,
+    )
+
+
+def _note(site: Registering, actor: Actor, action: str, request: ImportRequest, file: Path) -> None:
+    if not request.dry_run:
+        acts.note(
+            site.database,
+            actor,
+            action,
+            file=file.name,
+            full_year=request.full_year,
+            republish=request.republish or None,
+            requests=request.together if request.together > 1 else None,
+        )
+
+
+def _joined(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    main, *more = documents
+    return main | ({"groups": more[0]} if more else {})

@@ -1,0 +1,203 @@
+"""Past imports: which there were, how each ended, and what it would have changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from pipeline.errors import SesameError
+from producers.registrar.feed import SEQUENCES_PER_IMPORT
+from producers.registrar.import_runs import ImportRun, SqlImports
+from producers.registrar.report import ImportDetail, ImportEnd, YearDifference
+from sesame.acts import acts
+from sesame.acts.acts import Actor, Report, act, utc, utc_or_none
+from sesame.acts.ports import Stored
+
+_DAY_S = 86_400.0
+SUPERSEDED, UNFINISHED = "superseded", "unfinished"
+
+
+class NoSuchImport(SesameError):
+    """There is no import of this id. `sesame imports list` shows them; those of which nothing is in force are
+    removed when `store.history_days` are over."""
+
+
+class ImportNotHeld(SesameError):
+    """The guard does not hold this import: there is nothing to approve."""
+
+
+class PastImport(Report):
+    """One import.
+
+    Attributes:
+        feed: the profile's name.
+        kind: `enrolments` or `teachings`; None: it was not kept then.
+        file: without folders.
+        actor: who ran it; None: it was not kept then.
+        state: `done`, `held`, `failed`, `interrupted`, `superseded` (a newer one went on alone), or
+            `unfinished`: under way, or killed.
+        duration_s: None: it has not ended, as far as is known.
+        counts: of lines and facts; of a broken-off import, what was published.
+        line, last_line: of one that has not gone to its end: the log has its facts up to this line of the
+            file, of so many; None: it has not come so far, or is done.
+    """
+
+    id: int
+    feed: str
+    kind: str | None
+    file: str
+    actor: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_s: float | None
+    state: str
+    counts: dict[str, int]
+    error: str
+    line: int | None = None
+    last_line: int | None = None
+
+
+class PastImportShown(PastImport):
+    """The same, and what it would have changed; see `producers.registrar.report.ImportDetail`.
+
+    Attributes:
+        before: the last import before it of the same feed and kind that was done; None: it is not kept.
+    """
+
+    full_year: int | None = None
+    sha256: str = ""
+    encoding: str = ""
+    form: str = ""
+    faults: dict[str, int] = Field(default_factory=dict)
+    years: tuple[dict[str, Any], ...] = ()
+    rejects: str | None = None
+    affected: str | None = None
+    approval: str | None = None
+    approved_by: str | None = None
+    differences: tuple[YearDifference, ...] | None = None
+    before: PastImport | None = None
+
+
+class ImportsPage(BaseModel):
+    """Which imports.
+
+    Attributes:
+        limit: so many at most.
+        after: the id that ended the page before.
+        persons: those by which programs sent one person each, instead of files; None: both.
+        held: only those that the guard holds.
+    """
+
+    limit: int
+    after: int | None = None
+    persons: bool | None = False
+    held: bool = False
+
+
+class ImportsListed(Report):
+    """A page, the newest first.
+
+    Attributes:
+        next: the id to give as `after`; None: there are no more.
+        persons_sent: how often programs have sent a person in the last 24 hours.
+    """
+
+    imports: tuple[PastImport, ...]
+    next: int | None
+    persons_sent: int
+
+
+@act("import.list")
+def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
+    """These, the newest first."""
+    runs = SqlImports(site.database)
+    which: dict[str, Any] = {"persons": request.persons, "held": request.held}
+    found = runs.past(before=request.after, limit=request.limit + 1, **which)
+    shown = found[: request.limit]
+    with site.database.read() as connection:
+        now = site.database.now(connection)
+    return ImportsListed(
+        imports=tuple(PastImport(**_told(run)) for run in shown),
+        next=shown[-1].id if len(found) > len(shown) else None,
+        persons_sent=runs.persons_since(now - _DAY_S),
+    )
+
+
+@act("import.show")
+def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
+    """One import, whole. Noted in the audit.
+
+    Raises:
+        NoSuchImport: there is none.
+    """
+    runs = SqlImports(site.database)
+    run = runs.run_of(import_id)
+    if run is None:
+        raise NoSuchImport
+    before = runs.ended_before(run)
+    acts.note(site.database, actor, "import.show", import_id=import_id)
+    kept = run.detail.model_dump(include=_KEPT) if run.detail is not None else {}
+    return PastImportShown(
+        **_told(run), **kept, before=None if before is None else PastImport(**_told(before))
+    )
+
+
+@act("import.approve")
+def approve(site: Stored, actor: Actor, import_id: int) -> None:
+    """Let what the guard holds of an import be published once the same is sent again, within the guard's
+    days: a program cannot say that it is approved.
+
+    Raises:
+        NoSuchImport, ImportNotHeld: nothing was done.
+    """
+    runs = SqlImports(site.database)
+    run = runs.run_of(import_id)
+    if run is None or run.detail is None:
+        raise NoSuchImport
+    acts.note(site.database, actor, "import.approve", import_id=import_id, approval=run.detail.approval)
+    if not runs.approve_held(import_id, actor.name):
+        raise ImportNotHeld
+
+
+_KEPT = set(PastImportShown.model_fields) - set(PastImport.model_fields) - {"before"}
+
+
+def _told(run: ImportRun) -> dict[str, Any]:
+    detail = run.detail
+    ended_at = run.finished_at
+    if ended_at is None and detail is not None:
+        ended_at = detail.ended_at
+    counts = {name: count for name, count in run.counts.items() if name != ImportEnd.HELD.value}
+    if not counts and detail is not None and detail.ended is not None:
+        counts = {"published": detail.published}
+    return {
+        "id": run.id,
+        "feed": run.source,
+        "kind": None if detail is None else detail.kind.value,
+        "file": run.file_name,
+        "actor": None if detail is None else detail.actor,
+        "started_at": utc(run.started_at),
+        "ended_at": utc_or_none(ended_at),
+        "duration_s": None if ended_at is None else round(max(0.0, ended_at - run.started_at), 1),
+        "state": _state(run, detail),
+        "counts": counts,
+        "error": "" if detail is None else detail.error,
+        **_progress(run, detail),
+    }
+
+
+def _progress(run: ImportRun, detail: ImportDetail | None) -> dict[str, int]:
+    if run.finished_at is not None or detail is None or not detail.last_line:
+        return {}
+    done = run.confirmed_through - run.id * SEQUENCES_PER_IMPORT if run.confirmed_through else 0
+    return {"line": min(done, detail.last_line), "last_line": detail.last_line}
+
+
+def _state(run: ImportRun, detail: ImportDetail | None) -> str:
+    if run.finished_at is not None:
+        return (ImportEnd.HELD if run.counts.get(ImportEnd.HELD.value) else ImportEnd.DONE).value
+    if detail is not None and detail.ended is not None:
+        return detail.ended.value
+    return SUPERSEDED if run.superseded else UNFINISHED

@@ -1,0 +1,203 @@
+"""Imports that this process makes for programs: one at a time for each feed.
+
+A newer import of a feed ends an older one. Single lines that wait for their turn are imported together.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+from producers.registrar.acceptance import AcceptanceUnfit
+from producers.registrar.faults import UnusableFile
+from producers.registrar.import_steps import HeldTogether
+from producers.registrar.report import ImportReport
+from sesame.acts.acts import Actor
+from sesame.acts.ports import Registering
+from sesame.operations.imports.acts import (
+    ImportRequest,
+    ImportStop,
+    RejectedLine,
+    import_sent,
+    rejected_lines,
+)
+
+TOGETHER_MAX: Final = 100
+"""So many lines share an import."""
+
+_LOOKS_S: Final = 0.5
+_GATHER_S: Final = 0.015
+"""After a shared import the next one waits until no line has come for so long: callers send more."""
+
+
+class LineImported(NamedTuple):
+    """What became of one line: the report of it alone, and its faults."""
+
+    report: ImportReport
+    rejected: Sequence[RejectedLine]
+
+
+@dataclass(frozen=True)
+class SentLine:
+    """One line that a program sent.
+
+    Attributes:
+        values: by the columns of the profile.
+        student: its student number.
+        request: how it is to be imported, without a file.
+        file_name: the name by which its import is known.
+    """
+
+    actor: Actor
+    values: Mapping[str, Any]
+    student: str
+    request: ImportRequest
+    file_name: str
+
+    def may_join(self, other: SentLine) -> bool:
+        """Whether it is imported with the other as it would be alone: what is read, and as whom, is alike."""
+        return (
+            self.student.strip().casefold() != other.student.strip().casefold()
+            and self.values.keys() == other.values.keys()
+            and (self.actor, self.request, self.file_name) == (other.actor, other.request, other.file_name)
+            and not (self.request.dry_run or self.request.full_year)
+            and not (self.request.approve or self.request.accept)
+        )
+
+
+class _Waiting:
+    def __init__(self, line: SentLine) -> None:
+        self.line = line
+        self.outcome: Future[LineImported] = Future()
+
+
+class ImportTurns:
+    """The turns of one feed's imports; for any thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self.waiting: list[_Waiting] = []
+        self._is_shared = False  # the last import was
+
+    @contextmanager
+    def turn(self, stop: ImportStop, until: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Have the turn, or none: False, as soon as `until` says so.
+
+        Raises:
+            ImportInterrupted: `stop` said so meanwhile.
+        """
+        with self._changed:
+            while not until() and self._taken:
+                self._changed.wait(_LOOKS_S)
+                stop.check()
+            has_it = not until()
+            self._taken |= has_it
+        try:
+            yield has_it
+        finally:
+            if has_it:
+                with self._changed:
+                    self._taken = False
+                    self._changed.notify_all()
+
+    def import_line(
+        self, site: Registering, line: SentLine, *, clock: Callable[[], datetime], stop: ImportStop
+    ) -> LineImported:
+        """Import a line, with those that wait and are alike.
+
+        Raises:
+            As `imports.import_sent`.
+        """
+        mine = _Waiting(line)
+        with self._changed:
+            self.waiting.append(mine)
+            self._changed.notify_all()
+        try:
+            with self.turn(stop, until=mine.outcome.done) as has_it:
+                while has_it and not mine.outcome.done():
+                    _import_all(site, self._gathered(), clock, stop)
+        finally:
+            with self._changed:
+                self.waiting.remove(mine)
+        return mine.outcome.result()
+
+    def _gathered(self) -> list[_Waiting]:
+        """Those that are imported next."""
+        with self._changed:
+            chosen, came = self._next(), 0
+            while self._is_shared and len(chosen) > came:
+                came = len(chosen)
+                self._changed.wait(_GATHER_S)
+                chosen = self._next()
+        self._is_shared = len(chosen) > 1
+        return chosen
+
+    def _next(self) -> list[_Waiting]:
+        """The line that has waited longest, and those that may be imported with it."""
+        chosen: list[_Waiting] = []
+        for each in self.waiting:
+            joins = all(each.line.may_join(other.line) for other in chosen)
+            if joins and not each.outcome.done() and len(chosen) < TOGETHER_MAX:
+                chosen.append(each)
+        return chosen
+
+
+def _import_all(
+    site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime], stop: ImportStop
+) -> None:
+    """Import these; each has its outcome then."""
+    if len(chosen) > 1:
+        _import_together(site, chosen, clock)
+    for each in chosen:
+        if each.outcome.done():
+            continue
+        try:
+            each.outcome.set_result(_imported(site, [each.line], clock, stop)[0])
+        except Exception as error:  # noqa: BLE001 (raised where it was sent)
+            each.outcome.set_exception(error)
+
+
+def _import_together(site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime]) -> None:
+    """Import these at once. Those that are not taken, or would be held, have no outcome: each is imported
+    alone, and told what is wrong with it."""
+    try:
+        came = _imported(site, [each.line for each in chosen], clock, ImportStop())
+    except (UnusableFile, AcceptanceUnfit, HeldTogether):
+        return
+    except Exception as error:  # noqa: BLE001 (raised where it was sent)
+        for each in chosen:
+            each.outcome.set_exception(error)
+        return
+    for number, part in came.items():
+        chosen[number].outcome.set_result(part)
+
+
+def _imported(
+    site: Registering, lines: Sequence[SentLine], clock: Callable[[], datetime], stop: ImportStop
+) -> dict[int, LineImported]:
+    """What became of each line, by its place; of several without those that were not taken."""
+    first = lines[0]
+    with TemporaryDirectory(prefix="sesame-lines-") as folder:
+        file = Path(folder) / first.file_name
+        texts = [json.dumps(each.values) + "\n" for each in lines]
+        file.write_text("".join(texts), encoding="ascii")
+        places = {name: file.with_name(f"{name}.csv") for name in ("rejects", "affected")}
+        request = first.request.model_copy(update={"file": file, "together": len(lines), **places})
+        report = import_sent(site, first.actor, request, file, clock=clock, stop=stop)
+        if len(lines) == 1:
+            rejects = report.rejects_path
+            return {0: LineImported(report, [] if rejects is None else list(rejected_lines(rejects)))}
+    return {
+        line - 1: LineImported(replace(part, digest=sha256(texts[line - 1].encode()).hexdigest()), [])
+        for line, part in report.parts.items()
+    }

@@ -1,0 +1,1 @@
+"""Keeping: backup, rebuild, audit, the day's table, the vault's key."""

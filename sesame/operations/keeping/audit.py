@@ -1,0 +1,167 @@
+"""The audit: who did what, when and why, and whether it is as it was noted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+from pipeline import audit
+from pipeline.audit import verification
+from sesame.acts import acts
+from sesame.acts.acts import Actor, Report, act, utc
+from sesame.acts.ports import Stored
+from sesame.operations.keeping import spreadsheet
+
+
+class AuditEntry(Report):
+    """One act, and to what it was done.
+
+    Attributes:
+        reason: the operator's own words, None once removed.
+        hash: by which it is chained: whoever keeps it can have it looked for later.
+    """
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    detail: Mapping[str, Any]
+    reason: str | None
+    hash: str
+
+
+class AuditFilter(BaseModel):
+    """Which entries.
+
+    Attributes:
+        actor: by this user, whoever's rights they had.
+        action: this one, or all of a kind: `hold` means hold.place and hold.lift.
+        student: to this student number, alone or among others.
+        about: a student number, a consumer, a replay's or a file's name.
+        since: of this time on, epoch seconds.
+        until: before this time, likewise.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    student: str | None = None
+    about: str | None = None
+    since: float = 0.0
+    until: float | None = None
+
+
+class AuditPage(AuditFilter):
+    """`limit` of them at most; `before`: older than the entry of this id."""
+
+    before: int | None = None
+    limit: int
+
+
+@act(
+    "audit.list",
+    shows=lambda _report, page: {"student_number": page.student} if page.student is not None else None,
+)
+def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]:
+    """These, the newest first."""
+    with site.database.read() as connection:
+        found = audit.entries(connection, **request.model_dump())
+    return [AuditEntry(**asdict(entry) | {"at": utc(entry.at)}) for entry in found]
+
+
+_EXPORT_PAGE: Final = 500
+
+
+@act("audit.export")
+def export(site: Stored, actor: Actor, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
+    """All of these as the lines of a file, the newest first: a page of them is in memory. That it was asked
+    for is noted before the first line is read, with what was asked but `about`, which may be a person."""
+    wanted = {"by": request.actor, "act": request.action, "student_number": request.student}
+    times = {"since": request.since or None, "until": request.until}
+    acts.note(site.database, actor, "audit.export", format=form, **wanted, **times)
+    return _lines(site, request, form)
+
+
+def _lines(site: Stored, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
+    if form == "csv":
+        yield spreadsheet.MARK + spreadsheet.line(AuditEntry.model_fields)
+    before: int | None = None
+    while True:
+        with site.database.read() as connection:
+            found = audit.entries(connection, **request.model_dump(), before=before, limit=_EXPORT_PAGE)
+        for each in found:
+            entry = AuditEntry(**asdict(each) | {"at": utc(each.at)})
+            yield entry.model_dump_json() + "\n" if form == "jsonl" else spreadsheet.line(_cells(entry))
+        if len(found) < _EXPORT_PAGE:
+            return
+        before = found[-1].id
+
+
+def _cells(entry: AuditEntry) -> Iterator[str]:
+    for value in entry.model_dump(mode="json").values():
+        if value is None or isinstance(value, str):
+            yield value or ""
+        else:
+            yield json.dumps(value, ensure_ascii=False)
+
+
+class AuditBreak(Report):
+    """Where the chain breaks, at which entry, and how: a name of `pipeline.audit.verification`."""
+
+    entry: int
+    kind: str
+
+
+class AuditVerified(Report):
+    """How the chain of the audit was found.
+
+    Attributes:
+        whole: there is no break.
+        entries: so many were walked, from `first` to `last`; None: there are none.
+        head: the last one's hash: keep it elsewhere.
+        removed_to: the entries up to this one are in the archive; None: none were removed.
+        removed_at: when the last one of these was noted.
+        forgotten: so many persons' names were taken out: whom these entries are about is proved no more.
+        breaks: the first ones.
+        beyond: so many more.
+    """
+
+    whole: bool
+    entries: int
+    first: int | None
+    last: int | None
+    head: str
+    removed_to: int | None
+    removed_at: datetime | None
+    forgotten: int
+    breaks: tuple[AuditBreak, ...]
+    beyond: int
+
+
+class Head(BaseModel):
+    """The hash of an entry that was noted elsewhere; None: no matter."""
+
+    hash: str | None = None
+
+
+@act("audit.verify")
+def verify(site: Stored, _actor: Actor, request: Head) -> AuditVerified:
+    """Walk the audit's chain, and name each break."""
+    found = verification.verify(site.database, head=request.hash)
+    removed = found.removed if found.removed.entry_id else None
+    return AuditVerified(
+        whole=not found.breaks,
+        entries=found.entries,
+        first=found.first_id,
+        last=found.head.entry_id if found.entries else None,
+        head=found.head.hash,
+        removed_to=None if removed is None else removed.entry_id,
+        removed_at=None if removed is None else utc(removed.at),
+        forgotten=found.forgotten,
+        breaks=tuple(AuditBreak(entry=each.entry_id, kind=each.kind) for each in found.breaks),
+        beyond=found.beyond,
+    )

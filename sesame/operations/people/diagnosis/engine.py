@@ -1,0 +1,213 @@
+"""The diagnosis: every rule judges a student's situation; what holds is shown, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from schemas.language import Language, gettext, spoken
+from schemas.typography import spaced
+from sesame.acts.acts import Actor, Report, act, shown_one
+from sesame.acts.ports import Diagnosable
+from sesame.operations.people.diagnosis.live import LOOK_S_MAX, LiveChecks
+from sesame.operations.people.diagnosis.rules import Finding, all_rules
+from sesame.operations.people.diagnosis.rules.base import judges
+from sesame.operations.people.diagnosis.situation import Situation, gather
+from sesame.operations.people.diagnosis.words import word
+
+ALL_SEEMS_WELL, PARTLY_SEEN = "all_seems_well", "partly_seen"
+
+
+class StudentCause(BaseModel):
+    """One cause, in the student's words. Nothing of others, nothing internal.
+
+    Attributes:
+        rule, service, weight: tokens; `weight` is stops, delays or tells.
+        symptoms: what students say of it.
+        who: who must act; `delay`: how long it takes then.
+        leads_to: what the page links to beside the cause: password, activation, login, desk, or nothing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    service: str
+    weight: str
+    service_name: str
+    symptoms: tuple[str, ...]
+    cause: str
+    who: str
+    todo: str
+    delay: str
+    since: AwareDatetime | None = None
+    leads_to: str | None = None
+
+    @property
+    def somebody_acts(self) -> bool:
+        """Whether anybody has to act: what goes on by itself names nobody."""
+        return all_rules()[self.rule].who != "nobody"
+
+
+class EvidencedCause(StudentCause):
+    """One cause with what it was concluded from, for the support desk. May be personal.
+
+    Attributes:
+        evidence: by tokens, whose words are in `words.toml`.
+    """
+
+    evidence: Mapping[str, Any]
+
+
+class DiagnosisReport(Report):
+    """Everything that was found of one student, in one language, with the evidence.
+
+    Attributes:
+        live: whether the servers were asked.
+        unseen: why a service could not be looked at, by service.
+    """
+
+    student_number: str
+    looked_at: AwareDatetime
+    live: bool
+    unseen: Mapping[str, str]
+    findings: tuple[EvidencedCause, ...]
+
+
+class DiagnosisAsked(BaseModel):
+    """Of whom, and whether the servers are asked."""
+
+    student_number: str
+    live: bool = True
+
+
+class StudentDiagnosis(BaseModel):
+    """What a student is shown.
+
+    Attributes:
+        unseen: names of services that could not be looked at just now.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    student_number: str
+    looked_at: AwareDatetime
+    causes: tuple[StudentCause, ...]
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found of one student. `live`: whether the servers were asked."""
+
+    situation: Situation
+    findings: tuple[Finding, ...]
+    live: bool
+
+    def for_student(self, language: Language) -> StudentDiagnosis:
+        """What the student is shown."""
+        return StudentDiagnosis(
+            student_number=self.situation.number,
+            looked_at=self.situation.now,
+            causes=tuple(_cause(self.situation, finding, language) for finding in self.findings),
+            unseen=tuple(
+                self.situation.service(name, language) for name in sorted(self.situation.live.unseen)
+            ),
+        )
+
+    def report(self) -> DiagnosisReport:
+        """Everything, with the evidence: for the support desk, in the language that is spoken."""
+        said = self.for_student(spoken())
+        return DiagnosisReport(
+            student_number=self.situation.number,
+            looked_at=self.situation.now,
+            live=self.live,
+            unseen=self.situation.live.unseen,
+            findings=tuple(
+                EvidencedCause(**cause.model_dump(), evidence=finding.evidence)
+                for cause, finding in zip(said.causes, self.findings, strict=True)
+            ),
+        )
+
+
+@act("diagnose", shows=lambda found, asked: shown_one(asked.student_number, live=found.live))
+def show(site: Diagnosable, _actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
+    """Why something does not work for a student, with the evidence. The look is noted in the audit."""
+    return diagnose(site, request.student_number, live=request.live).report()
+
+
+def diagnose(
+    site: Diagnosable, number: str, *, live: bool = True, look_s_max: float = LOOK_S_MAX
+) -> Diagnosis:
+    """Look at one student.
+
+    Args:
+        live: also ask the servers, which takes seconds; without, only the store is read.
+        look_s_max: how long the servers are waited for, together.
+    """
+    situation = gather(
+        site.database,
+        number,
+        targets=site.settings.targets,
+        follows=site.follows,
+        uses_cas=site.settings.cas.server_url is not None,
+        titles=site.settings.titles,
+        rules=site.settings.lifecycle,
+    )
+    looks = live and situation.account is not None and situation.account.activated_at is not None
+    if looks and situation.account is not None:
+        situation = replace(situation, live=LiveChecks(site, look_s_max=look_s_max).look(situation.account))
+    return Diagnosis(situation, tuple(judge(situation, live=looks)), live=looks)
+
+
+def judge(situation: Situation, *, live: bool) -> list[Finding]:
+    """Every rule that holds, in the order of `words.toml`."""
+    order = {name: place for place, name in enumerate(all_rules())}
+    found = [finding for each in judges().values() for finding in each(situation)]
+    found.sort(key=lambda finding: order[finding.rule])
+    return [*found, *_nothing(situation, found, live=live)]
+
+
+def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Iterator[Finding]:
+    """The last resort: the servers were asked, and nothing was found. Silence is not called well."""
+    if not live or situation.open is None or found:
+        return
+    unseen = sorted(situation.live.unseen)
+    rule = PARTLY_SEEN if unseen else ALL_SEEMS_WELL
+    yield Finding(rule, "account", {"could not be seen": ", ".join(unseen) or gettext("nothing")})
+
+
+def _cause(situation: Situation, finding: Finding, language: Language) -> StudentCause:
+    rule, service = all_rules()[finding.rule], situation.service(finding.service, language)
+    said = {**finding.words, "service": service}
+    sentence = rule.sentences[language]
+    return StudentCause(
+        rule=rule.name,
+        service=finding.service,
+        weight=rule.weight,
+        service_name=service,
+        symptoms=tuple(_set(word("symptoms", token, language), language) for token in rule.symptoms),
+        cause=_set(_filled(sentence.cause, said), language),
+        who=word("who", rule.who, language),
+        todo=_set(_filled(sentence.todo, said), language),
+        delay=word("delay", rule.delay, language),
+        since=finding.since,
+        leads_to=rule.leads_to,
+    )
+
+
+def _set(text: str, language: Language) -> str:
+    """As it is set in this language."""
+    return spaced(text) if language == "fr" else text
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    """A sentence with its names. Values are put in as they are, once: braces in them mean nothing."""
+    parts = text.split("{")
+    done = [parts[0]]
+    for part in parts[1:]:
+        name, _, rest = part.partition("}")
+        done.append(words[name] + rest)
+    return "".join(done)

@@ -1,0 +1,216 @@
+"""How fast accounts are made, for everybody to read: quantiles over the last day, without persons.
+
+A university may publish them. So whoever reads them is nobody that an act would know, and what they are made
+of is at least `COHORT_MIN` students where a group is named.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from consumers.propagation.rows import propagation as p
+from consumers.propagation.rows import propagation_targets as pt
+from consumers.propagation.settings import PropagationSettings
+from pipeline.accounts import accounts as a
+from pipeline.db.database import Database
+from schemas.account import Lane
+from sesame.acts.acts import Report, utc
+from sesame.operations.people.diagnosis.population import COMPLETED, MEASURED_MAX
+
+OVER_S: Final = 24 * 3600.0
+COHORT_MIN: Final = 10
+"""Students without whom a cohort is not named: the time of one of few could be somebody's."""
+
+KEPT_S: Final = 60.0
+PERCENTS: Final = (50, 95, 99)
+
+
+class Quantiles(Report):
+    """Nearest-rank quantiles, in seconds since the window opened, of so many students."""
+
+    students: int
+    p50: float
+    p95: float
+    p99: float
+
+
+class LaneFigures(Report):
+    """Of one lane: persons' own acts, or batches.
+
+    Attributes:
+        all: until every target was observed; None: nobody was completed.
+        within_late, within_breach, beyond: students by the objectives' two times.
+        targets, cohorts: of each target; of each cohort that has enough students.
+        at_least: there were more, and only the newest are counted.
+    """
+
+    all: Quantiles | None
+    within_late: int
+    within_breach: int
+    beyond: int
+    targets: Mapping[str, Quantiles]
+    cohorts: Mapping[str, Quantiles]
+    at_least: bool
+
+
+class PropagationFigures(Report):
+    """How fast it is.
+
+    Attributes:
+        at: when they were made (RFC 3339).
+        over_s: whose propagation was completed within so many seconds before is counted.
+        late_s, breach_s: the objectives.
+    """
+
+    at: datetime
+    over_s: float
+    late_s: float
+    breach_s: float
+    lanes: Mapping[str, LaneFigures]
+
+
+class Figures:
+    """Makes them anew every `KEPT_S` seconds at most, whoever asks how often. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        targets: Sequence[str],
+        objectives: PropagationSettings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._targets = tuple(targets)
+        self._objectives = objectives
+        self._monotonic = monotonic
+        self._turn = threading.Lock()
+        self._known: PropagationFigures | None = None
+        self._until = float("-inf")
+
+    def now(self) -> PropagationFigures:
+        """The figures.
+
+        Raises:
+            StoreUnavailable: ask again.
+        """
+        with self._turn:
+            if self._known is None or self._monotonic() >= self._until:
+                with self._database.read() as connection:
+                    now = self._database.now(connection)
+                    self._known = measure(connection, self._targets, self._objectives, now)
+                self._until = self._monotonic() + KEPT_S
+            return self._known
+
+
+def measure(
+    connection: Connection, targets: Sequence[str], objectives: PropagationSettings, now: float
+) -> PropagationFigures:
+    """Make them. `now` in seconds since the epoch."""
+    return PropagationFigures(
+        at=utc(now),
+        over_s=OVER_S,
+        late_s=objectives.late_s,
+        breach_s=objectives.breach_s,
+        lanes={lane.value: _of_lane(connection, lane, targets, objectives, now) for lane in Lane},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedPropagation:
+    """One student's completed propagation: how long it took, until each target, and their cohorts."""
+
+    elapsed_s: float
+    targets: Mapping[str, float]
+    cohorts: Sequence[str]
+
+
+def _of_lane(
+    connection: Connection, lane: Lane, targets: Sequence[str], objectives: PropagationSettings, now: float
+) -> LaneFigures:
+    day = (now - OVER_S, math.inf)
+    done = list(completed(connection, lane, targets, day, most=MEASURED_MAX))
+    took = [each.elapsed_s for each in done]
+    late = sum(1 for elapsed_s in took if elapsed_s <= objectives.late_s)
+    breach = sum(1 for elapsed_s in took if elapsed_s <= objectives.breach_s)
+    at_each = {name: [each.targets[name] for each in done if name in each.targets] for name in targets}
+    of_cohorts: dict[str, list[float]] = {}
+    for each in done:
+        for cohort in each.cohorts:
+            of_cohorts.setdefault(cohort, []).append(each.elapsed_s)
+    return LaneFigures(
+        all=quantiles(took),
+        within_late=late,
+        within_breach=breach - late,
+        beyond=len(took) - breach,
+        targets={name: found for name, values in at_each.items() if (found := quantiles(values))},
+        cohorts={
+            name: found
+            for name, values in sorted(of_cohorts.items())
+            if len(values) >= COHORT_MIN and (found := quantiles(values))
+        },
+        at_least=len(done) == MEASURED_MAX,
+    )
+
+
+def completed(
+    connection: Connection,
+    lane: Lane,
+    targets: Sequence[str],
+    within: tuple[float, float],
+    *,
+    most: int | None = None,
+) -> Iterator[CompletedPropagation]:
+    """Those of this time (after its beginning, until its end; seconds since the epoch), the newest first."""
+    begins, ends = within
+    newest = (
+        select(p.c.student_number, p.c.opened_at, func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))
+        .where(p.c.state == COMPLETED, p.c.lane == lane, p.c.completed_at > begins, p.c.completed_at <= ends)
+        .order_by(p.c.completed_at.desc())
+        .limit(most)
+        .cte("newest")
+    )
+    at_each = [
+        select(pt.c.finished_at)
+        .where(pt.c.student_number == newest.c.student_number, pt.c.target == target)
+        .scalar_subquery()
+        for target in targets
+    ]
+    document = select(a.c.document).where(a.c.student_number == newest.c.student_number).scalar_subquery()
+    query = select(newest.c.opened_at, newest.c.elapsed_s, document, *at_each)
+    for row in connection.execute(query):
+        yield _done(row, targets)
+
+
+def _done(row: Row[Any], targets: Sequence[str]) -> CompletedPropagation:
+    opened_at, elapsed_s, document, *finished = tuple(row)
+    cohorts = () if document is None else json.loads(document).get("cohorts", ())
+    return CompletedPropagation(
+        elapsed_s,
+        # Work that a later pass did again has not taken the student longer than until completion.
+        {
+            name: min(max(at - opened_at, 0.0), elapsed_s)
+            for name, at in zip(targets, finished, strict=True)
+            if at is not None
+        },
+        [cohort["key"] for cohort in cohorts],
+    )
+
+
+def quantiles(seconds: Sequence[float]) -> Quantiles | None:
+    """Of these times; None: there are none."""
+    if not seconds:
+        return None
+    ordered = sorted(seconds)
+    ranks = [max(1, math.ceil(percent * len(ordered) / 100)) for percent in PERCENTS]
+    p50, p95, p99 = (round(ordered[rank - 1], 3) for rank in ranks)
+    return Quantiles(students=len(ordered), p50=p50, p95=p95, p99=p99)

@@ -1,0 +1,155 @@
+"""What the servers show of one student just now: only `read`, and the login probe of a service account.
+
+Every server is asked at once, and none is waited for longer than a page or a phone call can: what did not
+answer is said to be unseen, with the reason.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from consumers.directory import NAME as DIRECTORY
+from consumers.kit.deadline import Deadline
+from consumers.mailbox import NAME as MAILBOX
+from consumers.mailbox.connector import MailboxConnector
+from consumers.mailbox.difference import RedirectInvalid, script_of
+from consumers.moodle import NAME as MOODLE
+from pipeline.errors import SesameError, TargetDown, fault
+from pipeline.target import Preview
+from schemas.account import Account
+from schemas.language import gettext
+from sesame.acts.ports import Diagnosable
+from sesame.operations.people.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.situation import CAS, IN_THE_WAY, Live
+
+LOOK_S_MAX = 8.0
+
+LOOKS_MAX = 100
+"""Looks at one server that may be under way in this process, more than pages ask for at once: somebody else's
+connector that hangs would collect them for ever."""
+
+Look = Callable[[], Mapping[str, Any]]
+"""Asks one server; what it found, by field of `Live`."""
+
+
+class LiveChecks:
+    """Looks at the servers that the settings name.
+
+    Args:
+        look_s_max: how long all of them together are waited for.
+    """
+
+    def __init__(self, site: Diagnosable, *, look_s_max: float = LOOK_S_MAX) -> None:
+        self._site = site
+        self._look_s_max = look_s_max
+
+    def look(self, account: Account) -> Live:
+        """Ask every server about a student. What fails is `unseen`, never raised."""
+        targets = self._site.settings.targets
+        looks = {name: look for name, look in self._looks(account).items() if name == CAS or name in targets}
+        others = {name: partial(self._object, name, account) for name in targets if name not in looks}
+        said, unseen = at_once({**looks, **others}, self._look_s_max)
+        found = {field: value for name in looks for field, value in said.get(name, {}).items()}
+        return Live(
+            objects={name: said[name] for name in others if name in said},
+            redirect_script=_script(account),
+            auth=self._site.settings.moodle.auth,
+            unseen=unseen,
+            **found,
+        )
+
+    def _looks(self, account: Account) -> dict[str, Look]:
+        looks: dict[str, Look] = {
+            DIRECTORY: lambda: self._directory(account),
+            MAILBOX: lambda: self._mailbox(account),
+            MOODLE: lambda: self._moodle(account),
+        }
+        if self._site.settings.cas.has_secret("probe_password"):
+            looks[CAS] = self._login
+        return looks
+
+    def _directory(self, account: Account) -> Mapping[str, Any]:
+        with self._site.directory(read_only=True) as directory:
+            number = account.student_number
+            renumbered = {} if account.shown_number is None else {number: account.login}
+            entries = directory.read([number], None, renumbered)[number]
+            own = entries[0].password.policy_dn if len(entries) == 1 else None
+            return {"entries": entries, "policy": directory.policy(own)}
+
+    def _mailbox(self, account: Account) -> Mapping[str, Any]:
+        with self._site.connector(MAILBOX) as connector:
+            assert isinstance(connector, MailboxConnector)  # noqa: S101  (for the type checker)
+            return {MAILBOX: connector.look(account)}
+
+    def _moodle(self, account: Account) -> Mapping[str, Any]:
+        with self._site.connector(MOODLE) as moodle:
+            seen = moodle.read([account], Deadline.after(self._look_s_max))[account.student_number]
+            return {MOODLE: tuple(seen) if isinstance(seen, Sequence) else ()}
+
+    def _object(self, target: str, account: Account) -> Preview:
+        """Of a target that is found by entry point, the preview of a turn: it says by the consumer's own
+        comparison whose an object is and what differs. What is no preview shows here, in its own thread.
+
+        Raises:
+            TargetDown: the target says nothing of this student.
+        """
+        with self._site.connector(target) as connector:
+            found = connector.handler().preview([account.at(target)])[account.student_number]
+            seen = Preview(tuple(map(str, found.differs)), str(found.obstacle))
+        why = explain(seen.obstacle) if seen.obstacle and seen.obstacle not in IN_THE_WAY else None
+        if why is not None and why.kind != "waiting":
+            raise TargetDown(why.what, unknown=False)
+        return seen
+
+    def _login(self) -> Mapping[str, Any]:
+        probe = self._site.cas_probe()
+        return {} if probe is None else {"login": probe.run()}
+
+
+def _script(account: Account) -> str | None:
+    try:
+        return script_of(account)
+    except RedirectInvalid:
+        return None
+
+
+def at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask everybody at once: what each found, and who could not be seen. Whoever is late is left alone."""
+    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def ask(name: str, look: Callable[[], Any]) -> None:
+        try:
+            answers.put((name, look()))
+        except SesameError as error:
+            answers.put((name, str(error)))
+        except BaseException as error:  # noqa: BLE001 (even an exit: the others are shown all the same)
+            answers.put((name, fault(error)))
+
+    under_way = Counter(thread.name for thread in threading.enumerate())
+    many = gettext("{looks} earlier looks have not come back", looks=LOOKS_MAX)
+    unseen = {name: many for name in looks if under_way[f"look-{name}"] >= LOOKS_MAX}
+    waiting, end = looks.keys() - unseen, time.monotonic() + seconds
+    for name in waiting:
+        here = copy_context()  # a thread of its own speaks the same language
+        work = (ask, name, looks[name])
+        threading.Thread(target=here.run, args=work, name=f"look-{name}", daemon=True).start()
+    found: dict[str, Any] = {}
+    while waiting:
+        try:
+            name, said = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        waiting.discard(name)
+        if isinstance(said, str):
+            unseen[name] = said
+        else:
+            found[name] = said
+    late = gettext("no answer within {seconds} s", seconds=f"{seconds:g}")
+    return found, unseen | dict.fromkeys(sorted(waiting), late)

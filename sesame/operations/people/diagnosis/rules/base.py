@@ -1,0 +1,121 @@
+"""What a rule is: words and duties as data, and a small function that says when it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal
+
+from pipeline.status import ConsumerStatus
+from schemas.language import Language, gettext
+from sesame.operations.people.diagnosis.situation import Situation
+from sesame.operations.people.diagnosis.words import rules_document, word
+
+Weight = Literal["stops", "delays", "tells"]
+"""Whether something does not work; is only late, and goes on by itself; or is worth knowing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that holds for somebody.
+
+    Attributes:
+        rule: its name.
+        service: which service it is about; `account`: all of them.
+        evidence: what it was concluded from, for the support desk. May be personal.
+        words: what the rule's sentences name, for the student: nothing of others, nothing internal.
+        since: when that began, if it is known.
+    """
+
+    rule: str
+    service: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A rule's words in one language: the cause, and what to do. `{names}` stand for a finding's `words`."""
+
+    cause: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule's data.
+
+    Attributes:
+        name: a token.
+        weight: see `Weight`.
+        symptoms: what students say of it: tokens.
+        who: who must act: a token.
+        delay: how long it takes then: a token.
+        leads_to: what the page links to beside the cause: a token (see `words.toml`); None: nothing.
+        sentences: by language.
+    """
+
+    name: str
+    weight: Weight
+    symptoms: tuple[str, ...]
+    who: str
+    delay: str
+    sentences: Mapping[Language, Sentence]
+    leads_to: str | None = None
+
+
+def said_by(consumer: ConsumerStatus) -> str:
+    """A consumer's state in words, with the reason that it gave."""
+    state, reason = word("states", consumer.state), gettext(consumer.reason)
+    return gettext("{name}: {value}", name=state, value=reason) if reason else state
+
+
+def read_back(s: Situation, target: str) -> dict[str, Any]:
+    """What the pipeline believes of a target that does not show it any more."""
+    found = s.target(target)
+    return {
+        "read back at version": found.version if found is not None else 0,
+        "since": found.since if found is not None else None,
+    }
+
+
+Judge = Callable[[Situation], Iterator[Finding]]
+
+_JUDGES: dict[str, Judge] = {}
+
+
+def rule(name: str) -> Callable[[Judge], Judge]:
+    """Make a function the one that says when this rule holds."""
+
+    def register(judge: Judge) -> Judge:
+        if name in _JUDGES:
+            raise ValueError(f"two functions judge {name}")
+        _JUDGES[name] = judge
+        return judge
+
+    return register
+
+
+def judges() -> Mapping[str, Judge]:
+    """Every rule's function."""
+    return _JUDGES
+
+
+@cache
+def all_rules() -> Mapping[str, Rule]:
+    """Every rule's data, in the order in which they are shown."""
+    return {
+        name: Rule(
+            name=name,
+            weight=each["weight"],
+            symptoms=tuple(each["symptoms"]),
+            who=each["who"],
+            delay=each["delay"],
+            sentences={"fr": Sentence(**each["fr"]), "en": Sentence(**each["en"])},
+            leads_to=each.get("leads_to"),
+        )
+        for name, each in rules_document().items()
+    }

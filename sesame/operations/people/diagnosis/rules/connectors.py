@@ -1,0 +1,59 @@
+"""Rules about what a target that is found by entry point shows: whichever connector it has.
+
+What was looked at is the preview of a turn: the kit has compared already, and names fields, never values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consumers.kit.handler import ACCESS, OBJECT
+from pipeline.target import Preview
+from sesame.operations.people.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.rules.base import Finding, read_back, rule
+from sesame.operations.people.diagnosis.situation import IN_THE_WAY, Situation
+
+
+@rule("object_missing")
+def object_missing(s: Situation) -> Iterator[Finding]:
+    """It was read back once, and is not there any more."""
+    for name, seen in _should_work(s):
+        if OBJECT in seen.differs:
+            yield Finding("object_missing", name, {**read_back(s, name), **_repair(s, name)})
+
+
+@rule("object_ambiguous")
+def object_ambiguous(s: Situation) -> Iterator[Finding]:
+    """Another object there carries this student's number, or holds the login or an address."""
+    for name, seen in _should_work(s):
+        if seen.obstacle in IN_THE_WAY:
+            why = explain(seen.obstacle)
+            evidence = {"cause": seen.obstacle, "meaning": why.what, "next": why.next}
+            yield Finding("object_ambiguous", name, evidence)
+
+
+@rule("object_shut")
+def object_shut(s: Situation) -> Iterator[Finding]:
+    """Shut by hand: no hold of ours says so."""
+    for name, seen in _should_work(s):
+        if ACCESS in seen.differs:
+            yield Finding("object_shut", name, _repair(s, name))
+
+
+@rule("object_changed")
+def object_changed(s: Situation) -> Iterator[Finding]:
+    """Fields that are ours have other values than the account: somebody else writes them."""
+    for name, seen in _should_work(s):
+        fields = [field for field in seen.differs if field != ACCESS]
+        if fields and OBJECT not in fields:
+            yield Finding("object_changed", name, {"differs": ", ".join(fields), **_repair(s, name)})
+
+
+def _should_work(s: Situation) -> Iterator[tuple[str, Preview]]:
+    """What was seen of the targets that are said to have the account."""
+    return ((name, seen) for name, seen in s.live.objects.items() if s.should_work(name) is not None)
+
+
+def _repair(s: Situation, target: str) -> dict[str, str]:
+    """The command by which an operator has all of it written again."""
+    return {"replay": f"sesame replay --consumer {target} --student {s.number}"}

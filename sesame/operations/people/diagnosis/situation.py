@@ -1,0 +1,212 @@
+"""Everything that the rules look at, of one student: what the pipeline knows, and what the servers show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from sqlalchemy import Connection
+
+from consumers.directory.port import ObservedEntry, PasswordPolicy
+from consumers.kit.connector import TargetObject
+from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH
+from consumers.mailbox.port import ReadResult
+from consumers.registry import pending_facts
+from consumers.registry.lifecycle.settings import LifecycleSettings
+from consumers.registry.people import KnownPerson, People
+from pipeline import accounts, parking, status
+from pipeline.db.database import Database
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
+from pipeline.parking import Parked
+from pipeline.status import ConsumerStatus
+from pipeline.target import Preview
+from producers.activation import mail_proofs, request_rows
+from producers.activation.mail_proofs import MailProof
+from producers.activation.proofs import PASSWORD
+from schemas.account import Account, Lane
+from schemas.language import Language
+from sesame.acts.acts import utc
+from sesame.login import cas_logins
+from sesame.login.cas_logins import CasLogin
+from sesame.login.outcome import ProbeResult
+from sesame.operations.people.diagnosis.person import (
+    CONSUMER_SILENT_AFTER_S,
+    PersonStatus,
+    TargetStatus,
+    person_status,
+)
+from sesame.operations.people.diagnosis.reasons import explain
+from sesame.operations.people.diagnosis.words import word
+
+CAS: Final = "cas"
+
+IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH})
+"""What a look at a target may meet: an object that is not the student's, or theirs where we may not write."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the servers showed just now. None: not looked at, or it could not be seen; `unseen` says why.
+
+    Attributes:
+        entries: the directory's, with this student number.
+        policy: the password policy that applies.
+        mailbox: as the mail server shows it.
+        moodle: the users of Moodle with this student number.
+        objects: of each target that is found by entry point, what a turn would write there now.
+        login: how the login probe ended: a service account's, not this student's.
+        redirect_script: the sieve script that the account wants; None: no redirection.
+        auth: the authentication method that Moodle users should have.
+        unseen: service to why it could not be seen; for operators.
+    """
+
+    entries: tuple[ObservedEntry, ...] | None = None
+    policy: PasswordPolicy | None = None
+    mailbox: ReadResult | None = None
+    moodle: tuple[TargetObject, ...] | None = None
+    objects: Mapping[str, Preview] = field(default_factory=dict)
+    login: ProbeResult | None = None
+    redirect_script: str | None = None
+    auth: str = "cas"
+    unseen: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> ObservedEntry | None:
+        """The directory's entry, if there is exactly one."""
+        return self.entries[0] if self.entries is not None and len(self.entries) == 1 else None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One student's situation, at one moment.
+
+    Attributes:
+        number: as it was asked for.
+        person: as the registry knows them; None: nobody of this number was ever imported.
+        account, status: the account, and where each target stands; None: there is no account.
+        requested_at: an activation was asked for and is not settled yet.
+        held: facts that wait for a decision or for an enrolment.
+        login: what was seen of logins by CAS; None: nothing.
+        uses_cas: whether the settings name a CAS server.
+        titles: what people call the services of other packages' connectors, by target and language.
+        lags: by consumer and lane, records that are not settled, of all its processes that are alive.
+        refused: the last message with a code, if the mail server refused it for good; None: it did not.
+        warned_at: when the last warning that access ends was sent; None: there was none.
+        prolongations_left: how often the student may still prolong access that ends.
+    """
+
+    number: str
+    now: datetime
+    person: KnownPerson | None = None
+    account: Account | None = None
+    status: PersonStatus | None = None
+    parked: Mapping[str, Parked] = field(default_factory=dict)
+    letters: tuple[DeadLetter, ...] = ()
+    consumers: Mapping[str, ConsumerStatus] = field(default_factory=dict)
+    lags: Mapping[str, Mapping[Lane, int]] = field(default_factory=dict)
+    requested_at: datetime | None = None
+    held: int = 0
+    login: CasLogin | None = None
+    uses_cas: bool = False
+    titles: Mapping[str, Mapping[Language, str]] = field(default_factory=dict)
+    refused: MailProof | None = None
+    warned_at: datetime | None = None
+    prolongations_left: int = 0
+    live: Live = field(default_factory=Live)
+
+    @property
+    def open(self) -> Account | None:
+        """The account, if it was activated and its access is open: what should work."""
+        account = self.account
+        return account if account is not None and account.activated_at and account.access_open else None
+
+    def service(self, name: str, language: Language) -> str:
+        """What people call a service."""
+        return self.titles.get(name, {}).get(language) or word("services", name, language)
+
+    def target(self, name: str) -> TargetStatus | None:
+        """Where a target stands; None: there is no account, or it is not provisioned here."""
+        targets = self.status.targets if self.status is not None else ()
+        return next((each for each in targets if each.target == name), None)
+
+    def done(self, name: str) -> bool:
+        """Whether a target is said to hold all that it can hold of the newest account."""
+        found = self.target(name)
+        if found is None or (found.state == "waiting" and explain(found.reason).held_back):
+            return False
+        return found.state in ("provisioned", "waiting")
+
+    def open_at(self, name: str) -> Account | None:
+        """The account, if what should work includes this target."""
+        return self.open if self.open is not None and self.open.at(name).access_open else None
+
+    def should_work(self, name: str) -> Account | None:
+        """The account, if this target is said to have it: then what the server shows must agree."""
+        return self.open_at(name) if self.done(name) else None
+
+
+def gather(
+    database: Database,
+    number: str,
+    *,
+    targets: tuple[str, ...],
+    follows: Mapping[str, str],
+    uses_cas: bool,
+    titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
+    rules: LifecycleSettings | None = None,
+) -> Situation:
+    """What the store knows of a student; nothing is asked of any server."""
+    people = People(database)
+    with database.read() as connection:
+        found = person_status(connection, database, number, targets=targets, follows=follows)
+        account = accounts.find(connection, number)
+        person = people.known(connection, number)
+        times = len(person.prolongations) if person is not None else 0
+        now = database.now(connection)
+        warned_at = mail_proofs.last_sent(connection, number, mail_proofs.LAST)
+        consumers: dict[str, ConsumerStatus] = {}
+        lags: dict[str, dict[Lane, int]] = {}
+        for each in status.statuses(connection):
+            consumers.setdefault(each.consumer, each)  # they come newest first
+            if now - each.seen_at <= CONSUMER_SILENT_AFTER_S:
+                mine = lags.setdefault(each.consumer, dict.fromkeys(Lane, 0))
+                mine[Lane.PERSONAL] += each.lag_personal
+                mine[Lane.BULK] += each.lag_bulk
+        return Situation(
+            number=number,
+            now=utc(now),
+            person=person,
+            account=account,
+            status=found,
+            parked=parking.all_parked_of(connection, number),
+            letters=_newest(dead_letters.unresolved(connection, student_number=number), targets),
+            consumers=consumers,
+            lags=lags,
+            requested_at=_requested(connection, number, account),
+            held=len(pending_facts.held(connection, number)),
+            login=cas_logins.of(connection, number),
+            uses_cas=uses_cas,
+            titles=titles,
+            refused=mail_proofs.last_refused(connection, number, PASSWORD),
+            warned_at=None if warned_at is None else utc(warned_at),
+            prolongations_left=rules.prolongations_left(times) if rules is not None else 0,
+        )
+
+
+def _newest(letters: Iterable[DeadLetter], targets: Sequence[str]) -> tuple[DeadLetter, ...]:
+    """Of a target's letters the newest: an older one is about an account that has changed since. Of the
+    registry's each: they are about different facts."""
+    ordered = sorted(letters, key=lambda letter: letter.recorded_at)
+    last = {letter.consumer: letter for letter in ordered}
+    return tuple(each for each in ordered if each.consumer not in targets or each is last[each.consumer])
+
+
+def _requested(connection: Connection, number: str, account: Account | None) -> datetime | None:
+    if account is not None and account.activated_at is not None:
+        return None
+    request = request_rows.find(connection, [number]).get(number)
+    return None if request is None else utc(request.intended_at)

@@ -1,0 +1,105 @@
+"""Students by what somebody has of them: a number, a login, a mail address, or a name."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import Field
+from sqlalchemy import ColumnElement, Connection, or_, select
+
+from consumers.registry.identity import LOGIN, MAIL, SHORT_LOGIN
+from consumers.registry.ledger import SqlLedger
+from consumers.registry.people import People, people
+from pipeline import accounts
+from pipeline.db.database import Database
+from sesame.acts.acts import Actor, ActRequest, Report, act, shown
+from sesame.acts.ports import Stored
+from sesame.operations.people.known_persons import Side, side
+
+FOUND_MAX: Final = 20
+WORDS_MAX: Final = 6
+_FIRST_MIN: Final = 3
+"""Of a number or a login so many characters must be given."""
+
+
+class Search(ActRequest):
+    """What somebody has of a student: a number or a login, or how one begins; a mail address; names."""
+
+    text: str = Field(max_length=200)
+
+
+class Found(Report):
+    """Whom it may mean, with names: at most `FOUND_MAX`; `more`: there are others."""
+
+    students: Sequence[Side]
+    more: bool
+
+
+@act("students.search", shows=lambda found, _request: shown(one.student_number for one in found.students))
+def search(site: Stored, _actor: Actor, request: Search) -> Found:
+    """Find students. Whoever has exactly this number, login or address comes first, and alone.
+
+    Names are looked for in all that the registrar has sent, which reads every person: the more so, the less
+    is found.
+    """
+    text = " ".join(unicodedata.normalize("NFC", request.text).split())
+    database = site.database
+    with database.read() as connection:
+        numbers = holders_of(connection, database, [text]) if text else {}
+        others = {} if numbers else People(database).known_among(connection, _spellings(text))
+        found = (
+            list(numbers.values() or others)
+            or _beginning(connection, text)
+            or _named(connection, database, text)
+        )
+        known = People(database).known_among(connection, found[:FOUND_MAX])
+        sides = [side(connection, database, known[number]) for number in found[:FOUND_MAX] if number in known]
+    return Found(students=sides, more=len(found) > FOUND_MAX)
+
+
+def holders_of(connection: Connection, database: Database, names: Sequence[str]) -> dict[str, str]:
+    """The student numbers of these names, of those that are one, or a student's login or mail address."""
+    known = People(database).known_among(connection, names)
+    others = [name for name in names if name not in known]
+    wanted = [(kind, name.lower()) for name in others for kind in (LOGIN, SHORT_LOGIN, MAIL)]
+    holders = SqlLedger(connection, database, 0.0).holders(wanted)
+    held = {value: holder.student_number for (_, value), holder in holders.items() if holder.student_number}
+    theirs = {name: held[name.lower()] for name in others if name.lower() in held}
+    return {**{number: number for number in known}, **theirs}
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    """A number as it may be written: some have letters."""
+    return tuple(dict.fromkeys((text, text.upper(), text.lower())))
+
+
+def _beginning(connection: Connection, text: str) -> list[str]:
+    """Whose number or login begins so."""
+    if len(text) < _FIRST_MIN or " " in text:
+        return []
+    found: dict[str, None] = {}
+    for column in (people.c.student_number, accounts.accounts.c.login):
+        begins = _spellings(text) if column is people.c.student_number else (text.lower(),)
+        of_these = or_(*((column >= first) & (column < first + "\uffff") for first in begins))
+        query = select(column.table.c.student_number).where(of_these)
+        found |= dict.fromkeys(connection.execute(query.order_by(column).limit(FOUND_MAX + 1)).scalars())
+    return list(found)
+
+
+def _named(connection: Connection, database: Database, text: str) -> list[str]:
+    """Whose names have all of these words in them."""
+    words = [word for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
+    if not words:
+        return []
+    query = select(people.c.student_number).where(*(_has(word, database) for word in words))
+    return list(connection.execute(query.order_by(people.c.student_number).limit(FOUND_MAX + 1)).scalars())
+
+
+def _has(word: str, database: Database) -> ColumnElement[bool]:
+    """One of the names contains it, as it is typed or as files write it: of letters beyond ASCII SQLite does
+    not know that an upper one and a lower one are the same."""
+    written = (word.lower(), word.upper(), word.title()) if database.is_sqlite else ()
+    ways = dict.fromkeys((word, *written))
+    return or_(*(people.c.identity.icontains(way, autoescape=True) for way in ways))

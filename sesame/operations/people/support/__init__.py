@@ -1,0 +1,6 @@
+"""Support: a short code that leads the desk to a student's case, and the case as a message to that desk."""
+
+from sesame.operations.people.support.bundle import Bundle, SupportDesk
+from sesame.operations.people.support.cases import Case, Support, UnknownCode
+
+__all__ = ["Bundle", "Case", "Support", "SupportDesk", "UnknownCode"]

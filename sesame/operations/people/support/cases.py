@@ -1,0 +1,247 @@
+"""Cases: opened by a student, sent to a desk, looked at by whoever has the code and the right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, model_validator
+
+from pipeline import audit
+from pipeline.errors import SesameError
+from schemas.language import LANGUAGES, Language, spoken
+from sesame.acts.acts import Actor, Report, act
+from sesame.acts.ports import Diagnosable
+from sesame.operations.people.diagnosis.engine import Diagnosis, DiagnosisReport, StudentCause, diagnose
+from sesame.operations.people.diagnosis.live import LOOK_S_MAX
+from sesame.operations.people.support import support_cases
+from sesame.operations.people.support.bundle import Bundle, SupportDesk, bundle_of, desk_for
+from sesame.operations.people.support.support_cases import SupportCase
+
+if TYPE_CHECKING:
+    from producers.activation.smtp import Post
+
+AGAIN_S = 900.0
+"""A student who asks for a code again within this time gets the same one: it is one talk with the desk."""
+
+_DAY_S = 86_400.0
+
+
+class UnknownCode(SesameError):
+    """No case has this code: it was mistyped, or it has expired. Let the student open their page again: it
+    shows a new one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case in one language: the bundle as it was found, the desk that it goes to, whether it was sent."""
+
+    bundle: Bundle
+    desk: SupportDesk
+    sent: bool
+
+    @property
+    def code(self) -> str:
+        """As people read it."""
+        return support_cases.shown_code(self.bundle.code)
+
+    @property
+    def text(self) -> str:
+        """What is sent, word for word: show it first."""
+        return self.bundle.text(self.desk)
+
+
+class CaseAsked(BaseModel):
+    """The case of which code."""
+
+    code: str
+
+
+class CaseReport(Report):
+    """A case: its desk, whether it was sent there, what was found then, and what is found now.
+
+    Attributes:
+        text: what is sent, word for word.
+    """
+
+    desk: str
+    sent: bool
+    then: Bundle
+    now: DiagnosisReport
+    text: str = Field(exclude=True)
+
+
+@act("support.look")
+def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
+    """The case that a student's code leads to. The look is noted in the audit.
+
+    Raises:
+        UnknownCode: there is none.
+    """
+    return _report(*Support(site).look(request.code, spoken(), actor=actor.name))
+
+
+@act("support.send")
+def send(site: Diagnosable, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
+    """Look at the case, and send it to its desk, in the language that is spoken, if that was not done.
+
+    Raises:
+        UnknownCode: there is none.
+        MailServerDown, MailRefused: it was not sent; try again.
+    """
+    support = Support(site)
+    _, now = support.look(request.code, spoken(), actor=actor.name)
+    return _report(support.send(request.code, spoken(), post), now)
+
+
+def _report(case: Case, now: Diagnosis) -> CaseReport:
+    return CaseReport(desk=case.desk.name, sent=case.sent, then=case.bundle, now=now.report(), text=case.text)
+
+
+class _Kept(BaseModel):
+    """A case as the store keeps it: what was found then, in every language, for whoever reads it.
+
+    Attributes:
+        page_language: of the page on which the student opened it.
+    """
+
+    page_language: Language
+    bundles: Mapping[Language, Bundle]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_one_language(cls, kept: Any) -> Any:
+        """A case that was kept before it was kept in every language."""
+        if isinstance(kept, dict) and "code" in kept:
+            page = kept["language"]
+            return {"page_language": page, "bundles": {page: kept | {"page_language": page}}}
+        return kept
+
+    def said_in(self, language: Language) -> Bundle:
+        """What was found, in this language, or in the page's if it was not kept in this one."""
+        return self.bundles.get(language) or self.bundles[self.page_language]
+
+
+class Support:
+    """Opens, sends and shows cases. Methods may block: call none from an event loop."""
+
+    def __init__(self, site: Diagnosable, *, look_s_max: float = LOOK_S_MAX) -> None:
+        self._site = site
+        self._database = site.database
+        self._settings = site.settings
+        self._look_s_max = look_s_max
+
+    def causes(self, student_number: str, language: Language) -> tuple[StudentCause, ...]:
+        """What the pipeline knows of one student's causes; no server is asked."""
+        return diagnose(self._site, student_number, live=False).for_student(language).causes
+
+    def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
+        """A case of what is found now. A student who asks again soon gets the same code, unless they have new
+        words to say.
+
+        Args:
+            said: what the student writes.
+        """
+        wanted = self._settings.support
+        before = self._newest(student_number)
+        if before is not None and (not said or _kept(before).said_in(language).said == said.strip()):
+            return self._case(before, language)
+        found = diagnose(self._site, student_number, look_s_max=self._look_s_max)
+        code = support_cases.new_code()
+        bundles = {
+            each: bundle_of(found, code=code, language=each, page_language=language, said=said)
+            for each in LANGUAGES
+        }
+        kept = _Kept(page_language=language, bundles=bundles).model_dump_json()
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            expires_at = now + wanted.code_days * _DAY_S
+            case = SupportCase(code, student_number, now, expires_at, kept)
+            support_cases.add(connection, case)
+            support_cases.forget(connection, expired_before=now)
+        return self._case(case, language)
+
+    def recent(self, student_number: str, language: Language) -> Case | None:
+        """The case that `open` would give again; None: there is none."""
+        found = self._newest(student_number)
+        return None if found is None else self._case(found, language)
+
+    def mine(self, code: str, student_number: str, language: Language) -> Case:
+        """A student's own case.
+
+        Raises:
+            UnknownCode: it is none of theirs.
+        """
+        case = self._find(code)
+        if case.student_number != student_number:
+            raise UnknownCode
+        return self._case(case, language)
+
+    def send(self, code: str, language: Language, post: Post) -> Case:
+        """Send a case to its desk, as it is shown in this language. Sending it twice is harmless: the desk
+        gets one.
+
+        Raises:
+            UnknownCode: there is none.
+            MailServerDown, MailRefused: it was not sent; try again.
+        """
+        case = self._case(self._find(code), language)
+        if case.sent:
+            return case
+        post.send(self._message(case))
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            support_cases.sent(connection, case.bundle.code, case.desk.name, now=now)
+        return Case(case.bundle, case.desk, sent=True)
+
+    def look(self, code: str, language: Language, *, actor: str) -> tuple[Case, Diagnosis]:
+        """The case as it was found, and what is found now: for the desk. Audited.
+
+        Raises:
+            UnknownCode: there is none.
+        """
+        found = self._find(code)
+        with self._database.write() as connection:
+            detail = {"code": found.code, "student_number": found.student_number}
+            audit.note(connection, self._database, actor=actor, action="support.look", detail=detail)
+        now = diagnose(self._site, found.student_number, look_s_max=self._look_s_max)
+        return self._case(found, language), now
+
+    def _newest(self, student_number: str) -> SupportCase | None:
+        with self._database.read() as connection:
+            since = self._database.now(connection) - AGAIN_S
+            return support_cases.newest(connection, student_number, opened_after=since)
+
+    def _find(self, code: str) -> SupportCase:
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            found = support_cases.find(connection, support_cases.read_code(code), now=now)
+        if found is None:
+            raise UnknownCode
+        return found
+
+    def _case(self, case: SupportCase, language: Language) -> Case:
+        """The case as it is kept; the desk is that of the causes that were found then."""
+        bundle = _kept(case).said_in(language)
+        desk = desk_for(self._settings, bundle.causes, bundle.components, bundle.language)
+        return Case(bundle, desk, sent=case.sent_at is not None)
+
+    def _message(self, case: Case) -> EmailMessage:
+        sender = self._settings.portal.sender
+        message = EmailMessage(policy=SMTP)
+        message["From"] = sender
+        message["To"] = case.desk.mail
+        message["Subject"] = case.bundle.subject
+        message["Date"] = format_datetime(case.bundle.taken_at)
+        message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834
+        message.set_content(case.text, cte="quoted-printable")
+        return message
+
+
+def _kept(case: SupportCase) -> _Kept:
+    return _Kept.model_validate_json(case.bundle)

@@ -1,0 +1,112 @@
+"""What a target shows of one student just now, beside what is wanted there: read from its server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from consumers.kit.connector import Held, Refused, TargetObject
+from consumers.kit.deadline import Deadline
+from schemas.account import Account
+from sesame.acts.acts import Report
+from sesame.acts.ports import HasConnectors
+from sesame.operations.people.diagnosis.live import at_once
+
+LOOK_S_MAX: Final = 8.0
+_SECRET: Final = ("password", "credential")
+
+
+class ObjectThere(Report):
+    """One object, as the target has it: the fields that are Sésame's, without what has to do with passwords.
+
+    Attributes:
+        ref: the target's own name of it.
+        student_number: the one that it carries; empty: none.
+        open: whether its owner may use it; None: the target knows no such thing.
+        evidence: what else tells whose it is.
+    """
+
+    ref: str
+    student_number: str
+    open: bool | None
+    fields: Mapping[str, tuple[str, ...]]
+    evidence: Mapping[str, str]
+
+
+class FieldBeside(Report):
+    """One field, there and as it is wanted; None: nothing is wanted of it."""
+
+    name: str
+    there: tuple[str, ...]
+    wanted: tuple[str, ...] | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether a turn would write it."""
+        return self.wanted is not None and self.there != self.wanted
+
+
+class TargetLook(Report):
+    """What a target shows of a student.
+
+    Attributes:
+        objects: those that carry the number, or hold a name that the account wants.
+        wanted: what the account means there; empty: nothing could be asked.
+        obstacle: why it cannot be given, as a token; empty: it can.
+        unseen: why nothing can be said.
+    """
+
+    target: str
+    objects: tuple[ObjectThere, ...] = ()
+    wanted: Mapping[str, tuple[str, ...]] = {}
+    obstacle: str = ""
+    unseen: str = ""
+
+    def beside(self, found: ObjectThere | None) -> list[FieldBeside]:
+        """An object's fields beside those that are wanted; None: there is no object yet."""
+        there = {} if found is None else found.fields
+        return [
+            FieldBeside(name=name, there=there.get(name, ()), wanted=self.wanted.get(name))
+            for name in sorted({*there, *self.wanted})
+        ]
+
+
+def look_at(site: HasConnectors, targets: Sequence[str], account: Account) -> list[TargetLook]:
+    """Ask these targets' servers, all at once. What fails is `unseen`, never raised."""
+    asked = {target: partial(_seen, site, target, account.at(target)) for target in targets}
+    found, unseen = at_once(asked, LOOK_S_MAX)
+    return [found.get(target) or TargetLook(target=target, unseen=unseen[target]) for target in targets]
+
+
+def _seen(site: HasConnectors, target: str, account: Account) -> TargetLook:
+    with site.connector(target) as connector:
+        seen = connector.read([account], Deadline.after(LOOK_S_MAX))[account.student_number]
+        wanted = connector.wanted(account)
+        secret = connector.credential
+    objects: tuple[ObjectThere, ...] = ()
+    obstacle = wanted.held
+    if isinstance(seen, Held | Refused):
+        obstacle = seen
+    else:
+        objects = tuple(_there(one, secret) for one in seen)
+    told = "" if obstacle is None else obstacle.cause if isinstance(obstacle, Refused) else obstacle.reason
+    return TargetLook(target=target, objects=objects, wanted=_shown(wanted.fields, secret), obstacle=told)
+
+
+def _there(found: TargetObject, secret: str | None) -> ObjectThere:
+    return ObjectThere(
+        ref=found.ref,
+        student_number=found.student_number,
+        open=found.open,
+        fields=_shown(found.fields, secret),
+        evidence=dict(found.evidence),
+    )
+
+
+def _shown(fields: Mapping[str, tuple[str, ...]], secret: str | None) -> dict[str, tuple[str, ...]]:
+    return {
+        name: tuple(map(str, values))
+        for name, values in fields.items()
+        if name != secret and not any(each in name.lower() for each in _SECRET)
+    }

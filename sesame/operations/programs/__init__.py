@@ -1,0 +1,1 @@
+"""Programs: tokens, events, completions, and persons by SCIM."""

@@ -1,0 +1,118 @@
+"""Completions as they are said: by whom nothing is missed, from wherever they stopped.
+
+Their order and their places are the log's: propagation announces each completion there once, and it is kept
+for 400 days. The store has the newest one of each student only, and not the order in which they came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+from pydantic import StringConstraints
+
+from pipeline.errors import SesameError
+from pipeline.eventlog.port import EventLog, Record, TopicReader
+from schemas import catalogue
+from schemas.envelope import EnvelopeError, from_record
+from schemas.events import PropagationCompleted
+from sesame.acts.acts import Actor, ActRequest, Report, act, note_look
+from sesame.acts.ports import Logged
+
+_PLACE: Final = re.compile(r"(\d{1,4}):(\d{1,18})")
+
+
+class UnknownPlace(SesameError):
+    """A place in the completions is what came as the `id` of one of them."""
+
+    exit_code = 2
+
+
+class CompletionsAsked(ActRequest):
+    """From where on: after the completion with this `id`; None: from now on, or with `everything` from the
+    first one that the log still has."""
+
+    after: Annotated[str, StringConstraints(max_length=4000)] | None = None
+    everything: bool = False
+
+
+class Completion(Report):
+    """A student's account works everywhere. `id`: the place from where to go on after it."""
+
+    id: str
+    completed: PropagationCompleted
+
+
+class Completions:
+    """Those that were said, and those that will be. Owned by one thread.
+
+    Args:
+        ends: how far the log reached when somebody began to read.
+    """
+
+    def __init__(self, reader: TopicReader, offsets: dict[int, int], ends: dict[int, int]) -> None:
+        self._reader = reader
+        self._offsets = offsets
+        self._ends = ends
+
+    def next(self, most: int, timeout_s: float) -> list[Completion]:
+        """Those that come next, at most so many; none: nothing came in this time.
+
+        Raises:
+            OffsetOutOfRange: the log does not have the place any more: begin anew.
+            LogUnavailable: try again.
+        """
+        return list(self._each(self._reader.poll(most, timeout_s)))
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all was read that there was when it began."""
+        return all(self._offsets.get(partition, 0) >= end for partition, end in self._ends.items())
+
+    def close(self) -> None:
+        """Read no more."""
+        self._reader.close()
+
+    def _each(self, records: list[Record]) -> Iterator[Completion]:
+        for record in records:
+            self._offsets[record.partition] = record.offset + 1
+            if record.is_erased:
+                continue
+            try:
+                event = from_record(record.key, record.headers, record.value, topic=record.topic).event
+            except EnvelopeError:  # it is a dead letter of those whom it concerns
+                continue
+            if isinstance(event, PropagationCompleted):
+                place = ",".join(f"{each}:{offset}" for each, offset in sorted(self._offsets.items()))
+                yield Completion(id=place, completed=event)
+
+
+@act("completions.follow")
+def follow(site: Logged, actor: Actor, request: CompletionsAsked) -> Completions:
+    """Follow the completions; whoever asks closes them. The look is noted once, when it begins.
+
+    Raises:
+        UnknownPlace: there is no such place.
+        LogUnavailable: try again.
+    """
+    ends = {tp.partition: end for tp, end in site.log.end_offsets(catalogue.PROPAGATION).items()}
+    offsets = {} if request.everything else dict(ends)
+    if request.after is not None:
+        offsets = _offsets(request.after)
+        if not offsets.keys() <= ends.keys():
+            raise UnknownPlace
+    note_look(site.database, actor, "completions.follow", after=request.after, everything=request.everything)
+    return Completions(_reader(site.log, offsets), dict(offsets), ends)
+
+
+def _reader(log: EventLog, offsets: dict[int, int]) -> TopicReader:
+    return log.reader(catalogue.PROPAGATION, offsets)
+
+
+def _offsets(place: str) -> dict[int, int]:
+    found = [_PLACE.fullmatch(each) for each in place.split(",")]
+    offsets = {int(each[1]): int(each[2]) for each in found if each is not None}
+    if len(offsets) != len(found):
+        raise UnknownPlace
+    return offsets

@@ -1,0 +1,116 @@
+"""What came of requests that were accepted: told to the receivers that listen for it (RFC 9967, 2.5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from consumers.webhooks import rows as webhooks
+from consumers.webhooks.settings import ASYNC_ANSWER
+from pipeline.errors import SesameError
+from producers.registrar import accepted_requests, external_ids
+from producers.registrar.accepted_requests import AcceptedRequest
+from sesame.acts.ports import Configured, HasSettings
+from sesame.operations.programs.person_facts import (
+    PersonInDoubt,
+    PersonRejected,
+    PersonUnderWay,
+    is_applied,
+    is_held_as_asked,
+)
+from sesame.operations.programs.registered_persons import RegisteredPerson, find
+from sesame.operations.programs.sent_persons import why_not_shown
+
+WAITED_S_MAX: Final = 3 * 86_400.0
+"""What the registry has not applied by then is answered by that."""
+
+_PAGE: Final = 100
+
+Outcome = RegisteredPerson | SesameError | None
+"""How the person stands, or why they do not; None: they were ended."""
+
+
+def listeners(site: HasSettings) -> list[str]:
+    """The receivers that are told what came of a request."""
+    receivers = site.settings.webhooks.receivers.items()
+    return [name for name, each in receivers if ASYNC_ANSWER in each.types]
+
+
+def waiting(site: Configured) -> Iterator[AcceptedRequest]:
+    """The requests that are not answered yet.
+
+    Raises:
+        StoreUnavailable: look again.
+    """
+    after = ""
+    while True:
+        with site.database.read() as connection:
+            page = accepted_requests.page(connection, after=after, limit=_PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].txn
+
+
+def tell(
+    site: Configured,
+    request: AcceptedRequest,
+    answer: Callable[[AcceptedRequest, Outcome], Mapping[str, Any]],
+) -> None:
+    """Tell what came of a request, if it is done, or will not be.
+
+    Of several processes one tells it, in the transaction that ends the request.
+
+    Raises:
+        StoreUnavailable: look again.
+    """
+    try:
+        came = _came_of(site, request)
+    except PersonUnderWay:
+        return
+    forget = isinstance(came, SesameError) and find(site.database, request.student_number) is None
+    site.database.transact(partial(_note, site, request, answer(request, came), forget=forget))
+
+
+def _came_of(site: Configured, request: AcceptedRequest) -> Outcome:
+    """What came of it.
+
+    Raises:
+        PersonUnderWay: nothing yet.
+    """
+    database, number = site.database, request.student_number
+    try:
+        if not is_applied(database, number, request.steps) or (
+            request.changes_hold and not is_held_as_asked(database, number)
+        ):
+            with database.read() as connection:
+                waited_s = database.now(connection) - request.accepted_at
+            if waited_s < WAITED_S_MAX:
+                raise PersonUnderWay
+            return PersonUnderWay()
+    except (PersonInDoubt, PersonRejected) as error:
+        return error
+    if request.method == "DELETE":
+        return None
+    return find(database, number) or why_not_shown(database, number)
+
+
+def _note(
+    site: Configured,
+    request: AcceptedRequest,
+    answer: Mapping[str, Any],
+    connection: Connection,
+    *,
+    forget: bool,
+) -> None:
+    if not accepted_requests.end(connection, request.txn):
+        return
+    number, now = request.student_number, site.database.now(connection)
+    if forget:
+        external_ids.forget(connection, number)  # so that the same may be sent again
+    webhooks.add_answer(
+        connection, site.database, listeners(site), number, {"txn": request.txn, "answer": answer}, now
+    )

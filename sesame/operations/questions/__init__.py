@@ -1,0 +1,1 @@
+"""Questions to operators: adoption, comparison, restore."""

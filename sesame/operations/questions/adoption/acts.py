@@ -1,0 +1,259 @@
+"""What an operator does about a population that exists: each act with its right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from consumers.directory import NAME as DIRECTORY
+from consumers.mailbox import NAME as MAILBOX
+from pipeline import accounts
+from producers.replay.requests import replay
+from schemas.account import Lane
+from schemas.language import gettext
+from schemas.scalars import Text
+from sesame.acts.acts import Actor, ActRequest, Report, act, shown
+from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
+from sesame.operations.access.activation import ActivationOfAll, ask_for
+from sesame.operations.people.known_persons import Side, known
+from sesame.operations.people.target_look import TargetLook, look_at
+from sesame.operations.questions.adoption import adoptions, decisions, run
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.decisions import Decision
+from sesame.operations.questions.adoption.questions import WORDS, QuestionKind
+from sesame.operations.questions.adoption.readers import readers
+from sesame.operations.questions.adoption.run import AdoptionReport
+
+Clock = Callable[[], datetime]
+
+
+class AdoptionRequest(BaseModel):
+    """`report_path`: where a line for each object goes; None: nowhere. `dry_run`: change nothing anywhere."""
+
+    dry_run: bool = False
+    report_path: Path | None = None
+
+
+class AdoptionQuestion(Report):
+    """What waits for an operator, or did: personal data. `raised_at`: in epoch seconds."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    kind: str
+    target: str
+    object: str
+    student_number: str | None
+    state: AdoptionAnswer
+    raised_at: float = Field(exclude=True)
+
+
+class QuestionShown(Report):
+    """A question with both sides: personal data.
+
+    Attributes:
+        what, remedy: what was found, and what to do about it, in words.
+        linkable, separable: which answers it takes.
+        student: who the registrar says has the number; None: nobody.
+        look: what the target shows of the account now, beside what is wanted; None: there is no account.
+    """
+
+    question: AdoptionQuestion
+    what: str
+    remedy: str
+    linkable: bool
+    separable: bool
+    student: Side | None
+    look: TargetLook | None
+
+
+class Judging(HasConnectors, Configured, Protocol):
+    """The store, and the targets as they are read."""
+
+
+class QuestionFilter(BaseModel):
+    """What waits for an operator, of one kind or of all; `everything`: what is decided or mended too."""
+
+    kind: str | None = None
+    everything: bool = False
+
+
+class AnswerRequest(ActRequest):
+    """The answer to these questions, by the beginnings of their ids, or to every open one of a kind.
+
+    Attributes:
+        until: of a kind: those that were raised up to this time (epoch seconds), and none that came since.
+    """
+
+    ids: tuple[str, ...] = ()
+    kind: str | None = None
+    until: FiniteFloat | None = None
+    answer: Literal[AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE]
+    reason: Text
+
+
+class QuestionsAnswered(Report):
+    """How many were answered, and how."""
+
+    decided: int
+    answer: AdoptionAnswer
+
+
+class LinkRequest(BaseModel):
+    """Which object of which target is whose, and why; `object`: as the report names it."""
+
+    student_number: str
+    object: str
+    target: str
+    reason: str
+
+
+class ObjectLinked(Report):
+    """The object, as the next adoption knows it."""
+
+    object: str
+    student_number: str
+
+
+class AdoptedActivation(BaseModel):
+    """`dry_run`: count, and do nothing."""
+
+    dry_run: bool = False
+
+
+class AdoptedActivated(Report):
+    """How many accounts were asked for, how many were before, and which targets are written now."""
+
+    requested: int
+    already: int
+    written: list[str]
+
+
+@act("adopt")
+def adopt(
+    site: Adopting, actor: Actor, request: AdoptionRequest, *, clock: Clock, progress: Callable[[str], None]
+) -> AdoptionReport:
+    """Take account of what exists in the targets, and have accounts made again that differ from it.
+
+    Raises:
+        TargetDown, Misconfigured: a target cannot be read; nothing was written.
+        StoreUnavailable, LogUnavailable: what was written stays; adopt again.
+        UnusableFile: the report cannot be written.
+    """
+    found = run.adopt(
+        readers(site),
+        site.database,
+        actor=actor.name,
+        dry_run=request.dry_run,
+        report_path=request.report_path,
+        progress=progress,
+    )
+    if found.written is not None and found.written.differing:
+        replay(
+            found.written.differing,
+            consumer="registry",
+            reason="adopted: the names in use are kept",
+            actor=actor.name,
+            lane=Lane.BULK,
+            producer=site.producer,
+            database=site.database,
+            clock=clock,
+        )
+    return found
+
+
+@act(
+    "adopt.questions",
+    shows=lambda report, request: shown(
+        (each.student_number for each in report),
+        **request.model_dump(include={"kind"}),
+    ),
+)
+def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[AdoptionQuestion]:
+    """These, oldest first."""
+    states = tuple(AdoptionAnswer) if request.everything else (AdoptionAnswer.OPEN,)
+    with site.database.read() as connection:
+        found = adoptions.questions(connection, states, kind=request.kind)
+    return [AdoptionQuestion.model_validate(each) for each in found]
+
+
+@act(
+    "adopt.show", shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind)
+)
+def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
+    """One question, with what an operator has to see to answer it. The server is asked.
+
+    Raises:
+        NoSuchQuestion: there is none of this id.
+    """
+    [found] = decisions.find(site.database, [question_id])
+    number = found.student_number
+    with site.database.read() as connection:
+        person = None if number is None else known(connection, site.database, number)
+        account = None if number is None else accounts.find(connection, number)
+    words = WORDS.get(QuestionKind(found.kind)) if found.kind in set(QuestionKind) else None
+    configured = found.target in site.settings.targets
+    return QuestionShown(
+        question=AdoptionQuestion.model_validate(found),
+        what="" if words is None else gettext(words.what),
+        remedy="" if words is None else gettext(words.remedy),
+        linkable=words is not None and words.linkable and number is not None,
+        separable=words is not None and words.separable and number is not None,
+        student=person,
+        look=look_at(site, [found.target], account)[0] if account is not None and configured else None,
+    )
+
+
+@act("adopt.decide")
+def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
+    """Answer questions; the next adoption acts on it, and nobody is asked again.
+
+    Raises:
+        NoSuchQuestion, NotDecidable: nothing was answered.
+    """
+    if request.kind is None:
+        found = decisions.find(site.database, request.ids)
+    else:
+        with site.database.read() as connection:
+            found = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=request.kind)
+        found = [each for each in found if request.until is None or each.raised_at <= request.until]
+    decisions.decide(site.database, found, Decision(request.answer, actor.name, request.reason))
+    return QuestionsAnswered(decided=len(found), answer=request.answer)
+
+
+@act("adopt.link")
+def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
+    """Say that an object is a student's although nothing on it tells; the next adoption acts on it.
+
+    Raises:
+        UnknownTarget: the settings name no such target.
+        UnknownStudent: the registry does not know the number.
+    """
+    check_target(site, request.target)
+    named_in_any_case = request.target in (DIRECTORY, MAILBOX)
+    ref = request.object.lower() if named_in_any_case else request.object
+    question = QuestionRow(request.target, ref, request.student_number, "")
+    decisions.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
+    return ObjectLinked(object=ref, student_number=request.student_number)
+
+
+@act("adopt.activate")
+def activate(site: Sealing, _actor: Actor, request: AdoptedActivation, *, clock: Clock) -> AdoptedActivated:
+    """Look after the accounts of all students with an adopted entry, as if they had activated.
+
+    Raises:
+        LogUnavailable, StoreUnavailable: try again.
+    """
+    all_of_them = ActivationOfAll(dry_run=request.dry_run)
+    report = ask_for(site, decisions.to_activate(site.database), all_of_them, Lane.BULK, clock)
+    return AdoptedActivated(requested=report.requested, already=report.already, written=written_targets(site))
+
+
+def written_targets(site: Configured) -> list[str]:
+    """The targets that are written, not only observed."""
+    settings = site.settings
+    return [target for target in settings.targets if target not in settings.observed]

@@ -1,0 +1,74 @@
+"""Whose login or address a user of Moodle or of a connector has: it tells where to look, and links nothing.
+
+The directory says so first; then the ledger, of active accounts that have the same names. The names of an
+account that nobody has activated are for `ledger_comparison` to ask about: they may be given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from consumers.directory import NAME as DIRECTORY
+from consumers.registry.doubts import recognisable
+from consumers.registry.identity import LOGIN, SHORT_LOGIN
+from consumers.registry.ledger import SqlLedger
+from consumers.registry.people import KnownPerson, People
+from pipeline import accounts
+from pipeline.db.database import Database
+from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
+
+
+@dataclass(frozen=True)
+class Owners:
+    """What the names of some users tell.
+
+    Attributes:
+        students: by row, the student who has its login or address.
+        short_logins: those of these logins that are short ones, with the student who has each.
+    """
+
+    students: Mapping[int, str] = field(default_factory=dict)
+    short_logins: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def owners_of(sheet: Sheet, database: Database, connection: Connection, rows: Sequence[Row]) -> Owners:
+    """Whose names these users have."""
+    names = {row.id: _telling_names(sheet, row) for row in rows}
+    wanted = {name for several in names.values() for name in several}
+    wanted |= {(SHORT_LOGIN, value) for kind, value in wanted if kind == LOGIN}
+    held = SqlLedger(connection, database, 0.0).holders(wanted)
+    students = sorted({each.student_number for each in held.values() if each.student_number})
+    active = accounts.active_logins(connection, students)
+    known = People(database).known_among(connection, students)
+    owners: dict[int, str] = {}
+    for row in rows:
+        holders = [held[name].student_number or "" for name in names[row.id] if name in held]
+        people = (known[each] for each in holders if each in active and each in known)
+        named = (each.student_number for each in people if same_names(row, each))
+        if owner := _owner_of_entry(sheet, names[row.id]) or next(named, ""):
+            owners[row.id] = owner
+    return Owners(
+        owners, {value: one.student_number for (kind, value), one in held.items() if kind == SHORT_LOGIN}
+    )
+
+
+def same_names(row: Row, person: KnownPerson) -> bool:
+    """Whether both an object's family name and its given name may be this person's, as far as it has them."""
+    names = [name for name in (row.family, row.given) if name.strip()]
+    return all(recognisable(person.identity, [name]) for name in names)
+
+
+def _telling_names(sheet: Sheet, row: Row) -> list[tuple[str, str]]:
+    """The names that may tell whose a user is, logins first; beside a number nothing else, if there are
+    any."""
+    names = sheet.names_of(row)
+    logins = [name for name in names if name[0] == LOGIN]
+    return logins if row.number and logins else logins + [name for name in names if name not in logins]
+
+
+def _owner_of_entry(sheet: Sheet, names: Sequence[tuple[str, str]]) -> str:
+    found = (entry for name in names for entry in sheet.with_name(DIRECTORY, *name))
+    return next((entry.student for entry in found if entry.standing is not Standing.STRANGER), "")

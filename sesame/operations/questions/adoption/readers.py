@@ -1,0 +1,139 @@
+"""From the targets to the sheet, through what they list: every object, a student's or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Final, TypeVar
+
+from consumers.directory import NAME as DIRECTORY
+from consumers.directory.objects import listed
+from consumers.directory.port import Directory, ObservedEntry
+from consumers.kit.connector import Anything, TargetObject
+from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
+from schemas.language import gettext
+from sesame.acts.ports import Targets
+from sesame.operations.questions.adoption.adoptions import NUMBER_AFTER
+from sesame.operations.questions.adoption.run import Reader
+from sesame.operations.questions.adoption.sheet import FoundObject
+
+_Server = TypeVar("_Server")
+
+_KINDS: Final = ("login", "mail", "principal")
+_NAME_MAX, _REF_MAX = 255, 512  # the store's columns
+
+
+def readers(site: Targets) -> dict[str, Reader]:
+    """A reader of each configured target that holds people, the directory first; none of them can write."""
+    made: dict[str, Reader] = {
+        DIRECTORY: lambda: _reader(site.directory(read_only=True), entries),
+    }
+    targets = sorted(site.settings.targets, key=lambda target: target != DIRECTORY)
+    return {
+        target: made.get(target, partial(_reader_of, site, target))
+        for target in targets
+        if target in made or _lists(site, target)
+    }
+
+
+def _lists(site: Targets, target: str) -> bool:
+    """Whether a connector can list its objects; one that cannot be used says so when it is read."""
+    connector = site.settings.connector_of(target).connector
+    return connector is None or "objects" in connector.verbs()
+
+
+def _reader_of(site: Targets, target: str) -> AbstractContextManager[Iterator[FoundObject]]:
+    return _reader(site.connector(target), objects)
+
+
+@contextmanager
+def _reader(
+    server: AbstractContextManager[_Server], dump: Callable[[_Server], Iterator[FoundObject]]
+) -> Iterator[Iterator[FoundObject]]:
+    with server as connected:
+        yield dump(connected)
+
+
+def entries(directory: Directory) -> Iterator[FoundObject]:
+    """Every entry of the people's branch.
+
+    Raises:
+        TargetDown, Misconfigured: the directory cannot be read.
+    """
+    return map(_entry, directory.dump())
+
+
+def objects(connector: Anything) -> Iterator[FoundObject]:
+    """Every object of a connector's target.
+
+    Raises:
+        TargetDown, Misconfigured: it cannot be read; a fault of the connector's own is told so too.
+    """
+    try:
+        for found in connector.objects():
+            yield _object(connector.name, found)
+    except SesameError:
+        raise
+    except Exception as error:  # somebody else's code
+        message = gettext("{target} cannot be listed: {why}", target=connector.name, why=fault(error))
+        raise TargetDown(message, unknown=False) from error
+
+
+def _entry(entry: ObservedEntry) -> FoundObject:
+    """An entry as its connector lists it, with all of its numbers and all of its names."""
+    found = listed(entry)
+
+    def of(*attributes: str) -> list[str]:
+        return [value for name in attributes for value in entry.attributes.get(name, ())]
+
+    born = entry.evidence.get("supannNomDeNaissance", ())
+    return FoundObject(
+        target=DIRECTORY,
+        ref=found.ref,
+        login=entry.logins[0] if entry.logins else "",
+        mail=next((mail.lower() for mail in of("mail")), ""),
+        numbers=tuple(number.strip() for number in entry.student_numbers if number.strip()),
+        ine=found.evidence["ine"].strip().upper(),
+        birth=found.evidence["birth"],
+        family="\n".join(dict.fromkeys([*born, *of("sn")])),
+        given="\n".join(of("givenName")),
+        names=tuple(dict.fromkeys((kind, value.lower()) for kind, value in found.names)),
+    )
+
+
+def _object(target: str, found: TargetObject) -> FoundObject:
+    names = [
+        (kind, value)
+        for kind, value in found.names
+        if kind in _KINDS and 0 < len(value) <= _NAME_MAX and value.isprintable()
+    ]
+    number = _printable(found.student_number)
+    if len(found.ref) + len(NUMBER_AFTER) + len(number) > _REF_MAX or not found.ref.isprintable():
+        message = gettext(
+            "{target} names an object by more than {n} characters, or by some that cannot be printed",
+            target=target,
+            n=_REF_MAX,
+        )
+        raise Misconfigured(message)
+
+    def told(kind: str) -> str:
+        return _printable(found.evidence.get(kind) or "")
+
+    return FoundObject(
+        target=target,
+        ref=found.ref,
+        login=next((value for kind, value in names if kind == "login"), ""),
+        mail=next((value.lower() for kind, value in names if kind == "mail"), ""),
+        numbers=(number,) if number else (),
+        ine=told("ine").upper(),
+        birth=told("birth"),
+        family=told("family"),
+        given=told("given"),
+        names=tuple(dict.fromkeys((kind, value.lower()) for kind, value in names)),
+    )
+
+
+def _printable(text: str) -> str:
+    """A text that every store takes."""
+    return "".join(each if each.isprintable() else "?" for each in text.strip())

@@ -1,0 +1,218 @@
+"""From the sheet to the store: names into the ledger, links, and questions. The targets are not touched.
+
+A transaction is a page. Whatever was written stays when the rest fails, and doing it all again adds what is
+missing: names are inserted once, links and questions have keys of their own, and whose account has to be made
+again is told by comparing, not by remembering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import ConfigDict, Field, computed_field
+from sqlalchemy import Connection
+
+from consumers.directory import NAME as DIRECTORY
+from consumers.mailbox import NAME as MAILBOX
+from consumers.registry.ledger import SEEN, SERVICE, SqlLedger
+from pipeline import accounts
+from pipeline.db.database import Database
+from sesame.acts.acts import Report
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import (
+    DECIDED,
+    NUMBER_AFTER,
+    Adoption,
+    AdoptionAnswer,
+    QuestionRow,
+)
+from sesame.operations.questions.adoption.ledger_comparison import holder_of
+from sesame.operations.questions.adoption.questions import QuestionKind
+from sesame.operations.questions.adoption.sheet import PAGE, Row, Sheet, Standing
+
+
+class Written(Report):
+    """What was written to the store.
+
+    Attributes:
+        names: new in the ledger.
+        adopted: objects linked that were not, or otherwise.
+        asked: questions open anew.
+        mended: open questions that have no cause any more.
+        differing: students whose account has another login or address than they turned out to have: the
+            registry makes it again. None of them has activated it.
+    """
+
+    model_config = ConfigDict(frozen=False)  # it is counted up
+
+    names: int = 0
+    adopted: int = 0
+    asked: int = 0
+    mended: int = 0
+    differing: list[str] = Field(default_factory=list, exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def accounts_differing(self) -> int:
+        """How many these are."""
+        return len(self.differing)
+
+
+class Writer:
+    """Writes what a sheet says.
+
+    Args:
+        sheet: judged.
+        database: the store.
+    """
+
+    def __init__(self, sheet: Sheet, database: Database) -> None:
+        self._sheet = sheet
+        self._database = database
+        self._written = Written()
+
+    def write(self, targets: Sequence[str]) -> Written:
+        """Write names, then links, then questions; return what was new.
+
+        Raises:
+            StoreUnavailable: what was written stays; write again.
+        """
+        for target in targets:
+            for rows in self._sheet.pages(target):
+                with self._database.write() as connection:
+                    self._take_names(connection, rows)
+                    self._link(connection, rows)
+        for target in targets:
+            self._forget_links(target)
+        self._ask(targets)
+        with self._database.read() as connection:
+            self._written.differing += adoptions.dispossessed(connection)
+        for rows in self._sheet.pages(DIRECTORY):
+            self._compare_accounts(rows)
+        return self._written
+
+    def _take_names(self, connection: Connection, rows: Sequence[Row]) -> None:
+        ledger = SqlLedger(connection, self._database, self._database.now(connection))
+        questions = adoptions.about(connection, rows[0].target, [row.ref for row in rows])
+        decided = {q.object for q in questions if q.kind == QuestionKind.LEDGER_OTHER and q.state in DECIDED}
+        for row in rows:
+            origin, holder = row.target if row.target in SEEN else SERVICE, holder_of(row)
+            for kind, value in self._names_in_use(row):
+                if ledger.take_note(kind, value, holder=holder, origin=origin):
+                    self._written.names += 1
+                elif holder is not None and ledger.reserve(kind, value, holder=holder, origin=origin):
+                    continue  # it was seen before anybody knew whose it is, or it is theirs
+                elif row.ref in decided:
+                    ledger.hand_over(kind, value, holder=holder, origin=origin)
+            if row.login and row.standing is Standing.MATCH and self._lone(row):
+                ledger.reserve("login", row.login, holder=row.student, origin=origin)
+        ledger.retire_minted([row.student for row in rows if row.standing is Standing.MATCH])
+
+    def _names_in_use(self, row: Row) -> list[tuple[str, str]]:
+        """The names to take. A principal name in another target than the directory is nobody's: it is left
+        to whoever has the object, or an entry of that login or address, and may be given the same one."""
+        names = self._sheet.names_of(row)
+        others = [name for name in names if name[0] != "principal"]
+        if row.target == DIRECTORY or len(others) == len(names):
+            return names
+        somebodys = row.student or row.number or any(self._sheet.with_name(DIRECTORY, *n) for n in others)
+        return others if somebodys else names
+
+    def _lone(self, row: Row) -> bool:
+        """Whether this student has a user elsewhere and no entry, nor has anybody an entry of that login: the
+        login of that user is theirs."""
+        entries = self._sheet.of_student(DIRECTORY, row.student)
+        return not entries and not self._sheet.with_name(DIRECTORY, "login", row.login)
+
+    # --- links ----------------------------------------------------------------------------------------
+
+    def _link(self, connection: Connection, rows: Sequence[Row]) -> None:
+        found = [
+            Adoption(row.target, row.student, _named(row), row.evidence)
+            for row in rows
+            if row.standing is Standing.MATCH and row.student and row.evidence
+        ]
+        now = self._database.now(connection)
+        self._written.adopted += adoptions.adopt(connection, self._database, found, now)
+
+    def _forget_links(self, target: str) -> None:
+        """Students of whom nothing is found in this target any more, or nothing that is certain."""
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                page = adoptions.students_after(connection, target, after, limit=PAGE)
+            if not page:
+                return
+            after = page[-1]
+            gone = [number for number in page if not self._certain(target, number)]
+            if gone:
+                with self._database.write() as connection:
+                    adoptions.disown(connection, target, gone)
+
+    def _certain(self, target: str, student: str) -> bool:
+        found = self._sheet.of_student(target, student)
+        return any(row.standing is Standing.MATCH for row in found)
+
+    # --- questions ------------------------------------------------------------------------------------
+
+    def _ask(self, targets: Sequence[str]) -> None:
+        with self._database.read() as connection:
+            stale = {
+                each.id
+                for each in adoptions.questions(connection, [AdoptionAnswer.OPEN])
+                if each.target in targets and each.kind != QuestionKind.NUMBER_OF_NOBODY
+            }
+        page: list[QuestionRow] = []
+        for question in self._questions():
+            stale.discard(question.id)
+            page.append(question)
+            if len(page) == PAGE:
+                self._put(page)
+                page = []
+        self._put(page)
+        with self._database.write() as connection:
+            for some in _pages(sorted(stale)):
+                adoptions.mended(connection, some)
+        self._written.mended = len(stale)
+
+    def _questions(self) -> Iterator[QuestionRow]:
+        for row, kind, student, _ in self._sheet.conflicts():
+            yield QuestionRow(row.target, row.ref, student or None, kind)
+
+    def _put(self, page: Sequence[QuestionRow]) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            self._written.asked += adoptions.ask(connection, self._database, page, now)
+
+    # --- accounts -------------------------------------------------------------------------------------
+
+    def _compare_accounts(self, rows: Sequence[Row]) -> None:
+        """Whose account was minted before it was known that they have a login.
+
+        A login that is still on somebody else's account is left alone: that one is made again first.
+        """
+        numbers = [row.student for row in rows if row.student and row.standing is Standing.MATCH]
+        with self._database.read() as connection:
+            newest = accounts.newest(connection, numbers)
+            names = SqlLedger(connection, self._database, 0.0).names_of(numbers)
+            logins = [held["login"] for held in names.values() if "login" in held]
+            holders = accounts.with_logins(connection, logins)
+        for number, account in newest.items():
+            held = names.get(number, {})
+            mine = {"login": account.login, "mail": account.mail}
+            differs = any(held.get(kind, value) != value for kind, value in mine.items())
+            free = holders.get(held.get("login", ""), number) == number
+            if account.activated_at is None and differs and free:
+                self._written.differing.append(number)
+
+
+def _named(row: Row) -> str:
+    """What the target's consumer is told of an adopted object."""
+    if row.target in (DIRECTORY, MAILBOX) or row.number in ("", row.student):
+        return row.ref
+    return f"{row.ref}{NUMBER_AFTER}{row.number}"
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), PAGE):
+        yield ids[start : start + PAGE]

@@ -1,0 +1,472 @@
+"""Compare every target with the accounts, and have what differs written, as a replay in bulk."""
+
+from __future__ import annotations
+
+import hmac
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from threading import Event
+from typing import Annotated, Final
+
+from pydantic import BaseModel, Field
+
+from consumers.kit.connector import Anything, Changes, TargetObject
+from consumers.kit.handler import SHARED
+from pipeline import accounts, pauses, target_states
+from pipeline.digest import digest_of
+from pipeline.errors import DependencyDown, SesameError, fault
+from pipeline.threshold import Threshold
+from producers.replay.requests import replay
+from schemas.account import Lane
+from schemas.language import gettext
+from schemas.scalars import INTEGER_MAX
+from sesame.acts import acts
+from sesame.acts.acts import Actor, ActRequest, Report, act, may, utc
+from sesame.acts.admission import StoreRestored, admit
+from sesame.acts.ports import Reconciling, Stored, check_target
+from sesame.operations.questions.reconcile import passes, questions
+from sesame.operations.questions.reconcile.comparison import PARTS, TargetComparison, TargetDrift
+from sesame.operations.questions.reconcile.passes import KINDS, WENT_BACK, Pass
+
+REASON = "reconcile"
+
+LOOK_EVERY_S: Final = 20.0
+"""How often a target is asked for its changes at most, whatever the number of processes."""
+
+_REST: Final = 5.0
+"""After a comparison with everybody, the next one that a change asks for waits so many times its length."""
+
+
+_FEW, _NEWEST = 10, 5
+"""So many are looked at each time, to see whether a target lost much. So many of them were provisioned last:
+out of a backup it lacks them, or has an older version."""
+
+OLDER, LOST = "older", "lost"
+"""Why a target is told to have gone back: it shows an older state; it lacks unusually many."""
+
+_LOOKED: Final = "-"
+"""The mark of a target that does not tell its changes, once it was looked at."""
+
+
+class ReconcileStopped(SesameError):
+    """The comparison was told to stop. Start it again: nothing was written by it."""
+
+
+def until(stopping: Event) -> Callable[[], None]:
+    """A progress by which a comparison stops once this is set, with `ReconcileStopped`."""
+
+    def go_on() -> None:
+        if stopping.is_set():
+            raise ReconcileStopped
+
+    return go_on
+
+
+class ReconcileRequest(ActRequest):
+    """What to compare.
+
+    Attributes:
+        targets: these; none: all that the settings name.
+        sample: so many accounts, drawn by lot, instead of everybody.
+        repair: have what is missing or different written.
+        approve: the ID that a held repair gave.
+    """
+
+    targets: tuple[str, ...] = ()
+    sample: Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None = None
+    repair: bool = False
+    approve: str = ""
+
+
+class WatchRequest(BaseModel):
+    """At which target to look for changes; `repair`: have what they made different written again."""
+
+    target: str
+    repair: bool = False
+
+
+class TargetReport(Report):
+    """What was found at one target; see `TargetDrift`.
+
+    Attributes:
+        trouble: why it could not be compared; empty: it was.
+        replay_id: of the repair; empty: there is none.
+        approval: the ID of a repair that is held, since it would write to unusually many; empty: it is not.
+    """
+
+    accounts: int
+    objects: int
+    unmanaged: int
+    unsettled: int
+    missing: list[str]
+    different: list[str]
+    moved: list[str]
+    password_replaced: list[str]
+    extra: list[str]
+    orphaned: list[str]
+    evidence: dict[str, tuple[str, ...]]
+    renamed: list[str] = Field(default_factory=list)
+    went_back: list[str] = Field(default_factory=list)
+    trouble: str = ""
+    replay_id: str = ""
+    approval: str = ""
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind."""
+        return {kind: len(getattr(self, kind)) for kind in KINDS}
+
+    def counted(self) -> str:
+        """The same in a line."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is not as it is to be, or could not be looked at."""
+        return any(self.counts().values()) or bool(self.trouble)
+
+
+class Reconciliation(Report):
+    """What a comparison of every target came to; `seconds`: how long it took."""
+
+    seconds: float
+    targets: dict[str, TargetReport]
+
+
+@act("reconcile")
+def reconcile(
+    site: Reconciling,
+    actor: Actor,
+    request: ReconcileRequest,
+    *,
+    clock: Callable[[], datetime],
+    say: Callable[[str], None] = lambda _what: None,
+    progress: Callable[[], None] = lambda: None,
+    threshold: Threshold | None = None,
+    older: bool = False,
+    in_depth: bool = False,
+) -> Reconciliation:
+    """Compare targets with the accounts; write nothing, or have it written by their consumers.
+
+    A target that cannot be compared says so, and the others are compared all the same.
+
+    Args:
+        clock: the time of a repair's events.
+        say: told which target is compared now.
+        progress: called again and again; it ends the act by raising ReconcileStopped.
+        threshold: how much a repair may write without an approval, and a target lose without an alert.
+        older: whether they say themselves that they show an older state than before.
+        in_depth: look at the next part of everybody, where a list does not show all of an object.
+
+    Raises:
+        ReconcileStopped: see `progress`.
+        UnknownTarget: the settings name no such target; nothing was compared.
+        StoreRestored: nothing is repaired until somebody has checked.
+        StoreUnavailable, LogUnavailable: reconcile again.
+    """
+    for target in request.targets:
+        check_target(site, target)
+    if request.repair:
+        admit(site, works=False)
+    begun = time.monotonic()
+    found = {}
+    for target in request.targets or site.settings.targets:
+        say(gettext("comparing {target}", target=target))
+        at = time.monotonic()
+        with site.database.read() as connection:
+            before = passes.of_target(connection, target)
+        part = (before.part + in_depth) % PARTS if before is not None else 0
+        drift, trouble = _compare(site, target, request.sample, progress, before, part if in_depth else None)
+        if request.sample is None and not trouble:
+            _judge(site, target, before, drift, threshold or Threshold(), older=older)
+        replay_id = approval = ""
+        _have_said(site, actor, target, drift, clock)
+        if request.repair:
+            replay_id, approval = _repair(
+                site, actor, target, drift, request.approve, clock, threshold or Threshold()
+            )
+        found[target] = TargetReport(**vars(drift), trouble=trouble, replay_id=replay_id, approval=approval)
+        if request.sample is None:
+            _keep(site, target, found[target], drift.several, part, time.monotonic() - at)
+    counts = {target: one.counts() for target, one in found.items()}
+    acts.note(site.database, actor, "reconcile", targets=counts, sample=request.sample, repair=request.repair)
+    return Reconciliation(seconds=round(time.monotonic() - begun, 1), targets=found)
+
+
+@act("reconcile.latest")
+def latest(site: Stored, actor: Actor) -> list[Pass]:
+    """What the last comparison of each target came to; which ones, for those who may list students."""
+    with site.database.read() as connection:
+        found = passes.latest(connection)
+    if may(actor, "students.list"):
+        return found
+    return [each.model_copy(update={"left": {}, "evidence": {}, "several": []}) for each in found]
+
+
+@act("reconcile.watch")
+def watch(
+    site: Reconciling,
+    actor: Actor,
+    request: WatchRequest,
+    *,
+    clock: Callable[[], datetime],
+    progress: Callable[[], None] = lambda: None,
+    threshold: Threshold | None = None,
+) -> TargetReport | None:
+    """Ask a target what has changed since it was last asked, and compare that with the accounts.
+
+    Where something was removed, or may have been, everybody is compared: no more often than takes a sixth of
+    the time. A target that went back in time, or lost unusually much, is told at once, by a few students who
+    are looked at each time. None: nothing differs that did not before, the target is
+    paused, another process has asked, or nobody has been imported yet, and every number at the target would
+    be nobody's.
+
+    Raises:
+        TargetDown, Throttled, Misconfigured: the target cannot be read: ask again.
+        ReconcileStopped, StoreUnavailable, LogUnavailable: see `reconcile`.
+    """
+    target = request.target
+    with site.database.write() as connection:
+        if pauses.of(connection, target) is not None:  # what is done there meanwhile is done on purpose
+            passes.end_look(connection, target, "")
+            return None
+        mark = passes.begin_look(connection, site.database, target, every_s=LOOK_EVERY_S)
+    if mark is None:
+        return None
+    with site.connector(target) as connector:
+        told = connector.changes_since(mark) if "changes_since" in connector.verbs() else None
+        with site.database.read() as connection:
+            before, now = passes.of_target(connection, target), site.database.now(connection)
+            if before is None and (told is None or not accounts.numbers_after(connection, after="", limit=1)):
+                return None
+        seems, certain = (
+            (True, "") if before is None else _seems(site, connector, before, told, progress, threshold)
+        )
+        rested = before is None or now > before.tried_at.timestamp() + _REST * before.seconds
+        if before is not None and mark and seems and certain:
+            with site.database.write() as connection:  # all the others may take minutes
+                noted = passes.going_back(before, certain, utc(site.database.now(connection)))
+                passes.keep(connection, site.database, noted)
+        told = told or Changes(_LOOKED)
+        if before is None or not mark or seems or (told.gone and rested):
+            whole = ReconcileRequest(targets=(target,), repair=request.repair)
+            done = reconcile(
+                site,
+                actor,
+                whole,
+                clock=clock,
+                progress=progress,
+                threshold=threshold,
+                older=certain == OLDER,
+            )
+            found = done.targets[target]
+            news, compared = found if found.differs else None, not found.trouble
+        else:
+            drift, looked = TargetComparison(connector, site.database, progress).look_at(
+                told.objects, () if told.mark == _LOOKED else before.to_look_at_again()
+            )
+            news = _noticed(site, actor, request, before, drift, looked, clock, threshold)
+            compared = not told.gone
+    if compared:
+        with site.database.write() as connection:
+            passes.end_look(connection, target, told.mark)
+    return news
+
+
+def _seems(
+    site: Reconciling,
+    connector: Anything,
+    before: Pass,
+    told: Changes[TargetObject] | None,
+    progress: Callable[[], None],
+    threshold: Threshold | None,
+) -> tuple[bool, str]:
+    """Whether a target seems to lack unusually many, and what is certain before all are compared: it says
+    itself that it is older, or of a few most are gone, or those who came last are as they were before.
+
+    What a server tells of its changes is not enough: whatever is written to one out of a backup, be it a
+    probe's mark, makes it look newer than the mark that it told.
+    """
+    if told is not None and told.went_back:
+        return not before.found[WENT_BACK], OLDER
+    if before.found[WENT_BACK]:
+        return False, ""
+    with site.database.read() as connection:
+        few = target_states.drawn(connection, connector.name, newest=_NEWEST, by_lot=_FEW - _NEWEST)
+        newest = accounts.newest(connection, few[:_NEWEST])
+    drift, _ = TargetComparison(connector, site.database, progress).look_at((), few)
+    known = {each for names in before.left.values() for each in names}
+    gone = set(drift.missing) - known
+    behind = {
+        number
+        for number, account in newest.items()
+        if number not in known
+        and set(connector.wanted(account).undigested).intersection(drift.evidence.get(number, ()))
+    }
+    back = behind | gone.intersection(newest)
+    if len(back) > 1 and 2 * len(back) > len(newest) and not gone.intersection(few[_NEWEST:]):
+        return True, OLDER
+    of_others = (before.found["missing"] - len(before.left.get("missing", ()))) / max(before.accounts, 1)
+    lost = len(gone) - math.ceil(of_others * len(few))
+    most = len(few) > 1 and 2 * lost > len(few)
+    return (threshold or Threshold()).passed(affected=lost, losing=0, in_all=len(few)), LOST if most else ""
+
+
+def _judge(
+    site: Stored,
+    target: str,
+    before: Pass | None,
+    drift: TargetDrift,
+    threshold: Threshold,
+    *,
+    older: bool,
+) -> None:
+    """Note whether a target went back: lost is what was not missing when it was last compared.
+
+    Nothing is said of one that is paused, or was until now: what was done there was done on purpose.
+    """
+    with site.database.read() as connection:
+        paused = pauses.of(connection, target) is not None or not passes.mark_of(connection, target)
+    if before is None or paused:
+        return
+    still = bool(before.found[WENT_BACK])
+    lost = len(drift.missing) + (len(drift.different) if still else -before.found["missing"])
+    if older or threshold.passed(affected=lost, losing=0, in_all=drift.accounts):
+        drift.went_back = [target]
+        drift.evidence[target] = (OLDER,) if older else before.evidence.get(target, (LOST,))
+
+
+def _noticed(
+    site: Reconciling,
+    actor: Actor,
+    request: WatchRequest,
+    before: Pass,
+    drift: TargetDrift,
+    looked: set[str],
+    clock: Callable[[], datetime],
+    threshold: Threshold | None,
+) -> TargetReport | None:
+    """Keep what a look at changes came to; what of it is new, which alone is repaired."""
+    found = {kind: getattr(drift, kind) for kind in KINDS}
+    if not looked or (not any(found.values()) and not before.names() & looked):
+        return None
+    with site.database.write() as connection:
+        at = utc(site.database.now(connection))
+        passes.keep(connection, site.database, passes.amended(before, looked, found, drift.evidence, at))
+        questions.ask(connection, site.database, request.target, found, drift.evidence)
+    new = TargetDrift(accounts=before.accounts, objects=before.objects)
+    for kind, names in found.items():
+        news = [name for name in names if name not in before.left.get(kind, ())]
+        setattr(new, kind, news)
+        new.evidence |= {name: drift.evidence[name] for name in news}
+        new.unsaid |= drift.unsaid.intersection(news)
+    if not new.evidence:
+        return None
+    replay_id = approval = ""
+    _have_said(site, actor, request.target, new, clock)
+    if request.repair:
+        admit(site, works=False)
+        replay_id, approval = _repair(site, actor, request.target, new, "", clock, threshold or Threshold())
+    report = TargetReport(**vars(new), replay_id=replay_id, approval=approval)
+    counts = {request.target: report.counts()}
+    acts.note(site.database, actor, "reconcile.watch", targets=counts, repair=request.repair)
+    return report
+
+
+def _keep(
+    site: Stored, target: str, found: TargetReport, several: set[str], part: int, seconds: float
+) -> None:
+    """Remember what was found, and ask. A target that could not be compared differs as was known before."""
+    with site.database.write() as connection:
+        before = passes.of_target(connection, target)
+        ended = Pass(
+            target=target,
+            ended_at=utc(site.database.now(connection)),
+            seconds=round(seconds, 1),
+            found=found.counts(),
+            left={kind: getattr(found, kind)[: passes.KEPT_MAX] for kind in KINDS},
+            several=sorted(several)[: passes.KEPT_MAX],
+            part=part,
+            **found.model_dump(include=Pass.model_fields.keys() & TargetReport.model_fields.keys()),
+        )
+        if found.trouble and before is not None:
+            ended = before.failed(ended)
+        passes.keep(connection, site.database, ended)
+        if not found.trouble:
+            differences = {kind: getattr(found, kind) for kind in KINDS}
+            single = before.one_of_several() - several if before is not None else set()
+            questions.ask(connection, site.database, target, differences, found.evidence)
+            questions.close_others(connection, target, differences, found.evidence, single=single)
+
+
+def _compare(
+    site: Reconciling,
+    target: str,
+    sample: int | None,
+    progress: Callable[[], None],
+    before: Pass | None,
+    part: int | None,
+) -> tuple[TargetDrift, str]:
+    """What differs, or why that cannot be said."""
+    try:
+        with site.connector(target) as connector:
+            again = before.to_look_at_again() if before is not None else []
+            comparison = TargetComparison(connector, site.database, progress)
+            return comparison.run(sample, again=again, part=part), ""
+    except (DependencyDown, ReconcileStopped):
+        raise
+    except SesameError as error:
+        return TargetDrift(), str(error)
+    except Exception as error:  # noqa: BLE001 (somebody else's code: the other targets are compared)
+        return TargetDrift(), fault(error)
+
+
+def _repair(
+    site: Reconciling,
+    actor: Actor,
+    target: str,
+    drift: TargetDrift,
+    approve: str,
+    clock: Callable[[], datetime],
+    threshold: Threshold,
+) -> tuple[str, str]:
+    """Ask the target's consumer to compare these and write; the replay's id, or the ID to approve it."""
+    changed_too = (each for each in drift.password_replaced if len(drift.evidence[each]) > 1)
+    shared = {number for number in drift.different if drift.evidence[number] == (SHARED,)}
+    students = sorted({*drift.missing, *drift.different, *changed_too} - drift.unsaid - shared)
+    if not students:
+        return "", ""
+    approval = digest_of({"target": target, "students": students}).removeprefix("sha256:")[:12]
+    over = threshold.passed(affected=len(students), losing=0, in_all=drift.accounts)
+    if over and not hmac.compare_digest(approve.encode(), approval.encode()):
+        return "", approval
+    return _replay(site, actor, target, students, clock), ""
+
+
+def _have_said(
+    site: Reconciling, actor: Actor, target: str, drift: TargetDrift, clock: Callable[[], datetime]
+) -> None:
+    """Have the consumer look at those whose password was replaced: it cannot write one, and no page says any
+    more that all is done. Not in a store that was restored: that is looked at first."""
+    if drift.unsaid:
+        with suppress(StoreRestored):
+            admit(site, works=False)
+            _replay(site, actor, target, sorted(drift.unsaid), clock)
+
+
+def _replay(
+    site: Reconciling, actor: Actor, target: str, students: Sequence[str], clock: Callable[[], datetime]
+) -> str:
+    """Ask for a turn of each of these in the bulk lane; the replay's id."""
+    return replay(
+        students,
+        consumer=target,
+        reason=REASON,
+        actor=actor.name,
+        lane=Lane.BULK,
+        producer=site.producer,
+        database=site.database,
+        clock=clock,
+    ).replay_id

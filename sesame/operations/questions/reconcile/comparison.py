@@ -1,0 +1,362 @@
+"""One target against the accounts: who is suspected from what it lists, and what a second look says of them.
+
+The list is as old as its reading takes, and people go on being provisioned: so nobody is reported who was not
+looked at once more, as a turn would, with the newest account. Who is under way, or known to wait or to have
+failed, is no drift: the pipeline is at work on them, or an operator reads of them already.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from consumers.kit.connector import Anything, Held, TargetObject, find_own
+from consumers.kit.handler import (
+    AMBIGUOUS,
+    OBJECT,
+    OUT_OF_PLACE,
+    OUT_OF_REACH,
+    SHARED,
+    differences,
+    with_passwords_judged,
+)
+from consumers.kit.passwords import PASSWORD_REPLACED
+from pipeline import accounts, target_states
+from pipeline.db.database import Database
+from pipeline.target import Handler
+from pipeline.target_states import State, TargetState
+from schemas.account import Account, Stage
+from sesame.operations.questions.reconcile import questions
+from sesame.operations.questions.reconcile.objects import ObjectSpool
+from sesame.operations.work.blast_radius import Effect, blast_radius
+
+_PAGE = 400
+
+PARTS: Final = 7
+"""In so many nights everybody is looked at in depth, where a list does not show all of an object."""
+
+_BEYOND_US: Final = {
+    OUT_OF_REACH: "moved",
+    OUT_OF_PLACE: "moved",
+    PASSWORD_REPLACED: "password_replaced",
+    SHARED: "different",
+}
+"""What no turn of ours mends, and the kind that it is: told for as long as it lasts."""
+
+MAIL: Final = "mail"
+"""Evidence of what is extra, behind the number: it has the student's address, and no number."""
+
+Adopted = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+@dataclass
+class TargetDrift:
+    """What differs at one target.
+
+    Attributes:
+        accounts: those that were compared.
+        objects: what the target listed; 0 of a connector that cannot list.
+        unmanaged: of these, those that carry no student number, or no student's address: nobody looks at
+            them.
+        unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
+        missing, different, moved, password_replaced: student numbers.
+        unsaid: of the last of these, those of whom the pipeline still says that all is done.
+        extra, orphaned: objects, in the target's words.
+        renamed: keys of cohorts whose name or key a hand has changed.
+        went_back: the target itself, where it shows an older state than before, or lost unusually much.
+        several: objects of whoever has more than one, of those too who are unsettled.
+        evidence: by student number or object, what differs or stands in the way.
+    """
+
+    accounts: int = 0
+    objects: int = 0
+    unmanaged: int = 0
+    unsettled: int = 0
+    missing: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    renamed: list[str] = field(default_factory=list)
+    went_back: list[str] = field(default_factory=list)
+    password_replaced: list[str] = field(default_factory=list)
+    unsaid: set[str] = field(default_factory=set)
+    evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
+
+
+class TargetComparison:
+    """Compares one target with the accounts; nothing is written.
+
+    Args:
+        connector: of the target, which can write nothing.
+        database: the store.
+        progress: called again and again; what it raises ends the comparison.
+    """
+
+    def __init__(
+        self,
+        connector: Anything,
+        database: Database,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connector = connector
+        self._database = database
+        self._progress = progress
+        self._handler: Handler = connector.handler()
+        self._lists = "objects" in connector.verbs()
+        self._drift = TargetDrift()
+        self._absent: set[str] = set()
+        self._several: dict[str, list[str]] = {}
+        self._cohorts: dict[str, set[str]] = {}
+
+    def run(
+        self, sample: int | None = None, *, again: Collection[str] = (), part: int | None = None
+    ) -> TargetDrift:
+        """Compare everybody, or so many accounts that are drawn by lot.
+
+        Args:
+            sample: how many of them; None: everybody.
+            again: students who differed: of a list that does not show all of an object, each is read.
+            part: likewise, which of the PARTS parts of everybody is read; None: none of them.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured: the target cannot be read.
+            StoreUnavailable: nor the store.
+        """
+        if sample is not None:
+            self._compare(self._lot(sample))
+        elif self._lists:
+            with ObjectSpool(self._key_of) as spool:
+                self._drift.objects = spool.fill(self._connector.objects(), self._progress)
+                partial = self._connector.lists is not None
+                self._compare(
+                    self._suspects(spool, lambda n: partial and (n in again or _part_of(n) == part))
+                )
+                self._find_orphans(spool)
+                self._find_renamed()
+                self._find_borrowed(spool)
+                self._drift.unmanaged = spool.unclaimed() - len(self._drift.orphaned)
+        else:
+            self._compare(self._pages())
+        self._drift.several = {ref for refs in self._several.values() for ref in refs}
+        return self._drift
+
+    def look_at(
+        self, changed: Iterable[TargetObject], again: Collection[str]
+    ) -> tuple[TargetDrift, set[str]]:
+        """Compare what was changed at the target with its owners' accounts, and these students once more.
+
+        Returns:
+            What differs, and the student numbers and objects of which this is the newest word.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured, StoreUnavailable: see `run`.
+        """
+        looked = set(again)
+        self._look(sorted(again))
+        objects = iter(changed)
+        while page := list(islice(objects, _PAGE)):
+            self._progress()
+            looked |= self._look_at_owners(page)
+        return self._drift, looked
+
+    def _look_at_owners(self, page: Sequence[TargetObject]) -> set[str]:
+        """Whoever's these objects are: by their numbers; of what carries none, by its logins."""
+        logins = [login for each in page if not self._key_of(each) for login in _logins(each)]
+        with self._database.read() as connection:
+            by_login = accounts.with_logins(connection, logins) if logins else {}
+        shown: dict[str, dict[str, TargetObject]] = {}
+        for each in page:
+            owners = {self._key_of(each)} - {""} or {
+                by_login[name] for name in _logins(each) & by_login.keys()
+            }
+            for number in owners:
+                shown.setdefault(number, {})[each.ref] = each
+        known = self._newest(sorted(shown))
+        adopted = self._connector.context.adopted(sorted(known))
+        own, orphans = dict[str, list[TargetObject]](), dict[str, str]()
+        for number, found in shown.items():
+            account = known.get(number)
+            if account is None or account.stage is Stage.ERASED:
+                orphans |= dict.fromkeys(found, number)
+            elif account.activated_at is not None:
+                self._several[number] = list(found)
+                by_ref = {ref: {ref: each} for ref, each in found.items()}
+                own[number] = self._own(account, {**by_ref, number: found}, adopted.get(number))
+        self._note_orphans(orphans)
+        self._look(self._suspected(known, own))
+        return {*shown, *(each.ref for each in page)}
+
+    def _pages(self) -> Iterator[list[str]]:
+        """The students of whom a target may have something, by number."""
+        for page in accounts.number_pages(self._database, *accounts.LIVE, size=_PAGE):
+            self._progress()
+            yield page
+            self._drift.accounts += len(page)
+
+    def _lot(self, size: int) -> Iterator[list[str]]:
+        """So many of them, drawn by lot."""
+        everybody = [number for page in self._pages() for number in page]
+        chosen = random.sample(everybody, min(size, len(everybody)))
+        self._drift.accounts = len(chosen)
+        for at in range(0, len(chosen), _PAGE):
+            self._progress()
+            yield chosen[at : at + _PAGE]
+
+    def _suspects(self, spool: ObjectSpool, in_depth: Callable[[str], bool]) -> Iterator[list[str]]:
+        """Of each page of students, those whom the target does not show as they are to be, and those who are
+        to be looked at in depth all the same."""
+        for numbers in self._pages():
+            known = self._newest(numbers)
+            for each in (each for account in known.values() for each in account.cohorts if each.met):
+                self._cohorts.setdefault(each.key, set()).add(each.name)
+            if not self._by_mail:
+                spool.own((mail, n) for n, each in known.items() for mail in (each.mail, *each.aliases))
+            adopted = self._connector.context.adopted(numbers)
+            seen: dict[str, dict[str, TargetObject]] = {}
+            for key, found in spool.claim(list(map(self._key, known.values())), adopted.values()):
+                for name in (key, found.ref):
+                    seen.setdefault(name, {})[found.ref] = found
+            own = {n: self._own(account, seen, adopted.get(n)) for n, account in known.items()}
+            suspects = set(self._suspected(known, own))
+            yield [number for number in sorted(known) if number in suspects or in_depth(number)]
+
+    def _newest(self, numbers: Sequence[str]) -> dict[str, Account]:
+        """The accounts of these, as this target is to have them."""
+        with self._database.read() as connection:
+            newest = accounts.newest(connection, numbers)
+        return {number: account.at(self._connector.name) for number, account in newest.items()}
+
+    def _own(
+        self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
+    ) -> list[TargetObject]:
+        """A student's own objects among those that are listed; none and several are remembered."""
+        number, key = account.student_number, self._key(account)
+        shown = {**seen.get(key, {}), **seen.get(adopted or key, {})}
+        own = list(shown.values()) if self._by_mail else find_own(account, shown.values(), adopted)
+        if len(own) > 1:
+            self._several[number] = [each.ref for each in own]
+        elif not own and account.access_open:
+            self._absent.add(number)
+        return own
+
+    def _suspected(
+        self, known: Mapping[str, Account], own: Mapping[str, Sequence[TargetObject]]
+    ) -> list[str]:
+        """Those of these students whom the target does not show as they are to be."""
+        single = {number: objects[0] for number, objects in own.items() if len(objects) == 1}
+        shown = with_passwords_judged(self._connector, known.values(), single)
+        return [
+            number
+            for number, objects in sorted(own.items())
+            if len(objects) > 1
+            or any(each.out_of_reach or each.out_of_place for each in objects)
+            or differences(self._connector, known[number], shown.get(number))
+        ]
+
+    @property
+    def _by_mail(self) -> bool:
+        return bool(self._connector.known_by == "mail")
+
+    def _key(self, account: Account) -> str:
+        return account.mail.lower() if self._by_mail else account.student_number
+
+    def _key_of(self, found: TargetObject) -> str:
+        if self._by_mail:
+            return next((value.lower() for kind, value in found.names if kind == "mail"), "")
+        return found.student_number.strip()
+
+    def _compare(self, pages: Iterable[Sequence[str]]) -> None:
+        for page in pages:
+            self._look(page)
+
+    def _look(self, numbers: Sequence[str]) -> None:
+        """Look at these again, as a turn would, and note what is no news to the pipeline apart."""
+        if not numbers:
+            return
+        target = self._connector.name
+        radius = blast_radius(numbers, handler=self._handler, database=self._database, follows=None)
+        with self._database.read() as connection:
+            states = target_states.states_of(connection, target, numbers)
+        newest = self._newest(numbers)
+        for effect in radius.effects:
+            if not effect.differs and not effect.obstacle:
+                continue
+            state, account = states.get(effect.student_number), newest.get(effect.student_number)
+            if effect.obstacle in _BEYOND_US:
+                getattr(self._drift, _BEYOND_US[effect.obstacle]).append(effect.student_number)
+                self._drift.evidence[effect.student_number] = (*effect.differs, effect.obstacle)
+                if effect.obstacle == PASSWORD_REPLACED and state and state.state is State.PROVISIONED:
+                    self._drift.unsaid.add(effect.student_number)
+            elif account is None or self._known(effect, state, account):
+                self._drift.unsettled += 1
+            else:
+                self._note(effect)
+
+    def _known(self, effect: Effect, state: TargetState | None, account: Account) -> bool:
+        """Whether the pipeline is at work on this student, or says of them already what was found.
+
+        Whoever waits for what the account lacks (an enrolment) has been given all the rest.
+        """
+        if state is None or state.suspect or state.state_version < account.version:
+            return True
+        if state.state is State.WAITING:
+            lacks = self._connector.wanted(account).held
+            all_but = isinstance(lacks, Held) and lacks.reason == state.reason
+            return not effect.differs or (effect.obstacle == state.reason and not all_but)
+        return state.state is not State.PROVISIONED
+
+    def _note(self, effect: Effect) -> None:
+        number = effect.student_number
+        if effect.obstacle == AMBIGUOUS:
+            for ref in self._several.get(number, ()):
+                self._drift.extra.append(ref)
+                self._drift.evidence[ref] = (number,)
+            return
+        gone = OBJECT in effect.differs or (number in self._absent and not effect.differs)
+        (self._drift.missing if gone else self._drift.different).append(number)
+        obstacle = (effect.obstacle,) if effect.obstacle else ()
+        self._drift.evidence[number] = obstacle if gone else (*effect.differs, *obstacle)
+
+    def _find_borrowed(self, spool: ObjectSpool) -> None:
+        """What is no student's, and has the address of one."""
+        for ref, number in spool.borrowed():
+            if ref not in self._drift.evidence:
+                self._drift.extra.append(ref)
+                self._drift.evidence[ref] = (number, MAIL)
+
+    def _find_renamed(self) -> None:
+        for key, what in sorted(self._connector.renamed(self._cohorts).items()):
+            self._drift.renamed.append(key)
+            self._drift.evidence[key] = what
+
+    def _find_orphans(self, spool: ObjectSpool) -> None:
+        """What carries the number of nobody who has an account, or of somebody who was erased. An address
+        that is no student's may be anybody's."""
+        for page in () if self._by_mail else spool.left():
+            numbers = sorted({number for number, _ in page})
+            known = self._newest(numbers)
+            alive = {number for number, account in known.items() if account.stage is not Stage.ERASED}
+            self._note_orphans({ref: number for number, ref in page if number not in alive})
+
+    def _note_orphans(self, numbers: Mapping[str, str]) -> None:
+        """Of these objects, with their numbers, those of which nobody has said that they are to stay."""
+        with self._database.read() as connection:
+            to_stay = questions.set_aside(connection, self._connector.name, numbers)
+        for ref, number in numbers.items():
+            if ref not in to_stay:
+                self._drift.orphaned.append(ref)
+                self._drift.evidence[ref] = (number,)
+
+
+def _part_of(number: str) -> int:
+    return zlib.crc32(number.encode()) % PARTS
+
+
+def _logins(found: TargetObject) -> set[str]:
+    return {value.lower() for kind, value in found.names if kind == "login"}

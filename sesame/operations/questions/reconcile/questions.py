@@ -1,0 +1,71 @@
+"""What a comparison leaves for an operator to judge: objects whose number is nobody's, or several students'.
+
+They are questions as adoption's are: asked once, answered by `sesame adopt decide`, remembered for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from pipeline.db.database import Database
+from sesame.operations.questions.adoption import adoptions
+from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.questions.adoption.questions import QuestionKind
+
+ASKED_MAX = 1_000
+"""Of more objects nobody is asked one by one: the list of accounts is wrong, or the target's."""
+
+_KINDS = {"extra": QuestionKind.NUMBER_TWICE, "orphaned": QuestionKind.NUMBER_OF_NOBODY}
+
+
+def ask(
+    connection: Connection,
+    database: Database,
+    target: str,
+    found: Mapping[str, Sequence[str]],
+    evidence: Mapping[str, Sequence[str]],
+) -> None:
+    """Ask about these objects, by kind of difference; whoever was asked is not asked again."""
+    asked = list(_questions(target, found, evidence))
+    if len(asked) <= ASKED_MAX:
+        adoptions.ask(connection, database, asked, database.now(connection))
+
+
+def close_others(
+    connection: Connection,
+    target: str,
+    found: Mapping[str, Sequence[str]],
+    evidence: Mapping[str, Sequence[str]],
+    *,
+    single: Collection[str],
+) -> None:
+    """After a comparison with everybody: what was asked about others has no cause any more.
+
+    Args:
+        single: objects that were one of several of a student in the comparison before, and are not now. About
+            others `sesame adopt` has asked, which sees more: two that an INE joins, or of a student who has
+            not activated the account.
+    """
+    asked = {each.id for each in _questions(target, found, evidence)}
+    for kind in _KINDS.values():
+        still = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=kind)
+        here = [each for each in still if each.target == target and each.id not in asked]
+        ended = [each.id for each in here if kind != QuestionKind.NUMBER_TWICE or each.object in single]
+        adoptions.mended(connection, ended)
+
+
+def set_aside(connection: Connection, target: str, objects: Collection[str]) -> set[str]:
+    """Of these objects, those of which an operator said that they are to stay as they are."""
+    answers = adoptions.about(connection, target, objects)
+    kind = QuestionKind.NUMBER_OF_NOBODY
+    return {each.object for each in answers if each.kind == kind and each.state is AdoptionAnswer.SEPARATE}
+
+
+def _questions(
+    target: str, found: Mapping[str, Sequence[str]], evidence: Mapping[str, Sequence[str]]
+) -> Iterator[QuestionRow]:
+    for difference, kind in _KINDS.items():
+        for ref in (each for each in found.get(difference, ()) if len(evidence[each]) == 1):
+            yield QuestionRow(target, ref, evidence[ref][0], kind)

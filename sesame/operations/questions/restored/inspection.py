@@ -1,0 +1,253 @@
+"""After a restore: whoever a target shows shut stays shut, and becomes a question for an operator.
+
+A restored store does not know what was done after its backup. What must not be undone by that is a shut
+access: every target is read, and whom any of them shows shut, while the store would open the account, is held
+in the store before anybody writes by it. An operator then opens each, or keeps it shut.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from consumers.directory import NAME as DIRECTORY
+from consumers.kit.connector import TargetObject
+from consumers.registry.people import People
+from pipeline import accounts, audit, status
+from pipeline.accounts import accounts as a
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
+from pipeline.eventlog.port import Record
+from pipeline.target_states import target_states as t
+from schemas import catalogue
+from schemas.account import Account, Stage
+from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
+from schemas.events import HoldPlaced
+from sesame.acts import life
+from sesame.acts.acts import Actor, Report, act
+from sesame.acts.admission import Notes
+from sesame.acts.ports import Restored
+from sesame.operations.privacy import again
+from sesame.operations.questions.restored import questions
+from sesame.operations.questions.restored.questions import HOLD
+
+EMITTER: Final = "restored"
+_PAGE = 200
+_REASON = "after a restore: a target shows this access shut, and the store does not know why"
+
+
+@dataclass
+class Shown:
+    """What the targets show of one student: shut by these, and the account version that the directory has."""
+
+    shut_by: set[str] = field(default_factory=set)
+    version: int = 0
+
+
+class Checked(Report):
+    """What a check found: how many objects each target showed, and who is asked about now.
+
+    `unknown_erasures`: of how many this machine keeps a receipt, and the store, being older, knows nothing.
+    """
+
+    read: dict[str, int]
+    asked: tuple[str, ...]
+    unknown_erasures: int
+
+
+@act("restored.check")
+def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
+    """Read every target, keep shut whom one shows shut without a reason in the store, and let work go on.
+
+    Until it ends well, nobody writes to a target, whatever becomes of it.
+
+    Args:
+        site: whose targets.
+        actor: who asks for it.
+        say: told how far it is.
+
+    Raises:
+        TargetDown, Misconfigured: a target cannot be read; nobody may write, and the check is to be repeated.
+        StoreUnavailable: likewise.
+    """
+    database = site.database
+
+    def shut(connection: Connection) -> None:
+        life.of(connection, database)
+        life.shut(connection, "it is being checked (sesame restored check)", database.now(connection))
+
+    database.transact(shut)
+    shown: dict[str, Shown] = {}
+    read: dict[str, int] = {}
+    for target, reader in _readers(site.settings.targets).items():
+        if (count := reader(site, shown)) is not None:
+            read[target] = count
+            say(f"{target}: {count} objects read")
+    asked = []
+    numbers = iter(sorted(shown))
+    while page := {number: shown[number] for number in islice(numbers, _PAGE)}:
+        asked += _ask(site, page, actor.name)
+    _reopen(site, actor.name, read, asked)
+    return Checked(read=read, asked=tuple(asked), unknown_erasures=len(again.unknown(site)))
+
+
+def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[str]) -> None:
+    database, notes = site.database, Notes.of(site)
+    noted = notes.read()
+
+    def reopen(connection: Connection) -> tuple[str, int]:
+        name, now = life.of(connection, database).name, database.now(connection)
+        detail = {"read": read, "questions": len(asked)}
+        audit.note(connection, database, actor=actor, action="restored.check", detail=detail)
+        for each in status.statuses(connection):  # the backup's; who works says so again within seconds
+            status.forget(connection, each.process)
+        return name, life.reopen(connection, now, above=noted.beats if noted is not None else 0)
+
+    notes.write(*database.transact(reopen))
+
+
+# --- reading the targets ---
+
+
+def _directory(site: Restored, shown: dict[str, Shown]) -> int:
+    """Entries that are locked, or whose mail is switched off."""
+    count = 0
+    with site.directory(read_only=True) as directory:
+        for entry in directory.dump():
+            count += 1
+            if entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",):
+                for number in entry.student_numbers:
+                    one = shown.setdefault(number.strip(), Shown())
+                    one.shut_by.add(DIRECTORY)
+                    one.version = max(one.version, entry.version)
+    return count
+
+
+def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None:
+    """Whoever a connector shows shut; None: it shows nobody, or cannot list them."""
+    count = 0
+    with site.connector(target) as connector:
+        if "objects" not in connector.verbs():
+            return None
+        if connector.known_by == "mail":
+            return _by_mail(target, site, shown, connector.objects())
+        for found in connector.objects():
+            count += 1
+            if found.open is False and found.student_number:
+                shown.setdefault(found.student_number, Shown()).shut_by.add(target)
+    return count
+
+
+def _by_mail(target: str, site: Restored, shown: dict[str, Shown], objects: Iterator[TargetObject]) -> int:
+    """Whoever was there and is found no more, where addresses are all that is known: of a mail server whose
+    users are the directory's."""
+    found = {value.lower() for each in objects for kind, value in each.names if kind == "mail"}
+    erased = again.explained(site)
+    for account in _applied(site, target):
+        if account.mail.lower() not in found and not erased(account.student_number):
+            shown.setdefault(account.student_number, Shown()).shut_by.add(target)
+    return len(found)
+
+
+_Reader = Callable[[Restored, dict[str, Shown]], int | None]
+
+
+def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
+    """What reads each of these targets, the directory first."""
+    ours: dict[str, _Reader] = {target: _READERS[target] for target in _READERS if target in targets}
+    return ours | {target: partial(_objects, target) for target in targets if target not in _READERS}
+
+
+_READERS: Final[dict[str, _Reader]] = {
+    DIRECTORY: _directory,
+}
+
+
+def _applied(site: Restored, target: str) -> Iterator[Account]:
+    """Accounts whose access is open, and that this target has, as far as the store knows."""
+    last = ""
+    while True:
+        query = (
+            select(a.c.document)
+            .join(t, (t.c.student_number == a.c.student_number) & (t.c.target == target))
+            .where(t.c.applied_version > 0, a.c.student_number > last)
+            .order_by(a.c.student_number)
+            .limit(_PAGE)
+        )
+        with site.database.read() as connection:
+            page = [Account.model_validate_json(text) for text in connection.execute(query).scalars()]
+        if not page:
+            return
+        yield from (account for account in page if account.at(target).access_open)
+        last = page[-1].student_number
+
+
+# --- questions ---
+
+
+def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
+    """Hold those of these about whom something must be asked; who they are."""
+    database, registry, moment = site.database, site.registry, datetime.now(UTC)
+
+    def ask(connection: Connection) -> list[str]:
+        persons = _by_person(connection, database, shown)
+        known = accounts.newest(connection, list(persons))
+        asked = [number for number, one in sorted(persons.items()) if _unexplained(known.get(number), one)]
+        for number in asked:
+            registry.overtake(connection, number, persons[number].version)
+            record, message = _hold(connection, number)
+            registry.handle(connection, record, message)
+            questions.ask(
+                connection, database, number, sorted(persons[number].shut_by), database.now(connection)
+            )
+        return asked
+
+    def _hold(connection: Connection, number: str) -> tuple[Record, Message]:
+        ref = operator_notes.keep_and_audit(
+            connection,
+            database,
+            action="hold.place",
+            about=HOLD,
+            student_number=number,
+            actor=actor,
+            words=_REASON,
+            detail={"student_number": number, "hold": HOLD},
+        )
+        event = HoldPlaced(student_number=number, hold=HOLD, reason_ref=ref)
+        identity = event_id(event.type, EMITTER, number, secrets.token_hex(8))
+        headers, value = to_record(message := Message(identity, SOURCE_PREFIX + EMITTER, moment, event))
+        topic = catalogue.ACTIVATIONS
+        return Record(topic, 0, 0, number, value, headers, int(moment.timestamp() * 1000)), message
+
+    return database.transact(ask)
+
+
+def _by_person(connection: Connection, database: Database, shown: Mapping[str, Shown]) -> dict[str, Shown]:
+    """The same by the number that each person goes on under; an account of another number is kept apart."""
+    apart = accounts.newest(connection, list(shown))
+    known = People(database).known_among(connection, shown.keys() - apart.keys())
+    persons: dict[str, Shown] = {}
+    for number, one in shown.items():
+        goes_on = known[number].merged_into if number in known else None
+        there = persons.setdefault(goes_on or number, Shown())
+        there.shut_by |= one.shut_by
+        there.version = max(there.version, one.version)
+    return persons
+
+
+def _unexplained(account: Account | None, shown: Shown) -> bool:
+    """Whether the store has no reason for what the targets show, and would open this access, or may later."""
+    if account is None:
+        return shown.version > 0  # Sésame wrote it: after the backup
+    if account.holds or account.stage is Stage.ERASED:
+        return False
+    if account.stage is Stage.EXPIRED:
+        return shown.version > account.version
+    return True

@@ -1,0 +1,1 @@
+"""Targets: list, pause, quarantine, connectors."""

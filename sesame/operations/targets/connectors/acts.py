@@ -1,0 +1,223 @@
+"""Which connectors there are, a new one, and what the suite says of one."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, StringConstraints
+
+from consumers.kit import registration
+from consumers.kit.connector import ConnectorUnusable
+from consumers.kit.registration import Choice
+from pipeline import audit
+from pipeline.errors import SesameError
+from sesame.acts import acts
+from sesame.acts.acts import Actor, Report, act
+from sesame.acts.ports import Configured, HasSettings
+
+CHECKED: Final = "connector.check"
+
+_TEMPLATE: Final = Path(__file__).with_name("template")
+_FILES: Final = {
+    "connector.txt": "{name}.py",
+    "test.txt": "test_{name}.py",
+    "project.txt": "pyproject.toml",
+}
+_SAMPLE: Final = "library"
+_CHECK_S_MAX: Final = 1800
+
+
+class FileExists(SesameError):
+    """A file of this name exists, and is left as it is. Nothing was written."""
+
+    exit_code = 2
+
+
+class NotChecked(SesameError):
+    """The suite could not be run."""
+
+
+class ObservedOnly(SesameError):
+    """This target is only observed (its setting `mode`), and the suite writes to it. Nothing was sent. Check
+    a copy of it, or set its `mode` to `write`."""
+
+    exit_code = 2
+
+
+class ConnectorLine(Report):
+    """One connector.
+
+    Attributes:
+        name: of the connector, or of the section of the settings that is one.
+        package: the distribution that brings it, with its version.
+        follows: the target that it waits for; None: none.
+        verbs: those that it has.
+        proven: the checks that it passed when `sesame connector check` was last run here.
+        fault: why it cannot be used; empty: it can.
+    """
+
+    name: str
+    package: str
+    follows: str | None
+    verbs: tuple[str, ...]
+    proven: tuple[str, ...]
+    fault: str = ""
+
+
+class NewConnector(BaseModel):
+    """Its name, and the folder to make for it."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+    folder: Path
+
+
+class ConnectorWritten(Report):
+    """The files that were written."""
+
+    files: list[Path]
+
+
+class CheckAsked(BaseModel):
+    """Which section of the settings is checked, and the file of the settings. `clean`: only what earlier
+    checks have left is erased."""
+
+    name: str
+    config: Path | None = None
+    clean: bool = False
+
+
+class FailedCheck(Report):
+    """A check that a connector did not pass, and what it found."""
+
+    check: str
+    message: str
+
+
+class SkippedCheck(Report):
+    """A check that says nothing of this connector, and why."""
+
+    check: str
+    reason: str
+
+
+class ConnectorChecked(Report):
+    """How many checks it passed, and which not. `left`: what the target has of the suite's still, in its own
+    words."""
+
+    passed: int
+    failed: list[FailedCheck]
+    skipped: list[SkippedCheck]
+    left: tuple[str, ...] = ()
+
+
+@act("connector.list")
+def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> list[ConnectorLine]:  # noqa: FBT001, FBT002
+    """Every connector that is installed, and every section of the settings that is one.
+
+    Args:
+        site: whose settings, and whose audit.
+        proven: look up what was proven here, in the store.
+    """
+    known = registration.installed()
+    named = {name: Choice.of(name) for name in known} | dict(site.settings.connectors)
+    found = _proven(site) if proven else {}
+    return [_line(name, choice, found.get(name, ())) for name, choice in sorted(named.items())]
+
+
+@act("connector.new")
+def new(_site: HasSettings, _actor: Actor, request: NewConnector) -> ConnectorWritten:
+    """Write a connector and its test, which pass at once, into a folder of their own.
+
+    Raises:
+        ConnectorUnusable: this cannot be a connector's name.
+        FileExists: a file of it exists; nothing was written.
+    """
+    name = request.name
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in registration.installed():
+        raise ConnectorUnusable(f"{name!r} is taken", remedy="Give the connector another name.")
+    texts = {
+        request.folder / target.format(name=name): _named(name, _TEMPLATE / source)
+        for source, target in _FILES.items()
+    }
+    if there := [path for path in texts if path.exists()]:
+        raise FileExists(f"{there[0]} exists; nothing was written", remedy="Name another folder (--folder).")
+    request.folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return ConnectorWritten(files=list(texts))
+
+
+@act("connector.check")
+def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorChecked:
+    """Run the suite on a configured target, with accounts of its own, which are erased where the connector
+    can. Nothing is made where the target would let nobody be erased.
+
+    Raises:
+        ConnectorUnusable: there is no such connector, or it cannot be used.
+        ObservedOnly: nothing may be written there.
+        NotChecked: the suite could not be run.
+    """
+    chosen = site.settings.connector_of(request.name)
+    if chosen.fault is not None:
+        raise chosen.fault
+    section = getattr(site.settings, request.name, None)
+    if section is None:
+        raise NotChecked(
+            f"the settings have no section [{request.name}]",
+            remedy=f"Write one into the settings' file; {request.name} need not be among the targets yet.",
+        )
+    if section.mode == "observe":
+        raise ObservedOnly
+    acts.note(site.database, actor, "connector.check.begin", target=request.name, clean=request.clean)
+    given = [] if request.config is None else ["--config", str(request.config)]
+    given += ["--clean"] if request.clean else []
+    command = [sys.executable, "-m", "sesame.testing.connector", request.name, *given]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S_MAX, check=False)
+        said = json.loads(done.stdout)
+        if "error" in said:
+            raise NotChecked(said["error"], remedy=said["remedy"])
+        report, passed = ConnectorChecked.model_validate(said["report"]), said["passed"]
+    except (ValueError, KeyError, OSError, subprocess.TimeoutExpired) as error:
+        raise NotChecked(
+            f"the suite could not be run: {type(error).__name__}",
+            remedy=f"Run it by hand, and read what it says: {' '.join(command)}. What it has left is erased "
+            f"by `sesame connector check {request.name} --clean`.",
+        ) from error
+    if not request.clean:
+        acts.note(site.database, actor, CHECKED, target=request.name, passed=passed)
+    return report
+
+
+def _line(name: str, choice: Choice, proven: tuple[str, ...]) -> ConnectorLine:
+    package = registration.package_of(choice.connector) if choice.connector is not None else ""
+    return ConnectorLine(
+        name=name,
+        package=package,
+        follows=choice.connector.follows if choice.connector is not None else None,
+        verbs=choice.connector.verbs() if choice.connector is not None else (),
+        proven=proven,
+        fault=str(choice.fault or ""),
+    )
+
+
+def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
+    """What each connector passed when it was last checked here."""
+    found: dict[str, tuple[str, ...]] = {}
+    with site.database.read() as connection:
+        for entry in audit.entries(connection, action=CHECKED, limit=1000):  # the newest first
+            if entry.action == CHECKED:  # and not that one was begun
+                found.setdefault(entry.detail["target"], tuple(entry.detail["passed"]))
+    return found
+
+
+def _named(name: str, template: Path) -> str:
+    """The sample under another name."""
+    classes = "".join(map(str.capitalize, name.split("_")))
+    text = template.read_text(encoding="utf-8").replace("La bibliothèque", f"Le service {name}")
+    return text.replace(_SAMPLE.capitalize(), classes).replace(_SAMPLE, name)

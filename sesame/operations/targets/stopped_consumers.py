@@ -1,0 +1,130 @@
+"""Consumers that stand still until somebody lets them go on: in quarantine, or since the log lost records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from pipeline import lost_records, quarantine
+from pipeline.audit import operator_notes
+from pipeline.errors import SesameError
+from schemas.language import gettext
+from schemas.scalars import Text
+from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.ports import Stored
+
+
+class LetGoOn(ActRequest):
+    """Which consumer may go on, and why."""
+
+    consumer: str
+    reason: Text
+
+
+class NotInQuarantine(SesameError):
+    """This consumer is not in quarantine. `sesame quarantine list` shows which are."""
+
+
+class QuarantinedConsumer(Report):
+    """One of them."""
+
+    consumer: str
+    since: datetime
+    reason: str
+
+
+@act("quarantine.list")
+def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
+    """All of them, by consumer."""
+    with site.database.read() as connection:
+        return [
+            QuarantinedConsumer(consumer=row.consumer, since=utc(int(row.since)), reason=row.reason)
+            for row in quarantine.every(connection)
+        ]
+
+
+@act("quarantine.lift")
+def lift(site: Stored, actor: Actor, request: LetGoOn) -> None:
+    """Let a consumer go on, in every process, within seconds.
+
+    Raises:
+        NotInQuarantine: there is nothing to lift.
+    """
+    with site.database.write() as connection:
+        if not quarantine.lift(connection, request.consumer):
+            raise NotInQuarantine(gettext("{consumer} is not in quarantine", consumer=request.consumer))
+        note_reason(connection, site, actor, "quarantine.lift", request.reason, consumer=request.consumer)
+
+
+class NothingLost(SesameError):
+    """This consumer waits for no loss to be accepted. `sesame lost-records list` shows which do."""
+
+
+class LostRange(Report):
+    """What a consumer has not read of a partition: from `offset` up to before `first`."""
+
+    consumer: str
+    topic: str
+    partition: int
+    offset: int
+    first: int
+    noticed_at: datetime
+
+
+class LossAccepted(Report):
+    """In how many partitions it goes on from where the log begins."""
+
+    consumer: str
+    partitions: int
+
+
+@act("lost_records.list")
+def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
+    """The losses that nobody has accepted: the consumer stands still until then."""
+    with site.database.read() as connection:
+        losses = lost_records.unaccepted(connection)
+    return [LostRange(**asdict(loss) | {"noticed_at": utc(loss.noticed_at)}) for loss in losses]
+
+
+@act("lost_records.accept")
+def accept(site: Stored, actor: Actor, request: LetGoOn) -> LossAccepted:
+    """Let a consumer go on from where the log begins.
+
+    Raises:
+        NothingLost: it waits for no loss.
+    """
+    with site.database.write() as connection:
+        count = lost_records.accept(connection, site.database, request.consumer)
+        if not count:
+            raise NothingLost(
+                gettext("{consumer} waits for no loss to be accepted", consumer=request.consumer)
+            )
+        note_reason(
+            connection,
+            site,
+            actor,
+            "lost_records.accept",
+            request.reason,
+            consumer=request.consumer,
+            losses=count,
+        )
+    return LossAccepted(consumer=request.consumer, partitions=count)
+
+
+def note_reason(
+    connection: Connection, site: Stored, actor: Actor, action: str, reason: str, **detail: object
+) -> None:
+    """Note what an operator does to a consumer or a target, which `detail` names first, and why, in their own
+    words."""
+    operator_notes.keep_and_audit(
+        connection,
+        site.database,
+        action=action,
+        about=str(next(iter(detail.values()))),
+        student_number=None,
+        actor=actor.name,
+        words=reason,
+        detail=detail,
+    )

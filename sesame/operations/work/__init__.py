@@ -1,0 +1,1 @@
+"""Work that failed: dead letters, replays, blast radius."""

@@ -1,0 +1,387 @@
+"""Replays: whom one is for, what it would change, asking for it, and going on with it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
+
+from pipeline import replays
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.errors import SesameError
+from pipeline.replays import Replay
+from producers.replay.requests import Progress, go_on, plan, progress_of
+from producers.replay.selection import Selection, select_students
+from schemas.account import Lane, StudentNumber
+from schemas.language import gettext, ngettext
+from schemas.scalars import INTEGER_MAX, Text
+from sesame.acts import acts
+from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.admission import admit
+from sesame.acts.ports import Configured, Replaying, Stored, check_target, tells_receiver
+from sesame.operations.people.diagnosis.reasons import explanations
+
+PER_S = 100
+"""The pace of a replay, in students, where none is given."""
+
+
+LISTED_MAX = 20
+"""So many replays are listed."""
+
+FAILURES_MAX = 50
+"""Of those whom a replay failed for, so many are named."""
+
+_LOT = random.SystemRandom()
+
+
+First = Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None
+Pace = Annotated[int, Field(ge=1, le=10_000)] | None
+
+
+class NoSuchReplay(SesameError):
+    """No replay has this id. `sesame replays` shows the latest ones."""
+
+
+class NobodyToReplay(SesameError):
+    """Nobody is selected: nothing was published."""
+
+
+class ReplayedInVain(SesameError):
+    """Some of these students were replayed in vain before, and are still given up: one replay more would fail
+    the same way while the cause is there. Nothing was published."""
+
+
+class UnclearSelection(SesameError):
+    """A replay is for named students, for a cause or for everybody, one of them only, or for a time; named
+    students have no time."""
+
+    exit_code = 2
+
+
+class ReplayFilter(ActRequest):
+    """Whom a replay would be for; see `producers.replay.selection.Selection`. Times in epoch seconds."""
+
+    consumer: str
+    students: tuple[str, ...] = ()
+    cause: str | None = None
+    everybody: bool = False
+    since: FiniteFloat | None = None
+    until: FiniteFloat | None = None
+
+
+class ReplaySelection(Report):
+    """Whom a selection comes to.
+
+    Attributes:
+        students: who will be replayed.
+        unknown, not_activated: named ones who will not.
+        nobody: why a cause comes to nobody, and which causes there are; empty: it comes to somebody.
+        lane: of the replay: named students and causes are personal, everybody and a time are in bulk.
+        failed_before: so many of them were replayed in vain, and are still given up: see `again`.
+    """
+
+    consumer: str
+    students: tuple[str, ...]
+    unknown: tuple[str, ...]
+    not_activated: tuple[str, ...]
+    nobody: str
+    lane: Lane
+    failed_before: int = 0
+
+
+class ReplayRequest(ActRequest):
+    """A replay for these students.
+
+    Attributes:
+        first: for no more than so many now.
+        canary: for so many now that are drawn by lot, instead.
+        per_s: its pace.
+        incident: what it is called.
+        again: the cause is mended: whoever was replayed in vain before is replayed again.
+    """
+
+    consumer: str
+    students: tuple[StudentNumber, ...]
+    lane: Lane
+    reason: Text
+    first: First = None
+    canary: First = None
+    per_s: Pace = None
+    incident: Annotated[str, Field(max_length=120)] | None = None
+    again: bool = False
+
+
+class Resumption(ActRequest):
+    """Which replay goes on; `per_s`: at another pace than it was begun with."""
+
+    replay_id: str
+    first: First = None
+    per_s: Pace = None
+
+
+class ReplayStanding(Report):
+    """How far a replay has come, and who would be asked next.
+
+    Attributes:
+        incident: what it is called; None: nothing.
+        stopped: nobody more is asked, until somebody lets it go on.
+        per_s: its pace, in students a second.
+        failures: who was given up again: `FAILURES_MAX` of them at most.
+    """
+
+    consumer: str
+    incident: str | None
+    actor: str
+    begun_at: datetime
+    stopped: bool
+    per_s: int | None
+    students: int
+    asked: int
+    done: int
+    failed: int
+    under_way: int
+    failures: tuple[str, ...]
+    next: tuple[str, ...]
+
+
+class ReplayAsked(Report):
+    """How many were asked for now, and by now."""
+
+    consumer: str
+    students: int
+    published: bool = True
+    asked_now: int
+    asked: int
+    replay_id: str
+
+
+class ReplayProgress(Report):
+    """A replay, how far it has come, and how those who were asked for ended."""
+
+    replay_id: str
+    consumer: str
+    begun_at: datetime
+    actor: str
+    students: int
+    asked: int
+    done: int
+    failed: int
+    under_way: int
+    incident: str | None
+    stopped: bool
+
+
+@act("replay.list")
+def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
+    """The latest ones, the newest first."""
+    with site.database.read() as connection:
+        found = [one for one, _ in replays.latest(connection, limit=LISTED_MAX)]
+    return [_progress(one, progress_of(site.database, one)) for one in found]
+
+
+@act("replay.select")
+def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySelection:
+    """Find the students of a selection.
+
+    Raises:
+        UnknownTarget, UnclearSelection: it is for nobody who could be found.
+    """
+    consumer = request.consumer
+    _check_consumer(site, consumer)
+    try:
+        selection = Selection(**request.model_dump(exclude={"consumer"}))
+    except ValueError as error:
+        raise UnclearSelection(str(error)) from error
+    found = select_students(site.database, consumer, selection)
+    bulk = selection.everybody or selection.timed
+    nobody = ""
+    if selection.cause is not None and not found.students:
+        nobody = _no_such_cause(site, consumer, selection.cause)
+    return ReplaySelection(
+        consumer=consumer,
+        students=found.students,
+        unknown=found.unknown,
+        not_activated=found.not_activated,
+        nobody=nobody,
+        lane=Lane.BULK if bulk else Lane.PERSONAL,
+        failed_before=_in_vain(site, consumer, found.students),
+    )
+
+
+@act("replay")
+def replay(
+    site: Replaying,
+    actor: Actor,
+    request: ReplayRequest,
+    clock: Callable[[], datetime],
+    *,
+    draw: Callable[[Sequence[str], int], list[str]] = _LOT.sample,
+) -> ReplayAsked:
+    """Ask a consumer to compare students with its target, and to write what differs.
+
+    Raises:
+        UnknownTarget, NobodyToReplay, ReplayedInVain: nothing was published.
+        StoreRestored: likewise, until somebody has checked.
+        ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
+    """
+    _check_consumer(site, request.consumer)
+    admit(site, works=False)
+    if not request.students:
+        raise NobodyToReplay
+    students = request.students
+    if not request.again and (count := _in_vain(site, request.consumer, students)):
+        raise ReplayedInVain(
+            in_vain(count),
+            remedy=gettext("Mend the cause, look at what a replay would change, then say that it is mended."),
+        )
+    if request.canary is not None:
+        drawn = dict.fromkeys(draw(students, min(request.canary, len(students))))
+        students = (*drawn, *(number for number in students if number not in drawn))
+    planned = plan(
+        students,
+        consumer=request.consumer,
+        reason=request.reason,
+        actor=actor.name,
+        lane=request.lane,
+        database=site.database,
+        per_s=request.per_s or PER_S,
+        incident=request.incident,
+    )
+    return _ask(site, planned, request.canary or request.first, clock)
+
+
+@act("replay.standing")
+def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding:
+    """How far this replay has come.
+
+    Raises:
+        NoSuchReplay: there is none of this id.
+    """
+    planned = _known(site, request.replay_id)
+    now = progress_of(site.database, planned)
+    with site.database.read() as connection:
+        limit = request.first or planned.students
+        following = tuple(replays.open_students(connection, planned.id, limit=limit))
+        ended = replays.outcomes(connection, planned.id)
+    failures = [number for number, outcome in ended.items() if outcome == replays.FAILED]
+    return ReplayStanding(
+        consumer=planned.consumer,
+        incident=planned.incident,
+        actor=planned.actor,
+        begun_at=utc(planned.begun_at),
+        stopped=planned.stopped_at is not None,
+        per_s=planned.per_s,
+        **asdict(now),
+        under_way=now.under_way,
+        failures=tuple(sorted(failures)[:FAILURES_MAX]),
+        next=following,
+    )
+
+
+@act("replay.stop")
+def stop(site: Stored, actor: Actor, replay_id: str) -> None:
+    """Ask nobody more for this replay, whichever process is asking; who was asked is carried out. It goes on
+    by `resume`.
+
+    Raises:
+        NoSuchReplay: there is none of this id.
+    """
+    planned = _known(site, replay_id)
+    acts.note(site.database, actor, "replay.stop", replay_id=planned.id, consumer=planned.consumer)
+    with site.database.write() as connection:
+        replays.stop(connection, planned.id, at=site.database.now(connection))
+
+
+@act("replay.resume")
+def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[], datetime]) -> ReplayAsked:
+    """Ask for the rest of a replay.
+
+    Raises:
+        NoSuchReplay: there is none of this id.
+        StoreRestored: nothing was published, until somebody has checked.
+        ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
+    """
+    admit(site, works=False)
+    planned = _known(site, request.replay_id)
+    acts.note(site.database, actor, "replay.resume", replay_id=planned.id, consumer=planned.consumer)
+    with site.database.write() as connection:
+        replays.stop(connection, planned.id, at=None)
+    return _ask(site, replace(planned, per_s=request.per_s or planned.per_s), request.first, clock)
+
+
+def in_vain(count: int) -> str:
+    """That so many of those who are selected were replayed in vain before, as a question."""
+    return ngettext(
+        "{n} of them was replayed in vain before: is the cause mended?",
+        "{n} of them were replayed in vain before: is the cause mended?",
+        count,
+    )
+
+
+def _in_vain(site: Stored, consumer: str, students: Sequence[str]) -> int:
+    """For how many of these the last replay failed, and who are given up still."""
+    with site.database.read() as connection:
+        given_up = dead_letters.students_with_some(connection, consumer, students)
+        return len(replays.failed_last(connection, consumer, sorted(given_up)))
+
+
+def _ask(site: Replaying, planned: Replay, first: int | None, clock: Callable[[], datetime]) -> ReplayAsked:
+    asked = go_on(planned, producer=site.producer, database=site.database, clock=clock, first=first)
+    now = progress_of(site.database, planned)
+    return ReplayAsked(
+        consumer=planned.consumer,
+        students=now.students,
+        asked_now=asked,
+        asked=now.asked,
+        replay_id=planned.id,
+    )
+
+
+def _known(site: Stored, replay_id: str) -> Replay:
+    with site.database.read() as connection:
+        found = replays.by_id(connection, replay_id)
+    if found is None:
+        raise NoSuchReplay(gettext("no replay {id!r}", id=replay_id))
+    return found
+
+
+def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
+    """Make sure that it is a target, or what tells a receiver.
+
+    Raises:
+        UnknownTarget: it is neither.
+    """
+    if not tells_receiver(site, consumer):
+        check_target(site, consumer)
+
+
+def _no_such_cause(site: Stored, consumer: str, cause: str) -> str:
+    """Why a cause selects nobody, and what there is."""
+    with site.database.read() as connection:
+        counts = dead_letters.counts(connection)
+    there = {c: count for (of, c), count in sorted(counts.items()) if of == consumer and c != cause}
+    known = cause in explanations() or any(c == cause for _, c in counts)
+    said = (
+        f"{consumer} has no dead letter of a student with the cause {cause!r}"
+        if known
+        else f"there is no cause {cause!r}"
+    )
+    listed = ", ".join(f"{c} ({count})" for c, count in there.items())
+    return f"{said}; " + (f"those of {consumer}: {listed}" if there else f"{consumer} has no dead letters")
+
+
+def _progress(one: Replay, now: Progress) -> ReplayProgress:
+    return ReplayProgress(
+        replay_id=one.id,
+        consumer=one.consumer,
+        begun_at=utc(one.begun_at),
+        actor=one.actor,
+        **asdict(now),
+        under_way=now.under_way,
+        incident=one.incident,
+        stopped=one.stopped_at is not None,
+    )
