@@ -62,20 +62,14 @@ def burning(edge: str, severity: str) -> str:
 
 
 def alert(name: str, expr: str, severity: str, summary: str, *, wait: str = "0m") -> dict[str, Any]:
-    """One alert, with its page."""
+    """One alert, with its chapter of the runbooks."""
     return {
         "alert": name,
         "expr": expr,
         "for": wait,
         "labels": {"severity": severity},
-        "annotations": {"summary": summary, "runbook_url": f"{RUNBOOKS}/{page(name)}.md"},
+        "annotations": {"summary": summary, "runbook_url": f"{RUNBOOKS}#{name.lower()}"},
     }
-
-
-def page(name: str) -> str:
-    """`SesameTargetDown` is explained in `target-down.md`."""
-    words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
-    return words.removeprefix("-sesame-")
 
 
 def window_alerts() -> list[dict[str, Any]]:

@@ -62,10 +62,10 @@ class Watchers:
         return {name for name, has in list(self.firing) if labels.items() <= dict(has).items()}
 
     def link_opens(self, name: str) -> bool:
-        """Whether the link of an alert that fires leads to the page that explains it."""
+        """Whether the link of an alert that fires leads to the chapter that explains it."""
         [alert, *_] = [one for (known, _), one in self.firing.items() if known == name]
         with urllib.request.urlopen(alert["annotations"]["runbook_url"], timeout=PATIENCE_S) as answer:  # noqa: S310  # ours
-            return f"`{name}`" in answer.read().decode()
+            return f"\n## {name}\n" in answer.read().decode()
 
     def close(self) -> None:
         """End everything."""
@@ -91,7 +91,7 @@ class Watchers:
         (self._folder / "rules.yml").write_text(json.dumps(rules), encoding="utf-8")
         settings = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
         settings["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        pages = f"http://127.0.0.1:{self._pages.server_port}/docs/how-to/runbooks"
+        pages = f"http://127.0.0.1:{self._pages.server_port}/docs/how-to/runbooks.md"
         settings["global"]["external_labels"]["runbooks"] = pages
         settings["alerting"]["alertmanagers"] = [
             {"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}
