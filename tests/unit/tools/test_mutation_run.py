@@ -130,7 +130,7 @@ def test_a_group_may_be_named_behind_the_options_as_make_does(monkeypatch: pytes
     monkeypatch.setattr(run, "run", lambda *given: asked.append(given))
     monkeypatch.setattr(run, "VERDICTS", Path("/nonexistent"))
     run.main(["run", "--children", "2", "runner", "engine"])
-    assert asked == [(["runner", "engine"], 2, 3)]
+    assert asked == [(["runner", "engine"], 2, 3, 1.0)]
 
 
 TODAY, LATER = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
