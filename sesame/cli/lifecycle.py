@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import local_day, local_time, show_table, write_json
+from sesame.cli.output import Answer, local_day, local_time, show_table
 
 if TYPE_CHECKING:
     from datetime import date
@@ -39,7 +40,7 @@ def lifecycle() -> None:
 @click.option("--students", "each", is_flag=True, help="Each student, with the reason and the days.")
 @json_option
 @pass_context
-def preview_command(context: Context, *, days: int, erase: bool, each: bool, as_json: bool) -> None:
+def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> Answer:
     """Say who will be shut or erased, when, why and where, if nobody is enrolled again.
 
     Days are the first on which it is so. Nothing is written.
@@ -47,50 +48,36 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool, as_
     from sesame.operations.access.lifecycle import Horizon, preview
 
     found = preview(context.looking, operator(), Horizon(days=days, erase=erase))
-    if as_json:
-        write_json(found.model_dump(mode="json"))
-    elif each:
-        _show_lives(found)
-    else:
-        _show(found, erase=erase)
+    text = partial(_show_lives, found) if each else partial(_show, found, erase=erase)
+    return Answer(found.model_dump(mode="json"), text)
 
 
 @lifecycle.command(name="held")
 @json_option
 @pass_context
-def held_command(context: Context, *, as_json: bool) -> None:
+def held_command(context: Context) -> Answer:
     """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
     from sesame.operations.access.lifecycle import held
 
     plans = held(context.looking, operator())
-    if as_json:
-        write_json([plan.model_dump(mode="json") for plan in plans])
-    else:
-        _show_plans(plans)
-        if not plans:
-            click.echo(gettext("The guard holds nothing."), err=True)
-    if plans:
-        raise click.exceptions.Exit(int(ExitCode.HELD))
+    document = [plan.model_dump(mode="json") for plan in plans]
+    return Answer(document, partial(_show_held, plans), ExitCode.HELD if plans else ExitCode.DONE)
 
 
 @lifecycle.command(name="release")
 @click.argument("plan")
 @json_option
 @pass_context
-def release_command(context: Context, *, plan: str, as_json: bool) -> None:
+def release_command(context: Context, *, plan: str) -> Answer:
     """Let PLAN be carried out: the ID that `sesame lifecycle held` shows, for exactly those students."""
     from sesame.operations.access.lifecycle import release
 
     ended = release(context.application, operator(), plan)
-    if as_json:
-        write_json(ended.model_dump(mode="json"))
-    elif ended.released:
-        count = len(ended.plan.students)
-        click.echo(ngettext("{n} student: released", "{n} students: released", count))
-    else:
-        click.echo(gettext("Approved; a second operator has to release it too."))
-    if not ended.released:
-        raise click.exceptions.Exit(int(ExitCode.HELD))
+    text = gettext("Approved; a second operator has to release it too.")
+    if ended.released:
+        text = ngettext("{n} student: released", "{n} students: released", len(ended.plan.students))
+    code = ExitCode.DONE if ended.released else ExitCode.HELD
+    return Answer(ended.model_dump(mode="json"), partial(click.echo, text), code)
 
 
 @lifecycle.command(name="prolong")
@@ -101,8 +88,8 @@ def release_command(context: Context, *, plan: str, as_json: bool) -> None:
 @json_option
 @pass_context
 def prolong_command(
-    context: Context, *, student: str, until: datetime | None, days: int | None, reason: str, as_json: bool
-) -> None:
+    context: Context, *, student: str, until: datetime | None, days: int | None, reason: str
+) -> Answer:
     """Let STUDENT, who has no enrolment any more, keep access until a later day.
 
     Whoever has expired already has access back. --days counts from the last day of access, or from today if
@@ -115,15 +102,9 @@ def prolong_command(
     last_day = None if until is None else until.date()
     asked = Prolongation(student_number=student, reason=reason, until=last_day, days=days)
     ended = prolong(context.application, operator(), asked)
-    if as_json:
-        write_json(ended.model_dump(mode="json"))
-    else:
-        told = {"number": ended.student_number, "before": local_day(ended.before)}
-        click.echo(
-            gettext(
-                "{number}: access until {until} instead of {before}", until=local_day(ended.until), **told
-            )
-        )
+    told = {"number": ended.student_number, "before": local_day(ended.before)}
+    text = gettext("{number}: access until {until} instead of {before}", until=local_day(ended.until), **told)
+    return Answer(ended.model_dump(mode="json"), partial(click.echo, text))
 
 
 def _show(found: LifecyclePreview, *, erase: bool) -> None:
@@ -193,6 +174,12 @@ def _what(step: ComingStep) -> str:
 
     stage = word("stages", step.stage)
     return stage if step.target is None else f"{step.target}: {stage}"
+
+
+def _show_held(plans: list[HeldPlan]) -> None:
+    _show_plans(plans)
+    if not plans:
+        click.echo(gettext("The guard holds nothing."), err=True)
 
 
 def _show_plans(plans: list[HeldPlan]) -> None:

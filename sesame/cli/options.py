@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from functools import wraps
+from typing import Any, Final, TypeVar
 
 import click
 
 from schemas.language import gettext
+from sesame.cli.output import Answer, write_json
 
+_JSON: Final = "json"
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def json_option(command: Command) -> Command:
-    """`--json`: the command gets `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")(command)
+def json_option(command: Callable[..., Answer]) -> Callable[..., None]:
+    """`--json`: what the command answers is written as JSON, or as text for people."""
+
+    @wraps(command)
+    def answered(*arguments: Any, **given: Any) -> None:
+        wants_json = given.pop(_JSON)
+        answer = command(*arguments, **given)
+        if wants_json:
+            write_json(answer.document)
+        else:
+            answer.text()
+        if answer.code:
+            raise click.exceptions.Exit(int(answer.code))
+
+    return click.option("--json", _JSON, is_flag=True, help="Write JSON instead of text.")(answered)
+
+
+def wants_json() -> bool:
+    """Whether the command that runs was given `--json`: then nothing is said meanwhile."""
+    return bool(click.get_current_context().params[_JSON])
 
 
 def dry_run_option(command: Command) -> Command:

@@ -6,10 +6,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -134,9 +134,26 @@ def confirm(question: str) -> None:
         raise click.exceptions.Exit(int(ExitCode.INTERRUPTED))
 
 
-def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
+class Answer(NamedTuple):
+    """What a command came to.
+
+    Attributes:
+        document: for `--json`: a report, or what JSON can say of it. An iterator is written as it comes.
+        text: writes the same for people.
+        code: what the command ends with.
+    """
+
+    document: object
+    text: Callable[[], object]
+    code: ExitCode = ExitCode.DONE
+
+
+def write_json(document: object) -> None:
     """Write one JSON document to standard output."""
-    click.echo(_json(document))
+    if isinstance(document, Iterator):
+        write_json_list(document)
+    else:
+        click.echo(_json(document))
 
 
 def write_json_list(documents: Iterable[Mapping[str, Any]]) -> None:
@@ -159,8 +176,10 @@ def _json(document: object) -> str:
     return text
 
 
-def _plain(value: object) -> str:
-    """What JSON has no form for: a time as ISO 8601 has it, anything else as text."""
+def _plain(value: object) -> object:
+    """What JSON has no form for: a report as a mapping, a time as ISO 8601 has it, anything else as text."""
+    if (dump := getattr(value, "model_dump", None)) is not None:
+        return dump()
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
