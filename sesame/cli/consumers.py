@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.output import Answer, local_time, show_table
+
+if TYPE_CHECKING:
+    from sesame.operations.people.diagnosis.processes import ConsumerProcess
+    from sesame.operations.targets.stopped_consumers import LostRange, QuarantinedConsumer
 
 
 @click.group()
@@ -19,15 +26,17 @@ def processes() -> None:
 @processes.command(name="list")
 @json_option
 @pass_context
-def list_processes(context: Context, *, as_json: bool) -> None:
+def list_processes(context: Context) -> Answer:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
     from sesame.operations.people.diagnosis.processes import listed
-    from sesame.operations.people.diagnosis.words import word
 
     found = listed(context.looking, operator())
-    if as_json:
-        write_json({name: one.model_dump() for name, one in found.items()})
-        return
+    return Answer(found, partial(_show_processes, found))
+
+
+def _show_processes(found: dict[str, ConsumerProcess]) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
     rows = []
     for name, one in found.items():
         rows += [[name, each.words, local_time(each.seen_at), each.reason] for each in one.processes]
@@ -57,14 +66,15 @@ def quarantine() -> None:
 @quarantine.command(name="list")
 @json_option
 @pass_context
-def list_quarantine(context: Context, *, as_json: bool) -> None:
+def list_quarantine(context: Context) -> Answer:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
     from sesame.operations.targets.stopped_consumers import quarantined
 
     found = quarantined(context.looking, operator())
-    if as_json:
-        write_json([one.model_dump() for one in found])
-        return
+    return Answer(found, partial(_show_quarantine, found))
+
+
+def _show_quarantine(found: list[QuarantinedConsumer]) -> None:
     for one in found:
         since = local_time(one.since)
         click.echo(
@@ -103,14 +113,15 @@ def lost_records_group() -> None:
 @lost_records_group.command(name="list")
 @json_option
 @pass_context
-def list_lost_records(context: Context, *, as_json: bool) -> None:
+def list_lost_records(context: Context) -> Answer:
     """List the losses that nobody has accepted: the consumer stands still until then."""
     from sesame.operations.targets.stopped_consumers import unaccepted
 
     losses = unaccepted(context.looking, operator())
-    if as_json:
-        write_json([loss.model_dump() for loss in losses])
-        return
+    return Answer(losses, partial(_show_lost, losses))
+
+
+def _show_lost(losses: list[LostRange]) -> None:
     for loss in losses:
         click.echo(
             gettext(

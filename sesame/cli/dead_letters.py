@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +12,10 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import confirm, local_time, show_table, write_json, write_json_list
+from sesame.cli.output import Answer, confirm, local_time, show_table
+
+if TYPE_CHECKING:
+    from sesame.operations.work.dead_letters import DeadLetterPage, DeadLetterShown
 
 _PAGE = 50  # `sesame.operations.work.dead_letters.PAGE`, tested
 
@@ -40,22 +45,23 @@ def list_command(
     cause: str | None,
     after: str | None,
     limit: int | None,
-    as_json: bool,
-) -> None:
+) -> Answer:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    from sesame.operations.people.diagnosis.reasons import explain
-    from sesame.operations.work.dead_letters import ID_SHOWN, DeadLetterPage, listed, page
+    from sesame.operations.work.dead_letters import DeadLetterPage, listed
 
-    site = context.looking
     asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)
-    if as_json:
-        write_json_list(one.model_dump() for one in listed(site, operator(), asked))
-        return
-    found = page(site, operator(), asked)
+    return Answer(listed(context.looking, operator(), asked), partial(_show_page, context, asked))
+
+
+def _show_page(context: Context, asked: DeadLetterPage) -> None:
+    from sesame.operations.people.diagnosis.reasons import explain
+    from sesame.operations.work.dead_letters import ID_SHOWN, page
+
+    found = page(context.looking, operator(), asked)
     if not found.letters:
         none = (
             gettext("No unresolved dead letters follow that one.")
-            if after
+            if asked.after
             else gettext("No unresolved dead letters.")
         )
         click.echo(none, err=True)
@@ -88,15 +94,18 @@ def list_command(
 @click.argument("letter")
 @json_option
 @pass_context
-def show(context: Context, *, letter: str, as_json: bool) -> None:
+def show(context: Context, *, letter: str) -> Answer:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
-    from sesame.operations.people.diagnosis.words import word
     from sesame.operations.work.dead_letters import show as look
 
-    document = look(context.looking, operator(), letter).model_dump()
-    if as_json:
-        write_json(document)
-        return
+    found = look(context.looking, operator(), letter)
+    return Answer(found, partial(_show, found))
+
+
+def _show(letter: DeadLetterShown) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
+    document = letter.model_dump()
     width = max(len(word("dead_letter", name)) for name in document) + 1
     for name, value in document.items():
         if value is not None:
@@ -122,8 +131,7 @@ def dismiss_command(
     reason: str,
     dry_run: bool,
     yes: bool,
-    as_json: bool,
-) -> None:
+) -> Answer:
     """Say that nothing is to be done about LETTER..., or about all of --cause: they are listed no more.
 
     For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
@@ -151,9 +159,9 @@ def dismiss_command(
             confirm(question)
         update = {"dry_run": False, "until": done.newest}
         done = dismiss(site, operator(), request.model_copy(update=update))
-    if as_json:
-        write_json(done.model_dump())
-    elif dry_run:
-        click.echo(gettext("{count} would be dismissed: {text}", count=done.found, text=done.text))
-    else:
-        click.echo(gettext("{count} dismissed: {text}", count=done.dismissed, text=done.text))
+    text = (
+        gettext("{count} would be dismissed: {text}", count=done.found, text=done.text)
+        if dry_run
+        else gettext("{count} dismissed: {text}", count=done.dismissed, text=done.text)
+    )
+    return Answer(done, partial(click.echo, text))
