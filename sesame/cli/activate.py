@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import confirm, progress_bar, write_json
+from sesame.cli.output import Answer, confirm, progress_bar
 
 if TYPE_CHECKING:
     from sesame.operations.access.activation import Activated
@@ -52,8 +53,7 @@ def activate(
     republish: bool,
     dry_run: bool,
     yes: bool,
-    as_json: bool,
-) -> None:
+) -> Answer:
     """Activate STUDENT..., or those of --from FILE, or --all.
 
     Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
@@ -96,14 +96,20 @@ def activate(
             file = None if listed is None else listed.name
             named = Activation(students=students, file=file, **dict(request))
             done = activation.activate(site, actor, named, clock=utc_now, progress=progress)
-    if as_json:
-        write_json(done.model_dump())
-    else:
-        click.echo("\n".join(_told(done)))
-        _warn(done, kept_days=site.settings.registry.pending_age_max_s / 86_400)
-    if done.not_known_yet:
-        alone = done.requested + done.already == len(done.not_known_yet)
-        raise click.exceptions.Exit(int(ExitCode.FAILED if alone else ExitCode.PARTLY))
+    kept_days = site.settings.registry.pending_age_max_s / 86_400
+    return Answer(done, partial(_show, done, kept_days=kept_days), _code(done))
+
+
+def _code(report: Activated) -> ExitCode:
+    if not report.not_known_yet:
+        return ExitCode.DONE
+    alone = report.requested + report.already == len(report.not_known_yet)
+    return ExitCode.FAILED if alone else ExitCode.PARTLY
+
+
+def _show(report: Activated, *, kept_days: float) -> None:
+    click.echo("\n".join(_told(report)))
+    _warn(report, kept_days=kept_days)
 
 
 def _told(report: Activated) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +16,14 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import interruptible
 from sesame.cli.operator import operator
-from sesame.cli.options import dry_run_option, json_option
-from sesame.cli.output import progress_bar, write_json
+from sesame.cli.options import dry_run_option, json_option, wants_json
+from sesame.cli.output import Answer, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sesame.operations.imports.acts import ExplainRequest, Imported, ImportRequest
+    from producers.registrar.report import ImportReport
+    from sesame.operations.imports.acts import Explained, ExplainRequest, Imported, ImportRequest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -125,7 +128,6 @@ def import_command(
     profile: str | None,
     explained_lines: int | None,
     dry_run: bool,
-    as_json: bool,
     full: bool,
     year: int | None,
     approve: str | None,
@@ -135,7 +137,7 @@ def import_command(
     encoding: str | None,
     sheet: str | None,
     accept: tuple[str, ...],
-) -> None:
+) -> Answer:
     """Import the registrar's FILE: publish what differs from what was published before.
 
     Exit code 3 when some lines were refused: the rejects file names line, column, fault and remedy. Exit
@@ -148,8 +150,7 @@ def import_command(
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
     reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
     if explained_lines is not None:
-        _explain(context, ExplainRequest(**dict(reading), lines_max=explained_lines), as_json=as_json)
-        return
+        return _explain(context, ExplainRequest(**dict(reading), lines_max=explained_lines))
     request = ImportRequest(
         **dict(reading),
         dry_run=dry_run,
@@ -161,21 +162,32 @@ def import_command(
         affected=affected,
     )
     from producers.registrar.report import ImportKind
-    from sesame.cli.import_output import told, warn
+    from sesame.cli.import_output import warn
 
     imported = _imported(context, request)
-    reports = imported.reports
-    if as_json:
-        write_json(imported.model_dump())
-    for report in reports:
-        if not as_json:
-            click.echo("\n".join(told(report)))
-        path = groups if report.kind is ImportKind.TEACHINGS else file
-        warn(report, approve, _same_import(context, path, groups=report.kind is ImportKind.TEACHINGS))
-    if any(report.held for report in reports):
-        raise click.exceptions.Exit(int(ExitCode.HELD))
-    if any(report.rejected for report in reports):
-        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+    def warn_of(report: ImportReport) -> None:
+        of_groups = report.kind is ImportKind.TEACHINGS
+        warn(report, approve, _same_import(context, groups if of_groups else file, groups=of_groups))
+
+    if wants_json():
+        for each in imported.reports:
+            warn_of(each)
+    return Answer(imported, partial(_show, imported, warn_of), _code(imported))
+
+
+def _show(imported: Imported, warn_of: Callable[[ImportReport], None]) -> None:
+    from sesame.cli.import_output import told
+
+    for report in imported.reports:
+        click.echo("\n".join(told(report)))
+        warn_of(report)
+
+
+def _code(imported: Imported) -> ExitCode:
+    if any(report.held for report in imported.reports):
+        return ExitCode.HELD
+    return ExitCode.PARTLY if any(report.rejected for report in imported.reports) else ExitCode.DONE
 
 
 def _imported(context: Context, request: ImportRequest) -> Imported:
@@ -245,15 +257,17 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     return shlex.join(words)
 
 
-def _explain(context: Context, request: ExplainRequest, *, as_json: bool) -> None:
+def _explain(context: Context, request: ExplainRequest) -> Answer:
     """Show how the first lines of each file are read."""
     from sesame.app.wiring import utc_now
-    from sesame.cli.import_output import explained
     from sesame.operations.imports.acts import explain
 
     found = explain(context, operator(), request, clock=utc_now)
-    if as_json:
-        write_json(found.model_dump())
-        return
+    return Answer(found, partial(_show_explained, found))
+
+
+def _show_explained(found: Explained) -> None:
+    from sesame.cli.import_output import explained
+
     for each in found.files:
         click.echo("\n".join(explained(each.file, each.profile, each.explanation)))
