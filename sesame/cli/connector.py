@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +12,10 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import Answer, show_table
+
+if TYPE_CHECKING:
+    from sesame.operations.targets.connectors.acts import ConnectorChecked, ConnectorLine
 
 
 @click.group()
@@ -21,27 +26,14 @@ def connector() -> None:
 @connector.command("list")
 @json_option
 @pass_context
-def list_command(context: Context, *, as_json: bool) -> None:
+def list_command(context: Context) -> Answer:
     """Show every connector that is installed, what it can do, and what was proven of it here."""
     from sesame.operations.targets.connectors.acts import list_connectors
 
     path = context.settings.store_file
     there = path is None or path.exists()
     found = list_connectors(context.application, operator(), proven=there)
-    if as_json:
-        write_json([each.model_dump(mode="json") for each in found])
-        return
-    rows = [
-        (
-            each.name,
-            each.package,
-            each.follows or "",
-            ", ".join(each.verbs),
-            each.fault or (f"{len(each.proven)} checks" if each.proven else "nothing here"),
-        )
-        for each in found
-    ]
-    show_table(("name", "package", "follows", "verbs", "proven"), rows, folded="proven")
+    return Answer([each.model_dump(mode="json") for each in found], partial(_show, found))
 
 
 @connector.command()
@@ -80,27 +72,41 @@ def new(context: Context, name: str, folder: Path | None) -> None:
 @click.option("--clean", is_flag=True, help="Only erase what earlier checks have left.")
 @json_option
 @pass_context
-def check(context: Context, name: str, *, clean: bool, as_json: bool) -> None:
+def check(context: Context, name: str, *, clean: bool) -> Answer:
     """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
     passed, or something of the suite's is left."""
     from sesame.operations.targets.connectors.acts import CheckAsked
     from sesame.operations.targets.connectors.acts import check as run
 
     report = run(context.application, operator(), CheckAsked(name=name, config=context.config, clean=clean))
-    if as_json:
-        write_json(report.model_dump(mode="json"))
-    else:
-        for failed in report.failed:
-            click.echo(f"FAILED {_sentence(failed.check)}\n  {failed.message}")
-        for skipped in report.skipped:
-            click.echo(f"skipped {_sentence(skipped.check)}: {skipped.reason}")
-        click.echo(f"{report.passed} passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
-        for left in report.left:
-            click.echo(f"left: {left}")
-        if report.left:
-            click.echo(f"Erase it: sesame connector check {name} --clean", err=True)
-    well = not report.failed and not report.left
-    raise click.exceptions.Exit(int(ExitCode.DONE if well else ExitCode.FAILED))
+    code = ExitCode.FAILED if report.failed or report.left else ExitCode.DONE
+    return Answer(report.model_dump(mode="json"), partial(_show_checked, name, report), code)
+
+
+def _show(found: list[ConnectorLine]) -> None:
+    rows = [
+        (
+            each.name,
+            each.package,
+            each.follows or "",
+            ", ".join(each.verbs),
+            each.fault or (f"{len(each.proven)} checks" if each.proven else "nothing here"),
+        )
+        for each in found
+    ]
+    show_table(("name", "package", "follows", "verbs", "proven"), rows, folded="proven")
+
+
+def _show_checked(name: str, report: ConnectorChecked) -> None:
+    for failed in report.failed:
+        click.echo(f"FAILED {_sentence(failed.check)}\n  {failed.message}")
+    for skipped in report.skipped:
+        click.echo(f"skipped {_sentence(skipped.check)}: {skipped.reason}")
+    click.echo(f"{report.passed} passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
+    for left in report.left:
+        click.echo(f"left: {left}")
+    if report.left:
+        click.echo(f"Erase it: sesame connector check {name} --clean", err=True)
 
 
 def _sentence(check: str) -> str:

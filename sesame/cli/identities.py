@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -13,13 +14,14 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
-from sesame.cli.output import confirm, data_console, local_time, show_table, side_console, write_json
+from sesame.cli.output import Answer, confirm, data_console, local_time, show_table, side_console
 from sesame.cli.settlement import settle_command
 
 if TYPE_CHECKING:
     from sesame.acts.acts import Actor
     from sesame.app.wiring import Application
-    from sesame.operations.identities.acts import Decided, DoubtDecision, IdentityCase
+    from sesame.operations.identities.acts import Decided, DoubtDecision, DoubtSummary, IdentityCase
+    from sesame.operations.identities.name_reservation import Reserved
 
 Said = TypeVar("Said", bound="DoubtDecision")
 
@@ -33,14 +35,15 @@ def identities() -> None:
 @click.option("--all", "everything", is_flag=True, help="Those too that are decided or withdrawn.")
 @json_option
 @pass_context
-def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
+def list_command(context: Context, *, everything: bool) -> Answer:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
     from sesame.operations.identities.acts import DoubtFilter, listed
 
     found = listed(context.looking, operator(), DoubtFilter(everything=everything))
-    if as_json:
-        write_json([each.model_dump() for each in found])
-        return
+    return Answer(found, partial(_show_doubts, found))
+
+
+def _show_doubts(found: list[DoubtSummary]) -> None:
     if not found:
         click.echo(gettext("No doubtful identities."), err=True)
         return
@@ -62,16 +65,12 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @click.argument("student")
 @json_option
 @pass_context
-def show_command(context: Context, *, student: str, as_json: bool) -> None:
+def show_command(context: Context, *, student: str) -> Answer:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
     from sesame.operations.identities.acts import show
 
     found = show(context.looking, operator(), student)
-    if as_json:
-        write_json([case.model_dump() for case in found])
-        return
-    for case in found:
-        _print_case(case)
+    return Answer(found, partial(_show_cases, found))
 
 
 @identities.command(name="separate")
@@ -155,6 +154,11 @@ def _decide(
     click.echo(gettext("decided: {text}", text=decide(site, actor, request).text))
 
 
+def _show_cases(found: list[IdentityCase]) -> None:
+    for case in found:
+        _print_case(case)
+
+
 def _print_case(case: IdentityCase) -> None:
     from rich.table import Table
 
@@ -199,7 +203,7 @@ def ledger() -> None:
 @ledger.command(name="refresh")
 @json_option
 @pass_context
-def refresh_command(context: Context, *, as_json: bool) -> None:
+def refresh_command(context: Context) -> Answer:
     """Put the directory's names into the ledger: those of staff and of everybody else are not given away.
 
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
@@ -208,18 +212,19 @@ def refresh_command(context: Context, *, as_json: bool) -> None:
     from sesame.operations.identities.name_reservation import refresh
 
     found = refresh(context.application, operator())
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        click.echo(
-            gettext(
-                "{entries} entries with {names} names, {conflicts} in conflict",
-                entries=found.entries,
-                names=found.names,
-                conflicts=len(found.conflicts),
-            )
+    return Answer(
+        found, partial(_show_reserved, found), ExitCode.PARTLY if found.conflicts else ExitCode.DONE
+    )
+
+
+def _show_reserved(found: Reserved) -> None:
+    click.echo(
+        gettext(
+            "{entries} entries with {names} names, {conflicts} in conflict",
+            entries=found.entries,
+            names=found.names,
+            conflicts=len(found.conflicts),
         )
-        for dn in found.conflicts:
-            click.echo(gettext("  held by somebody else in the ledger: {dn}", dn=dn), err=True)
-    if found.conflicts:
-        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+    )
+    for dn in found.conflicts:
+        click.echo(gettext("  held by somebody else in the ledger: {dn}", dn=dn), err=True)

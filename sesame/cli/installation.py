@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
@@ -13,7 +14,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import write_json
+from sesame.cli.output import Answer
 
 _LOOK_EVERY_S = 1.0
 
@@ -64,13 +65,11 @@ def init(context: Context) -> None:
 
 @click.command()
 @json_option
-def version(*, as_json: bool) -> None:
+def version() -> Answer:
     """Show the version of the program and of Python."""
     sesame, python = installed_version(), platform.python_version()
-    if as_json:
-        write_json({"sesame": sesame, "python": python})
-    else:
-        click.echo(f"sesame {sesame} (Python {python})")
+    text = f"sesame {sesame} (Python {python})"
+    return Answer({"sesame": sesame, "python": python}, partial(click.echo, text))
 
 
 def installed_version() -> str:
