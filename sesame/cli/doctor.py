@@ -10,8 +10,8 @@ from schemas.language import gettext
 from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.options import json_option
-from sesame.cli.output import data_console, write_json
+from sesame.cli.options import json_option, wants_json
+from sesame.cli.output import Answer, data_console
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,7 +25,7 @@ _COLOURS = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: 
     "--only", "only", metavar="NAME", multiple=True, help="Check this alone; may be given several times."
 )
 @pass_context
-def doctor(context: Context, *, as_json: bool, only: tuple[str, ...]) -> None:
+def doctor(context: Context, *, only: tuple[str, ...]) -> Answer:
     """Check each dependency: one line each, with the remedy when something is wrong.
 
     Exit code 4 when a dependency is down, 1 when something else is wrong, 0 when all is well or only
@@ -40,11 +40,14 @@ def doctor(context: Context, *, as_json: bool, only: tuple[str, ...]) -> None:
     for check in checks:
         finding = examine(check)
         found.append((check.name, finding))
-        if not as_json:
+        if not wants_json():
             console.print(_line(check.name, finding))
-    if as_json:
-        write_json([{"check": name, **finding.document()} for name, finding in found])
-    raise click.exceptions.Exit(int(_verdict([finding for _, finding in found])))
+    document = [{"check": name, **finding.document()} for name, finding in found]
+    return Answer(document, _shown_already, _verdict([finding for _, finding in found]))
+
+
+def _shown_already() -> None:
+    """Each line was written as soon as it was known."""
 
 
 def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
