@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import confirm, show_table, side_console, write_json
+from sesame.cli.options import dry_run_option, json_option, reason_option, write, yes_option
+from sesame.cli.output import Answer, confirm, show_table, side_console
 
 if TYPE_CHECKING:
+    from sesame.operations.questions.adoption.acts import AdoptionQuestion
     from sesame.operations.questions.adoption.run import AdoptionReport
 
 _ID_SHOWN = 12
@@ -31,7 +33,7 @@ _ID_SHOWN = 12
     help="Write a line for each object here (CSV, for a spreadsheet; personal data).",
 )
 @click.pass_context
-def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path | None) -> None:
+def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> None:
     """Take account of what exists in the targets: whose it is, and which names are in use.
 
     Reads every entry, mailbox and Moodle user, and whoever another target lists, and compares them with the
@@ -56,10 +58,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
         clock=utc_now,
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        click.echo("\n".join(_text(found)))
+    write(Answer(found, partial(_show, found)))
     if report_path is not None:
         click.echo(f"object by object: {report_path}", err=True)
     asked = sum(found.questions.values())
@@ -73,27 +72,13 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
 @click.option("--all", "everything", is_flag=True, help="Those too that are decided or mended.")
 @json_option
 @pass_context
-def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
+def questions_command(context: Context, *, kind: str | None, everything: bool) -> Answer:
     """List what waits for an operator, with the objects it is about: personal data."""
     from sesame.operations.questions.adoption.acts import QuestionFilter, questions
 
     asked = QuestionFilter(kind=kind, everything=everything)
     found = questions(context.looking, operator(), asked)
-    if as_json:
-        write_json([question.model_dump() for question in found])
-        return
-    if not found:
-        click.echo("No questions.", err=True)
-        return
-    show_table(
-        ("id", "kind", "target", "student", "state", "object"),
-        [
-            (each.id[:_ID_SHOWN], each.kind, each.target, each.student_number or "", each.state, each.object)
-            for each in found
-        ],
-    )
-    for each in sorted({question.kind for question in found}):
-        click.echo(f"{each}: {_words(each)}", err=True)
+    return Answer(found, partial(_show_questions, found))
 
 
 @adopt.command(name="decide")
@@ -152,7 +137,7 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
 @yes_option
 @json_option
 @pass_context
-def activate_command(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def activate_command(context: Context, *, dry_run: bool, yes: bool) -> Answer:
     """Let Sésame look after the accounts of all students with an adopted entry, as if they had activated.
 
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
@@ -166,11 +151,28 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool, as_json: boo
     if written and not (yes or dry_run):
         confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
     report = activate(site, operator(), AdoptedActivation(dry_run=dry_run), clock=utc_now)
-    if as_json:
-        write_json(report.model_dump())
-    else:
-        verb = "would be asked for" if dry_run else "are asked for"
-        click.echo(f"{report.requested} accounts {verb}, {report.already} were before")
+    verb = "would be asked for" if dry_run else "are asked for"
+    text = f"{report.requested} accounts {verb}, {report.already} were before"
+    return Answer(report, partial(click.echo, text))
+
+
+def _show(found: AdoptionReport) -> None:
+    click.echo("\n".join(_text(found)))
+
+
+def _show_questions(found: list[AdoptionQuestion]) -> None:
+    if not found:
+        click.echo("No questions.", err=True)
+        return
+    show_table(
+        ("id", "kind", "target", "student", "state", "object"),
+        [
+            (each.id[:_ID_SHOWN], each.kind, each.target, each.student_number or "", each.state, each.object)
+            for each in found
+        ],
+    )
+    for each in sorted({question.kind for question in found}):
+        click.echo(f"{each}: {_words(each)}", err=True)
 
 
 def _text(found: AdoptionReport) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -11,11 +12,11 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import json_option, moment
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.options import json_option, moment, write
+from sesame.cli.output import Answer, local_time, show_table
 
 if TYPE_CHECKING:
-    from sesame.operations.keeping.audit import AuditVerified
+    from sesame.operations.keeping.audit import AuditEntry, AuditVerified
 
 _SHOWN = 50
 
@@ -52,9 +53,7 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
 )
 @json_option
 @pass_context
-def audit(
-    context: Context, /, *, since: str | None, until: str | None, limit: int, as_json: bool, **given: Any
-) -> None:
+def audit(context: Context, /, *, since: str | None, until: str | None, limit: int, **given: Any) -> None:
     """Show who did what and why, the newest first.
 
     Every act of an operator is here, with each look at persons: one entry, with the count and, of at most 20,
@@ -71,25 +70,26 @@ def audit(
     )
     found = entries(site, operator(), page)
     shown, more = found[:limit], len(found) > limit
-    if as_json:
-        write_json([entry.model_dump() for entry in shown])
-    else:
-        detail = gettext("detail")
-        names = (gettext("id"), gettext("at"), gettext("actor"), gettext("action"), detail, gettext("reason"))
-        rows = [
-            (
-                str(entry.id),
-                local_time(entry.at),
-                entry.actor,
-                entry.action,
-                _in_one_line(entry.detail),
-                entry.reason or "",
-            )
-            for entry in shown
-        ]
-        show_table(names, rows, folded=detail)
+    write(Answer(shown, partial(_show, shown)))
     if more:
         click.echo(gettext("older ones: --before {id}", id=shown[-1].id), err=True)
+
+
+def _show(entries: Sequence[AuditEntry]) -> None:
+    detail = gettext("detail")
+    names = (gettext("id"), gettext("at"), gettext("actor"), gettext("action"), detail, gettext("reason"))
+    rows = [
+        (
+            str(entry.id),
+            local_time(entry.at),
+            entry.actor,
+            entry.action,
+            _in_one_line(entry.detail),
+            entry.reason or "",
+        )
+        for entry in entries
+    ]
+    show_table(names, rows, folded=detail)
 
 
 def _in_one_line(detail: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ def export(context: Context, /, *, since: str | None, until: str | None, form: A
 @click.option("--head", metavar="HASH", help="An entry's hash that was kept elsewhere: it must be there.")
 @json_option
 @pass_context
-def verify(context: Context, *, head: str | None, as_json: bool) -> None:
+def verify(context: Context, *, head: str | None) -> Answer:
     """Walk the audit's chain of hashes, and say where it breaks.
 
     Shown are entries that were changed, removed or put in, an end that was cut off, and persons who were put
@@ -134,12 +134,8 @@ def verify(context: Context, *, head: str | None, as_json: bool) -> None:
     from sesame.operations.keeping.audit import verify as walk
 
     found = walk(context.looking, operator(), Head(hash=head))
-    if as_json:
-        write_json(found.model_dump(mode="json"))
-    else:
-        _say_verified(found)
-    if not found.whole:
-        raise click.exceptions.Exit(int(ExitCode.DAMAGED))
+    code = ExitCode.DONE if found.whole else ExitCode.DAMAGED
+    return Answer(found.model_dump(mode="json"), partial(_say_verified, found), code)
 
 
 def _say_verified(found: AuditVerified) -> None:
