@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.installation import installed_version
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, yes_option
-from sesame.cli.output import confirm, local_time, write_json
+from sesame.cli.output import Answer, confirm, local_time
 
 if TYPE_CHECKING:
-    from sesame.operations.keeping.backup.acts import BackupReport
+    from sesame.operations.keeping.backup.acts import BackupReport, RestoreReport
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -25,7 +26,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--keep", type=click.IntRange(min=1), help="Remove all but so many of the newest ones there.")
 @json_option
 @pass_context
-def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: bool) -> None:
+def backup(context: Context, *, folder: Path | None, keep: int | None) -> Answer | None:
     """Copy the embedded store and log while they are worked with, and prove the copy.
 
     Every person in the copy is sealed under a key of their own. The keys are copied into another folder
@@ -33,7 +34,7 @@ def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: 
     the copy: keep them apart. A PostgreSQL server is backed up by pg_dump, Kafka keeps its own copies.
     """
     if click.get_current_context().invoked_subcommand is not None:
-        return
+        return None
     from sesame.app.tables import metadata
     from sesame.app.wiring import utc_now
     from sesame.operations.keeping.backup.acts import BackupRequest, back_up
@@ -47,24 +48,8 @@ def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: 
         clock=utc_now,
         version=installed_version(),
     )
-    if as_json:
-        write_json(made.model_dump(mode="json"))
-        return
-    _show(made)
-    click.echo(gettext("keys of the persons in it: {file}", file=made.keys))
-    if context.settings.store.keys_to is None:
-        click.echo(
-            gettext(
-                "Keep a copy of the keys on another machine, apart from the backups: without them nobody"
-                " can be restored (store.keys_to)."
-            ),
-            err=True,
-        )
-    if not made.store:
-        click.echo(gettext("The store is a server's: back it up now, with pg_dump."), err=True)
-    if made.removed:
-        n = len(made.removed)
-        click.echo(ngettext("{n} older backup was removed", "{n} older backups were removed", n), err=True)
+    keys_apart = context.settings.store.keys_to is not None
+    return Answer(made.model_dump(mode="json"), partial(_show_made, made, keys_apart=keys_apart))
 
 
 _keys_option = click.option(
@@ -79,7 +64,7 @@ _keys_option = click.option(
 @_keys_option
 @json_option
 @pass_context
-def verify(context: Context, *, folder: Path, keys: Path | None, as_json: bool) -> None:
+def verify(context: Context, *, folder: Path, keys: Path | None) -> Answer:
     """Prove the backup in FOLDER: restore it into a scratch folder, open it, and compare.
 
     Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1; so is
@@ -89,11 +74,7 @@ def verify(context: Context, *, folder: Path, keys: Path | None, as_json: bool) 
     from sesame.operations.keeping.backup.acts import RestoreRequest
 
     found = acts.verify(context, operator(), RestoreRequest(folder=folder, keys=keys))
-    if as_json:
-        write_json(found.model_dump(mode="json"))
-    else:
-        _show(found)
-        click.echo(gettext("It can be restored."))
+    return Answer(found.model_dump(mode="json"), partial(_show_proved, found))
 
 
 @click.command()
@@ -102,7 +83,7 @@ def verify(context: Context, *, folder: Path, keys: Path | None, as_json: bool) 
 @yes_option
 @json_option
 @pass_context
-def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool, as_json: bool) -> None:
+def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool) -> Answer:
     """Put the backup in FOLDER in the place of the embedded store and log.
 
     It is proved first. Every process of Sésame must have been stopped. What was there is kept beside it. Who
@@ -118,9 +99,33 @@ def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool, as_
         confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))
     request = RestoreRequest(folder=folder, keys=keys)
     done = acts.restore(context, operator(), request, clock=utc_now, in_use=processes_with)
-    if as_json:
-        write_json(done.model_dump(mode="json"))
-        return
+    return Answer(done.model_dump(mode="json"), partial(_show_restored, done))
+
+
+def _show_made(made: BackupReport, *, keys_apart: bool) -> None:
+    _show(made)
+    click.echo(gettext("keys of the persons in it: {file}", file=made.keys))
+    if not keys_apart:
+        click.echo(
+            gettext(
+                "Keep a copy of the keys on another machine, apart from the backups: without them nobody"
+                " can be restored (store.keys_to)."
+            ),
+            err=True,
+        )
+    if not made.store:
+        click.echo(gettext("The store is a server's: back it up now, with pg_dump."), err=True)
+    if made.removed:
+        n = len(made.removed)
+        click.echo(ngettext("{n} older backup was removed", "{n} older backups were removed", n), err=True)
+
+
+def _show_proved(found: BackupReport) -> None:
+    _show(found)
+    click.echo(gettext("It can be restored."))
+
+
+def _show_restored(done: RestoreReport) -> None:
     _show(done.restored)
     if done.kept is not None:
         click.echo(gettext("What was there before: {folder}", folder=done.kept))

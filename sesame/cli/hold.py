@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import dry_run_option, json_option, reason_option
-from sesame.cli.output import local_time, write_json
+from sesame.cli.options import dry_run_option, json_option, reason_option, write
+from sesame.cli.output import Answer, local_time
 
 if TYPE_CHECKING:
     from schemas.account import Hold
@@ -46,8 +47,8 @@ def hold() -> None:
 @json_option
 @pass_context
 def place_command(
-    context: Context, /, *, student: str | None, listed: Path | None, as_json: bool, **given: Any
-) -> None:
+    context: Context, /, *, student: str | None, listed: Path | None, **given: Any
+) -> Answer | None:
     """Shut STUDENT's access to every target, or that of everybody on the list. Nothing is deleted.
 
     stolen-passwords is lifted by the students themselves, who choose a new password on their pages; the
@@ -57,12 +58,9 @@ def place_command(
 
     if listed is not None:
         asked = _list(student, listed, **given)
-        _told_of_list(place_all(context.application, operator(), asked), as_json=as_json)
-        return
+        _answer_list(place_all(context.application, operator(), asked))
+        return None
     report = place(context.application, operator(), _change(student, **given))
-    if as_json:
-        write_json(report.model_dump(mode="json"))
-        return
     said = _said(report)
     if not report.changed:
         told = (
@@ -78,7 +76,7 @@ def place_command(
         told = gettext(
             "{number}: hold {kind} is kept until an import brings this number: it has no account yet", **said
         )
-    click.echo(told)
+    return Answer(report.model_dump(mode="json"), partial(click.echo, told))
 
 
 @hold.command(name="lift")
@@ -92,19 +90,16 @@ def place_command(
 @json_option
 @pass_context
 def lift_command(
-    context: Context, /, *, student: str | None, listed: Path | None, as_json: bool, **given: Any
-) -> None:
+    context: Context, /, *, student: str | None, listed: Path | None, **given: Any
+) -> Answer | None:
     """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
     from sesame.operations.access.holds import lift, lift_all
 
     if listed is not None:
         asked = _list(student, listed, **given)
-        _told_of_list(lift_all(context.application, operator(), asked), as_json=as_json)
-        return
+        _answer_list(lift_all(context.application, operator(), asked))
+        return None
     report = lift(context.application, operator(), _change(student, **given))
-    if as_json:
-        write_json(report.model_dump(mode="json"))
-        return
     said = _said(report)
     if report.changed:
         told = gettext("{number}: hold {kind} is lifted", **said)
@@ -112,35 +107,12 @@ def lift_command(
         told = gettext("{number}: nothing to lift: hold {kind} was lifted on {at}", **said)
     else:
         told = gettext("{number}: nothing to lift: there is no hold {kind}", **said)
-    click.echo(told)
+    return Answer(report.model_dump(mode="json"), partial(click.echo, told))
 
 
-def _told_of_list(report: HoldsReport, *, as_json: bool) -> None:
+def _answer_list(report: HoldsReport) -> None:
     """Say what came of a list; exit code 1 if it names nobody, 3 if some of its lines do not."""
-    from sesame.operations.people.diagnosis.words import word
-
-    if as_json:
-        write_json(report.model_dump(mode="json"))
-    else:
-        kind = word("holds", report.kind)
-        n, already = report.changed, report.students - report.changed
-        if report.dry_run:
-            click.echo(
-                ngettext(
-                    "hold {kind}: {n} student would change",
-                    "hold {kind}: {n} students would change",
-                    n,
-                    kind=kind,
-                )
-            )
-        else:
-            click.echo(
-                ngettext(
-                    "hold {kind}: {n} student changed", "hold {kind}: {n} students changed", n, kind=kind
-                )
-            )
-        if already:
-            click.echo(ngettext("{n} student stood so already", "{n} students stood so already", already))
+    write(Answer(report.model_dump(mode="json"), partial(_show_list, report)))
     if report.wrong:
         lines = ", ".join(map(str, report.wrong[:_LINES_SHOWN]))
         more = ", …" if len(report.wrong) > _LINES_SHOWN else ""
@@ -153,6 +125,28 @@ def _told_of_list(report: HoldsReport, *, as_json: bool) -> None:
         )
     if report.wrong or not report.students:
         raise click.exceptions.Exit(int(ExitCode.PARTLY if report.students else ExitCode.FAILED))
+
+
+def _show_list(report: HoldsReport) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
+    kind = word("holds", report.kind)
+    n, already = report.changed, report.students - report.changed
+    if report.dry_run:
+        click.echo(
+            ngettext(
+                "hold {kind}: {n} student would change",
+                "hold {kind}: {n} students would change",
+                n,
+                kind=kind,
+            )
+        )
+    else:
+        click.echo(
+            ngettext("hold {kind}: {n} student changed", "hold {kind}: {n} students changed", n, kind=kind)
+        )
+    if already:
+        click.echo(ngettext("{n} student stood so already", "{n} students stood so already", already))
 
 
 def _said(report: HoldReport) -> dict[str, str]:
