@@ -10,32 +10,44 @@ from typing import Any, Final, TypeVar
 import click
 
 from schemas.language import gettext
+from sesame.cli.errors import ExitCode
 from sesame.cli.output import Answer, write_json
 
 _JSON: Final = "json"
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def json_option(command: Callable[..., Answer]) -> Callable[..., None]:
+def json_option(command: Callable[..., Answer | None]) -> Callable[..., None]:
     """`--json`: what the command answers is written as JSON, or as text for people."""
 
     @wraps(command)
     def answered(*arguments: Any, **given: Any) -> None:
-        wants_json = given.pop(_JSON)
-        answer = command(*arguments, **given)
-        if wants_json:
-            write_json(answer.document)
-        else:
-            answer.text()
-        if answer.code:
-            raise click.exceptions.Exit(int(answer.code))
+        del given[_JSON]
+        if (answer := command(*arguments, **given)) is not None:
+            write(answer)
 
     return click.option("--json", _JSON, is_flag=True, help="Write JSON instead of text.")(answered)
 
 
 def wants_json() -> bool:
-    """Whether the command that runs was given `--json`: then nothing is said meanwhile."""
+    """Whether the command that runs was given `--json`: it shows no progress then."""
     return bool(click.get_current_context().params[_JSON])
+
+
+def write(answer: Answer) -> None:
+    """Write an answer, and end the command with its code; for a command that does more afterwards.
+
+    Raises:
+        click.exceptions.Exit, SesameError: what the answer ends with.
+    """
+    if wants_json():
+        write_json(answer.document)
+    else:
+        answer.text()
+    if isinstance(answer.end, Exception):
+        raise answer.end
+    if answer.end is not ExitCode.DONE:
+        raise click.exceptions.Exit(int(answer.end))
 
 
 def dry_run_option(command: Command) -> Command:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from pipeline.errors import SesameError
 from schemas.language import gettext, spoken, written_time
 from sesame.cli.errors import ExitCode
 
@@ -140,12 +141,12 @@ class Answer(NamedTuple):
     Attributes:
         document: for `--json`: a report, or what JSON can say of it. An iterator is written as it comes.
         text: writes the same for people.
-        code: what the command ends with.
+        end: what the command ends with: a code, or an error that is reported.
     """
 
     document: object
     text: Callable[[], object]
-    code: ExitCode = ExitCode.DONE
+    end: ExitCode | SesameError = ExitCode.DONE
 
 
 def write_json(document: object) -> None:

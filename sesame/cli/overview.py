@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import Answer, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.overview import Overview
@@ -24,20 +25,22 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @json_option
 @click.option("--students", "with_people", is_flag=True, help="With --json: list every activated student.")
 @pass_context
-def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
+def overview(context: Context, *, with_people: bool) -> Answer:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
     from sesame.operations.people.diagnosis.overview import show, show_people
-    from sesame.operations.people.diagnosis.words import word
 
     site = context.looking
     found = (show_people if with_people else show)(site, operator())
-    if as_json:
-        write_json(found.model_dump())
-        return
+    return Answer(found, partial(_show, found, site.settings.targets))
+
+
+def _show(found: Overview, targets: Iterable[str]) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
     click.echo("\n".join(_lines(found)))
     titles = {name: word("states", name) for name in _COUNTS}
     numbers = (*titles.values(), *_SECONDS)
-    rows = [_row(found, name) for name in (*site.settings.targets, "all")]
+    rows = [_row(found, name) for name in (*targets, "all")]
     show_table((gettext("target"), gettext("state"), *numbers), rows, right=numbers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +12,11 @@ from schemas.language import gettext, gettext_noop, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.output import Answer, local_time, show_table
 
 if TYPE_CHECKING:
     from producers.registrar.report import YearDifference
-    from sesame.operations.imports.past import PastImport, PastImportShown
+    from sesame.operations.imports.past import ImportsListed, PastImport, PastImportShown
 
 _LIMIT, _LIMIT_MAX = 20, 1000
 _STATES = {
@@ -55,14 +56,15 @@ def imports() -> None:
 )
 @json_option
 @pass_context
-def list_command(context: Context, *, after: int | None, limit: int, persons: bool, as_json: bool) -> None:
+def list_command(context: Context, *, after: int | None, limit: int, persons: bool) -> Answer:
     """List past imports of files, the newest first."""
     from sesame.operations.imports.past import ImportsPage, listed
 
     page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after, persons=persons))
-    if as_json:
-        write_json(page.model_dump())
-        return
+    return Answer(page, partial(_show_page, page, persons=persons))
+
+
+def _show_page(page: ImportsListed, *, persons: bool) -> None:
     if page.persons_sent and not persons:
         sent = ngettext(
             "In 24 hours programs sent a person {n} time: --persons",
@@ -94,7 +96,7 @@ def list_command(context: Context, *, after: int | None, limit: int, persons: bo
 @click.argument("import_id", metavar="ID", type=int)
 @json_option
 @pass_context
-def show_command(context: Context, *, import_id: int, as_json: bool) -> None:
+def show_command(context: Context, *, import_id: int) -> Answer:
     """Show the import ID: its figures, the years and their differences, and what was refused.
 
     Noted in the audit.
@@ -102,10 +104,7 @@ def show_command(context: Context, *, import_id: int, as_json: bool) -> None:
     from sesame.operations.imports.past import shown
 
     found = shown(context.looking, operator(), import_id)
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        click.echo("\n".join(_told(found)))
+    return Answer(found, lambda: click.echo("\n".join(_told(found))))
 
 
 def _row(one: PastImport) -> tuple[str, ...]:

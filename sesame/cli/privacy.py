@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,14 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import json_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.options import json_option, wants_json
+from sesame.cli.output import Answer, local_time, show_table
 
 if TYPE_CHECKING:
+    from sesame.operations.privacy.acts import ErasureStanding
     from sesame.operations.privacy.again import ReceiptOutcome
     from sesame.operations.privacy.export import PersonExport
+    from sesame.operations.privacy.receipts import ReceiptVerified
 
 _LOOK_EVERY_S = 0.5
 
@@ -47,16 +51,14 @@ def init_command(context: Context) -> None:
 @privacy.command(name="key")
 @json_option
 @pass_context
-def key_command(context: Context, *, as_json: bool) -> None:
+def key_command(context: Context) -> Answer:
     """Print the public key by which receipts of this site are verified, and its fingerprint."""
     from sesame.operations.privacy.acts import public_key
 
     found = public_key(context, operator())
-    if as_json:
-        write_json(found.model_dump(mode="json"))
-    else:
-        click.echo(found.public_key)
-        click.echo(found.fingerprint)
+    return Answer(
+        found.model_dump(mode="json"), lambda: click.echo(f"{found.public_key}\n{found.fingerprint}")
+    )
 
 
 @privacy.command(name="erase")
@@ -75,9 +77,7 @@ def key_command(context: Context, *, as_json: bool) -> None:
 )
 @json_option
 @pass_context
-def erase_command(
-    context: Context, *, student: str, reason: str, to: Path | None, wait_s: int, as_json: bool
-) -> None:
+def erase_command(context: Context, *, student: str, reason: str, to: Path | None, wait_s: int) -> Answer:
     """Erase STUDENT at every target and in the store, the log and the archive. There is no way back.
 
     Ends with 3 while something is awaited, which is named: a target that is down or only observed, a hold, a
@@ -91,33 +91,26 @@ def erase_command(
     now = erase(site, actor, ErasureRequest(student_number=student, reason=reason))
     until, said = time.monotonic() + wait_s, ""
     while now.ended_at is None and time.monotonic() < until:
-        if not as_json and (words := how_far(now)) != said:
+        if not wants_json() and (words := how_far(now)) != said:
             click.echo(words, err=True)
             said = words
         time.sleep(_LOOK_EVERY_S)
         now = standing(site, actor, now.id)
     if now.state != "done":
-        if as_json:
-            write_json(now.model_dump(mode="json"))
-        else:
-            click.echo(how_far(now))
-        raise click.exceptions.Exit(int(ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY))
+        end = ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY
+        return Answer(now.model_dump(mode="json"), lambda: click.echo(how_far(now)), end)
     text = receipt(site, actor, now.id)
     if to is not None:
         _write(to, text)
-    if as_json:
-        write_json(now.model_dump(mode="json"))
-    elif to is None:
-        click.echo(text, nl=False)
-    else:
-        click.echo(gettext("Erased. The receipt is in {path}.", path=to))
+        text = gettext("Erased. The receipt is in {path}.", path=to) + "\n"
+    return Answer(now.model_dump(mode="json"), partial(click.echo, text, nl=False))
 
 
 @privacy.command(name="again")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 @pass_context
-def again_command(context: Context, *, files: tuple[Path, ...], as_json: bool) -> None:
+def again_command(context: Context, *, files: tuple[Path, ...]) -> Answer:
     """Erase again whom a restored store has brought back, by the receipts in FILES.
 
     Without FILES by those that this machine has kept and the store does not know. Run it before anything
@@ -129,15 +122,16 @@ def again_command(context: Context, *, files: tuple[Path, ...], as_json: bool) -
 
     given = {str(path): path.read_bytes() for path in files}
     found = again(context.looking, operator(), ReceiptsGiven(documents=given or None))
-    if as_json:
-        write_json([each.model_dump(mode="json") for each in found])
-    else:
-        for each in found:
-            click.echo(f"{each.receipt}: {_came_to(each)}")
-        if not found:
-            click.echo(gettext("The store knows of every receipt that is kept here."))
-    if any(each.outcome in UNDECIDED for each in found):
-        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+    document = [each.model_dump(mode="json") for each in found]
+    undecided = any(each.outcome in UNDECIDED for each in found)
+    return Answer(document, partial(_show_again, found), ExitCode.PARTLY if undecided else ExitCode.DONE)
+
+
+def _show_again(found: Sequence[ReceiptOutcome]) -> None:
+    for each in found:
+        click.echo(f"{each.receipt}: {_came_to(each)}")
+    if not found:
+        click.echo(gettext("The store knows of every receipt that is kept here."))
 
 
 @privacy.command(name="export")
@@ -145,7 +139,7 @@ def again_command(context: Context, *, files: tuple[Path, ...], as_json: bool) -
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="A new file for it.")
 @json_option
 @pass_context
-def export_command(context: Context, *, student: str, to: Path | None, as_json: bool) -> None:
+def export_command(context: Context, *, student: str, to: Path | None) -> Answer | None:
     """Write what is kept of STUDENT, and what each target shows now, for the person to read.
 
     Noted in the audit. Without secrets, and without anything of another person. Read what staff wrote before
@@ -155,24 +149,27 @@ def export_command(context: Context, *, student: str, to: Path | None, as_json: 
 
     found = export(context.looking, operator(), student)
     document = found.model_dump(mode="json")
-    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n" if as_json else _read(found)
     if to is None:
-        click.echo(text, nl=False)
-    else:
-        _write(to, text)
+        return Answer(document, lambda: click.echo(_read(found), nl=False))
+    in_json = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    _write(to, in_json if wants_json() else _read(found))
+    return None
 
 
 @privacy.command(name="list")
 @json_option
 @pass_context
-def list_command(context: Context, *, as_json: bool) -> None:
+def list_command(context: Context) -> Answer:
     """Show erasures, the newest first. They name nobody."""
-    from sesame.operations.privacy.acts import STEPS, listed
+    from sesame.operations.privacy.acts import listed
 
     found = listed(context.looking, operator())
-    if as_json:
-        write_json([each.model_dump(mode="json") for each in found])
-        return
+    return Answer([each.model_dump(mode="json") for each in found], partial(_show_list, found))
+
+
+def _show_list(found: Sequence[ErasureStanding]) -> None:
+    from sesame.operations.privacy.acts import STEPS
+
     columns = (gettext("erasure"), gettext("asked on"), gettext("by"), gettext("state"), gettext("pseudonym"))
     rows = [
         (each.id, local_time(each.asked_at), each.requested_by, gettext(STEPS[each.state]), each.pseudonym)
@@ -197,9 +194,7 @@ def receipt_command(context: Context, *, erasure: str) -> None:
 @click.option("--student", help="Whose receipt it should be; reads the site's privacy key.")
 @json_option
 @pass_context
-def verify_command(
-    context: Context, *, file: Path, key: str | None, student: str | None, as_json: bool
-) -> None:
+def verify_command(context: Context, *, file: Path, key: str | None, student: str | None) -> Answer:
     """Look whether the receipt in FILE is as it was signed. Ends with 6 if it is not.
 
     Without --key this says that the receipt is whole, and not that it is of this site.
@@ -208,9 +203,10 @@ def verify_command(
 
     wanted = ReceiptToVerify(document=file.read_bytes(), key=key, student_number=student)
     found = verify(context if student is not None else None, operator(), wanted)
-    if as_json:
-        write_json(found.model_dump(mode="json"))
-        return
+    return Answer(found.model_dump(mode="json"), partial(_show_verified, found))
+
+
+def _show_verified(found: ReceiptVerified) -> None:
     told = {"id": found.receipt.receipt_id, "at": local_time(found.receipt.completed_at)}
     click.echo(gettext("The receipt {id} of {at} is as it was signed.", **told))
     if found.student:

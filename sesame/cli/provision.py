@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import json_option
-from sesame.cli.output import write_json
+from sesame.cli.options import json_option, wants_json
+from sesame.cli.output import Answer
+
+if TYPE_CHECKING:
+    from sesame.operations.access.provisioning import Provisioned
 
 
 class NotThere(SesameError):
@@ -24,9 +30,7 @@ class NotThere(SesameError):
 @click.option("--explain", is_flag=True, help="Tell each step as it is taken.")
 @json_option
 @pass_context
-def provision(
-    context: Context, *, student: str, chosen: tuple[str, ...], explain: bool, as_json: bool
-) -> None:
+def provision(context: Context, *, student: str, chosen: tuple[str, ...], explain: bool) -> Answer:
     """Bring STUDENT to the newest version at every target, now, and say how it went.
 
     This is a consumer's own work, in this command, in the personal lane: it takes the lease, compares, writes
@@ -36,7 +40,6 @@ def provision(
     from sesame.acts.acts import UnknownTarget
     from sesame.operations.access.provisioning import Provision
     from sesame.operations.access.provisioning import provision as bring
-    from sesame.operations.people.diagnosis.words import word
 
     site = context.looking
     began = time.monotonic()
@@ -44,18 +47,20 @@ def provision(
     def say(target: str, what: str) -> None:
         if explain:
             told = gettext("{name}: {value}", name=target, value=what)
-            click.echo(f"{time.monotonic() - began:6.2f} s  {told}", err=as_json)
+            click.echo(f"{time.monotonic() - began:6.2f} s  {told}", err=wants_json())
 
     request = Provision(student_number=student, targets=chosen)
     try:
         found = bring(site, operator(), request, say)
     except UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        for each in found.targets:
-            how = gettext("{name}: {value}", name=word("outcomes", each.state), value=each.text)
-            click.echo(gettext("{name}: {value}", name=each.target, value=how))
-    if not all(each.well for each in found.targets):
-        raise NotThere
+    well = all(each.well for each in found.targets)
+    return Answer(found, partial(_show, found), ExitCode.DONE if well else NotThere())
+
+
+def _show(found: Provisioned) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
+    for each in found.targets:
+        how = gettext("{name}: {value}", name=word("outcomes", each.state), value=each.text)
+        click.echo(gettext("{name}: {value}", name=each.target, value=how))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.output import Answer, local_time, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ _WENT_BACK = {
 )
 @json_option
 @pass_context
-def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -> None:
+def reconcile(context: Context, /, *, last: bool, **given: Any) -> Answer:
     """Compare every object of the targets with every account.
 
     Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Moved:
@@ -58,8 +59,8 @@ def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -
     from sesame.operations.questions.reconcile import acts
 
     if last:
-        _show_last(acts.latest(context.looking, operator()), as_json=as_json)
-        return
+        ended = acts.latest(context.looking, operator())
+        return Answer(ended, partial(_show_last, ended))
     request = acts.ReconcileRequest(**given)
     found = acts.reconcile(
         context.looking,
@@ -68,20 +69,14 @@ def reconcile(context: Context, /, *, last: bool, as_json: bool, **given: Any) -
         clock=utc_now,
         say=lambda what: click.echo(what, err=True),
     )
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        _show(found)
     held = any(one.approval for one in found.targets.values())
     left = any(one.differs for one in found.targets.values())
-    if held or left:
-        raise click.exceptions.Exit(int(ExitCode.HELD if held else ExitCode.PARTLY))
+    end = ExitCode.HELD if held else ExitCode.PARTLY if left else ExitCode.DONE
+    return Answer(found, partial(_show, found), end)
 
 
-def _show_last(ended: list[Pass], *, as_json: bool) -> None:
-    if as_json:
-        write_json([one.model_dump() for one in ended])
-    elif ended:
+def _show_last(ended: list[Pass]) -> None:
+    if ended:
         rows = [(*_cells(one.target, one, one.found), local_time(one.ended_at)) for one in ended]
         show_table((*_columns(), gettext("compared")), rows)
         for one in ended:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,12 +12,12 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
-from sesame.cli.output import confirm, local_time, show_table, write_json
+from sesame.cli.output import Answer, confirm, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
     from sesame.operations.work.blast_radius import ReplayPreview
-    from sesame.operations.work.replays import ReplayAsked, ReplaySelection
+    from sesame.operations.work.replays import ReplayAsked, ReplayProgress, ReplaySelection
 
 _SHOWN_MAX = 50
 _PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
@@ -48,7 +50,9 @@ _PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
 @yes_option
 @json_option
 @pass_context
-def replay(context: Context, /, *, resume: str | None, stop: str | None, consumer: str, **given: Any) -> None:
+def replay(
+    context: Context, /, *, resume: str | None, stop: str | None, consumer: str, **given: Any
+) -> Answer | None:
     """Compare students with the CONSUMER's target and write what differs.
 
     A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
@@ -62,7 +66,7 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
     _check_words(resume=resume, stop=stop, consumer=consumer)
     if stop is not None:
         _stop(context, stop)
-        return
+        return None
     from sesame.app.wiring import utc_now
     from sesame.operations.work.blast_radius import PreviewRequest, preview
     from sesame.operations.work.replays import NobodyToReplay, ReplayRequest, in_vain
@@ -74,16 +78,15 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
 
         admit(site, works=False)  # before anybody is asked anything
     if resume is not None:
-        _resume(site, resume, given)
-        return
+        return _resume(site, resume, given)
     selected = _select(site, consumer, given)
     numbers = selected.students[: given["first"]]
     if selected.nobody:
         raise click.UsageError(selected.nobody)
     if given["dry_run"]:
         looked = PreviewRequest(consumer=consumer, students=numbers, selected=len(selected.students))
-        _show_preview(preview(site, operator(), looked), as_json=given["as_json"])
-        return
+        found = preview(site, operator(), looked)
+        return Answer(found, partial(_show_preview, found))
     if not selected.students:
         raise NobodyToReplay
     if given["everybody"] and not given["yes"]:
@@ -101,20 +104,22 @@ def replay(context: Context, /, *, resume: str | None, stop: str | None, consume
         incident=given["incident"],
         again=selected.failed_before > 0,
     )
-    _say(ask(site, operator(), request, utc_now), as_json=given["as_json"])
+    asked = ask(site, operator(), request, utc_now)
+    return Answer(asked, partial(_say, asked))
 
 
 @click.command()
 @json_option
 @pass_context
-def replays(context: Context, *, as_json: bool) -> None:
+def replays(context: Context) -> Answer:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
     from sesame.operations.work.replays import latest
 
     known = latest(context.looking, operator())
-    if as_json:
-        write_json([one.model_dump() for one in known])
-        return
+    return Answer(known, partial(_show, known))
+
+
+def _show(known: Sequence[ReplayProgress]) -> None:
     if not known:
         click.echo(gettext("No replay was begun yet."), err=True)
         return
@@ -177,10 +182,7 @@ def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySe
     return selected
 
 
-def _show_preview(found: ReplayPreview, *, as_json: bool) -> None:
-    if as_json:
-        write_json(found.model_dump())
-        return
+def _show_preview(found: ReplayPreview) -> None:
     count = found.looked_at
     whom = {"n": count, "consumer": found.consumer}
     compared = (
@@ -219,7 +221,7 @@ def _show_preview(found: ReplayPreview, *, as_json: bool) -> None:
         click.echo(gettext("… and {n} more: --json has them all", n=count - _SHOWN_MAX))
 
 
-def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
+def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> Answer:
     """Ask for the rest; if some of those before ended badly, only after a question."""
     from sesame.app.wiring import utc_now
     from sesame.operations.work.blast_radius import PreviewRequest, preview
@@ -242,17 +244,15 @@ def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
     if given["dry_run"]:
         left = before.students - before.asked
         looked = PreviewRequest(consumer=before.consumer, students=before.next, selected=left)
-        _show_preview(preview(site, actor, looked), as_json=given["as_json"])
-        return
+        found = preview(site, actor, looked)
+        return Answer(found, partial(_show_preview, found))
     if before.failed and not given["yes"]:
         confirm(gettext("{n} failed again. Ask for the others all the same?", n=before.failed))
-    _say(resume(site, actor, request, utc_now), as_json=given["as_json"])
+    asked = resume(site, actor, request, utc_now)
+    return Answer(asked, partial(_say, asked))
 
 
-def _say(asked: ReplayAsked, *, as_json: bool) -> None:
-    if as_json:
-        write_json(asked.model_dump())
-        return
+def _say(asked: ReplayAsked) -> None:
     said = {"n": asked.asked_now, "consumer": asked.consumer, "asked": asked.asked, "all": asked.students}
     if asked.asked == asked.students == asked.asked_now:
         click.echo(

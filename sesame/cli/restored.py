@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +12,13 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
-from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import local_time, show_table, side_console, write_json
+from sesame.cli.options import json_option, reason_option, wants_json
+from sesame.cli.output import Answer, local_time, show_table, side_console
 
 if TYPE_CHECKING:
     from sesame.operations.keeping.rebuild import Rebuilt
+    from sesame.operations.questions.restored.inspection import Checked
+    from sesame.operations.questions.restored.questions import AskedAbout
 
 
 @click.group()
@@ -26,7 +29,7 @@ def restored() -> None:
 @restored.command(name="check")
 @json_option
 @pass_context
-def check_command(context: Context, *, as_json: bool) -> None:
+def check_command(context: Context) -> Answer:
     """Read every target; nothing is written to any.
 
     Whoever a target shows shut, and the store would open, is held in the store: shut at every target, and a
@@ -35,15 +38,17 @@ def check_command(context: Context, *, as_json: bool) -> None:
     """
     from sesame.operations.questions.restored.inspection import check
 
-    found = check(context.application, operator(), say=lambda what: click.echo(what, err=as_json))
-    if as_json:
-        write_json(found.model_dump())
-    elif found.asked:
+    found = check(context.application, operator(), say=lambda what: click.echo(what, err=wants_json()))
+    return Answer(found, partial(_show_check, found))
+
+
+def _show_check(found: Checked) -> None:
+    if found.asked:
         n = len(found.asked)
         click.echo(gettext("{n} stay shut until you have answered: sesame restored list", n=n))
     else:
         click.echo(gettext("Nobody is shut whom the store would open."))
-    if found.unknown_erasures and not as_json:
+    if found.unknown_erasures:
         n, then = found.unknown_erasures, "sesame privacy again"
         click.echo(gettext("Erasures that this store does not know: {n}. {command}", n=n, command=then))
 
@@ -52,7 +57,7 @@ def check_command(context: Context, *, as_json: bool) -> None:
 @click.option("--write", is_flag=True, help="Do it; else only say what there is to make the store of.")
 @json_option
 @pass_context
-def rebuild(context: Context, *, write: bool, as_json: bool) -> None:
+def rebuild(context: Context, *, write: bool) -> Answer:
     """Make a lost store again, of the log and the targets, where there is no backup.
 
     Start with an empty store, and with no other process. The directory's names come first, so that nobody is
@@ -71,12 +76,9 @@ def rebuild(context: Context, *, write: bool, as_json: bool) -> None:
         RebuildRequest(write=write),
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        click.echo("\n".join(_rebuilt(found)))
-    if found.asked or found.questions or found.unknown:
-        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+    waits = found.asked or found.questions or found.unknown
+    end = ExitCode.PARTLY if waits else ExitCode.DONE
+    return Answer(found, lambda: click.echo("\n".join(_rebuilt(found))), end)
 
 
 def _rebuilt(found: Rebuilt) -> Iterator[str]:
@@ -112,15 +114,18 @@ def _rebuilt(found: Rebuilt) -> Iterator[str]:
 @click.option("--all", "everything", is_flag=True, help="Those too that were answered.")
 @json_option
 @pass_context
-def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
+def list_command(context: Context, *, everything: bool) -> Answer:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.operations.people.diagnosis.words import word
     from sesame.operations.questions.restored.questions import RestoreFilter, listed
 
     found = listed(context.looking, operator(), RestoreFilter(everything=everything))
-    if as_json:
-        write_json([each.model_dump() for each in found])
-    elif found:
+    return Answer(found, partial(_show_list, found))
+
+
+def _show_list(found: Sequence[AskedAbout]) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
+    if found:
         rows = [
             (
                 each.student_number,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ import click
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import confirm, show_table, write_json
+from sesame.cli.options import dry_run_option, json_option, write, yes_option
+from sesame.cli.output import Answer, confirm, show_table
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.rights import Granting, Right
@@ -31,13 +32,13 @@ _FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_
 @_FILE
 @json_option
 @pass_context
-def diff(context: Context, file: Path, *, as_json: bool) -> None:
+def diff(context: Context, file: Path) -> None:
     """Show how the rights in Kafka differ from those that FILE lists. Nothing is changed.
 
     Looks at what `sesame rights apply` looks at. Exit code 0 when nothing differs, 1 when something does, 4
     when Kafka does not answer.
     """
-    with _compared(context, file, as_json=as_json) as (_, missing, too_many):
+    with _compared(context, file) as (_, missing, too_many):
         if missing or too_many:
             raise click.exceptions.Exit(int(ExitCode.FAILED))
 
@@ -48,13 +49,13 @@ def diff(context: Context, file: Path, *, as_json: bool) -> None:
 @yes_option
 @json_option
 @pass_context
-def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def apply(context: Context, file: Path, *, dry_run: bool, yes: bool) -> None:
     """Let each user that FILE names have the rights that it lists, and no others.
 
     Only rights that name a topic or a group in full are looked at, and only those of users that FILE names.
     Kafka's administrator is needed for this.
     """
-    with _compared(context, file, as_json=as_json) as (granting, missing, too_many):
+    with _compared(context, file) as (granting, missing, too_many):
         count = len(missing) + len(too_many)
         if count and not dry_run:
             if not yes:
@@ -65,9 +66,7 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bo
 
 
 @contextmanager
-def _compared(
-    context: Context, file: Path, *, as_json: bool
-) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
+def _compared(context: Context, file: Path) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
     """Show what is missing and what is too much; give it, with what can change it. Raises NotKafka."""
     from sesame.app.event_log import NotKafka, kafka_access
 
@@ -82,11 +81,13 @@ def _compared(
         missing, too_many = wanted - present, present - wanted
         changes = [("grant", right) for right in sorted(missing)]
         changes += [("revoke", right) for right in sorted(too_many)]
-        if as_json:
-            write_json([{"change": change, **right._asdict()} for change, right in changes])
-        elif changes:
-            columns = ("", "user", "may", "with", "named")
-            show_table(columns, [(change, *right) for change, right in changes])
-        else:
-            click.echo(gettext("every user has the rights that the file lists"), err=True)
+        document = [{"change": change, **right._asdict()} for change, right in changes]
+        write(Answer(document, partial(_show, changes)))
         yield granting, missing, too_many
+
+
+def _show(changes: Sequence[tuple[str, Right]]) -> None:
+    if changes:
+        show_table(("", "user", "may", "with", "named"), [(change, *right) for change, right in changes])
+    else:
+        click.echo(gettext("every user has the rights that the file lists"), err=True)

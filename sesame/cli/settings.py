@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import write_json
+from sesame.cli.output import Answer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -26,16 +27,16 @@ def settings() -> None:
 @settings.command()
 @json_option
 @pass_context
-def show(context: Context, *, as_json: bool) -> None:
+def show(context: Context) -> Answer:
     """Show every setting in force, secrets masked; the advanced ones last."""
     from sesame.settings.display import masked
 
     found = context.settings
     shown = dict(masked(found))
-    if as_json:
-        write_json(shown)
-        return
-    advanced = found.advanced()
+    return Answer(shown, partial(_show, shown, found.advanced()))
+
+
+def _show(shown: Mapping[str, object], advanced: Collection[str]) -> None:
     for name in (each for each in shown if each not in advanced):
         click.echo(f"{name} = {shown[name]}")
     click.echo("\n# " + gettext("Advanced"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,8 +15,8 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import deferred
 from sesame.cli.operator import operator
-from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import confirm, show_table, write_json
+from sesame.cli.options import dry_run_option, json_option, wants_json, yes_option
+from sesame.cli.output import Answer, confirm, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.identities.settlement import LeftDoubt, SettledDoubt, Settlement, SettlementPreview
@@ -51,8 +52,7 @@ def settle_command(
     limit: int | None,
     dry_run: bool,
     yes: bool,
-    as_json: bool,
-) -> None:
+) -> Answer | None:
     """Settle the open doubts that a rule fits, after showing both sides of each: personal data, audited.
 
     same-ine-and-birth: same INE, names and birth date: merge. same-ine-only: same INE, another birth date, no
@@ -62,22 +62,23 @@ def settle_command(
     """
     from sesame.operations.identities.settlement import Kept, Settlement, preview
 
-    if as_json and not (dry_run or yes):
+    if wants_json() and not (dry_run or yes):
         raise click.UsageError(gettext("--json asks nothing: give --dry-run or --yes with it"))
     request = Settlement(rule=rule, keep=None if keep is None else Kept(keep), limit=limit)
     shown = preview(context.looking, operator(), request)
-    if not as_json:
-        _show(shown, in_full=dry_run or not yes)
-    elif dry_run:
-        write_json(shown.model_dump())
-    if dry_run or not (shown.settled or as_json):
-        return
+    show = partial(_show, shown, in_full=dry_run or not yes)
+    if dry_run:
+        return Answer(shown, show)
+    if not wants_json():
+        show()
+        if not shown.settled:
+            return None
     if not yes:
         confirm(_question(shown))
-    _settle(context, request, shown, as_json=as_json)
+    return _settle(context, request, shown)
 
 
-def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, as_json: bool) -> None:
+def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> Answer:
     """Say it one by one, and what came of it."""
     from sesame.app.wiring import utc_now
     from sesame.operations.identities.settlement import settle
@@ -86,7 +87,7 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, 
 
     def tell(each: SettledDoubt) -> None:
         told.append(_text(each))
-        if not as_json:
+        if not wants_json():
             click.echo(gettext("decided: {text}", text=told[-1]))
 
     with deferred() as interrupted:
@@ -104,20 +105,18 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, 
             _tell_end(len(told), len(shown.settled))
             raise
         early = interrupted()
-    if as_json:
-        write_json(done.model_dump())
+    answer = Answer(done, lambda: None, ExitCode.PARTLY if done.left else ExitCode.DONE)
     for left in done.left:
         click.echo(_left(left), err=True)
     if early:
         _tell_end(len(told), len(shown.settled))
-        raise click.exceptions.Exit(int(ExitCode.INTERRUPTED))
+        return answer._replace(end=ExitCode.INTERRUPTED)
     click.echo(ngettext("{n} doubt was decided.", "{n} doubts were decided.", len(told)), err=True)
     if told:
         click.echo(
             gettext("The registry carries it out as it reads it: at once while `sesame run` runs."), err=True
         )
-    if done.left:
-        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+    return answer
 
 
 def _show(shown: SettlementPreview, *, in_full: bool) -> None:

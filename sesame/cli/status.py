@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,11 +12,11 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import coloured, local_day, local_time, show_table, write_json
+from sesame.cli.output import Answer, coloured, local_day, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.person import EndedStep, PersonStatus, TargetStatus
-    from sesame.operations.people.diagnosis.students import ListedStudent
+    from sesame.operations.people.diagnosis.students import CohortWaiting, ListedStudent, Page
 
 _INDENT = " " * 11
 _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red", "down": "red"}
@@ -30,13 +31,12 @@ _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red",
 )
 @json_option
 @pass_context
-def status(context: Context, *, student: str, timeline: bool, as_json: bool) -> None:
+def status(context: Context, *, student: str, timeline: bool) -> Answer:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
     from sesame.operations.people.status import show
 
     if timeline:
-        _show_timeline(context, student, as_json=as_json)
-        return
+        return _timeline(context, student)
 
     def merged(other: str) -> None:
         said = gettext("{number} is {other}, as an operator decided", number=student, other=other)
@@ -44,22 +44,20 @@ def status(context: Context, *, student: str, timeline: bool, as_json: bool) -> 
 
     site = context.looking
     found = show(site, operator(), student, merged=merged)
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        _show(found, uses_cas=site.settings.cas.server_url is not None)
+    return Answer(found, partial(_show, found, uses_cas=site.settings.cas.server_url is not None))
 
 
-def _show_timeline(context: Context, student: str, *, as_json: bool) -> None:
+def _timeline(context: Context, student: str) -> Answer:
     from sesame.operations.people.student import timeline
 
     found = timeline(context.looking, operator(), student)
-    if as_json:
-        write_json(found.model_dump())
-        return
-    for one in found.moments:
-        said = f' "{one.said}"' if one.said else ""
-        click.echo(f"{local_time(one.at)}  {one.consumer or '-':<10} {one.what}{said}")
+
+    def show() -> None:
+        for one in found.moments:
+            said = f' "{one.said}"' if one.said else ""
+            click.echo(f"{local_time(one.at)}  {one.consumer or '-':<10} {one.what}{said}")
+
+    return Answer(found, show)
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:
@@ -174,17 +172,18 @@ def students(
     cohort: str | None,
     after: str,
     limit: int,
-    as_json: bool,
-) -> None:
+) -> Answer:
     """List the activated students in a state, for a cause, or of a cohort, by number."""
     from sesame.operations.people.diagnosis.students import PageAsked, listed
-    from sesame.operations.people.diagnosis.words import word
 
     asked = PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
     page = listed(context.looking, operator(), asked)
-    if as_json:
-        write_json(page.model_dump())
-        return
+    return Answer(page, partial(_show_students, page))
+
+
+def _show_students(page: Page) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
     if not page.students:
         click.echo(gettext("Nobody."), err=True)
         return
@@ -202,14 +201,15 @@ def students(
 @click.command()
 @json_option
 @pass_context
-def cohorts(context: Context, *, as_json: bool) -> None:
+def cohorts(context: Context) -> Answer:
     """Count who waits, by cohort and for what, the largest first. `students --cohort` lists them."""
     from sesame.operations.people.diagnosis.students import waiting_by_cohort
 
     found = waiting_by_cohort(context.looking, operator())
-    if as_json:
-        write_json([one.model_dump() for one in found])
-        return
+    return Answer(found, partial(_show_cohorts, found))
+
+
+def _show_cohorts(found: Sequence[CohortWaiting]) -> None:
     if not found:
         click.echo(gettext("Nobody."), err=True)
         return

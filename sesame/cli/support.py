@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,10 +12,11 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import coloured, local_time, write_json
+from sesame.cli.output import Answer, coloured, local_time
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.engine import DiagnosisReport, EvidencedCause
+    from sesame.operations.people.support.cases import CaseReport
 
 _COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 
@@ -24,7 +26,7 @@ _COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 @json_option
 @click.option("--no-live", is_flag=True, help="Ask no server: only what the store knows.")
 @pass_context
-def diagnose(context: Context, *, student: str, as_json: bool, no_live: bool) -> None:
+def diagnose(context: Context, *, student: str, no_live: bool) -> Answer:
     """Show why something does not work for STUDENT: each cause with its evidence, who must act, what to do.
 
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, what
@@ -34,10 +36,7 @@ def diagnose(context: Context, *, student: str, as_json: bool, no_live: bool) ->
     from sesame.operations.people.diagnosis.engine import show as look
 
     found = look(context.looking, operator(), DiagnosisAsked(student_number=student, live=not no_live))
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        _show(found)
+    return Answer(found, partial(_show, found))
 
 
 def _show(found: DiagnosisReport) -> None:
@@ -84,7 +83,7 @@ def _shown(value: object) -> str:
 @json_option
 @click.option("--send", is_flag=True, help="Also send the case to its desk by mail, if that was not done.")
 @pass_context
-def support(context: Context, *, code: str, as_json: bool, send: bool) -> None:
+def support(context: Context, *, code: str, send: bool) -> Answer:
     """Show the case of CODE, which a student reads out: as it was found then, and what is found now.
 
     The servers are asked again; nothing is changed. Looking is audited.
@@ -98,9 +97,10 @@ def support(context: Context, *, code: str, as_json: bool, send: bool) -> None:
         found = cases.send(site, operator(), asked, post=smtp_of(site.settings))
     else:
         found = cases.look(site, operator(), asked)
-    if as_json:
-        write_json(found.model_dump())
-        return
+    return Answer(found, partial(_show_case, found))
+
+
+def _show_case(found: CaseReport) -> None:
     click.echo(found.text)
     click.echo(gettext("Sent to the desk.") if found.sent else gettext("Not sent to the desk."))
     click.echo("\n" + gettext("Now:"))

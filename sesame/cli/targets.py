@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +13,10 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.output import Answer, local_time, show_table
+
+if TYPE_CHECKING:
+    from sesame.operations.targets.acts import TargetLine
 
 
 @click.group()
@@ -22,15 +27,17 @@ def targets() -> None:
 @targets.command(name="list")
 @json_option
 @pass_context
-def list_command(context: Context, *, as_json: bool) -> None:
+def list_command(context: Context) -> Answer:
     """List the targets: their state, who paused one and why, and what is Sésame's in each."""
-    from sesame.operations.people.diagnosis.words import word
     from sesame.operations.targets.acts import listed
 
     found = listed(context.looking, operator())
-    if as_json:
-        write_json([one.model_dump() for one in found])
-        return
+    return Answer(found, partial(_show, found))
+
+
+def _show(found: Sequence[TargetLine]) -> None:
+    from sesame.operations.people.diagnosis.words import word
+
     rows = []
     for one in found:
         said = one.fault or one.reason
@@ -75,16 +82,11 @@ def resume_command(context: Context, *, target: str, reason: str) -> None:
 @click.argument("target")
 @json_option
 @pass_context
-def probe_command(context: Context, *, target: str, as_json: bool) -> None:
+def probe_command(context: Context, *, target: str) -> Answer:
     """Exercise the whole path to TARGET from here, on no student's object. Exit code 4: it does not work."""
     from sesame.operations.targets.acts import probe
 
     found = probe(context.looking, operator(), target)
-    if as_json:
-        write_json(found.model_dump())
-    else:
-        click.echo(
-            gettext("{target}: {text} ({seconds} s)", target=target, text=found.text, seconds=found.seconds)
-        )
-    if not found.well:
-        sys.exit(int(ExitCode.DEPENDENCY_DOWN))
+    text = gettext("{target}: {text} ({seconds} s)", target=target, text=found.text, seconds=found.seconds)
+    end = ExitCode.DONE if found.well else ExitCode.DEPENDENCY_DOWN
+    return Answer(found, partial(click.echo, text), end)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import local_time, show_table, write_json
+from sesame.cli.output import Answer, local_time, show_table
+
+if TYPE_CHECKING:
+    from sesame.operations.programs.tokens import TokenCreated, TokenShown
 
 DAYS_MAX = 366  # as `sesame.operations.programs.tokens` has it; tested
 
@@ -30,7 +37,7 @@ def token() -> None:
 @click.option("--name", default="api", show_default=True, help="By which the audit names it.")
 @json_option
 @pass_context
-def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str, as_json: bool) -> None:
+def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -> Answer:
     """Make a token and print it, this once. It is kept as a digest only.
 
     Roles are viewer, support, registrar, operator and administrator. Nobody gives a token more rights than
@@ -47,9 +54,10 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str, a
         words = gettext("a name has 1 to 40 letters, digits, dots, hyphens, underscores or @")
         raise click.BadParameter(words, param_hint="--name") from error
     made = make(context.application, operator(), request)
-    if as_json:
-        write_json(made.model_dump())
-        return
+    return Answer(made, partial(_show_made, made))
+
+
+def _show_made(made: TokenCreated) -> None:
     click.echo(made.token)
     until = local_time(made.expires_at)
     click.echo(gettext("{id} is in force until {time}; keep it secret", id=made.id, time=until), err=True)
@@ -58,14 +66,15 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str, a
 @token.command(name="list")
 @json_option
 @pass_context
-def list_command(context: Context, *, as_json: bool) -> None:
+def list_command(context: Context) -> Answer:
     """List the tokens whose time is not over, with what each may do."""
     from sesame.operations.programs.tokens import listed
 
     found = listed(context.looking, operator())
-    if as_json:
-        write_json([each.model_dump() for each in found])
-        return
+    return Answer(found, partial(_show, found))
+
+
+def _show(found: Sequence[TokenShown]) -> None:
     if not found:
         click.echo(gettext("There are no tokens."), err=True)
         return
@@ -92,12 +101,10 @@ def list_command(context: Context, *, as_json: bool) -> None:
 @click.argument("token_id", metavar="ID")
 @json_option
 @pass_context
-def revoke(context: Context, *, token_id: str, as_json: bool) -> None:
+def revoke(context: Context, *, token_id: str) -> Answer:
     """Refuse a token from its next request on. Noted in the audit."""
     from sesame.operations.programs.tokens import revoke as end
 
     ended = end(context.application, operator(), token_id)
-    if as_json:
-        write_json(ended.model_dump())
-        return
-    click.echo(gettext("{id} ({name}) is revoked", id=ended.id, name=ended.name))
+    text = gettext("{id} ({name}) is revoked", id=ended.id, name=ended.name)
+    return Answer(ended, partial(click.echo, text))

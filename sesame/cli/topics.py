@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,8 @@ import click
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import confirm, show_table, write_json
+from sesame.cli.options import dry_run_option, json_option, write, yes_option
+from sesame.cli.output import Answer, confirm, show_table
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.plan import Planner, TopicChange
@@ -26,7 +27,7 @@ def topics() -> None:
 @topics.command()
 @json_option
 @pass_context
-def diff(context: Context, *, as_json: bool) -> None:
+def diff(context: Context) -> Answer:
     """Show how Kafka's topics differ from what the settings want. Nothing is changed.
 
     Exit code 0 when nothing differs, 1 when something does, 4 when Kafka does not answer.
@@ -35,9 +36,7 @@ def diff(context: Context, *, as_json: bool) -> None:
 
     with _planner(context) as planner:
         changes = planner.compare(topic_plans(context.settings))
-    _show(changes, as_json=as_json)
-    if changes:
-        raise click.exceptions.Exit(int(ExitCode.FAILED))
+    return _answer(changes)._replace(end=ExitCode.FAILED if changes else ExitCode.DONE)
 
 
 @topics.command()
@@ -45,7 +44,7 @@ def diff(context: Context, *, as_json: bool) -> None:
 @yes_option
 @json_option
 @pass_context
-def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def apply(context: Context, *, dry_run: bool, yes: bool) -> None:
     """Create the topics that are missing, and set what differs.
 
     What would break the order of a student's records (another number of partitions) or move data between
@@ -56,7 +55,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     plans = topic_plans(context.settings)
     with _planner(context) as planner:
         changes = planner.compare(plans)
-        _show(changes, as_json=as_json)
+        write(_answer(changes))
         made = [change for change in changes if not change.why]
         if made and not dry_run:
             if not yes:
@@ -81,22 +80,16 @@ def _planner(context: Context) -> Iterator[Planner]:
         yield planner
 
 
-def _show(changes: Sequence[TopicChange], *, as_json: bool) -> None:
-    if as_json:
-        write_json(
-            [
-                {
-                    "kind": change.kind.value,
-                    "topic": change.topic,
-                    "key": change.key,
-                    "present": change.present,
-                    "wanted": change.wanted,
-                    "why": change.why,
-                }
-                for change in changes
-            ]
-        )
-    elif changes:
+def _answer(changes: Sequence[TopicChange]) -> Answer:
+    names = ("topic", "key", "present", "wanted", "why")
+    document = [
+        {"kind": each.kind.value, **{name: getattr(each, name) for name in names}} for each in changes
+    ]
+    return Answer(document, partial(_show, changes))
+
+
+def _show(changes: Sequence[TopicChange]) -> None:
+    if changes:
         rows = [(c.kind.value, c.topic, c.key, c.present, c.wanted, c.why) for c in changes]
         columns = ("", "topic", "what", "is", "wanted", "why not")
         show_table(columns, rows, folded="why not")
