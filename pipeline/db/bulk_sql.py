@@ -1,7 +1,7 @@
 """Many values, or many rows, as few parameters: the statement's text does not depend on how many there are.
 
 A list of `IN` and an INSERT of many rows are another text for each length. To compile it in SQLAlchemy, parse
-it in psycopg and plan it in the server costs more than the statement itself (docs/adr/0029).
+it in psycopg and plan it in the server costs more than the statement itself (docs/adr/0028).
 """
 
 from __future__ import annotations

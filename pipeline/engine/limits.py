@@ -12,7 +12,7 @@ from pipeline.settings import ADVANCED, Section
 from schemas.account import Lane
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
-"""Batches that wait, or are recorded, while others are called; and the students in them, at least: ADR 32."""
+"""Batches that wait, or are recorded, while others are called; and the students in them, at least: ADR 25."""
 
 
 class EngineSettings(Section):

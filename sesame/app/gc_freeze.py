@@ -2,7 +2,7 @@
 
 Modules, settings and schemas live as long as the process, yet each full collection would walk through all of
 them: with some 200,000 objects that is a third of the processor time that work costs, and a sixth of a short
-command's, when it ends (docs/adr/0030).
+command's, when it ends (docs/adr/0028).
 """
 
 from __future__ import annotations
