@@ -1,6 +1,6 @@
 """The chain that makes the audit evidence: an entry has the hash of the one before, and of its own content.
 
-The form, for whoever computes it again (ADR 38): an entry is a JSON object of `id`, `at` (ISO 8601, UTC, with
+The form, for whoever computes it again (ADR 16): an entry is a JSON object of `id`, `at` (ISO 8601, UTC, with
 six digits of a second), `actor`, `action`, `detail` and `previous`; its hash is the SHA-256, in hexadecimal,
 of that object in UTF-8 with its names sorted, without spaces, with no character escaped that need not be (as
 RFC 8785 writes what occurs here). The first entry's `previous` is 64 zeros.

@@ -218,7 +218,7 @@ _ON_ERASURE: Final = {
 _TAIL = """
 The audit is archived, never just removed: `audit-2026.jsonl`, a JSON object a line, has what was done in
 2026 and is older than `store.audit_days`. Reasons in operators' own words may be personal, and are not in it.
-Its lines go on with the chain of hashes that `sesame audit verify` walks in the store (ADR 38).
+Its lines go on with the chain of hashes that `sesame audit verify` walks in the store (ADR 16).
 Files are appended to and never read by Sésame: move them where you keep such records, and remove them as your
 rules say. After a crash an entry may be there twice, with one id.
 

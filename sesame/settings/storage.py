@@ -130,7 +130,7 @@ class VaultSettings(Section):
     keep_last_hash: bool = Field(
         False,
         description="Whether the last hash that the directory took stays in the vault, so that an entry that "
-        "somebody deletes is made again with its password: ADR 54 says what that gives up. With the embedded "
+        "somebody deletes is made again with its password: ADR 36 says what that gives up. With the embedded "
         "store only; in no backup.",
         json_schema_extra=ADVANCED,
     )
