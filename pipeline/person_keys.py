@@ -1,7 +1,7 @@
 """Keys of persons: each person's rows in a backup are sealed under a key of their own.
 
 What has left the machine cannot be reached any more; the key can. Whoever destroys it has taken the person
-out of every backup (docs/adr/0041). The keys are a file of their own beside the store, which no backup has in
+out of every backup (docs/adr/0040). The keys are a file of their own beside the store, which no backup has in
 it; its copies live for some days only.
 """
 
