@@ -336,3 +336,32 @@ def test_every_page_of_the_documentation_is_reachable_from_its_index() -> None:
     )
     names = [Path(name).name for name in listed.stdout.split() if name.endswith(".md")]
     assert [name for name in names if name != "README.md" and name not in index] == []
+
+
+# --- decisions ----------------------------------------------------------------------------------------
+
+
+def test_every_decision_that_is_cited_exists_and_no_number_is_forgotten() -> None:
+    folder = Path("docs/adr")
+    existing = {int(path.name[:4]) for path in (ROOT / folder).glob("[0-9]*.md")}
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    wrong = []
+    for name in listed.stdout.split("\0"):
+        path = ROOT / name
+        if not path.is_file() or path.is_symlink() or Path(name) == folder / "README.md":
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        cited = re.findall(r"\bADRs?[\s#*]+(\d+)", text) + re.findall(r"\badr/(\d{4})", text)
+        wrong += [f"{name}: ADR {number}" for number in cited if int(number) not in existing]
+    assert wrong == []
+
+    table = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    there, gone = table.split("## What became of a number")
+    in_force = {int(number) for number in re.findall(r"^\| \[(\d+)\]\(\d{4}-", there, re.MULTILINE)}
+    removed = {int(number) for number in re.findall(r"^\| (\d+) \|", gone, re.MULTILINE)}
+    assert in_force == existing - {0}
+    assert in_force.isdisjoint(removed)
+    assert in_force | removed == set(range(1, max(in_force | removed) + 1))
