@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import Answer, confirm, progress_bar
+from sesame.cli.output import CommandResult, confirm, progress_bar
 
 if TYPE_CHECKING:
     from sesame.operations.access.activation import Activated
@@ -53,7 +53,7 @@ def activate(
     republish: bool,
     dry_run: bool,
     yes: bool,
-) -> Answer:
+) -> CommandResult:
     """Activate STUDENT..., or those of --from FILE, or --all.
 
     Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
@@ -97,7 +97,7 @@ def activate(
             named = Activation(students=students, file=file, **dict(request))
             done = activation.activate(site, actor, named, clock=utc_now, progress=progress)
     kept_days = site.settings.registry.pending_age_max_s / 86_400
-    return Answer(done, partial(_show, done, kept_days=kept_days), _code(done))
+    return CommandResult(done, partial(_show, done, kept_days=kept_days), _code(done))
 
 
 def _code(report: Activated) -> ExitCode:

@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write, yes_option
-from sesame.cli.output import Answer, confirm, show_table, side_console
+from sesame.cli.output import CommandResult, confirm, show_table, side_console
 
 if TYPE_CHECKING:
     from sesame.operations.questions.adoption.acts import AdoptionQuestion
@@ -58,7 +58,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
         clock=utc_now,
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
-    write(Answer(found, partial(_show, found)))
+    write(CommandResult(found, partial(_show, found)))
     if report_path is not None:
         click.echo(f"object by object: {report_path}", err=True)
     asked = sum(found.questions.values())
@@ -72,13 +72,13 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
 @click.option("--all", "everything", is_flag=True, help="Those too that are decided or mended.")
 @json_option
 @pass_context
-def questions_command(context: Context, *, kind: str | None, everything: bool) -> Answer:
+def questions_command(context: Context, *, kind: str | None, everything: bool) -> CommandResult:
     """List what waits for an operator, with the objects it is about: personal data."""
     from sesame.operations.questions.adoption.acts import QuestionFilter, questions
 
     asked = QuestionFilter(kind=kind, everything=everything)
     found = questions(context.looking, operator(), asked)
-    return Answer(found, partial(_show_questions, found))
+    return CommandResult(found, partial(_show_questions, found))
 
 
 @adopt.command(name="decide")
@@ -137,7 +137,7 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
 @yes_option
 @json_option
 @pass_context
-def activate_command(context: Context, *, dry_run: bool, yes: bool) -> Answer:
+def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandResult:
     """Let Sésame look after the accounts of all students with an adopted entry, as if they had activated.
 
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
@@ -153,7 +153,7 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> Answer:
     report = activate(site, operator(), AdoptedActivation(dry_run=dry_run), clock=utc_now)
     verb = "would be asked for" if dry_run else "are asked for"
     text = f"{report.requested} accounts {verb}, {report.already} were before"
-    return Answer(report, partial(click.echo, text))
+    return CommandResult(report, partial(click.echo, text))
 
 
 def _show(found: AdoptionReport) -> None:

@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment, write
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.keeping.audit import AuditEntry, AuditVerified
@@ -70,7 +70,7 @@ def audit(context: Context, /, *, since: str | None, until: str | None, limit: i
     )
     found = entries(site, operator(), page)
     shown, more = found[:limit], len(found) > limit
-    write(Answer(shown, partial(_show, shown)))
+    write(CommandResult(shown, partial(_show, shown)))
     if more:
         click.echo(gettext("older ones: --before {id}", id=shown[-1].id), err=True)
 
@@ -121,7 +121,7 @@ def export(context: Context, /, *, since: str | None, until: str | None, form: A
 @click.option("--head", metavar="HASH", help="An entry's hash that was kept elsewhere: it must be there.")
 @json_option
 @pass_context
-def verify(context: Context, *, head: str | None) -> Answer:
+def verify(context: Context, *, head: str | None) -> CommandResult:
     """Walk the audit's chain of hashes, and say where it breaks.
 
     Shown are entries that were changed, removed or put in, an end that was cut off, and persons who were put
@@ -135,7 +135,7 @@ def verify(context: Context, *, head: str | None) -> Answer:
 
     found = walk(context.looking, operator(), Head(hash=head))
     code = ExitCode.DONE if found.whole else ExitCode.DAMAGED
-    return Answer(found.model_dump(mode="json"), partial(_say_verified, found), code)
+    return CommandResult(found.model_dump(mode="json"), partial(_say_verified, found), code)
 
 
 def _say_verified(found: AuditVerified) -> None:

@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.installation import installed_version
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, yes_option
-from sesame.cli.output import Answer, confirm, local_time
+from sesame.cli.output import CommandResult, confirm, local_time
 
 if TYPE_CHECKING:
     from sesame.operations.keeping.backup.acts import BackupReport, RestoreReport
@@ -26,7 +26,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--keep", type=click.IntRange(min=1), help="Remove all but so many of the newest ones there.")
 @json_option
 @pass_context
-def backup(context: Context, *, folder: Path | None, keep: int | None) -> Answer | None:
+def backup(context: Context, *, folder: Path | None, keep: int | None) -> CommandResult | None:
     """Copy the embedded store and log while they are worked with, and prove the copy.
 
     Every person in the copy is sealed under a key of their own. The keys are copied into another folder
@@ -49,7 +49,7 @@ def backup(context: Context, *, folder: Path | None, keep: int | None) -> Answer
         version=installed_version(),
     )
     keys_apart = context.settings.store.keys_to is not None
-    return Answer(made.model_dump(mode="json"), partial(_show_made, made, keys_apart=keys_apart))
+    return CommandResult(made.model_dump(mode="json"), partial(_show_made, made, keys_apart=keys_apart))
 
 
 _keys_option = click.option(
@@ -64,7 +64,7 @@ _keys_option = click.option(
 @_keys_option
 @json_option
 @pass_context
-def verify(context: Context, *, folder: Path, keys: Path | None) -> Answer:
+def verify(context: Context, *, folder: Path, keys: Path | None) -> CommandResult:
     """Prove the backup in FOLDER: restore it into a scratch folder, open it, and compare.
 
     Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1; so is
@@ -74,7 +74,7 @@ def verify(context: Context, *, folder: Path, keys: Path | None) -> Answer:
     from sesame.operations.keeping.backup.acts import RestoreRequest
 
     found = acts.verify(context, operator(), RestoreRequest(folder=folder, keys=keys))
-    return Answer(found.model_dump(mode="json"), partial(_show_proved, found))
+    return CommandResult(found.model_dump(mode="json"), partial(_show_proved, found))
 
 
 @click.command()
@@ -83,7 +83,7 @@ def verify(context: Context, *, folder: Path, keys: Path | None) -> Answer:
 @yes_option
 @json_option
 @pass_context
-def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool) -> Answer:
+def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool) -> CommandResult:
     """Put the backup in FOLDER in the place of the embedded store and log.
 
     It is proved first. Every process of Sésame must have been stopped. What was there is kept beside it. Who
@@ -99,7 +99,7 @@ def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool) -> 
         confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))
     request = RestoreRequest(folder=folder, keys=keys)
     done = acts.restore(context, operator(), request, clock=utc_now, in_use=processes_with)
-    return Answer(done.model_dump(mode="json"), partial(_show_restored, done))
+    return CommandResult(done.model_dump(mode="json"), partial(_show_restored, done))
 
 
 def _show_made(made: BackupReport, *, keys_apart: bool) -> None:

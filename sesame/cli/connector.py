@@ -12,7 +12,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, show_table
+from sesame.cli.output import CommandResult, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.targets.connectors.acts import ConnectorChecked, ConnectorLine
@@ -26,14 +26,14 @@ def connector() -> None:
 @connector.command("list")
 @json_option
 @pass_context
-def list_command(context: Context) -> Answer:
+def list_command(context: Context) -> CommandResult:
     """Show every connector that is installed, what it can do, and what was proven of it here."""
     from sesame.operations.targets.connectors.acts import list_connectors
 
     path = context.settings.store_file
     there = path is None or path.exists()
     found = list_connectors(context.application, operator(), proven=there)
-    return Answer([each.model_dump(mode="json") for each in found], partial(_show, found))
+    return CommandResult([each.model_dump(mode="json") for each in found], partial(_show, found))
 
 
 @connector.command()
@@ -72,7 +72,7 @@ def new(context: Context, name: str, folder: Path | None) -> None:
 @click.option("--clean", is_flag=True, help="Only erase what earlier checks have left.")
 @json_option
 @pass_context
-def check(context: Context, name: str, *, clean: bool) -> Answer:
+def check(context: Context, name: str, *, clean: bool) -> CommandResult:
     """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
     passed, or something of the suite's is left."""
     from sesame.operations.targets.connectors.acts import CheckAsked
@@ -80,7 +80,7 @@ def check(context: Context, name: str, *, clean: bool) -> Answer:
 
     report = run(context.application, operator(), CheckAsked(name=name, config=context.config, clean=clean))
     code = ExitCode.FAILED if report.failed or report.left else ExitCode.DONE
-    return Answer(report.model_dump(mode="json"), partial(_show_checked, name, report), code)
+    return CommandResult(report.model_dump(mode="json"), partial(_show_checked, name, report), code)
 
 
 def _show(found: list[ConnectorLine]) -> None:

@@ -11,7 +11,7 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.processes import ConsumerProcess
@@ -26,12 +26,12 @@ def processes() -> None:
 @processes.command(name="list")
 @json_option
 @pass_context
-def list_processes(context: Context) -> Answer:
+def list_processes(context: Context) -> CommandResult:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
     from sesame.operations.people.diagnosis.processes import listed
 
     found = listed(context.looking, operator())
-    return Answer(found, partial(_show_processes, found))
+    return CommandResult(found, partial(_show_processes, found))
 
 
 def _show_processes(found: dict[str, ConsumerProcess]) -> None:
@@ -66,12 +66,12 @@ def quarantine() -> None:
 @quarantine.command(name="list")
 @json_option
 @pass_context
-def list_quarantine(context: Context) -> Answer:
+def list_quarantine(context: Context) -> CommandResult:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
     from sesame.operations.targets.stopped_consumers import quarantined
 
     found = quarantined(context.looking, operator())
-    return Answer(found, partial(_show_quarantine, found))
+    return CommandResult(found, partial(_show_quarantine, found))
 
 
 def _show_quarantine(found: list[QuarantinedConsumer]) -> None:
@@ -113,12 +113,12 @@ def lost_records_group() -> None:
 @lost_records_group.command(name="list")
 @json_option
 @pass_context
-def list_lost_records(context: Context) -> Answer:
+def list_lost_records(context: Context) -> CommandResult:
     """List the losses that nobody has accepted: the consumer stands still until then."""
     from sesame.operations.targets.stopped_consumers import unaccepted
 
     losses = unaccepted(context.looking, operator())
-    return Answer(losses, partial(_show_lost, losses))
+    return CommandResult(losses, partial(_show_lost, losses))
 
 
 def _show_lost(losses: list[LostRange]) -> None:

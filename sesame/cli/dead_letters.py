@@ -12,7 +12,7 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import Answer, confirm, local_time, show_table
+from sesame.cli.output import CommandResult, confirm, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.work.dead_letters import DeadLetterPage, DeadLetterShown
@@ -45,12 +45,12 @@ def list_command(
     cause: str | None,
     after: str | None,
     limit: int | None,
-) -> Answer:
+) -> CommandResult:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
     from sesame.operations.work.dead_letters import DeadLetterPage, listed
 
     asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)
-    return Answer(listed(context.looking, operator(), asked), partial(_show_page, context, asked))
+    return CommandResult(listed(context.looking, operator(), asked), partial(_show_page, context, asked))
 
 
 def _show_page(context: Context, asked: DeadLetterPage) -> None:
@@ -94,12 +94,12 @@ def _show_page(context: Context, asked: DeadLetterPage) -> None:
 @click.argument("letter")
 @json_option
 @pass_context
-def show(context: Context, *, letter: str) -> Answer:
+def show(context: Context, *, letter: str) -> CommandResult:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
     from sesame.operations.work.dead_letters import show as look
 
     found = look(context.looking, operator(), letter)
-    return Answer(found, partial(_show, found))
+    return CommandResult(found, partial(_show, found))
 
 
 def _show(letter: DeadLetterShown) -> None:
@@ -131,7 +131,7 @@ def dismiss_command(
     reason: str,
     dry_run: bool,
     yes: bool,
-) -> Answer:
+) -> CommandResult:
     """Say that nothing is to be done about LETTER..., or about all of --cause: they are listed no more.
 
     For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
@@ -164,4 +164,4 @@ def dismiss_command(
         if dry_run
         else gettext("{count} dismissed: {text}", count=done.dismissed, text=done.text)
     )
-    return Answer(done, partial(click.echo, text))
+    return CommandResult(done, partial(click.echo, text))

@@ -11,7 +11,7 @@ from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option, wants_json
-from sesame.cli.output import Answer, data_console
+from sesame.cli.output import CommandResult, data_console
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,7 +25,7 @@ _COLOURS = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: 
     "--only", "only", metavar="NAME", multiple=True, help="Check this alone; may be given several times."
 )
 @pass_context
-def doctor(context: Context, *, only: tuple[str, ...]) -> Answer:
+def doctor(context: Context, *, only: tuple[str, ...]) -> CommandResult:
     """Check each dependency: one line each, with the remedy when something is wrong.
 
     Exit code 4 when a dependency is down, 1 when something else is wrong, 0 when all is well or only
@@ -43,7 +43,7 @@ def doctor(context: Context, *, only: tuple[str, ...]) -> Answer:
         if not wants_json():
             console.print(_line(check.name, finding))
     document = [{"check": name, **finding.document()} for name, finding in found]
-    return Answer(document, _shown_already, _verdict([finding for _, finding in found]))
+    return CommandResult(document, _shown_already, _verdict([finding for _, finding in found]))
 
 
 def _shown_already() -> None:

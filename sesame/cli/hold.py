@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write
-from sesame.cli.output import Answer, local_time
+from sesame.cli.output import CommandResult, local_time
 
 if TYPE_CHECKING:
     from schemas.account import Hold
@@ -48,7 +48,7 @@ def hold() -> None:
 @pass_context
 def place_command(
     context: Context, /, *, student: str | None, listed: Path | None, **given: Any
-) -> Answer | None:
+) -> CommandResult | None:
     """Shut STUDENT's access to every target, or that of everybody on the list. Nothing is deleted.
 
     stolen-passwords is lifted by the students themselves, who choose a new password on their pages; the
@@ -76,7 +76,7 @@ def place_command(
         told = gettext(
             "{number}: hold {kind} is kept until an import brings this number: it has no account yet", **said
         )
-    return Answer(report.model_dump(mode="json"), partial(click.echo, told))
+    return CommandResult(report.model_dump(mode="json"), partial(click.echo, told))
 
 
 @hold.command(name="lift")
@@ -91,7 +91,7 @@ def place_command(
 @pass_context
 def lift_command(
     context: Context, /, *, student: str | None, listed: Path | None, **given: Any
-) -> Answer | None:
+) -> CommandResult | None:
     """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
     from sesame.operations.access.holds import lift, lift_all
 
@@ -107,12 +107,12 @@ def lift_command(
         told = gettext("{number}: nothing to lift: hold {kind} was lifted on {at}", **said)
     else:
         told = gettext("{number}: nothing to lift: there is no hold {kind}", **said)
-    return Answer(report.model_dump(mode="json"), partial(click.echo, told))
+    return CommandResult(report.model_dump(mode="json"), partial(click.echo, told))
 
 
 def _answer_list(report: HoldsReport) -> None:
     """Say what came of a list; exit code 1 if it names nobody, 3 if some of its lines do not."""
-    write(Answer(report.model_dump(mode="json"), partial(_show_list, report)))
+    write(CommandResult(report.model_dump(mode="json"), partial(_show_list, report)))
     if report.wrong:
         lines = ", ".join(map(str, report.wrong[:_LINES_SHOWN]))
         more = ", …" if len(report.wrong) > _LINES_SHOWN else ""

@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
-from sesame.cli.output import Answer, confirm, data_console, local_time, show_table, side_console
+from sesame.cli.output import CommandResult, confirm, data_console, local_time, show_table, side_console
 from sesame.cli.settlement import settle_command
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def identities() -> None:
 @click.option("--all", "everything", is_flag=True, help="Those too that are decided or withdrawn.")
 @json_option
 @pass_context
-def list_command(context: Context, *, everything: bool) -> Answer:
+def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
     from sesame.operations.identities.acts import DoubtFilter, listed
 
     found = listed(context.looking, operator(), DoubtFilter(everything=everything))
-    return Answer(found, partial(_show_doubts, found))
+    return CommandResult(found, partial(_show_doubts, found))
 
 
 def _show_doubts(found: list[DoubtSummary]) -> None:
@@ -65,12 +65,12 @@ def _show_doubts(found: list[DoubtSummary]) -> None:
 @click.argument("student")
 @json_option
 @pass_context
-def show_command(context: Context, *, student: str) -> Answer:
+def show_command(context: Context, *, student: str) -> CommandResult:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
     from sesame.operations.identities.acts import show
 
     found = show(context.looking, operator(), student)
-    return Answer(found, partial(_show_cases, found))
+    return CommandResult(found, partial(_show_cases, found))
 
 
 @identities.command(name="separate")
@@ -203,7 +203,7 @@ def ledger() -> None:
 @ledger.command(name="refresh")
 @json_option
 @pass_context
-def refresh_command(context: Context) -> Answer:
+def refresh_command(context: Context) -> CommandResult:
     """Put the directory's names into the ledger: those of staff and of everybody else are not given away.
 
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
@@ -212,7 +212,7 @@ def refresh_command(context: Context) -> Answer:
     from sesame.operations.identities.name_reservation import refresh
 
     found = refresh(context.application, operator())
-    return Answer(
+    return CommandResult(
         found, partial(_show_reserved, found), ExitCode.PARTLY if found.conflicts else ExitCode.DONE
     )
 

@@ -17,7 +17,7 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import interruptible
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, wants_json
-from sesame.cli.output import Answer, progress_bar
+from sesame.cli.output import CommandResult, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -137,7 +137,7 @@ def import_command(
     encoding: str | None,
     sheet: str | None,
     accept: tuple[str, ...],
-) -> Answer:
+) -> CommandResult:
     """Import the registrar's FILE: publish what differs from what was published before.
 
     Exit code 3 when some lines were refused: the rejects file names line, column, fault and remedy. Exit
@@ -173,7 +173,7 @@ def import_command(
     if wants_json():
         for each in imported.reports:
             warn_of(each)
-    return Answer(imported, partial(_show, imported, warn_of), _code(imported))
+    return CommandResult(imported, partial(_show, imported, warn_of), _code(imported))
 
 
 def _show(imported: Imported, warn_of: Callable[[ImportReport], None]) -> None:
@@ -257,13 +257,13 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     return shlex.join(words)
 
 
-def _explain(context: Context, request: ExplainRequest) -> Answer:
+def _explain(context: Context, request: ExplainRequest) -> CommandResult:
     """Show how the first lines of each file are read."""
     from sesame.app.wiring import utc_now
     from sesame.operations.imports.acts import explain
 
     found = explain(context, operator(), request, clock=utc_now)
-    return Answer(found, partial(_show_explained, found))
+    return CommandResult(found, partial(_show_explained, found))
 
 
 def _show_explained(found: Explained) -> None:

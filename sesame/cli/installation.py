@@ -14,7 +14,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer
+from sesame.cli.output import CommandResult
 
 _LOOK_EVERY_S = 1.0
 
@@ -65,11 +65,11 @@ def init(context: Context) -> None:
 
 @click.command()
 @json_option
-def version() -> Answer:
+def version() -> CommandResult:
     """Show the version of the program and of Python."""
     sesame, python = installed_version(), platform.python_version()
     text = f"sesame {sesame} (Python {python})"
-    return Answer({"sesame": sesame, "python": python}, partial(click.echo, text))
+    return CommandResult({"sesame": sesame, "python": python}, partial(click.echo, text))
 
 
 def installed_version() -> str:

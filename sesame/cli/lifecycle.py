@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import Answer, local_day, local_time, show_table
+from sesame.cli.output import CommandResult, local_day, local_time, show_table
 
 if TYPE_CHECKING:
     from datetime import date
@@ -40,7 +40,7 @@ def lifecycle() -> None:
 @click.option("--students", "each", is_flag=True, help="Each student, with the reason and the days.")
 @json_option
 @pass_context
-def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> Answer:
+def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> CommandResult:
     """Say who will be shut or erased, when, why and where, if nobody is enrolled again.
 
     Days are the first on which it is so. Nothing is written.
@@ -49,26 +49,26 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> 
 
     found = preview(context.looking, operator(), Horizon(days=days, erase=erase))
     text = partial(_show_lives, found) if each else partial(_show, found, erase=erase)
-    return Answer(found.model_dump(mode="json"), text)
+    return CommandResult(found.model_dump(mode="json"), text)
 
 
 @lifecycle.command(name="held")
 @json_option
 @pass_context
-def held_command(context: Context) -> Answer:
+def held_command(context: Context) -> CommandResult:
     """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
     from sesame.operations.access.lifecycle import held
 
     plans = held(context.looking, operator())
     document = [plan.model_dump(mode="json") for plan in plans]
-    return Answer(document, partial(_show_held, plans), ExitCode.HELD if plans else ExitCode.DONE)
+    return CommandResult(document, partial(_show_held, plans), ExitCode.HELD if plans else ExitCode.DONE)
 
 
 @lifecycle.command(name="release")
 @click.argument("plan")
 @json_option
 @pass_context
-def release_command(context: Context, *, plan: str) -> Answer:
+def release_command(context: Context, *, plan: str) -> CommandResult:
     """Let PLAN be carried out: the ID that `sesame lifecycle held` shows, for exactly those students."""
     from sesame.operations.access.lifecycle import release
 
@@ -77,7 +77,7 @@ def release_command(context: Context, *, plan: str) -> Answer:
     if ended.released:
         text = ngettext("{n} student: released", "{n} students: released", len(ended.plan.students))
     code = ExitCode.DONE if ended.released else ExitCode.HELD
-    return Answer(ended.model_dump(mode="json"), partial(click.echo, text), code)
+    return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text), code)
 
 
 @lifecycle.command(name="prolong")
@@ -89,7 +89,7 @@ def release_command(context: Context, *, plan: str) -> Answer:
 @pass_context
 def prolong_command(
     context: Context, *, student: str, until: datetime | None, days: int | None, reason: str
-) -> Answer:
+) -> CommandResult:
     """Let STUDENT, who has no enrolment any more, keep access until a later day.
 
     Whoever has expired already has access back. --days counts from the last day of access, or from today if
@@ -104,7 +104,7 @@ def prolong_command(
     ended = prolong(context.application, operator(), asked)
     told = {"number": ended.student_number, "before": local_day(ended.before)}
     text = gettext("{number}: access until {until} instead of {before}", until=local_day(ended.until), **told)
-    return Answer(ended.model_dump(mode="json"), partial(click.echo, text))
+    return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text))
 
 
 def _show(found: LifecyclePreview, *, erase: bool) -> None:

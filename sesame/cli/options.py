@@ -11,13 +11,13 @@ import click
 
 from schemas.language import gettext
 from sesame.cli.errors import ExitCode
-from sesame.cli.output import Answer, write_json
+from sesame.cli.output import CommandResult, write_json
 
 _JSON: Final = "json"
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def json_option(command: Callable[..., Answer | None]) -> Callable[..., None]:
+def json_option(command: Callable[..., CommandResult | None]) -> Callable[..., None]:
     """`--json`: what the command answers is written as JSON, or as text for people."""
 
     @wraps(command)
@@ -34,7 +34,7 @@ def wants_json() -> bool:
     return bool(click.get_current_context().params[_JSON])
 
 
-def write(answer: Answer) -> None:
+def write(answer: CommandResult) -> None:
     """Write an answer, and end the command with its code; for a command that does more afterwards.
 
     Raises:

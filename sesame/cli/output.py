@@ -135,7 +135,7 @@ def confirm(question: str) -> None:
         raise click.exceptions.Exit(int(ExitCode.INTERRUPTED))
 
 
-class Answer(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command came to.
 
     Attributes:

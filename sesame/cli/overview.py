@@ -12,7 +12,7 @@ from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, show_table
+from sesame.cli.output import CommandResult, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.overview import Overview
@@ -25,13 +25,13 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @json_option
 @click.option("--students", "with_people", is_flag=True, help="With --json: list every activated student.")
 @pass_context
-def overview(context: Context, *, with_people: bool) -> Answer:
+def overview(context: Context, *, with_people: bool) -> CommandResult:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
     from sesame.operations.people.diagnosis.overview import show, show_people
 
     site = context.looking
     found = (show_people if with_people else show)(site, operator())
-    return Answer(found, partial(_show, found, site.settings.targets))
+    return CommandResult(found, partial(_show, found, site.settings.targets))
 
 
 def _show(found: Overview, targets: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from schemas.language import gettext, gettext_noop, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from producers.registrar.report import YearDifference
@@ -56,12 +56,12 @@ def imports() -> None:
 )
 @json_option
 @pass_context
-def list_command(context: Context, *, after: int | None, limit: int, persons: bool) -> Answer:
+def list_command(context: Context, *, after: int | None, limit: int, persons: bool) -> CommandResult:
     """List past imports of files, the newest first."""
     from sesame.operations.imports.past import ImportsPage, listed
 
     page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after, persons=persons))
-    return Answer(page, partial(_show_page, page, persons=persons))
+    return CommandResult(page, partial(_show_page, page, persons=persons))
 
 
 def _show_page(page: ImportsListed, *, persons: bool) -> None:
@@ -96,7 +96,7 @@ def _show_page(page: ImportsListed, *, persons: bool) -> None:
 @click.argument("import_id", metavar="ID", type=int)
 @json_option
 @pass_context
-def show_command(context: Context, *, import_id: int) -> Answer:
+def show_command(context: Context, *, import_id: int) -> CommandResult:
     """Show the import ID: its figures, the years and their differences, and what was refused.
 
     Noted in the audit.
@@ -104,7 +104,7 @@ def show_command(context: Context, *, import_id: int) -> Answer:
     from sesame.operations.imports.past import shown
 
     found = shown(context.looking, operator(), import_id)
-    return Answer(found, lambda: click.echo("\n".join(_told(found))))
+    return CommandResult(found, lambda: click.echo("\n".join(_told(found))))
 
 
 def _row(one: PastImport) -> tuple[str, ...]:

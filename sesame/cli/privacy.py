@@ -17,7 +17,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.privacy.acts import ErasureStanding
@@ -51,12 +51,12 @@ def init_command(context: Context) -> None:
 @privacy.command(name="key")
 @json_option
 @pass_context
-def key_command(context: Context) -> Answer:
+def key_command(context: Context) -> CommandResult:
     """Print the public key by which receipts of this site are verified, and its fingerprint."""
     from sesame.operations.privacy.acts import public_key
 
     found = public_key(context, operator())
-    return Answer(
+    return CommandResult(
         found.model_dump(mode="json"), lambda: click.echo(f"{found.public_key}\n{found.fingerprint}")
     )
 
@@ -77,7 +77,9 @@ def key_command(context: Context) -> Answer:
 )
 @json_option
 @pass_context
-def erase_command(context: Context, *, student: str, reason: str, to: Path | None, wait_s: int) -> Answer:
+def erase_command(
+    context: Context, *, student: str, reason: str, to: Path | None, wait_s: int
+) -> CommandResult:
     """Erase STUDENT at every target and in the store, the log and the archive. There is no way back.
 
     Ends with 3 while something is awaited, which is named: a target that is down or only observed, a hold, a
@@ -98,19 +100,19 @@ def erase_command(context: Context, *, student: str, reason: str, to: Path | Non
         now = standing(site, actor, now.id)
     if now.state != "done":
         end = ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY
-        return Answer(now.model_dump(mode="json"), lambda: click.echo(how_far(now)), end)
+        return CommandResult(now.model_dump(mode="json"), lambda: click.echo(how_far(now)), end)
     text = receipt(site, actor, now.id)
     if to is not None:
         _write(to, text)
         text = gettext("Erased. The receipt is in {path}.", path=to) + "\n"
-    return Answer(now.model_dump(mode="json"), partial(click.echo, text, nl=False))
+    return CommandResult(now.model_dump(mode="json"), partial(click.echo, text, nl=False))
 
 
 @privacy.command(name="again")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 @pass_context
-def again_command(context: Context, *, files: tuple[Path, ...]) -> Answer:
+def again_command(context: Context, *, files: tuple[Path, ...]) -> CommandResult:
     """Erase again whom a restored store has brought back, by the receipts in FILES.
 
     Without FILES by those that this machine has kept and the store does not know. Run it before anything
@@ -124,7 +126,9 @@ def again_command(context: Context, *, files: tuple[Path, ...]) -> Answer:
     found = again(context.looking, operator(), ReceiptsGiven(documents=given or None))
     document = [each.model_dump(mode="json") for each in found]
     undecided = any(each.outcome in UNDECIDED for each in found)
-    return Answer(document, partial(_show_again, found), ExitCode.PARTLY if undecided else ExitCode.DONE)
+    return CommandResult(
+        document, partial(_show_again, found), ExitCode.PARTLY if undecided else ExitCode.DONE
+    )
 
 
 def _show_again(found: Sequence[ReceiptOutcome]) -> None:
@@ -139,7 +143,7 @@ def _show_again(found: Sequence[ReceiptOutcome]) -> None:
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="A new file for it.")
 @json_option
 @pass_context
-def export_command(context: Context, *, student: str, to: Path | None) -> Answer | None:
+def export_command(context: Context, *, student: str, to: Path | None) -> CommandResult | None:
     """Write what is kept of STUDENT, and what each target shows now, for the person to read.
 
     Noted in the audit. Without secrets, and without anything of another person. Read what staff wrote before
@@ -150,7 +154,7 @@ def export_command(context: Context, *, student: str, to: Path | None) -> Answer
     found = export(context.looking, operator(), student)
     document = found.model_dump(mode="json")
     if to is None:
-        return Answer(document, lambda: click.echo(_read(found), nl=False))
+        return CommandResult(document, lambda: click.echo(_read(found), nl=False))
     in_json = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
     _write(to, in_json if wants_json() else _read(found))
     return None
@@ -159,12 +163,12 @@ def export_command(context: Context, *, student: str, to: Path | None) -> Answer
 @privacy.command(name="list")
 @json_option
 @pass_context
-def list_command(context: Context) -> Answer:
+def list_command(context: Context) -> CommandResult:
     """Show erasures, the newest first. They name nobody."""
     from sesame.operations.privacy.acts import listed
 
     found = listed(context.looking, operator())
-    return Answer([each.model_dump(mode="json") for each in found], partial(_show_list, found))
+    return CommandResult([each.model_dump(mode="json") for each in found], partial(_show_list, found))
 
 
 def _show_list(found: Sequence[ErasureStanding]) -> None:
@@ -194,7 +198,7 @@ def receipt_command(context: Context, *, erasure: str) -> None:
 @click.option("--student", help="Whose receipt it should be; reads the site's privacy key.")
 @json_option
 @pass_context
-def verify_command(context: Context, *, file: Path, key: str | None, student: str | None) -> Answer:
+def verify_command(context: Context, *, file: Path, key: str | None, student: str | None) -> CommandResult:
     """Look whether the receipt in FILE is as it was signed. Ends with 6 if it is not.
 
     Without --key this says that the receipt is whole, and not that it is of this site.
@@ -203,7 +207,7 @@ def verify_command(context: Context, *, file: Path, key: str | None, student: st
 
     wanted = ReceiptToVerify(document=file.read_bytes(), key=key, student_number=student)
     found = verify(context if student is not None else None, operator(), wanted)
-    return Answer(found.model_dump(mode="json"), partial(_show_verified, found))
+    return CommandResult(found.model_dump(mode="json"), partial(_show_verified, found))
 
 
 def _show_verified(found: ReceiptVerified) -> None:

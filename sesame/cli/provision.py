@@ -14,7 +14,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
-from sesame.cli.output import Answer
+from sesame.cli.output import CommandResult
 
 if TYPE_CHECKING:
     from sesame.operations.access.provisioning import Provisioned
@@ -30,7 +30,7 @@ class NotThere(SesameError):
 @click.option("--explain", is_flag=True, help="Tell each step as it is taken.")
 @json_option
 @pass_context
-def provision(context: Context, *, student: str, chosen: tuple[str, ...], explain: bool) -> Answer:
+def provision(context: Context, *, student: str, chosen: tuple[str, ...], explain: bool) -> CommandResult:
     """Bring STUDENT to the newest version at every target, now, and say how it went.
 
     This is a consumer's own work, in this command, in the personal lane: it takes the lease, compares, writes
@@ -55,7 +55,7 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
     except UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
     well = all(each.well for each in found.targets)
-    return Answer(found, partial(_show, found), ExitCode.DONE if well else NotThere())
+    return CommandResult(found, partial(_show, found), ExitCode.DONE if well else NotThere())
 
 
 def _show(found: Provisioned) -> None:

@@ -12,7 +12,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ _WENT_BACK = {
 )
 @json_option
 @pass_context
-def reconcile(context: Context, /, *, last: bool, **given: Any) -> Answer:
+def reconcile(context: Context, /, *, last: bool, **given: Any) -> CommandResult:
     """Compare every object of the targets with every account.
 
     Missing: a student who should be there is not. Different: somebody changed what Sésame writes. Moved:
@@ -60,7 +60,7 @@ def reconcile(context: Context, /, *, last: bool, **given: Any) -> Answer:
 
     if last:
         ended = acts.latest(context.looking, operator())
-        return Answer(ended, partial(_show_last, ended))
+        return CommandResult(ended, partial(_show_last, ended))
     request = acts.ReconcileRequest(**given)
     found = acts.reconcile(
         context.looking,
@@ -72,7 +72,7 @@ def reconcile(context: Context, /, *, last: bool, **given: Any) -> Answer:
     held = any(one.approval for one in found.targets.values())
     left = any(one.differs for one in found.targets.values())
     end = ExitCode.HELD if held else ExitCode.PARTLY if left else ExitCode.DONE
-    return Answer(found, partial(_show, found), end)
+    return CommandResult(found, partial(_show, found), end)
 
 
 def _show_last(ended: list[Pass]) -> None:

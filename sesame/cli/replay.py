@@ -12,7 +12,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
-from sesame.cli.output import Answer, confirm, local_time, show_table
+from sesame.cli.output import CommandResult, confirm, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
@@ -52,7 +52,7 @@ _PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
 @pass_context
 def replay(
     context: Context, /, *, resume: str | None, stop: str | None, consumer: str, **given: Any
-) -> Answer | None:
+) -> CommandResult | None:
     """Compare students with the CONSUMER's target and write what differs.
 
     A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
@@ -86,7 +86,7 @@ def replay(
     if given["dry_run"]:
         looked = PreviewRequest(consumer=consumer, students=numbers, selected=len(selected.students))
         found = preview(site, operator(), looked)
-        return Answer(found, partial(_show_preview, found))
+        return CommandResult(found, partial(_show_preview, found))
     if not selected.students:
         raise NobodyToReplay
     if given["everybody"] and not given["yes"]:
@@ -105,18 +105,18 @@ def replay(
         again=selected.failed_before > 0,
     )
     asked = ask(site, operator(), request, utc_now)
-    return Answer(asked, partial(_say, asked))
+    return CommandResult(asked, partial(_say, asked))
 
 
 @click.command()
 @json_option
 @pass_context
-def replays(context: Context) -> Answer:
+def replays(context: Context) -> CommandResult:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
     from sesame.operations.work.replays import latest
 
     known = latest(context.looking, operator())
-    return Answer(known, partial(_show, known))
+    return CommandResult(known, partial(_show, known))
 
 
 def _show(known: Sequence[ReplayProgress]) -> None:
@@ -221,7 +221,7 @@ def _show_preview(found: ReplayPreview) -> None:
         click.echo(gettext("… and {n} more: --json has them all", n=count - _SHOWN_MAX))
 
 
-def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> Answer:
+def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> CommandResult:
     """Ask for the rest; if some of those before ended badly, only after a question."""
     from sesame.app.wiring import utc_now
     from sesame.operations.work.blast_radius import PreviewRequest, preview
@@ -245,11 +245,11 @@ def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> Answer:
         left = before.students - before.asked
         looked = PreviewRequest(consumer=before.consumer, students=before.next, selected=left)
         found = preview(site, actor, looked)
-        return Answer(found, partial(_show_preview, found))
+        return CommandResult(found, partial(_show_preview, found))
     if before.failed and not given["yes"]:
         confirm(gettext("{n} failed again. Ask for the others all the same?", n=before.failed))
     asked = resume(site, actor, request, utc_now)
-    return Answer(asked, partial(_say, asked))
+    return CommandResult(asked, partial(_say, asked))
 
 
 def _say(asked: ReplayAsked) -> None:

@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, wants_json
-from sesame.cli.output import Answer, local_time, show_table, side_console
+from sesame.cli.output import CommandResult, local_time, show_table, side_console
 
 if TYPE_CHECKING:
     from sesame.operations.keeping.rebuild import Rebuilt
@@ -29,7 +29,7 @@ def restored() -> None:
 @restored.command(name="check")
 @json_option
 @pass_context
-def check_command(context: Context) -> Answer:
+def check_command(context: Context) -> CommandResult:
     """Read every target; nothing is written to any.
 
     Whoever a target shows shut, and the store would open, is held in the store: shut at every target, and a
@@ -39,7 +39,7 @@ def check_command(context: Context) -> Answer:
     from sesame.operations.questions.restored.inspection import check
 
     found = check(context.application, operator(), say=lambda what: click.echo(what, err=wants_json()))
-    return Answer(found, partial(_show_check, found))
+    return CommandResult(found, partial(_show_check, found))
 
 
 def _show_check(found: Checked) -> None:
@@ -57,7 +57,7 @@ def _show_check(found: Checked) -> None:
 @click.option("--write", is_flag=True, help="Do it; else only say what there is to make the store of.")
 @json_option
 @pass_context
-def rebuild(context: Context, *, write: bool) -> Answer:
+def rebuild(context: Context, *, write: bool) -> CommandResult:
     """Make a lost store again, of the log and the targets, where there is no backup.
 
     Start with an empty store, and with no other process. The directory's names come first, so that nobody is
@@ -78,7 +78,7 @@ def rebuild(context: Context, *, write: bool) -> Answer:
     )
     waits = found.asked or found.questions or found.unknown
     end = ExitCode.PARTLY if waits else ExitCode.DONE
-    return Answer(found, lambda: click.echo("\n".join(_rebuilt(found))), end)
+    return CommandResult(found, lambda: click.echo("\n".join(_rebuilt(found))), end)
 
 
 def _rebuilt(found: Rebuilt) -> Iterator[str]:
@@ -114,12 +114,12 @@ def _rebuilt(found: Rebuilt) -> Iterator[str]:
 @click.option("--all", "everything", is_flag=True, help="Those too that were answered.")
 @json_option
 @pass_context
-def list_command(context: Context, *, everything: bool) -> Answer:
+def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List who stays shut after a restore until somebody answers, oldest first."""
     from sesame.operations.questions.restored.questions import RestoreFilter, listed
 
     found = listed(context.looking, operator(), RestoreFilter(everything=everything))
-    return Answer(found, partial(_show_list, found))
+    return CommandResult(found, partial(_show_list, found))
 
 
 def _show_list(found: Sequence[AskedAbout]) -> None:

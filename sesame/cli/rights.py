@@ -14,7 +14,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, write, yes_option
-from sesame.cli.output import Answer, confirm, show_table
+from sesame.cli.output import CommandResult, confirm, show_table
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.rights import Granting, Right
@@ -82,7 +82,7 @@ def _compared(context: Context, file: Path) -> Iterator[tuple[Granting, frozense
         changes = [("grant", right) for right in sorted(missing)]
         changes += [("revoke", right) for right in sorted(too_many)]
         document = [{"change": change, **right._asdict()} for change, right in changes]
-        write(Answer(document, partial(_show, changes)))
+        write(CommandResult(document, partial(_show, changes)))
         yield granting, missing, too_many
 
 

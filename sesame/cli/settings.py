@@ -11,7 +11,7 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer
+from sesame.cli.output import CommandResult
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,13 +27,13 @@ def settings() -> None:
 @settings.command()
 @json_option
 @pass_context
-def show(context: Context) -> Answer:
+def show(context: Context) -> CommandResult:
     """Show every setting in force, secrets masked; the advanced ones last."""
     from sesame.settings.display import masked
 
     found = context.settings
     shown = dict(masked(found))
-    return Answer(shown, partial(_show, shown, found.advanced()))
+    return CommandResult(shown, partial(_show, shown, found.advanced()))
 
 
 def _show(shown: Mapping[str, object], advanced: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import deferred
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, wants_json, yes_option
-from sesame.cli.output import Answer, confirm, show_table
+from sesame.cli.output import CommandResult, confirm, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.identities.settlement import LeftDoubt, SettledDoubt, Settlement, SettlementPreview
@@ -52,7 +52,7 @@ def settle_command(
     limit: int | None,
     dry_run: bool,
     yes: bool,
-) -> Answer | None:
+) -> CommandResult | None:
     """Settle the open doubts that a rule fits, after showing both sides of each: personal data, audited.
 
     same-ine-and-birth: same INE, names and birth date: merge. same-ine-only: same INE, another birth date, no
@@ -68,7 +68,7 @@ def settle_command(
     shown = preview(context.looking, operator(), request)
     show = partial(_show, shown, in_full=dry_run or not yes)
     if dry_run:
-        return Answer(shown, show)
+        return CommandResult(shown, show)
     if not wants_json():
         show()
         if not shown.settled:
@@ -78,7 +78,7 @@ def settle_command(
     return _settle(context, request, shown)
 
 
-def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> Answer:
+def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> CommandResult:
     """Say it one by one, and what came of it."""
     from sesame.app.wiring import utc_now
     from sesame.operations.identities.settlement import settle
@@ -105,7 +105,7 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> 
             _tell_end(len(told), len(shown.settled))
             raise
         early = interrupted()
-    answer = Answer(done, lambda: None, ExitCode.PARTLY if done.left else ExitCode.DONE)
+    answer = CommandResult(done, lambda: None, ExitCode.PARTLY if done.left else ExitCode.DONE)
     for left in done.left:
         click.echo(_left(left), err=True)
     if early:

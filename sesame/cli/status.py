@@ -12,7 +12,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, coloured, local_day, local_time, show_table
+from sesame.cli.output import CommandResult, coloured, local_day, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.person import EndedStep, PersonStatus, TargetStatus
@@ -31,7 +31,7 @@ _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red",
 )
 @json_option
 @pass_context
-def status(context: Context, *, student: str, timeline: bool) -> Answer:
+def status(context: Context, *, student: str, timeline: bool) -> CommandResult:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
     from sesame.operations.people.status import show
 
@@ -44,10 +44,10 @@ def status(context: Context, *, student: str, timeline: bool) -> Answer:
 
     site = context.looking
     found = show(site, operator(), student, merged=merged)
-    return Answer(found, partial(_show, found, uses_cas=site.settings.cas.server_url is not None))
+    return CommandResult(found, partial(_show, found, uses_cas=site.settings.cas.server_url is not None))
 
 
-def _timeline(context: Context, student: str) -> Answer:
+def _timeline(context: Context, student: str) -> CommandResult:
     from sesame.operations.people.student import timeline
 
     found = timeline(context.looking, operator(), student)
@@ -57,7 +57,7 @@ def _timeline(context: Context, student: str) -> Answer:
             said = f' "{one.said}"' if one.said else ""
             click.echo(f"{local_time(one.at)}  {one.consumer or '-':<10} {one.what}{said}")
 
-    return Answer(found, show)
+    return CommandResult(found, show)
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:
@@ -172,13 +172,13 @@ def students(
     cohort: str | None,
     after: str,
     limit: int,
-) -> Answer:
+) -> CommandResult:
     """List the activated students in a state, for a cause, or of a cohort, by number."""
     from sesame.operations.people.diagnosis.students import PageAsked, listed
 
     asked = PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
     page = listed(context.looking, operator(), asked)
-    return Answer(page, partial(_show_students, page))
+    return CommandResult(page, partial(_show_students, page))
 
 
 def _show_students(page: Page) -> None:
@@ -201,12 +201,12 @@ def _show_students(page: Page) -> None:
 @click.command()
 @json_option
 @pass_context
-def cohorts(context: Context) -> Answer:
+def cohorts(context: Context) -> CommandResult:
     """Count who waits, by cohort and for what, the largest first. `students --cohort` lists them."""
     from sesame.operations.people.diagnosis.students import waiting_by_cohort
 
     found = waiting_by_cohort(context.looking, operator())
-    return Answer(found, partial(_show_cohorts, found))
+    return CommandResult(found, partial(_show_cohorts, found))
 
 
 def _show_cohorts(found: Sequence[CohortWaiting]) -> None:

@@ -12,7 +12,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, coloured, local_time
+from sesame.cli.output import CommandResult, coloured, local_time
 
 if TYPE_CHECKING:
     from sesame.operations.people.diagnosis.engine import DiagnosisReport, EvidencedCause
@@ -26,7 +26,7 @@ _COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 @json_option
 @click.option("--no-live", is_flag=True, help="Ask no server: only what the store knows.")
 @pass_context
-def diagnose(context: Context, *, student: str, no_live: bool) -> Answer:
+def diagnose(context: Context, *, student: str, no_live: bool) -> CommandResult:
     """Show why something does not work for STUDENT: each cause with its evidence, who must act, what to do.
 
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, what
@@ -36,7 +36,7 @@ def diagnose(context: Context, *, student: str, no_live: bool) -> Answer:
     from sesame.operations.people.diagnosis.engine import show as look
 
     found = look(context.looking, operator(), DiagnosisAsked(student_number=student, live=not no_live))
-    return Answer(found, partial(_show, found))
+    return CommandResult(found, partial(_show, found))
 
 
 def _show(found: DiagnosisReport) -> None:
@@ -83,7 +83,7 @@ def _shown(value: object) -> str:
 @json_option
 @click.option("--send", is_flag=True, help="Also send the case to its desk by mail, if that was not done.")
 @pass_context
-def support(context: Context, *, code: str, send: bool) -> Answer:
+def support(context: Context, *, code: str, send: bool) -> CommandResult:
     """Show the case of CODE, which a student reads out: as it was found then, and what is found now.
 
     The servers are asked again; nothing is changed. Looking is audited.
@@ -97,7 +97,7 @@ def support(context: Context, *, code: str, send: bool) -> Answer:
         found = cases.send(site, operator(), asked, post=smtp_of(site.settings))
     else:
         found = cases.look(site, operator(), asked)
-    return Answer(found, partial(_show_case, found))
+    return CommandResult(found, partial(_show_case, found))
 
 
 def _show_case(found: CaseReport) -> None:

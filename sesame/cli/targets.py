@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.targets.acts import TargetLine
@@ -27,12 +27,12 @@ def targets() -> None:
 @targets.command(name="list")
 @json_option
 @pass_context
-def list_command(context: Context) -> Answer:
+def list_command(context: Context) -> CommandResult:
     """List the targets: their state, who paused one and why, and what is Sésame's in each."""
     from sesame.operations.targets.acts import listed
 
     found = listed(context.looking, operator())
-    return Answer(found, partial(_show, found))
+    return CommandResult(found, partial(_show, found))
 
 
 def _show(found: Sequence[TargetLine]) -> None:
@@ -82,11 +82,11 @@ def resume_command(context: Context, *, target: str, reason: str) -> None:
 @click.argument("target")
 @json_option
 @pass_context
-def probe_command(context: Context, *, target: str) -> Answer:
+def probe_command(context: Context, *, target: str) -> CommandResult:
     """Exercise the whole path to TARGET from here, on no student's object. Exit code 4: it does not work."""
     from sesame.operations.targets.acts import probe
 
     found = probe(context.looking, operator(), target)
     text = gettext("{target}: {text} ({seconds} s)", target=target, text=found.text, seconds=found.seconds)
     end = ExitCode.DONE if found.well else ExitCode.DEPENDENCY_DOWN
-    return Answer(found, partial(click.echo, text), end)
+    return CommandResult(found, partial(click.echo, text), end)

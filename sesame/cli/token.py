@@ -12,7 +12,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Answer, local_time, show_table
+from sesame.cli.output import CommandResult, local_time, show_table
 
 if TYPE_CHECKING:
     from sesame.operations.programs.tokens import TokenCreated, TokenShown
@@ -37,7 +37,7 @@ def token() -> None:
 @click.option("--name", default="api", show_default=True, help="By which the audit names it.")
 @json_option
 @pass_context
-def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -> Answer:
+def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -> CommandResult:
     """Make a token and print it, this once. It is kept as a digest only.
 
     Roles are viewer, support, registrar, operator and administrator. Nobody gives a token more rights than
@@ -54,7 +54,7 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -
         words = gettext("a name has 1 to 40 letters, digits, dots, hyphens, underscores or @")
         raise click.BadParameter(words, param_hint="--name") from error
     made = make(context.application, operator(), request)
-    return Answer(made, partial(_show_made, made))
+    return CommandResult(made, partial(_show_made, made))
 
 
 def _show_made(made: TokenCreated) -> None:
@@ -66,12 +66,12 @@ def _show_made(made: TokenCreated) -> None:
 @token.command(name="list")
 @json_option
 @pass_context
-def list_command(context: Context) -> Answer:
+def list_command(context: Context) -> CommandResult:
     """List the tokens whose time is not over, with what each may do."""
     from sesame.operations.programs.tokens import listed
 
     found = listed(context.looking, operator())
-    return Answer(found, partial(_show, found))
+    return CommandResult(found, partial(_show, found))
 
 
 def _show(found: Sequence[TokenShown]) -> None:
@@ -101,10 +101,10 @@ def _show(found: Sequence[TokenShown]) -> None:
 @click.argument("token_id", metavar="ID")
 @json_option
 @pass_context
-def revoke(context: Context, *, token_id: str) -> Answer:
+def revoke(context: Context, *, token_id: str) -> CommandResult:
     """Refuse a token from its next request on. Noted in the audit."""
     from sesame.operations.programs.tokens import revoke as end
 
     ended = end(context.application, operator(), token_id)
     text = gettext("{id} ({name}) is revoked", id=ended.id, name=ended.name)
-    return Answer(ended, partial(click.echo, text))
+    return CommandResult(ended, partial(click.echo, text))

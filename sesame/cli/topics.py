@@ -13,7 +13,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, write, yes_option
-from sesame.cli.output import Answer, confirm, show_table
+from sesame.cli.output import CommandResult, confirm, show_table
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.plan import Planner, TopicChange
@@ -27,7 +27,7 @@ def topics() -> None:
 @topics.command()
 @json_option
 @pass_context
-def diff(context: Context) -> Answer:
+def diff(context: Context) -> CommandResult:
     """Show how Kafka's topics differ from what the settings want. Nothing is changed.
 
     Exit code 0 when nothing differs, 1 when something does, 4 when Kafka does not answer.
@@ -80,12 +80,12 @@ def _planner(context: Context) -> Iterator[Planner]:
         yield planner
 
 
-def _answer(changes: Sequence[TopicChange]) -> Answer:
+def _answer(changes: Sequence[TopicChange]) -> CommandResult:
     names = ("topic", "key", "present", "wanted", "why")
     document = [
         {"kind": each.kind.value, **{name: getattr(each, name) for name in names}} for each in changes
     ]
-    return Answer(document, partial(_show, changes))
+    return CommandResult(document, partial(_show, changes))
 
 
 def _show(changes: Sequence[TopicChange]) -> None:
