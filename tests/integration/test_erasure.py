@@ -29,7 +29,7 @@ from schemas.account import Hold, Lane, Stage
 from schemas.envelope import Message, event_id
 from schemas.events import AccountChanged, Cause
 from sesame.acts.acts import Actor, Role
-from sesame.app.housekeeping import Housekeeping
+from sesame.app import housekeeping
 from sesame.operations.access import holds
 from sesame.operations.access.holds import HoldChange
 from sesame.operations.identities import acts as identities
@@ -237,7 +237,7 @@ def cut_off_once(site: Site, monkeypatch: pytest.MonkeyPatch, step: str, when: s
             raise Killed
         return last if when == "after" else done(*arguments)
 
-    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    monkeypatch.setattr(housekeeping, "advance", lambda _site, **_which: 0)
     monkeypatch.setattr(site, step, cut_off)
 
 
@@ -396,7 +396,7 @@ def test_who_may_be_an_erased_person_is_a_question_and_never_given_the_names(
 def test_whose_retention_is_over_is_forgotten_without_anybody(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    monkeypatch.setattr(housekeeping, "advance", lambda _site, **_which: 0)
     with running(site):
         live_through(site)
         begun = erase(site)
@@ -449,7 +449,7 @@ def test_an_erasure_says_why_a_target_is_awaited_and_what_is_kept_there(site: Si
 def let_targets_erase(site: Site, monkeypatch: pytest.MonkeyPatch, until_stage: Stage) -> ErasureStanding:
     """Bring Léa's erasure to this stage, or further on a slow machine, and forget nothing; it goes on by
     `erasure.advance` alone."""
-    monkeypatch.setattr(Housekeeping, "_erase", lambda _chores, **_which: None)
+    monkeypatch.setattr(housekeeping, "advance", lambda _site, **_which: 0)
     live_through(site)
     begun = erase(site, LEA_TOO)
 
