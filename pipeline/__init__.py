@@ -1,1 +1,1 @@
-"""How it is carried: the event log, the engine, the store, and the loop that joins them."""
+"""The transport: event log, engine, store, and the loop that joins them."""

@@ -1,4 +1,4 @@
-"""The accounts: the newest version of each, as the registry saves it and consumers load it."""
+"""The newest version of each account: the registry saves it, consumers load it."""
 
 from __future__ import annotations
 
@@ -92,8 +92,10 @@ def save(connection: Connection, account: Account, changed_at: float) -> None:
 
 
 def overtake(connection: Connection, student_number: str, version: int) -> None:
-    """Let the next version be above this one, which a target shows and a restored store never minted.
-    Call it under the person's lock."""
+    """Raise the version, so that the next one is above what a target shows.
+
+    A restored store may never have issued the target's version. Call it under the person's lock.
+    """
     account = find(connection, student_number)
     if account is not None and account.version < version:
         document = account.model_copy(update={"version": version}).model_dump_json()
@@ -129,12 +131,12 @@ def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]
 
 
 def numbers_after(connection: Connection, *which: ColumnElement[bool], after: str, limit: int) -> list[str]:
-    """The first students, by number, whose number is higher than `after` and whose account meets this.
+    """Return the first student numbers above `after` whose accounts match.
 
     Args:
-        which: conditions for their row of `accounts`.
-        after: the last number of the page before; empty: the first page.
-        limit: at most so many.
+        which: conditions on the row of `accounts`.
+        after: the last number of the previous page; empty: the first page.
+        limit: the size of the page.
     """
     number = accounts.c.student_number
     return list(
@@ -143,8 +145,10 @@ def numbers_after(connection: Connection, *which: ColumnElement[bool], after: st
 
 
 def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> Iterator[list[str]]:
-    """The numbers of everybody whose account meets this, `size` at a time: each page as it is when it is
-    asked for, with no transaction open in between."""
+    """Iterate over the numbers of the matching accounts, `size` at a time.
+
+    Each page is read when it is needed; no transaction stays open in between.
+    """
     last = ""
     while True:
         with database.read() as connection:
@@ -173,5 +177,5 @@ def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str
 
 
 def version_of(connection: Connection, student_number: str) -> int | None:
-    """The newest account's version, even if its document cannot be read; None: there is no account."""
+    """Return the newest version, even of an unreadable document; None: no account."""
     return connection.execute(_VERSION, {"number": student_number}).scalar_one_or_none()

@@ -1,7 +1,7 @@
-"""What came of each attempt at a target: a row for each, written with the state that it reached.
+"""Results of attempts at targets: one row each, written with the new state.
 
-There are as many as things that happened to a student. Retries are bounded by attempts and age; a look at one
-who still waits for the same leaves no row, nor does a call to a target that was down.
+There are as many rows as things that happened to students. Attempts and age bound the retries. A look at a
+student who still waits for the same thing adds no row, nor does a call to a target that was down.
 """
 
 from __future__ import annotations
@@ -109,6 +109,9 @@ def of_student(connection: Connection, student_number: str, *, limit: int) -> li
 
 
 def forget_old(connection: Connection, *, before: float, limit: int) -> int:
-    """Remove, of this many that are kept longest, what ended before this moment; return how many."""
+    """Remove the attempts that ended before this moment, from the oldest on.
+
+    Looks at the `limit` oldest rows only; returns how many it removed.
+    """
     oldest = select(_a.id).order_by(_a.id).limit(limit)
     return connection.execute(delete(attempts).where(_a.id.in_(oldest), _a.at < before)).rowcount

@@ -1,4 +1,4 @@
-"""Who did what, when and why: the audit trail, and what operators wrote with their acts."""
+"""The audit trail (who did what, when and why) and the operators' notes."""
 
 from pipeline.audit.trail import Entry, entries, note
 

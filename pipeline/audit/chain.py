@@ -1,13 +1,13 @@
-"""The chain that makes the audit evidence: an entry has the hash of the one before, and of its own content.
+"""The audit's hash chain: each entry hashes its content and the previous hash.
 
-The form, for whoever computes it again (ADR 16): an entry is a JSON object of `id`, `at` (ISO 8601, UTC, with
+The form, for those who recompute it (ADR 16): an entry is a JSON object of `id`, `at` (ISO 8601, UTC, with
 six digits of a second), `actor`, `action`, `detail` and `previous`; its hash is the SHA-256, in hexadecimal,
 of that object in UTF-8 with its names sorted, without spaces, with no character escaped that need not be (as
 RFC 8785 writes what occurs here). The first entry's `previous` is 64 zeros.
 
 A person is named in `detail` by `person:` and a digest: the SHA-256, in hexadecimal, of a salt of 32
-characters and the student number, in UTF-8, one after the other. Number and salt are kept beside the entry.
-So they can go, and the chain still holds.
+characters and the student number, in UTF-8, one after the other. Number and salt are kept outside the entry,
+so they can be erased and the chain still verifies.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What operators say of what they do, in their own words: for support, and for nobody else.
+"""Operators' reasons for their acts, in their own words, for support only.
 
-Such words may be personal ("phone call with her mother"), whatever was asked for. So they are kept in the
-store alone: events carry a reference to them, the audit too, and they can be removed without touching either.
+Such words may be personal ("phone call with her mother"), whatever the form asks for. So only the store keeps
+them: events and the audit carry a reference, and the words can be removed without touching either.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def keep(
     actor: str,
     words: str,
 ) -> str:
-    """Keep what an operator says, in the transaction that audits the act; returns the reference to it."""
+    """Keep an operator's words, in the act's transaction; return their reference."""
     ref = secrets.token_urlsafe(REFERENCE_BYTES)
     remark = Remark(ref, action, about, student_number, actor[:64], database.now(connection), words)
     connection.execute(insert(r).values(**remark.__dict__))
@@ -70,10 +70,10 @@ def keep_and_audit(
     words: str,
     detail: Mapping[str, object],
 ) -> str:
-    """Keep what an operator says of an act and note the act in the audit; returns the reference.
+    """Keep an operator's words and audit the act; return the words' reference.
 
     Args:
-        detail: what is needed to understand the act later; `reason_ref` is added to it.
+        detail: what explains the act later; `reason_ref` is added to it.
         connection, database, action, about, student_number, actor, words: see `Remark`.
     """
     ref = keep(
@@ -90,6 +90,6 @@ def keep_and_audit(
 
 
 def of_student(connection: Connection, student_number: str) -> list[Remark]:
-    """What was said of this student, the oldest first."""
+    """Return the remarks about this student, the oldest first."""
     query = select(r).where(r.c.student_number == student_number).order_by(r.c.at, r.c.ref)
     return [Remark(**row) for row in connection.execute(query).mappings()]

@@ -27,7 +27,7 @@ audit_persons = Table(
     Column("entry_id", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(64), primary_key=True),  # of salt and number: the entry's detail has it
     Column("student_number", String(64), nullable=False),  # a pseudonym, once the person is erased
-    Column("salt", String(32)),  # None: erased, so that nobody guesses the number
+    Column("salt", String(32)),  # None: erased, so that the number cannot be guessed
     Index("ix_audit_persons_student_number", "student_number", "entry_id"),
     info=rows_of("student_number", on_erasure=OnErasure.OWN),
 )
@@ -49,7 +49,7 @@ remarks = Table(
     Column("ref", String(64), primary_key=True),
     Column("action", String(64), nullable=False),
     Column("about", String(64), nullable=False),
-    Column("student_number", String(32), index=True),  # None: said of many at once
+    Column("student_number", String(32), index=True),  # None: one remark about many
     Column("actor", String(64), nullable=False),
     Column("at", Float, nullable=False),
     Column("words", Text, nullable=False),  # an operator's own: they may be personal

@@ -64,9 +64,9 @@ class Mark:
 def note(
     connection: Connection, database: Database, *, actor: str, action: str, detail: Mapping[str, object]
 ) -> None:
-    """Note an action in the transaction that it is done in.
+    """Note an action, in the transaction that performs it.
 
-    Whoever else notes waits until this transaction ends: so the chain cannot fork.
+    Other writers of the audit wait until this transaction ends: so the chain cannot fork.
 
     Args:
         actor: the operating system's or the console's user name.
@@ -182,7 +182,7 @@ def documents(
 
 @dataclass(frozen=True)
 class HandedOn:
-    """An entry as it is handed on: its hash is of the document without `hash` and `persons`."""
+    """An exported entry; `hash` is of the document without `hash` and `persons`."""
 
     mark: Mark
     document: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Whether the audit is as it was noted: its chain is walked, and each break is named."""
+"""Verification of the audit: follows the hash chain and names each break."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Verified:
 
 
 def verify(database: Database, *, head: str | None = None) -> Verified:
-    """Walk the chain, from the first entry that the store has to the last one, some at a time.
+    """Follow the chain from the store's first entry to its last, page by page.
 
     Args:
-        database: read as it is at one moment.
-        head: the hash of an entry that was noted elsewhere, e.g. by whoever gets the audit; None: none was.
+        database: read in one consistent view.
+        head: the hash of an entry noted outside the store, e.g. by a receiver of the audit; None: none.
     """
     found = Verified()
     with database.read() as connection:

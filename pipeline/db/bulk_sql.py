@@ -1,6 +1,6 @@
-"""Many values, or many rows, as few parameters: the statement's text does not depend on how many there are.
+"""SQL with a fixed text for any number of values or rows.
 
-A list of `IN` and an INSERT of many rows are another text for each length. To compile it in SQLAlchemy, parse
+An `IN` list and an INSERT of many rows have another text for each length. To compile it in SQLAlchemy, parse
 it in psycopg and plan it in the server costs more than the statement itself (docs/adr/0028).
 """
 

@@ -134,7 +134,7 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None  # the driver begins nothing by itself; `write` does
+            connection.isolation_level = None  # the driver begins no transaction; `write` does
             connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
             _make_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")  # what was acknowledged survives a power cut too
@@ -169,10 +169,11 @@ class Database:
             connection.commit()
 
     def _take_lock(self, connection: Connection) -> None:
-        """Begin with SQLite's write lock, which avoids the deadlock of two readers that both want to write.
+        """Begin with SQLite's write lock: two readers that both want to write deadlock.
 
-        SQLite waits by sleeping, longer and longer: a process that writes all the time has the lock again
-        before another one looks. So processes queue (`File.queue`), and the first of the queue looks often.
+        SQLite waits by sleeping, longer and longer: a process that writes all the time would take the lock
+        again before another one looks. So processes queue (`File.queue`), and the first of the queue looks
+        often.
         """
         raw: Any = connection.connection.driver_connection
         ends_at = time.monotonic() + BUSY_TIMEOUT_S
@@ -199,10 +200,10 @@ class Database:
         return self._file is not None and self._file.is_queued_for()
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
-        """Do `work` in a transaction, and all of it again when another one was in the way, a bounded number
-        of times: a deadlock is PostgreSQL's way to ask for that, and no outage.
+        """Do `work` in a transaction; repeat it a bounded number of times on a conflict.
 
-        `work` leaves nothing behind but by its connection, or what a second run overwrites.
+        PostgreSQL reports a deadlock to have the transaction repeated; it is no outage. `work` must have no
+        effect except through its connection, or effects that a second run overwrites.
 
         Raises:
             StoreUnavailable: as `write`.
@@ -239,7 +240,7 @@ class Database:
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """One writing thread of this process at a time on SQLite, which has one writer anyway."""
+        """Admit one writing thread of this process at a time: SQLite has one writer."""
         if not self.is_sqlite:
             yield
             return
@@ -251,7 +252,7 @@ class Database:
             self._turn.release()
 
     def now(self, connection: Connection) -> float:
-        """The database's time, in seconds since the epoch: the one clock that all workers share."""
+        """Return the database's time, the clock that all workers share (epoch seconds)."""
         if self._clock is not None:
             return self._clock()
         moment = connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one()
@@ -262,37 +263,44 @@ class Database:
         return insert_for(table, is_sqlite=self.is_sqlite)
 
     def upsert(self, table: Table) -> Any:
-        """This dialect's INSERT of whole rows, which takes the place of those with the same primary key.
+        """Return the dialect's INSERT that replaces rows with the same primary key.
 
-        Made once for each table: making a statement costs more than the database does.
+        Cached per table: building a statement costs more than the database does.
         """
         return _upsert(table, is_sqlite=self.is_sqlite)
 
     def insert_new(self, table: Table) -> Any:
-        """This dialect's INSERT of a row that leaves the one with the same primary key as it is; made once
-        for each table, too."""
+        """Return the dialect's INSERT that keeps a row with the same primary key.
+
+        Cached per table, like `upsert`.
+        """
         return _insert_new(table, is_sqlite=self.is_sqlite)
 
     def locking(self, query: Select[Any]) -> Select[Any]:
-        """`query` with its rows locked until the transaction ends (SQLite has one writer: nothing to do)."""
+        """Lock the rows of `query` until the transaction ends; no-op on SQLite.
+
+        SQLite has one writer anyway.
+        """
         return query if self.is_sqlite else query.with_for_update()
 
     def alone(self, connection: Connection, *subject: str) -> None:
-        """Wait until nobody else's transaction has this subject, and have it until this one ends.
+        """Take the exclusive lock of this subject until the transaction ends; waits.
 
-        For what a row's lock cannot keep apart, because there may be no row yet. On SQLite whoever writes is
-        alone anyway.
+        It separates what row locks cannot: there may be no row yet. On SQLite a writer is alone anyway.
         """
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY, _hashed(subject))))
 
     def beside(self, connection: Connection, *subject: str) -> None:
-        """Wait until nobody else's transaction is `alone` with this subject; none is until this one ends."""
+        """Take the shared lock of this subject until the transaction ends; waits.
+
+        It excludes transactions that are `alone` with the subject, and them only.
+        """
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock_shared(_ADVISORY, _hashed(subject))))
 
     def alone_at_once(self, connection: Connection, *subject: str) -> bool:
-        """`alone`, without waiting: False if somebody else has the subject."""
+        """Take the lock of `alone` without waiting; False: another transaction has it."""
         if self.is_sqlite:
             return True
         mine = select(func.pg_try_advisory_xact_lock(_ADVISORY, _hashed(subject)))
@@ -317,12 +325,13 @@ class Database:
                 raise self._damaged(found)
 
     def rewrite(self) -> None:
-        """Rewrite the embedded file: nothing is left in it, nor beside it, of what was removed or replaced.
+        """Rewrite the embedded file, to leave no removed or replaced data on disk.
 
-        Readers go on meanwhile, writers wait. A server's files are its own matter: nothing is done.
+        The -wal file is emptied too. Readers continue meanwhile, writers wait. PostgreSQL: nothing is done;
+        the server manages its own files.
 
         Raises:
-            StoreUnavailable: somebody else was at it for too long; try again.
+            StoreUnavailable: other connections used it for too long; try again.
         """
         if not self.is_sqlite:
             return
@@ -333,7 +342,7 @@ class Database:
             raise StoreUnavailable("the database is being read: its -wal file could not be emptied")
 
     def check_writing(self) -> None:
-        """Make sure that a transaction can be written: there is room, and nothing keeps the lock.
+        """Check that a transaction can be written: there is room, and the lock is free.
 
         Raises:
             StoreUnavailable: it cannot.
@@ -342,11 +351,10 @@ class Database:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
 
     def check_file(self) -> None:
-        """Make sure that nothing that was damaged was met, and that the embedded file is the one still that
-        was opened.
+        """Check that no damage was met and the embedded file was not replaced.
 
         Raises:
-            StoreDamaged: it is not; nothing is read or written any more.
+            StoreDamaged: it was; nothing is read or written any more.
         """
         with self._guard():
             pass
@@ -415,7 +423,10 @@ def _insert_new(table: Table, *, is_sqlite: bool) -> Any:
 
 
 def stores_fault(error: BaseException) -> bool:
-    """Whether it is the store that failed (a lost connection, a deadlock, a full disk), not the request."""
+    """Return whether the store failed, not the request.
+
+    For example: a lost connection, a deadlock, a full disk.
+    """
     if isinstance(error, DependencyDown | OperationalError | PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
@@ -442,16 +453,16 @@ def _remedy(error: BaseException | None) -> str:
 
 
 def _hashed(subject: tuple[str, ...]) -> int:
-    """A subject as the 32 bits that an advisory lock is known by; that two may share them only costs time."""
+    """Hash a subject to an advisory lock's 32 bits; a collision only costs time."""
     return int.from_bytes(hashlib.sha256("\x1f".join(subject).encode()).digest()[:4], signed=True)
 
 
 def _let_the_server_say(connection: Any, _record: Any) -> None:
-    """Whether a transaction may write, unless it is said at its beginning.
+    """Unset `read_only`, so that the server decides if a transaction may write.
 
     After a read SQLAlchemy leaves a connection with `read_only = False`, by which the next transaction begins
-    READ WRITE: on a server that was set read-only it would write all the same, and a standby refuses it as a
-    feature that it has not (0A000), which reads like a fault of the request.
+    READ WRITE: on a server that was set read-only it would write all the same, and a standby refuses it as an
+    unsupported feature (0A000), which looks like a fault of the request.
     """
     if connection is not None and connection.read_only is not None:
         connection.read_only = None

@@ -1,4 +1,4 @@
-"""The embedded store's file: how it is made, whether it is still the same one, and whether it is whole."""
+"""The embedded store's file: create it, detect a replaced or damaged one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ REMEDY = (
 
 
 class File:
-    """An SQLite file that this process has open, or will.
+    """An SQLite file that this process has open, or will open.
 
-    SQLite goes on writing to a file that was deleted, and makes an empty one where it finds none: what is
-    written to the one is lost, and who starts with the other knows nobody.
+    SQLite keeps writing to a deleted file, and creates an empty one where it finds none: what is written to
+    the first is lost, and a process that opens the second finds an empty store.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,8 +36,8 @@ class File:
     def make(self) -> None:
         """Make it, if there is none, for its owner's eyes only: it holds personal data. SQLite gives its
         `-wal` and `-shm` files the same rights."""
-        # Only a file that nobody has is opened here: closing one that SQLite has open in this process would
-        # drop its locks (a property of POSIX advisory locks).
+        # Open only a file that this call creates: closing one that SQLite has open in this process would drop
+        # its locks (a property of POSIX advisory locks).
         with suppress(OSError):  # it is there, or SQLite says better what is wrong
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
@@ -54,7 +54,7 @@ class File:
 
     @contextmanager
     def queue(self, wait_s: float) -> Iterator[None]:
-        """Be first of the processes that wait for the write lock; after `wait_s` go on all the same.
+        """Queue with other processes for the write lock; continue after `wait_s` anyway.
 
         The folder is locked, not the file: closing it would drop SQLite's locks.
         """
@@ -87,8 +87,9 @@ class File:
         return False
 
     def broken(self) -> str:
-        """What SQLite finds wrong in it (`PRAGMA quick_check`, on a connection of its own: what others have
-        in memory is not looked at); empty: nothing. Reads all of it.
+        """Return what SQLite finds damaged in the file; empty: nothing. Reads all of it.
+
+        Runs `PRAGMA quick_check` on a separate connection, which does not see other connections' memory.
 
         Raises:
             sqlite3.Error: it cannot be read at all.
@@ -116,12 +117,15 @@ def is_damage(error: BaseException | None) -> bool:
 
 
 def file_of(path: str | None) -> File | None:
-    """The file that a database's URL names; None: it is none (`:memory:`, or SQLite's own URI)."""
+    """Return the file of a database's URL; None: `:memory:` or SQLite's own URI."""
     return File(Path(path)) if path and path != ":memory:" and not path.startswith("file:") else None
 
 
 def processes_with(path: Path) -> Iterator[str]:
-    """The other processes that have this file open, as far as this user may see (Linux, proc(5))."""
+    """Iterate over the other processes that have this file open (Linux, proc(5)).
+
+    Only those that this user may inspect.
+    """
     try:
         wanted = path.stat()
     except FileNotFoundError:
@@ -132,7 +136,7 @@ def processes_with(path: Path) -> Iterator[str]:
         try:
             descriptors = list((process / "fd").iterdir())
         except OSError:
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
         if any(_is(each, wanted) for each in descriptors):
             yield gettext("process {number}", number=process.name)
 

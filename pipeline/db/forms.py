@@ -1,4 +1,4 @@
-"""The forms that a store has had: each is a numbered file of a migration; the last one is this version's."""
+"""The store's forms, one per numbered migration file; the last is the current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one metadata that every room declares its tables in, for SQLite and PostgreSQL.
+"""The one metadata of all tables, for SQLite and PostgreSQL.
 
 Times are seconds since the epoch, UTC, as floats, so that both databases compare them alike. Documents are
 JSON text. No table holds a secret in the clear: passwords' hashes are sealed by the vault's key.
@@ -23,7 +23,7 @@ def partial_index(name: str, rows: str, *columns: str) -> Index:
     """An index of some rows only, which costs nothing for the others. A query that says the same finds it."""
     index = Index(name, *columns, sqlite_where=text(rows))
 
-    @event.listens_for(index, "before_create")  # said above, it would load PostgreSQL's dialect everywhere
+    @event.listens_for(index, "before_create")  # in Index(), it would always load the dialect
     def _on_postgresql(index: Index, connection: Connection, **_how: object) -> None:
         if connection.dialect.name == "postgresql":
             index.dialect_options["postgresql"]["where"] = text(rows)

@@ -1,8 +1,8 @@
-"""Bring a database to the form that this version wants, and tell whether programs can work with it.
+"""Migrate the database to this version's form, and check compatibility.
 
-Most steps **expand**: programs of the version before go on beside those of the new one, and go on after a
-rollback. A step that takes from them what they use says `contracts = True` in its file: it waits until none
-of them is at work, and from then on they are refused (ADR 42).
+Most steps **expand**: programs of the version before keep working during the migration and after a rollback.
+A step that removes what they use has `contracts = True` in its file: it waits until none of them is at work,
+and from then on they are refused (ADR 42).
 """
 
 from __future__ import annotations
@@ -60,24 +60,24 @@ class OlderAtWork(SesameError):
 
 
 class Migrated(NamedTuple):
-    """The revision that a database has, and the older programs at work that its next step waits for, in
-    words."""
+    """The database's revision, and the older programs that its next step waits for."""
 
     revision: str
     older: tuple[str, ...] = ()
 
 
 def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) -> Migrated:
-    """Migrate to the newest form, or to that of revision `to`, as far as older programs at work allow. Doing
-    it again, or twice at once, is harmless.
+    """Migrate to the newest form, or to revision `to`, as far as allowed.
+
+    Older programs at work hold back the steps that contract. Repeated and concurrent calls are harmless.
 
     Args:
-        at_work: asked where a step has to wait for others, on SQLite.
+        at_work: lists the programs that a step has to wait for, on SQLite.
 
     Raises:
-        OlderAtWork: this version cannot work with it before they have ended.
-        StoreBeforeFirstForm: this version knows no way from its form.
-        StoreFromTheFuture: a newer version was here, and this one cannot work with what it has left.
+        OlderAtWork: this version cannot work with the database before they have ended.
+        StoreBeforeFirstForm: this version cannot migrate the database's form.
+        StoreFromTheFuture: a newer version has migrated it, and this one cannot work with the result.
         StoreUnavailable: nothing was changed.
     """
     goal = forms.head() if to == "head" else to
@@ -89,7 +89,7 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
 
     with database.write() as connection:
         if not database.is_sqlite:
-            # Whoever has another one's migration to wait for, or a large table to change, waits.
+            # Waiting for another process's migration, or changing a large table, takes long.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             database.alone(connection, _SUBJECT)
@@ -110,7 +110,7 @@ def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) ->
 def _allowed(
     connection: Connection, database: Database, current: str, steps: list[Script], at_work: AtWork
 ) -> tuple[list[Script], tuple[str, ...]]:
-    """Of these steps, those before the first one that has to wait for older programs; and these."""
+    """Split off the steps allowed now; also return the older programs that block."""
     for at, step in enumerate(steps):
         older = _older(connection, database, step.revision, at_work) if _contracts(step) else ()
         if older:
@@ -121,16 +121,14 @@ def _allowed(
 
 
 def check(database: Database) -> str:
-    """Make sure that this version can work with the database; return the revision that it has.
+    """Check that this version can work with the database; return its revision.
 
     Raises:
         StoreNotMigrated, StoreBeforeFirstForm, StoreFromTheFuture: it cannot.
     """
     with database.read() as connection:
         if not database.is_sqlite:
-            database.beside(
-                connection, _SUBJECT
-            )  # whoever migrates just now takes us for somebody who is not here
+            database.beside(connection, _SUBJECT)  # a concurrent migration does not see this process
         current = _known_revision(connection)
         if current == forms.head() or _is_newer(connection, current):
             return str(current)
@@ -166,13 +164,19 @@ def _contracts(step: Script) -> bool:
 
 
 def _needed() -> str:
-    """The oldest form that this version can work with: what only contracts after it may wait."""
+    """Return the oldest form that this version works with.
+
+    The steps after it only contract, so they may wait.
+    """
     steps = sorted(script().walk_revisions(), key=lambda each: each.revision, reverse=True)
     return next(each.revision for each in steps if not _contracts(each))
 
 
 def _older(connection: Connection, database: Database, revision: str, at_work: AtWork) -> tuple[str, ...]:
-    """Who is at work and knows no such form. Of an embedded file whoever has it open may be."""
+    """Return the programs at work that do not know this revision.
+
+    An embedded file does not tell versions apart: any process that has it open counts.
+    """
     if database.is_sqlite:
         return tuple(at_work())
     return tuple(program.words for program in programs(connection) if program.form < revision)
@@ -199,10 +203,10 @@ def _known_revision(connection: Connection) -> str | None:
 
 
 def _is_newer(connection: Connection, current: str | None) -> bool:
-    """Whether a newer version has migrated the database, in a way that leaves this one at work.
+    """Return whether a newer version has migrated the database compatibly.
 
     Raises:
-        StoreFromTheFuture: it leaves this one not.
+        StoreFromTheFuture: this version cannot work with it any more.
     """
     if current is None or current <= forms.head():
         return False

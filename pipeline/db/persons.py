@@ -1,7 +1,8 @@
-"""Whose rows are: what each table says of persons in its own declaration, and what an erasure does with them.
+"""Personal data of each table, as it declares them, and their erasure.
 
-A table says it by `info=rows_of(...)`, or `info=of_nobody(...)`. What no declaration can say (names that are
-never given again, a chain that still holds) is a function of the table's room, marked `@forgets(table)`.
+A table declares it by `info=rows_of(...)` or `info=of_nobody(...)`. What no declaration can express (names
+that are never reused, a chain that still verifies) is a function of the table's room, marked
+`@forgets(table)`.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ class OnErasure(StrEnum):
 
 
 def nobody(_connection: Connection, _student_number: str) -> bool:
-    """`Forgotten` where nobody is ever erased."""
+    """Return False: a `Forgotten` for stores that erase no person."""
     return False
 
 
 @dataclass(frozen=True)
 class PersonalRows:
-    """What a table says of the persons in it.
+    """A table's declaration of its personal data.
 
     Attributes:
-        columns: each holds a student number; a row is theirs whom any of them names.
+        columns: each holds a student number; a row belongs to every student it names.
         on_erasure: what becomes of a person's rows.
-        named_in: columns whose text may name somebody else than the row's own person.
+        named_in: columns whose text may name other persons than the row's own.
         why: of a table without persons: what is in it.
         in_backups: whether a backup has the rows.
     """
@@ -64,14 +65,14 @@ class PersonalRows:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """Who is to be forgotten.
+    """A person to erase.
 
     Attributes:
-        student_number: under which rows are.
-        pseudonym: what stands in its place afterwards, at most 32 characters.
+        student_number: the key of the person's rows.
+        pseudonym: what replaces it, at most 32 characters.
         identifiers: the number, logins, addresses, the INE and whole names: what texts may name the person
-            by, in whatever case, with or without accents.
-        hashed: the keyed digest of a value that must be recognised again, and cannot be read any more.
+            by, in any case, with or without accents.
+        hashed: the keyed digest of a value that must be recognised later, and cannot be read any more.
     """
 
     student_number: str
@@ -82,7 +83,7 @@ class Forgetting:
 
 @dataclass(frozen=True)
 class ForgottenRows:
-    """What was done in one table: rows removed, rows that stay without the person, rows still theirs."""
+    """An erasure's counts in one table: removed, pseudonymised, still the person's."""
 
     removed: int = 0
     kept: int = 0
@@ -104,12 +105,12 @@ def rows_of(
 
 
 def of_nobody(why: str, *, named_in: Iterable[str] = ()) -> dict[str, Any]:
-    """The `info` of a table whose rows are nobody's, and what is in it."""
+    """Return the `info` of a table without personal rows; `why` tells its content."""
     return {_OF: PersonalRows(named_in=tuple(named_in), why=why)}
 
 
 def forgets(table: Table) -> Callable[[_Forget], _Forget]:
-    """Mark the function that forgets a person in this table, where its declaration says `OWN`."""
+    """Register the function that erases a person from this table (`OWN`)."""
 
     def mark(function: _Forget) -> _Forget:
         table.info[_BY] = function
@@ -137,9 +138,9 @@ def forgetter(table: Table) -> Forget | None:
 def forget(
     connection: Connection, database: Database, metadata: MetaData, person: Forgetting
 ) -> dict[str, ForgottenRows]:
-    """Forget a person in every table, in the caller's transaction; return what was done, by table.
+    """Erase a person from every table, in the caller's transaction.
 
-    `left` of each is counted afterwards.
+    Returns the counts by table; `left` is counted after the erasure.
     """
     others_first = reversed(metadata.sorted_tables)  # rows that refer to others go before these
     done = {table.name: _forget(connection, database, table, person) for table in others_first}
@@ -186,7 +187,7 @@ def _as_declared(
 
 
 def _rename(connection: Connection, table: Table, name: str, person: Forgetting) -> int:
-    """Put the pseudonym wherever a text has one of the person's identifiers; return in how many rows."""
+    """Replace the person's identifiers in a text column; return how many rows changed."""
     column, keys = table.c[name], list(table.primary_key.columns)
     naming = or_(*(column.ilike(_like(each)) for each in person.identifiers))
     changed = 0
@@ -201,7 +202,7 @@ def _rename(connection: Connection, table: Table, name: str, person: Forgetting)
 
 
 def without(text: str, person: Forgetting) -> str:
-    """A text with the pseudonym for each identifier of the person's, where it stands as a word of its own."""
+    """Replace each of the person's identifiers by the pseudonym, as a whole word."""
     words = "|".join(map(_pattern, sorted(person.identifiers, key=len, reverse=True)))
     folded, places = _folded(text)
     parts, end = list[str](), 0
@@ -212,7 +213,10 @@ def without(text: str, person: Forgetting) -> str:
 
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:
-    """A text without accents and capitals, and of each place in it the place in the text."""
+    """Fold a text: no accents, lower case.
+
+    Also returns, for each position in the folded text, the one in the original.
+    """
     if text.isascii():
         return text.lower(), range(len(text) + 1)
     folded, places = list[str](), list[int]()
@@ -225,11 +229,17 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _pattern(identifier: str) -> str:
-    """Finds it in a folded text; blanks, hyphens and apostrophes stand for one another."""
+    """Return a regular expression that finds an identifier in a folded text.
+
+    Blanks, hyphens and apostrophes match one another.
+    """
     return r"[\s'\u2019-]+".join(map(re.escape, _APART.split(_folded(identifier)[0])))
 
 
 def _like(identifier: str) -> str:
-    """Finds all texts that may have it, and others: only what has no accent anywhere is compared."""
+    """Return a LIKE pattern that matches every text with the identifier, and others.
+
+    It compares only characters that never carry an accent.
+    """
     kept = (char if char in _NEVER_ACCENTED else "%" for char in _folded(identifier)[0])
     return "%" + "".join(kept) + "%"

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `pipeline.db.migrate` hands over."""
+"""Alembic's entry point: migrate on the connection of `pipeline.db.migrate`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The first form of the store: what was migrated before the first release is this form already."""
+"""The first form of the store, equal to all migrations before the first release."""
 
 from __future__ import annotations
 
@@ -810,7 +810,7 @@ def upgrade() -> None:  # noqa: PLR0915 (one statement for each table and index)
 
 
 def _index_names() -> None:
-    """Let PostgreSQL find names by an index, where the server lets a database's owner have it."""
+    """Index names by trigrams, if the server lets the database's owner do so."""
     try:
         with op.get_bind().begin_nested():
             op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
