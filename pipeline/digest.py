@@ -8,11 +8,13 @@ from typing import Any
 
 
 def digest_of(observed: Any) -> str:
-    """`sha256:` and the hex digest of `observed`'s canonical JSON (sorted keys, no blanks, UTF-8).
+    """Return `sha256:` and the hex digest of `observed`'s canonical JSON.
+
+    Canonical: sorted keys, no blanks, UTF-8.
 
     Args:
-        observed: dicts, lists, strings, numbers, booleans and None only. Order lists before, where the
-            target has no order of its own.
+        observed: dicts, lists, strings, numbers, booleans and None only. Sort a list first, unless the target
+            keeps its order.
 
     Raises:
         TypeError: a value has no JSON form.

@@ -96,14 +96,14 @@ _SYSTEM_WORDS = (
 
 
 def system_words(error: OSError) -> str:
-    """Why the operating system refused, in the reader's language where the catalogue has it."""
+    """Return the system's reason in the reader's language, if the catalogue has it."""
     return gettext(error.strerror) if error.strerror else str(error)
 
 
 def fault(error: BaseException) -> str:
-    """An unforeseen error for logs and dead letters: its kind and its place in this project's code.
+    """Describe an unforeseen error: its kind and its place in this project's code.
 
-    Not its text, which may repeat what a record, a row or an answer says of a person.
+    Not its text, which may repeat what a record, a row or an answer contains of a person.
     """
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
@@ -112,7 +112,7 @@ def fault(error: BaseException) -> str:
 
 
 def told(error: Exception | None) -> str:
-    """What the operator reads of an error: what is wrong, and the remedy where there is one."""
+    """Return an error's text for the operator, with the remedy where there is one."""
     if error is None:
         return ""
     if not isinstance(error, SesameError):

@@ -1,1 +1,1 @@
-"""Work that is not tried again by itself, with its cause. What happens to a letter is said on the log too."""
+"""Failed work that waits for an operator, with its cause; changes are events too."""

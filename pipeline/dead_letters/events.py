@@ -1,4 +1,4 @@
-"""Dead letters as they are recorded, announced and resolved: the row and its event in one transaction."""
+"""Record, announce and resolve dead letters: row and event in one transaction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Resolution = Literal["newer_success", "replayed", "dismissed"]
 
 
 def record(connection: Connection, database: Database, letter: DeadLetter) -> None:
-    """Record a dead letter and announce it, with the headers that Spring's and Connect's tools know.
+    """Record a dead letter and announce it, with the headers of Spring and Connect.
 
     A letter without a student number (the record could not be read) is a row only: events are keyed by it.
     """
@@ -34,10 +34,11 @@ def record(connection: Connection, database: Database, letter: DeadLetter) -> No
 
 
 def record_work(connection: Connection, database: Database, letter: DeadLetter, number: str) -> str:
-    """Record that a target consumer gave a student up, and announce it; return the letter's id.
+    """Record that a target consumer gave a student up; return the letter's id.
 
-    One letter stands for each cause, whatever rings: it is about the student's state, and a replay that fails
-    again adds its attempts to it. (A fact that a consumer rejects has a letter of its own.)
+    It is announced too. A student has one letter per cause, for any number of bells: it is about the
+    student's state, and a replay that fails adds its attempts to it. (A fact that a consumer rejects has its
+    own letter.)
     """
     before = rows.standing(connection, letter.consumer, [number]).get((number, letter.cause))
     if before is None:
@@ -84,7 +85,7 @@ def _announce(connection: Connection, letter: DeadLetter, number: str, identity:
             "__connect.errors.offset": str(letter.offset),
         }
     headers = tuple((name, text.encode()) for name, text in extra.items())
-    # Nobody waits for it: thousands of them must not stand before a person's events.
+    # Bulk: no consumer waits for it, and thousands of letters must not delay a person's events.
     outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK, headers)
 
 
@@ -156,7 +157,10 @@ def resolve(
     now: float,
     cause: str | None = None,
 ) -> None:
-    """Resolve a student's dead letters up to this account version (of one cause, if given); announce it."""
+    """Resolve and announce a student's letters up to this account version.
+
+    Of one cause, if `cause` is given.
+    """
     for letter in rows.mark_resolved(
         connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now, cause=cause
     ):
@@ -164,7 +168,7 @@ def resolve(
 
 
 def dismiss(connection: Connection, letters: Sequence[DeadLetter], *, now: float) -> int:
-    """An operator says that nothing is to be done about these: resolve and announce them; return how many."""
+    """Resolve and announce letters that an operator dismisses; return how many."""
     dismissed = rows.mark_dismissed(connection, letters, how="dismissed", now=now)
     for letter in dismissed:
         if letter.student_number is not None:  # the others were never announced: see `record`

@@ -1,4 +1,7 @@
-"""The dead letters: work that is not tried again by itself, with its cause. Resolved rows are kept."""
+"""Dead letters: failed work with its cause; resolved rows are kept.
+
+They wait for an operator; no automatic retry touches them.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,7 @@ def add(connection: Connection, database: Database, letter: DeadLetter) -> bool:
 def standing(
     connection: Connection, consumer: str, numbers: Sequence[str]
 ) -> dict[tuple[str, str], DeadLetter]:
-    """The unresolved dead letters of these students, by student and cause; of several the newest."""
+    """Return these students' newest unresolved letters, by student and cause."""
     which = (
         dead_letters.c.consumer == consumer,
         dead_letters.c.resolved_at.is_(None),
@@ -114,7 +117,7 @@ def standing(
 
 
 def repeat(connection: Connection, before: DeadLetter, again: DeadLetter) -> DeadLetter:
-    """The same happened again: the letter that stands says what happened last, and counts all attempts."""
+    """Update a letter after the same failure: latest message, summed attempts."""
     letter = replace(again, id=before.id, attempts=before.attempts + again.attempts)
     connection.execute(update(dead_letters).where(dead_letters.c.id == before.id).values(**letter.__dict__))
     return letter
@@ -155,7 +158,7 @@ def unresolved(
     since: float = 0.0,
     until: float | None = None,
 ) -> list[DeadLetter]:
-    """Dead letters that need somebody, oldest first, filtered by what is given; times in epoch seconds."""
+    """Return the unresolved letters that match, oldest first; times in epoch seconds."""
     which = Which(consumer, student_number, cause, since, until)
     query = (
         select(dead_letters)
@@ -168,8 +171,10 @@ def unresolved(
 def each(
     connection: Connection, which: Which, after: DeadLetter | None = None, limit: int | None = None
 ) -> Iterator[DeadLetter]:
-    """At most `limit` of them, or all, oldest first: from the first on, or from the one that follows `after`.
-    No more than a page is in memory."""
+    """Iterate over the letters, oldest first, from the one that follows `after`.
+
+    At most `limit` of them, or all. No more than a page is in memory.
+    """
     query = (
         select(dead_letters)
         .where(*which.conditions())
@@ -195,7 +200,7 @@ def of_student(connection: Connection, student_number: str, consumers: Sequence[
 
 
 def students_with_some(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> set[str]:
-    """Which of these students have dead letters of this consumer that need somebody."""
+    """Return those of these students who have unresolved letters of this consumer."""
     if not student_numbers:
         return set()
     found = rows_among(
@@ -220,7 +225,7 @@ def of_events(connection: Connection, consumer: str, event_ids: Collection[str])
 
 
 def newest_versions(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, int]:
-    """Of these students, the newest account version that an unresolved dead letter is about."""
+    """Return the newest account version in each student's unresolved letters."""
     rows = connection.execute(
         select(dead_letters.c.student_number, func.max(func.coalesce(dead_letters.c.version, 0)))
         .where(
@@ -258,7 +263,10 @@ def mark_resolved(
     now: float,
     cause: str | None = None,
 ) -> list[str]:
-    """Resolve a student's dead letters of versions up to this one, of one cause if given; return the ids."""
+    """Resolve a student's letters up to this version; return their ids.
+
+    Of one cause, if `cause` is given.
+    """
     here = (
         dead_letters.c.consumer == consumer,
         dead_letters.c.student_number == student_number,
@@ -277,7 +285,7 @@ def mark_resolved(
 def mark_dismissed(
     connection: Connection, letters: Sequence[DeadLetter], *, how: str, now: float
 ) -> list[DeadLetter]:
-    """Resolve these; return those that nobody had resolved meanwhile."""
+    """Resolve these letters; return them without those resolved meanwhile."""
     done: set[str] = set()
     for start in range(0, len(letters), _IDS_PER_QUERY):
         page = [letter.id for letter in letters[start : start + _IDS_PER_QUERY]]
@@ -301,7 +309,10 @@ def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str
 
 
 def recorded(connection: Connection, begins: float, ends: float) -> dict[tuple[str, str], int]:
-    """How many were recorded after `begins` and until `ends`, resolved or not, by consumer and cause."""
+    """Count letters by consumer and cause, resolved or not.
+
+    Those recorded after `begins` and until `ends`.
+    """
     rows = connection.execute(
         select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
         .where(dead_letters.c.recorded_at > begins, dead_letters.c.recorded_at <= ends)

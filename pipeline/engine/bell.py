@@ -74,7 +74,10 @@ class WorkItem:
 
     @property
     def bell(self) -> Bell:
-        """The bell that causes the outcome: a replay first, then the highest version, then the last."""
+        """Return the bell that causes the outcome.
+
+        A replay first, then the highest version, then the last one.
+        """
         return max(reversed(self.bells), key=lambda bell: (bell.replay, bell.version))
 
     @property
@@ -122,7 +125,7 @@ def topics_for(follows: str | None) -> tuple[str, ...]:
 
 
 def bell_for(name: str, follows: str | None, message: Message, place: Place) -> Bell | None:
-    """The bell that this event is for the consumer `name`; None: it is for somebody else."""
+    """Return the bell of this event for consumer `name`; None: not for this consumer."""
     event = message.event
     if isinstance(event, ReplayRequested):
         mine = event.consumer == name

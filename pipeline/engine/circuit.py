@@ -1,13 +1,14 @@
-"""One target's circuit: when to call, when to probe, and when to believe in the target again. Pure.
+"""One target's circuit: when to call, probe, or trust the target again. Pure.
 
-Theory of operation. What happens is an event; the table says which state it leads to from each, and an
-event that a row does not name is no news there: several calls are under way when a target goes down, and one
-of them is enough to say so. Calls are made in `closed` and `half_open` only. Every other state says when
-something is due by itself (`next_at`): a probe, or, where the target asked for a pause, its end. Where calls
-are made and there is no work, a probe now and then stands in for it (`look`): only its failure is news.
+Theory of operation. What happens is an event; the table gives the state that it leads to from each state. An
+event that a row does not name changes nothing there: several calls are under way when a target goes down, and
+one of them is enough to open the circuit. Calls are made in `closed` and `half_open` only. Every other state
+has a time when something is due without an event (`next_at`): a probe, or, where the target asked for a
+pause, its end. Where calls are made and there is no work, an occasional probe replaces it (`look`): only its
+failure is news.
 
 Quarantine outlives the states: from the event that begins it to the one that lifts it, whatever the target
-does meanwhile, one student at most is tried at a time (`half_open`).
+does meanwhile, at most one student at a time is tried (`half_open`).
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ TRANSITIONS: Final[Mapping[CircuitState, Mapping[CircuitEvent, CircuitState]]] =
 
 
 class Circuit:
-    """One circuit's state, why it is in it, and when something is due by itself.
+    """One circuit: its state, the reason, and the time of its next step.
 
     Attributes:
-        quarantined: until it is lifted, whatever the state is meanwhile.
-        paused: an operator wants the target left alone, whatever the state is: no work, no probe.
+        quarantined: until it is lifted, in any state.
+        paused: an operator stopped all work and probes, in any state.
         since: when it left `closed`.
     """
 
@@ -128,7 +129,10 @@ class Circuit:
         return True
 
     def look(self) -> bool:
-        """Whether a probe may start now of a target that had no work for a while: it counts as its start."""
+        """Start a probe of a target without recent work, if one may start.
+
+        A true answer counts as its start.
+        """
         if not self.passes or self._probing:
             return False
         self._probing = self._looking = True
@@ -154,7 +158,7 @@ class Circuit:
             self._go(CircuitEvent.PROBE_FAILED, now, reason)
 
     def next_at(self) -> float | None:
-        """When something is to happen by itself, if anything is."""
+        """Return when the next step without an event is due; None: no such step."""
         return None if self.passes or self.paused or self._probing else self._next_at
 
     def _go(self, event: CircuitEvent, now: float = 0.0, reason: str = "") -> bool:

@@ -1,16 +1,16 @@
 """The engine proper: lanes, batches, offsets and the circuit, joined.
 
-What the end of a batch does (`circuit.TRANSITIONS` says what each event of the circuit leads to):
+Effects of a batch's end (`circuit.TRANSITIONS` gives the state after each event of the circuit):
 
 | How it ended | Its students | The circuit |
 |---|---|---|
-| `settled`, answered | are done, and suspected no more | answered; given up, if too many were |
+| `settled`, answered | are done, and suspects no more | answered; given up, if too many were |
 | `settled`, not answered | are done | – |
-| `repeat` | come again, first; halved: as suspects | – |
-| `tripped` | come again as suspects, first | down, unless the batch began before the last good probe, or \
+| `repeat` | are retried, first; halved: as suspects | – |
+| `tripped` | are retried as suspects, first | down, unless the batch began before the last good probe, or \
 it is one answer (`answered`) among others that are good |
-| `throttled` | come again, first | pause |
-| `misconfigured` | come again as suspects, last | refused; down, if somebody in the batch is the cause |
+| `throttled` | are retried, first | pause |
+| `misconfigured` | are retried as suspects, last | refused; down, if a student of the batch is the cause |
 
 A suspect's next call has half as many students as the one that failed, and suspects only.
 """
@@ -39,7 +39,7 @@ LOOK_AFTER_S: Final = 20.0
 
 
 class Engine:
-    """Decides what may run and what may be committed, for one target consumer in one process.
+    """Decide what may run and be committed, for one target consumer in a process.
 
     A bell whose partition was revoked keeps running under its lease; only its offset is not committed here.
     """
@@ -89,9 +89,10 @@ class Engine:
         return max(0, self.limits.in_hand_max - self._in_hand[lane])
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """These partitions belong to another member now, or are read anew from elsewhere.
+        """Give up partitions that another member owns now, or that are re-read elsewhere.
 
-        Their offsets are no longer ours to commit. What has not begun is left to whoever reads it again.
+        Their offsets may not be committed here any more. Work that has not begun is dropped: the next reader
+        of its records does it.
         """
         self._offsets.revoke(partitions)
         for number, student in list(self._students.items()):
@@ -114,8 +115,10 @@ class Engine:
     # --- working ----------------------------------------------------------------------------------
 
     def take(self, now: float) -> Batch | None:
-        """The next batch that may start now, or None. Each lane is bounded for itself: who of them has the
-        next free slot is decided when it is free."""
+        """Return the next batch that may start now, or None.
+
+        Each lane has its own bound; a free slot is given to a lane when it is free, not before.
+        """
         self.circuit.tick(now)
         if not self.circuit.passes:
             return None
@@ -162,7 +165,10 @@ class Engine:
             self.quarantine(now, why)
 
     def quarantine(self, now: float, why: str) -> None:
-        """Too much work is given up for good, here or in another process: stop, and try one now and then."""
+        """Quarantine the consumer: too much work is given up, here or in another process.
+
+        It stops, except for a trial of one student from time to time.
+        """
         self._failure_rate.forget()
         self.circuit.quarantine(now, why)
 
@@ -172,15 +178,17 @@ class Engine:
         self.circuit.lift()
 
     def repeat(self, batch: Batch, now: float, *, halved: bool) -> None:
-        """Nothing is known to have happened (the store or the log failed): the same bells ring again.
-        `halved`: somebody in the batch is the cause, and is looked for."""
+        """Put the batch's bells back: the store or the log failed, no effect is known.
+
+        `halved`: a student of the batch is the cause and is being searched for.
+        """
         self._give_back(batch, now, halved=halved)
 
     def tripped(self, batch: Batch, now: float, reason: str, *, answered: bool = False) -> None:
-        """The target as a whole failed during this batch: nobody is charged; they come again by halves.
+        """Retry the batch by halves: the target failed as a whole. Charges no attempt.
 
-        `answered`: it said so at once. One server of several may be away: a share of such answers counts,
-        or one to a student who was called alone because of an earlier one.
+        `answered`: the target answered so at once. One server of several may be away: the circuit opens only
+        at a share of such answers, or at one for a student who was called alone because of an earlier one.
         """
         alone = len(batch.items) == 1 and batch.items[0].suspect
         self._ends.append(False)
@@ -192,13 +200,15 @@ class Engine:
             self._culprit.failed(batch, first=self.circuit.down(now, reason))
 
     def throttled(self, batch: Batch, now: float, reason: str, retry_after_s: float) -> None:
-        """The target asked for a pause during this batch: nobody is charged."""
+        """Retry the batch after a pause that the target asked for. Charges no attempt."""
         self._give_back(batch, now)
         self.circuit.throttled(now, reason, retry_after_s)
 
     def misconfigured(self, batch: Batch, now: float, reason: str) -> None:
-        """The target refused the consumer during this batch: nobody is charged, and they come again by
-        halves, others first."""
+        """Retry the batch by halves, others first: the target refused the consumer.
+
+        Charges no attempt.
+        """
         self._give_back(batch, now, halved=True, front=False)
         if not self._culprit.fresh(batch.number):
             return
@@ -208,8 +218,10 @@ class Engine:
             self.circuit.misconfigured(now, reason)
 
     def probe_due(self, now: float) -> bool:
-        """Whether a probe should start now: of a target that is down, or that had no work for a while. A true
-        answer counts as its start."""
+        """Return whether to probe now a target that is down, or that had no work lately.
+
+        A true answer counts as the probe's start.
+        """
         if not self.idle or self._idle_since is None:
             self._idle_since = now
         if self.circuit.probe_due(now):
@@ -220,8 +232,11 @@ class Engine:
         return True
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
-        """A probe ended. If a student's work failed alone and the target is well, that student is to be
-        charged with an attempt: it is returned as a batch that only needs an outcome."""
+        """End a probe; return the student to charge with an attempt, if one is known.
+
+        If a student's work failed alone and the target is well, that student comes back as a batch that only
+        needs an outcome.
+        """
         self.circuit.probed(now, ok=ok, reason=reason)
         accused = self._culprit.probed(ok=ok, batches=self._batches)
         student = self._students.get(accused) if accused is not None else None
@@ -265,7 +280,7 @@ class Engine:
         return not self._students and not self._running
 
     def due_in(self, now: float) -> float | None:
-        """Seconds until something can happen without a record or a result; None: nothing can."""
+        """Return the seconds until a step is due without a record or result, or None."""
         moments = [
             self._students[number].ready_at + self.limits.linger_s
             for number in self._queues.heads()
@@ -299,7 +314,7 @@ class Engine:
     def _size(self, first: str) -> int:
         """How many students the batch may have that begins with this one."""
         if self.circuit.quarantined:
-            return 1  # nearly everybody was refused: one is tried
+            return 1  # nearly all were refused: one is tried
         return min(self._culprit.seats(first) or self.limits.batch_size, self.limits.batch_size)
 
     def _start(self, lane: Lane, items: list[WorkItem]) -> Batch:

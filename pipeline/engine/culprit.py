@@ -1,4 +1,4 @@
-"""When calls fail as a whole: who is tried in smaller batches, and who is accused of being the cause."""
+"""Search for the student whose work makes whole calls fail, in smaller batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 class Culprit:
-    """Finds the student whose own work makes calls fail, by halves, and clears the others.
+    """Find the student whose work makes calls fail, by halves; clear the others.
 
-    Who was in a failed call is a suspect until the target has answered for it, through the parking lot and
-    back. A suspect's next call has half as many students as the one that failed, and suspects only. A call
-    that began before the last good probe is no news when it fails.
+    The students of a failed call are suspects until the target has answered for them, even through the
+    parking lot and back. A suspect's next call has half as many students as the one that failed, and suspects
+    only. A call that began before the last good probe is no news when it fails.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Culprit:
         return number > self._stale_through
 
     def answered(self, batch: Batch, uncalled: Collection[str] = ()) -> None:
-        """The target answered: its students are cleared, but for those for whom it was not called."""
+        """Clear the students of an answered batch, except those it was not called for."""
         self._answers += 1
         for item in batch.items:
             if item.student_number not in uncalled:
@@ -49,16 +49,18 @@ class Culprit:
                 self._refused.pop(item.student_number, None)
 
     def failed(self, batch: Batch, *, first: bool) -> None:
-        """The target did not answer. One who was alone in the call may be the cause: the probe will tell.
-        Not when other calls fail as well (`first`: none did since the target was well)."""
+        """Accuse the only student of a failed call; the next probe confirms or clears.
+
+        None is accused when other calls fail as well (`first`: none did since the target was well).
+        """
         self._accused = _only(batch) if first else None
 
     def refused(self, batch: Batch) -> bool:
-        """The target refused the consumer. Whether the work of somebody in this batch is the cause.
+        """Return whether a student of this batch is why the target refused the consumer.
 
-        A probe may not need what is refused, so that its success alone accuses nobody. Those who are refused
-        again, while the work of others was answered in between, have the cause among them; one who is alone
-        by then is accused.
+        A probe may not need what is refused, so that its success alone accuses no student. A student is the
+        cause if refused twice, while others' work was answered in between; one who is alone in the batch by
+        then is accused.
         """
         before = [self._refused.get(item.student_number) for item in batch.items]
         for item in batch.items:
@@ -69,7 +71,7 @@ class Culprit:
         return True
 
     def probed(self, *, ok: bool, batches: int) -> str | None:
-        """A probe ended, and so many batches have begun so far. Who is the cause, if it is known now."""
+        """End a probe, after `batches` batches; return the culprit, if known now."""
         accused, self._accused = self._accused, None
         if not ok:
             return None
@@ -83,7 +85,7 @@ def _only(batch: Batch) -> WorkItem | None:
 
 
 def _note(notes: dict[str, T], number: str, value: T) -> None:
-    """Note something of a student, and forget what was noted longest ago when there is too much."""
+    """Note a value of a student; when there are too many notes, drop the oldest."""
     notes[number] = value
     if len(notes) > NOTES_MAX:
         del notes[next(iter(notes))]

@@ -1,4 +1,4 @@
-"""The share of recent work that was given up for good: what puts a consumer into quarantine. Pure."""
+"""The share of recent work given up: the trigger of a quarantine. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pipeline.engine.limits import Limits
 
 
 class FailureRate:
-    """Work items that ended within the window, and the causes of those that were given up.
+    """Work items that ended within the window, and the causes of those given up.
 
-    Not a matter of the target's health: it answers, and refuses. When it refuses nearly everybody, something
-    is wrong that concerns all of them, and going on would only fill the dead letters.
+    Separate from the target's health: it answers, and refuses. When it refuses nearly all students, the fault
+    concerns all of them, and continuing would only fill the dead letters.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -44,7 +44,7 @@ class FailureRate:
         )
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Restart with an empty window."""
         self._ends.clear()
         self._turns = 0
         self._causes.clear()

@@ -181,7 +181,7 @@ class EngineSettings(Section):
 
 
 class Limits(EngineSettings):
-    """Bounds of one target consumer: the settings', and those that follow from its target."""
+    """Bounds of one target consumer: the settings', and those its target implies."""
 
     batch_size: int = Field(10, ge=1, description="Students in one call to the target.")
     ahead: int = Field(

@@ -1,4 +1,4 @@
-"""What may be committed: per partition, the lowest offset below which everything is settled."""
+"""Committable offsets: per partition, the lowest with all below it settled."""
 
 from __future__ import annotations
 
@@ -57,8 +57,11 @@ class OffsetTracker:
 
 
 class Offsets:
-    """Every partition's tracker. A partition that was lost and won again is another generation of it: what
-    was read under an earlier one settles nothing in the later."""
+    """Every partition's tracker, by generation.
+
+    A partition that was lost and won again has a new generation: what was read under an earlier one settles
+    nothing in it.
+    """
 
     def __init__(self) -> None:
         self._trackers: dict[Partition, OffsetTracker] = {}
@@ -77,13 +80,13 @@ class Offsets:
         return tracker.generation == place.generation and tracker.read(place.offset)
 
     def settle(self, place: Place) -> None:
-        """Nothing more has to happen for this record; of an earlier generation it is no matter any more."""
+        """Settle this record; ignored if read under an earlier generation."""
         tracker = self._trackers.get((place.topic, place.partition))
         if tracker is not None and tracker.generation == place.generation:
             tracker.settle(place.offset)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """These are another member's now, or are read anew from elsewhere."""
+        """Start a new generation of partitions that were lost, or are re-read elsewhere."""
         for partition in partitions:
             self._trackers.pop(partition, None)
             self._generations[partition] = self.generation(partition) + 1
@@ -93,7 +96,7 @@ class Offsets:
         return place.generation == self.generation((place.topic, place.partition))
 
     def gap_reached(self, lane: Lane, gap_max: int) -> bool:
-        """Whether a partition of this lane has been read that far ahead of what can be committed."""
+        """Return whether a partition of this lane is read too far ahead of its commit."""
         return any(
             tracker.gap >= gap_max and lane_of(topic) is lane
             for (topic, _), tracker in self._trackers.items()

@@ -21,7 +21,10 @@ class QueuedStudent:
 
 
 class Queues:
-    """A queue for each lane; a student stands in one of them, once, and in none while an item is running."""
+    """A queue per lane; a student is in one of them, once.
+
+    In none while an item is running.
+    """
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[str]] = {Lane.PERSONAL: deque(), Lane.BULK: deque()}
@@ -39,7 +42,7 @@ class Queues:
         return [queue[0] for queue in self._lanes.values() if queue]
 
     def put(self, number: str, student: QueuedStudent, now: float, *, front: bool = False) -> None:
-        """Let a student stand in the lane of those who wait, at its end unless they were in it before."""
+        """Queue a student in the lane of the waiting bells, last unless already there."""
         if student.running or student.queued_in is Lane.PERSONAL:
             return
         lane = lane_together(student.waiting)
@@ -54,10 +57,12 @@ class Queues:
             self._lanes[lane].append(number)
 
     def take(self, lane: Lane, size: int, seats: Callable[[str], int | None]) -> list[str]:
-        """Take the first of a lane out, and those behind who may share its call, `size` at most.
+        """Take a lane's first student, and those behind who may share the call.
 
         Args:
-            seats: how many students the call of a suspect may have; None: no suspect. The two share no call.
+            size: the most students to take.
+            seats: how many students the call of a suspect may have; None: no suspect.
+                Suspects and others share no call.
         """
         queue = self._lanes[lane]
         suspected = seats(queue[0]) is not None

@@ -23,7 +23,7 @@ class Backoff:
     jitter: float = 0.3
 
     def delay_s(self, attempts: int, chance: float) -> float:
-        """The delay after this many failed attempts; `chance` is a random number in [0, 1)."""
+        """Return the delay after `attempts` failures; `chance` is random, in [0, 1)."""
         longest = min(self.delay_s_max, self.delay_s_min * 2.0 ** min(attempts - 1, 32))
         return longest * (1.0 - self.jitter * chance)
 

@@ -1,4 +1,4 @@
-"""How Kafka is reached: addresses, TLS, SCRAM, time-outs; and what its errors mean to an operator."""
+"""Access to Kafka: addresses, TLS, SCRAM, time-outs, and errors for operators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TLS_REMEDIES = {
 
 
 class _Silent(Exception):
-    """A server that said nothing, and how."""
+    """A server that closed the connection or did not answer, and how."""
 
 
 class Security(StrEnum):
@@ -62,14 +62,13 @@ class Timing:
         session_timeout_s: how long after a member's death its partitions are given to others; the servers'
             `group.min.session.timeout.ms` and `group.max.session.timeout.ms` bound it.
         poll_interval_s_max: a member that has not polled for so long is taken for dead although its process
-            lives; also how long the others wait for it when the group is shared out anew.
+            lives; also how long a rebalance waits for it.
         request_timeout_s: how long one request may take.
-        delivery_timeout_s: how long an append may take, attempts and all.
+        delivery_timeout_s: how long an append may take, including its retries.
         linger_s: how long a record may wait for others to be sent with it.
-        known_within_s: how long a topic may stay unknown before it is said to be missing: a new one takes its
-            time to be known to all servers.
-        metadata_age_s_max: how long a client relies on what it knows of the cluster, if nothing tells it that
-            this is wrong.
+        known_within_s: how long a topic may stay unknown before it is reported missing: a new one
+            takes time to be known to all servers.
+        metadata_age_s_max: how long a client trusts its view of the cluster without a sign that it is wrong.
     """
 
     session_timeout_s: float = 15.0
@@ -83,11 +82,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the servers are, and who comes.
+    """The servers' addresses, and the client's identity.
 
     Attributes:
-        servers: some of them, `host:port`; the others are learnt from these.
-        client_id: told to the servers, for their logs and quotas.
+        servers: some of them, `host:port`; they name the others.
+        client_id: sent to the servers, for their logs and quotas.
         ca_file: PEM, of the authorities that may have signed the servers' certificates; None: the system's.
         username: for SCRAM-SHA-512, with SASL_SSL.
         password: likewise.
@@ -125,8 +124,10 @@ class Access:
         return configuration
 
     def check(self) -> None:
-        """Knock at the servers, one after the other, until one lets this user in: the library would try for
-        long in silence. A connection that is lost on the way is nobody's refusal, and the next one is tried.
+        """Try the servers one by one until one lets this user in.
+
+        The library would retry for long in silence. A lost connection is no refusal: the next server is
+        tried.
 
         Raises:
             LogRefused: a server's certificate is not accepted, or the user's password.
@@ -179,11 +180,11 @@ class Access:
                 context.wrap_socket(plain, server_hostname=host.strip("[]")).close()
 
     def _log_in(self, server: str) -> None:
-        """Come as the user, and leave.
+        """Log in as the user, then disconnect.
 
         Raises:
-            LogRefused: the server says no.
-            _Silent: it hung up, or did not answer, before it said anything.
+            LogRefused: the server refuses.
+            _Silent: it hung up or did not answer during the login.
         """
         try:
             mends.log_in({**self.configuration(), "bootstrap_servers": [server]})
@@ -261,7 +262,7 @@ _AGAIN = (
     OSError,
     RuntimeError,
     e.IllegalStateError,  # closed meanwhile, by another thread whose append failed
-    e.OutOfOrderSequenceNumberError,  # an idempotent producer that has to begin anew
+    e.OutOfOrderSequenceNumberError,  # an idempotent producer that must be replaced
     e.UnknownProducerIdError,
     e.InvalidProducerEpochError,
     e.InvalidProducerIdMappingError,

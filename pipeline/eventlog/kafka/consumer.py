@@ -1,11 +1,11 @@
 """Reading Kafka as a member of a consumer group.
 
-One thread owns the consumer; the library's own thread speaks to the servers and beats. When the group is
-shared out anew, that thread tells the listener, which never blocks it: what was to be committed and could not
-be is committed from there, awaiting the answer.
+One thread owns the consumer; the library's own thread speaks to the servers and sends heartbeats. On a
+rebalance, that thread calls the listener, which never blocks it: the listener commits what could not be
+committed before, awaiting the answer.
 
-A member that finds itself shut out by another process under its own name goes on under another name, as any
-other member would.
+A member that another process under its name shuts out continues under another name, as any other member
+would.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _JOIN_S = 0.2
 
 
 class ErasedKeys(Protocol):
-    """Whose records say nothing any more, though they stand in the log as they were."""
+    """The persons erased from the log: their records keep their place without content."""
 
     def look(self) -> None:
-        """Look who it is by now; called before records are read.
+        """Refresh the erased keys; called before records are read.
 
         Raises:
-            DependencyDown: nothing is known, and nothing is read.
+            DependencyDown: they cannot be read, so no record is.
         """
 
     def pseudonym(self, key: str, timestamp_ms: int) -> str | None:
-        """What stands for this key in what was appended at this moment; None: the key."""
+        """Return the pseudonym for this key in a record of this time; None: keep the key."""
 
 
 class KafkaLogConsumer:
@@ -58,7 +58,7 @@ class KafkaLogConsumer:
     Args:
         admin: of the same cluster, for leaving the group; not closed here.
         member: stable over restarts.
-        erased: whose records are read as those of nobody.
+        erased: the persons whose records are read as erased.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class KafkaLogConsumer:
         self._erased = erased
         self._listener = Listener()
         self._paused: set[Tp] = set()
-        self._filled: set[Tp] = set()  # whose records filled the last poll: others are asked first now
+        self._filled: set[Tp] = set()  # their records filled the last poll: others are polled first now
         self._committed: dict[Tp, int | None] = {}
         self._epochs = Epochs()
         self._hidden = False  # nothing is ours until the next poll, whatever the library thinks
@@ -205,7 +205,7 @@ class KafkaLogConsumer:
         """See `pipeline.eventlog.port.Consumer`. The number is the group's generation that gave it."""
         if self._hidden or self._shut_out:
             return {}
-        given = self._listener.given  # what the listener was not told of yet is not ours yet
+        given = self._listener.given  # a partition that the listener was not given yet is not ours yet
         return {TopicPartition(*tp): given[tp] for tp in self._owned() if tp in given}
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
@@ -219,7 +219,7 @@ class KafkaLogConsumer:
         self._consumer.seek(Tp(*tp), offset)
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
-        """See `pipeline.eventlog.port.Consumer`. Holds until resumed, whoever owns them meanwhile."""
+        """See `pipeline.eventlog.port.Consumer`. Outlasts a change of owner."""
         self._paused.update(Tp(*tp) for tp in tps)
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
@@ -232,8 +232,7 @@ class KafkaLogConsumer:
         """See `pipeline.eventlog.port.Consumer`.
 
         Raises:
-            NotAssigned: also while the group is being shared out anew; what is still ours after that is
-                committed then.
+            NotAssigned: also during a rebalance; what is still ours after it is committed then.
         """
         owned = self.assignment()
         ours = {
@@ -290,7 +289,7 @@ class KafkaLogConsumer:
             ends = self._sight.offsets(self._consumer.end_offsets, owned, self._request_ms)
         lag = {}
         for tp in owned:
-            if tp not in self._committed:  # nobody else commits for what is ours: asked once
+            if tp not in self._committed:  # only we commit our partitions: fetched once
                 self._committed[tp] = self.committed(TopicPartition(*tp))
             lag[TopicPartition(*tp)] = max(0, ends[tp] - max(firsts[tp], self._committed[tp] or 0))
         return lag
@@ -328,8 +327,10 @@ class KafkaLogConsumer:
 
 
 def record_of(read: Any, erased: ErasedKeys | None) -> Record:
-    """A record as the library read it, of an erased person as the port says. Another program's may lack a key
-    or a value, or have no text in it."""
+    """Convert the library's record; an erased person's as the port defines.
+
+    Another program's record may lack a key or a value, or have no text in it.
+    """
     key = "" if read.key is None else read.key.decode(errors="replace")
     if erased is not None and (pseudonym := erased.pseudonym(key, read.timestamp)) is not None:
         return Record(read.topic, read.partition, read.offset, pseudonym, b"{}", (), read.timestamp)

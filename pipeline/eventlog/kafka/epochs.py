@@ -1,8 +1,8 @@
-"""Under which leader's epoch each record was written: by it a log that lost its end is recognised.
+"""The leader epoch of each record read: detects a log that lost its end.
 
-A server that starts again after it lost the end of its log leads under a new epoch, and what is written then
-takes the offsets of what was lost. Whoever goes on at an offset alone skips that in silence; with the epoch
-of the record before it, the servers say where the two logs part (Kafka's KIP-320).
+A server that restarts after it lost the end of its log leads under a new epoch, and what is written then
+takes the offsets of what was lost. A reader that continues at an offset alone skips that in silence; with the
+epoch of the record before it, the servers answer where the two logs part (Kafka's KIP-320).
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ UNKNOWN: Final = -1
 
 
 class Epochs:
-    """What was read of each partition: from which offset on, in which epoch. Epochs change rarely: a server
-    that starts, a leader that is elected."""
+    """The epochs of each partition's records, with the first offset of each.
+
+    Epochs change rarely: a server starts, or a leader is elected.
+    """
 
     def __init__(self) -> None:
         self._since: dict[Tp, list[tuple[int, int]]] = {}
@@ -32,8 +34,10 @@ class Epochs:
                     self.note(tp, record.offset, record.leader_epoch)
 
     def note(self, tp: Tp, offset: int, epoch: int) -> None:
-        """The record at this offset has this epoch; whatever was read behind it is not there any more, or is
-        read again."""
+        """Note this record's epoch; drop the epochs of later offsets.
+
+        What was read above this offset is gone from the log, or is read again.
+        """
         since = self._since.setdefault(tp, [])
         while since and since[-1][0] >= offset:
             since.pop()

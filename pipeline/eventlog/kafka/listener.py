@@ -1,4 +1,4 @@
-"""What a member of a group is told when the group is shared out anew."""
+"""The rebalance listener of a group member."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kafka import errors as e
 
 
 class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Told by the library's thread, while the consumer's own thread waits in `poll`."""
+    """Called by the library's thread, while the consumer's own thread waits in `poll`."""
 
     def __init__(self) -> None:
         self.consumer: KafkaConsumer = None
@@ -21,10 +21,10 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self.lost: set[Tp] = set()  # taken away without notice: positions begin again at what was committed
 
     async def on_partitions_revoked(self, revoked: set[Tp]) -> None:
-        """The group is shared out anew; until then these are still ours to commit."""
+        """Commit pending offsets of partitions to be revoked; they are ours until then."""
         owed = {tp: offset for tp, offset in self.owed.items() if tp in revoked}
         if owed:
-            with suppress(e.KafkaError):  # whoever has them next repeats what was not committed
+            with suppress(e.KafkaError):  # their next owner repeats what was not committed
                 await self.consumer.commit_async(owed)
                 self.owed = {tp: offset for tp, offset in self.owed.items() if tp not in owed}
 

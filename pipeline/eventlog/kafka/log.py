@@ -20,11 +20,11 @@ from pipeline.eventlog.port import TopicPartition
 
 
 class KafkaEventLog:
-    """The log on Kafka. Thread-safe. It connects now.
+    """The log on Kafka. Thread-safe. Connects on creation.
 
     Args:
-        group_prefix: stands before the name of each consumer group, in a cluster that others use too.
-        erased: whose records are read as those of nobody.
+        group_prefix: begins the name of each consumer group, in a shared cluster.
+        erased: the persons whose records are read as erased.
 
     Raises:
         LogRefused: the servers' certificate is not accepted here, or the user's password there.
@@ -32,7 +32,7 @@ class KafkaEventLog:
     """
 
     def __init__(self, access: Access, *, group_prefix: str = "", erased: ErasedKeys | None = None) -> None:
-        # What the library tells of its attempts is told here once, as an error with its remedy.
+        # The library's failures are reported once, by us, as an error with its remedy.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         access.check()
         self._access = access

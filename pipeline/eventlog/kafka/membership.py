@@ -65,14 +65,14 @@ def join(access: Access, group: str, name: str, topics: Iterable[str], listener:
 
 
 def leave(consumer: KafkaConsumer, admin: KafkaAdminClient, group: str, name: str, *, seated: bool) -> None:
-    """Close the consumer and, if the name is still its own (`seated`), give the seat up.
+    """Close the consumer; leave the group if the name is still its own (`seated`).
 
-    A log that is out of order is no reason not to end: the session expires alone.
+    A log that is out of order must not prevent that: the session expires alone.
     """
     with suppress(*LIBRARY):
         mine = consumer.group_metadata()
         consumer.close(autocommit=False, timeout_ms=consumer.config["request_timeout_ms"])
         if mine.member_id and seated:
-            # A static member does not leave by itself. By both names: never another process's seat.
+            # A static member must be removed. By both names: never another process's seat.
             leaving = MemberToRemove(member_id=mine.member_id, group_instance_id=name)
             admin.remove_group_members(group, [leaving])

@@ -48,8 +48,11 @@ def connected(make: Callable[..., Client], **configuration: Any) -> Client:
 
 
 def _in_time(options: Mapping[str, Any]) -> KafkaNetClient:
-    """The library's, with time-outs for a connection's beginning, TLS and login included. Its consumers,
-    producers and administrators let nobody set them; an attempt outlived the append that waited for it."""
+    """Return the library's client, with time-outs for connecting, TLS and login.
+
+    Its consumers, producers and administrators have no option for them; an attempt would outlive the append
+    that waited for it.
+    """
     return KafkaNetClient(
         **options,
         socket_connection_setup_timeout_ms=options["request_timeout_ms"],
@@ -58,11 +61,11 @@ def _in_time(options: Mapping[str, Any]) -> KafkaNetClient:
 
 
 def end(producer: KafkaProducer, timeout_s: float) -> None:
-    """Close a producer; what is not sent within the time never will be.
+    """Close a producer; what is not sent within the time is never sent.
 
-    The library's `close` gives up when something is still waiting, and leaves the thread that will send it:
-    an idempotent producer that gets no id from the servers keeps records for ever, and sends them when they
-    are well again, after newer ones of the producer that took its place.
+    The library's `close` gives up while something is waiting, and leaves the sending thread: an idempotent
+    producer that gets no id from the servers keeps its records, and sends them when the servers are well
+    again, after newer ones of the producer that replaced it.
     """
     with suppress(e.KafkaError, OSError, RuntimeError):
         producer.close(timeout=timeout_s)
@@ -75,12 +78,12 @@ def end(producer: KafkaProducer, timeout_s: float) -> None:
 
 
 def log_in(configuration: Mapping[str, Any]) -> None:
-    """Connect to one server as whoever the configuration names, and disconnect.
+    """Connect to one server as the configured user, and disconnect.
 
-    The library keeps a refusal to itself: it goes on knocking, and ends by saying that time is out.
+    The library hides a refusal: it retries, and ends with a time-out.
 
     Raises:
-        KafkaError: what the server, or the network, said.
+        KafkaError: the server's answer, or the network's error.
     """
     client = _in_time(configuration)
 
@@ -98,10 +101,10 @@ def log_in(configuration: Mapping[str, Any]) -> None:
 
 
 class Part(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """What was fetched of one partition.
+    """The records fetched of one partition.
 
-    One that cannot be read to its end, as when a record was damaged on the way, the library keeps: it then
-    takes nothing from it, again and again, and the poll never returns.
+    The library keeps a part that cannot be read to its end, as when a record was damaged on the way: it then
+    takes nothing from it, repeatedly, and the poll never returns.
     """
 
     def take(self, n: int | None = None) -> list[Any]:
@@ -122,18 +125,20 @@ Fetcher.PartitionRecords = Part
 
 
 class Parted(NamedTuple):
-    """The next offset to read, and where what is there now parts from what was read; None: nobody knows."""
+    """The next offset to read, and where the log parts from what was read, if known."""
 
     offset: int
     where: OffsetAndMetadata | None
 
 
 class Truncation(Fetcher):  # type: ignore[misc]
-    """The library's, for which a log that lost its end stays lost until somebody seeks: it says so once, and
-    then reads on at the old offset as if nothing had happened."""
+    """The library's fetcher, which repeats that a log lost its end until a seek.
+
+    The library reports it once, and then reads on at the old offset as if nothing had happened.
+    """
 
     def _handle_offset_for_leader_epoch_response(self, response: Any, requested_positions: Any) -> Any:
-        with self._subscriptions._lock:  # noqa: SLF001  # nobody fetches in between
+        with self._subscriptions._lock:  # noqa: SLF001  # no concurrent fetch
             parted = super()._handle_offset_for_leader_epoch_response(response, requested_positions)
             for tp in parted:
                 self._subscriptions.assignment[tp].request_position_validation()
@@ -143,8 +148,10 @@ class Truncation(Fetcher):  # type: ignore[misc]
 
 
 async def _with_epochs(coordinator: ConsumerCoordinator, timeout_ms: float | None = None) -> bool:
-    """Begin where the group has committed, and by the epoch that was committed with it: the library forgets
-    that, and then never asks whether the log is still the one that was read."""
+    """Begin at the group's committed offset, with the epoch committed with it.
+
+    The library drops the epoch, and then never checks whether the log is still the one that was read.
+    """
     missing = set(coordinator._subscription.missing_fetch_positions())  # noqa: SLF001
     try:
         found = await coordinator.fetch_committed_offsets_async(missing, timeout_ms=timeout_ms)
@@ -160,13 +167,16 @@ group.Fetcher = Truncation
 
 
 def ask_anew(consumer: KafkaConsumer) -> None:
-    """Let what a group has committed be asked again: the library keeps a question whose answer nobody waited
-    for, and gives that answer, of before a commit, to whoever asks after it."""
+    """Drop cached fetches of committed offsets, so that the next one is current.
+
+    The library keeps a request whose answer was not awaited, and returns that answer, which may predate a
+    commit, to the next caller.
+    """
     consumer._coordinator._offset_fetch_futures.clear()  # noqa: SLF001
 
 
 def parted(consumer: KafkaConsumer, error: e.LogTruncationError) -> dict[Tp, Parted]:
-    """Where the log is still known not to be the one that was read: nobody has sought elsewhere since."""
+    """Return where the log still differs from what was read: no seek happened since."""
     assignment = consumer._subscription.assignment  # noqa: SLF001
     return {
         tp: Parted(assignment[tp].position.offset, where)
@@ -176,10 +186,10 @@ def parted(consumer: KafkaConsumer, error: e.LogTruncationError) -> dict[Tp, Par
 
 
 def unpark(consumer: KafkaConsumer) -> None:
-    """Let a partition that was paused and resumed be read again; to be called before each poll.
+    """Make a partition that was paused and resumed readable; call before each poll.
 
-    What the library has of a paused partition it puts aside, and takes back only when there is no part that
-    it is draining: one that is empty already keeps the resumed partition silent for ever.
+    The library sets fetched data of a paused partition aside, and takes it back only when it is draining no
+    part: an empty part silences the resumed partition permanently.
     """
     fetcher = consumer._fetcher  # noqa: SLF001
     if not fetcher._next_partition_records:  # noqa: SLF001
@@ -187,7 +197,7 @@ def unpark(consumer: KafkaConsumer) -> None:
 
 
 class _Ended:
-    """A join that ended well, to be waited for as if it had not: what it brought is there at once."""
+    """A successful join that the library can await again, with its result at hand."""
 
     is_done = False
 
@@ -218,7 +228,10 @@ def stable(consumer: KafkaConsumer) -> bool:
 
 
 def shut_out(consumer: KafkaConsumer) -> bool:
-    """Whether another process has taken the member's name: the library then stops beating in silence."""
+    """Return whether another process took the member's name.
+
+    The library then stops its heartbeat in silence.
+    """
     coordinator = consumer._coordinator  # noqa: SLF001
     return stable(consumer) and not coordinator._heartbeat_enabled  # noqa: SLF001
 
@@ -226,8 +239,8 @@ def shut_out(consumer: KafkaConsumer) -> bool:
 class Sight:
     """Which topics a consumer sees in the cluster.
 
-    Of a topic that the servers hide from it, or have no more, the library reads nothing and says nothing: it
-    looks again after a minute. Asked how far such a topic reaches, it breaks.
+    The library reads nothing, without an error, of a topic that the servers hide from it or lack: it looks
+    again after a minute. A request for such a topic's offsets breaks it.
     """
 
     def __init__(self, consumer: KafkaConsumer, topics: Iterable[str], known_within_s: float) -> None:
@@ -237,7 +250,7 @@ class Sight:
         self._unseen_since: float | None = None
 
     def trouble(self) -> e.KafkaError | None:
-        """Why one of the topics is not to be seen, if so. The servers are asked again meanwhile."""
+        """Return why a topic is invisible, if one is; also refresh the metadata."""
         cluster = self._consumer._cluster  # noqa: SLF001
         unseen = {topic for topic in self._topics if cluster.partitions_for_topic(topic) is None}
         if not unseen:

@@ -1,8 +1,8 @@
-"""Topics as code: what they should be, how they differ from that, and making them so.
+"""Topics as code: plan them, compare a cluster with the plan, and apply it.
 
 A change that would break the order of a student's records, or move data between servers, is never made: it is
-told, with the reason. A number of partitions decides which of them a key goes to, so another number would put
-a student's newer records where nothing keeps them behind the older ones.
+reported, with the reason. The number of partitions decides which of them a key goes to, so another number
+would put a student's newer records where nothing keeps them behind the older ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Appending to Kafka: idempotent, acknowledged by every replica in sync, in batches.
+"""Append to Kafka: idempotent, acknowledged by all in-sync replicas, in batches.
 
 An append that fails leaves nothing behind that could still be sent: the library's own attempts end before the
 append does, and a client that failed is replaced, so that a late attempt cannot come after a newer record.
-What the system has taken for the network and could not send yet is thrown away with the connection.
+What the system has buffered for the network and not sent yet is thrown away with the connection.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ from pipeline.eventlog.port import (
 )
 
 _BATCH_BYTES = 256_000
-_AROUND_VALUE_BYTES_MAX = 32_000  # key and headers: beside the largest value they still fit into a request
+_AROUND_VALUE_BYTES_MAX = 32_000  # key and headers: with the largest value they still fit into a request
 _REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 2 * _AROUND_VALUE_BYTES_MAX
 _SLACK_S = 2.0
 _SOCKET_OPTIONS = [
     *KafkaProducer.DEFAULT_CONFIG["socket_options"],
-    # A connection that ends is reset. Else the system goes on sending, for minutes, what was given up.
+    # A closed connection is reset. Else the system sends for minutes what was given up.
     (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)),
 ]
 _KEYS_REMEMBERED = 65_536
 
 
 class Remembering(Partitioner):  # type: ignore[misc]  # the library has no types
-    """Kafka's default partitioner for records with keys, which keeps what it has found: the library's hash is
-    pure Python, and students come again."""
+    """Kafka's default partitioner for records with keys, with a cache.
+
+    The library's hash is pure Python, and students recur.
+    """
 
     def partition(
         self, topic: str, _key: Any, serialized_key: bytes, _value: Any, _serialized_value: Any, cluster: Any

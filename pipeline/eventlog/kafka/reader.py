@@ -1,4 +1,7 @@
-"""Reading a topic of Kafka from given offsets on, in no group: see `pipeline.eventlog.port.TopicReader`."""
+"""Read a Kafka topic from given offsets, in no group.
+
+See `pipeline.eventlog.port.TopicReader`.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ from pipeline.eventlog.port import OffsetOutOfRange, Record, TopicPartition
 
 
 class KafkaLogReader:
-    """See `pipeline.eventlog.port.TopicReader`. Owned by one thread. It connects now.
+    """See `pipeline.eventlog.port.TopicReader`. Owned by one thread. Connects now.
 
     Args:
         partitions: how many the topic has.
         offsets: where to begin, by partition; a partition that is not named begins at its first record.
-        erased: whose records are read as those of nobody.
+        erased: the persons whose records are read as erased.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class Granting:
             self._admin: KafkaAdminClient = connected(KafkaAdminClient, **access.configuration())
 
     def present(self, users: Collection[str]) -> frozenset[Right]:
-        """What these users may do now, by rights of their own that name a topic or group in full.
+        """Return these users' present rights that name a topic or group in full.
 
         Raises:
             NotAllowed: the administrator's rights are needed for this.

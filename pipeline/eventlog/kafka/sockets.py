@@ -1,10 +1,10 @@
-"""Faults of kafka-python 3.0.12 around its sockets, and what is done about each: see `mends` too.
+"""Faults of kafka-python 3.0.12's sockets, and their workarounds.
 
-A server that is frozen while TLS begins keeps the library waiting for ever, and every call that comes after
-with it. What a server says right before it hangs up is thrown away: mostly that a password is wrong. A socket
-whose connection failed is left to the garbage collector. And who waits for an answer over a connection that
-ended before TLS began gets the system's error, for which the library's own loops are not made: the one that
-follows what changes in the cluster ends, and nothing begins it again.
+A server that is frozen while TLS begins keeps the library waiting without end, and every later call with it.
+What a server sends right before it hangs up is thrown away: mostly that a password is wrong. A socket whose
+connection failed is left to the garbage collector. And a request over a connection that ended before TLS
+began fails with the system's error, for which the library's own loops are not made: the one that follows
+changes in the cluster ends, and nothing restarts it. See `mends` too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ HANDSHAKE_S_MAX = 5.0
 
 
 class Transport(KafkaSSLTransport):  # type: ignore[misc]
-    """The library's, with an end to the handshake, and an ear for a server's last words."""
+    """The library's TLS transport, with a handshake time-out.
+
+    It also keeps a server's last words.
+    """
 
     async def handshake(self) -> None:
         """Begin TLS, or close the socket."""
@@ -35,12 +38,12 @@ class Transport(KafkaSSLTransport):  # type: ignore[misc]
             self._net.cancel(timer)
 
     def _sock_recv(self) -> tuple[bytes, Exception | None]:
-        """What has come. That nothing more will is told by the next call, if something has."""
+        """Return the bytes received; if there are some, the next call reports the end."""
         received, end = super()._sock_recv()
         return received, None if received else end
 
     def _hang_up(self) -> None:
-        if self._sock is not None:  # whoever waits for it is woken, and finds it shut
+        if self._sock is not None:  # a waiting task wakes up, and finds it shut
             with suppress(OSError):
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
@@ -49,7 +52,7 @@ class Connection(connection.KafkaConnection):  # type: ignore[misc]
     """The library's, which ends by an error of the library's, whatever it was."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits for an answer."""
+        """Fail the pending requests with an error of the library."""
         known = exc is None or isinstance(exc, e.KafkaError)
         super().connection_lost(exc if known else e.KafkaConnectionError(exc))
 

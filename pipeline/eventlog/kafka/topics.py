@@ -1,4 +1,4 @@
-"""What the adapter knows of the topics: which there are, and how many partitions each has."""
+"""The adapter's view of the topics: which exist, with how many partitions."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Topics:
         return {topic: self._partitions[topic] for topic in wanted}
 
     def forget(self, topics: Iterable[str]) -> None:
-        """Look at these again when they are asked for: they may be gone."""
+        """Drop these topics from the cache: they may be gone."""
         for topic in set(topics):
             self._partitions.pop(topic, None)
 
     def look(self, topics: Iterable[str]) -> dict[str, int]:
-        """How many partitions each of these has at this moment; what is missing is left out.
+        """Count the present partitions of these topics; leave out missing ones.
 
         Raises:
             NotAllowed, LogUnavailable: as `partitions`.
@@ -72,8 +72,11 @@ class Topics:
         return present
 
     def _described(self, topics: list[str]) -> list[dict[str, Any]]:
-        """What the servers say. For some seconds they list one that has just died: the administrator's
-        client, unlike the others, asks it, fails, and asks nobody else."""
+        """Return the servers' descriptions; retry while one of them is dead but listed.
+
+        For some seconds the servers list one that has just died: the administrator's client, unlike the
+        others, queries it, fails, and tries no other server.
+        """
         asking = Retrying(
             retry=retry_if_exception_type(e.KafkaConnectionError),
             stop=stop_after_attempt(1 + len(self._access.servers)),
