@@ -1,8 +1,8 @@
-"""The loop of those who read facts one by one, in order, and touch nothing but the store.
+"""The loop of consumers that apply facts in order to the store only.
 
-The registry and propagation are such. Many facts may share one transaction; the offsets are committed after
-it, so a crash repeats facts, and handlers recognise what they have seen. When the store is down the loop
-stops and waits. A fact that cannot be applied goes to the dead letters, and the rest goes on.
+The registry and propagation use it. Many facts may share one transaction; the offsets are committed after it,
+so a crash repeats facts, and handlers recognise what they have seen. When the store is down the loop stops
+and waits. A fact that cannot be applied goes to the dead letters, and the loop continues with the rest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from schemas.account import Lane
 from schemas.catalogue import lane_of
 from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
-POLL_S = 0.5  # the log wakes whoever polls when there is a record
+POLL_S = 0.5  # a new record wakes the poll
 RECORDS_PER_TRANSACTION = 200
 TRANSACTION_S = 0.12  # then another process that waits has its turn: SQLite has one writer
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
@@ -71,7 +71,7 @@ class FactHandler(Protocol):
 
 
 class FactObserver(Protocol):
-    """Told what happens, for metrics and logs. Must not raise."""
+    """Receives the loop's events, for metrics and logs. Must not raise."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         """The consumer's state is this now."""
@@ -114,8 +114,11 @@ class FactLoop:
         self._next_report = 0.0
 
     def run(self, stopping: threading.Event) -> None:
-        """Apply facts until told to stop. When the log lost some that cannot be made up for, stand still and
-        say so, until an operator accepts the loss."""
+        """Apply facts until `stopping` is set.
+
+        If the log lost facts that the store cannot make up for, stop and report it until an operator accepts
+        the loss.
+        """
         try:
             while not stopping.is_set():
                 try:
@@ -132,7 +135,7 @@ class FactLoop:
             self._observer.state(self.name, "stopped", TOLD_TO_STOP)
 
     def _step_or_recover(self) -> bool:
-        """One step. False: records are lost, and nobody has accepted that yet."""
+        """Take one step. False: records are lost, and no operator has accepted that yet."""
         try:
             self._step()
         except OffsetOutOfRange as lost:
@@ -181,7 +184,7 @@ class FactLoop:
         self._commit()
 
     def _read(self) -> None:
-        """Personal facts first; bulk ones get a minimum share while there are personal ones.
+        """Read personal facts first; bulk ones keep a minimum share.
 
         What was read is kept at once: the consumer's position has moved past it, whatever happens next.
         """
@@ -201,7 +204,10 @@ class FactLoop:
             self._consumer.resume(paused)
 
     def _poll(self, records: int, timeout_s: float) -> None:
-        """Read on, and leave to others what became theirs, though it may have come back to us since."""
+        """Poll, and drop the pending records of partitions that were taken away.
+
+        Also if the partition has come back since.
+        """
         read = self._consumer.poll(records, timeout_s)
         owned = self._consumer.assignment()
         gone = taken_away(self._owned, owned)
@@ -225,7 +231,10 @@ class FactLoop:
         return len(said)
 
     def _apply_in_time(self, records: list[Record], connection: Connection) -> list[str | None]:
-        """Apply these until another process has waited, one at least; what is to be said of each."""
+        """Apply one of these at least, more until another process waits.
+
+        Returns a report for each applied record, or None.
+        """
         said: list[str | None] = []
         ends_at = self._clock() + TRANSACTION_S
         for record in records:

@@ -1,6 +1,6 @@
-"""Records that the log lost before a consumer had read them, and which cannot be made up for from the store.
+"""Records that the log lost before a consumer read them, beyond repair.
 
-The row is what the consumer waits for: it goes on once an operator has accepted the loss.
+The store cannot make up for them. The consumer waits until an operator accepts the loss in the row.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _t = lost_records.c
 
 @dataclass(frozen=True)
 class Loss:
-    """What one consumer has not read: from `offset` up to before `first`; times in epoch seconds."""
+    """A consumer's unread records, from `offset` to before `first`.
+
+    Times in epoch seconds.
+    """
 
     consumer: str
     topic: str
@@ -68,7 +71,7 @@ def notice(
 
 
 def unaccepted(connection: Connection) -> list[Loss]:
-    """Losses that nobody has accepted yet, oldest first."""
+    """Return the losses that no operator has accepted yet, oldest first."""
     query = select(lost_records).where(_t.accepted_at.is_(None)).order_by(_t.noticed_at)
     return [Loss(**row) for row in connection.execute(query).mappings()]
 

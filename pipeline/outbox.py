@@ -1,4 +1,4 @@
-"""The outbox: events that come from the database are written beside the rows that cause them, then sent.
+"""The outbox: events are stored with the rows that cause them, then sent.
 
 A row is deleted once the log has acknowledged it, row by row and never by a watermark: a row whose
 transaction ended late has a low id and is still found. Personal rows go first. A crash between
@@ -97,7 +97,7 @@ def enqueue(
 
 @dataclass(frozen=True)
 class OutboxPage:
-    """What was looked at, what of it the log has acknowledged, and what it says of the others."""
+    """A page of rows, those that the log acknowledged, and its refusal of others."""
 
     rows: Rows
     sent: Rows
@@ -105,8 +105,11 @@ class OutboxPage:
 
 
 class OutboxRelay:
-    """Sends what is in the outbox. Of the relays of several processes one sends at a time; when it dies,
-    another goes on. On SQLite, where one process is the rule, several are harmless."""
+    """Sends the outbox's rows.
+
+    Of the relays of several processes one sends at a time; when it dies, another takes over. On SQLite, where
+    one process is the rule, several are harmless.
+    """
 
     def __init__(self, database: Database, producer: Producer) -> None:
         self._database = database
@@ -138,7 +141,10 @@ class OutboxRelay:
         return len(page.sent)
 
     def _send_embedded(self, aside: Collection[str]) -> OutboxPage:
-        """SQLite's one writer must not wait for the log: a second relay may send the same rows once more."""
+        """Send outside the transaction: SQLite's one writer must not wait for the log.
+
+        A second relay may send the same rows once more.
+        """
         with self._database.read() as connection:
             rows = _page(connection, aside)
         page = self._sent(rows)
@@ -148,7 +154,7 @@ class OutboxRelay:
         return page
 
     def _send_alone(self, aside: Collection[str]) -> OutboxPage:
-        """Of the relays of several processes one sends at a time, so that nothing overtakes what is older."""
+        """Send under a lock, one relay at a time: nothing overtakes what is older."""
         with self._database.write() as connection:
             if not self._database.alone_at_once(connection, "outbox"):
                 return OutboxPage([], [], None)
@@ -162,8 +168,10 @@ class OutboxRelay:
         return OutboxPage(rows, sent, refusal)
 
     def _append(self, rows: Rows) -> tuple[Rows, LogError | None]:
-        """Append all at once; if the log refuses, find out what it refuses: topic by topic, and row by row
-        where it is not the topic."""
+        """Append all at once; if the log refuses, narrow down what it refuses.
+
+        First topic by topic, then row by row where the topic is not the cause.
+        """
         try:
             self._producer.append([_record(row) for row in rows])
         except LogUnavailable:
@@ -190,7 +198,7 @@ class OutboxRelay:
     def run(
         self, stopping: threading.Event, *, look_every_s: float, on_trouble: Callable[[str], None]
     ) -> None:
-        """Send until told to stop; then send what is there, once more."""
+        """Send until `stopping` is set; then send the remaining rows."""
         while not stopping.is_set():
             self._bell.clear()
             try:

@@ -1,4 +1,4 @@
-"""Targets that an operator keeps their consumers away from, for as long as it takes. The row does it."""
+"""Pauses: targets whose consumers an operator stopped, by a row each."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def every(connection: Connection) -> dict[str, PauseRow]:
 
 
 def place(connection: Connection, database: Database, consumer: str, *, actor: str, reason: str) -> bool:
-    """Pause a consumer. False if it is paused: by whoever came first, for their reason."""
+    """Pause a consumer. False: it is paused already; the first actor and reason stay."""
     values = {"consumer": consumer, "actor": actor, "reason": reason, "since": database.now(connection)}
     statement = database.insert(pauses).values(**values)
     placed = connection.execute(statement.on_conflict_do_nothing(index_elements=[pauses.c.consumer]))
@@ -56,12 +56,12 @@ def place(connection: Connection, database: Database, consumer: str, *, actor: s
 
 
 def lift(connection: Connection, consumer: str) -> bool:
-    """Let a consumer go on. False if it was not paused."""
+    """End a consumer's pause. False: it was not paused."""
     return bool(connection.execute(delete(pauses).where(pauses.c.consumer == consumer)).rowcount)
 
 
 def agree(circuit: Circuit, consumer: str, database: Database) -> None:
-    """Look at the row, and keep away from the target or go on.
+    """Read the row; pause or resume the circuit accordingly.
 
     Raises:
         StoreUnavailable: call again.

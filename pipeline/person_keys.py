@@ -1,8 +1,8 @@
-"""Keys of persons: each person's rows in a backup are sealed under a key of their own.
+"""Keys of persons: each person's rows in a backup are sealed under a separate key.
 
-What has left the machine cannot be reached any more; the key can. Whoever destroys it has taken the person
-out of every backup (docs/adr/0040). The keys are a file of their own beside the store, which no backup has in
-it; its copies live for some days only.
+A backup that has left the machine is out of reach; the key is not. Destroying it takes the person out of
+every backup (docs/adr/0040). The keys are in a separate file next to the store, which no backup contains; its
+copies live for some days only.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SealRefused(PersonKeysError):
 
 @dataclass(frozen=True)
 class PersonKey:
-    """A person's key (32 bytes), and the number by which backups know it: it says nothing of the person."""
+    """A person's key (32 bytes), and its number in backups: it reveals no person."""
 
     id: int
     key: bytes
@@ -108,7 +108,9 @@ class Destroyed:
 
 
 def seal(keys: Sequence[PersonKey], content: bytes, about: bytes) -> bytes:
-    """Seal a value under the keys of all whom it is about, so that it is gone with any of them (AES-256-GCM).
+    """Seal a value under the keys of all its persons; destroying any key loses it.
+
+    The cipher is AES-256-GCM.
 
     Args:
         about: where it belongs; it opens nowhere else.
@@ -141,8 +143,8 @@ class PersonKeys:
 
     Args:
         path: made when it is first written to.
-        copies: the folder of its copies: whoever is destroyed here is destroyed there too, as far as it can
-            be reached. None: there are none.
+        copies: the folder of its copies: a key destroyed here is destroyed in them too, as far as they
+            can be reached. None: there are none.
     """
 
     def __init__(self, path: Path, *, copies: Path | None = None) -> None:
@@ -150,7 +152,7 @@ class PersonKeys:
         self.copies = copies
 
     def name(self) -> str:
-        """What tells these keys from those of any other site; the file is made if there is none.
+        """Return these keys' name, unique to the site; make the file if there is none.
 
         Raises:
             PersonKeysUnusable: try again.
@@ -219,12 +221,13 @@ class PersonKeys:
             return frozenset(id_ for (id_,) in db.execute("SELECT id FROM destroyed"))
 
     def destroy(self, student_number: str, *, pseudonym: str, kept: Rows) -> bool:
-        """Destroy a person's key, here and in the copies: no backup gives the person back. Doing it again is
-        harmless.
+        """Destroy a person's key, here and in the copies. Repeating is harmless.
+
+        No backup restores the person any more.
 
         Args:
             student_number: nothing is left of it, once the files were rewritten (`rewrite`).
-            pseudonym: stands in its place from now on.
+            pseudonym: replaces it from now on.
             kept: rows that a restore of an older backup puts back, without anything personal.
 
         Returns:
@@ -252,7 +255,7 @@ class PersonKeys:
                     db.execute("VACUUM")
 
     def _destroy(self, number: str, pseudonym: str, kept: Rows, id_: str) -> tuple[str, bool]:
-        """Under this id, or that of the same destruction if it was done; whether it was not."""
+        """Destroy under this id, unless done before; return the id, and whether new."""
         document = json.dumps(kept, sort_keys=True)
         with self._writing() as db:
             self._remove_partial()
@@ -269,7 +272,7 @@ class PersonKeys:
         return id_, True
 
     def copy(self, at: datetime, *, days: int) -> Path:
-        """Copy the keys into the folder of copies, and remove copies that are older than so many days.
+        """Copy the keys into the folder of copies; remove copies older than `days`.
 
         Raises:
             PersonKeysUnusable: there is no new copy.
@@ -278,7 +281,7 @@ class PersonKeys:
             raise PersonKeysUnusable(gettext("no folder is named for copies of the keys"))
         made = self.copies / _COPY.format(at=at)
         self.name()
-        with self._writing():  # whoever is destroyed meanwhile is, once this copy is there
+        with self._writing():  # a concurrent destruction waits until this copy is there
             self._remove_partial()
             self._copy(self.copies / _PARTIAL)
             (self.copies / _PARTIAL).rename(made)

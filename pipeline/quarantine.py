@@ -47,7 +47,7 @@ def every(connection: Connection) -> list[QuarantineRow]:
 
 
 def place(connection: Connection, database: Database, consumer: str, reason: str) -> None:
-    """Put a consumer into quarantine; one that is in it already stays in it, for its first reason."""
+    """Put a consumer into quarantine; if it is in one, the first reason stays."""
     values = {"consumer": consumer, "reason": reason, "since": database.now(connection)}
     connection.execute(
         database.insert(quarantines)
@@ -57,7 +57,7 @@ def place(connection: Connection, database: Database, consumer: str, reason: str
 
 
 def lift(connection: Connection, consumer: str) -> bool:
-    """Let a consumer go on. False if it was not in quarantine."""
+    """End a consumer's quarantine. False: it was not in one."""
     gone = connection.execute(delete(quarantines).where(quarantines.c.consumer == consumer))
     return bool(gone.rowcount)
 
@@ -76,7 +76,7 @@ class Quarantine:
         self._known = False  # whether the row was there when this worker looked last
 
     def agree(self, now: float) -> None:
-        """Look at the row, and stop or go on; write it, or take it away, if this worker found the reason.
+        """Read the row and stop or resume; write or remove the row if the cause is here.
 
         Args:
             now: the engine's time, in monotonic seconds.

@@ -1,4 +1,7 @@
-"""Replays and how far each has come: whom it is for, and who was asked already, so that it can be resumed."""
+"""Replays and their progress: their students, and the requests already sent.
+
+So an interrupted replay can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ replays = Table(
     Column("asking_by", String(64)),  # the one run that asks now, and until when its word counts
     Column("asking_until", Float),
     Column("incident", String(120)),  # what an operator calls it; None: nothing
-    Column("stopped_at", Float),  # nobody more is asked; None: it goes on
+    Column("stopped_at", Float),  # no more requests since then; None: not stopped
     info=of_nobody("what was replayed, and how many", named_in=("incident",)),
 )
 replay_students = Table(
@@ -53,7 +56,7 @@ replay_students = Table(
     Column("replay_id", String(16), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("student_number", String(32), nullable=False),
-    Column("asked_at", Float),  # acknowledged by the log; None: not asked yet, or nobody knows
+    Column("asked_at", Float),  # acknowledged by the log; None: not requested yet, or unknown
     Column("outcome", String(8)),  # done or failed, as its turn ended; None: it has not
     Index("ix_replay_students_student_number", "student_number"),
     info=rows_of("student_number", on_erasure=OnErasure.PSEUDONYM),
@@ -76,8 +79,14 @@ _ENDED: Final = (
 
 @dataclass(frozen=True)
 class Replay:
-    """One replay. `students`: for how many it is; times in epoch seconds; `per_s`: students a second;
-    `incident`: what an operator calls it; `stopped_at`: since then nobody more is asked."""
+    """One replay.
+
+    Attributes:
+        students: how many it is for.
+        per_s: its pace, in students a second.
+        incident: the operator's name for it.
+        stopped_at: no more requests since then. Times are in epoch seconds.
+    """
 
     id: str
     consumer: str
@@ -97,7 +106,7 @@ _FIELDS = tuple(field.name for field in fields(Replay))
 
 
 def begin(connection: Connection, replay: Replay, students: Sequence[str]) -> None:
-    """Write down whom a replay is for, before anybody is asked."""
+    """Record a replay and its students, before any request is sent."""
     connection.execute(insert(replays).values(**replay.__dict__))
     rows = [
         {"replay_id": replay.id, "position": position, "student_number": number}
@@ -141,7 +150,7 @@ def claim(connection: Connection, database: Database, replay_id: str, *, by: str
 
 
 def release(connection: Connection, replay_id: str, *, by: str) -> None:
-    """Let another run go on."""
+    """Release the claim, so that another run can continue."""
     connection.execute(
         update(replays)
         .where(_r.id == replay_id, _r.asking_by == by)
@@ -150,18 +159,18 @@ def release(connection: Connection, replay_id: str, *, by: str) -> None:
 
 
 def stop(connection: Connection, replay_id: str, *, at: float | None) -> None:
-    """Let nobody more be asked from this moment on; None: let it go on."""
+    """Stop a replay's requests from this moment on; None: resume them."""
     connection.execute(update(replays).where(_r.id == replay_id).values(stopped_at=at))
 
 
 def is_stopped(connection: Connection, replay_id: str) -> bool:
-    """Whether it was stopped, and does not go on."""
+    """Return whether the replay is stopped."""
     query = select(_r.stopped_at).where(_r.id == replay_id)
     return connection.execute(query).scalar_one_or_none() is not None
 
 
 def failed_last(connection: Connection, consumer: str, students: Sequence[str]) -> set[str]:
-    """Those of these students for whom the last replay for this consumer that ended has failed."""
+    """Return those of these students whose last ended replay here has failed."""
     ended: dict[str, tuple[float, str]] = {}
     for row in rows_among(connection, _ENDED, _s.student_number, students, of=consumer):
         last = ended.get(row.student_number, (0.0, ""))

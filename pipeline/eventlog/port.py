@@ -1,26 +1,26 @@
 """The event log's port, and what every adapter guarantees.
 
 **Order.** Records of one key go to one partition of a topic and are delivered in the order in which one
-producer appended them. Nothing is said across partitions, topics or producers.
+producer appended them. There is no order across partitions, topics or producers.
 
-**Durability.** When `append` returns, the records are stored as durably as the adapter can: they survive
-kill -9 of every process. When it raises, each record may or may not be there, and the caller appends again:
+**Durability.** When `append` returns, the records are stored as durably as the adapter can: they survive kill
+-9 of every process. When it raises, each record may or may not be there, and the caller appends again:
 readers recognise duplicates by event id.
 
 **Delivery.** At least once. A consumer group's committed offset is the next one to read; after a crash,
-delivery starts again there. Nothing is committed but by `commit`: there is no automatic commit.
-A group that never committed starts at the earliest record.
+delivery starts again there. Only `commit` commits: there is no automatic commit. A group that never committed
+starts at the earliest record.
 
 **Sharing.** Each partition is assigned to at most one live member of a group. A member that dies loses its
 partitions within the adapter's session time-out. Any number of processes may append and read at once.
 
 **Limits.** A record's value is at most `RECORD_BYTES_MAX`. An offset that is no longer, or not yet, in the
 log raises `OffsetOutOfRange`: never a silent jump. So does one below which the log lost what a group had
-read, and has something else now: a group that committed there is told, whether its member lived or restarted,
-and until it seeks.
+read, and has something else now: a group that committed there gets the error, whether its member lived or
+restarted, until it seeks.
 
 **Erasure.** A record of a person who was erased keeps its place, under a key that begins with `ERASED_KEY`,
-and says nothing to anybody any more (`Record.is_erased`).
+and has no content any more (`Record.is_erased`).
 
 Consumers are not thread-safe: one thread owns one. Producers are.
 """
@@ -121,7 +121,7 @@ class Record(NamedTuple):
 
     @property
     def is_erased(self) -> bool:
-        """Whether its person was erased: whoever reads it does nothing."""
+        """Return whether the record's person was erased: readers skip it."""
         return self.key.startswith(ERASED_KEY)
 
 
@@ -129,7 +129,7 @@ class Producer(Protocol):
     """Appends records. Thread-safe."""
 
     def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
-        """Append a batch, in order, and return where each record went, once all are durable.
+        """Append a batch, in order; return each record's place once all are durable.
 
         Raises:
             UnknownTopic, RecordTooLarge: nothing was appended.
@@ -143,7 +143,10 @@ class Producer(Protocol):
 def taken_away(
     before: Mapping[TopicPartition, int], now: Mapping[TopicPartition, int]
 ) -> frozenset[TopicPartition]:
-    """What was not owned all the time between two looks at an assignment, though it may have come back."""
+    """Return the partitions not owned all the time between two looks.
+
+    They may have come back in between.
+    """
     return frozenset(tp for tp, given in before.items() if now.get(tp) != given)
 
 
@@ -151,10 +154,10 @@ class Consumer(Protocol):
     """One member of a consumer group. Owned by one thread."""
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """Up to `max_records` of the assigned, unpaused partitions, in order per partition.
+        """Return up to `max_records` of the assigned, unpaused partitions.
 
-        Waits at most `timeout_s` for the first one. Also keeps the membership alive: call it often, even
-        with everything paused.
+        They are in order per partition. Waits at most `timeout_s` for the first one. Also keeps the
+        membership alive: call it often, even with everything paused.
 
         Raises:
             OffsetOutOfRange: naming topic, partition and offset.
@@ -195,8 +198,10 @@ class Consumer(Protocol):
 
 
 class TopicReader(Protocol):
-    """Reads a topic from offsets that it is told, in no group: it commits nothing, and takes nothing from
-    anybody. Owned by one thread."""
+    """Reads a topic from given offsets, in no group. Owned by one thread.
+
+    It commits nothing, and takes no partition from a group's member.
+    """
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records`, in order per partition. Waits at most `timeout_s` for the first one.
@@ -225,14 +230,14 @@ class EventLog(Protocol):
         """A new producer."""
 
     def consumer(self, group: str, topics: Sequence[str], *, member: str) -> Consumer:
-        """Join `group` as `member` (a name that is stable over restarts), reading `topics`.
+        """Join `group` as `member`, reading `topics`; its name is stable over restarts.
 
         Raises:
             UnknownTopic: naming it.
         """
 
     def reader(self, topic: str, offsets: Mapping[int, int]) -> TopicReader:
-        """Read `topic` from these offsets on, by partition; a partition that is not named, from its first.
+        """Read `topic` from these offsets, by partition; by default from the first.
 
         Raises:
             UnknownTopic: naming it.
@@ -242,7 +247,9 @@ class EventLog(Protocol):
         """The next offset to be written, per partition."""
 
     def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
-        """Where a group would read on, per partition: what it has committed, or the first record there.
+        """Return where a group would continue to read, per partition.
+
+        That is its committed offset, or the first record's.
 
         Raises:
             UnknownTopic: naming it.

@@ -2,16 +2,16 @@
 
 How the port's guarantees are kept:
 
-- **Order.** A key's partition is `crc32(key in UTF-8) mod partitions` (`partition_of`): stable for ever, in
-  any language. Offsets are given under the file's single write lock, without holes.
+- **Order.** A key's partition is `crc32(key in UTF-8) mod partitions` (`partition_of`): it never changes, and
+is the same in any language. Offsets are given under the file's single write lock, without holes.
 - **Durability.** `append` is one transaction with `synchronous=FULL` in WAL mode: it returns after the disk
-  has it. Killing every process, or the machine, loses nothing that was acknowledged.
+has it. Killing every process, or the machine, loses nothing that was acknowledged.
 - **Sharing.** Each consumer group has one running owner, which has all partitions of its topics (see
-  `pipeline.eventlog.sqlite_group`). Members of one group read the same topics.
-- **Lost ends.** What a group has committed is in the same file as the records: an older copy of the file that
-  is put back takes both back.
+`pipeline.eventlog.sqlite_group`). Members of one group read the same topics.
+- **Lost ends.** A group's commits are in the same file as the records: an older copy of the file that is put
+back takes both back.
 - **Limits.** One machine, a local file system (WAL needs shared memory), tens of thousands of records a
-  second in batches, and as many writes a second as the disk has flushes.
+second in batches, and as many writes a second as the disk has flushes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _COMMITTED = """SELECT partition, max(first_offset, coalesce(committed_offsets.n
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """The partition of `key`: CRC-32 (RFC 1952) of its UTF-8, modulo the topic's number of partitions."""
+    """Return the partition of `key`: CRC-32 (RFC 1952) of its UTF-8, modulo the count."""
     return zlib.crc32(key.encode()) % partitions
 
 
@@ -146,11 +146,11 @@ class SqliteEventLog:
     """The embedded log.
 
     Args:
-        path: the file; its folder must exist. SQLite keeps `-wal` and `-shm` files beside it.
+        path: the file; its folder must exist. SQLite keeps `-wal` and `-shm` files next to it.
         clock: seconds since the epoch. All processes that share the file must share the clock.
         session_timeout_s: a consumer that has not polled for this long may be replaced by another member.
         busy_timeout_s: how long a writer waits for other processes before it raises `LogUnavailable`.
-        retention_s: how long `prune` keeps the records of each topic; a topic not named is kept for ever.
+        retention_s: how long `prune` keeps the records of each topic; a topic not named is never pruned.
 
     Raises:
         LogUnavailable, DamagedLog, ForeignFile, NewerFile: each says what to do.
@@ -275,17 +275,18 @@ class SqliteEventLog:
         return removed
 
     def erase(self, key: str, pseudonym: str, *, before: float) -> int:
-        """Put a pseudonym wherever an older record names the person of this key; how many did.
+        """Erase a person from the records older than `before`; return how many changed.
 
-        Each record keeps its place. The person's own have nothing left but the pseudonym: event ids would
-        give the number to whoever tries all numbers. Doing it again is harmless.
+        Each record keeps its place, and the pseudonym replaces the person's number. The person's own records
+        keep nothing but the pseudonym: event ids would reveal the number to a reader who tries all numbers.
+        Repeating is harmless.
 
         Args:
-            key, pseudonym: the person's number, and what is put in its place.
+            key, pseudonym: the person's number, and its replacement.
             before: seconds since the epoch; what was appended then or later stays as it is.
 
         Raises:
-            LogUnavailable: some were changed, perhaps; do it again.
+            LogUnavailable: some may be changed; repeat.
         """
         word = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
         with self._turn, self._file.reading(self._connection):
@@ -315,13 +316,13 @@ class SqliteEventLog:
         return 1
 
     def rewrite(self) -> None:
-        """Rewrite the file: nothing is left in it, nor beside it, of what was removed or replaced.
+        """Rewrite the file, to leave no removed or replaced data on disk.
 
         Overwriting what is removed (`secure_delete`) leaves copies that were made when pages were balanced.
-        Others write again afterwards.
+        The -wal file is emptied too. Other writers wait meanwhile.
 
         Raises:
-            LogUnavailable: somebody else was at it for too long; try again.
+            LogUnavailable: other connections used it for too long; try again.
         """
         with self._turn, self._file.explained():
             self._connection.execute("VACUUM")
@@ -330,7 +331,7 @@ class SqliteEventLog:
             raise LogUnavailable("the embedded log is being read: its -wal file could not be emptied")
 
     def examine(self) -> None:
-        """Look whether the file is whole, and still the one that was opened; reads all of it.
+        """Check that the file is whole, and still the one that was opened; reads it all.
 
         Raises:
             DamagedLog: what to do.

@@ -1,7 +1,8 @@
-"""Reading the embedded log as a member of a consumer group (`pipeline.eventlog.sqlite_group` says which).
+"""Reading the embedded log as a member of a consumer group.
 
-`poll` wakes at once for records appended through the same `SqliteEventLog`; for those of other processes it
-looks at `PRAGMA data_version` every few milliseconds, which reads no page of the file.
+`pipeline.eventlog.sqlite_group` decides who owns the group. `poll` wakes at once for records appended through
+the same `SqliteEventLog`; for those of other processes it looks at `PRAGMA data_version` every few
+milliseconds, which reads no page of the file.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Wakeup:
 
     @property
     def count(self) -> int:
-        """How many times it was told."""
+        """How many notifications there were."""
         return self._count
 
     def notify(self) -> None:
@@ -48,32 +49,37 @@ class Wakeup:
             self._condition.notify_all()
 
     def wait(self, seen: int, timeout_s: float) -> bool:
-        """Whether it was told again since the count was `seen`; waits for it at most `timeout_s`."""
+        """Wait for a notification since the count was `seen`; False: a time-out."""
         with self._condition:
             return self._condition.wait_for(lambda: self._count != seen, timeout_s)
 
     def watch(self) -> bool:
-        """Whether the caller is the one who looks for other processes' appends, until `unwatch`: one is
-        enough, and tells the others."""
+        """Become the consumer that looks for other processes' appends, until `unwatch`.
+
+        False: another one does; one is enough, and notifies the others.
+        """
         with self._condition:
             taken, self._watched = not self._watched, True
             return taken
 
     def unwatch(self) -> None:
-        """Somebody else has to look from now on."""
+        """Leave the looking to another consumer."""
         with self._condition:
             self._watched = False
             self._condition.notify_all()
 
     def follow(self, seen: int, timeout_s: float) -> bool:
-        """Whether it was told again; waits for it, or for nobody to look any more, at most `timeout_s`."""
+        """Wait for a notification, or for the end of the looking; True: notified.
+
+        Waits at most `timeout_s`.
+        """
         with self._condition:
             self._condition.wait_for(lambda: self._count != seen or not self._watched, timeout_s)
             return self._count != seen
 
 
 def share(available: Mapping[TopicPartition, int], wanted: int) -> dict[TopicPartition, int]:
-    """How many records to take of each partition, at most `wanted` in all, as evenly as can be."""
+    """Share at most `wanted` records among the partitions, as evenly as can be."""
     if wanted < len(available):
         return dict.fromkeys(list(available)[:wanted], 1)
     taken: dict[TopicPartition, int] = {}
@@ -153,7 +159,7 @@ class SqliteReader:
         return records
 
     def _available(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """How many records lie ahead, per partition that is not paused; which comes first goes round."""
+        """Count the records ahead, per partition that is not paused, in rotating order."""
         heads = self._heads()
         available = {}
         for tp, position in positions.items():
@@ -203,7 +209,7 @@ class SqliteReader:
         return {identity: (first, end) for identity, first, end in rows}
 
     def _wait(self, seen: int, version: int, timeout_s: float) -> None:
-        """Until something was written, here or by another process, or `timeout_s` has passed."""
+        """Wait until any process has written, or `timeout_s` has passed."""
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
             if not self._wakeup.watch():
@@ -218,7 +224,7 @@ class SqliteReader:
             return
 
     def _look(self, seen: int, version: int, deadline: float) -> None:
-        """For all consumers of this process: what another one has written is told to them."""
+        """Look for other processes' appends, and notify this process's consumers."""
         while (left_s := deadline - time.monotonic()) > 0:
             if self._wakeup.wait(seen, min(left_s, _LOOK_S)):
                 return
@@ -314,7 +320,7 @@ class SqliteConsumer(SqliteReader):
         self._positions[tp] = offset
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
-        """See `pipeline.eventlog.port.Consumer`. Holds until resumed, whoever owns the group meanwhile."""
+        """See `pipeline.eventlog.port.Consumer`. Outlasts a change of owner."""
         self._paused.update(tps)
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
@@ -339,7 +345,7 @@ class SqliteConsumer(SqliteReader):
         self._connection.close()
 
     def _follow_membership(self) -> None:
-        """Start from the committed offsets when the group became this member's, and stop when it is lost."""
+        """Start at the committed offsets when this member gains the group; stop at loss."""
         epoch = self._membership.epoch
         if epoch == self._epoch:
             return

@@ -1,4 +1,4 @@
-"""The SQLite file under the embedded log: how it is opened, laid out and migrated, and what its errors mean.
+"""The embedded log's SQLite file: open, lay out, migrate; explain its errors.
 
 One file in WAL mode: readers never wait, writers take turns. `synchronous=FULL` makes each commit durable
 before it returns. Sources: SQLite's documentation on WAL, PRAGMA statements and result codes.
@@ -33,7 +33,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             next_offset INTEGER NOT NULL DEFAULT 0,
             UNIQUE (topic, partition))""",
         # `id` holds partition and offset (see `record_id`): one B-tree, clustered in the order of reading.
-        # `timestamp_ms` stands before the long columns, so that pruning need not read those.
+        # `timestamp_ms` precedes the long columns, so that pruning need not read those.
         """CREATE TABLE records (
             id INTEGER PRIMARY KEY,
             timestamp_ms INTEGER NOT NULL,
@@ -86,12 +86,12 @@ class NewerFile(LogError):
 
 
 def record_id(partition_id: int, offset: int) -> int:
-    """Where a record stands in the table: 23 bits of partition, then 40 bits of offset."""
+    """Return a record's row id: 23 bits of partition, then 40 bits of offset."""
     return (partition_id << OFFSET_BITS) + offset
 
 
 def offset_of(identifier: int) -> int:
-    """The offset within its partition of the record that stands at `identifier`."""
+    """Return the offset within its partition of the record with this row id."""
     return identifier & ((1 << OFFSET_BITS) - 1)
 
 
@@ -157,8 +157,9 @@ class LogFile:
             raise self._damaged(f"{self._path} is damaged: {' '.join(found.split())}")
 
     def check(self) -> None:
-        """Make sure that no damage was met, and that the file at the path is the one that was opened: SQLite
-        goes on writing to one that was deleted.
+        """Check that no damage was met, and the file was not replaced.
+
+        SQLite keeps writing to a deleted file.
 
         Raises:
             DamagedLog: what to do.
@@ -206,7 +207,7 @@ class LogFile:
 
     @contextmanager
     def reading(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """One view of the file as it stands at the first statement."""
+        """One read transaction: a view of the file as of the first statement."""
         with self._transaction(connection, "BEGIN"):
             yield
 
@@ -229,12 +230,12 @@ class LogFile:
 
     def _create(self) -> None:
         # Never open and close a file that SQLite may have open in this process: the system would drop its
-        # locks (a property of POSIX advisory locks). O_EXCL: only a file that nobody had is opened here.
+        # locks (a property of POSIX advisory locks). O_EXCL: only a new file is opened here.
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _make_wal(self, connection: sqlite3.Connection) -> None:
-        """Set the mode once for ever. SQLite does not wait its turn in this, so it is tried again here."""
+        """Set the journal mode, once per file; retried, as SQLite does not wait for it."""
         deadline = time.monotonic() + self._busy_timeout_s
         while True:
             try:

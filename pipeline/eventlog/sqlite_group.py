@@ -28,12 +28,12 @@ class _Owner(NamedTuple):
 
 
 class GroupMembership:
-    """One member's part in a group. Nothing is held before `join`; used by one thread.
+    """One member of a group. Owns nothing before `join`; used by one thread.
 
     Args:
-        connection: the member's own; no transaction may be open on it, except where it is said.
+        connection: the member's own; no transaction may be open on it, unless a method says so.
         turn: held while writing, so that this process's threads take turns.
-        session_timeout_s: an owner that was not heard of for this long may be replaced.
+        session_timeout_s: an owner without a heartbeat for this long may be replaced.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GroupMembership:
 
     @property
     def epoch(self) -> int | None:
-        """Under which epoch this member owns the group, as far as it knows; None: it does not."""
+        """The epoch under which this member owns the group, if it believes it does."""
         return self._epoch
 
     @property
@@ -87,7 +87,7 @@ class GroupMembership:
             self._beat_ms = now_ms
 
     def check(self) -> None:
-        """Make sure, inside a transaction of the connection, that this member owns the group.
+        """Check, in a transaction of the connection, that this member owns the group.
 
         Raises:
             NotAssigned: it does not (any more); it has forgotten its epoch.

@@ -1,4 +1,4 @@
-"""The parking lot: students whose turn comes later, one row for each consumer and student."""
+"""The parking lot: students to look at later, one row per consumer and student."""
 
 from pipeline.parking.rows import (
     Kind,

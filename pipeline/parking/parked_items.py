@@ -1,4 +1,4 @@
-"""Work items and what is parked of their students: what a row keeps of the one before it. Pure."""
+"""Work items and parked rows: what a new row keeps of the previous one. Pure."""
 
 from __future__ import annotations
 
@@ -58,6 +58,9 @@ def replays_of(item: WorkItem, parked: Parked | None) -> tuple[str, ...]:
 
 
 def lane_for(item: WorkItem, parked: Parked | None) -> Lane:
-    """The lane of an item and of what is parked. Nobody waits for one who lacks a business precondition."""
+    """Return the lane of an item joined with what is parked.
+
+    A row that waits for a business precondition does not make it personal.
+    """
     waits = parked is not None and parked.lane is Lane.PERSONAL and parked.kind is not Kind.WAITING
     return Lane.PERSONAL if waits else item.lane

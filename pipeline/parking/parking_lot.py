@@ -1,4 +1,4 @@
-"""The parking lot as a worker sees it: who is due, and what has to be put right in it."""
+"""A worker's view of the parking lot: due students, and repairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.parking import Share, repair, resync
 
 LOOK_EVERY_S = 0.25
-LOOK_IDLE_S_MAX = 1.0  # other processes may park somebody at any time
+LOOK_IDLE_S_MAX = 1.0  # other processes may park students at any time
 MEND_EVERY_S = 60.0
 ROWS_PER_PAGE = 200
 
@@ -23,7 +23,7 @@ class ParkingLot:
     Args:
         consumer: the target's name.
         partitions: how many the topics have; owners share the rows as they share the partitions.
-        on_trouble: told what an operator should know.
+        on_trouble: receives what an operator should know.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ParkingLot:
         with self._database.read() as connection:
             moment = self._database.now(connection)
             nearest, rows = parking.next_due(connection, self._consumer), []
-            if nearest is not None and nearest <= moment:  # most looks find nobody, and end here
+            if nearest is not None and nearest <= moment:  # most looks find no due row, and end here
                 share = Share(frozenset(tp.partition for tp in owned), self._partitions)
                 rows = parking.due(connection, self._consumer, moment, limit=ROWS_PER_PAGE, share=share)
         wait_s = LOOK_EVERY_S if rows else LOOK_IDLE_S_MAX
@@ -71,12 +71,14 @@ class ParkingLot:
         return max(0.0, self._next_look - now)
 
     def look_soon(self, now: float) -> None:
-        """Turns have ended: somebody may have been parked for a short while. While items end all the time,
-        one look is enough for many."""
+        """Look soon: ended items may have parked students for a short while.
+
+        While items end all the time, one look is enough for many.
+        """
         self._next_look = min(self._next_look, max(now, self._looked_at + LOOK_EVERY_S))
 
     def make_up_for(self, lost: OffsetOutOfRange) -> None:
-        """Look, by the store, at whoever may have been in the records that the log lost.
+        """Park, from the store, the students whose events the log may have lost.
 
         Raises:
             StoreUnavailable: nothing was done.

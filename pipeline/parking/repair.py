@@ -1,5 +1,7 @@
-"""Parked rows that cannot be as they are: somebody edited them, or the clock went back. They are looked at
-again rather than lost."""
+"""Repair of impossible parked rows: edited by hand, or the clock went back.
+
+Their students are looked at again rather than lost.
+"""
 
 from __future__ import annotations
 
@@ -57,16 +59,16 @@ _MOVE: Final = (
 
 
 def mend(connection: Connection, consumer: str, now: float) -> int:
-    """Make rows that nobody can have written, due at once and uncounted. Return how many there were.
+    """Make rows with impossible values due at once and uncounted; return how many.
 
-    SQLite lets a text stand in a column of numbers, and orders it above all of them.
+    SQLite allows a text in a column of numbers, and orders it above all of them.
     """
     mended = connection.execute(_MEND, {"of_consumer": consumer, "now": now})
     return mended.rowcount
 
 
 def clock_went_back(connection: Connection, consumer: str, now: float) -> tuple[int, float]:
-    """Rows that were written in what is the future now are due after the delay that they had left.
+    """Shift rows that were written in what is now the future; keep their delays.
 
     Returns:
         How many, and by how many seconds at most.

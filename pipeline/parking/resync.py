@@ -1,4 +1,4 @@
-"""Making up, from the store, for what the log lost: whoever may have been missed is looked at again."""
+"""Make up from the store for lost log records: look again at affected students."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from schemas.account import Lane
 
 
 def behind(connection: Connection, database: Database, consumer: str, *, event_id: str) -> int:
-    """Park everybody whose newest version this target is not known to have, due at once, in bulk.
+    """Park the students whose newest version this target may lack: due now, bulk.
 
-    Whoever is parked already and waits for an event only is looked at now: the event may be lost.
+    A student who is parked and waits for an event only is looked at now: the event may be lost.
 
     Args:
         connection: the caller's transaction.

@@ -104,7 +104,7 @@ class Kind(StrEnum):
 
     RETRY = "retry"  # a transient failure; attempts and age are counted
     WAITING = "waiting"  # a business precondition is missing; nothing is counted
-    LEASED = "leased"  # somebody else may be writing; nothing is counted
+    LEASED = "leased"  # another process may be writing; nothing is counted
     RESYNC = "resync"  # the log lost what may have been a bell, or a row was mended; nothing is counted
 
     @property
@@ -154,27 +154,30 @@ class Parked:
     attempts_version: int = 0
 
     def age_at(self, now: float) -> float:
-        """`age_s` at this moment (database time): of what has passed since it was counted, at most the delay
-        that was planned counts, since a turn comes only while the target is up."""
+        """Return `age_s` at this moment (database time).
+
+        Of the time since it was counted, at most the planned delay counts: a turn comes only while the target
+        is up.
+        """
         planned_s = (self.due_at if self.due_at is not None else now) - self.counted_at
         return self.age_s + max(0.0, min(now - self.counted_at, planned_s))
 
 
 @dataclass(frozen=True)
 class Share:
-    """Whose rows one owner of several fetches: those whose hash, modulo `of`, is one of `numbers`."""
+    """The students of one owner among several: hash modulo `of` is in `numbers`."""
 
     numbers: frozenset[int]
     of: int
 
     @property
     def whole(self) -> bool:
-        """Whether it is everybody."""
+        """Whether it is all students."""
         return len(self.numbers) >= self.of
 
 
 def key_hash(student_number: str) -> int:
-    """What shares are made of."""
+    """Return the hash that shares are made of."""
     return zlib.crc32(student_number.encode())
 
 
@@ -193,7 +196,7 @@ def all_parked_of(connection: Connection, student_number: str) -> dict[str, Park
 def due(
     connection: Connection, consumer: str, now: float, *, limit: int, share: Share | None = None
 ) -> list[Parked]:
-    """The rows that are due: a bounded page of each lane, personal ones first, the longest due first.
+    """Return a page of due rows per lane: personal first, the longest due first.
 
     `share`: of these students only; None: of all.
     """
@@ -209,18 +212,18 @@ def due(
 
 
 def next_due(connection: Connection, consumer: str) -> float | None:
-    """When the next row is due, of anybody's share; None: events alone wake those who are parked."""
+    """Return when the next row is due, in any share; None: no row has a time."""
     moments = connection.execute(_NEXT_DUE, {"of_consumer": consumer}).one()
-    # A text may stand there that somebody wrote by hand: see `pipeline.parking.repair`.
+    # A text written by hand may be there: see `pipeline.parking.repair`.
     return min((moment for moment in moments if isinstance(moment, float | int)), default=None)
 
 
 def park(
     connection: Connection, database: Database, consumer: str, row: Parked, *, seen: Parked | None
 ) -> None:
-    """Park a student, in place of the row that its turn has seen (None: there was none).
+    """Park a student, replacing the row seen at the turn's start (None: no row).
 
-    If bells rang meanwhile (in another process), they are not forgotten: the row is then due at once.
+    If bells rang meanwhile (in another process), they are kept: the row is then due at once.
     """
     new = {"consumer": consumer, "key_hash": key_hash(row.student_number), **row.__dict__}
     here = {"of_consumer": consumer, "number": row.student_number}
@@ -228,7 +231,7 @@ def park(
     while (found := connection.execute(locked, here).mappings().one_or_none()) is None:
         if connection.execute(database.insert_new(parked), new).rowcount:
             return
-        # Somebody else parked this student since the look: what they wrote is joined.
+        # Another process parked this student since the look: join what it wrote.
     present = _parked(found)
     if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
         row = _joined(row, present)
@@ -241,7 +244,7 @@ def _joined(row: Parked, rung: Parked) -> Parked:
     return replace(
         counted,
         version=max(row.version, rung.version),
-        bells=rung.bells + 1,  # whoever has looked at the row has not seen this one
+        bells=rung.bells + 1,  # a caller that read the row earlier has not seen this bell
         due_at=0.0,
         lane=Lane.PERSONAL if Lane.PERSONAL in (row.lane, rung.lane) else row.lane,
         event_id=rung.event_id if rung.replay and not row.replay else row.event_id,
@@ -283,7 +286,7 @@ def ring(
 
 
 def unpark(connection: Connection, consumer: str, student_number: str, *, version: int, bells: int) -> bool:
-    """Take the row away if neither its version nor its bells moved; otherwise make it due at once."""
+    """Delete the row if its version and bells are unchanged; else make it due now."""
     here = {"of_consumer": consumer, "number": student_number}
     if connection.execute(_UNMOVED, {**here, "seen_version": version, "seen_bells": bells}).rowcount:
         return True
@@ -292,15 +295,19 @@ def unpark(connection: Connection, consumer: str, student_number: str, *, versio
 
 
 def remove(connection: Connection, consumer: str, student_number: str, *, replays: Sequence[str]) -> None:
-    """Take a student's row away, whatever rang: a dead letter stands in its place. One that owes another
-    replay than these stays: somebody asked for it meanwhile."""
+    """Delete a student's row, even if bells rang: a dead letter replaces it.
+
+    A row with a replay other than these stays: an operator requested it meanwhile.
+    """
     here = and_(parked.c.consumer == consumer, parked.c.student_number == student_number)
     connection.execute(delete(parked).where(here, or_(not_(parked.c.replay), parked.c.event_id.in_(replays))))
 
 
 def hasten(connection: Connection, consumer: str, student_number: str, due_at: float, *, now: float) -> bool:
-    """Look at a parked student at `due_at` at the latest, counted from `now` on, as in `postpone`. False if
-    the student is not parked."""
+    """Make a parked student due at `due_at` or earlier; False: not parked.
+
+    The delay is counted from `now` on, as in `postpone`.
+    """
     here = and_(parked.c.consumer == consumer, parked.c.student_number == student_number)
     soon = parked.c.due_at < due_at
     aged = case((parked.c.counted_at < now, parked.c.age_s + now - parked.c.counted_at), else_=parked.c.age_s)
@@ -370,7 +377,7 @@ _KINDS, _LANES = frozenset(kind.value for kind in Kind), frozenset(lane.value fo
 def _parked(row: RowMapping) -> Parked:
     fields: dict[str, Any] = dict(row)
     del fields["consumer"], fields["key_hash"]
-    # What somebody wrote by hand must not stop the others: see `pipeline.parking.repair`.
+    # A value written by hand must not stop the others: see `pipeline.parking.repair`.
     fields["kind"] = Kind(fields["kind"]) if fields["kind"] in _KINDS else Kind.RESYNC
     fields["lane"] = Lane(fields["lane"]) if fields["lane"] in _LANES else Lane.PERSONAL
     return Parked(**fields)
