@@ -1,4 +1,4 @@
-"""What every section of the settings shares: it is immutable, and reads its secrets from files."""
+"""The base of every settings section: immutable, reads its secrets from files."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class Section(BaseModel):
         return self
 
     def has_secret(self, name: str) -> bool:
-        """Whether the secret `name` is set, by itself or by a file (which may not exist)."""
+        """Return whether a value or a file (which may not exist) sets the secret `name`."""
         return getattr(self, name) is not None or getattr(self, name + FILE_SUFFIX) is not None
 
     def secret(self, name: str) -> SecretStr:
-        """The secret `name`, read now from its file if it is set by one; final line breaks are left out.
+        """Return the secret `name`, read now if a file sets it, without final line breaks.
 
         Raises:
-            SecretUnreadable: it is not set, or its file is missing, unreadable, empty, or open to everybody.
+            SecretUnreadable: it is not set, or its file is missing, unreadable, empty, or open to all users.
         """
         value: SecretStr | None = getattr(self, name)
         path: Path | None = getattr(self, name + FILE_SUFFIX)
@@ -109,7 +109,7 @@ class TargetSection(Section):
 
 
 def is_advanced(field: FieldInfo) -> bool:
-    """Whether the reference shows this setting apart, among those that few sites change."""
+    """Return whether the reference lists this setting apart: few sites change it."""
     return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("advanced"))
 
 
@@ -152,7 +152,7 @@ def read_secret(path: Path, key: str) -> str:
 
 
 def tls(name: str, url: str) -> None:
-    """Refuse an address that shows a secret, or over which one would travel in the clear.
+    """Reject an address that contains a secret, or would send one unencrypted.
 
     Raises:
         ValueError: what is wrong with it.

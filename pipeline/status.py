@@ -1,4 +1,4 @@
-"""What each consumer says of itself, so that no stop is silent and every process can be asked."""
+"""Each consumer's reported state: no stop is silent, every process is visible."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ SILENT_AFTER_S: Final = 30.0
 
 @dataclass(frozen=True)
 class ConsumerStatus:
-    """One consumer in one process: its state, why, since when, and its last sign of life, in database time.
+    """One consumer in one process: state, reason, and last sign of life.
+
+    Times are database time.
 
     Attributes:
         process: a process life, `host:pid:token`; of several workers the others add `#2`, `#3` …
         lag_personal, lag_bulk: records of its topics that are not settled, by lane.
-        per_s: students whose turns ended in a second, since it last said so.
+        per_s: students whose turns ended in a second, since its last report.
     """
 
     consumer: str
@@ -57,7 +59,7 @@ class ConsumerStatus:
 
     @property
     def place(self) -> str:
-        """The process as an operator finds it: `host:pid`, and which of its workers, if not the first."""
+        """The process's name for operators: `host:pid`, and `#n` of a further worker."""
         life, hash_, worker = self.process.partition("#")
         return life.rsplit(":", 1)[0] + hash_ + worker
 
@@ -71,7 +73,7 @@ class ConsumerStatus:
 
 
 def report(connection: Connection, database: Database, status: ConsumerStatus) -> None:
-    """Say where a consumer stands, in place of what its process said before."""
+    """Store a consumer's status, replacing its process's last one."""
     values = {
         "state": status.state,
         "reason": status.reason,
@@ -101,9 +103,9 @@ def forget_others(connection: Connection, consumer: str, *, seen_before: float) 
 
 
 def forget(connection: Connection, process: str, consumer: str | None = None) -> int:
-    """Forget a process with its workers, or one consumer in it; return how many rows went.
+    """Delete a process's rows, or those of one consumer in it; return how many.
 
-    A process that ends properly forgets itself. Who is not gone says so again within seconds.
+    A process that ends properly removes itself. A living one reports again within seconds.
     """
     whose = or_(
         consumer_status.c.process == process,

@@ -1,15 +1,15 @@
-"""What a target consumer is to the pipeline: a handler that brings one target to accounts' desired state.
+"""The port of target consumers: a handler brings one target to accounts' state.
 
-The worker loads the newest account of each student, takes the lease, calls `Handler.handle` with a batch,
-and carries the outcomes out in the right order. A handler knows one target and nothing of the log, of
-offsets, of parking or of leases.
+The worker loads the newest account of each student, takes the lease, calls `Handler.handle` with a batch, and
+carries the outcomes out in the right order. A handler knows one target and nothing of the log, of offsets, of
+parking or of leases.
 
 A target's own port (in its room's `port.py`) has five verbs, each over a batch:
 
 - `apply(batch)` writes what differs and nothing else, and may be repeated;
 - `close(batch)` shuts access and does nothing else;
 - `read(keys)` observes, from the server that the users reach;
-- `dump()` observes everybody, in bounded memory;
+- `dump()` observes all entries, in bounded memory;
 - `probe()` exercises the whole path on an object of the pipeline's own, never on a student's.
 """
 
@@ -39,9 +39,9 @@ class Task:
 
     Attributes:
         account: the newest desired state.
-        compare: an earlier call's outcome is unknown, or an operator asked: read back before writing.
+        compare: an earlier call's outcome is unknown, or an operator requests it: read back before writing.
         close_only: this target follows another one, which is not there yet: shut access and do nothing else;
-            the outcome is `Closed`. Only a target that follows another one is ever asked.
+            the outcome is `Closed`. Set only for a target that follows another one.
     """
 
     account: Account
@@ -67,13 +67,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A business precondition is missing. What could be done was done and read back.
+    """A business precondition is missing. The possible part was done and read back.
 
     Attributes:
         reason: a token such as `pedagogical_enrolment_pending`; students and support read its explanation.
         pending: names of what is not given yet.
-        recheck_after_s: look again by itself after this many seconds; None: after the engine's usual time;
-            `WHEN_RUNG`: never. The event that lifts it wakes the student at once in each case.
+        recheck_after_s: look again after this many seconds without an event; None: after the engine's usual
+            time; `WHEN_RUNG`: never. The event that lifts it wakes the student at once in each case.
     """
 
     reason: str
@@ -100,7 +100,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Dead:
-    """A permanent failure: no repetition will help until somebody changes something.
+    """A permanent failure: retries are useless until someone fixes the cause.
 
     Attributes:
         cause: a token such as `identity_collision`; dead letters are grouped by it.
@@ -155,20 +155,20 @@ class Handler(Protocol):
     call_s_max: float  # the longest that `handle` can take, its in-call retries and time-outs included
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """Bring the target to each account's state and read it back: one outcome per student number.
+        """Bring the target to each account's state; read it back. One outcome a student.
 
-        Accounts whose `access_open` is false have their access closed first. Accounts in stage
-        `precreated` never come here.
+        By student number. Accounts whose `access_open` is false have their access closed first. Accounts in
+        stage `precreated` are never passed here.
 
         Raises:
             TargetDown: the target as a whole is away; no outcome of this batch is known.
             Throttled: the target wants fewer calls.
             Misconfigured: the target refuses the consumer, not the student.
-                Each says by `unknown` whether any call for these students may still have an effect.
+                Each has in `unknown` whether any call for these students may still have an effect.
         """
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        """What `handle` would do for these accounts, by student number; reads, and writes nothing.
+        """Preview `handle` for these accounts, by student number; writes nothing.
 
         At most `batch_size` of them.
 

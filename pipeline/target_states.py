@@ -1,8 +1,8 @@
-"""One row per target and student: the version that was observed there, and the lease for writing it.
+"""One row per target and student: the version observed there, and the lease.
 
-A lease belongs to one process life. It is taken for longer than the call can last, by database time, and
-nobody enters earlier: not even the process that was killed and started again. A lease that was not given
-back tells its successor that the outcome is unknown.
+A lease belongs to one process life. It is taken for longer than the call can last, by database time, and no
+process enters earlier: not even the one that was killed and started again. A lease that was not given back
+shows its successor that the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ _UNDER_LEASE: Final = update(target_states).where(
 
 
 class State(StrEnum):
-    """Where a student stands with one target."""
+    """A student's state in one target."""
 
     NEW = "new"
     PROVISIONED = "provisioned"
@@ -119,7 +119,7 @@ class TargetState:
     since: float | None
 
     def held(self, now: float) -> bool:
-        """Whether a call may still have an effect, whoever made it."""
+        """Return whether any process's call may still have an effect."""
         return self.lease_owner is not None and now < self.lease_until
 
     @property
@@ -154,7 +154,7 @@ class Conclusion:
 
 
 def drawn(connection: Connection, target: str, *, newest: int, by_lot: int) -> list[str]:
-    """Students who were provisioned there: so many who were last, and so many others by lot."""
+    """Sample students provisioned there: the newest ones, and others at random."""
     there = (
         select(target_states.c.student_number)
         .where(target_states.c.target == target)
@@ -200,7 +200,10 @@ def replayed(
 
 
 def waiting_for(connection: Connection, target: str, reason: str, since: float, until: float) -> list[str]:
-    """Who waits at this target for this reason; since when: epoch seconds, `until` excluded."""
+    """Return the students who wait at this target for this reason, by number.
+
+    Only those who have waited since between `since` and `until` (excluded; epoch seconds).
+    """
     rows = target_states.c
     query = select(rows.student_number).where(
         rows.target == target,
@@ -213,7 +216,7 @@ def waiting_for(connection: Connection, target: str, reason: str, since: float, 
 
 
 def written_between(connection: Connection, target: str, since: float, until: float) -> list[str]:
-    """Who was last written to, or compared with, this target in that time (epoch seconds)."""
+    """Return those last written or compared in that time (epoch seconds), by number."""
     query = select(target_states.c.student_number).where(
         target_states.c.target == target,
         target_states.c.applied_at >= since,
@@ -242,10 +245,10 @@ def lease(
     owner: str,
     until: float,
 ) -> set[str]:
-    """Take the lease of these students, each at the epoch that follows the one that was seen.
+    """Take these students' leases, each at the epoch after the one seen.
 
     Returns:
-        Who was leased. Those who are missing were leased by somebody else since the caller looked.
+        The students leased. Another process has leased the missing ones since the caller looked.
     """
     if not epochs:
         return set()
@@ -295,8 +298,10 @@ def conclude(
 
 @cache
 def _concluding(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the cache
-    """An INSERT that always meets its row: an UPDATE … FROM is planned by SQLite as one scan of all rows for
-    each that is given."""
+    """Build an INSERT that always meets its row, instead of an UPDATE … FROM.
+
+    SQLite plans the latter as one scan of all rows for each given one.
+    """
     ends = given(_ENDS, is_sqlite=is_sqlite)
     here = (target_states.c.target == ends.c.target, target_states.c.student_number == ends.c.student_number)
     held = exists().where(*here, target_states.c.lease_epoch == ends.c.lease_epoch)
@@ -329,7 +334,7 @@ def _concluding(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for
     ).returning(target_states.c.student_number)
 
 
-_KEPT: Final = "kept"  # in place of an owner: the lease is to run out by itself
+_KEPT: Final = "kept"  # in place of an owner: the lease is to run out
 _ENDS: Final[Mapping[str, TypeEngine[Any]]] = {
     name: target_states.c[name].type
     for name in (
@@ -378,7 +383,7 @@ def _end(target: str, ended: Conclusion, now: float) -> tuple[object, ...]:
 
 
 def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[str]) -> None:
-    """Somebody may have written behind the back of the present owner: compare again.
+    """Mark students whom another program may have changed: compare them.
 
     The epoch is raised, so that an owner who is at work now cannot record what it reads back as certain.
     """
@@ -413,7 +418,7 @@ def give_back(
         student_number: whose.
         epoch: under which the lease was taken; if it is another one's now, nothing happens.
         suspect: what the target holds is in doubt: compare before writing.
-        unknown: something may still be written; the lease then runs out by itself.
+        unknown: something may still be written; the lease is kept until it runs out.
     """
     values: dict[str, object] = {"suspect": suspect or unknown}
     if not unknown:
@@ -432,9 +437,9 @@ def fail(
     reason: str,
     now: float,
 ) -> int:
-    """A turn ended by a fault that nobody foresaw: what the target holds is in doubt. Return the new epoch.
+    """Record a turn that ended by an unforeseen fault; return the new epoch.
 
-    A lease that is held runs out by itself.
+    What the target holds is in doubt. A lease that is held is kept until it runs out.
     """
     values: dict[str, object] = {
         "suspect": True,

@@ -1,4 +1,4 @@
-"""What is unusually much: changes to so many people are held until an operator lets them pass."""
+"""Thresholds: an unusually large change waits for an operator's approval."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """More than `share` of some people affected, or losses of more than `people`: an operator has to look.
+    """A limit on people affected (`share`) and on losses (`people`) without approval.
 
     Attributes:
         share: between 0 and 1.
-        people: a number of students; however many there are in all.
-        floor: a number of students who are too few for a share to tell anything: of ten, one who leaves
+        people: a number of students, whatever the total.
+        floor: a number of students who are too few for a share to be meaningful: of ten, one who leaves
             is 10 %. Below it, more than half of all are held too, except one alone.
     """
 
@@ -21,7 +21,7 @@ class Threshold:
     floor: int = 2
 
     def passed(self, *, affected: int, losing: int, in_all: int) -> bool:
-        """Whether it is so of so many of `in_all` people."""
+        """Return whether the change passes the limit, for `in_all` people."""
         if losing > self.people:
             return True
         enough = affected > self.floor or (affected > 1 and 2 * affected > in_all)

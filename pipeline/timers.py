@@ -1,4 +1,4 @@
-"""Durable timers: something is looked at again at its time, whatever happened to processes meanwhile."""
+"""Durable timers: look at something at its time, even after process restarts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SOONEST: Final = select(func.min(timers.c.due_at)).where(_OF_KINDS)
 
 
 def arm(connection: Connection, database: Database, kind: str, student_number: str, due_at: float) -> None:
-    """Set the one timer of this kind and student to `due_at` (seconds since the epoch)."""
+    """Set the one timer of this kind and student to `due_at` (epoch seconds)."""
     row = {"kind": kind, "student_number": student_number, "due_at": due_at}
     connection.execute(_arming(database.is_sqlite), row)
 
@@ -75,14 +75,13 @@ def _let_pass(_connection: Connection, _kind: str, _student_number: str, error: 
 
 
 def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailure = _let_pass) -> int:
-    """Run the timers that are due, each with its deletion in one transaction; return how many ran: 0 once
-    none is due, or while another process runs these kinds.
+    """Run the due timers, each with its deletion in one transaction; return how many.
 
-    An action may arm its timer again, for later. It looks for itself whether it is still wanted: a fact may
-    have disarmed it at the same moment. One that fails is undone, and due again after `RETRY_AFTER_S`, so
-    that it does not hold the others up; `on_failure` is told (if there is none, the error passes and nothing
-    ran).
-    Timers of a kind that is not handled here are left alone.
+    0: none is due, or another process runs these kinds. An action may arm its timer again, for later. It
+    checks whether it is still wanted: a fact may have disarmed it at the same moment. One that fails is
+    undone, and due again after `RETRY_AFTER_S`, so that it does not block the others; `on_failure` receives
+    the error (the default lets it pass, and nothing ran). Timers of a kind that is not handled here are left
+    alone.
 
     Raises:
         StoreUnavailable: nothing of the unfinished transaction happened; call again.
@@ -91,7 +90,7 @@ def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailu
         soonest = connection.execute(_SOONEST, {"kinds": list(on_due)}).scalar_one()
         if soonest is None or soonest > database.now(connection):
             return 0
-    # Where others write at once, nobody may hold one student's rows while waiting for another's.
+    # With concurrent writers, no transaction may hold one student's rows and wait for another's.
     page = TIMERS_PER_TRANSACTION if database.is_sqlite else 1
     ran = 0
     while ran < TIMERS_PER_TRANSACTION and (some := _run_page(database, on_due, on_failure, page)):

@@ -1,4 +1,4 @@
-"""TLS to any server that Sésame is a client of: one place where verification is written out."""
+"""TLS to every server that Sésame calls: the one place that sets verification."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LOOKING = threading.Lock()
 
 
 def verified(ca_file: Path | str | None, protocol: str = "") -> ssl.SSLContext:
-    """A context that verifies the server's certificate and its name, always; TLS 1.2 or newer (RFC 9325).
+    """Return a context that verifies the server's certificate and name.
 
-    Whoever trusts the system's authorities shares one: there are some 140, and reading them takes 30 ms of
-    processor time. It is another one as soon as their file has changed.
+    TLS 1.2 or newer (RFC 9325). Clients that trust the system's authorities share one: there are some 140,
+    and reading them takes 30 ms of processor time. It is replaced when their file has changed.
 
     Args:
         ca_file: a PEM file with the only authorities that are trusted; None: the system's.
@@ -62,7 +62,7 @@ def trusting(name: str, ca_file: Path | None, protocol: str = "") -> ssl.SSLCont
 
 
 def tls_fault(error: BaseException | None) -> ssl.SSLError | None:
-    """What of TLS a connection failed of; None: of something else."""
+    """Return the TLS error that a connection failed of; None: another cause."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error

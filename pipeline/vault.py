@@ -1,12 +1,12 @@
-"""The vault: secrets on their way to a target, sealed by a key that the database does not hold.
+"""The vault: sealed secrets for targets, under a key that the database lacks.
 
 A secret is sealed where it is typed in (already hashed, if it is a password), travels as a reference, and is
-erased once the target has it: what is left is a tombstone, so that a replay is a no-op and not an error.
+erased once the target has it: a tombstone is left, so that a replay is a no-op and not an error.
 
-Where the site says so, the last hash of each student is kept after that, sealed too, for an entry that is
-deleted: `kept_hashes`. It is in no backup.
+Where the site configures it, the last hash of each student is kept after that, sealed too, for an entry that
+is deleted: `kept_hashes`. It is in no backup.
 
-A target that takes passwords as they are typed has a copy of its own of each, under a reference that is made
+A target that takes passwords as they are typed has a separate copy of each, under a reference that is made
 of the first one's and its name (`plain_ref`), and for a short time only.
 """
 
@@ -144,7 +144,7 @@ def new_key() -> str:
 
 
 def read_keys(path: Path) -> list[str]:
-    """The keys of a key file: the first line seals, every line opens (so that keys can be rotated).
+    """Read a key file: the first line seals, every line opens, to allow rotation.
 
     Raises:
         VaultKeyError: naming the file and what is wrong with it.
@@ -166,9 +166,10 @@ def read_keys(path: Path) -> list[str]:
 
 
 def derive_keys(keys: Sequence[str], purpose: str) -> list[bytes]:
-    """Keys for another purpose, one of each of the vault's (HKDF, RFC 5869): the first is the present one.
+    """Derive a key for another purpose from each vault key (HKDF, RFC 5869).
 
-    So whoever signs cookies or keys digests needs no secret file of its own, and turns with the vault's key.
+    The first is the present one. So code that signs cookies or keys digests needs no secret file, and rotates
+    with the vault's key.
     """
     return [
         HKDF(algorithm=SHA256(), length=32, salt=None, info=f"sesame/{purpose}".encode()).derive(key.encode())
@@ -177,7 +178,7 @@ def derive_keys(keys: Sequence[str], purpose: str) -> list[bytes]:
 
 
 def plain_ref(ref: str, target: str) -> str:
-    """The reference of a target's own copy, as it was typed, of the password behind `ref`."""
+    """Return the reference of a target's plain copy of the password behind `ref`."""
     return f"{ref}.{target}"
 
 
@@ -201,13 +202,13 @@ def expire(connection: Connection, now: float) -> int:
 
 
 class Vault:
-    """Seals and opens. Thread-safe.
+    """Seals and opens secrets. Thread-safe.
 
     Args:
         keys: as `read_keys` gives them.
         clock: seconds since the epoch, UTC.
         plain_for: the targets that want passwords as they are typed, and for how many seconds each is kept.
-        keep_last: whether the last hash that was handed over is kept, for an entry that somebody deletes.
+        keep_last: whether the last hash that was handed over is kept, for an entry that is deleted later.
     """
 
     def __init__(
@@ -232,7 +233,7 @@ class Vault:
         self._key = derive_keys(keys[:1], "kept-hashes")[0].hex()[:16]
 
     def seal(self, connection: Connection, student_number: str, purpose: str, secret: str) -> str:
-        """Keep `secret` for this student and purpose; return the reference that may travel."""
+        """Keep `secret` for this student and purpose; return its reference."""
         # One after the other: what is sealed later has the higher sequence, and is seen later.
         self._database.alone(connection, "vault", student_number)
         ref = secrets.token_urlsafe(18)
@@ -242,7 +243,7 @@ class Vault:
         return ref
 
     def seal_password(self, connection: Connection, student_number: str, hashed: str, password: str) -> str:
-        """Keep a password's hash, and beside it, as it was typed, a copy for each target that wants it so.
+        """Keep a password's hash, and a plain copy for each target that needs one.
 
         Returns:
             The reference that may travel: that of the hash.
@@ -277,7 +278,7 @@ class Vault:
         )
 
     def open(self, ref: str) -> str | None:
-        """The secret behind a reference; None if it was consumed, has expired, or never was.
+        """Return the secret of a reference; None: consumed, expired or unknown.
 
         Raises:
             SealBroken: it is there and cannot be opened.
@@ -289,8 +290,9 @@ class Vault:
         return self._opened(row)
 
     def open_kept(self, ref: str) -> str | None:
-        """The last hash, where it is kept, for an entry that is gone; it counts as handed over now, and its
-        target tells the time of the write that follows. None: it is not kept.
+        """Return the kept last hash, to restore a deleted entry; None: not kept.
+
+        It counts as handed over now, and its target reports the time of the write that follows.
 
         Raises:
             SealBroken: it is there and cannot be opened.
@@ -330,11 +332,12 @@ class Vault:
             raise SealBroken from error
 
     def consume(self, shown: Mapping[str, float | None]) -> None:
-        """Erase these secrets for ever and leave tombstones, with those of the same student and purpose that
-        are older: nothing may ever be set back to them. Consuming twice is harmless.
+        """Erase these secrets, and older ones of the same student and purpose.
+
+        Tombstones are left; nothing may ever be set back to these secrets. Consuming twice is harmless.
 
         Args:
-            shown: by reference, when the target says that it was set; None: it does not say.
+            shown: by reference, when the target reports that it was set; None: it does not report it.
         """
         with self._database.read() as connection:
             rows = connection.execute(_UNSETTLED, {"refs": list(shown)}).all() if shown else []
@@ -365,7 +368,7 @@ class Vault:
         connection.execute(_ERASE, {**these, "sealed": None, "consumed_at": self._clock()})
 
     def _keep_hash(self, connection: Connection, ref: str, student_number: str, sealed: bytes) -> None:
-        """Keep it sealed by the present key, whichever sealed it before; not what no key opens."""
+        """Keep a hash, resealed by the present key; drop it if no key opens it."""
         with suppress(InvalidToken):
             values = {"student_number": student_number, "ref": ref, "sealed_by": self._key}
             connection.execute(insert(kept_hashes).values(**values, sealed=self._fernet.rotate(sealed)))
@@ -376,7 +379,7 @@ class Vault:
             forget_kept(connection, refs=refs)
 
     def tend_kept(self) -> None:
-        """Seal kept hashes of a former key by the present one; where none is to be kept, destroy them."""
+        """Reseal kept hashes under the present key, or destroy them if none is to be kept."""
         others = select(kept_hashes).limit(_TURNED_TOGETHER)
         if self._keep_last:
             others = others.where(kept_hashes.c.sealed_by != self._key)
@@ -391,8 +394,7 @@ class Vault:
                         self._keep_hash(connection, row.ref, row.student_number, row.sealed)
 
     def sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
-        """The place in the order of sealing of a reference that was sealed for this very student; None: there
-        is none."""
+        """Return a reference's place in the order of sealing; None: not this student's."""
         sealed = connection.execute(_SEQUENCE, {"of_ref": ref, "of_student": student_number})
         return sealed.scalar_one_or_none()
 

@@ -64,24 +64,25 @@ class Admission:
         self._over: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `over`
 
     def over(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
-        """These outcomes could not be recorded, so the leases are still held, and the items will repeat.
+        """Keep the leases of items whose outcomes could not be recorded; they repeat.
 
-        Whose call is known to be over may be admitted again at once. Whose outcome is unknown may not, and
-        only this process knows it.
+        A student whose call is known to be over may be admitted again at once. One whose outcome is unknown
+        may not, and only this process knows it.
         """
         for number, outcome in outcomes.items():
             if not (isinstance(outcome, Retry) and outcome.unknown):
                 self._over[number] = admitted[number].epoch
 
     def admit(self, items: Sequence[WorkItem], *, calling: bool) -> dict[str, Admitted]:
-        """Take the leases of those who have something to do; park those whom somebody else works on.
+        """Take leases for students with work; park those that another process works on.
 
         Args:
             items: at most one per student.
-            calling: the target will be called: nobody is admitted while an earlier call may have an effect.
+            calling: the target will be called: no student is admitted while an earlier call may have an
+                effect.
 
         Returns:
-            Who holds a lease now, by student number.
+            The items that hold a lease now, by student number.
         """
         items = sorted(items, key=lambda item: item.student_number)  # all lock rows in one order
 
@@ -175,8 +176,11 @@ class Admission:
         return state.held(now)
 
     def _believable(self, connection: Connection, state: TargetState, now: float) -> float:
-        """The lease's end. One so far away that nobody can have taken it means that the database's clock went
-        back since: whoever took it, took it before now, so that a lease's time from now on is enough."""
+        """Return the lease's end, shortened if the database's clock went back.
+
+        An end too far away to have been set by the present clock shows that. The lease was taken before now,
+        so a lease's time from now on is enough.
+        """
         latest = now + 2 * self._lease_s  # another process may have longer ones
         if state.lease_until <= latest:
             return state.lease_until
@@ -186,8 +190,11 @@ class Admission:
     def _behind(
         self, item: WorkItem, parked: Parked | None, account: Account, leader: TargetState | None
     ) -> bool:
-        """Whether the target that this one follows has not the newest version yet. It says what it has before
-        it records it: what rang earlier, and is parked, counts as what rings now."""
+        """Return whether the target that this one follows lacks the newest version.
+
+        The leader announces a version before it records it: a version that rang, now or in what is parked,
+        counts.
+        """
         if self._follows is None or account.stage is Stage.PRECREATED:
             return False
         rung = max(item.version, parked.version if parked is not None else 0)
@@ -207,7 +214,7 @@ class Admission:
         for number in epochs.keys() - taken:  # another process took it since this one looked
             late = admitted.pop(number)
             self._park_leased(connection, late.item, late.parked, now, now)
-        waited = self._clock() - known.began > _WAITED_S_MAX  # somebody else's transaction had the rows
+        waited = self._clock() - known.began > _WAITED_S_MAX  # another transaction had the rows
         if admitted and waited:
             until = self._database.now(connection) + self._lease_s
             target_states.prolong(connection, self._target, sorted(admitted), until)
@@ -217,7 +224,7 @@ class Admission:
     # --- those who are not admitted -------------------------------------------------------------------
 
     def _rest(self, connection: Connection, parked: Parked | None) -> None:
-        """Only an event wakes this student: a row that stayed due would be looked at without end."""
+        """Leave this student to the next event: a due row would be polled without end."""
         if parked is not None:
             parking.rest(connection, self._target, parked)
 
@@ -229,7 +236,7 @@ class Admission:
         parked: Parked | None,
         now: float,
     ) -> None:
-        """The leader's next outcome rings again; a replay that was asked for is kept until then."""
+        """Wait for the leader's next outcome; keep a requested replay until then."""
         done = state.replayed_event_id if state is not None else None
         if parked is not None or all(replay == done for replay in item.replays):
             self._rest(connection, parked)
@@ -264,9 +271,9 @@ def _not_asked_for(account: Account) -> bool:
 
 
 def _caught_up(item: WorkItem, account: Account, state: TargetState | None, parked: Parked | None) -> bool:
-    """Whether the target is known to have this version, and nobody asked for a comparison.
+    """Return whether the target has this version and no comparison is requested.
 
-    One who was parked only because a call was under way has nothing else to do either.
+    A student who was parked only because a call was under way has nothing else to do either.
     """
     if state is None or state.suspect or state.abandoned:
         return False

@@ -1,5 +1,7 @@
-"""What an item's end is announced as, the outcome event, with an id that a redelivery shares; and what is
-remembered of it."""
+"""The outcome event and the attempt's record of an ended item.
+
+A redelivery gives the event the same id.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,10 @@ class Admitted:
         return datetime.fromtimestamp(self.started_at + moment - self.began, UTC)
 
     def leased_until(self, now: float) -> float:
-        """The lease's end by a clock that may have gone back since it was taken: never later than a whole
-        lease from `now` (database time, epoch seconds)."""
+        """Return the lease's end, by a clock that may have gone back since it was taken.
+
+        Never later than a whole lease from `now` (database time, epoch seconds).
+        """
         return min(self.lease_until, now + self.lease_until - self.started_at)
 
     @property
@@ -69,7 +73,7 @@ class Admitted:
 
     @property
     def replays(self) -> tuple[str, ...]:
-        """The replays that this item carries out: those that rang, and the one that was parked."""
+        """The replays that this item carries out: those that rang and the parked one."""
         return replays_of(self.item, self.parked)
 
     @property
@@ -79,7 +83,7 @@ class Admitted:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt at this version, from 1: a newer version has all its chances."""
+        """The number of this attempt at this version, from 1; a newer version restarts it."""
         return 1 + (self.parked.attempts if self.parked is not None and self.retried else 0)
 
     @property
@@ -89,7 +93,7 @@ class Admitted:
         return parked is not None and parked.kind is Kind.RETRY and parked.attempts_version == version
 
     def age_s(self, now: float) -> float:
-        """Seconds since the first failure of this version, less the times when the target was down."""
+        """Return the seconds since this version's first failure, without down times."""
         return self.parked.age_at(now) if self.parked is not None and self.retried else 0.0
 
     def letter_id(self, target: str) -> str:
@@ -101,9 +105,9 @@ class Admitted:
 def announcement(
     target: str, admitted: Admitted, outcome: HandlerOutcome, now: datetime, letter_id: str | None = None
 ) -> Message | None:
-    """The event that announces this outcome; None: there is nothing new to say.
+    """Return the event of this outcome; None: there is nothing new to announce.
 
-    `letter_id`: of the dead letter that stands already for what is given up; None: there is none.
+    `letter_id`: of the existing dead letter of what is given up; None: there is none.
     """
     item, account = admitted.item, admitted.account
     common: dict[str, Any] = {
@@ -175,10 +179,11 @@ def reason_of(outcome: HandlerOutcome) -> str | None:
 
 
 def _before(admitted: Admitted) -> str:
-    """What tells a later look's announcement from that of an earlier one with the same cause and attempt.
+    """Return what distinguishes a re-check's announcement from the one before.
 
-    A re-check has no event of its own: it is known by the state that it changes. A student who is parked only
-    because a call was under way has no earlier announcement, and a repetition shares the first one's id.
+    Both have the same cause and attempt. A re-check has no event: the state that it changes identifies it. A
+    student who is parked only because a call was under way has no earlier announcement, and a repetition
+    shares the first one's id.
     """
     state, parked = admitted.state, admitted.parked
     looked_at = state is not None and parked is not None and not parked.kind.only_looks
@@ -186,8 +191,10 @@ def _before(admitted: Admitted) -> str:
 
 
 def _nothing_new(admitted: Admitted, outcome: Waiting) -> bool:
-    """Whether this is a re-check, or a redelivery, that found what was announced. A replay is answered:
-    what was announced before may be lost."""
+    """Return whether a re-check or a redelivery found what was announced already.
+
+    A replay is always announced: the earlier event may be lost.
+    """
     state, parked, item = admitted.state, admitted.parked, admitted.item
     if state is None or any(replay != state.replayed_event_id for replay in admitted.replays):
         return False
@@ -199,7 +206,7 @@ def _nothing_new(admitted: Admitted, outcome: Waiting) -> bool:
 def failure(
     target: str, item: WorkItem, *, version: int, epoch: int, cause: str, letter_id: str, now: datetime
 ) -> Message:
-    """The event that announces an item that ended by a fault which nobody foresaw."""
+    """Return the event of an item that ended by an unforeseen fault."""
     event = TargetFailed(
         student_number=item.student_number,
         version=version,

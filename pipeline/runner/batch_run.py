@@ -1,8 +1,8 @@
-"""One batch's story: admit, call, publish, record, report.
+"""A batch's run: admit, call, publish, record, report.
 
-A thread carries a batch from its slot on (`Runner.run`). What costs a flush to the disk is shared with
-whoever needs one at that moment (`GroupCommit`): the leases, and the outcomes with what is recorded of them.
-The slot is free again as soon as the target has answered. A crash anywhere repeats from the start: the
+A thread carries a batch from its slot on (`Runner.run`). Steps that flush to the disk are shared with all
+batches that need one at that moment (`GroupCommit`): the leases, and the outcomes with what is recorded of
+them. The slot is free again as soon as the target has answered. A crash anywhere repeats from the start: the
 offsets are committed only after the report.
 """
 
@@ -37,7 +37,7 @@ HANGS_AFTER_S = 10.0
 
 
 class Observer(Protocol):
-    """Told what happens, for metrics, logs and the consumer's status. Must not raise."""
+    """Receives events for metrics, logs and the consumer's status. Must not raise."""
 
     def batch(self, target: str, students: int, seconds: float) -> None:
         """The target was called for so many students, and took so long."""
@@ -46,7 +46,7 @@ class Observer(Protocol):
         """A student's item ended, and everything about it is recorded."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
-        """The consumer's state is this now; called from time to time even when it did not change."""
+        """The consumer's current state; also called from time to time without a change."""
 
     def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
         """Records that were not committed yet."""
@@ -57,14 +57,14 @@ class Observer(Protocol):
 
 @dataclass
 class BatchRun:
-    """One batch, and what each step of its run has found.
+    """A batch's run, and the result of each step.
 
     Attributes:
-        admitted: who holds a lease since `admitted_at` (the runner's clock), by student number.
+        admitted: those that hold a lease since `admitted_at` (the runner's clock), by student number.
         called: the target was called, and answered.
-        outcomes: of everybody who was admitted, by student number; before the log and the store have them.
+        outcomes: of all admitted students, by number; before the log and the store have them.
         final: the outcomes as they were recorded: a retry that has had its chances is a dead letter.
-        withdrawn: it was not called, though it may have been admitted: it comes again.
+        withdrawn: it was not called, though it may have been admitted: the batch is retried.
         error: what ended it; None: everything that there was to record is recorded.
     """
 
@@ -106,7 +106,7 @@ class Probed:
 
 
 class Runner:
-    """Runs batches of one target, in threads of its own, or (`run_waiting`) in the caller's.
+    """Runs batches of one target, in its threads or the caller's (`run_waiting`).
 
     Args:
         reports: where the runs and the probes go when they have ended.
@@ -143,7 +143,7 @@ class Runner:
         run, failed = BatchRun(batch), None
         try:
             if self._may_call(run):
-                self._admissions.commit(run)  # `_admit`, with whoever waits for leases
+                self._admissions.commit(run)  # `_admit`, with other batches that wait for leases
                 self._call(run)
         except Exception as error:  # noqa: BLE001  # the loop's thread decides what it means
             failed = error
@@ -179,7 +179,7 @@ class Runner:
             run.called = True
 
     def _conclude(self, runs: Sequence[BatchRun]) -> None:
-        """Publish the outcomes, and record what was reached once the log has acknowledged them."""
+        """Publish the outcomes; record them once the log has acknowledged them."""
         admitted = {number: one for run in runs for number, one in run.admitted.items()}
         outcomes = {number: outcome for run in runs for number, outcome in run.outcomes.items()}
         with self._effects.concluding(admitted, outcomes):
@@ -189,7 +189,7 @@ class Runner:
             run.final = {number: final[number] for number in run.admitted if number in final}
 
     def _report(self, run: BatchRun, error: Exception | None) -> None:
-        """Tell the observer, and the loop, which tells the engine: its offsets may be committed."""
+        """Report to the observer, then to the loop: the engine may commit the offsets."""
         run.error = error
         for number, outcome in run.final.items():
             self._observer.outcome(self._handler.name, outcome, run.admitted[number])
@@ -198,7 +198,7 @@ class Runner:
     # --- its parts --------------------------------------------------------------------------------
 
     def _may_call(self, run: BatchRun) -> bool:
-        """Whether nobody has said meanwhile that others must wait, and its leases last for a call."""
+        """True if the batch was not withdrawn and its leases outlive one call."""
         late = bool(run.admitted) and self._clock() - run.admitted_at > WAIT_S_MAX
         run.withdrawn = late or run.batch.number <= self._stopped_through
         return not run.withdrawn
@@ -223,36 +223,41 @@ class Runner:
         return outcomes
 
     def _await_others(self) -> None:
-        """While calls are under way more ends are about to come; and whoever has the slot now is admitted
-        first: the slot waits for that."""
+        """Let the calls under way end and the new owner of the slot be admitted first."""
         if self._linger_s:
             self._queue.wait_idle(self._linger_s)
 
     # --- for the thread of the loop -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin the threads. They are daemons: a call that hangs for ever must not keep a process that is to
-        stop, and whatever is killed repeats."""
+        """Start the threads, as daemons.
+
+        A hanging call must not keep a stopping process alive; killed work repeats.
+        """
         for number in range(1, self._threads + 1):
             self._spawn(f"run-{number}", self._run_all)
 
     def check(self) -> None:
-        """Raise what ended one of the threads, if anything did: its batch would stand still in silence.
+        """Raise what ended one of the threads, if anything did.
+
+        Its batch would hang in silence.
 
         Raises:
-            Exception: a fault of ours; nothing but another life of the worker helps.
+            Exception: a fault of ours; only a restart of the worker helps.
         """
         if self._broken is not None:
             raise self._broken
 
     def hanging(self) -> int:
-        """How many calls have not come back in the time that the handler promises, and some more. Nobody can
-        end them: each keeps its slot, and its students' leases have run out."""
+        """Count the calls that exceed the handler's promised time by a margin.
+
+        They cannot be ended: each keeps its slot, and its students' leases have run out.
+        """
         since = self._clock() - self._handler.call_s_max - HANGS_AFTER_S
         return sum(called_at < since for called_at in list(self._called_at.values()))
 
     def close(self) -> None:
-        """End the threads, each after what it is doing: what a call that goes on reaches is still written."""
+        """End the threads after their present work: results of calls are still recorded."""
         self._queue.end()
 
     def begin(self, batch: Batch) -> None:
@@ -264,11 +269,11 @@ class Runner:
         self._stopped_through = through
 
     def begin_probe(self) -> None:
-        """Probe the target, in a thread of its own: the slots may all be taken by calls that hang."""
+        """Probe the target in a separate thread: hanging calls may hold all slots."""
         self._spawn("probe", self._probe)
 
     def run_waiting(self) -> None:
-        """Run all batches that wait, one after the other, in the caller's thread: for tests."""
+        """Run all waiting batches one by one, in the caller's thread: for tests."""
         while (batch := self._queue.take(wait=False)) is not None:
             self.run(batch)
 

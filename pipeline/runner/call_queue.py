@@ -1,4 +1,4 @@
-"""Who is called next: a person's batch first, bulk its share, and nobody beyond the target's slots."""
+"""The order of calls: persons first, a share for bulk, at most the target's slots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from schemas.account import Lane
 
 @dataclass
 class Precedence:
-    """Persons come first; bulk work keeps a minimum share, and never takes the last slots.
+    """Order of the lanes: persons first, with a minimum share for bulk.
+
+    Bulk work never takes the last slots.
 
     Attributes:
         bulk_max: how many bulk batches may have a slot at once.
@@ -74,11 +76,11 @@ class CallQueue:
             self._changed.notify()
 
     def wait_idle(self, timeout_s: float) -> None:
-        """Return when no slot is taken and nobody waits for one, or after this time."""
+        """Return when no slot is taken or waited for, or after this time."""
         self._idle.wait(timeout_s)
 
     def end(self) -> None:
-        """Nobody gets anything any more."""
+        """End the queue: `take` returns None from now on."""
         with self._changed:
             self._over = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The last effect: what was reached is recorded, and the leases end, in one transaction."""
+"""The last effect: record the results and end the leases, in one transaction."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ class Recorder:
         self._database.transact(write)
 
     def give_back(self, admitted: Mapping[str, Admitted], *, unknown: bool, asked: bool = True) -> None:
-        """End the leases without an outcome: the target was down, or refused the consumer.
+        """End the leases without an outcome: the target was down or refused the consumer.
 
-        A batch is several calls: whoever was asked for is in doubt, even if the last call is known to have
-        had no effect. Who was not asked for keeps the doubt that there was; not `asked`: nobody was.
+        A batch is several calls: each student whose work was sent is in doubt, even if the last call is known
+        to have had no effect. The others keep an earlier doubt; not `asked`: no work was sent.
         """
 
         def write(connection: Connection) -> None:
@@ -113,7 +113,7 @@ class Recorder:
         self._database.transact(write)
 
     def record_fault(self, item: WorkItem, error: Exception) -> None:
-        """A student whose item fails for a reason that nobody foresaw goes to the dead letters."""
+        """Dead-letter a student whose item fails by an unforeseen fault."""
         number = item.student_number
         dead = Dead(
             INTERNAL_ERROR, f"a fault of Sésame's own: {fault(error)}; report it with the log, then replay"

@@ -1,4 +1,4 @@
-"""The effects of work items on the log and the store, for one target in one process life."""
+"""Work items' effects on log and store, for one target in one process life."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Effects:
         )
 
     def admit(self, items: Sequence[WorkItem]) -> dict[str, Admitted]:
-        """Take the leases of those who have something to do; park those whom somebody else works on.
+        """Take leases for students with work; park those that another process works on.
 
         Raises:
             StoreUnavailable: nothing happened.
@@ -123,8 +123,11 @@ class Effects:
     def concluding(
         self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
     ) -> Iterator[None]:
-        """Publish and record within this: if either fails, those whose calls are known to be over may be
-        admitted again at once, though their leases run."""
+        """Publish and record inside this context, to release finished calls on failure.
+
+        If either fails, students whose calls are known to be over may be admitted again at once, though their
+        leases run.
+        """
         try:
             yield
         except Exception:
@@ -140,7 +143,7 @@ class Effects:
             return self.record(admitted, outcomes)
 
     def charge(self, items: Sequence[WorkItem]) -> None:
-        """These students' work fails alone while the target's probe succeeds: that costs an attempt.
+        """Charge an attempt to students whose work fails alone while the probe succeeds.
 
         The target is not called, so a call of this worker's that may still have an effect does not hinder;
         its lease is kept.
@@ -172,7 +175,7 @@ class Effects:
             self._recorder.give_back(admitted, unknown=False, asked=False)
 
     def record_fault(self, item: WorkItem, error: Exception) -> None:
-        """A student whose item fails for a reason that nobody foresaw goes to the dead letters.
+        """Dead-letter a student whose item fails by an unforeseen fault.
 
         Raises:
             StoreUnavailable: nothing was recorded; the item repeats.
@@ -185,7 +188,7 @@ class Effects:
         return {number: self._recorder.final(admitted[number], each) for number, each in outcomes.items()}
 
     def _standing(self, given_up: Sequence[str]) -> Mapping[tuple[str, str], DeadLetter]:
-        """The dead letters that stand already for those who are given up."""
+        """Return the existing dead letters of those who are given up."""
         if not given_up:
             return {}
         with self._database.read() as connection:

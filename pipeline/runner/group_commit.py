@@ -1,8 +1,8 @@
-"""Group commit, as databases do it: one flush or round trip serves everybody who waits for one.
+"""Group commit, as in databases: one flush or round trip serves all that wait.
 
-Whoever comes while nobody commits leads: it commits for all who are there, itself included. Who waits
-(`commit`) leads the next group; for those who do not wait (`leave`) the leader goes on. The busier the
-worker, the larger the groups.
+A caller that arrives while no commit runs leads: it commits for all who are there, itself included. A waiting
+caller (`commit`) leads the next group; for those that do not wait (`leave`) the leader continues. The busier
+the worker, the larger the groups.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Item = TypeVar("Item", bound=Sized)
 
 @dataclass
 class _Member(Generic[Item]):
-    """One that is to be committed.
+    """An item to be committed.
 
     Attributes:
-        then: told how that ended.
-        leads: set when it is this one's to lead; None: it does not wait.
+        then: called with the result.
+        leads: set to make this one's caller the leader; None: its caller does not wait.
     """
 
     item: Item
@@ -37,12 +37,12 @@ class _Member(Generic[Item]):
 class GroupCommit(Generic[Item]):
     """Commits items of several threads together. Thread-safe.
 
-    A failure of the store or the log is everybody's. After any other error each item is tried alone, so that
-    the others do not suffer for the one that is the cause.
+    A failure of the store or the log fails the whole group. After any other error each item is tried alone,
+    so that only the cause fails.
 
     Args:
         work: commits these, at least one.
-        linger: called before a group is closed; returns when nobody else is about to come.
+        linger: called before a group is closed; returns when no other item is about to arrive.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class GroupCommit(Generic[Item]):
         self._linger = linger
         self._lock = threading.Lock()
         self._waiting: deque[_Member[Item]] = deque()
-        self._led = False  # somebody commits, or is about to
+        self._led = False  # a leader commits, or is about to
 
     def commit(self, item: Item) -> None:
         """Return once the item is committed.
@@ -78,11 +78,11 @@ class GroupCommit(Generic[Item]):
             raise ended[0]
 
     def leave(self, item: Item, then: Callable[[Exception | None], None]) -> None:
-        """Commit the item, or leave that to whoever commits now.
+        """Commit the item, or leave it to the present leader.
 
         Args:
             item: what is to be committed.
-            then: told, in the thread that commits, when it is, or by which error it is not.
+            then: called with None or the error, in the committing thread.
         """
         if self._leads(_Member(item, then)):
             self._lead()
@@ -94,7 +94,7 @@ class GroupCommit(Generic[Item]):
         return leads
 
     def _lead(self) -> None:
-        """Commit a group, whose first is the leader's own, and others until one who waits can lead on."""
+        """Commit the leader's group, and more until a waiting caller can lead."""
         heir: _Member[Item] | None
         while True:
             self._linger()
@@ -122,7 +122,7 @@ class GroupCommit(Generic[Item]):
         failed: Exception | None = None
         try:
             self._work([member.item for member in group])
-        except Exception as error:  # noqa: BLE001  # each is told
+        except Exception as error:  # noqa: BLE001  # passed to each member
             if len(group) > 1 and not isinstance(error, DependencyDown | LogError):
                 for member in group:
                     self._commit([member])

@@ -42,7 +42,7 @@ from schemas.envelope import EnvelopeError, from_record
 from schemas.language import gettext_noop
 
 POLL_S = 0.02
-IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes whoever polls
+IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes the poll
 COMMIT_EVERY_S = 0.2
 REPORT_EVERY_S = 2.0
 STORE_PAUSE_S = 1.0
@@ -110,7 +110,7 @@ class TargetWorker:
     # --- the loop ---------------------------------------------------------------------------------
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until told to stop, then finish what is under way and commit."""
+        """Work until `stopping` is set, then finish what is under way and commit."""
         self._runner.start()
         why = "an error ended the loop; the log has it"
         try:
@@ -145,7 +145,7 @@ class TargetWorker:
         self._commit(self._clock())
 
     def _read(self) -> None:
-        """Read bells; when only a result brings work on, wait for that rather than for a record."""
+        """Read bells; wait for a result instead, when only a result frees work."""
         rooms = self._pause_full_lanes()
         busy = self._engine.running > 0 and (self._engine.ready > 0 or not rooms)
         due_in = self._engine.due_in(self._clock())
@@ -166,13 +166,13 @@ class TargetWorker:
             self._collect(wait_s=POLL_S)
 
     def _idle_s(self) -> float:
-        """How long only the log can have news, which wakes whoever polls."""
+        """Return how long only the log can bring work; a new record wakes the poll."""
         if not self._engine.circuit.passes:
             return IDLE_POLL_S
         return min(IDLE_POLL_S, self._parking_lot.due_in(self._clock()))
 
     def _follow_assignment(self) -> None:
-        """Leave to others what became theirs, though it may have come back to us since."""
+        """Revoke partitions that were taken away, even if they have come back since."""
         owned = self._consumer.assignment()
         if owned != self._owned:
             gone = taken_away(self._owned, owned)
@@ -200,8 +200,10 @@ class TargetWorker:
             self._engine.offer(bell, self._clock())
 
     def _pause_full_lanes(self) -> dict[Lane, int]:
-        """The room in the others. Said anew each time, for what is owned now: a partition may have been lost
-        and won meanwhile."""
+        """Pause the topics of full lanes; return the room in the others.
+
+        Repeated for the present assignment each time: a partition may have been lost and won meanwhile.
+        """
         owned = self._consumer.assignment()
         rooms = {lane: room for lane in LANES if (room := self._engine.capacity(lane)) > 0}
         pause = set()

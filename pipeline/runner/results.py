@@ -1,4 +1,4 @@
-"""What the end of a run means: the engine is told, and whoever is to blame is charged."""
+"""The results of runs: report them to the engine, and charge failures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.runner.effects import Effects
 
 
 class Results:
-    """Tells the engine how each run and each probe ended. For the thread of the loop.
+    """Reports the end of each run and probe to the engine. For the loop's thread.
 
     Args:
         name: of the consumer, for the observer.
-        runner: told to call nobody of what was begun before, when a result says that others must wait.
+        runner: stops calling earlier batches when a result requires the others to wait.
         clock: monotonic seconds, the engine's.
     """
 
@@ -64,7 +64,7 @@ class Results:
             )
 
     def _looked(self, error: Exception | None) -> None:
-        """A probe stood in for work: nobody is charged, and its success is believed as work's is."""
+        """Apply a probe made without work: success counts as work's, no attempt charged."""
         circuit, now = self._engine.circuit, self._clock()
         if not circuit.passes:  # work has met more meanwhile
             return
@@ -93,7 +93,7 @@ class Results:
             self._fault(batch, error)
 
     def _fault(self, batch: Batch, error: Exception) -> None:
-        """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
+        """Handle an unforeseen fault of our code or data: it must not block the others."""
         self._observer.trouble(self._name, f"unexpected: {fault(error)}")
         if len(batch.items) > 1 or not batch.items[0].suspect:
             self._engine.repeat(batch, self._clock(), halved=True)
@@ -106,8 +106,10 @@ class Results:
         self._engine.settled(batch, self._clock(), answered=False)
 
     def _charge(self, batch: Batch) -> None:
-        """A student's work failed alone while the target is well: that costs an attempt. It is no evidence
-        that the target is well: the next student's work is."""
+        """Charge an attempt to a student whose work failed alone while the target is well.
+
+        It is no evidence that the target is well: the next student's work is.
+        """
         try:
             self._effects.charge(batch.items)
         except (DependencyDown, LogError) as error:
