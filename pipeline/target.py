@@ -83,12 +83,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Retry:
-    """A transient failure of this student's work alone, after the retries within the call.
+    """A transient failure of this student's work alone, after in-call retries.
 
     Attributes:
         cause: a token such as `target_busy`.
         message: for operators, without personal data and without secrets.
-        after_s: the target said when to come back.
+        after_s: the delay that the target requested.
         unknown: the outcome is not known (time-out, hang-up): the next turn compares before it writes.
     """
 

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: how it is connected to, and which of its refusals are no fault of the request."""
+"""PostgreSQL specifics: connecting, and errors that are no fault of the request."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class AddressRefused(SesameError):
 
 
 def address(url: URL) -> URL:
-    """`url` with this project's driver, and with TLS that is verified unless the server is this machine.
+    """Return `url` with this project's driver and verified TLS, unless it is local.
 
-    libpq's own default (`sslmode=prefer`) encrypts when the server likes to, and verifies nobody.
+    libpq's own default (`sslmode=prefer`) encrypts only if the server offers it, and verifies no server.
 
     Raises:
         AddressRefused: it names another driver, or asks for less than `sslmode=verify-full` elsewhere.
@@ -130,7 +130,10 @@ class Program:
 
 
 def programs(connection: Connection) -> list[Program]:
-    """Those that have this database open just now, as they call themselves (`pg_stat_activity`)."""
+    """Return the programs connected to this database, by their `application_name`.
+
+    PostgreSQL lists them in `pg_stat_activity`.
+    """
     names = connection.scalars(
         text(
             "SELECT DISTINCT application_name FROM pg_stat_activity"
@@ -141,7 +144,7 @@ def programs(connection: Connection) -> list[Program]:
 
 
 def is_servers_fault(error: BaseException | None) -> bool:
-    """Whether the server refused for a reason of its own: the same request may succeed later."""
+    """Return whether the server is at fault: the same request may succeed later."""
     state = getattr(error, "sqlstate", None)
     return isinstance(state, str) and state.startswith(_FAULTS)
 
@@ -157,7 +160,7 @@ def is_damage(error: BaseException | None) -> bool:
 
 
 def in_words(error: BaseException | None) -> str:
-    """What the server said, in one line, without the values that its details may quote."""
+    """Return the server's message, in one line, without its details' values."""
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     return str(primary) if primary else " ".join(str(error).split())
 

@@ -1,5 +1,7 @@
-"""A temporary database of SQLite's own (an empty file name): private to this process, in memory while it is
-small, on disk when it grows, gone when it is closed. So a whole university is compared in bounded memory.
+"""A temporary SQLite database (an empty file name), private to this process.
+
+In memory while it is small, on disk when it grows, gone when it is closed. So a whole university is compared
+in bounded memory.
 """
 
 from __future__ import annotations

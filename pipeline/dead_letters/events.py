@@ -119,7 +119,7 @@ def letter_of(
 
 
 def unreadable(record: Record, error: EnvelopeError) -> str:
-    """What a letter says of a record that cannot be read: its place, the fault, the remedy."""
+    """Return a letter's text on an unreadable record: its place, fault and remedy."""
     return f"{record.topic}/{record.partition}@{record.offset}: {error}; {error.remedy}"
 
 

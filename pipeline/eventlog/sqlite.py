@@ -3,15 +3,15 @@
 How the port's guarantees are kept:
 
 - **Order.** A key's partition is `crc32(key in UTF-8) mod partitions` (`partition_of`): it never changes, and
-is the same in any language. Offsets are given under the file's single write lock, without holes.
+  is the same in any language. Offsets are given under the file's single write lock, without holes.
 - **Durability.** `append` is one transaction with `synchronous=FULL` in WAL mode: it returns after the disk
-has it. Killing every process, or the machine, loses nothing that was acknowledged.
+  has it. Killing every process, or the machine, loses nothing that was acknowledged.
 - **Sharing.** Each consumer group has one running owner, which has all partitions of its topics (see
-`pipeline.eventlog.sqlite_group`). Members of one group read the same topics.
+  `pipeline.eventlog.sqlite_group`). Members of one group read the same topics.
 - **Lost ends.** A group's commits are in the same file as the records: an older copy of the file that is put
-back takes both back.
+  back takes both back.
 - **Limits.** One machine, a local file system (WAL needs shared memory), tens of thousands of records a
-second in batches, and as many writes a second as the disk has flushes.
+  second in batches, and as many writes a second as the disk has flushes.
 """
 
 from __future__ import annotations
