@@ -60,20 +60,20 @@ _NEXT: Final = update(accounts).where(
 
 
 def newest(connection: Connection, student_numbers: Sequence[str]) -> dict[str, Account]:
-    """The newest account of each of these students that has one."""
+    """Return these students' newest accounts, by number; those without are left out."""
     rows = rows_among(connection, _DOCUMENTS, accounts.c.student_number, student_numbers)
     loaded = (Account.model_validate_json(row.document) for row in rows)
     return {account.student_number: account for account in loaded}
 
 
 def find(connection: Connection, student_number: str) -> Account | None:
-    """One student's newest account."""
+    """Return a student's newest account; None: there is none."""
     text = connection.execute(_DOCUMENT, {"number": student_number}).scalar_one_or_none()
     return None if text is None else Account.model_validate_json(text)
 
 
 def save(connection: Connection, account: Account, changed_at: float) -> None:
-    """Put a new version in the place of the one before it. Call it under the person's lock."""
+    """Replace a student's account by its new version. Call it under the person's lock."""
     values = {
         "version": account.version,
         "stage": account.stage.value,
@@ -113,7 +113,7 @@ def by_stage(connection: Connection) -> dict[str, int]:
 
 
 def active_logins(connection: Connection, student_numbers: Sequence[str]) -> dict[str, str]:
-    """The logins of these students' accounts, of those that were activated."""
+    """Return the logins of these students' activated accounts."""
     rows = connection.execute(
         select(accounts.c.student_number, accounts.c.login).where(
             accounts.c.student_number.in_(student_numbers), accounts.c.activated_at.is_not(None)
@@ -123,7 +123,7 @@ def active_logins(connection: Connection, student_numbers: Sequence[str]) -> dic
 
 
 def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]:
-    """Login to student number, of the accounts that have one of these."""
+    """Map these logins to student numbers; unknown ones are left out."""
     rows = connection.execute(
         select(accounts.c.login, accounts.c.student_number).where(accounts.c.login.in_(logins))
     )
@@ -160,10 +160,10 @@ def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> 
 
 
 def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:
-    """Number and version of those who have activated, a page at a time.
+    """Iterate over pages of (student number, version) of activated accounts.
 
     Args:
-        query: selects these two of the accounts, and says whom.
+        query: selects these two columns of the accounts, with its conditions.
     """
     last = ""
     query = query.where(accounts.c.activated_at.is_not(None)).order_by(accounts.c.student_number)

@@ -66,7 +66,7 @@ class Attempt(NamedTuple):
         version: of the account.
         attempt: its number at this version, from 1.
         reason: why the student waits, or the cause of the failure, as a token; None: there is none.
-        event_id: of the event that it came from, a replay's before others; its first 32 digits are its trace.
+        event_id: of the event that caused it, preferably a replay's; its first 32 digits are its trace.
         at: when it ended: database time, epoch seconds.
     """
 
@@ -81,7 +81,7 @@ class Attempt(NamedTuple):
 
 
 def record(connection: Connection, ended: Sequence[Attempt]) -> None:
-    """Remember these attempts, in the transaction that records what they reached."""
+    """Insert these attempts, in the transaction that records their results."""
     if ended:
         connection.execute(_recording(connection.dialect.name == "sqlite"), rows_given(ended))
 

@@ -20,7 +20,7 @@ class SesameError(Exception):
 
 
 def meaning(error: type[SesameError]) -> str:
-    """What a kind of error says of itself: its docstring, as one line."""
+    """Return an error class's docstring, as one line."""
     return " ".join((error.__doc__ or "").split())
 
 

@@ -59,14 +59,14 @@ class FactHandler(Protocol):
         """Apply one fact within this transaction. Applying it again changes nothing.
 
         Raises:
-            Rejected: it cannot be applied; what was written for it is undone.
+            Rejected: it cannot be applied; its writes are undone.
         """
 
     def make_up_for_lost(self, connection: Connection) -> str:
         """Make up, from the store, for facts that the log lost before they were read.
 
         Returns:
-            What was done, in words. Empty: the store cannot know them; an operator must bring them again.
+            What was done, in words. Empty: the store cannot know them; an operator must resubmit them.
         """
 
 
@@ -80,7 +80,7 @@ class FactObserver(Protocol):
         """Records that were not committed yet."""
 
     def trouble(self, consumer: str, what: str) -> None:
-        """Something went wrong that will be tried again, or went to the dead letters."""
+        """A problem occurred that will be retried, or went to the dead letters."""
 
 
 class FactLoop:
@@ -224,7 +224,7 @@ class FactLoop:
         self._applied = {}
 
     def _apply(self, records: list[Record]) -> int:
-        """Apply the first of these, in one transaction: how many."""
+        """Apply the first of these records, in one transaction; return how many."""
         said = self._database.transact(partial(self._apply_in_time, records))
         for text in filter(None, said):
             self._observer.trouble(self.name, text)
@@ -258,7 +258,7 @@ class FactLoop:
         except Exception as error:
             if stores_fault(error):
                 raise
-            # One fact of an unforeseen kind must not stop the others.
+            # One unforeseen fact must not stop the others.
             # Only the kind and the place: an error's text may repeat what the fact says of a person.
             text = f"a fault of Sésame's own: {fault(error)}; report it, then replay"
             return self._reject(connection, record, "internal_error", text, message)

@@ -42,12 +42,12 @@ class SiteLocks:
         """Hold the lock `name`. Not reentrant.
 
         Args:
-            ttl_s: a holder that dies loses it after so many seconds: longer than what is done under it.
+            ttl_s: a holder that dies loses it after so many seconds: longer than the protected work.
             wait_s: how long to wait for it.
 
         Raises:
-            LockHeld: it could not be had in time.
-            StoreUnavailable: the store cannot be asked.
+            LockHeld: another holder kept it for that time.
+            StoreUnavailable: the store cannot be used.
         """
         with self._guard:
             here = self._here.setdefault(name, threading.Lock())

@@ -54,7 +54,7 @@ def notice(
     offset: int,
     first: int,
 ) -> bool:
-    """Note a loss. True: an operator has accepted this very one."""
+    """Note a loss. True: an operator has accepted exactly this one."""
     statement = database.insert(lost_records).values(
         consumer=consumer,
         topic=topic,

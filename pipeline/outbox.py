@@ -83,7 +83,7 @@ _ENQUEUE: Final = insert(outbox)
 def enqueue(
     connection: Connection, message: Message, topic: str, lane: Lane, extra_headers: Headers = ()
 ) -> None:
-    """Let `message` be sent to `topic` once this transaction has been committed."""
+    """Send `message` to `topic` after this transaction is committed."""
     headers, value = to_record(message)
     row = {
         "lane": _LANE_ORDER[lane],
@@ -117,7 +117,7 @@ class OutboxRelay:
         self._bell = threading.Event()
 
     def ring(self) -> None:
-        """There may be something to send: do not wait for the next look."""
+        """Wake the relay: there may be something to send."""
         self._bell.set()
 
     def send_page(self) -> int:
@@ -125,8 +125,8 @@ class OutboxRelay:
 
         Raises:
             StoreUnavailable, LogUnavailable: nothing is lost; call again.
-            LogError: the log refuses some rows (a missing topic, a record too large). They stay; the others
-                of the page were sent, and those behind it, if it was refused as a whole.
+            LogError: the log refuses some rows (a missing topic, a record too large). They stay; the other
+                rows of the page were sent, and those behind it, if it was refused as a whole.
         """
         aside: set[str] = set()  # topics of which nothing could be sent
         refusal: LogError | None = None

@@ -28,7 +28,7 @@ _OF: Final = select(pauses).where(pauses.c.consumer == bindparam("of_consumer"))
 
 @dataclass(frozen=True)
 class PauseRow:
-    """One consumer that is paused: by whom, why, and since when (epoch seconds)."""
+    """A paused consumer: actor, reason, and start (epoch seconds)."""
 
     consumer: str
     actor: str

@@ -96,9 +96,9 @@ class Destroyed:
 
     Attributes:
         id: of the destruction.
-        key_id: of the key; None: no backup had met the person.
-        pseudonym: in the number's place ever since.
-        kept: rows that a restore of an older backup puts back: names that are never given again.
+        key_id: of the key; None: no backup contains the person.
+        pseudonym: replaces the number ever since.
+        kept: rows that a restore of an older backup puts back: names that are never reused.
     """
 
     id: str
@@ -120,10 +120,10 @@ def seal(keys: Sequence[PersonKey], content: bytes, about: bytes) -> bytes:
 
 
 def unseal(keys: Sequence[PersonKey], sealed: bytes, about: bytes) -> bytes:
-    """What `seal` sealed.
+    """Return the content of a sealed value.
 
     Raises:
-        SealRefused: it is not that.
+        SealRefused: it was not sealed by `seal` under these keys, or for another place.
     """
     try:
         return AESGCM(_joint(keys)).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)
@@ -161,7 +161,7 @@ class PersonKeys:
             return _name(db)
 
     def of(self, numbers: Collection[str]) -> dict[str, PersonKey]:
-        """The keys of these persons, by student number; who has none gets one.
+        """Return these persons' keys, by student number; make missing ones.
 
         Raises:
             PersonKeysUnusable: try again.
@@ -177,7 +177,7 @@ class PersonKeys:
         return found
 
     def opening(self, ids: Collection[int]) -> dict[int, PersonKey]:
-        """The keys of these ids, of those that are there.
+        """Return the keys with these ids; missing ones are left out.
 
         Raises:
             PersonKeysError: there is no such file.
@@ -191,17 +191,17 @@ class PersonKeys:
         return found
 
     def read_name(self) -> str:
-        """As `name`, of a file that is there.
+        """Return the keys' name, without making the file.
 
         Raises:
-            PersonKeysError: there is none.
+            PersonKeysError: there is no file.
             PersonKeysUnusable: it cannot be read.
         """
         with self._reading() as db:
             return _name(db)
 
     def destroyed(self) -> list[Destroyed]:
-        """Everybody whose key was destroyed.
+        """Return all persons whose keys were destroyed.
 
         Raises:
             PersonKeysError: there is no such file.
@@ -212,7 +212,7 @@ class PersonKeys:
         return [Destroyed(id_, key_id, name, json.loads(kept)) for id_, key_id, name, kept in rows]
 
     def destructions(self) -> frozenset[str]:
-        """The ids of all destructions; the file is made if there is none.
+        """Return the ids of all destructions; make the file if there is none.
 
         Raises:
             PersonKeysUnusable: try again.
@@ -242,7 +242,7 @@ class PersonKeys:
         return new
 
     def rewrite(self) -> None:
-        """Rewrite the file and its copies: nothing is left in them of who was destroyed.
+        """Rewrite the file and its copies, to leave no destroyed key or number on disk.
 
         Overwriting what is removed (`secure_delete`) leaves copies that were made when pages were balanced.
 

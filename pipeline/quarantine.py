@@ -1,4 +1,4 @@
-"""Consumers in quarantine: too much of their work is given up for good. The row is what stops them."""
+"""Quarantines: consumers stopped because too much work is given up, by a row each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OF: Final = select(quarantines).where(quarantines.c.consumer == bindparam("of_c
 
 @dataclass(frozen=True)
 class QuarantineRow:
-    """One consumer in quarantine: why, and since when (epoch seconds)."""
+    """A consumer in quarantine: reason, and start (epoch seconds)."""
 
     consumer: str
     reason: str

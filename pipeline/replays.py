@@ -117,7 +117,7 @@ def begin(connection: Connection, replay: Replay, students: Sequence[str]) -> No
 
 
 def by_id(connection: Connection, replay_id: str) -> Replay | None:
-    """The replay of this id, if there is one."""
+    """Return the replay of this id; None: there is none."""
     row = connection.execute(select(replays).where(replays.c.id == replay_id)).mappings().one_or_none()
     return _replay(row) if row is not None else None
 
@@ -137,8 +137,10 @@ def latest(connection: Connection, *, limit: int) -> list[tuple[Replay, int]]:
 
 
 def claim(connection: Connection, database: Database, replay_id: str, *, by: str, ttl_s: float) -> bool:
-    """Be the one run that asks for this replay, for so many seconds from now. False: another one is, or it
-    was stopped."""
+    """Claim a replay for this run, for `ttl_s` seconds: only one sends its requests.
+
+    False: another run has it, or it was stopped.
+    """
     now = database.now(connection)
     mine = or_(_r.asking_until.is_(None), _r.asking_until <= now, _r.asking_by == by)
     claimed = (
@@ -179,19 +181,22 @@ def failed_last(connection: Connection, consumer: str, students: Sequence[str]) 
 
 
 def open_students(connection: Connection, replay_id: str, *, limit: int) -> list[str]:
-    """Who is to be asked next, in order."""
+    """Return the next students to send requests for, in order."""
     query = select(_s.student_number).where(_s.replay_id == replay_id, _s.asked_at.is_(None))
     return list(connection.execute(query.order_by(_s.position).limit(limit)).scalars())
 
 
 def asked_students(connection: Connection, replay_id: str) -> dict[str, float]:
-    """Who has been asked, in order, and when (database time, epoch seconds)."""
+    """Return the students whose requests were sent, in order, with the time.
+
+    Database time, epoch seconds.
+    """
     query = select(_s.student_number, _s.asked_at).where(_s.replay_id == replay_id, _s.asked_at.is_not(None))
     return {row[0]: row[1] for row in connection.execute(query.order_by(_s.position))}
 
 
 def mark_asked(connection: Connection, database: Database, replay_id: str, students: Sequence[str]) -> None:
-    """The log has acknowledged these."""
+    """Record the students whose requests the log has acknowledged."""
     connection.execute(
         update(replay_students)
         .where(_s.replay_id == replay_id, _s.student_number.in_(students))
@@ -211,14 +216,14 @@ def end(
     *,
     failed: Collection[str],
 ) -> None:
-    """Note how these students' replays ended: for good, whatever comes later.
+    """Record the ends of these students' replays; later turns do not change them.
 
-    A turn knows the last replay that rang. What was asked for before is carried out with it.
+    A turn knows the last replay that rang. Earlier requests are carried out with it.
 
     Args:
         connection: of the transaction that records the turns.
-        consumer: whose turns ended.
-        carried_out: by student, the ids of the events that asked; students without any are left alone.
+        consumer: the consumer whose turns ended.
+        carried_out: by student, the ids of the requesting events; students without any are left alone.
         failed: those of the students who were given up.
     """
     numbers = [number for number, events in carried_out.items() if events]
@@ -230,7 +235,7 @@ def end(
     open_ones = connection.execute(
         query.where(_r.consumer == consumer, _s.student_number.in_(numbers), _s.outcome.is_(None))
     ).all()
-    until: dict[str, float] = {}  # by student, when the last of those was asked for
+    until: dict[str, float] = {}  # by student, when the last of those was requested
     for row in open_ones:
         if identity(row.student_number, consumer, row.replay_id) in carried_out[row.student_number]:
             asked_at = row.asked_at if row.asked_at is not None else _NOT_MARKED_YET
@@ -250,7 +255,7 @@ def end(
 
 
 def outcomes(connection: Connection, replay_id: str) -> dict[str, str]:
-    """How the turns of those who were asked ended, by student."""
+    """Return how the students' turns ended, by student."""
     query = select(_s.student_number, _s.outcome).where(_s.replay_id == replay_id, _s.outcome.is_not(None))
     return {row[0]: row[1] for row in connection.execute(query)}
 

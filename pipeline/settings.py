@@ -114,10 +114,12 @@ def is_advanced(field: FieldInfo) -> bool:
 
 
 def read_secret(path: Path, key: str) -> str:
-    """The content of a secret's file, without its final line break. `key` is the setting that names the file.
+    """Return the content of a secret's file, without its final line break.
+
+    `key` is the setting that names the file.
 
     Raises:
-        SecretUnreadable: missing, unreadable, empty, too large, or its mode lets everybody read it.
+        SecretUnreadable: missing, unreadable, empty, too large, or its mode lets all users read it.
     """
     try:
         with path.open("rb") as file:

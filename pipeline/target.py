@@ -55,7 +55,7 @@ class Done:
 
     Attributes:
         digest: `sha256:` and 64 hex digits over the canonical form of what was *read back*; equal states
-            give equal digests, whatever wrote them. See `digest_of`.
+            give equal digests, by any writer. See `digest_of`.
         changed: whether anything had to be written.
         note: a remark for operators, without personal data.
     """
@@ -121,11 +121,11 @@ HandlerOutcome = Done | Waiting | Retry | Dead | Closed
 
 @dataclass(frozen=True)
 class Preview:
-    """What a turn would do now, from a read of the target; nothing is written.
+    """The expected effect of a turn now, from a read of the target; writes nothing.
 
     Attributes:
         differs: what would be written, in the target's own words and without values; empty: nothing would.
-        obstacle: a reason or cause for which it would not be, e.g. `identity_collision`; empty: none is seen.
+        obstacle: the reason or cause that would prevent it, e.g. `identity_collision`; empty: none is seen.
     """
 
     differs: tuple[str, ...] = ()
@@ -134,7 +134,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Description:
-    """What a target owns, for the documentation and the operator.
+    """A target's description, for the documentation and the operator.
 
     Attributes:
         name: the target's token, e.g. `directory`.
@@ -184,7 +184,7 @@ class Handler(Protocol):
         """
 
     def describe(self) -> Description:
-        """What this target is and what the pipeline owns in it."""
+        """Describe this target and what the pipeline owns in it."""
 
     def close(self) -> None:
         """Give connections back. Nothing may be called afterwards."""

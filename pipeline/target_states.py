@@ -94,12 +94,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class TargetState:
-    """What is known of one student in one target.
+    """One student's row for one target.
 
     Attributes:
         applied_version: the newest account version that was read back there; 0: none.
         suspect: an outcome is unknown: compare before writing.
-        state, state_version, reason, pending, since: what is shown of it, and since when (epoch seconds).
+        state, state_version, reason, pending, since: the state that is shown, and its start (epoch seconds).
     """
 
     target: str
@@ -130,11 +130,11 @@ class TargetState:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What is written when a turn ends.
+    """The record of a turn's end.
 
     Attributes:
         applied_version: raise it to this; None: leave it.
-        suspect: what the target holds is in doubt: compare before writing.
+        suspect: the target's content is in doubt: compare before writing.
         unknown: this call may still have an effect; the lease is kept until it runs out.
         replayed_event_id: the replay that was carried out; None: none was.
     """
@@ -168,7 +168,7 @@ def drawn(connection: Connection, target: str, *, newest: int, by_lot: int) -> l
 
 
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
-    """What is known of these students in one target."""
+    """Return these students' states in one target."""
     rows = rows_among(connection, _STATES, target_states.c.student_number, student_numbers, of_target=target)
     return {row["student_number"]: _state(row) for row in rows.mappings()}
 
@@ -176,10 +176,10 @@ def states_of(connection: Connection, target: str, student_numbers: Sequence[str
 def replayed(
     connection: Connection, target: str, event_ids: Mapping[str, str], asked_at: Mapping[str, float]
 ) -> set[str]:
-    """Of these students, whose replay (its event's id) was carried out: their ids.
+    """Return the event ids of those of the students' replays that were carried out.
 
     A row knows the last replay only: an earlier one counts as carried out, too, if the target was brought to
-    the student's state after it was asked for.
+    the student's state after the request.
     """
     found: set[str] = set()
     numbers = list(event_ids)
@@ -228,8 +228,10 @@ def written_between(connection: Connection, target: str, since: float, until: fl
 def all_states_of(
     connection: Connection, student_number: str, targets: Sequence[str]
 ) -> dict[str, TargetState]:
-    """What is known of one student, by target. The index begins with the target: without them the table would
-    be read whole."""
+    """Return one student's states, by target.
+
+    The index begins with the target: without the targets' names the whole table would be read.
+    """
     rows = rows_among(
         connection, _ALL_STATES, target_states.c.target, targets, number=student_number
     ).mappings()
@@ -284,10 +286,10 @@ def _leasing(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for th
 def conclude(
     connection: Connection, database: Database, target: str, ended: Sequence[Conclusion], now: float
 ) -> set[str]:
-    """Write how turns ended, at most one for each student, and give their leases back.
+    """Record the ends of turns, at most one per student, and release their leases.
 
     Returns:
-        Whose end was written. Those who are missing had lost their lease, and nothing was written for them.
+        The students recorded. The missing ones had lost their lease, and nothing was written for them.
     """
     if not ended:
         return set()
@@ -362,7 +364,7 @@ def _number(ended: Conclusion) -> str:
 
 
 def _end(target: str, ended: Conclusion, now: float) -> tuple[object, ...]:
-    """As `_ENDS` names it."""
+    """Return a row of `_ENDS`."""
     return (
         target,
         ended.student_number,
@@ -396,7 +398,7 @@ def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[
 
 
 def shorten(connection: Connection, target: str, student_number: str, epoch: int, until: float) -> None:
-    """Let a lease end at `until`, if it is still the one of this epoch."""
+    """Shorten a lease to `until`, if it still has this epoch."""
     here = {"of_target": target, "number": student_number, "of_epoch": epoch}
     connection.execute(_UNDER_LEASE, {**here, "lease_until": until})
 

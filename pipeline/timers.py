@@ -66,7 +66,7 @@ def _arming(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the
 
 
 def disarm(connection: Connection, kinds: tuple[str, ...], student_number: str) -> None:
-    """Take these timers of a student away."""
+    """Delete a student's timers of these kinds."""
     connection.execute(_DISARM, {"kinds": kinds, "number": student_number})
 
 

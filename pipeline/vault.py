@@ -125,10 +125,10 @@ class SealBroken(SesameError):
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """A secret that its target was seen to have.
+    """A secret that was seen in its target.
 
     Attributes:
-        shown_at: when it was set, by the target's clock (epoch seconds); None: the target did not say.
+        shown_at: when it was set, by the target's clock (epoch seconds); None: the target has no time.
         seen_at: when it was seen there, by our clock.
         kept: whether its hash is kept.
     """
@@ -139,7 +139,7 @@ class HandedOver:
 
 
 def new_key() -> str:
-    """A new key, as one line of a key file."""
+    """Return a new key, as one line of a key file."""
     return Fernet.generate_key().decode()
 
 
@@ -183,7 +183,7 @@ def plain_ref(ref: str, target: str) -> str:
 
 
 def handed_over(connection: Connection, refs: Sequence[str]) -> dict[str, HandedOver]:
-    """Of these references, those whose secret a target was seen to have."""
+    """Return those of these references whose secret was seen in a target."""
     rows = connection.execute(_HANDED_OVER, {"refs": list(refs)}) if refs else ()
     return {row.ref: HandedOver(row.shown_at, row.consumed_at, row.kept) for row in rows}
 
@@ -196,7 +196,7 @@ def forget_kept(
 
 
 def expire(connection: Connection, now: float) -> int:
-    """Erase what has waited for too long, and leave tombstones; return how many."""
+    """Erase expired secrets, and leave tombstones; return how many."""
     values = {"now": now, "sealed": None, "consumed_at": now}
     return connection.execute(_EXPIRE, values).rowcount
 
@@ -321,7 +321,7 @@ class Vault:
         return self._fernet.encrypt(text.encode())
 
     def unwrap(self, sealed: bytes) -> str:
-        """What `wrap` sealed.
+        """Return the content of a wrapped text.
 
         Raises:
             SealBroken: it does not open with the present keys.
@@ -351,12 +351,12 @@ class Vault:
                 connection.execute(_SHOWN, {"of_ref": row.ref, "shown_at": shown[row.ref]})
 
     def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
-        """Of these references, those whose secret a target was seen to have."""
+        """Return those of these references whose secret was seen in a target."""
         with self._database.read() as connection:
             return handed_over(connection, refs)
 
     def erase(self, connection: Connection, ref: str) -> None:
-        """The same for one secret, within the caller's transaction."""
+        """Erase one secret, within the caller's transaction; see `consume`."""
         row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
         if row is None:
             return

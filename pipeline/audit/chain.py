@@ -43,7 +43,7 @@ class Named:
 
 
 def hash_of(*, entry_id: int, at: float, actor: str, action: str, detail: object, previous: str) -> str:
-    """An entry's hash. `detail` is what its JSON says; `at`: seconds since the epoch, UTC."""
+    """Return an entry's hash; `detail` is decoded JSON, `at` in epoch seconds, UTC."""
     document = {
         "id": entry_id,
         "at": written(at),
@@ -57,7 +57,7 @@ def hash_of(*, entry_id: int, at: float, actor: str, action: str, detail: object
 
 
 def written(at: float) -> str:
-    """A time as the chain writes it."""
+    """Return a time as text, in the chain's form."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
 
 
@@ -66,7 +66,7 @@ NUMBER_CHARACTERS_MAX: Final = 64
 
 
 def without_persons(detail: Mapping[str, object]) -> tuple[dict[str, object], list[Named]]:
-    """A detail with its persons named by digests, and who they are."""
+    """Return a detail with digests in place of persons, and the persons named."""
     persons: list[Named] = []
 
     def name(number: str) -> str:
@@ -96,7 +96,7 @@ def with_persons(detail: Mapping[str, Any], persons: Iterable[Named]) -> dict[st
 
 
 def digests_in(detail: object) -> set[str]:
-    """The digests by which a detail names persons."""
+    """Return the digests of persons in a detail."""
     values = detail.values() if isinstance(detail, dict) else ()
     each = (one for value in values for one in (value if isinstance(value, list) else [value]))
     return {one.removeprefix(PERSON) for one in each if isinstance(one, str) and one.startswith(PERSON)}

@@ -21,13 +21,13 @@ REFERENCE_BYTES = 12
 
 @dataclass(frozen=True)
 class Remark:
-    """One remark.
+    """An operator's remark on an act.
 
     Attributes:
         ref: names it in events and in the audit.
         action: what was done, e.g. `hold.place`.
-        about: what it was done to: a kind of hold, a consumer, another student number; empty: nothing more.
-        student_number: whom it concerns; None: many.
+        about: its object: a kind of hold, a consumer, another student number; empty: none.
+        student_number: the student concerned; None: many.
         actor: the operator's user name.
         at: seconds since the epoch, UTC.
         words: one line.

@@ -1,4 +1,4 @@
-"""What the audit trail and the operators' notes are kept in."""
+"""The tables of the audit trail and of the operators' notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every operator action: who, when, what. Without names, only ever appended to, chained: see `chain`."""
+"""The audit trail: every operator action, append-only, without names, chained.
+
+`chain` defines the hashes.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +34,16 @@ _MARK = select(audit_marks.c.entry_id, audit_marks.c.hash, audit_marks.c.at).whe
 
 @dataclass(frozen=True)
 class Entry:
-    """One act.
+    """One audited act.
 
     Attributes:
-        id: one more than the entry's before.
+        id: one more than the previous entry's.
         at: seconds since the epoch, UTC.
         actor: the user who did it; `student`, for what students do on their pages.
         action: what was done, e.g. `hold.place`.
-        detail: what it was done to, with student numbers.
-        reason: the operator's own words; None: none were asked for, or they were removed since.
-        hash: by which it is chained.
+        detail: the objects of the act, with student numbers.
+        reason: the operator's own words; None: none were required, or they were removed since.
+        hash: its link in the chain.
     """
 
     id: int
@@ -110,13 +113,13 @@ def entries(
     since: float = 0.0,
     until: float | None = None,
 ) -> list[Entry]:
-    """What was done, the newest first.
+    """Return the matching entries, the newest first.
 
     Args:
         connection: to read by.
-        limit: no more than so many.
-        before: of ids below this one: the next page.
-        actor: by whom: the user, or who became another one (`camille` finds `camille as sesame`).
+        limit: the most entries to return.
+        before: only ids below this one: the next page.
+        actor: the user, or one who acted as another (`camille` finds `camille as sesame`).
         action: this one, or those of a kind (`hold` finds `hold.place` and `hold.lift`).
         student: to this student number, alone or among others.
         about: a value that the detail has: a student number, a consumer, a replay.
@@ -161,13 +164,13 @@ def entries(
 def documents(
     connection: Connection, *, after: int, limit: int, before: float | None = None
 ) -> list[HandedOn]:
-    """Entries as they are handed on, the oldest first.
+    """Return entries in their exported form, the oldest first.
 
     Args:
         connection: to read by.
-        after: of ids above this one.
-        limit: no more than so many.
-        before: none from the first one on that is of this moment or later (seconds since the epoch, UTC).
+        after: only ids above this one.
+        limit: the most entries to return.
+        before: stop at the first entry of this moment or later (seconds since the epoch, UTC).
     """
     a = audit.c
     wanted = [a.id > after]
@@ -189,7 +192,7 @@ class HandedOn:
 
 
 def remove(connection: Connection, database: Database, through: Mark) -> None:
-    """Remove the entries up to this one: they are in the archive. The chain is verified from there on."""
+    """Remove the archived entries up to this one; verification starts after it."""
     set_mark(connection, database, REMOVED, through)
     p = audit_persons.c
     connection.execute(delete(audit_persons).where(p.entry_id <= through.entry_id))

@@ -38,7 +38,7 @@ there is not what was noted by then."""
 
 @dataclass(frozen=True)
 class Break:
-    """Where the chain breaks, at which entry, and how."""
+    """A break of the chain: its entry and its kind."""
 
     entry_id: int
     kind: str
@@ -46,7 +46,7 @@ class Break:
 
 @dataclass
 class Verified:
-    """What was found. `forgotten`: persons whose name was taken out, so that it is proved no more."""
+    """The result; `forgotten`: erased persons, whose digests are beyond proof."""
 
     entries: int = 0
     first_id: int | None = None

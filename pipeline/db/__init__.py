@@ -1,1 +1,1 @@
-"""The store's database: SQLite or PostgreSQL, with its migrations. It owns no table of anybody's."""
+"""The store's database: SQLite or PostgreSQL, with migrations. It owns no room's table."""

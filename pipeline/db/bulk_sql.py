@@ -32,10 +32,10 @@ from sqlalchemy.types import TypeEngine
 def rows_among(
     connection: Connection, query: Select[Any], wanted: Column[Any], values: Sequence[str], **others: object
 ) -> CursorResult[Any]:
-    """The rows of a query whose column is one of these values.
+    """Return the rows of a query whose column has one of these values.
 
     Args:
-        query: one that is made once: that takes longer than to execute it.
+        query: a statement built once: building takes longer than executing it.
         others: its other parameters.
     """
     is_sqlite = connection.dialect.name == "sqlite"
@@ -52,8 +52,11 @@ def _narrowed(query: Select[Any], wanted: Column[Any], is_sqlite: bool) -> Selec
 
 
 def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
-    """Rows to select from, in their order; `columns` are their names and types. The statement is executed
-    with `rows_given`, so that it can be built once: that takes longer than to execute it."""
+    """Return a table of parameters to select from, in order, with these columns.
+
+    The statement is executed with `rows_given`, so that it can be built once: that takes longer than to
+    execute it.
+    """
     text = bindparam("rows_given", type_=Text())
     fields: list[ColumnElement[Any]]
     if is_sqlite:
@@ -74,7 +77,7 @@ def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromCla
 
 
 def rows_given(rows: Sequence[Sequence[object]]) -> dict[str, object]:
-    """These rows, at least one, as the parameter of a statement with `given`."""
+    """Return these rows, at least one, as the parameter of a statement with `given`."""
     return {"rows_given": json.dumps(rows)}
 
 

@@ -72,11 +72,11 @@ class StoreConflict(StoreUnavailable):
 
 
 class Database:
-    """One database, by URL. Every change goes through `write` or `transact`, every look through `read`.
+    """A database, by URL: `write` and `transact` change it, `read` reads it.
 
     Args:
         url: an SQLAlchemy URL, e.g. `sqlite:////var/lib/sesame/sesame.db` or `postgresql://…`.
-        password: gives PostgreSQL's password, asked at each connection: it can change. None: the URL's.
+        password: returns PostgreSQL's password, called at each connection: it can change. None: the URL's.
         clock: the database's time, in seconds since the epoch, UTC; None: this machine's on SQLite, the
             server's on PostgreSQL.
 
@@ -146,9 +146,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write. Commits at the end, rolls back when an exception passes.
+        """A write transaction. Commits at the end, rolls back on an exception.
 
-        Where others may hold the same rows, use `transact`, which survives a deadlock.
+        Where other transactions may hold the same rows, use `transact`, which survives a deadlock.
 
         Raises:
             StoreConflict: nothing happened.
@@ -196,7 +196,7 @@ class Database:
         return True
 
     def others_wait(self) -> bool:
-        """Whether another process waits for the write lock that this one has. PostgreSQL has no such lock."""
+        """Return whether another process waits for our write lock; SQLite only."""
         return self._file is not None and self._file.is_queued_for()
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
@@ -220,7 +220,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view, without any lock that a writer would meet.
+        """A read transaction: one consistent view, without a lock that blocks writers.
 
         Raises:
             StoreUnavailable: try again.
@@ -259,7 +259,7 @@ class Database:
         return float(moment)
 
     def insert(self, table: Any) -> Any:
-        """This dialect's INSERT, which knows ON CONFLICT."""
+        """Return this dialect's INSERT, which supports ON CONFLICT."""
         return insert_for(table, is_sqlite=self.is_sqlite)
 
     def upsert(self, table: Table) -> Any:
@@ -307,8 +307,9 @@ class Database:
         return bool(connection.execute(mine).scalar_one())
 
     def examine(self) -> None:
-        """Look whether the embedded file is whole; reads all of it. PostgreSQL looks at itself: what it finds
-        damaged it says when that is read (with `data_checksums`, whatever it is).
+        """Check that the embedded file is whole; reads all of it.
+
+        PostgreSQL checks itself: it reports damage when it reads it (with `data_checksums`, any damage).
 
         Raises:
             StoreDamaged: it is not; nothing is read or written any more.
@@ -398,7 +399,7 @@ _REPEATING = Retrying(
 
 
 def insert_for(table: Any, *, is_sqlite: bool) -> Any:
-    """A dialect's INSERT, which knows ON CONFLICT."""
+    """Return a dialect's INSERT, which supports ON CONFLICT."""
     if is_sqlite:
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # it brings a driver's library along
@@ -439,14 +440,14 @@ def _is_damage(error: BaseException | None) -> bool:
 
 
 def _in_the_way(error: BaseException | None) -> bool:
-    """Whether another transaction was, and this one was undone."""
+    """Return whether another transaction's conflict undid this one."""
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _SQLITE_CONFLICTS
     return server.is_conflict(error)
 
 
 def _remedy(error: BaseException | None) -> str:
-    """What helps, where it is known."""
+    """Return the remedy, where one is known."""
     if isinstance(error, sqlite3.Error):
         return _SQLITE_REMEDIES.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "")
     return server.remedy(error)
@@ -482,7 +483,7 @@ def _end_sqlite(connection: Connection, how: str) -> None:
 
 
 def _make_wal(connection: sqlite3.Connection) -> None:
-    """Set the journal's mode. SQLite does not wait its turn in this, so it is tried again here."""
+    """Set the journal mode; retried here, as SQLite does not wait for it."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -46,7 +46,7 @@ class File:
         self._opened = self._opened or self._present()
 
     def moved(self) -> str:
-        """Why the file that was opened is not the one at its path any more; empty: it is."""
+        """Return why the opened file is not the one at its path any more; empty: it is."""
         if self._opened is None or (present := self._present()) == self._opened:
             return ""
         what = "is gone" if present is None else "is another file now"

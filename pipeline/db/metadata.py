@@ -20,7 +20,7 @@ metadata = MetaData(
 
 
 def partial_index(name: str, rows: str, *columns: str) -> Index:
-    """An index of some rows only, which costs nothing for the others. A query that says the same finds it."""
+    """Return a partial index; other rows cost nothing, queries repeat its condition."""
     index = Index(name, *columns, sqlite_where=text(rows))
 
     @event.listens_for(index, "before_create")  # in Index(), it would always load the dialect

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # loaded where there is something to migrate: each command lo
 store_form = Table(
     "store_form",
     metadata,
-    Column("oldest", String(32), primary_key=True),  # who knows no later form cannot work with this store
+    Column("oldest", String(32), primary_key=True),  # older versions cannot work with this store
     info=of_nobody("which versions may work with this store"),
 )
 
@@ -138,7 +138,7 @@ def check(database: Database) -> str:
 
 
 def script() -> ScriptDirectory:
-    """The migrations, as Alembic knows them."""
+    """Return the migrations, as Alembic's directory."""
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory.from_config(_config())
@@ -154,7 +154,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def _steps(current: str | None, goal: str) -> Iterator[Script]:
-    """What lies between, in order."""
+    """Iterate over the migrations from `current` to `goal`, in order."""
     between = [each for each in script().walk_revisions() if (current or "") < each.revision <= goal]
     return iter(sorted(between, key=lambda each: each.revision))
 
@@ -183,7 +183,7 @@ def _older(connection: Connection, database: Database, revision: str, at_work: A
 
 
 def _revision(connection: Connection) -> str | None:
-    """The one that the database has; None: it was never migrated."""
+    """Return the database's revision; None: it was never migrated."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -120,10 +120,10 @@ def forgets(table: Table) -> Callable[[_Forget], _Forget]:
 
 
 def declared(table: Table) -> PersonalRows:
-    """What a table says of the persons in it.
+    """Return a table's declaration of its personal data.
 
     Raises:
-        KeyError: it says nothing; a test finds it.
+        KeyError: it has none; a test finds it.
     """
     said: PersonalRows = table.info[_OF]
     return said
@@ -142,13 +142,13 @@ def forget(
 
     Returns the counts by table; `left` is counted after the erasure.
     """
-    others_first = reversed(metadata.sorted_tables)  # rows that refer to others go before these
+    others_first = reversed(metadata.sorted_tables)  # rows that refer to others are erased before them
     done = {table.name: _forget(connection, database, table, person) for table in others_first}
     return {name: each for name, each in done.items() if each is not None}
 
 
 def held(connection: Connection, table: Table, student_number: str) -> int:
-    """How many rows of a table name this student in a column that says whose they are."""
+    """Count the rows of a table that belong to this student."""
     columns = declared(table).columns
     if not columns:
         return 0

@@ -97,7 +97,7 @@ def _is_local(host: str) -> bool:
 
 
 def connect_args(url: URL) -> dict[str, Any]:
-    """Parameters of libpq: every wait is bounded, whatever `url` leaves open. What it says itself stays."""
+    """Return libpq's parameters: every wait that `url` does not set is bounded."""
     wanted: dict[str, Any] = {
         "connect_timeout": CONNECT_S_MAX,
         "application_name": f"{_PROGRAM}{head()} {os.getpid()}@{socket.gethostname()}"[:_NAME_BYTES_MAX],
@@ -122,8 +122,10 @@ def connect_args(url: URL) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Program:
-    """A program of Sésame that has this database open. `form`: the newest one that it knows; empty: it is
-    older than programs that say so."""
+    """A program of Sésame that has this database open.
+
+    `form`: the newest form that it knows; empty: it predates programs that report one.
+    """
 
     form: str
     words: str
@@ -150,7 +152,7 @@ def is_servers_fault(error: BaseException | None) -> bool:
 
 
 def is_conflict(error: BaseException | None) -> bool:
-    """Whether another transaction was in the way, and this one was undone."""
+    """Return whether a conflict with another transaction undid this one."""
     return getattr(error, "sqlstate", None) in _CONFLICTS
 
 
@@ -166,5 +168,5 @@ def in_words(error: BaseException | None) -> str:
 
 
 def remedy(error: BaseException | None) -> str:
-    """What helps, where it is known."""
+    """Return the remedy, where one is known."""
     return _REMEDIES.get(getattr(error, "sqlstate", None) or "", "")

@@ -72,7 +72,7 @@ _OPEN: Final = select(dead_letters.c.student_number).where(
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One dead letter. `message` says what happened and what to do, without personal data or secrets."""
+    """A dead letter; `message`: fault and remedy, without personal data or secrets."""
 
     id: str
     consumer: str
@@ -92,7 +92,7 @@ class DeadLetter:
 
 
 def add(connection: Connection, database: Database, letter: DeadLetter) -> bool:
-    """Record a dead letter. False if this very one was recorded before (a redelivery)."""
+    """Record a dead letter. False: the same one is recorded already (a redelivery)."""
     statement = (
         database.insert(dead_letters)
         .values(**letter.__dict__)
@@ -125,7 +125,7 @@ def repeat(connection: Connection, before: DeadLetter, again: DeadLetter) -> Dea
 
 @dataclass(frozen=True)
 class Which:
-    """Unresolved dead letters, narrowed by what is given; times in epoch seconds."""
+    """A filter of unresolved dead letters; times in epoch seconds."""
 
     consumer: str | None = None
     student_number: str | None = None
@@ -134,7 +134,7 @@ class Which:
     until: float | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """As SQL has it."""
+        """Return the SQL conditions."""
         found: list[ColumnElement[bool]] = [dead_letters.c.resolved_at.is_(None)]
         found += [dead_letters.c.recorded_at >= self.since] if self.since else []
         found += [dead_letters.c.recorded_at < self.until] if self.until is not None else []
@@ -192,7 +192,7 @@ def each(
 
 
 def of_student(connection: Connection, student_number: str, consumers: Sequence[str]) -> list[DeadLetter]:
-    """Those that these consumers have recorded about a student, resolved or not."""
+    """Return these consumers' letters about a student, resolved or not."""
     query = select(dead_letters).where(
         dead_letters.c.consumer.in_(consumers), dead_letters.c.student_number == student_number
     )
@@ -210,7 +210,7 @@ def students_with_some(connection: Connection, consumer: str, student_numbers: S
 
 
 def of_events(connection: Connection, consumer: str, event_ids: Collection[str]) -> dict[str, DeadLetter]:
-    """The unresolved dead letters that these events led to, by event id."""
+    """Return the unresolved dead letters caused by these events, by event id."""
     found: dict[str, DeadLetter] = {}
     identities = sorted(event_ids)
     for start in range(0, len(identities), _IDS_PER_QUERY):
@@ -239,14 +239,14 @@ def newest_versions(connection: Connection, consumer: str, student_numbers: Sequ
 
 
 def prune(connection: Connection, *, resolved_before: float) -> int:
-    """Remove those that were resolved before that moment; return how many. What is unresolved stays."""
+    """Remove letters resolved before that moment; return how many."""
     return connection.execute(
         delete(dead_letters).where(dead_letters.c.resolved_at < resolved_before)
     ).rowcount
 
 
 def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
-    """The dead letters whose id starts with `prefix`, resolved ones included."""
+    """Return the letters whose id starts with `prefix`, resolved ones included."""
     rows = connection.execute(
         select(dead_letters).where(dead_letters.c.id.startswith(prefix, autoescape=True)).limit(10)
     ).mappings()
@@ -299,7 +299,7 @@ def mark_dismissed(
 
 
 def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str, str], int]:
-    """How many of these are unresolved, by consumer and cause; None: of all."""
+    """Count the unresolved letters that match, by consumer and cause."""
     rows = connection.execute(
         select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
         .where(*(which or Which()).conditions())

@@ -1,5 +1,5 @@
 """The engine: a pure state machine. No IO, no threads; the time is passed in.
 
-`Engine` says which students' items may start and which offsets may be committed; the worker
-(`pipeline.runner`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
+`Engine` decides which students' items may start and which offsets may be committed; the worker
+(`pipeline.runner`) executes it. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
 """

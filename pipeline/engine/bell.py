@@ -1,4 +1,7 @@
-"""A bell says: look at this student. Several bells of one student make an item, several items a batch."""
+"""Bells: a bell requests a look at a student.
+
+Several bells of one student make an item, several items a batch.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Place(NamedTuple):
 
     @property
     def lane(self) -> Lane:
-        """The lane whose topics this place is in."""
+        """The lane of this place's topic."""
         return catalogue.lane_of(self.topic)
 
 
@@ -31,11 +34,10 @@ class Bell(NamedTuple):
     """One reason to look at one student.
 
     Attributes:
-        student_number: whom.
         version: the account version that the event named; 0 for a replay, which names none.
         lane: who is waiting for it.
         event_id: the event's id: recognises a redelivery, and causes the outcome.
-        replay: whether an operator asked for a comparison with the target.
+        replay: whether an operator requested a comparison with the target.
         place: where it was read; None when it comes from the parking lot.
     """
 
@@ -48,7 +50,7 @@ class Bell(NamedTuple):
 
 
 def lane_together(bells: Iterable[Bell]) -> Lane:
-    """The lane of these bells as one: personal as soon as one is."""
+    """Return the lane of these bells as one: personal if any of them is."""
     for bell in bells:
         if bell.lane is Lane.PERSONAL:
             return Lane.PERSONAL
@@ -57,11 +59,10 @@ def lane_together(bells: Iterable[Bell]) -> Lane:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A student's item: all bells that had rung when it started, as one. Has at least one bell.
+    """A student's item: all bells that had rung when it started, at least one.
 
     Attributes:
         suspect: it was in a failed call, and the target has not answered for it since.
-        student_number: whom.
     """
 
     bells: tuple[Bell, ...]
@@ -87,7 +88,7 @@ class WorkItem:
 
     @property
     def lane(self) -> Lane:
-        """Personal as soon as one bell is."""
+        """Personal if any bell is."""
         return lane_together(self.bells)
 
     @property
@@ -116,9 +117,10 @@ class Batch:
 
 
 def topics_for(follows: str | None) -> tuple[str, ...]:
-    """What a target consumer reads: its bells, and the replays that operators ask for.
+    """Return a target consumer's topics: its bells, and operators' replays.
 
-    One that follows another target is rung by that one's outcomes; of accounts it reads what shuts access.
+    A consumer that follows another target gets that target's outcomes as bells, and of the accounts those
+    that shut access.
     """
     asked = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.ACTIVATIONS))
     return (*catalogue.both_lanes(catalogue.OUTCOMES), *asked) if follows else asked

@@ -84,7 +84,7 @@ class Circuit:
         return not self.paused and self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
 
     def down(self, now: float, reason: str) -> bool:
-        """The target as a whole did not answer, or answered that it is out of order. Whether this is news."""
+        """Open the circuit: the target as a whole failed. False: that is no news."""
         if self.state is CircuitState.HALF_OPEN:
             self._wait_longer()
         return self._go(CircuitEvent.DOWN, now, reason)
@@ -100,7 +100,7 @@ class Circuit:
             self._next_at = max(earlier, now + retry_after_s)
 
     def quarantine(self, now: float, reason: str) -> None:
-        """Too much work is given up for good. A trial that ends so makes the next one wait twice as long."""
+        """Enter quarantine. After a failed trial the next one waits twice as long."""
         if self.quarantined:
             self._quarantine_s = min(self._quarantine_s * 2, self._limits.quarantine_delay_s_max)
         self.quarantined = True
@@ -112,11 +112,11 @@ class Circuit:
         self._go(CircuitEvent.LIFTED)
 
     def answered(self) -> None:
-        """A student's work succeeded: the target is believed in again."""
+        """Close the circuit: a student's work succeeded."""
         self._go(CircuitEvent.ANSWERED)
 
     def tick(self, now: float) -> None:
-        """Let a pause that has run out end. In quarantine one student is tried again."""
+        """End a pause that has run out. In quarantine, allow the next trial."""
         if self.state is CircuitState.THROTTLED and now >= self._next_at:
             self._go(CircuitEvent.PROBE_OK if self.quarantined else CircuitEvent.PAUSE_OVER)
 
@@ -162,7 +162,7 @@ class Circuit:
         return None if self.passes or self.paused or self._probing else self._next_at
 
     def _go(self, event: CircuitEvent, now: float = 0.0, reason: str = "") -> bool:
-        """Go where the table says. False: the event is no news in this state.
+        """Take the table's transition. False: the event is no news in this state.
 
         Args:
             event: what happened.
@@ -183,7 +183,7 @@ class Circuit:
         return True
 
     def _delay_of(self, state: CircuitState) -> float:
-        """How long it is until the next probe; of a pause the target says that."""
+        """Return the delay until the next probe; for a pause, the target's."""
         if state is CircuitState.OPEN:
             return self._delay_s
         return (

@@ -109,7 +109,7 @@ class Engine:
                     del self._students[number]
 
     def generation(self, topic: str, partition: int) -> int:
-        """What a place of this partition that is read now carries."""
+        """Return the generation for places of this partition that are read now."""
         return self._offsets.generation((topic, partition))
 
     # --- working ----------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class Engine:
     def take(self, now: float) -> Batch | None:
         """Return the next batch that may start now, or None.
 
-        Each lane has its own bound; a free slot is given to a lane when it is free, not before.
+        Each lane has its own bound: which one gets the next free slot is decided when the slot is free.
         """
         self.circuit.tick(now)
         if not self.circuit.passes:
@@ -140,7 +140,7 @@ class Engine:
         uncalled: Collection[str] = (),
         given_up: Sequence[str] = (),
     ) -> None:
-        """Every student of the batch has an outcome that is recorded durably.
+        """End a batch: every student has a durably recorded outcome.
 
         Args:
             batch: as it was taken.
@@ -254,7 +254,7 @@ class Engine:
         return self._offsets.to_commit()
 
     def committed(self, offsets: dict[Partition, int]) -> None:
-        """The log acknowledged these."""
+        """Note the offsets that the log has committed."""
         self._offsets.committed(offsets)
 
     # --- looking ----------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class Engine:
         return items
 
     def _size(self, first: str) -> int:
-        """How many students the batch may have that begins with this one."""
+        """Return the batch's maximum size, given its first student."""
         if self.circuit.quarantined:
             return 1  # nearly all were refused: one is tried
         return min(self._culprit.seats(first) or self.limits.batch_size, self.limits.batch_size)
@@ -342,7 +342,7 @@ class Engine:
             del self._students[item.student_number]
 
     def _tried(self, batch: Batch, now: float, given_up: Sequence[str]) -> None:
-        """In quarantine. What began before it tells nothing new."""
+        """End a trial in quarantine; a batch that began before it is no evidence."""
         if self.circuit.state is not CircuitState.HALF_OPEN or not self._culprit.fresh(batch.number):
             return
         if given_up:

@@ -31,7 +31,7 @@ class Culprit:
         return self._suspects.get(number)
 
     def halve(self, batch: Batch) -> None:
-        """Its students are suspects, and come again in calls of half its size."""
+        """Make a failed batch's students suspects; their next calls have half its size."""
         half = (len(batch.items) + 1) // 2
         for item in batch.items:
             _note(self._suspects, item.student_number, half)
@@ -58,9 +58,9 @@ class Culprit:
     def refused(self, batch: Batch) -> bool:
         """Return whether a student of this batch is why the target refused the consumer.
 
-        A probe may not need what is refused, so that its success alone accuses no student. A student is the
-        cause if refused twice, while others' work was answered in between; one who is alone in the batch by
-        then is accused.
+        A probe may not need what is refused, so that its success alone accuses no student. A batch whose
+        students were all refused before, while others' work was answered since, contains the cause; a student
+        who is alone in it by then is accused.
         """
         before = [self._refused.get(item.student_number) for item in batch.items]
         for item in batch.items:
@@ -80,7 +80,7 @@ class Culprit:
 
 
 def _only(batch: Batch) -> WorkItem | None:
-    """The item that had the call to itself, after it was in a failed one before."""
+    """Return the item of a call of one suspect alone; None: there were others."""
     return batch.items[0] if len(batch.items) == 1 and batch.items[0].suspect else None
 
 

@@ -22,7 +22,7 @@ class FailureRate:
         self._causes: Counter[str] = Counter()
 
     def note(self, now: float, items: int, causes: Sequence[str]) -> None:
-        """So many items ended, of which these were given up, by cause."""
+        """Note that `items` items ended; `causes`: of those given up."""
         self._ends.append((now, items, tuple(causes)))
         self._turns += items
         self._causes.update(causes)
@@ -32,7 +32,7 @@ class FailureRate:
             self._causes.subtract(gone)
 
     def too_many(self) -> str:
-        """Why there are too many of them, in words; empty: there are not."""
+        """Return why too many were given up, in words; empty: not too many."""
         failed = self._causes.total()
         limits = self._limits
         if failed < limits.quarantine_failed_min or failed < limits.quarantine_share * self._turns:

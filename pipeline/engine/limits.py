@@ -166,12 +166,12 @@ class EngineSettings(Section):
         return self
 
     def limits(self, *, batch_size: int) -> Limits:
-        """The bounds for a target that takes `batch_size` students in one call."""
+        """Return the bounds for a target that takes `batch_size` students in one call."""
         ahead = max(_AHEAD_PER_SLOT * self.slots, math.ceil(_STUDENTS_AHEAD_MIN / batch_size))
         return Limits(**dict(self), batch_size=batch_size, ahead=ahead)
 
     def backoff(self) -> Backoff:
-        """When parked work is tried again, and when it is given up."""
+        """Return the delays and limits of the retries of parked work."""
         return Backoff(
             delay_s_min=self.retry_delay_s_min,
             delay_s_max=self.retry_delay_s_max,

@@ -25,7 +25,7 @@ class OffsetTracker:
         self._committed: int | None = None
 
     def read(self, offset: int) -> bool:
-        """Note that a record was read. False if it was read before (a redelivery within one life)."""
+        """Note that a record was read. False: it is a redelivery within one life."""
         if self._read_to is not None and offset < self._read_to:
             return False
         self._open[offset] = None
@@ -68,7 +68,7 @@ class Offsets:
         self._generations: dict[Partition, int] = {}
 
     def generation(self, partition: Partition) -> int:
-        """Under which records of this partition are read now."""
+        """Return the generation of this partition's present reads."""
         return self._generations.get(partition, 0)
 
     def read(self, place: Place) -> bool:
@@ -108,7 +108,7 @@ class Offsets:
         return {partition: offset for partition, offset in moved if offset is not None}
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
-        """The log acknowledged these."""
+        """Note the offsets that the log has committed."""
         for partition, offset in offsets.items():
             if partition in self._trackers:
                 self._trackers[partition].committed(offset)

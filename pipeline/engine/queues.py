@@ -1,4 +1,4 @@
-"""Students who have something to do, by lane: each has one place, whatever rings."""
+"""Students with work to do, by lane: each has one place, for any number of bells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.account import Lane
 
 @dataclass
 class QueuedStudent:
-    """A student's one place: bells that wait, and whether an item is running."""
+    """A student's one place: waiting bells, and whether an item is running."""
 
     waiting: list[Bell] = field(default_factory=list)
     running: bool = False
@@ -38,7 +38,7 @@ class Queues:
         return sum(len(queue) for queue in self._lanes.values())
 
     def heads(self) -> list[str]:
-        """Who is first in each lane that has anybody."""
+        """Return the first student of each lane that is not empty."""
         return [queue[0] for queue in self._lanes.values() if queue]
 
     def put(self, number: str, student: QueuedStudent, now: float, *, front: bool = False) -> None:
@@ -81,7 +81,7 @@ class Queues:
         return taken
 
     def drop(self, number: str, student: QueuedStudent) -> None:
-        """Take a student out of whatever lane they stand in."""
+        """Remove a student from the queue."""
         if student.queued_in is not None:
             self._lanes[student.queued_in].remove(number)
             student.queued_in = None

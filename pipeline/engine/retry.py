@@ -1,4 +1,4 @@
-"""When a parked student is tried again, and when it is given up."""
+"""Retries of a parked student: their delays, and their limit."""
 
 from __future__ import annotations
 

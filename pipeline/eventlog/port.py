@@ -165,10 +165,10 @@ class Consumer(Protocol):
         """
 
     def assignment(self) -> Mapping[TopicPartition, int]:
-        """The partitions that this member owns at present; may change during `poll`.
+        """Return the partitions that this member owns at present; `poll` may change it.
 
-        The number is another one once the partition was taken away and came back: another member may have
-        read and committed in between, and reading began again at what is committed.
+        The number changes when the partition was taken away and came back: another member may have read and
+        committed in between, and reading restarted at the committed offset.
         """
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -185,10 +185,10 @@ class Consumer(Protocol):
         """Read from `offset` on. Checked at the next `poll`."""
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
-        """Deliver nothing of these until resumed."""
+        """Deliver no records of these partitions until resumed."""
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
-        """Deliver these again, from where they were paused."""
+        """Deliver these partitions again, from where they were paused."""
 
     def lag(self) -> dict[TopicPartition, int]:
         """Per assigned partition, how many records are above the committed offset."""
@@ -219,7 +219,7 @@ class EventLog(Protocol):
     """A log's entry point."""
 
     def ensure_topics(self, partitions: Mapping[str, int]) -> None:
-        """Create what is missing of these topics.
+        """Create the missing ones of these topics.
 
         Raises:
             LogError: a topic exists with another number of partitions; changing it would break the order

@@ -56,14 +56,17 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def _pack(headers: Headers) -> str:
-    """Headers as a flat JSON list: name, value, name, value. A value's bytes are characters U+0000–U+00FF."""
+    """Return headers as a flat JSON list: name, value, name, value.
+
+    A value's bytes become the characters U+0000–U+00FF.
+    """
     if not headers:
         return "[]"
     return json.dumps([text for name, value in headers for text in (name, value.decode("latin-1"))])
 
 
 class EmbeddedTopics:
-    """What is known of the topics. They are never removed nor repartitioned, so what was read stays true."""
+    """A cache of topics; they are never removed nor repartitioned, so it stays true."""
 
     def __init__(self) -> None:
         self._ids: dict[str, tuple[int, ...]] = {}
@@ -254,14 +257,14 @@ class SqliteEventLog:
         return {TopicPartition(topic, partition): offset for partition, offset in rows}
 
     def prune(self, now: datetime) -> int:
-        """Remove the records that are older than their topic's retention; how many.
+        """Remove the records older than their topic's retention; return how many.
 
         From the front of each partition only: a record behind a younger one stays as long as that one. A
         group whose committed offset was removed meets `OffsetOutOfRange`, never a silent jump. Other writers
         get their turn between pages. May be called at any time, in any process.
 
         Raises:
-            LogUnavailable: some were removed, perhaps; try again.
+            LogUnavailable: some may be removed; try again.
         """
         removed = 0
         for topic, retention_s in self._retention_s.items():
@@ -339,7 +342,7 @@ class SqliteEventLog:
         self._file.examine()
 
     def check_file(self) -> None:
-        """Look whether the file is still the one that was opened, and no damage was met.
+        """Check that the file was not replaced, and no damage was met.
 
         Raises:
             DamagedLog: what to do.

@@ -30,7 +30,7 @@ _LOOK_S = 0.02  # how often a waiting poll looks for other processes' appends
 
 
 class Wakeup:
-    """Tells the waiting consumers of one process that records were appended. Thread-safe."""
+    """Notifies the waiting consumers of one process of appended records. Thread-safe."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -124,7 +124,7 @@ class SqliteReader:
         self._name = name
         self._positions = dict(positions)
         self._paused: set[TopicPartition] = set()
-        self._turns = 0  # polls that returned something: who is served first goes round
+        self._turns = 0  # polls that returned records: rotates the partition served first
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """See `pipeline.eventlog.port.TopicReader`."""
@@ -183,7 +183,7 @@ class SqliteReader:
     def _read(
         self, positions: dict[TopicPartition, int], counts: Mapping[TopicPartition, int]
     ) -> list[Record]:
-        """Read so many of each partition, moving `positions`; less if they are large."""
+        """Read the given count per partition, moving `positions`; fewer large records."""
         records: list[Record] = []
         volume = 0
         for (topic, partition), count in counts.items():
@@ -213,7 +213,7 @@ class SqliteReader:
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
             if not self._wakeup.watch():
-                # What was written before the one who looks began to look is seen here; what comes, there.
+                # What was written before the watcher began is seen here; later writes, there.
                 if self._data_version() != version or self._wakeup.follow(seen, left_s):
                     return
                 continue

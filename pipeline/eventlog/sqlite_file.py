@@ -121,7 +121,7 @@ class LogFile:
                 connection.close()
 
     def connect(self) -> sqlite3.Connection:
-        """A connection for one user at a time, whatever its thread. Never creates the file."""
+        """Open a connection for one user at a time, in any thread. Never creates the file."""
         with self.explained():
             connection = sqlite3.connect(
                 f"file:{quote(str(self._path))}?mode=rw",
@@ -141,10 +141,10 @@ class LogFile:
             return connection
 
     def examine(self) -> None:
-        """Look whether the file is whole; reads all of it.
+        """Check that the file is whole; reads all of it.
 
         Raises:
-            DamagedLog: it is not, or is not the one any more that was opened.
+            DamagedLog: it is not, or it was replaced.
         """
         self.check()
         connection = self.connect()
@@ -186,7 +186,7 @@ class LogFile:
         """Turn SQLite's and the system's errors into the log's.
 
         Raises:
-            DamagedLog: what is there is not readable.
+            DamagedLog: the file cannot be read.
             LogUnavailable: anything else; with its cause, and what to look at.
         """
         try:
@@ -201,7 +201,7 @@ class LogFile:
 
     @contextmanager
     def writing(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """One durable transaction, alone: waits for its turn first."""
+        """One durable transaction, exclusive: waits for its turn first."""
         with self._transaction(connection, "BEGIN IMMEDIATE"):
             yield
 

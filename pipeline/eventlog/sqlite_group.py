@@ -1,11 +1,11 @@
-"""Who owns a consumer group of the embedded log.
+"""Ownership of the embedded log's consumer groups.
 
 A group has one running owner, which has every partition of its topics; the other members wait. The owner's
-row carries a heartbeat by the machine's clock and an epoch. Ownership changes when the owner leaves, when
-its heartbeat is older than its session time-out, or when a member with the *owner's own name* joins: the
-same member, restarted. Each change raises the epoch, and a commit is accepted under the present epoch only,
-so a stale member cannot move offsets whatever it believes. Two living processes with one name do not fight:
-the later one owns the group, the earlier one waits as any other member.
+row carries a heartbeat by the machine's clock and an epoch. Ownership changes when the owner leaves, when its
+heartbeat is older than its session time-out, or when a member with the *owner's own name* joins: the same
+member, restarted. Each change raises the epoch, and a commit is accepted under the present epoch only, so a
+stale member cannot move offsets. Two living processes with one name do not fight: the later one owns the
+group, the earlier one waits as any other member.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class GroupMembership:
         return 0.25 if self._epoch is None else self._session_ms / 4000
 
     def join(self) -> None:
-        """Own the group at once if it is free, or if its owner has this member's name."""
+        """Take the group at once if it is free, or if its owner has this member's name."""
         self._claim(joining=True)
 
     def keep(self) -> None:
@@ -112,7 +112,7 @@ class GroupMembership:
             yield
 
     def leave(self) -> None:
-        """Let the next member have the group at once."""
+        """Release the group for the next member."""
         if self._epoch is None:
             return
         with suppress(NotAssigned), self.writing():

@@ -52,7 +52,7 @@ def parked_item(item: WorkItem, parked: Parked | None, now: float, why: Why) -> 
 
 
 def replays_of(item: WorkItem, parked: Parked | None) -> tuple[str, ...]:
-    """The ids of the replays that are to be carried out, the parked one first."""
+    """Return the ids of the replays to carry out, the parked one first."""
     owed = (parked.event_id,) if parked is not None and parked.replay else ()
     return tuple(dict.fromkeys((*owed, *item.replays)))
 

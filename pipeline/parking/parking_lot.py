@@ -36,7 +36,7 @@ class ParkingLot:
         self._next_look = self._next_mend = self._looked_at = 0.0
 
     def woken(self, now: float, owned: Collection[TopicPartition]) -> list[Bell]:
-        """The bells of those who are due and this worker's, a page at most.
+        """Return the bells of this worker's due students, a page at most.
 
         Args:
             now: the engine's time, in monotonic seconds: how often to look.

@@ -57,7 +57,7 @@ def compare(
     *,
     event_id: str,
 ) -> int:
-    """Let every target compare these students, and say again what it has.
+    """Make every target compare these students, and announce the results.
 
     Args:
         connection: the caller's transaction.
@@ -67,7 +67,7 @@ def compare(
         event_id: of the replay that this is.
 
     Returns:
-        How many students that concerns.
+        The number of students.
     """
     now = database.now(connection)
     count = 0

@@ -1,7 +1,7 @@
-"""The parking lot: students whose turn comes again at a later time. One row per consumer and student.
+"""The parking lot: students to look at later. One row per consumer and student.
 
 A row carries the highest version that rang and a counter that every bell raises. Success deletes it only if
-neither has moved since the turn began: a bell that rang meanwhile is not forgotten.
+neither has moved since the turn began: so a bell that rang meanwhile is kept.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Kind(StrEnum):
 
     @property
     def only_looks(self) -> bool:
-        """Whether the row says no more than: look at this student again."""
+        """Whether the row only requests a look at this student."""
         return self in (Kind.LEASED, Kind.RESYNC)
 
 
@@ -134,7 +134,7 @@ class Parked:
         attempts, age_s: failures so far, and for how long, counted only while the target was up; of the
             account version `attempts_version`.
         lane, event_id: of the bell to ring when it is due.
-        replay: an operator asked for a comparison that is not done yet; `event_id` is that request's.
+        replay: an operator's comparison is not done yet; `event_id` is that request's.
     """
 
     student_number: str
@@ -182,13 +182,13 @@ def key_hash(student_number: str) -> int:
 
 
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
-    """The parked ones among these students."""
+    """Return the parked ones among these students."""
     rows = rows_among(connection, _ROWS, parked.c.student_number, student_numbers, of_consumer=consumer)
     return {row["student_number"]: _parked(row) for row in rows.mappings()}
 
 
 def all_parked_of(connection: Connection, student_number: str) -> dict[str, Parked]:
-    """One student's parked work, by consumer."""
+    """Return one student's parked work, by consumer."""
     rows = connection.execute(_ROWS_OF_ONE, {"number": student_number}).mappings()
     return {row["consumer"]: _parked(row) for row in rows}
 
@@ -262,19 +262,19 @@ def ring(
     lane: Lane,
     replay: str | None,
 ) -> Parked:
-    """Bells of the log rang for a parked student.
+    """Record bells of the log in a parked student's row.
 
     Args:
         connection: the caller's transaction.
-        consumer: whose parking lot.
+        consumer: the parking lot's consumer.
         parked: the row as it was.
         version: the highest that rang.
         bells: how many rang.
-        lane: who waits from now on.
+        lane: the row's new lane.
         replay: the id of a replay among them: the row keeps it until it is carried out.
 
     Returns:
-        The row with its version, counter and lane as they are now.
+        The row with its new version, counter and lane.
     """
     rung = replace(parked, version=max(parked.version, version), bells=parked.bells + bells, lane=lane)
     values: dict[str, object] = {"more": bells, "rung": version, "lane": lane}
@@ -325,14 +325,17 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
 
 
 def postpone(connection: Connection, consumer: str, parked: Parked, due_at: float, *, now: float) -> None:
-    """Move the time at which a parked student is looked at. The delay runs from `now` on, should the clock be
-    set back before it is over: see `pipeline.parking.repair`."""
+    """Move the time at which a parked student is looked at.
+
+    The delay runs from `now` on, should the clock be set back before it is over: see
+    `pipeline.parking.repair`.
+    """
     here = {"of_consumer": consumer, "number": parked.student_number}
     connection.execute(_SET, {**here, "due_at": due_at, "counted_at": now, "age_s": parked.age_at(now)})
 
 
 def rest(connection: Connection, consumer: str, seen: Parked) -> None:
-    """Let an event alone wake this student; not if one rang since the row was seen."""
+    """Leave this student to the next event; not if one rang since the row was seen."""
     here = and_(parked.c.consumer == consumer, parked.c.student_number == seen.student_number)
     unmoved = and_(parked.c.version == seen.version, parked.c.bells == seen.bells)
     connection.execute(update(parked).where(here, unmoved).values(due_at=None))
@@ -348,10 +351,10 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 @dataclass(frozen=True)
 class Retries:
-    """Students whom a consumer tries again, for one cause.
+    """The students that a consumer retries, for one cause.
 
     Attributes:
-        oldest_at: when the one who has been tried for longest failed first (database time, epoch seconds).
+        oldest_at: when the student retried for longest failed first (database time, epoch seconds).
     """
 
     consumer: str
@@ -361,7 +364,7 @@ class Retries:
 
 
 def retries(connection: Connection) -> list[Retries]:
-    """Who is tried again after failures, by consumer and cause."""
+    """Return the students retried after failures, by consumer and cause."""
     rows = connection.execute(
         select(parked.c.consumer, parked.c.cause, func.count(), func.min(parked.c.first_at))
         .where(parked.c.kind == Kind.RETRY)

@@ -1,4 +1,4 @@
-"""The first effect: who has something to do, and the leases for it."""
+"""The first effect: select students with work to do, and take their leases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WAITED_S_MAX = 0.5  # of a lease's time: by less its margin is not spent
 
 @dataclass(frozen=True)
 class _Known:
-    """What the store says of some students, at one moment.
+    """The store's view of some students, at one moment.
 
     Attributes:
         now, began: that moment, by the database (epoch seconds) and by this process's clock.
@@ -99,8 +99,11 @@ class Admission:
         return admitted
 
     def _load(self, connection: Connection, numbers: Sequence[str]) -> _Known:
-        """Each statement sees what was committed before it. The states come before the accounts: a lease
-        follows the epoch that was seen, so that no newer account was applied than the one that is seen."""
+        """Load states, then accounts; each statement sees all commits before it.
+
+        In this order no newer account than the loaded one was applied: a lease requires the epoch that was
+        read with the state.
+        """
         began = self._clock()
         now = self._database.now(connection)
         states = target_states.states_of(connection, self._target, numbers)
@@ -169,7 +172,10 @@ class Admission:
         )
 
     def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
-        """Whether an earlier call may still have an effect. What this process itself saw end has none."""
+        """Return whether an earlier call may still have an effect.
+
+        A call whose end this process saw has none.
+        """
         over = self._over.get(state.student_number) == state.lease_epoch
         if state.lease_owner == self._owner and (over or not calling):
             return False
@@ -221,7 +227,7 @@ class Admission:
             for number, one in admitted.items():
                 admitted[number] = replace(one, lease_until=until)
 
-    # --- those who are not admitted -------------------------------------------------------------------
+    # --- not admitted ---------------------------------------------------------------------------------
 
     def _rest(self, connection: Connection, parked: Parked | None) -> None:
         """Leave this student to the next event: a due row would be polled without end."""

@@ -30,7 +30,7 @@ class Admitted:
         parked: what was parked for this student, bells of this item included.
         started_at, lease_until: database time, epoch seconds.
         began: `started_at` by this process's clock, monotonic seconds.
-        close_only: the target that this one follows is behind: access is shut, and nothing else happens.
+        close_only: the target that this one follows is behind: shut access, and do nothing else.
     """
 
     item: WorkItem
@@ -56,17 +56,17 @@ class Admitted:
 
     @property
     def doubtful(self) -> bool:
-        """Whether what the target holds is in doubt: an earlier outcome was never known."""
+        """Whether the target's content is in doubt: an earlier outcome is unknown."""
         return self.state is not None and (self.state.suspect or self.state.abandoned)
 
     @property
     def decided(self) -> HandlerOutcome | None:
-        """The outcome of one for whom no target is called; None: the call decides."""
+        """The outcome of an item that needs no call; None: the call decides."""
         return Waiting(ADMINISTRATIVE_PENDING) if self.account.stage is Stage.PRECREATED else None
 
     @property
     def task(self) -> Task:
-        """What the handler gets."""
+        """The handler's task for this item."""
         rechecked = self.parked is not None and self.parked.kind is Kind.WAITING and not self.item.rang
         compare = self.doubtful or rechecked or bool(self.replays)
         return Task(self.account, compare=compare, close_only=self.close_only)
@@ -78,7 +78,7 @@ class Admitted:
 
     @property
     def lane(self) -> Lane:
-        """Who waits for this item: a person, if one waits for what was parked."""
+        """The lane: personal if the item or what is parked is."""
         return lane_for(self.item, self.parked)
 
     @property
@@ -88,7 +88,7 @@ class Admitted:
 
     @property
     def retried(self) -> bool:
-        """Whether what is parked counts failures of this very version."""
+        """Whether the parked row counts failures of this version."""
         parked, version = self.parked, self.account.version
         return parked is not None and parked.kind is Kind.RETRY and parked.attempts_version == version
 
@@ -141,7 +141,7 @@ def announcement(
 
 
 def attempt(target: str, admitted: Admitted, outcome: HandlerOutcome, now: float) -> Attempt | None:
-    """What is remembered of this outcome; None: it is what was announced before."""
+    """Return the attempt to record for this outcome; None: announced before."""
     if isinstance(outcome, Waiting) and _nothing_new(admitted, outcome):
         return None
     account, replays = admitted.account, admitted.replays
@@ -172,7 +172,7 @@ _ENDS: Final[Mapping[type, AttemptEnd]] = {
 
 
 def reason_of(outcome: HandlerOutcome) -> str | None:
-    """Why this is no success, as a token; None: it is one."""
+    """Return why this is no success, as a token; None: it is one."""
     if isinstance(outcome, Waiting):
         return outcome.reason
     return outcome.cause if isinstance(outcome, Retry | Dead) else None

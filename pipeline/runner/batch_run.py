@@ -40,7 +40,7 @@ class Observer(Protocol):
     """Receives events for metrics, logs and the consumer's status. Must not raise."""
 
     def batch(self, target: str, students: int, seconds: float) -> None:
-        """The target was called for so many students, and took so long."""
+        """The target was called for so many students, for so many seconds."""
 
     def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
         """A student's item ended, and everything about it is recorded."""
@@ -52,7 +52,7 @@ class Observer(Protocol):
         """Records that were not committed yet."""
 
     def trouble(self, consumer: str, what: str) -> None:
-        """Something went wrong that will be tried again."""
+        """A problem occurred that will be retried."""
 
 
 @dataclass
@@ -83,17 +83,17 @@ class BatchRun:
 
     @property
     def tasks(self) -> list[Task]:
-        """What the handler is called with."""
+        """The tasks for the handler."""
         return [one.task for one in self.admitted.values() if one.decided is None]
 
     @property
     def given_up(self) -> tuple[str, ...]:
-        """The causes of those who went to the dead letters."""
+        """The causes of the students who went to the dead letters."""
         return tuple(outcome.cause for outcome in self.final.values() if isinstance(outcome, Dead))
 
     @property
     def uncalled(self) -> frozenset[str]:
-        """Those of its students for whom the target is not called."""
+        """The students for whom the target is not called."""
         called = {number for number, one in self.admitted.items() if one.decided is None}
         return frozenset({item.student_number for item in self.batch.items} - called)
 
@@ -150,12 +150,12 @@ class Runner:
         self._queue.done(batch)
         report = partial(self._report, run)
         if failed is None and run.outcomes:
-            self._conclusions.leave(run, report)  # `_conclude`, with others that have ended
+            self._conclusions.leave(run, report)  # `_conclude`, with other ended batches
         else:
             report(failed)
 
     def _admit(self, runs: Sequence[BatchRun]) -> None:
-        """Take the leases of those who have something to do: one transaction."""
+        """Take the leases of the students with work to do, in one transaction."""
         admitted = self._effects.admit([item for run in runs for item in run.batch.items])
         for run in runs:
             numbers = [item.student_number for item in run.batch.items]
@@ -261,7 +261,7 @@ class Runner:
         self._queue.end()
 
     def begin(self, batch: Batch) -> None:
-        """Let a batch begin its run as soon as it has a slot."""
+        """Queue a batch; it runs as soon as it has a slot."""
         self._queue.put(batch)
 
     def stop_calling(self, through: float) -> None:

@@ -27,7 +27,7 @@ class Precedence:
     _since_bulk: int = 0
 
     def order(self, bulk_running: int) -> tuple[Lane, ...]:
-        """The lanes that may have a slot now, the one to look at first in front."""
+        """Return the lanes that may have a slot now, in order of preference."""
         if bulk_running >= self.bulk_max:
             return (Lane.PERSONAL,)
         if self._since_bulk + 1 >= self.bulk_every:
@@ -59,7 +59,10 @@ class CallQueue:
             self._changed.notify()
 
     def take(self, *, wait: bool = True) -> Batch | None:
-        """The next batch, which has a slot until `done`. None: it is over, or (not `wait`) none may start."""
+        """Return the next batch, which has a slot until `done`.
+
+        None: the queue has ended, or (not `wait`) no batch may start.
+        """
         with self._changed:
             while not self._over:
                 if (batch := self._next()) is not None or not wait:

@@ -61,7 +61,7 @@ class Recorder:
         return Dead(outcome.cause, f"{outcome.message} (given up after {admitted.attempt} attempts)")
 
     def record(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
-        """Record what was reached; who returns too late comes again and is compared."""
+        """Record the results; a student whose lease was lost is looked at again."""
         reached = {
             number: (admitted[number], outcome, self.final(admitted[number], outcome))
             for number, outcome in sorted(outcomes.items(), key=itemgetter(0))  # all lock rows in one order
@@ -197,7 +197,7 @@ class Recorder:
     def _end_replays(
         self, connection: Connection, written: Mapping[str, tuple[Admitted, HandlerOutcome, HandlerOutcome]]
     ) -> None:
-        """What is tried again has not been carried out, whatever asked for it."""
+        """End the replays that were carried out; those of retried items were not."""
         ended = {
             number: admitted.replays
             for number, (admitted, _, outcome) in written.items()
@@ -237,7 +237,7 @@ class Recorder:
         parking.park(connection, self._database, self._target, row, seen=admitted.parked)
 
     def _come_back(self, connection: Connection, admitted: Admitted, now: float) -> None:
-        """A call outlived its lease: look again soon. What another owner has parked meanwhile is kept."""
+        """Look again soon: a call outlived its lease. Another owner's parked row is kept."""
         due_at = now + LEASE_RETRY_MARGIN_S
         number = admitted.account.student_number
         if not parking.hasten(connection, self._target, number, due_at, now=now):

@@ -25,7 +25,7 @@ FAILS_ALONE = "fails_alone"
 
 
 class Effects:
-    """Carries items of one target out, in the right order.
+    """Carries out one target's items, in the right order.
 
     Args:
         target: the consumer's and its target's name.
@@ -34,7 +34,7 @@ class Effects:
         recheck_s: how often a waiting student is looked at again without an event.
         clock: monotonic seconds.
         follows: the target that must have a version before this one acts on it, if any.
-        forgotten: of whose bells no dead letter is made, which would name them again.
+        forgotten: erased persons: a dead letter about one would contain the number again.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class Effects:
     def record(
         self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
     ) -> Mapping[str, HandlerOutcome]:
-        """Record what was reached and end the leases, in one transaction.
+        """Record the results and end the leases, in one transaction.
 
         Returns:
-            The outcomes as they count: a retry that has had its chances is a dead letter.
+            The final outcomes: a retry that has had its chances is a dead letter.
 
         Raises:
             StoreUnavailable: nothing was recorded; the items repeat.

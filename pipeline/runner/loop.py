@@ -226,7 +226,7 @@ class TargetWorker:
                 self._engine.offer(bell, now)
 
     def _start_elsewhere(self, lost: OffsetOutOfRange) -> None:
-        """The log lost records that were not read. The store knows whom they may have been about."""
+        """Resume behind records that the log lost; park the students they may concern."""
         if lost.tp is None:
             raise lost
         self._parking_lot.make_up_for(lost)
@@ -237,10 +237,10 @@ class TargetWorker:
     # --- results ----------------------------------------------------------------------------------
 
     def _collect(self, *, wait_s: float) -> None:
-        """Take in what has ended.
+        """Process the reports that have arrived.
 
         Raises:
-            DependencyDown: a report says so; it is taken in, and so may be others before it.
+            DependencyDown: from a report; it is processed, and others before it may be.
         """
         while True:
             try:

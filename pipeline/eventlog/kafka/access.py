@@ -101,7 +101,7 @@ class Access:
     timing: Timing = field(default_factory=Timing)
 
     def configuration(self) -> dict[str, Any]:
-        """What every client of the library is given."""
+        """Return the configuration of every client of the library."""
         configuration: dict[str, Any] = {
             "bootstrap_servers": list(self.servers),
             "client_id": self.client_id,
@@ -163,7 +163,7 @@ class Access:
                 raise LogRefused(text, remedy=_TLS_REMEDIES.get(error.verify_code, "")) from error
             except ssl.SSLError as error:
                 if left and isinstance(error, ssl.SSLEOFError):
-                    continue  # who is just stopping hangs up once, and then is not there any more
+                    continue  # a stopping server hangs up once, and then is gone
                 text = f"{server} does not speak TLS as it should ({error.reason})"
                 raise LogRefused(text, remedy="Look at log.security and at the port.") from error
             except TimeoutError as error:
@@ -196,10 +196,12 @@ class Access:
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
-        """Turn the library's errors into the log's. `doing` ends the sentence "no answer while …".
+        """Turn the library's errors into the log's.
+
+        `doing` ends the sentence "no answer while …".
 
         Raises:
-            LogError: which one, says its class.
+            LogError: or its subclass for the error.
         """
         try:
             yield
@@ -207,7 +209,7 @@ class Access:
             raise self.explain(error, doing) from error
 
     def explain(self, error: Exception, doing: str) -> LogError:
-        """What one of the library's errors means."""
+        """Return the log's error for one of the library's."""
         if isinstance(error, _REFUSED):
             return LogRefused(f"Kafka refuses the user {self.username!r}: name or password is wrong")
         if isinstance(error, e.UnsupportedSaslMechanismError):

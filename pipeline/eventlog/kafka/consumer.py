@@ -82,7 +82,7 @@ class KafkaLogConsumer:
         self._filled: set[Tp] = set()  # their records filled the last poll: others are polled first now
         self._committed: dict[Tp, int | None] = {}
         self._epochs = Epochs()
-        self._hidden = False  # nothing is ours until the next poll, whatever the library thinks
+        self._hidden = False  # nothing is ours until the next poll, even if the library lists it
         self._shut_out = False
         self._join()
 
@@ -113,7 +113,7 @@ class KafkaLogConsumer:
                 return records
 
     def _fetch(self, wanted: int, timeout_s: float, *, silent: AbstractSet[Tp]) -> list[Record]:
-        """At most so many records, none of what is paused or to be silent."""
+        """Fetch up to `wanted` records, none of paused or `silent` partitions."""
         silent = silent | self._paused
         owned = self._owned()
         self._consumer.pause(*(owned & silent))
@@ -160,10 +160,10 @@ class KafkaLogConsumer:
         return found
 
     def _out_of_range(self, offsets: Mapping[Tp, int]) -> OffsetOutOfRange:
-        """The first of these, as the port tells it.
+        """Return the port's error for the first of these offsets.
 
         Raises:
-            LogError: where the log begins could not be asked.
+            LogError: the log's first offset could not be read.
         """
         tp, offset = next(iter(offsets.items()))
         first, end = self._bounds(tp)
@@ -176,10 +176,10 @@ class KafkaLogConsumer:
         )
 
     def _truncated(self, tp: Tp, parted: mends.Parted) -> OffsetOutOfRange:
-        """The servers lost the end of their log, as the port tells it.
+        """Return the port's error for a log that lost its end.
 
         Raises:
-            LogError: where the log begins could not be asked.
+            LogError: the log's first offset could not be read.
         """
         first, _ = self._bounds(tp)
         if parted.where is not None:
@@ -199,7 +199,7 @@ class KafkaLogConsumer:
             end = self._sight.offsets(self._consumer.end_offsets, [tp], self._request_ms)[tp]
         return first, end
 
-    # --- whose --------------------------------------------------------------------------------------
+    # --- assignment ---------------------------------------------------------------------------------
 
     def assignment(self) -> Mapping[TopicPartition, int]:
         """See `pipeline.eventlog.port.Consumer`. The number is the group's generation that gave it."""
@@ -266,7 +266,7 @@ class KafkaLogConsumer:
                 self._listener.owed.pop(tp, None)
 
     def _pay(self) -> None:
-        """Commit what could not be committed while the group was being shared out."""
+        """Commit what could not be committed during the rebalance."""
         owed = {tp: offset for tp, offset in self._listener.owed.items() if tp in self._owned()}
         if not owed or self._hidden:
             return

@@ -22,12 +22,12 @@ _FETCH_WAIT_S_MAX = 0.5
 
 
 def name_of(member: str) -> str:
-    """A member's name as Kafka takes it."""
+    """Return a member's name in the form that Kafka accepts."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", member)[:NAME_LENGTH_MAX] or "member"
 
 
 def reading(access: Access) -> dict[str, Any]:
-    """What every consumer of the library is given, in a group or in none."""
+    """Return the configuration of every consumer of the library, in a group or not."""
     return access.configuration() | {
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
@@ -41,7 +41,7 @@ def reading(access: Access) -> dict[str, Any]:
 
 
 def join(access: Access, group: str, name: str, topics: Iterable[str], listener: Listener) -> KafkaConsumer:
-    """The library's consumer, which joins at its first poll.
+    """Create the library's consumer, which joins at its first poll.
 
     Raises:
         LogRefused, LogUnavailable: there is no connection.

@@ -1,6 +1,6 @@
-"""Faults of kafka-python 3.0.12, and what is done about each.
+"""Faults of kafka-python 3.0.12, and a workaround for each.
 
-They are in the library's inner parts, and so is the mending: look here first when its version changes. The
+Faults and workarounds touch the library's private parts: look here first when its version changes. The
 conformance suite meets all of them.
 """
 
@@ -108,7 +108,7 @@ class Part(Fetcher.PartitionRecords):  # type: ignore[misc]
     """
 
     def take(self, n: int | None = None) -> list[Any]:
-        """The next records. What cannot be read is thrown away, for the next poll to ask for it again."""
+        """Return the next records; drop the part on an error, for the next poll to refetch."""
         try:
             taken: list[Any] = super().take(n)
         except Exception as error:
@@ -212,11 +212,11 @@ class _Ended:
 
 
 def stable(consumer: KafkaConsumer) -> bool:
-    """Whether the member has its part of the group. If not, the next poll must wait for a while.
+    """Return whether the member has its part of the group.
 
-    The library loses what a join brought when it ended between two polls: it begins another one, which
-    disturbs the whole group, and never ends if all polls are short. And when the topics became known while a
-    join was under way it forgets to wait for it at all.
+    If not, the next poll must wait for a while. The library loses the result of a join that ended between two
+    polls: it begins another one, which disturbs the whole group, and never ends if all polls are short. And
+    when the topics became known while a join was under way, it does not wait for it at all.
     """
     coordinator = consumer._coordinator  # noqa: SLF001
     if coordinator.state == MemberState.REBALANCING and not coordinator.need_rejoin():
@@ -267,7 +267,7 @@ class Sight:
         return None  # it has just joined, or the topic is new
 
     def offsets(self, ask: Callable[..., dict[Tp, int]], tps: Iterable[Tp], timeout_ms: int) -> dict[Tp, int]:
-        """`ask`: one of the consumer's `beginning_offsets` and `end_offsets`."""
+        """Return offsets by `ask`, the consumer's `beginning_offsets` or `end_offsets`."""
         try:
             return ask(list(tps), timeout_ms=timeout_ms)
         except KeyError as error:

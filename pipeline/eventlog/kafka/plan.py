@@ -24,7 +24,10 @@ from pipeline.eventlog.port import LogError
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """A topic as it should be. `configuration`: Kafka's names and values, as text; others are left alone."""
+    """A topic's plan; `configuration`: Kafka's names and values, as text.
+
+    Names that are not in it are left alone.
+    """
 
     name: str
     partitions: int
@@ -33,7 +36,7 @@ class TopicPlan:
 
 
 class ChangeKind(StrEnum):
-    """What a difference calls for."""
+    """The action that a difference requires."""
 
     CREATE = "create"
     SET = "set"
@@ -42,7 +45,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TopicChange:
-    """One difference. `present` is empty where there is no topic; `why` says why it is refused."""
+    """One difference; `present` is empty for a missing topic, `why` is the refusal."""
 
     kind: ChangeKind
     topic: str
@@ -61,7 +64,7 @@ _MOVING = "it moves data between servers: `kafka-reassign-partitions`, then run 
 
 
 class Planner:
-    """Compares plans with a cluster, and makes what differs as planned.
+    """Compares plans with a cluster, and applies them.
 
     Raises:
         LogRefused, LogUnavailable: there is no connection.
@@ -74,7 +77,7 @@ class Planner:
             self._admin = connected(KafkaAdminClient, **access.configuration())
 
     def compare(self, plans: Sequence[TopicPlan]) -> list[TopicChange]:
-        """How the cluster differs, topic by topic.
+        """Return the cluster's differences from the plans, topic by topic.
 
         Raises:
             NotAllowed: the user may not look.
@@ -94,10 +97,10 @@ class Planner:
         return changes
 
     def apply(self, plans: Sequence[TopicPlan], changes: Sequence[TopicChange]) -> None:
-        """Make these changes, but those that are refused.
+        """Apply these changes, except refused ones.
 
         Raises:
-            NotAllowed: the user may not; what came before was done.
+            NotAllowed: the user may not; the changes before it are made.
             LogError: Kafka refuses, or does not answer; run it again.
         """
         by_name = {plan.name: plan for plan in plans}
@@ -122,7 +125,7 @@ class Planner:
         self._admin.close()
 
     def _await(self, altered: Mapping[str, Mapping[str, str]]) -> None:
-        """Until the servers show what they have accepted."""
+        """Wait until the servers show the changes that they have accepted."""
         give_up_at = time.monotonic() + self._access.timing.request_timeout_s
         while time.monotonic() < give_up_at:
             present = self._settings(list(altered))

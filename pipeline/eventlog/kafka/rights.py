@@ -1,4 +1,4 @@
-"""Who may do what in Kafka (its ACLs), as a file lists it."""
+"""Rights in Kafka (its ACLs), as a file lists them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RightsUnreadable(LogError):
 
 
 class Right(NamedTuple):
-    """One user may do one thing with one topic or group, named in full."""
+    """A user's right to one operation on one topic or group, named in full."""
 
     user: str
     operation: str  # READ, WRITE, DESCRIBE
@@ -42,7 +42,7 @@ class Right(NamedTuple):
 
 
 def read_rights(path: Path) -> frozenset[Right]:
-    """What a file such as `ops/kafka/acls.toml` grants.
+    """Return the rights in a file such as `ops/kafka/acls.toml`.
 
     Raises:
         RightsUnreadable: naming what is wrong.
@@ -73,7 +73,7 @@ def _rights(user: str, given: Mapping[str, Any], outbox: list[str]) -> Iterator[
 
 
 class Granting:
-    """Looks at the rights of a cluster, grants and revokes them.
+    """Reads, grants and revokes the rights of a cluster.
 
     Raises:
         LogRefused, LogUnavailable: there is no connection.
@@ -115,7 +115,7 @@ class Granting:
         return frozenset(right for right in rights if right.user in users)
 
     def grant(self, rights: Collection[Right]) -> None:
-        """Grant these.
+        """Grant these rights.
 
         Raises:
             NotAllowed, LogUnavailable: as `present`.
@@ -126,7 +126,7 @@ class Granting:
                 raise error
 
     def revoke(self, rights: Collection[Right]) -> None:
-        """Take these back.
+        """Revoke these rights.
 
         Raises:
             NotAllowed, LogUnavailable: as `present`.

@@ -49,7 +49,7 @@ class Transport(KafkaSSLTransport):  # type: ignore[misc]
 
 
 class Connection(connection.KafkaConnection):  # type: ignore[misc]
-    """The library's, which ends by an error of the library's, whatever it was."""
+    """The library's connection, which always ends with one of the library's errors."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the pending requests with an error of the library."""
@@ -58,7 +58,7 @@ class Connection(connection.KafkaConnection):  # type: ignore[misc]
 
 
 class NetSocket(inet.KafkaNetSocket):  # type: ignore[misc]
-    """The library's, which closes what could not be connected."""
+    """The library's socket factory, which closes sockets that failed to connect."""
 
     SCHEMES = ()  # of proxies: it is none
 
@@ -73,7 +73,7 @@ class NetSocket(inet.KafkaNetSocket):  # type: ignore[misc]
 
 
 def mend() -> None:
-    """Let every client that is made from now on use these."""
+    """Install these classes for every client created from now on."""
     manager.KafkaSSLTransport = Transport
     manager.KafkaConnection = Connection
     inet.KafkaNetSocket = NetSocket

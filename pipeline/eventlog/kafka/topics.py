@@ -20,7 +20,7 @@ _NEXT_AFTER_S = 0.02  # while the client leaves the one that failed alone: `reco
 class Topics:
     """The topics of one cluster, as the administrator's client sees them. Thread-safe.
 
-    What exists stays known, as topics are not repartitioned, until an append to it fails.
+    Known topics are cached, as they are not repartitioned, until an append to one fails.
     """
 
     def __init__(self, access: Access, admin: KafkaAdminClient) -> None:
@@ -29,7 +29,7 @@ class Topics:
         self._partitions: dict[str, int] = {}
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
-        """How many partitions each of these has.
+        """Return the number of partitions of each of these topics.
 
         Raises:
             UnknownTopic: naming one that is missing.
