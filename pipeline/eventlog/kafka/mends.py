@@ -108,7 +108,7 @@ class Part(Fetcher.PartitionRecords):  # type: ignore[misc]
     """
 
     def take(self, n: int | None = None) -> list[Any]:
-        """Return the next records; drop the part on an error, for the next poll to refetch."""
+        """Return the next records; on an error drop the part: the next poll refetches."""
         try:
             taken: list[Any] = super().take(n)
         except Exception as error:

@@ -86,7 +86,7 @@ class KafkaLogProducer:
         client = self._usable()
         try:
             return self._send(client, records)
-        except LogError:  # whatever it was: an idempotent client does not get over a batch that failed
+        except LogError:  # of any kind: an idempotent client does not recover from a failed batch
             self._retire(client)
             self._topics.forget(record.topic for record in records)
             raise
