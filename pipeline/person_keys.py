@@ -296,7 +296,7 @@ class PersonKeys:
             here.backup(there)
 
     def _remove_partial(self) -> None:
-        """Of a copy that was cut off."""
+        """Remove the remains of an interrupted copy."""
         if self.copies is not None:
             (self.copies / _PARTIAL).unlink(missing_ok=True)
 

@@ -91,7 +91,7 @@ def note(
 
 
 def mark(connection: Connection, name: str) -> Mark:
-    """Where a mark is; before the first entry, if there is none."""
+    """Return the entry of a mark; before the first one if it is not set."""
     row = connection.execute(_MARK, {"of": name}).one_or_none()
     return Mark() if row is None else Mark(*row)
 

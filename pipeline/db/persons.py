@@ -31,7 +31,7 @@ _BY: Final = "forgets"
 
 
 class OnErasure(StrEnum):
-    """What becomes of a person's rows."""
+    """The effect of an erasure on a person's rows."""
 
     REMOVED = "removed"
     PSEUDONYM = "pseudonym"  # the row stays, under the person's pseudonym

@@ -16,7 +16,7 @@ from schemas.events import AccountChanged, ReplayRequested, TargetProvisioned
 
 
 class Place(NamedTuple):
-    """Where a bell was read."""
+    """A record's place in the log."""
 
     topic: str
     partition: int

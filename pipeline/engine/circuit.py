@@ -21,7 +21,7 @@ from pipeline.engine.limits import Limits
 
 
 class CircuitState(StrEnum):
-    """What the consumer may do."""
+    """A circuit's state: what the consumer may do."""
 
     CLOSED = "closed"
     OPEN = "open"  # the target is down: only probes
@@ -32,7 +32,7 @@ class CircuitState(StrEnum):
 
 
 class CircuitEvent(Enum):
-    """What happens to a circuit."""
+    """An event that may change a circuit's state."""
 
     DOWN = auto()  # the target as a whole did not answer, or answered that it is out of order
     PAUSE = auto()  # the target asked for a pause

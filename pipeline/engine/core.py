@@ -81,7 +81,7 @@ class Engine:
             self._offsets.settle(place)
 
     def capacity(self, lane: Lane) -> int:
-        """How many more records of this lane may be read. 0: pause its topics."""
+        """Return how many more records of this lane may be read. 0: pause its topics."""
         if not self.circuit.passes:
             return 0
         if self._offsets.gap_reached(lane, self.limits.gap_max):
@@ -276,7 +276,7 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in hand at all."""
+        """Whether the engine has no work at all."""
         return not self._students and not self._running
 
     def due_in(self, now: float) -> float | None:

@@ -28,5 +28,5 @@ class Backoff:
         return longest * (1.0 - self.jitter * chance)
 
     def exhausted(self, attempts: int, age_s: float) -> bool:
-        """Whether the work has had its chances."""
+        """Return whether the retries have reached a limit."""
         return attempts >= self.attempts_max or age_s >= self.age_s_max

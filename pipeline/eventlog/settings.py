@@ -1,4 +1,4 @@
-"""Where the event log is, and how it is reached."""
+"""Settings of the event log: its kind, address and access."""
 
 from __future__ import annotations
 

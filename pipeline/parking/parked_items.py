@@ -14,7 +14,7 @@ LEASE_RETRY_MARGIN_S = 1.0
 
 @dataclass(frozen=True)
 class Why:
-    """Why a student is parked.
+    """The reason and due time of a parked student.
 
     Attributes:
         due_at: database time, epoch seconds; None: only an event wakes it.

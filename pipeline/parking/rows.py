@@ -100,7 +100,7 @@ _DUE_OF_SHARE: Final = _DUE.where(
 
 
 class Kind(StrEnum):
-    """Why a student is parked."""
+    """A reason to park a student."""
 
     RETRY = "retry"  # a transient failure; attempts and age are counted
     WAITING = "waiting"  # a business precondition is missing; nothing is counted
@@ -172,7 +172,7 @@ class Share:
 
     @property
     def whole(self) -> bool:
-        """Whether it is all students."""
+        """Whether the share is all students."""
         return len(self.numbers) >= self.of
 
 

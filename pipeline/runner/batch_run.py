@@ -230,17 +230,12 @@ class Runner:
     # --- for the thread of the loop -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads, as daemons.
-
-        A hanging call must not keep a stopping process alive; killed work repeats.
-        """
+        """Start the threads, as daemons: a hanging call must not delay a stop."""
         for number in range(1, self._threads + 1):
             self._spawn(f"run-{number}", self._run_all)
 
     def check(self) -> None:
-        """Raise what ended one of the threads, if anything did.
-
-        Its batch would hang in silence.
+        """Raise the error that ended a thread: its batch would hang in silence.
 
         Raises:
             Exception: a fault of ours; only a restart of the worker helps.

@@ -53,7 +53,7 @@ class CallQueue:
         self._over = False
 
     def put(self, batch: Batch) -> None:
-        """Let a batch wait for a slot."""
+        """Queue a batch for a slot."""
         with self._changed:
             self._waiting[batch.lane].append(batch)
             self._changed.notify()

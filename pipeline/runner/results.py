@@ -38,7 +38,7 @@ class Results:
         self._clock = clock
 
     def tell(self, report: BatchRun | Probed) -> None:
-        """Let the engine know.
+        """Report a run's or probe's end to the engine.
 
         Raises:
             DependencyDown: the store or the log failed; the batch will repeat.

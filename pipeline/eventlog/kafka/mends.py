@@ -208,7 +208,7 @@ class _Ended:
         told(self._assignment)
 
     def add_errback(self, told: Callable[[Exception], None]) -> None:
-        """It did not fail."""
+        """Ignore the callback: the join did not fail."""
 
 
 def stable(consumer: KafkaConsumer) -> bool:
