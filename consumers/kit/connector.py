@@ -1,9 +1,8 @@
-"""What a connector is: a few declarations, and verbs over one shape of what a target holds of a person.
+"""The connector interface: declarations, and verbs over one object model.
 
-An author subclasses `Connector`. The kit's handler drives the verbs: it shuts first, reads, compares what is
-there with what is wanted, writes what differs, reads back, and says `done` of what it then found and of
-nothing else. Retries, leases, parking, dead letters, metrics and pages are the pipeline's, and ask nothing of
-an author.
+An author subclasses `Connector`. The kit's handler drives the verbs: it shuts access first, reads, compares
+what is there with what is wanted, writes the differences, reads back, and reports `done` only from that last
+read. The pipeline provides retries, leases, parking, dead letters, metrics and pages; an author writes none.
 """
 
 from __future__ import annotations
@@ -37,24 +36,24 @@ Fields = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class TargetObject:
-    """What a target shows of one object: a user, an entry, a mailbox.
+    """One object as the target shows it: a user, an entry, a mailbox.
 
     Attributes:
-        ref: the target's own identifier of it, which outlives a change of names where the target has such a
-            one.
-        student_number: the number that it carries; empty: it carries none, and belongs to nobody of ours.
+        ref: the target's own identifier of it; where the target has one that survives renames, that one.
+        student_number: the number that it carries; empty: none, so it is not one of ours.
         fields: those that the connector owns, as the target has them.
-        open: whether its owner may use it; None: the target knows no such thing.
+        open: whether its owner may use it; None: the target has no such notion.
         names: (kind, value) of each login, mail address and principal name that it holds; kinds are `login`,
             `mail` and `principal`. Adoption and the ledger read them.
-        revision: what guards a write against somebody else's (an ETag, `uSNChanged`); empty: nothing does.
-        evidence: what else tells whose it is (`family`, `given`, `birth` as YYYY-MM-DD, `ine`), for adoption.
-        held: what of it cannot be given, because of what else is at the target.
-        note: for operators, beside `done`.
+        revision: guards a write against a concurrent one (an ETag, `uSNChanged`); empty: there is no guard.
+        evidence: further evidence of its owner (`family`, `given`, `birth` as YYYY-MM-DD, `ine`), for
+            adoption.
+        held: what of it cannot be given, because of other objects at the target.
+        note: for operators, shown with `done`.
         out_of_reach: it is at a place of the target where we may not write it.
         out_of_place: it is elsewhere than where we make such objects, and was not adopted there.
         password_at: when its password was last set, by the target's clock (epoch seconds); `NO_PASSWORD`: it
-            has none; None: the target does not tell.
+            has none; None: the target does not show it.
     """
 
     ref: str
@@ -72,7 +71,7 @@ class TargetObject:
 
 
 class AdoptedRef(str):
-    """The `ref` of an object that was adopted, and what it carried then instead of a student number."""
+    """The `ref` of an adopted object, with the number that it carried when adopted."""
 
     __slots__ = ("number",)
     number: str
@@ -85,7 +84,7 @@ class AdoptedRef(str):
 
 
 class AdoptedRefs:
-    """The `ref` of what was adopted, by student number. Within a turn the store is asked once for all."""
+    """The `ref` of adopted objects, by student number; one store query per turn."""
 
     def __init__(self, ask: Callable[[Sequence[str]], Mapping[str, str]]) -> None:
         self._ask = ask
@@ -129,14 +128,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The target refuses this student's work, and nobody else's.
+    """The target refuses this student's work only.
 
     Attributes:
         cause: a token that the connector explains in its `reasons`.
         message: for operators; without personal data and without secrets.
-        lasting: no repetition helps until somebody changes something: a dead letter at once.
-        after_s: the target said when to come back.
-        unknown: whether it was carried out is not known: it is compared before it is written again.
+        lasting: no retry helps until a person changes something: a dead letter at once.
+        after_s: when the target asks us to come back.
+        unknown: it is unknown whether the call was carried out: compare before writing again.
     """
 
     cause: str
@@ -156,14 +155,16 @@ _Shown = TypeVar("_Shown")
 
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[_Shown]):
-    """What a target says has changed since a mark of its own, whoever changed it.
+    """The changes that a target reports since a mark, by whatever writer.
 
     Attributes:
-        mark: stands for now; what changes later is asked for by it.
-        objects: those that were made or changed, as they are now, without those that we wrote last; once.
-        gone: something was removed, or may have been, and the target does not tell what: only a comparison
-            with everybody shows who is missing.
-        went_back: it shows an older state than at the mark, as out of a backup: everybody is to be compared.
+        mark: the present state, in the target's terms; pass it to the next call to get later changes.
+        objects: those that were made or changed, as they are now, each once, without those that we wrote
+            last.
+        gone: something was or may have been removed, and the target does not show what: only a comparison
+            with everybody finds who is missing.
+        went_back: the target shows an older state than at the mark, as after a restored backup: compare
+            everybody.
     """
 
     mark: str
@@ -183,9 +184,8 @@ class Wanted:
 
     Attributes:
         fields: those that the connector owns, in the same normal form as `TargetObject.fields`.
-        held: what cannot be given yet, or never: the rest is, and then this is said.
-        undigested: fields that say nothing of the state, as an account's version: with others the digest is
-            the same.
+        held: what cannot be given yet, or never; the rest is given, and then this is reported.
+        undigested: fields left out of the digest, as an account's version: they say nothing of the state.
     """
 
     fields: Fields
@@ -237,7 +237,7 @@ class BatchRefused(Exception):
 
 
 class Secret(Protocol):
-    """A secret of the settings, read anew when its file has changed."""
+    """A secret of the settings, reread when its file has changed."""
 
     def __call__(self) -> str:
         """It. Never log it."""
@@ -248,10 +248,10 @@ class Secret(Protocol):
 
 
 def secret_of(secret: Secret) -> str:
-    """A secret, read anew when its file has changed.
+    """Read a secret, again if its file has changed.
 
     Raises:
-        Misconfigured: it cannot be had.
+        Misconfigured: it cannot be read.
     """
     try:
         return secret()
@@ -261,15 +261,15 @@ def secret_of(secret: Secret) -> str:
 
 @dataclass(frozen=True)
 class SiteFacts:
-    """What a connector may know of the site, besides its own section.
+    """What a connector may know of the site, apart from its own section.
 
     Attributes:
         database: the store, for what a connector has to remember; None: there is none.
-        principal_scope: what stands behind the `@` of principal names.
+        principal_scope: the part after the `@` of principal names.
         mail_quota_bytes: of each mailbox; None: the mail server's own.
         mail_target: the target that is the students' mailbox; empty: there is none.
         is_managed: whether Sésame decides who belongs to the cohort of this key.
-        pseudonym: what stands for a student number once the person is erased; empty: the site has no key.
+        pseudonym: what replaces a student number once the person is erased; empty: the site has no key.
     """
 
     database: Database | None = None
@@ -319,13 +319,12 @@ MAIL_ROLE: Final[Role] = "mailbox"
 
 
 class Connector(ABC, Generic[SettingsT]):
-    """Brings one target to accounts' desired state. Called from several threads at once, never for one
-    student at once.
+    """Brings one target to accounts' desired state.
 
-    Every verb may raise, for the target as a whole: `TargetDown` (away; `unknown` says whether a write may
-    have been carried out all the same), `Throttled` (it asked for fewer calls) and `Misconfigured` (it
-    refuses us, whoever the student is). Anything else that it raises is a fault of its own, and costs the
-    student an attempt.
+    Called from several threads at once, but never twice at once for one student. Every verb may raise, for
+    the target as a whole: `TargetDown` (away; `unknown` says whether a write may have been carried out all
+    the same), `Throttled` (it asked for fewer calls) and `Misconfigured` (it refuses us, whichever the
+    student). Any other exception is a fault of the connector and costs the student an attempt.
     """
 
     section: ClassVar[type[ConnectorSettings]]
@@ -385,7 +384,7 @@ class Connector(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """Observe, from the server that users reach: by student number, for each of these and nobody else."""
+        """Observe these students' objects on the server that users reach, by number."""
 
     @abstractmethod
     def probe(self) -> None:
@@ -405,7 +404,7 @@ class Connector(ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """Shut access to these objects and do nothing else: done before anything else is, and alone."""
+        """Shut access to these objects, and change nothing else; runs before other verbs."""
         raise NotImplementedError
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
@@ -413,8 +412,10 @@ class Connector(ABC, Generic[SettingsT]):
         return {}
 
     def forget(self) -> None:
-        """An earlier outcome is unknown, or somebody else may have written: what follows is read, whatever is
-        remembered of the target."""
+        """Drop everything remembered of the target: the next read asks the server.
+
+        Called when an earlier outcome is unknown or when others may have written.
+        """
 
     def objects(self) -> Iterator[TargetObject]:
         """Everybody, ours or not, in bounded memory, in any order. Adoption, restore and reconcile read
@@ -422,14 +423,20 @@ class Connector(ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
-        """Of these cohorts, by key with the names that accounts give them: whose name a hand has changed
-        (`name`), and from which it took the key (`key`, and what had it there). Reconcile reads it."""
+        """The cohorts whose name or key was changed by hand, by key; Reconcile reads it.
+
+        `name`: the name is no longer the one that accounts give it. `key`: the key was taken from it;
+        followed by what had it there.
+
+        Args:
+            cohorts: by key, the names that accounts give them.
+        """
         return {}
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
-        """What has changed since this mark; of an empty one, nothing, and the mark that stands for now.
+        """The changes since this mark; for an empty mark, no change and the present mark.
 
-        None: this server cannot tell. Where it can, what a hand does there is noticed within a minute.
+        None: this server cannot report changes. Where it can, a change by hand is noticed within a minute.
         """
         raise NotImplementedError
 
@@ -438,12 +445,11 @@ class Connector(ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     def remove_groups(self, keys: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """Remove groups or cohorts of these keys that nobody is in, which the suite made; which are left."""
+        """Remove our empty groups or cohorts of these keys; return the keys that are left."""
         return ()
 
     def probe_erasing(self) -> None:
-        """See that `erase` would be allowed, without erasing anything; return only if nothing speaks against
-        it."""
+        """Check that `erase` would be allowed, without erasing; raise if it would not."""
 
     def disconnect(self) -> None:
         """Give connections back. Nothing may be called afterwards."""
@@ -476,8 +482,10 @@ class ConnectorUnusable(SesameError):
 
 
 def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None) -> list[TargetObject]:
-    """Of what was seen, this student's: what carries the number, or was adopted for it and carries no other
-    number than it did then."""
+    """This student's objects among those seen: by number, or by adoption.
+
+    An adopted object counts only while it carries no other number than it did when adopted.
+    """
     numbers = {"", account.student_number, adopted.number if isinstance(adopted, AdoptedRef) else ""}
     return [
         each
@@ -488,15 +496,17 @@ def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None
 
 
 def differing(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str, ...]]:
-    """The wanted values of the fields that an object has otherwise; of none, all of them."""
+    """The wanted values of the fields that differ; all of them if there is no object."""
     if found is None:
         return dict(wanted.fields)
     return {name: values for name, values in wanted.fields.items() if found.fields.get(name, ()) != values}
 
 
 def tidy(text: str) -> str:
-    """A text as it is compared with what a target shows: Unicode NFC, blanks one by one and none at the ends,
-    as LDAP has them too (RFC 4518)."""
+    """Normalize a text for comparison: Unicode NFC, single blanks, none at the ends.
+
+    LDAP compares so too (RFC 4518).
+    """
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
@@ -507,8 +517,11 @@ _Said = TypeVar("_Said")
 def one_by_one(
     items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], _Said | None]
 ) -> dict[str, _Said | Refused]:
-    """What a verb says of each, where it says anything, for a target without bulk calls: whoever the time
-    does not reach is tried again."""
+    """Apply a verb to each item, for a target without bulk calls.
+
+    Returns, by student number, what the verb returned, unless None; those that the time does not reach are
+    retried.
+    """
     said: dict[str, _Said | Refused] = {}
     one: _Said | Refused | None
     for item in items:

@@ -1,5 +1,4 @@
-"""The time that one batch may take in all, and the rule of used-up time: nothing is begun that could not
-end."""
+"""The time limit of one batch: no call begins that could not end in time."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ beside the names of fields."""
 
 @dataclass(frozen=True, slots=True)
 class _Blocked:
-    """These are theirs, and something stands in the way of all but shutting them."""
+    """The student's own objects, on which every write but a shut is blocked."""
 
     found: Sequence[TargetObject]
     outcome: Dead
@@ -127,7 +127,7 @@ class ConnectorHandler:
 
 
 class _Turn:
-    """One call of `handle`: its time, and whether the target as a whole was asked about a doubt."""
+    """One call of `handle`: its time, and whether it probed the target after a doubt."""
 
     def __init__(self, connector: Anything, deadline: Deadline, last_s_max: float) -> None:
         self._connector = connector
@@ -164,7 +164,10 @@ class _Turn:
         self._bring(left, found, shut)
 
     def _end_sessions(self, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
-        """End those of whoever is to be shut; who is left then: not those who were only to be shut."""
+        """End the sessions of those to be shut; return the tasks that are left.
+
+        Tasks that only close end here.
+        """
         shutting = [Change(task.account, None, {}, open=False) for task in tasks.values() if _shuts(task)]
         if shutting:
             self._write(self._connector.close, shutting)
@@ -174,7 +177,7 @@ class _Turn:
         return {number: task for number, task in tasks.items() if number not in self._outcomes}
 
     def _shut(self, tasks: Mapping[str, Task], found: dict[str, TargetObject | None]) -> Container[str]:
-        """Shut whoever is to be shut, each of their objects, and look again; who was shut."""
+        """Shut every open object of those to be shut, and read again; return who was shut."""
         shutting = [
             Change(task.account, each, {}, open=False)
             for number, task in tasks.items()
@@ -197,8 +200,10 @@ class _Turn:
         return accounts.keys()
 
     def _erase(self, tasks: Mapping[str, Task], found: Mapping[str, TargetObject | None]) -> None:
-        """Erase whoever's account is erased, and see that nothing is left. Of whom several objects carry the
-        number, none is: that is an operator's to decide."""
+        """Erase the objects of erased accounts, and check that nothing is left.
+
+        Several objects with one number are left as they are: an operator decides.
+        """
         doomed: dict[str, TargetObject] = {}
         accounts = {
             number: task.account
@@ -232,7 +237,7 @@ class _Turn:
         return () if one is None else (one,)
 
     def _block(self) -> None:
-        """Whoever something stands in the way of has that for an outcome, if there is no other."""
+        """Report the obstacle of each blocked student who has no other outcome."""
         blocked = {number: one.outcome for number, one in self._blocked.items()}
         self._outcomes = {**blocked, **self._outcomes}
 
@@ -267,7 +272,7 @@ class _Turn:
         return wanted
 
     def _open(self, ref: str, *, gone: bool) -> str | None:
-        """A password that waits; of an object that is gone, the last one that it had, where it is kept."""
+        """The waiting password, or the last one of an object that is gone, if kept."""
         passwords = self._connector.context.passwords
         waiting: str | None = passwords.open(ref)
         return passwords.open_kept(ref) if waiting is None and gone else waiting
@@ -314,8 +319,11 @@ class _Turn:
         return any(isinstance(each, Retry) and each.unknown for each in self._outcomes.values())
 
     def _doubt(self) -> None:
-        """Before anybody is charged: if the target answers everybody so, this raises, and nobody is. Nor is
-        anybody without time to ask."""
+        """Probe the target before any student is charged with a failure.
+
+        If the target fails for everybody, this raises and charges no student; so does having no time to
+        probe.
+        """
         if not self._trusted:
             self._last.left_s()
             self._connector.probe()
@@ -341,7 +349,7 @@ class _Turn:
         return result
 
     def _forget_kept(self, accounts: Sequence[Account], found: Mapping[str, _Found]) -> None:
-        """Keep no hash of a password that others know, or that somebody else has replaced."""
+        """Drop the kept hash of a password that others know or have replaced."""
         field = self._connector.credential
         refs = [
             account.credential_ref
@@ -357,14 +365,14 @@ class _Turn:
             self._connector.context.passwords.forget_kept(refs)
 
     def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
-        """A read that has its own time: what was written must not stay unknown because writing was slow."""
+        """Read with a separate deadline: a slow write must not leave its result unknown."""
         return self._read(accounts, self._last)
 
 
 def _found(
     connector: Anything, accounts: Sequence[Account], adopted: Mapping[str, str], deadline: Deadline
 ) -> dict[str, _Found]:
-    """By student number: the one object that is theirs, None, or why neither can be said."""
+    """By student number: their one object, None, or why neither can be known."""
     deadline.left_s()
     seen = connector.read(accounts, deadline)
     found = {
@@ -395,7 +403,7 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     if len(seen) == len(own):
         return own[0] if own else None
     if not own and account.stage is Stage.ERASED:
-        return None  # what others have stands in nobody's way
+        return None  # what others have blocks no erasure
     taken = Dead(
         COLLISION, "an object that does not carry this student number holds the login or the address"
     )
@@ -405,10 +413,10 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
 def with_passwords_judged(
     connector: Anything, accounts: Iterable[Account], found: Mapping[str, TargetObject]
 ) -> dict[str, TargetObject]:
-    """These objects; one whose password somebody else has set or deleted since shows `PASSWORD_REPLACED` for
-    its credential.
+    """Mark objects whose password others have set or deleted since our write.
 
-    A password cannot be read back: compared is when it was set, with when it was after our own write.
+    Such an object shows `PASSWORD_REPLACED` for its credential. A password cannot be read back: the time when
+    it was set is compared with its time after our own write.
     """
     field = connector.credential
     if field is None:
@@ -438,13 +446,13 @@ def with_passwords_judged(
 def _with_password(
     connector: Anything, account: Account, found: TargetObject | None, *, opened: _Open | None = None
 ) -> tuple[Wanted, str | None]:
-    """What an account means here, and the password that the object is to have and does not show yet.
+    """What an account means here, and the password that still has to be written.
 
-    Where there is no such password any more, the rest is wanted, and the student waits. Whoever may not use
-    the account needs none.
+    None for the password: there is none, or the object shows it already. Where it no longer exists, the rest
+    is wanted and the student waits. A closed account needs no password.
 
     Args:
-        opened: opens the password, of an object that is `gone` the last one that it had; None: only look.
+        opened: opens the password; for an object that is `gone`, its last one. None: only look.
     """
     wanted, field, ref = connector.wanted(account), connector.credential, account.credential_ref
     if field is None or ref is None or _has_password(account, found, field):
@@ -471,7 +479,10 @@ def _shown_of(found: _Found, field: str) -> tuple[str, ...]:
 
 
 def _looked_at(passwords: Passwords, ref: str, *, gone: bool) -> str | None:
-    """The password that waits, or empty: what an object had that is gone is kept, and is left closed."""
+    """The waiting password; empty if only a kept one exists, which stays sealed.
+
+    Kept is the last hash of an object that is gone.
+    """
     password = passwords.open(ref)
     if password is None and gone and any(one.kept for one in passwords.handed_over([ref]).values()):
         return ""
@@ -487,7 +498,7 @@ def _has_password(account: Account, found: TargetObject | None, field: str) -> b
 def _change(
     account: Account, wanted: Wanted, found: TargetObject | None, password: str | None = None
 ) -> Change | None:
-    """What has to be written; None: nothing. Nobody who may use nothing gets a new object."""
+    """What has to be written; None: nothing. A closed account gets no new object."""
     if found is None and not account.access_open:
         return None
     withheld = () if found is None or found.held is None else found.held.fields
@@ -500,7 +511,7 @@ def _change(
 
 
 def _after(account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
-    """What is said of a student after a write: by what was read back, and by nothing else."""
+    """The outcome of a write, judged only by what was read back."""
     if found is None:
         return Retry(MISSING, "what was written was not found when it was read back")
     left = _change(account, wanted, found)
@@ -519,8 +530,10 @@ def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> Ha
 
 
 def _held(wanted: Wanted, found: TargetObject | None) -> Held | Refused | None:
-    """What is said of an object that has all the rest; None: it is as wanted. Where there is none, access is
-    shut, and nothing else is wanted."""
+    """What the object still lacks; None: it is as wanted, or it does not exist.
+
+    Without an object access is shut, and nothing else is wanted.
+    """
     return None if found is None else wanted.held or found.held
 
 
@@ -532,7 +545,7 @@ def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object
 
 
 def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Preview, Change | None]:
-    """What a turn would do, as far as it is known before anything else is asked."""
+    """What a turn would do, as far as it is known without another call to the target."""
     match found:
         case Waiting(reason):
             return Preview(obstacle=reason), None
@@ -556,8 +569,10 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
 
 
 def differences(connector: Anything, account: Account, listed: TargetObject | None) -> tuple[str, ...]:
-    """What would be written to an object of `Connector.objects`, or to make it, in the target's own words and
-    without values; as far as such an object shows it."""
+    """The fields that a write to a listed object would change or make, without values.
+
+    In the target's own words, and only as far as `Connector.objects` shows them.
+    """
     lists = connector.lists
     if account.stage is Stage.ERASED:
         return (ERASURE,) if listed is not None and lists != () else ()
@@ -589,7 +604,10 @@ def _outcome(said: Held | Refused) -> HandlerOutcome:
 
 
 def _slow(said: HandlerOutcome | None = None) -> Retry:
-    """Tried again, since the time was used up; what an earlier call did is as unknown as it was."""
+    """Retry because the time was used up.
+
+    If what an earlier call did is unknown, it stays so.
+    """
     return Retry(SLOW, TOO_SLOW, unknown=isinstance(said, Retry) and said.unknown)
 
 

@@ -1,8 +1,7 @@
-"""The HTTP client of connectors: verified TLS, bounds on everything, no redirects, and no write while
-observing.
+"""The connectors' HTTP client: verified TLS, bounds everywhere, no redirects.
 
-Every fault of the target as a whole is raised here, in the engine's words; what an answer means for one
-student is the connector's to say.
+It sends no write while the target is only observed. Every fault of the target as a whole is raised here, in
+the engine's words; the connector judges what an answer means for one student.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ ATTEMPTS: Final = 2  # one more when a kept connection was just being ended; the
 _BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _WAIT_S_MAX: Final = 0.5  # between the two
 _KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
-_SHORT_PAUSE_S: Final = 2.0  # waited here: a batch that begins anew costs more than that
+_SHORT_PAUSE_S: Final = 2.0  # waited here: starting the batch again costs more than that
 _SHORT_PAUSES_MAX: Final = 3  # of one call
 _FORM: Final = "application/x-www-form-urlencoded"
 _HUNG_UP: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
@@ -47,14 +46,15 @@ class AnswerLost(TargetDown):
 
 
 class HttpLimits(NamedTuple):
-    """Bounds of each call, where the section has other names for them than `HttpClientSettings`.
+    """Bounds of each call, for sections without those of `HttpClientSettings`.
 
     Attributes:
         connect_s: longest wait for a connection.
         send_s: longest time to send the request.
         answer_s: longest wait for the answer.
         bytes_max: largest answer read.
-        kept: whether a connection is kept for the next call; if not, no header `Connection: close` says so.
+        kept: keep the connection for the next call; otherwise it is closed without a `Connection: close`
+            header.
     """
 
     connect_s: float
@@ -65,12 +65,12 @@ class HttpLimits(NamedTuple):
 
 
 class HttpClient:
-    """Calls one service. Safe to share between threads; bounded in flight.
+    """Client of one service. Safe to share between threads; bounded in flight.
 
     Args:
-        context: the connector's; its settings name the authorities, the bounds and the token.
+        context: the connector's; its settings give the authorities, the bounds and the token.
         url: the service's address, which paths are below.
-        service: what operators are told that it is.
+        service: what operators see as its name.
         setting: that names the address.
         limits: None: as the settings say (`HttpClientSettings`).
         transport: for tests; None: the network.
@@ -148,27 +148,28 @@ class HttpClient:
         again: bool | None = None,
         expect: Collection[int] = (),
     ) -> HttpAnswer:
-        """One call. A call that reads is made again when its connection breaks or it is answered 502 or 503;
-        one that writes never is. What the service did not take (429) and wants again in a moment is sent
-        again in that moment.
+        """Call the service, and retry at once what may safely be sent again.
+
+        A call that reads is repeated when its connection breaks or the answer is 502 or 503; one that writes
+        is not. What the service did not take (429) and wants again in a moment is sent again in that moment.
 
         Args:
             method: e.g. `GET`.
             path: below the settings' `url`, beginning with a slash; or an absolute address.
-            deadline: of the batch: after it no call is begun. One that was begun has its whole time: cut
-                short, a target that is well would look as if it were away.
+            deadline: of the batch: no call begins after it. One that has begun keeps its whole time: cut
+                short, a healthy target would look as if it were away.
             body: sent as JSON.
             form: sent as a form, in this order.
             content: sent as it is, instead.
-            headers: besides those of every call, or instead of them.
+            headers: added to those of every call, or replacing them.
             params: of the query.
             reads: it changes nothing, whatever its method.
-            again: whether it is made again when its connection breaks: of a write, that it may be carried out
-                twice without harm; of a read, that its caller does not try again by itself.
+            again: whether to repeat it when its connection breaks. True for a write: it may be carried out
+                twice without harm. False for a read: its caller retries.
             expect: statuses that are about the student, and not about the service as a whole.
 
         Raises:
-            OutOfTime: the time was used up before it was begun.
+            OutOfTime: the time was used up before it began.
             AnswerLost: no answer, or half an answer; `unknown` if it may have been carried out.
             TargetDown: no connection, 502, 503 or 504; `unknown` likewise.
             Throttled: 429, or 503 with Retry-After.
@@ -220,10 +221,10 @@ class HttpClient:
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[HttpAnswer, Iterator[bytes]]]:
-        """A call that reads, and whose answer may be of any length: its head, and its body in pieces.
+        """Read an answer of any length: its head, and its body in pieces.
 
-        Made once, and every status is the caller's to judge. Raises otherwise as `call` does, also while the
-        pieces arrive.
+        The call is made once, and the caller judges every status. Raises otherwise as `call` does, also while
+        the pieces arrive.
         """
         request = self._request(method, path, None, form, headers, None)
         with self._faults(deadline, unknown=False), self._sent(request, deadline) as (response, _):
@@ -263,8 +264,10 @@ class HttpClient:
             raise AnswerLost(f"the connection to {self._service} broke", unknown=wrote) from error
 
     def _wants_it_again(self, answer: HttpAnswer, deadline: Deadline, *, reads: bool, expected: bool) -> bool:
-        """Wait, if the service asked for a moment's patience only or may be back for what reads, and there is
-        time for it."""
+        """Wait before a repeat, if the service asked for a short pause and time allows.
+
+        A call that reads also waits when the service is away, since it may be back.
+        """
         pause_s = answer.retry_after_s
         if pause_s is None and reads and not expected and answer.status in AWAY:
             pause_s = random.uniform(0, _WAIT_S_MAX)  # noqa: S311 (of many who wait, not all at once)
@@ -323,7 +326,7 @@ class HttpClient:
 
     @contextmanager
     def _faults(self, deadline: Deadline, *, unknown: bool) -> Iterator[None]:
-        """What the library raises, in the engine's words; a write that went unanswered is remembered."""
+        """Translate the library's errors to the engine's; remember an unanswered write."""
         try:
             with self._in_words(unknown=unknown):
                 yield

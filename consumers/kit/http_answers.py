@@ -1,4 +1,4 @@
-"""What an answer of a service means for the service as a whole, in the engine's words.
+"""What an answer means for the service as a whole, in the engine's words.
 
 Sources: RFC 9110 (HTTP semantics; 10.2.3 Retry-After), RFC 6585 (429).
 """
@@ -98,12 +98,14 @@ def raise_for_service(answer: HttpAnswer, name: str, setting: str) -> None:
 
 
 def speaks_tls(answer: HttpAnswer) -> bool:
-    """Whether a server was spoken to without TLS on its port for TLS, in the words of nginx and Apache."""
+    """True if we spoke plain HTTP to a TLS port, by the texts of nginx and Apache."""
     return answer.status == HTTPStatus.BAD_REQUEST and b"plain HTTP" in (answer.body or b"")[:4096]
 
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:
-    """What `Retry-After` asks for (RFC 9110, 10.2.3: seconds, or a date), within bounds.
+    """The pause that `Retry-After` asks for, in seconds and within bounds.
+
+    RFC 9110, 10.2.3: seconds, or a date.
 
     Args:
         retry_after: the header; None: there is none.

@@ -1,4 +1,4 @@
-"""LDAP as connectors speak it (RFC 4511), over ldap3 2.9.1: the only file that imports ldap3.
+"""The LDAP client of connectors (RFC 4511); only this file imports ldap3 (2.9.1).
 
 ldap3 leaves everything dangerous open by default; here it is decided: TLS verified by the standard library
 before any bind, time-outs on connecting and on every answer, no referrals, nothing read from the server's
@@ -137,7 +137,7 @@ class LdapClient(ABC):
         return self._run(lambda c: c.modify(dn, by_name, controls=controls or None), writes=True)[0]  # type: ignore[no-untyped-call]
 
     def delete(self, dn: str, *, revision: str | None = None) -> LdapAnswer:
-        """Remove an entry that has none below it; `revision`: only if its entryCSN is still this."""
+        """Delete an entry that has no children; `revision`: only at this entryCSN."""
         controls = [(_ASSERTION, True, _equality("entryCSN", revision))] if revision else None
         return self._run(lambda c: c.delete(dn, controls=controls), writes=True)[0]  # type: ignore[no-untyped-call]
 
@@ -157,8 +157,10 @@ class LdapClient(ABC):
     def search(
         self, base: str, criterion: str, attributes: Sequence[str], *, deleted: bool = False
     ) -> tuple[LdapAnswer, list[tuple[str, Raw]]]:
-        """The entries below `base` that meet a filter made by `any_of`; `deleted`: of Active Directory, what
-        is left of deleted ones too."""
+        """Find the entries below `base` that match a filter made by `any_of`.
+
+        `deleted`: in Active Directory, also what is left of deleted entries.
+        """
         answer, found, _ = self._search(base, criterion, SUBTREE, attributes, deleted=deleted)
         return answer, found
 
@@ -174,13 +176,14 @@ class LdapClient(ABC):
             yield answer, found
 
     def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool, bool]:
-        """Whether anything below `base` was removed, or may have been, since a server's cookie (RFC 4533,
-        refreshOnly); whether the server is behind that cookie; and the cookie that stands for now. An empty
-        cookie: nothing was.
+        """Whether an entry below `base` was or may have been removed since a cookie.
 
-        A server that remembers what it removed (OpenLDAP: `syncprov-sessionlog`) says so; another one lists
-        what is left, and then something may have been. One whose database is older than the cookie refuses
-        it (OpenLDAP: 53, *consumer state is newer than provider*).
+        Uses RFC 4533, refreshOnly. Returns the answer, the present cookie, whether something was removed, and
+        whether the server is behind the cookie. With an empty cookie nothing was removed.
+
+        A server that remembers removals (OpenLDAP: `syncprov-sessionlog`) reports them; another one lists
+        what is left, and then something may have been removed. One whose database is older than the cookie
+        refuses it (OpenLDAP: 53, *consumer state is newer than provider*).
         """
         if not cookie:
             return *self._sync(base, _NOBODY, ""), False
@@ -209,17 +212,17 @@ class LdapClient(ABC):
         return answer, fresh, gone
 
     def bind(self, dn: str, password: str) -> LdapAnswer:
-        """What the server answers to somebody else's bind, on a connection of its own."""
+        """Try a bind as another user, on a new connection; return the server's answer."""
         connection, answer = _bound(replace(self.endpoint, bind_dn=dn, password=lambda: password))
         _unbind(connection)
         return answer
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Begin no operation of this thread later than `seconds` from now: OutOfTime is raised instead.
+        """Begin no operation of this thread later than `seconds` from now (OutOfTime).
 
-        May be nested: the nearest end counts. A TargetDown that leaves says by `unknown` whether a write of
-        this thread, in the outermost one, had no answer.
+        May be nested: the nearest end counts. On a TargetDown, `unknown` says whether a write of this thread,
+        in the outermost block, had no answer.
         """
         outer: float | None = getattr(self._local, "deadline", None)
         deadline = self._monotonic() + seconds
@@ -317,9 +320,9 @@ class LdapClient(ABC):
 
 
 class _VerifiedTls(Tls):
-    """TLS by the standard library's own rules: chain and host name, IP addresses included.
+    """TLS by the standard library's rules: chain and host name, IP addresses included.
 
-    ldap3's own check of the name refuses IP addresses from Python 3.12 on, and none happens by default.
+    ldap3's own check of the name refuses IP addresses from Python 3.12 on, and by default it is not made.
     """
 
     def __init__(self, ca_file: Path | None) -> None:
@@ -346,16 +349,19 @@ def any_of(attribute: str, values: Sequence[str]) -> str:
 
 
 def all_of(criteria: Sequence[tuple[str, str]]) -> str:
-    """A filter for entries that meet every one of these attribute values, escaped (RFC 4515)."""
+    """A filter for entries that match all these attribute values, escaped (RFC 4515)."""
     return "(&" + "".join(f"({name}={escape_filter_chars(value)})" for name, value in criteria) + ")"
 
 
 def written_since(cookie: str, *, but_by: str) -> str:
-    """A filter for entries that others than `but_by` wrote last, since an OpenLDAP server's cookie; a minute
-    more, since what another server took arrives later than its time.
+    """A filter for entries that others wrote last since an OpenLDAP server's cookie.
 
-    The cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as OpenLDAP has it). A
-    cookie of a server where nothing was ever written has none: all of them were written since.
+    It reaches a minute further back, since changes from another server arrive later than their time. The
+    cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as OpenLDAP has it). A cookie
+    of a server that was never written has none: then every entry counts as written since.
+
+    Args:
+        but_by: the writer whose own changes are left out (its DN).
     """
     others = f"(!(modifiersName={escape_filter_chars(but_by)}))"
     numbers = _CSN.findall(cookie)
@@ -416,7 +422,7 @@ def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
 
 
 def _equality(attribute: str, value: str) -> bytes:
-    """BER of the filter `(attribute=value)` (RFC 4511, section 4.5.1): short ASCII strings only."""
+    """BER of the filter `(attribute=value)` (RFC 4511, 4.5.1), short ASCII only."""
     parts = [
         b"\x04" + bytes([len(text)]) + text for text in (attribute.encode("ascii"), value.encode("ascii"))
     ]
@@ -439,6 +445,9 @@ def _unbind(connection: Connection) -> None:
 
 
 def _without_certificate(error: Exception) -> str:
-    """The reason only: ldap3 wraps it into a tuple, Python adds where, OpenSSL may append the certificate."""
+    """The bare reason of a TLS error.
+
+    ldap3 wraps it into a tuple, Python adds where, OpenSSL may append the certificate.
+    """
     reason = re.sub(r" ?\(_ssl\.c:\d+\)", "", str(error).split("{", 1)[0])
     return reason[:200].strip("(),'\" ")

@@ -1,4 +1,7 @@
-"""What an LDAP server answers (RFC 4511), without the library that asks: codes, entries, modifications."""
+"""LDAP answers (RFC 4511), without the client library.
+
+Codes, entries and modifications.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ Modification = tuple[Operation, str, tuple[str, ...]]
 
 
 class Code(IntEnum):
-    """The result codes that are told apart (RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED, RFC 4533 for
-    REFRESH_REQUIRED)."""
+    """The LDAP result codes that we distinguish.
+
+    RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED, RFC 4533 for REFRESH_REQUIRED.
+    """
 
     SUCCESS = 0
     OPERATIONS_ERROR = 1
@@ -71,11 +76,14 @@ class Lost(SesameError):
 
 
 def is_deeper(dn: str, branch: str) -> bool:
-    """Whether an entry is below a branch, and not directly (RFC 4514: a comma of a value is escaped)."""
+    """Whether an entry is below a branch, but not directly.
+
+    RFC 4514: a comma inside a value is escaped.
+    """
     name, ours = normal(dn), f",{normal(branch)}"
     return name.endswith(ours) and re.search(r"(?<!\\),", name[: -len(ours)]) is not None
 
 
 def normal(dn: str) -> str:
-    """A distinguished name as it is compared: by letters in one case, without blanks about commas."""
+    """Normalize a distinguished name: lower case, no blanks about commas."""
     return ",".join(part.strip() for part in dn.lower().split(","))

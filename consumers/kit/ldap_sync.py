@@ -1,4 +1,4 @@
-"""LDAP Content Synchronization (RFC 4533), as far as a client needs it that polls: its two controls."""
+"""LDAP Content Synchronization (RFC 4533) for a polling client: its two controls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Done(Sequence):
 
 
 def request(cookie: str) -> bytes:
-    """The value of a request's control: what has changed since this cookie; empty: since ever."""
+    """The value of a request's control: changes since this cookie; empty: since ever."""
     value = _Request()
     value["mode"] = _REFRESH_ONLY
     if cookie:
@@ -42,8 +42,11 @@ def request(cookie: str) -> bytes:
 
 
 def is_behind(fresh: str, cookie: str) -> bool:
-    """Whether a server's cookie is older than an earlier one: of any of its writers, as OpenLDAP numbers them
-    (`time#count#writer#modification`). A writer that is unknown now says nothing."""
+    """Whether a server's cookie is older than an earlier one, for any writer.
+
+    OpenLDAP numbers each writer (`time#count#writer#modification`). A writer that is now unknown says
+    nothing.
+    """
     now = _by_writer(fresh)
     return any(number > now[writer] for writer, number in _by_writer(cookie).items() if writer in now)
 
@@ -53,8 +56,10 @@ def _by_writer(cookie: str) -> dict[str, str]:
 
 
 def ended(done: bytes) -> tuple[str, bool]:
-    """The cookie of the control that ends an answer (empty: nothing has changed), and whether what was
-    removed was told; otherwise everything that was not mentioned is gone."""
+    """The cookie of the final control, and whether removals were reported.
+
+    An empty cookie: nothing has changed. If removals were not reported, every entry not mentioned is gone.
+    """
     value = decoder.decode(done, asn1Spec=_Done())[0]
     cookie = value["cookie"]
     return bytes(cookie).decode() if cookie.hasValue() else "", bool(value["refreshDeletes"])

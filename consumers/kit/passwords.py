@@ -1,4 +1,4 @@
-"""Passwords for targets: the vault's hashes, or what was typed, for a target that takes no hash."""
+"""Passwords for targets: the vault's hashes, or, where no hash is taken, the text."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ class Passwords(Protocol):
     """The passwords of one target. The vault itself is one, of hashes."""
 
     def open(self, ref: str) -> str | None:
-        """What an account's `credential_ref` stands for: the password in Unicode NFC, or its hash; None: it
-        was used, has expired, or never was.
+        """The password behind an account's `credential_ref`, in Unicode NFC, or its hash.
+
+        None: it was used, has expired, or never was.
 
         Raises:
-            SealBroken: it is there and cannot be opened.
+            SealBroken: it exists and cannot be opened.
         """
 
     def consume(self, shown: Mapping[str, float | None]) -> None:
@@ -50,11 +51,12 @@ class Passwords(Protocol):
         """Of these references, those that the target was seen to have, and since when."""
 
     def open_kept(self, ref: str) -> str | None:
-        """The hash that the target had, for an object that is gone; None: the site keeps none. It is to be
-        written next.
+        """The last hash of an object that is gone, to be written next.
+
+        None: the site keeps none.
 
         Raises:
-            SealBroken: it is there and cannot be opened.
+            SealBroken: it exists and cannot be opened.
         """
 
     def forget_kept(self, refs: Sequence[str]) -> None:
@@ -85,7 +87,7 @@ class NoPasswords:
 
 @dataclass(frozen=True)
 class KnownPasswords(NoPasswords):
-    """For whoever only looks: none is given, and what was given is known.
+    """Passwords for a caller that only looks: gives none, but knows which were given.
 
     Attributes:
         target: the one whose own copies were given; None: the hashes were.

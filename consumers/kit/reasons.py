@@ -1,5 +1,7 @@
-"""Tokens of waiting, retries and dead letters in words: one line for what it means, one for what happens
-next."""
+"""Reason tokens in words, for waiting, retries and dead letters.
+
+One line for what it means, one for what happens next.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,11 @@ class Reason:
     """A token in words.
 
     Attributes:
-        kind: how a turn that ended so ended.
+        kind: how a turn with this token ended.
         words: by language.
-        who: who must act: a token of `words.toml` (student, registrar, component, desk, operator, nobody).
+        who: who must act: a token of `words.toml` (student, registrar, component, desk, operator …).
         held_back: nothing is written until it ends: the target may have nothing of the student.
-        where: the consumers that say it; filled in when the connectors are put together.
+        where: the consumers that use it; filled in when the connectors are put together.
     """
 
     kind: Kind | Literal[""]
@@ -51,35 +53,41 @@ class Reason:
         return self.words[spoken()].next
 
     def beyond(self, message: str) -> str:
-        """What a recorded message tells beyond what the token means: messages begin with that, in English."""
+        """The part of a recorded message after the token's meaning, with which it begins.
+
+        Recorded messages are in English.
+        """
         said = self.words["en"].what
         return message.removeprefix(said).strip(" []") if message.startswith(said) else message
 
     def told(self, message: str) -> str:
-        """A recorded message as it is shown: what the token means, then what is told beyond that, as it
-        stands."""
+        """Show a recorded message: the token's meaning, then the rest of it unchanged."""
         if spoken() == "en":
             return message
         more = self.beyond(message)
         return f"{self.what} [{more}]" if more else self.what
 
     def said_by(self, consumer: str) -> Reason:
-        """The same, said by this consumer too."""
+        """Add this consumer to those that use the token."""
         return replace(self, where=f"{self.where}, {consumer}" if self.where else consumer)
 
 
 def reason(
     kind: Kind, *, fr: tuple[str, str], en: tuple[str, str], who: str = "", held_back: bool = False
 ) -> Reason:
-    """A token's words: (what it means, what happens next) in each language. Of a retry nobody must do
-    anything unless it is said; of the rest an operator."""
+    """A token's words: (what it means, what happens next) in each language.
+
+    By default a retry needs no action, and the rest is an operator's.
+    """
     who = who or ("nobody" if kind == "retry" else "operator")
     return Reason(kind, {"fr": Meaning(*fr), "en": Meaning(*en)}, who, held_back)
 
 
 def read_reasons(path: Path) -> dict[str, Reason]:
-    """The reasons in a file: a table for each token, with `kind`, `who`, and `what` and `next` in each
-    language."""
+    """Read a file of reasons: one table per token.
+
+    Each has `kind`, `who`, and `what` and `next` in each language.
+    """
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     return {token: _reason(**each) for token, each in document.items()}
 

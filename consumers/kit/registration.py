@@ -1,4 +1,4 @@
-"""Connectors are found by entry point: one in a package of somebody else works as ours do.
+"""Find connectors by entry point: a third-party package works as ours do.
 
 A package names its connectors in its metadata, and nothing in Sésame is edited:
 
@@ -118,7 +118,10 @@ def reasons() -> dict[str, Reason]:
 
 
 def reason(token: str) -> Reason | None:
-    """The words of one token, of the first connector that has it: those behind it are not loaded."""
+    """The words of a token, from the first connector that has it.
+
+    Connectors after it are not loaded.
+    """
     return next((words[token] for _, words in _words() if token in words), None)
 
 
@@ -131,7 +134,7 @@ def package_of(connector: type[Anything]) -> str:
 
 
 def _words() -> Iterator[tuple[str, Mapping[str, Reason]]]:
-    """Each connector that can be loaded, and its tokens; it is loaded when it is asked for."""
+    """Each loadable connector's name and tokens, loaded one at a time."""
     for name in installed():
         connector = Choice.of(name).connector
         if connector is not None:
@@ -156,7 +159,7 @@ def _load(one: Installed) -> type[Anything]:
     where = f"the connector {one.name!r} ({one.package}, {one.points[0].value})"
     try:
         found = one.points[0].load()
-    except Exception as error:  # somebody else's code: whatever it raises, the other targets go on
+    except Exception as error:  # third-party code: whatever it raises, the other targets continue
         said = f"{fault(error)}: {error}" if isinstance(error, ImportError) else fault(error)
         raise ConnectorUnusable(
             f"{where} cannot be imported: {said}",

@@ -1,4 +1,4 @@
-"""What every connector's section of the settings has; an author adds the target's own."""
+"""Settings common to all connectors' sections; an author adds the target's own."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ConnectorSettings(TargetSection):
 
     @property
     def system(self) -> str:
-        """The technology and the server, as operators are shown it: no secret, neither path nor query."""
+        """The technology and the server, for operators: no secret, path or query."""
         return type(self).__name__.removesuffix("Settings")
 
 
@@ -76,8 +76,10 @@ class ClientSettings(ConnectorSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest that one call can take, time-outs included, in seconds: the last of a batch is begun
-        in time, and has its whole time."""
+        """The longest time of one call in seconds, time-outs included.
+
+        The last call of a batch begins early enough to have all of it.
+        """
         return 2 * (self.connect_timeout_s + self.timeout_s)
 
 
