@@ -123,9 +123,10 @@ def shown_person(person: KnownPerson, settings: RegistrySettings) -> Person:
 def current_enrolments(
     enrolments: Iterable[Enrolment], settings: RegistrySettings, today: date
 ) -> list[Enrolment]:
-    """Those whose year has not ended, the main one first: in force, primary, newest year, then by step.
+    """The enrolments whose year has not ended, the main one first.
 
-    A person of two student numbers may be enrolled twice in one step: the enrolment that opens more counts.
+    Order: in force, primary, newest year, then by step. A person with two student numbers may be enrolled
+    twice in one step: the enrolment that opens more counts.
     """
 
     def rank(enrolment: Enrolment) -> tuple[bool, bool, int, str, str, bool]:

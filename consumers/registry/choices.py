@@ -1,5 +1,7 @@
-"""What students and operators settle: an activation, a password, a preference, a hold. Each is a change of
-the person's row, worked out here; the handler writes it."""
+"""Choices of students and operators: activation, password, preference, hold.
+
+Each is a change of the person's row, computed here; the handler writes it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ _NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 def preference_change(
     preference: Preference, value: str | None, account: Account | None
 ) -> Mapping[str, Any]:
-    """The change of the person's row; None or nothing but blanks clears the preference.
+    """The change of the person's row; None or a blank text clears the preference.
 
     Raises:
         Rejected: the value cannot be used. The message does not repeat it: it is personal.
@@ -77,7 +79,10 @@ def _address(text: str, account: Account | None) -> str:
 
 
 def _given_name(text: str) -> str | None:
-    """The name without the marks that change how it is shown but not what it is, as the registrar's are."""
+    """The name without bidirectional marks, as with the registrar's names.
+
+    They change how a name is shown, not what it is.
+    """
     name = unicodedata.normalize("NFC", text.translate(_BIDI_MARKS)).strip()
     if len(name) > PREFERRED_NAME_LENGTH_MAX or not _NO_TEXT.isdisjoint(map(unicodedata.category, name)):
         raise Rejected(

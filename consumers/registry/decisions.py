@@ -1,20 +1,20 @@
-"""What an operator decides about doubtful identities, and what follows from it for both sides.
+"""Operators' decisions about doubtful identities, and what they change.
 
-**Merge**: two numbers are one person. The account of one goes on, with the enrolments of both and the newest
-names; facts and acts about the other number are the first one's from now on. The other number gets no
-account; one that it has already loses its enrolments, and ends as any other account does: in grace, so that
-mail can be taken out of it, then expired. Its login stays in the ledger for ever. What closes access goes
-over to the person (holds); what opens it (the activation and its password) only to an account that nobody
-has activated yet, so that a wrong decision can never give a working account to somebody else's password.
+**Merge**: two numbers are one person. One account remains, with the enrolments of both and the newest names;
+facts and acts about the other number count for the first one from now on. The other number gets no account;
+if it already has one, that loses its enrolments and ends as any other does: in grace, so that mail can be
+taken out of it, then expired. Its login stays in the ledger permanently. What closes access passes to the
+person (holds); what opens it (the activation and its password) passes only to an account that was never
+activated, so that a wrong decision never gives a working account to another person's password.
 
-**Separate**: two people. What was held for the doubt goes on; numbers that were merged part again.
+**Separate**: two people. What was held for the doubt is released; merged numbers part again.
 
-**Mint again**: login and addresses were minted from damaged names. While nobody has activated the account,
-nobody has seen them; so they are put out of use, for ever, and others are minted from the names as they are.
+**Mint again**: login and addresses were minted from damaged names. As long as the account is not activated,
+they are known to no one: they are put out of use permanently, and others are minted from the corrected names.
 
-Of several decisions about one doubt the newest holds, by the time at which the operator took it: a
-redelivery changes nothing. One by rule (`doubt_rules`) is weaker than any other: it holds only while the
-doubt is open, and while the rule fits both as they are now.
+Of several decisions about one doubt the newest holds, by the time at which the operator took it: a redelivery
+changes nothing. A decision by rule (`doubt_rules`) is weaker than any other: it holds only while the doubt is
+open and the rule fits both people as they are now.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Decisions:
             return
         if event.other == number:
             raise Rejected("one_number", "a number cannot be compared with itself: give the other one")
-        if event.other.startswith(ERASED_KEY):  # whoever it was, this number goes on with names of its own
+        if event.other.startswith(ERASED_KEY):  # an erased person: this number keeps separate names
             if self._decide(connection, number, event.other, verdict, decided_at):
                 self._minter.mint_version(connection, number, origin)
             return
@@ -119,11 +119,11 @@ class Decisions:
             self._merge(connection, mine, theirs)
         else:
             self._part(connection, mine, theirs)
-        for each in (number, event.other):  # and, if it is merged, the one that it goes on as
+        for each in (number, event.other):  # and, if it is merged, the number that remains
             self._minter.mint_version(connection, each, origin)
 
     def _mint_again(self, connection: Connection, holder: KnownPerson, origin: Origin) -> None:
-        """Put the names of an account that nobody has activated out of use, and mint others."""
+        """Retire the names of an account that was never activated, and mint others."""
         if holder.activated_at is not None:
             raise AlreadyActivated
         SqlLedger(connection, self._database, self._database.now(connection)).retire(holder.student_number)
@@ -139,7 +139,7 @@ class Decisions:
         return person
 
     def _fits(self, connection: Connection, name: str, mine: KnownPerson, theirs: KnownPerson) -> bool:
-        """Whether a rule may still settle the doubt about these two. A rule that is not known fits nobody."""
+        """Whether a rule may still settle the doubt about these two; unknown rules never."""
         doubt = store.get(connection, store.pair_id(mine.student_number, theirs.student_number))
         if doubt is None or doubt.state is not Verdict.OPEN:
             return False
@@ -158,7 +158,7 @@ class Decisions:
             state=Verdict.OPEN,
             raised_at=self._database.now(connection),
         )
-        store.raise_once(connection, self._database, doubt)  # nobody but the operator had a doubt
+        store.raise_once(connection, self._database, doubt)  # only the operator had a doubt
         known = store.get(connection, doubt.id) or doubt
         if known.decided_at is not None and known.decided_at >= decided_at:
             return False
@@ -166,7 +166,7 @@ class Decisions:
         return True
 
     def _merge(self, connection: Connection, mine: KnownPerson, theirs: KnownPerson) -> None:
-        """Let `mine` go on as `theirs`."""
+        """Merge `mine` into `theirs`."""
         survivor = theirs
         if theirs.merged_into is not None:
             if theirs.merged_into == mine.student_number:  # the other way round than before

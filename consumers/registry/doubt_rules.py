@@ -1,9 +1,9 @@
-"""Rules by which an operator lets many doubts be settled at once: what must agree, and what is then said.
+"""Rules that settle many doubts at once: what must agree, and the verdict.
 
-A rule is data. It says nothing of a doubt that it does not fit; an operator chooses it, sees whom it settles
-and says yes: nothing is settled by itself. A merge may hand an account to somebody else, so the one rule that
-merges wants everything to agree: of twins, one of whom has the other's INE in the dossier, the given names
-differ. Those who were found to be two people can be merged by an operator still.
+A rule is data. It says nothing about a doubt that it does not fit. An operator chooses it, sees whom it
+settles and confirms: nothing is settled automatically. A merge may hand an account to another person, so the
+one rule that merges wants everything to agree: twins whose dossier has the other one's INE have different
+given names. An operator can still merge numbers that a rule separated.
 """
 
 from __future__ import annotations

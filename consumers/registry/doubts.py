@@ -1,23 +1,23 @@
-"""Are two student numbers one person? What is compared, and what happens until a human has looked, and after.
+"""Doubts whether two student numbers are one person: the comparison, and the hold.
 
 Two numbers are compared by **fingerprints**: the birth name, given name and birth date, however they are
 spelt; and the INE, the national number, which is no key here but must not belong to two people. Only hashes
 are kept. Homonyms with other birth dates are not in doubt.
 
 A new student number that matches another is recorded and held (the technical hold: SupAnn's "suspected
-homonym"); no account is made for it. A match that shows only later, on a number that has its account already,
-leaves that account alone: a registrar's typing error must not shut anybody out. Either way there is a doubt,
-which `sesame identities` shows with both sides, and a dead letter that names both numbers.
+homonym"); no account is made for it. A match that appears only later, on a number that has its account
+already, leaves that account alone: a registrar's typing error must not shut anyone out. Either way there is a
+doubt, which `sesame identities` shows with both sides, and a dead letter that names both numbers.
 
 An operator decides it once, and the same doubt is never raised again. A correction by the registrar that ends
-the match, on whichever side, withdraws the doubt by itself.
+the match, on either side, withdraws the doubt automatically.
 
-One number is compared with itself when the registrar changes who holds it (`registrar.Holders`). People
+A number is compared with its own past when the registrar changes its holder (`registrar.Holders`). People
 change their family name, or their given name, and typing errors change a birth date; hardly ever two of these
 at once. So a holder is **recognised** when the INE is the same, or when two of family name, given name and
 birth date agree. Names agree when they share a word, birth and usage name alike, or are spelt almost alike.
-Of somebody who has one name only, now or then, it and the birth date must agree: nobody knows which of two
-names it is.
+For a person with only one name, now or then, it and the birth date must agree: which of the two names it is
+is unknown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ALIKE_MIN: Final = 0.8
 """From this ratio on (difflib: 2 × common letters / letters in all), two words are two spellings of one."""
 
 AGREEING_MIN: Final = 2
-_WORD_LETTERS_MIN: Final = 2  # initials and particles of one letter tell nobody from anybody
+_WORD_LETTERS_MIN: Final = 2  # initials and one-letter particles identify no one
 
 
 def fingerprints(identity: Identity, ine: str | None) -> dict[str, str]:
@@ -69,7 +69,7 @@ def recognised(before: Identity, after: Identity, ine: str | None, ine_after: st
 
     Args:
         before: who held the number until now, with `ine`.
-        after: who is said to hold it now, with `ine_after`.
+        after: who holds it now by the registrar, with `ine_after`.
     """
     if ine and ine_after and ine.upper() == ine_after.upper():
         return True
@@ -103,7 +103,7 @@ def _agree(before: Iterable[str | None], after: Iterable[str | None]) -> bool:
 
 
 def _words(names: Iterable[str | None]) -> set[str]:
-    """The words of some names; a name without any letter of ASCII's stands for itself."""
+    """The words of some names; a name without ASCII letters counts as one word."""
     words: set[str] = set()
     for name in names:
         if name:
@@ -120,7 +120,7 @@ DOUBTFUL = "doubtful_identity"
 
 
 class Doubts:
-    """Holds those who may be known under another number, within the caller's transaction."""
+    """Holds students who may have another number, within the caller's transaction."""
 
     def __init__(self, database: Database, people: People) -> None:
         self._database = database
@@ -160,14 +160,14 @@ class Doubts:
         return self._release(connection, doubt.student_number)
 
     def declare_separate(self, connection: Connection, student_number: str, decided_at: float) -> None:
-        """Somebody has lifted the technical hold of this number: it is nobody else's."""
+        """Settle this number's doubts as separate: an operator lifted its technical hold."""
         for doubt in store.of(connection, student_number, [Verdict.OPEN]):
             if doubt.student_number == student_number and doubt.other_number is not None:
                 store.settle(connection, doubt.id, Verdict.SEPARATE, decided_at)
         self.resolved(connection, student_number)
 
     def resolved(self, connection: Connection, student_number: str) -> None:
-        """Nothing about this number waits for anybody any more, unless a doubt about it is open still."""
+        """Close this number's dead letters, unless another doubt about it is open."""
         if self._open_about(connection, student_number):
             return
         now = self._database.now(connection)
@@ -178,11 +178,11 @@ class Doubts:
     def _matches(
         self, connection: Connection, person: KnownPerson, prints: dict[str, str]
     ) -> dict[str, set[str]]:
-        """Who may be this person (or goes on as who may be), and what agrees."""
+        """Who may be this person, or the number that one was merged into; what agrees."""
         number, subject = person.student_number, person.merged_into or person.student_number
         matches: dict[str, set[str]] = {}
         for kind, holder in store.claim_fingerprints(connection, self._database, number, prints).items():
-            # A fingerprint names only who took it first; whoever was in doubt with them may have it too.
+            # A fingerprint names only who took it first; those in doubt with them may have it too.
             candidates = {holder, *(doubt.beside(holder) for doubt in store.of(connection, holder))}
             alike = [
                 other
@@ -212,7 +212,7 @@ class Doubts:
         return released - {number}
 
     def _raise(self, connection: Connection, number: str, other: str, kinds: set[str]) -> bool:
-        """Ask whether these two are one person; False if it was asked before, and perhaps decided."""
+        """Raise the doubt about these two; False if it was raised or decided before."""
         doubt = Doubt(
             id=store.pair_id(number, other),
             student_number=number,
@@ -231,7 +231,7 @@ class Doubts:
         bury_fact(connection, self._database, number, fact_id, doubt)
 
     def _release(self, connection: Connection, number: str) -> bool:
-        """Lift what the last doubt about a number has left behind; False while there is another one."""
+        """Lift the last doubt's hold from a number; False while another doubt is open."""
         if self._open_about(connection, number):
             return False
         person = self._people.locked(connection, number)

@@ -1,6 +1,6 @@
-"""The registry's handler: applies facts in order, and mints what follows from them.
+"""The registry's handler: applies facts in order, and mints account versions.
 
-Applying a fact again changes nothing: enrolments are ordered by the registrar's source sequence, credentials
+Applying a fact twice changes nothing: enrolments are ordered by the registrar's source sequence, credentials
 by the vault's, and the last other facts of each student are remembered by id.
 """
 
@@ -55,14 +55,14 @@ class Registry:
 
     Args:
         database: the store; its clock is the registry's.
-        vault: where values that are personal are read by reference.
+        vault: where personal values are read by reference.
         settings: how names are minted and accounts made.
         propagated: propagation's answers.
         rules: what follows the last enrolment.
         services: see `Lifecycle`.
-        notices: by which students are warned that access ends; None: nobody is.
-        on_new_address: told when the registrar gives a known student another personal address.
-        privacy: by which erased persons are recognised; None: nobody is ever erased here.
+        notices: warn students that access ends; None: no warnings.
+        on_new_address: called when the registrar gives a known student another personal address.
+        privacy: recognises erased persons; None: this site erases no one.
     """
 
     name = NAME
@@ -98,7 +98,7 @@ class Registry:
         self._decisions = Decisions(database, self._people, self._minter, self._doubts, holders)
 
     def recognise_by(self, privacy: PrivacyKey) -> None:
-        """Recognise erased persons by this key, which was made after the registry had begun."""
+        """Recognise erased persons by this key, made after the registry had started."""
         self._minter.privacy = privacy
         self._doubts.erased = ErasedPersons(self._settings, privacy)
 
@@ -132,8 +132,10 @@ class Registry:
             self._keep(connection, record, message)
 
     def overtake(self, connection: Connection, student_number: str, version: int) -> None:
-        """The next version of this student's account is above this one: a target shows it, and the store,
-        which was restored, does not know it."""
+        """Number this student's next account version above this one.
+
+        A target shows this version and the store, which was restored, does not know it.
+        """
         if self._people.locked(connection, student_number) is not None:
             accounts.overtake(connection, student_number, version)
 
@@ -146,8 +148,9 @@ class Registry:
         return {**dict.fromkeys(TIMERS, self.due), WARNING_DUE: self._warnings.due}
 
     def due(self, connection: Connection, student_number: str, now: float) -> None:
-        """A day has come on which time alone changes this account: a year or a grace period has ended, or
-        something is to be erased.
+        """Mint the version that is due today because of time alone.
+
+        A year or a grace period has ended, or something is to be erased.
 
         Raises:
             Rejected: no name is left to give.
@@ -157,7 +160,7 @@ class Registry:
         self._minter.mint_version(connection, student_number, origin)
 
     def expire_pending(self, connection: Connection, now: float) -> int:
-        """Dead-letter a page of the facts that waited too long for their student; return how many."""
+        """Dead-letter a page of facts that waited too long; return how many."""
         old = pending_facts.take_older(connection, now - self._settings.pending_age_max_s)
         for fact in old:
             text = (
@@ -267,7 +270,10 @@ class Registry:
     def _prolongation(
         self, connection: Connection, person: KnownPerson, event: events.ProlongationRequested
     ) -> Mapping[str, Any]:
-        """Access lasts until that day: if it lies ahead, and access ends on the day that was known."""
+        """Prolong access to the day of the event, or return no change.
+
+        It must lie ahead, and access must still end on the day that the student saw.
+        """
         account = accounts.find(connection, person.student_number)
         if account is None or account.stage not in (Stage.GRACE, Stage.EXPIRED):
             return {}
@@ -296,7 +302,7 @@ class Registry:
         pending_facts.keep(connection, self._database, fact)
 
     def _apply_pending(self, connection: Connection, fact: PendingFact) -> None:
-        """Apply a fact that was waiting. What cannot be applied is dead-lettered by itself."""
+        """Apply a fact that was waiting; on failure dead-letter it alone."""
         try:
             message = from_record(fact.student_number, fact.headers, fact.value)
             with connection.begin_nested():

@@ -1,4 +1,4 @@
-"""Minting names: from what the registrar calls a person to a login, a mail address and a principal name.
+"""Mint a login, a mail address and a principal name from the registrar's names.
 
 The rules, in the order in which they apply to a name:
 
@@ -7,19 +7,19 @@ The rules, in the order in which they apply to a name:
    that compose with no letter, disappear.
 2. Transliteration to ASCII from any script (anyascii: ß gives ss, œ oe, đ d), lower case, and nothing kept
    but a-z, 0-9, blank and hyphen.
-3. In a family name, particles are glued to the word that follows (de la Tour: delatour, Ben Ali: benali);
-   one that ends the name stands for itself. Hyphens stay as the registrar wrote them (Ben-Ali: ben-ali).
+3. In a family name, particles are glued to the word that follows (de la Tour: delatour, Ben Ali: benali); one
+   that ends the name stays a word. Hyphens stay as the registrar wrote them (Ben-Ali: ben-ali).
 4. Remaining blanks are hyphens (Martin Dupont: martin-dupont).
 
-The family name is the usage name if there is one, the given name the preferred one if there is one. A
-change of name keeps the login: the ledger already holds one for this student number; the mail address may
-follow it (`renamed`). A name of which nothing
-is left (emoji) is left out; when nothing remains at all, the student number is the login. The first of
-several homonyms gets the plain name, the next ones a counter from 2 on (after a hyphen if the name ends in a
-digit). A login that is too long loses the last parts of its longest name, then its last letters.
+The family name is the usage name if there is one, the given name the preferred one if there is one. A change
+of name keeps the login: the ledger already holds one for this student number; the mail address may follow it
+(`renamed`). A name of which nothing is left (emoji) is left out; when nothing remains at all, the student
+number is the login. The first of several homonyms gets the plain name, the next ones a counter from 2 on
+(after a hyphen if the name ends in a digit). A login that is too long loses the last parts of its longest
+name, then its last letters.
 
-The alphabet (a-z 0-9 . _ -, first and last alphanumeric) is what Moodle's usernames, POSIX, LDAP's uid and a
-mail's dot-string (RFC 5321, 4.1.2) all take.
+The alphabet (a-z 0-9 . _ -, first and last alphanumeric) is accepted by Moodle's usernames, POSIX, LDAP's uid
+and a mail's dot-string (RFC 5321, 4.1.2) alike.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class NamesExhausted(Rejected):
 
 
 class Names(NamedTuple):
-    """What a student is known by, for ever."""
+    """A student's permanent names."""
 
     login: str
     mail: str
@@ -69,17 +69,17 @@ class Names(NamedTuple):
 
 
 class Ledger(Protocol):
-    """Who holds which name, for ever. Bound to the caller's transaction."""
+    """Who holds which name, permanently. Bound to the caller's transaction."""
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
         """Kind to value: the first name of each kind that this student was given."""
 
     def claim(self, names: Mapping[str, str], student_number: str) -> bool:
-        """Take all of these (kind to value) for this student, or none if one is held by anybody else."""
+        """Take all these names (kind to value) for this student, or none if one is taken."""
 
 
 def mint(person: Person, student_number: str, settings: RegistrySettings, ledger: Ledger) -> Names:
-    """This student's names: those that the ledger already holds, and new ones for what is missing.
+    """This student's names: those in the ledger, and new ones for the missing kinds.
 
     A mail or principal template that contains {login} shares the login's counter, so that they agree.
 
@@ -94,7 +94,7 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
     def claim_first(kinds: tuple[str, ...]) -> None:
         for counter in range(1, settings.homonyms_max + 1):
             login = held.get(LOGIN) or template.login(counter)
-            # Beside a new login the addresses take its counter; alone they have their own.
+            # With a new login the addresses take its counter; otherwise they have their own.
             own = counter if LOGIN not in kinds else 1
             names = {kind: login if kind == LOGIN else template.address(kind, login, own) for kind in kinds}
             if not _reserved(names.values(), settings) and ledger.claim(names, student_number):
@@ -111,8 +111,10 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
 
 
 def every_name(person: Person, student_number: str, settings: RegistrySettings) -> Iterator[tuple[str, str]]:
-    """Kind and value of every name that this person may have been given, whoever else of the same name there
-    was: for whoever has to be recognised by a name alone."""
+    """Kind and value of every name that this person may have been given.
+
+    Every counter is included, so that a person can be recognised by a name alone.
+    """
     template = Templates(person, student_number, settings)
     for counter in range(1, settings.homonyms_max + 1):
         login = template.login(counter)
@@ -124,8 +126,10 @@ def every_name(person: Person, student_number: str, settings: RegistrySettings) 
 
 
 def short_login(login: str, student_number: str, settings: RegistrySettings, ledger: Ledger) -> str | None:
-    """A login of 20 characters at most beside a longer one: its beginning, and a counter from 2 on where that
-    is somebody's. Nobody else is ever given it as a login either. None: the login itself is short enough.
+    """A login of at most 20 characters for a longer one; None: none is needed.
+
+    It is the login's beginning, with a counter from 2 on if that is taken. No other student ever gets it as a
+    login.
 
     Raises:
         NamesExhausted: no counter up to `homonyms_max` is free.
@@ -151,11 +155,12 @@ def renamed(
     settings: RegistrySettings,
     ledger: Ledger,
 ) -> Names:
-    """The names after a change of the shown name: a new mail address if the settings want one, else the same.
+    """The names after a change of the shown name; only the mail address may change.
 
-    The ledger keeps the address before, which stays an alias. Coming back to a former name gives the former
-    address back. The login that the new name would have given is taken too if the address is made of it: it
-    would be confusing on anybody else. The principal name never changes: services know people by it.
+    The settings say whether it does. The ledger keeps the previous address, which stays an alias. A return to
+    a former name gives the former address back. The login that the new name would have given is taken too if
+    the address is made of it: on another student it would confuse. The principal name never changes: services
+    know people by it.
 
     Raises:
         NamesExhausted: no counter up to `homonyms_max` is free.
@@ -176,7 +181,7 @@ def renamed(
 
 
 class Templates:
-    """One person's names as the templates make them, whoever else may hold them. Pure.
+    """One person's names as the templates make them, taken or not. Pure.
 
     `counter` is 1 for the first person of that name, 2 for the next one, and so on.
     """
@@ -196,7 +201,7 @@ class Templates:
         return _numbered(settings.login_template, self._fields, settings.login_length_max, counter)
 
     def address(self, kind: str, login: str, counter: int = 1) -> str:
-        """The mail address (`kind` is MAIL) or the principal name (PRINCIPAL) beside this login."""
+        """The mail address (`kind` MAIL) or principal name (PRINCIPAL) for this login."""
         local, _, domain = self._addresses[kind].partition("@")
         name = _numbered(local, {**self._fields, LOGIN: login}, LOCAL_PART_MAX, counter)
         settings = self._settings
@@ -240,7 +245,10 @@ def ascii_word(name: str, particles: frozenset[str] = frozenset()) -> str:
 
 
 def _kept(char: str) -> str:
-    """What stands for a character before transliteration, which would spell out symbols (':grinning:')."""
+    """The replacement of a character before transliteration; empty for a symbol.
+
+    Transliteration would spell symbols out (':grinning:').
+    """
     category = unicodedata.category(char)
     if category == "Pd" or char == "\N{MINUS SIGN}":
         return "-"

@@ -1,8 +1,8 @@
-"""Doubtful identities: who may be whom, and what an operator decided about it. Rows are never deleted.
+"""Doubtful identities, and operators' decisions about them. Rows are never deleted.
 
-A doubt is known by what is compared: two student numbers, in whatever order, or a number and who is said to
-hold it. So it is raised once, and a decision is remembered for ever. By the fingerprints that are kept here
-two numbers are found that may be one person (`doubts`).
+A doubt is known by what is compared: two student numbers, in either order, or a number and its new holder as
+the registrar names it. So it is raised once, and a decision is remembered permanently. The fingerprints kept
+here find two numbers that may be one person (`doubts`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ identity_doubts = Table(
     Column("student_number", String(32), nullable=False, index=True),  # whose fact raised it
     Column("other_number", String(32), index=True),  # None: whether the number still has its holder
     Column("evidence", String(64), nullable=False),  # what agrees, or does not: birth, ine, holder
-    Column("claimed", Text),  # holder: who the number is said to be now (JSON); None once decided
+    Column("claimed", Text),  # holder: the number's new holder by the registrar (JSON); None once decided
     Column("state", String(16), nullable=False, index=True),  # open | separate | merged | withdrawn
     Column("raised_at", Float, nullable=False),
     Column("decided_at", Float),  # when the operator decided: the newest decision holds
@@ -66,7 +66,10 @@ def hashable(kind: str, value: str) -> str:
 
 @forgets(fingerprints)
 def _forget(connection: Connection, _database: Database, person: Forgetting) -> ForgottenRows:
-    """The erased person is recognised, under whatever number they come back, and cannot be guessed."""
+    """Keep only digests: the person is recognised on a return, and cannot be guessed.
+
+    This holds under whichever number they come back.
+    """
     f = fingerprints.c
     mine = select(f.kind, f.value).where(f.student_number == person.student_number)
     rows = connection.execute(mine).all()
@@ -84,7 +87,7 @@ HOLDER = "holder"
 
 
 class Verdict(StrEnum):
-    """How a doubt stands."""
+    """The state of a doubt."""
 
     OPEN = "open"  # waits for an operator
     SEPARATE = "separate"  # decided: two people
@@ -118,7 +121,7 @@ class Doubt:
         student_number: whose fact raised it.
         other_number: who it may be; None: the doubt is about this number's holder.
         evidence: what agrees (`birth`: names and birth date, `ine`), or `holder`.
-        claimed: who the number is said to be now, of an open doubt about its holder.
+        claimed: the number's new holder by the registrar, of an open doubt about its holder.
         raised_at, decided_at: seconds since the epoch, UTC.
     """
 
@@ -137,7 +140,7 @@ class Doubt:
 
 
 def pair_id(one: str, other: str) -> str:
-    """The id of the doubt whether these two numbers are one person, whoever is named first."""
+    """The id of the doubt whether two numbers are one person, in either order."""
     return _id("pair", *sorted((one, other)))
 
 
@@ -157,7 +160,7 @@ def get(connection: Connection, doubt_id: str) -> Doubt | None:
 
 
 def raise_once(connection: Connection, database: Database, doubt: Doubt) -> bool:
-    """Raise a doubt, unless it is open already or somebody has decided it; return whether it is open anew."""
+    """Raise a doubt unless it is open or decided; return whether it was raised."""
     claimed = None if doubt.claimed is None else doubt.claimed.model_dump_json()
     values = {**doubt.__dict__, "evidence": " ".join(doubt.evidence), "claimed": claimed}
     statement = database.insert(identity_doubts).values(**values)
@@ -176,7 +179,7 @@ def of(
 
 
 def in_state(connection: Connection, states: Collection[Verdict]) -> list[Doubt]:
-    """Every doubt that stands so, oldest first."""
+    """Every doubt in these states, oldest first."""
     return [_doubt(row) for row in connection.execute(_IN_STATE, {"states": list(states)}).mappings()]
 
 
@@ -194,8 +197,8 @@ def claim_fingerprints(
     """Take these fingerprints (kind to value) for a student.
 
     Returns:
-        Kind to the student number that took it first, of those that somebody else holds: candidates for
-        being the same person.
+        Kind to the student number that took it first, for those that another student holds: candidates for
+            being the same person.
     """
     others: dict[str, str] = {}
     for kind, value in prints.items():
@@ -224,7 +227,7 @@ def take_over_fingerprint(connection: Connection, student_number: str, kind: str
 def with_fingerprints(
     connection: Connection, prints: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """Who has taken each of these fingerprints (kind and value), of those that are taken."""
+    """Who has taken each of these fingerprints (kind and value), where taken."""
     rows = connection.execute(
         select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
     )

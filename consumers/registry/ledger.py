@@ -1,7 +1,7 @@
-"""The ledger of logins, mail addresses and principal names: for ever, unique, and never deleted from.
+"""The permanent ledger of logins, mail addresses and principal names.
 
-It also holds the names of those who are no students (staff, reserved names), so that minting steers clear of
-them. The directory's unique overlay stands behind it.
+Names are unique and never deleted. It also holds the names of those who are no students (staff, reserved
+names), so that minting avoids them. The directory's unique overlay is the second guard.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ledger = Table(
     metadata,
     Column("kind", String(16), primary_key=True),  # login | short_login | mail | principal
     Column("value", String(255), primary_key=True),  # compared in lower case; never deleted
-    Column("student_number", String(32)),  # None: held by somebody who is not a student
+    Column("student_number", String(32)),  # None: held by a non-student
     Column("origin", String(32), nullable=False),  # minted | directory | reserved …
     Column("recorded_at", Float, nullable=False),
     Index("ix_ledger_student_number", "student_number"),
@@ -93,7 +93,7 @@ def hashable(kind: str, value: str) -> str:
 
 @forgets(ledger)
 def _forget(connection: Connection, _database: Database, person: Forgetting) -> ForgottenRows:
-    """A name that nobody is ever given again cannot be read any more, and is recognised by its digest."""
+    """Replace a person's names by digests: unreadable, but never given to another."""
     mine = select(ledger.c.kind, ledger.c.value).where(ledger.c.student_number == person.student_number)
     rows = connection.execute(mine).all()
     for kind, value in rows:
@@ -112,20 +112,20 @@ def erased_names(connection: Connection, pseudonym: str) -> set[tuple[str, str]]
 
 
 class Holder(NamedTuple):
-    """Who holds a name, and where that was found; None: nobody who is a student."""
+    """Who holds a name, and where that was found; None: no student holds it."""
 
     student_number: str | None
     origin: str
 
 
 class SqlLedger:
-    """The ledger within one transaction: implements `consumers.registry.identity.Ledger`.
+    """The ledger within one transaction; implements `registry.identity.Ledger`.
 
     Args:
         connection: the transaction that also writes the account.
         now: seconds since the epoch, UTC.
-        privacy: by it the names of erased persons are recognised: nobody else is given them. None: nobody was
-            ever erased here, or no name is given or taken by whoever asks.
+        privacy: recognises the names of erased persons, which no other student gets. None: this site erases
+            no one, or the caller gives and takes no name.
     """
 
     def __init__(
@@ -137,21 +137,24 @@ class SqlLedger:
         self._privacy = privacy
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
-        """Kind to value: the name of each kind that a target showed as this student's (the directory before
-        the others), else the first one that was minted."""
+        """Kind to value: the name of each kind that counts for this student.
+
+        A name that a target showed as theirs comes first (the directory before the others), then the first
+        that was minted.
+        """
         rows = self._connection.execute(_HELD, {"number": student_number})
         return {row.kind: row.value for row in rows}  # the one that goes first comes last, and stays
 
     def all_of(self, student_number: str, kind: str) -> list[str]:
-        """Every name of this kind that is this student's, in the order in which they were given."""
+        """This student's names of this kind, in the order in which they were given."""
         return list(self._connection.scalars(_ALL, {"number": student_number, "of_kind": kind}))
 
     def claim(self, names: Mapping[str, str], student_number: str) -> bool:
-        """Take all of these (kind to value) for this student, or none if one is held by anybody else.
+        """Take all these names (kind to value) for this student, or none if one is taken.
 
-        Two who claim one name at the same moment are told apart by the primary key: the second one waits
-        for the first one's transaction, and is refused if that commits. A student's names keep the order in
-        which they were claimed, also when the clock was set back in between.
+        The primary key decides between two claims of one name at the same moment: the second one waits for
+        the first one's transaction, and is refused if that commits. A student's names keep the order in which
+        they were claimed, also when the clock was set back in between.
         """
         before = None if self._privacy is None else self._privacy.pseudonym(student_number)
         holders = {kind: self._holders(kind, value) for kind, value in names.items()}
@@ -170,7 +173,7 @@ class SqlLedger:
         return True
 
     def give_back(self, student_number: str, names: Iterable[tuple[str, str]]) -> None:
-        """Let an erased person who is back have those of these names (kind, value) that were theirs."""
+        """Return to an erased person who is back those of these (kind, value) they had."""
         if self._privacy is None:
             return
         pseudonym = self._privacy.pseudonym(student_number)
@@ -189,22 +192,24 @@ class SqlLedger:
             origin: where it was found.
 
         Returns:
-            False if somebody else holds it already: nothing is changed, and somebody should look.
+            False if another student or person holds it: nothing changes, and an operator should look.
         """
         self._now += _TICK_S
         return self._take(kind, value, holder, origin) or self._adopt(kind, value, holder)
 
     def take_note(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
-        """Record a name that is in use, if it is in nobody's hands yet; return whether it was in nobody's."""
+        """Record a name in use if the ledger does not have it; return whether it was new."""
         self._now += _TICK_S
         return self._insert(kind, value, holder, origin)
 
     def hand_over(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
-        """Give a name to whom it turned out to be in use by, from a student for whom it was minted and who
-        has not activated the account; what else was minted for them is put out of use too.
+        """Move a minted name to the person found to use it in a target.
+
+        It is taken from the student for whom it was minted, unless they have activated the account; their
+        other minted names are put out of use too.
 
         Returns:
-            False if it is not so: nothing is changed.
+            False if that does not apply: nothing changes.
         """
         mine = ledger.alias()
         asked = exists().where(
@@ -229,7 +234,7 @@ class SqlLedger:
         return True
 
     def retire(self, student_number: str) -> None:
-        """Put out of use what was minted for this student. Nobody else is ever given it."""
+        """Put out of use what was minted for this student. No other student ever gets it."""
         self._connection.execute(
             update(ledger)
             .where(ledger.c.student_number == student_number, ledger.c.origin == MINTED)
@@ -237,8 +242,10 @@ class SqlLedger:
         )
 
     def retire_minted(self, student_numbers: Collection[str]) -> None:
-        """Put out of use what was minted for students who turned out to have a login. Those who have
-        activated the account keep what they were given: somebody has seen it."""
+        """Put out of use what was minted for students who turned out to have a login.
+
+        Students who have activated the account keep their names, which they have seen.
+        """
         seen, activated = ledger.alias(), people.alias()
         had_one = exists().where(
             seen.c.student_number == ledger.c.student_number,
@@ -280,8 +287,10 @@ class SqlLedger:
         return {(row.kind, row.value): Holder(row.student_number, row.origin) for row in rows}
 
     def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
-        """Let a name that was seen in a target as no student's be this student's, whose number its entry
-        carries now; not once they have activated an account, whose names stay."""
+        """Give a student a name that a target first showed as no student's.
+
+        Its entry carries this student's number now. Not once they have activated an account: its names stay.
+        """
         activated = exists().where(people.c.student_number == holder, people.c.activated_at.is_not(None))
         done = self._connection.execute(
             update(ledger)
@@ -292,7 +301,7 @@ class SqlLedger:
         return bool(done.rowcount)
 
     def _holders(self, kind: str, value: str) -> set[str]:
-        """Who holds a name, erased persons by their pseudonyms; empty: somebody who is no student."""
+        """Who holds a name, erased persons by pseudonym; an empty text: a non-student."""
         wanted = {"of_kind": kind, "name": value.lower(), "digest": self._digest(kind, value)}
         return {number or "" for number in self._connection.scalars(_HOLDERS, wanted)}
 

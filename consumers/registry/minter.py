@@ -41,7 +41,7 @@ _TIMER = {Stage.GRACE: GRACE_ENDS, Stage.EXPIRED: ERASURE_DUE}
 
 
 class Propagated(Protocol):
-    """How far this version of a student's account has come, as far as is recorded: that may lag behind."""
+    """The recorded progress of this version of an account; it may lag behind."""
 
     def at_rest(self, connection: Connection, student_number: str, version: int) -> bool:
         """Whether its propagation has ended, or waits for a business precondition."""
@@ -91,14 +91,14 @@ class Minter:
         self._settings = lifecycle.registry
 
     def mint_version(self, connection: Connection, student_number: str, origin: Origin) -> Account | None:
-        """Bring the account to what is known now, and announce it; None if nothing changes for the targets.
+        """Mint and announce the account's new version; None if no target is affected.
 
-        There is no first version for a person whose identity is in doubt (the technical hold), nor for one
-        who neither is enrolled nor asked for an account. A number that is another one's person has no
-        enrolments of its own: they are the other's, whose account is brought along.
+        A first version is not minted for a person whose identity is in doubt (the technical hold), nor for
+        one who neither is enrolled nor asked for an account. A merged number has no enrolments: they are
+        those of the number that it was merged into, whose account is brought along.
 
         Raises:
-            NamesExhausted: there is no name left to give.
+            NamesExhausted: no name is left to give.
         """
         person = self._people.locked(connection, student_number)
         if person is None:
@@ -155,7 +155,7 @@ class Minter:
             if known.previous is not None and known.previous.stage in _TIMER:
                 closings.forget(connection, number)
             return account
-        # Somebody has decided something about whoever is under a hold: it is lifted first.
+        # An operator has decided about a student under a hold: it is lifted first.
         kept = closing is Closing.ERASE and bool(account.holds - {Hold.STOLEN_PASSWORDS})
         scopes = closings.scopes_of(closing, known.previous, account, cohort_of(connection, numbers))
         rules = self._lifecycle.rules
@@ -166,7 +166,7 @@ class Minter:
         return merge(replace(known, held=True), self._lifecycle, today)
 
     def _erasing(self, connection: Connection, person: KnownPerson) -> Mapping[str, Any] | None:
-        """What is noted of the erasure that somebody has asked for; None: nobody has."""
+        """The notes of the erasure that was requested; None: there is none."""
         if self.privacy is None:
             return None
         number = person.merged_into or person.student_number
@@ -188,8 +188,11 @@ class Minter:
         return None if in_use == number else in_use
 
     def _number_in_use(self, connection: Connection, numbers: Sequence[str], today: date) -> str:
-        """Of a person's numbers the one that the registrar uses: of the newest year in force; among equals
-        the one that was shown so far, then the one that the person goes on under, which is the first."""
+        """The one of a person's numbers that the registrar uses now.
+
+        The number of the newest year in force; among equals the one shown so far, then the first, into which
+        the others were merged.
+        """
         before = accounts.find(connection, numbers[0])
         shown = before.shown_number if before is not None else None
 
@@ -201,8 +204,10 @@ class Minter:
         return max(numbers, key=rank)
 
     def _whole(self, connection: Connection, person: KnownPerson) -> tuple[tuple[str, ...], KnownPerson]:
-        """All of the person's numbers, and the person with the newest names. A number that goes on under
-        another one has none: its enrolments are the other's."""
+        """All of the person's numbers, and the person with the newest names.
+
+        A number merged into another one has none: its enrolments are the other's.
+        """
         if person.merged_into is not None:
             return (), person
         others = self._people.merged_into(connection, person.student_number)
@@ -217,8 +222,10 @@ class Minter:
         return enrolled or person.activated_at is not None
 
     def _names(self, person: KnownPerson, previous: Account | None, ledger: SqlLedger) -> Names:
-        """The account's names. Nobody has seen those of an account that was never activated: until then they
-        are what the ledger says: an entry of the directory, or a user, may have been found to be theirs.
+        """The account's names; before its activation, those of the ledger.
+
+        No one has seen them before that: an entry of the directory, or a user, may have been found to be
+        theirs.
         """
         shown, number = shown_person(person, self._settings), person.student_number
         if previous is None:
@@ -232,7 +239,7 @@ class Minter:
         return renamed(names, previous.person, shown, number, self._settings, ledger)
 
     def _arm(self, connection: Connection, account: Account, today: date) -> None:
-        """See to it that this account is looked at again on the day after which time alone changes it."""
+        """Set the timer for the next day on which time alone changes this account."""
         number, day = account.student_number, self._lifecycle.changes_on(account, today)
         if day is None:
             if account.activated_at is not None:
@@ -263,8 +270,8 @@ def window(account: Account, under_way: Account | None, origin: Origin) -> dict[
     """The lane and the start of the window of a new version.
 
     While the earlier version is under way (neither completed nor waiting for a business precondition), this
-    one inherits the higher priority and the earlier start. Nobody waits for an account that was not asked
-    for: it has no window.
+    one inherits the higher priority and the earlier start. An account that was never activated has no window:
+    no student waits for it.
     """
     if account.activated_at is None:
         return {"lane": origin.lane, "opened_at": None}

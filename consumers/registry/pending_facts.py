@@ -1,5 +1,8 @@
-"""Facts that wait: for the enrolment of a student number that is not known yet (and not for ever), or for an
-operator's decision about who a number's holder is."""
+"""Facts that wait for a first enrolment or for an operator's decision.
+
+An enrolment of an unknown student number is awaited for a limited time; a decision is about who a number's
+holder is.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +117,10 @@ def drop(connection: Connection, event_id: str) -> None:
 
 
 def take_older(connection: Connection, received_before: float) -> list[PendingFact]:
-    """A page of the facts that have waited for an enrolment since before this moment, oldest first; they are
-    no longer kept."""
+    """Take out a page of facts that wait for an enrolment since before this moment.
+
+    Oldest first.
+    """
     return _take(connection, _OLDER, before=received_before)
 
 

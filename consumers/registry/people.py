@@ -1,6 +1,6 @@
-"""What the registry knows of people: names, enrolments, choices, and the accounts made of them.
+"""What the registry knows of people: names, enrolments, choices, and accounts.
 
-Every method takes the caller's transaction. The one who merges locks the person's row first (`locked`).
+Every method takes the caller's transaction. A caller that merges locks the person's row first (`locked`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ people = Table(
     Column("credential_sequence", Integer, nullable=False, default=0),
     Column("holds", Text, nullable=False, default="[]"),  # JSON list
     Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
-    Column("merged_into", String(32), index=True),  # the number that this person goes on under
+    Column("merged_into", String(32), index=True),  # the number that this one was merged into
     Column("warned_until", Date),  # the last day of access that warnings were planned for
     Column("prolongations", Text),  # last days of access (JSON list); None: none
     info=rows_of("student_number", "merged_into"),
@@ -93,9 +93,9 @@ _EVERY_STEP: Final = select(*_KEY, enrolments.c.cancelled).order_by(*_KEY)
 
 
 class Identity(Model):
-    """Who a person is, as the registrar last said. Never leaves the registry as a whole.
+    """Who a person is, as the registrar last sent it. Never leaves the registry whole.
 
-    Who has one name only has either no birth name or no given name: it is empty.
+    A person with only one name has an empty birth name or an empty given name.
     """
 
     birth_name: str = ""
@@ -116,7 +116,7 @@ class KnownPerson:
         activated_at: seconds since the epoch; None: the student has not asked for the account.
         credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
         recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
-        merged_into: the number that this person goes on under, as an operator decided.
+        merged_into: the number that this one was merged into, as an operator decided.
         warned_until: the last day of access that warnings were planned for; None: it is not near.
         prolongations: the days until which access was prolonged since the last enrolment.
     """
@@ -140,15 +140,18 @@ class KnownPerson:
 
 
 class PersonAsked(NamedTuple):
-    """When a known student asked for the account (epoch seconds), and which password it was given."""
+    """When a known student activated the account (epoch seconds), and its password."""
 
     activated_at: float | None
     credential_ref: str | None
 
 
 class PersonContact(NamedTuple):
-    """How to write to a student: the number that the person goes on under, the personal address that the
-    registrar gave, the stage of the account (None: there is none), and since when it is activated."""
+    """How to write to a student.
+
+    The number in use after merges, the personal address that the registrar gave, the stage of the account
+    (None: there is none), and since when it is activated.
+    """
 
     student_number: str
     personal_mail: str | None
@@ -165,10 +168,10 @@ class People:
     # --- persons ---
 
     def locked(self, connection: Connection, student_number: str) -> KnownPerson | None:
-        """The person, locked until the transaction ends: nobody else mints a version meanwhile.
+        """The person, locked until the transaction ends: no other caller mints meanwhile.
 
-        Nor is a number that is not known made known meanwhile: what is put aside for its first enrolment
-        would not be seen by whoever records that one.
+        An unknown number is locked too: otherwise what is put aside for its first enrolment would not be seen
+        by the transaction that records it.
         """
         self._database.alone(connection, "person", student_number)
         row = connection.execute(self._database.locking(_PERSON), {"number": student_number}).one_or_none()
@@ -193,13 +196,13 @@ class People:
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
 
     def numbers(self, connection: Connection, student_number: str) -> list[str]:
-        """All numbers of a person, the one that the person goes on under first."""
+        """All numbers of a person, first the one that the others were merged into."""
         person = self.known(connection, student_number)
         first = student_number if person is None or person.merged_into is None else person.merged_into
         return [first, *(other.student_number for other in self.merged_into(connection, first))]
 
     def add(self, connection: Connection, person: KnownPerson) -> bool:
-        """Record a person who was not known; False if somebody else just did."""
+        """Record an unknown person; False if another transaction just did."""
         done = connection.execute(self._database.insert_new(people), _columns(person.__dict__))
         return bool(done.rowcount)
 
@@ -254,29 +257,36 @@ class People:
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
     def newest_sequence(self, connection: Connection, *student_numbers: str) -> int:
-        """The highest source sequence of an enrolment of these numbers, or a cancelled one; -1: none."""
+        """The highest source sequence of these numbers' enrolments; -1: none.
+
+        Cancelled ones count.
+        """
         newest = select(func.max(enrolments.c.source_sequence))
         found = connection.scalar(newest.where(enrolments.c.student_number.in_(student_numbers)))
         return -1 if found is None else int(found)
 
     def step_sequences(self, connection: Connection, student_number: str) -> dict[tuple[int, str, str], int]:
-        """The source sequence of each enrolment of this number, cancelled or not: by year, step
-        and version."""
+        """The source sequence of each enrolment of this number, by year, step and version.
+
+        Cancelled ones are included.
+        """
         mine = enrolments.c.student_number == student_number
         key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
         rows = connection.execute(select(*key, enrolments.c.source_sequence).where(mine))
         return {(year, step, version): sequence for year, step, version, sequence in rows}
 
     def steps(self, connection: Connection, *student_numbers: str) -> list[tuple[tuple[int, str, str], bool]]:
-        """Year, step and version of each enrolment of these numbers, in this order, and whether it was
-        cancelled."""
+        """Year, step and version of these numbers' enrolments, and whether cancelled.
+
+        In this order.
+        """
         rows = rows_among(connection, _EVERY_STEP, enrolments.c.student_number, student_numbers)
         return [((row.year, row.step, row.step_version), row.cancelled) for row in rows]
 
     # --- looks for producers ---
 
     def contact(self, connection: Connection, student_number: str) -> PersonContact | None:
-        """How to write to the student of this number; None: nobody has it."""
+        """How to write to the student of this number; None: the number is unknown."""
         goes_on = func.coalesce(people.c.merged_into, people.c.student_number)
         query = (
             select(goes_on, people.c.personal_mail, accounts.c.stage, accounts.c.activated_at)
@@ -287,7 +297,7 @@ class People:
         return None if row is None else PersonContact(*row)
 
     def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, PersonAsked]:
-        """Those of these students (at most some hundreds) who are known, and what they asked for so far."""
+        """The known ones of these students (at most some hundreds), and what they chose."""
         rows = connection.execute(
             select(people.c.student_number, people.c.activated_at, people.c.credential_ref).where(
                 people.c.student_number.in_(sorted(students))
@@ -303,7 +313,7 @@ _STEPS: Final = select(
 
 
 def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str | None:
-    """The newest step of a person, as `members_at` knows it, ended or not; None: there never was one."""
+    """A person's newest step, ended or not, as `members_at` names it; None: none."""
     query = (
         select(enrolments.c.step, enrolments.c.year)
         .where(enrolments.c.student_number.in_(student_numbers))
@@ -315,7 +325,7 @@ def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str |
 
 
 def cohorts_of(connection: Connection, student_numbers: Sequence[str]) -> dict[str, str]:
-    """The newest step of each of these numbers, as `members_at` knows it, ended or not."""
+    """The newest step of each number, ended or not, as `members_at` names it."""
     rows = (
         row
         for start in range(0, len(student_numbers), _NUMBERS_PER_QUERY)
@@ -335,7 +345,7 @@ def cohorts_of(connection: Connection, student_numbers: Sequence[str]) -> dict[s
 
 
 def members_at(connection: Connection, cohort: str, stages: Collection[Stage]) -> int:
-    """How many whose account is at one of these stages were ever enrolled in this step of this year."""
+    """How many people at these stages were ever enrolled in this step and year."""
     step, _, year = cohort.rpartition("-")
     query = (
         select(func.count(enrolments.c.student_number.distinct()))

@@ -1,15 +1,15 @@
-"""The registrar's facts: who a person is, in which steps they are enrolled, and what they are taught.
+"""The registrar's facts: who a person is, their enrolments and their teachings.
 
 The highest source sequence of each step, and of each year's teachings, wins, cancellations included, whatever
 the order in which the facts are read.
 
-**A number must never hand one person's account to another.** When a fact names somebody whom nobody would
-recognise as the number's holder, the whole fact is held: the account stays as it is, with its enrolments, and
-a doubt shows both holders side by side. An operator says that it is one person (a change of civil status, an
-adoption, a first entry full of errors): the facts are applied. Or that they are two people: the facts are
-refused, now and whenever they come again, because an account belongs to one person for ever; the registrar
-gives the newcomer a number of their own. A fact of the same step about the known holder replaces what is
-held, and withdraws the doubt when nothing is left.
+**A number must never hand one person's account to another.** When a fact names a person who cannot be
+recognised as the number's holder, the whole fact is held: the account stays as it is, with its enrolments,
+and a doubt shows both holders side by side. If an operator decides that it is one person (a change of civil
+status, an adoption, a first entry full of errors), the facts are applied. If two, the facts are refused, now
+and on every repetition, because an account belongs to one person permanently; the registrar gives the
+newcomer a number of their own. A fact of the same step about the known holder replaces what is held, and
+withdraws the doubt when nothing is left.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class RegistrarFacts:
     def recorded(
         self, connection: Connection, event: EnrolmentRecorded, message: Message, record: Record
     ) -> bool:
-        """Apply what the registrar holds; return whether the person was not known before.
+        """Apply an enrolment; return whether the person was unknown before.
 
         Raises:
-            Rejected: no name is left to give, or the number belongs to somebody else.
+            Rejected: no name is left to give, or the number belongs to another person.
         """
         before = self._people.locked(connection, event.student_number)
         cancelled = event.administrative is Administrative.CANCELLED
@@ -112,7 +112,7 @@ class RegistrarFacts:
         self._holders.superseded(connection, event)
 
     def taught(self, connection: Connection, event: TeachingsRecorded, message: Message) -> None:
-        """Keep which teaching units and groups a feed holds; they count once there is an enrolment."""
+        """Keep a feed's teaching units and groups; they count once there is an enrolment."""
         if teachings.record(connection, self._database, event):
             self._mint(connection, event.student_number, message)
 
@@ -123,7 +123,7 @@ class RegistrarFacts:
     def _identify(
         self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded, said: Identity
     ) -> KnownPerson | None:
-        """Keep who this person is, as the newest fact says; None if something newer is known."""
+        """Keep who this person is, by the newest fact; None if a newer one is known."""
         if before is not None and event.source_sequence <= before.identity_sequence:
             return None
         values: dict[str, Any] = {
@@ -177,16 +177,16 @@ class Holders:
         message: Message,
         record: Record,
     ) -> bool:
-        """Whether a fact may be applied; otherwise it is held until somebody has decided.
+        """Whether a fact may be applied; otherwise it is held until an operator decides.
 
         Args:
             connection: the caller's transaction.
             before: who holds the number.
-            said: who holds it as the fact says, with the INE.
+            said: who holds it by the fact, with the INE.
             message, record: the fact.
 
         Raises:
-            NumberReissued: an operator has decided that this is somebody else.
+            NumberReissued: an operator has decided that this is another person.
         """
         identity, ine = said
         if identity == before.identity or recognised(before.identity, identity, before.ine, ine):
@@ -215,7 +215,10 @@ class Holders:
         return False
 
     def superseded(self, connection: Connection, event: EnrolmentRecorded | EnrolmentCancelled) -> None:
-        """A fact was applied: what is held of the same step and is older is not needed any more."""
+        """Drop the held facts of this step that are older than the one just applied.
+
+        Withdraw the doubt when none is left.
+        """
         number = event.student_number
         left = 0
         waiting = pending_facts.held(connection, number)
@@ -237,12 +240,12 @@ class Holders:
         decided_at: float,
         apply: Callable[[Message, Record], None],
     ) -> None:
-        """Let an operator's decision take effect on what is held.
+        """Apply an operator's decision to the held facts.
 
         Args:
             connection: the caller's transaction.
             holder: who holds the number.
-            verdict: MERGED: still the same person; SEPARATE: somebody else.
+            verdict: MERGED: still the same person; SEPARATE: another one.
             decided_at: seconds since the epoch.
             apply: applies a fact as if it came now.
         """

@@ -1,4 +1,4 @@
-"""The registry's settings: how names are minted, what an account contains, and how long it lasts."""
+"""The registry's settings: minting of names, content and life of an account."""
 
 from __future__ import annotations
 

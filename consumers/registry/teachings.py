@@ -1,11 +1,11 @@
-"""The teaching units and groups of students, as each of the registrar's feeds last said.
+"""Students' teaching units and groups, by the registrar's feeds.
 
-A feed says the whole list of a student's year in one fact, so the newest fact alone says what is so; lists of
-several feeds (one per component, say) add up. A list is kept whether or not its student is known yet, as a
-cancelled enrolment is: it takes effect once there is an enrolment of that year.
+A fact holds the whole list of a student's year in one feed, so the newest fact alone counts; lists of several
+feeds (one per component, say) add up. A list is kept whether or not its student is known yet, as a cancelled
+enrolment is: it takes effect once there is an enrolment of that year.
 
-What was ever taught is remembered apart and for ever: a cohort of a group that nobody is in any more must
-still be known for ours, or its last member would stay in it.
+Every unit and group ever taught is remembered separately and permanently: a cohort of a group that has no
+members left must still be known for ours, or its last member would stay in it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class HeldTeaching(NamedTuple):
 
 
 def record(connection: Connection, database: Database, fact: TeachingsRecorded) -> bool:
-    """Keep what a feed says of a student's year, if it is newer than what is kept; return whether it was."""
+    """Keep a feed's list of a student's year if it is newer; return whether it was."""
     document = [[each.element, each.group or "", each.label or ""] for each in fact.teachings]
     values = {
         "source_sequence": fact.source_sequence,
@@ -100,7 +100,7 @@ def _remember(connection: Connection, database: Database, fact: TeachingsRecorde
 
 
 def held(connection: Connection, *student_numbers: str) -> tuple[HeldTeaching, ...]:
-    """Everything that these numbers, which are one person, follow in any year; each unit and group once."""
+    """All that one person's numbers follow in any year; each unit and group once."""
     found: dict[tuple[int, str, str], HeldTeaching] = {}
     for year, document in connection.execute(_HELD, {"numbers": student_numbers}):
         for element, group, label in json.loads(document):
@@ -109,6 +109,6 @@ def held(connection: Connection, *student_numbers: str) -> tuple[HeldTeaching, .
 
 
 def ever_known(connection: Connection) -> list[tuple[int, str, str]]:
-    """Year, unit and group (or an empty text) of everything that anybody ever followed."""
+    """Year, unit and group (or an empty text) of everything ever taught."""
     rows: Any = connection.execute(select(*known_teachings.primary_key.columns))
     return [(year, element, group) for year, element, group in rows]

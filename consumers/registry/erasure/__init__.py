@@ -1,1 +1,1 @@
-"""Erasures: who is to be forgotten, who was, and how they are recognised afterwards."""
+"""Erasures: who is to be erased, who was, and how they are recognised afterwards."""

@@ -19,9 +19,9 @@ _OVERLAP_S: Final = 600.0  # what ended meanwhile in a transaction that was not 
 
 
 class ErasedNumbers:
-    """Knows the students who were erased, and since when; looks for new ones once a second at most.
+    """Cache of the erased students and when; refreshed at most once a second.
 
-    What is older than the erasure is the erased person's; what is newer, of whoever came back.
+    A fact older than the erasure is the erased person's; a newer one belongs to a person who came back.
 
     Args:
         database: the store.
@@ -60,12 +60,15 @@ class ErasedNumbers:
         self._look_at = now + _LOOK_EVERY_S
 
     def forgotten(self, connection: Connection, student_number: str) -> bool:
-        """See `pipeline.db.persons.Forgotten`: as this transaction sees it, not as of a second ago."""
+        """Whether the store has forgotten them, by this transaction, not by the cache.
+
+        See `pipeline.db.persons.Forgotten`.
+        """
         self._read_key()
         return self._key is not None and has_forgotten(connection, self._key.pseudonym(student_number))
 
     def _read_key(self) -> None:
-        with suppress(PrivacyKeyError):  # the registry says so, and stands still
+        with suppress(PrivacyKeyError):  # the registry reports it, and waits
             self._key = self._privacy()
 
     def _look(self) -> None:
@@ -87,7 +90,7 @@ class ErasedNumbers:
                 self._newest = max(self._newest, ended_at)
 
     def pseudonym(self, student_number: str, timestamp_ms: int) -> str | None:
-        """The pseudonym of a person who was erased after this moment; None: nobody of this number was."""
+        """The pseudonym of a person erased after this moment; None: not erased since then."""
         if self._key is None or not self._until:
             return None
         found = self._key.pseudonym(student_number)

@@ -72,7 +72,7 @@ class ErasureState(StrEnum):
 
     ASKED = "asked"  # targets erase
     FORGOTTEN = "forgotten"  # the store has forgotten; log and archive are next
-    CLEARED = "cleared"  # nobody knows any more who it was; files are rewritten, the receipt is signed
+    CLEARED = "cleared"  # who it was is unknown now; files are rewritten, the receipt is signed
     DONE = "done"
     WITHDRAWN = "withdrawn"  # the person was enrolled again before anything was forgotten
 
@@ -115,10 +115,10 @@ def begin(
     gone: bool,
     sequence: int,
 ) -> Erasure:
-    """Have a person erased; whoever is so already is begun once. Call it under the person's lock.
+    """Begin a person's erasure, once. Call it under the person's lock.
 
     Args:
-        gone: no target has anything of the person any more: each only looks.
+        gone: no target has anything left of the person: each only looks.
         sequence: only an enrolment above it brings the person back.
     """
     if (running := under_way(connection, pseudonym)) is not None:
@@ -138,7 +138,7 @@ def put(connection: Connection, erasure: Erasure) -> None:
 
 
 def asked(connection: Connection, pseudonym: str) -> Mapping[str, Any] | None:
-    """What is noted of the erasure by which targets are to erase this person now; None: there is none."""
+    """The notes of this person's erasure, if targets are to erase now; else None."""
     text: str | None = connection.execute(_ASKED, {"whose": pseudonym}).scalar()
     return None if text is None else json.loads(text)
 
@@ -156,19 +156,25 @@ def all_under_way(connection: Connection) -> list[Erasure]:
 
 
 def has_forgotten(connection: Connection, pseudonym: str) -> bool:
-    """Whether the store has forgotten a person of whom this is a pseudonym, each number having its own."""
+    """Whether the store has forgotten the person with this pseudonym.
+
+    Each of a person's numbers has its own pseudonym.
+    """
     query = select(erasures.c.id).where(_whose(pseudonym), erasures.c.state.in_(_FORGOTTEN))
     return connection.execute(query.limit(1)).first() is not None
 
 
 def _whose(pseudonym: str) -> ColumnElement[bool]:
-    """The erasures of a person: each of their numbers has a pseudonym of its own."""
+    """The erasures of a person: each of their numbers has its own pseudonym."""
     e = erasures.c
     return or_(e.pseudonym == pseudonym, *(text.contains(pseudonym) for text in (e.noted, e.receipt)))
 
 
 def of_another_key(connection: Connection, key: str | None) -> bool:
-    """Whether somebody was erased under another privacy key than that of this fingerprint, or under any."""
+    """Whether an erasure used another privacy key than this one, by fingerprint.
+
+    With None, whether there was any erasure.
+    """
     query = select(erasures.c.id) if key is None else select(erasures.c.id).where(erasures.c.signed_by != key)
     return connection.execute(query.limit(1)).first() is not None
 
@@ -186,7 +192,7 @@ def get(connection: Connection, erasure_id: str) -> Erasure | None:
 
 
 def last_done(connection: Connection, pseudonym: str) -> Erasure | None:
-    """The last erasure of this person that was done, whichever of the numbers this is a pseudonym of."""
+    """This person's last finished erasure, by the pseudonym of any of their numbers."""
     query = select(erasures).where(_whose(pseudonym), erasures.c.state == ErasureState.DONE)
     row = connection.execute(query.order_by(erasures.c.ended_at.desc()).limit(1)).one_or_none()
     return None if row is None else _erasure(row)

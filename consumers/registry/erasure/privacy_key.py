@@ -1,7 +1,7 @@
-"""The site's privacy key: by it an erased person is recognised, and what was erased is attested.
+"""The site's privacy key: it recognises erased persons and signs receipts.
 
-One secret of 32 bytes, which is never turned: whoever was erased is known by what it gives. From it by HKDF
-(RFC 5869): the key of pseudonyms and of the digests of names (HMAC-SHA-256, RFC 2104), the seed of the
+One secret of 32 bytes, which is never rotated: erased persons are known only by what it yields. From it by
+HKDF (RFC 5869): the key of pseudonyms and of the digests of names (HMAC-SHA-256, RFC 2104), the seed of the
 Ed25519 key that signs receipts (RFC 8032), and a key that seals who is being erased meanwhile.
 """
 
@@ -79,11 +79,11 @@ class PrivacyKey:
         return cls(text)
 
     def pseudonym(self, student_number: str) -> str:
-        """What stands for a student number once the person is erased, in 32 characters."""
+        """The pseudonym (32 characters) that replaces a student number after the erasure."""
         return ERASED_KEY + _base32(self._pseudonyms, student_number)[:_PSEUDONYM_CHARACTERS]
 
     def hashed(self, value: str) -> str:
-        """What stands for a value that must be recognised again."""
+        """The digest that replaces a value which must be recognised again."""
         return HASHED + _base32(self._digests, value)
 
     def seal(self, student_numbers: Sequence[str]) -> bytes:

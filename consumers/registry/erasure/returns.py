@@ -1,4 +1,4 @@
-"""Who comes back after an erasure: recognised by digests, or a question for an operator."""
+"""Returns after an erasure: recognised by digests, or referred to an operator."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ErasedPersons:
     def matches(
         self, connection: Connection, person: KnownPerson, prints: Mapping[str, str]
     ) -> dict[str, set[str]]:
-        """Pseudonym to what agrees, of those erased persons about whom somebody has to be asked.
+        """Pseudonym to what agrees, for erased persons that an operator must judge.
 
-        Whoever comes back under the number, the name and the birth date, or INE, of before is recognised: the
-        login is found again, and nobody is asked. `holder`: the number is an erased person's, and the rest
-        does not agree. Otherwise another number has the fingerprints of somebody who was erased.
+        A person who comes back under the same number, name and birth date, or INE, is recognised: the login
+        is found again, with no question. `holder`: the number is an erased person's, and the rest does not
+        agree. Otherwise another number has the fingerprints of an erased person.
         """
         digests = {
             self._privacy.hashed(identity_doubts.hashable(kind, value)): kind

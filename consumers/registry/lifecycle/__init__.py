@@ -1,1 +1,1 @@
-"""An account's life after its last enrolment: grace, expiry, erasure; and the guard over what closes."""
+"""An account after its last enrolment: grace, expiry, erasure, and their guard."""

@@ -1,11 +1,10 @@
-"""The guard over what time takes away: so many in so many days, and then nobody until an operator has looked.
+"""The guard over closings by time: beyond a threshold they wait for an operator.
 
-What closes is counted by day, in all, for each target that is shut before the others, and for each step of a
-year: a whole class that loses access is few of all. Once the days of the window add up to unusually much,
-whoever would come next is held, with everybody after them, until an operator has released exactly those: no
-window that slides on lets a slow leak through. Of those who expire all count who are in grace, and of those
-who are erased all whose day has come: nobody of a crowd is closed first. Whoever is enrolled again meanwhile
-is held no longer.
+Closings are counted by day: in all, for each target that is shut before the others, and for each step of a
+year, because a whole class that loses access is few of all. Once the days of the window add up to an unusual
+number, the next student is held, with all after them, until an operator has released exactly those: a sliding
+window lets no slow leak through. Of expiries all students in grace count, and of erasures all whose day has
+come: no part of a crowd is closed first. A student who is enrolled again meanwhile is no longer held.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ _KEY: Final = re.compile(r"([a-z]+)(?:([@=])(.+))?", re.DOTALL)
 
 
 class Scope(NamedTuple):
-    """What is counted together: a closing of anybody, at one target, or of one step of one year."""
+    """What is counted together: all closings, one target's, or one step and year's."""
 
     closing: Closing
     target: str = ""
@@ -154,9 +153,12 @@ def may_close(
     rules: LifecycleSettings,
     now: float,
 ) -> bool:
-    """Whether a closing of these scopes may be carried out now, which is counted; otherwise it is held from
-    now on, in the first that is over. What is to be erased is so by its timer only, with all whose day has
-    come: a replay after a change of the rules looks at one student after the other."""
+    """Whether a closing of these scopes may be carried out now; it is then counted.
+
+    Otherwise it is held from now on, in the first scope that is over its threshold. An erasure happens only
+    by its timer, with all whose day has come: a replay after a change of the rules looks at one student after
+    the other.
+    """
     mine = {"number": student_number}
     if scopes[0].closing is Closing.ERASE and not connection.execute(_DUE_OF, {**mine, "now": now}).first():
         return False
@@ -233,9 +235,11 @@ def _change(connection: Connection, students: Sequence[str], **values: object) -
 
 
 def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: float) -> bool:
-    """Whether one more would be unusually much. Whoever is in grace will expire, and whoever's day has come
-    is erased next: they count from the first one on, so that of a crowd nobody is closed before somebody has
-    looked. What is erased cannot be given back."""
+    """Whether one more closing would be an unusual number.
+
+    Students in grace will expire, and those whose day has come are erased next: they count from the first one
+    on, so that of a crowd none is closed before an operator has looked. An erasure cannot be undone.
+    """
     if connection.execute(_ANY, {"closing": scope.key}).scalar_one_or_none() is not None:
         return True
     today = int(now // DAY_S)

@@ -1,7 +1,7 @@
-"""What the guard will hold, by today's accounts and what time alone does to them: nothing is written.
+"""Forecast of what the guard will hold, from today's accounts; writes nothing.
 
-It goes through the days as the guard will (`closings.may_close`). Enrolments that are still to come, and what
-an operator will release, are not known yet.
+It steps through the days as the guard will (`closings.may_close`). Enrolments that are still to come, and
+what an operator will release, are not known yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EPOCH: Final = date(1970, 1, 1)
 
 
 class ForecastHold(NamedTuple):
-    """What the guard will hold from a day on, and of how many students until the horizon."""
+    """What the guard will hold from a day on, and how many students by the horizon."""
 
     day: date
     scope: Scope
@@ -41,9 +41,9 @@ def forecast(
 
 
 class _Forecast:
-    """The days that are to come, one after the other.
+    """The days to come, one after the other.
 
-    Cohorts are counted when they matter only: of a whole year that ends, nobody asks which class it was.
+    Cohorts are counted only when they matter: when a whole year ends, the classes need no count.
     """
 
     def __init__(self, connection: Connection, students: Iterable[str], rules: LifecycleSettings) -> None:
@@ -105,13 +105,13 @@ class _Forecast:
         return scope in self._held_now or scope in self._holding or self._over(scope, day, together)
 
     def _over(self, scope: Scope, day: date, together: int) -> bool:
-        """As `closings._over`: what was closed in the window, and what comes with this one.
+        """As `closings._over`: what the window has closed, and what comes with this one.
 
         Args:
             scope: what is counted.
             day: whose steps these are.
-            together: how many come with it, itself included, of what is erased or shut; of those who expire
-                all count who were in grace as the day began.
+            together: how many come with it, itself included, if it is erased or shut; for expiries all
+                students count who were in grace as the day began.
         """
         closed = self._closed.get(scope, Counter())
         since = day - timedelta(days=self._rules.guard_days)

@@ -30,8 +30,10 @@ class Closing(StrEnum):
 
 
 class LifeStage(NamedTuple):
-    """Where an account stands. `valid_until`: the last day of access, as far as it is known; `stages`: see
-    `Account.stages`."""
+    """The life stage of an account.
+
+    `valid_until`: the last day of access, as far as it is known; `stages`: see `Account.stages`.
+    """
 
     stage: Stage
     valid_until: date | None
@@ -74,18 +76,18 @@ class Lifecycle:
         erasing: bool = False,
         gone: bool = False,
     ) -> LifeStage:
-        """Where an account stands today.
+        """The stage of an account today.
 
         Args:
             previous: the newest one so far.
             in_force: its enrolments that are; while it is being erased, those that came since.
             today: the day, UTC.
-            activated: whether the student asked for it.
-            prolonged: the last day of access that somebody has asked for since the last enrolment.
+            activated: whether the student activated it.
+            prolonged: the last day of access by a prolongation since the last enrolment.
             completed: whether all targets were seen to have the newest account.
             held: nothing may be closed today: the guard holds it.
-            erasing: somebody has asked for everything to be erased now.
-            gone: of whoever is erased no target has anything any more: none has to wait for another.
+            erasing: a request to erase everything now exists.
+            gone: no target has anything left of an erased person: none has to wait for another.
         """
         before = Stage.PRECREATED if previous is None else previous.stage
         until = previous.valid_until if previous is not None else None
@@ -113,7 +115,7 @@ class Lifecycle:
         return self._expired(previous, until, today, completed=completed, held=held)
 
     def timeline(self, account: Account) -> list[Milestone]:
-        """What time alone will change, the next first: each step with the first day on which it is so."""
+        """What time alone will change, in order: each step with its first day."""
         until, steps = account.valid_until, list[Milestone]()
         if until is None or account.activated_at is None:
             return []
@@ -137,7 +139,7 @@ class Lifecycle:
         return sorted(steps, key=lambda step: (step.day, step.target is None))
 
     def prolonged_to(self, account: Account, times: int) -> date | None:
-        """The last day of access if this student prolongs it now; None: that is not allowed.
+        """The last day of access if this student prolongs now; None: not allowed.
 
         Args:
             account: the newest one.
@@ -149,7 +151,7 @@ class Lifecycle:
         return until + timedelta(days=self.rules.prolong_days)
 
     def first_warning_on(self, until: date, today: date) -> date | None:
-        """The first day on which a student whose grace is new is warned of the last day of access.
+        """The first day on which a student new in grace is warned of the last day.
 
         Where every such day is over, today: the grace is shorter than the settings have it.
         """
@@ -163,8 +165,7 @@ class Lifecycle:
         return min((day for day in self._warning_days(until) if day > today), default=None)
 
     def warnings(self, account: Account, today: date) -> list[date]:
-        """The days from today on, on which time alone has this account's student warned, if no hold shuts
-        access."""
+        """The days from today on that bring warnings by time alone; none under a hold."""
         ends = next(
             (s.day for s in self.timeline(account) if s.stage is Stage.EXPIRED and not s.target), None
         )
@@ -186,10 +187,10 @@ class Lifecycle:
         return [until - timedelta(days=days) for days in self.rules.warn_days]
 
     def changes_on(self, account: Account, today: date) -> date | None:
-        """The next day on which an account has to be looked at again; None: only a fact can change it.
+        """The next day on which to look at an account; None: only a fact can change it.
 
-        An account that nobody asked for touches no target, and waits for its next fact. What is overdue (the
-        guard holds it, or a target has not erased yet) is looked at tomorrow.
+        An account that was never activated touches no target, and waits for its next fact. What is overdue
+        (the guard holds it, or a target has not erased yet) is looked at tomorrow.
         """
         if account.activated_at is None:
             return None
@@ -200,7 +201,7 @@ class Lifecycle:
         return max(min(days), today + _ONE_DAY) if days else None
 
     def _grace_ends(self, begins: date) -> date:
-        """The last day of a grace that begins on this one: not before the juries of that year."""
+        """The last day of a grace that begins on this day; not before that year's juries."""
         until = begins + timedelta(days=self.registry.grace_days)
         juries = self.rules.juries_on
         return until if juries is None else max(until, day_in(begins.year, juries))

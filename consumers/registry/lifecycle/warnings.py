@@ -1,9 +1,9 @@
-"""Whoever is in grace is told, some days before the last day of access, that it ends.
+"""Warnings to students in grace, some days before their last day of access.
 
 A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
 each is written once, whatever the number of processes, and made up for after an outage. The person's row
 remembers the last day of access that warnings were planned for: another version within the same grace plans
-nothing anew.
+no further ones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class EndNotices(Protocol):
 
 
 class Warnings:
-    """Plans and writes warnings. `notices`: None: nobody is warned here."""
+    """Plans and writes warnings. `notices` None: this site sends none."""
 
     def __init__(
         self, database: Database, people: People, lifecycle: Lifecycle, notices: EndNotices | None
@@ -64,9 +64,9 @@ class Warnings:
         self._notices = notices
 
     def plan(self, connection: Connection, person: KnownPerson, account: Account, today: date) -> None:
-        """See to it that this account's student is warned in time, once it is in grace.
+        """Plan the warning of this account's student once it is in grace.
 
-        Nobody is warned of a number that goes on under another one: the person's access does not end.
+        A number merged into another gets none: the person's access does not end.
         """
         if self._notices is None:
             return
