@@ -1,4 +1,7 @@
-"""The directory: each student's SupAnn and eduPerson entry, written over LDAP and read back."""
+"""The directory: students' SupAnn and eduPerson entries, written over LDAP.
+
+Every write is read back.
+"""
 
 from typing import Final
 

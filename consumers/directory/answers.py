@@ -1,7 +1,8 @@
-"""What an LDAP answer (RFC 4511, section 4.1.9) means for one student's entry, or for the whole consumer.
+"""What an LDAP answer means for one entry, or for the whole consumer.
 
-Diagnostic messages may quote values, which are personal: only names of attributes and classes are taken out.
-A directory that is busy, or hangs up, is asked a few times within a call.
+RFC 4511, section 4.1.9. Diagnostic messages may quote values, which are personal: only names of attributes
+and classes are taken from them. A directory that is busy, or hangs up, is called a few more times within a
+call.
 """
 
 from __future__ import annotations
@@ -80,11 +81,11 @@ _NAME = r"[A-Za-z][A-Za-z0-9-]*"
 
 
 def judge(answer: LdapAnswer) -> EntryRefused:
-    """Return why this entry, and no other, is refused for good.
+    """Return why this entry, and no other, is permanently refused.
 
     Raises:
         Busy: it may work later.
-        Misconfigured: the consumer is refused, whoever the student is.
+        Misconfigured: the consumer is refused, whichever the student.
     """
     if answer.code in _BUSY:
         raise Busy(f"the directory answered {_name(answer.code)} ({answer.code})")
@@ -120,7 +121,7 @@ def bind_refused(answer: LdapAnswer) -> SesameError:
 
 
 def taken(names: list[str]) -> EntryRefused:
-    """The refusal of an entry with a value that another one has; `names`: of its attributes."""
+    """Refuse an entry with a value that another one has; `names`: its attributes."""
     for name in names:
         if name in _TAKEN:
             cause, what = _TAKEN[name]
@@ -133,7 +134,10 @@ def taken(names: list[str]) -> EntryRefused:
 
 
 def _names(diagnostic: str) -> str:
-    """Attribute and class names in slapd's remarks: `sn: value #0 …`, `… requires attribute 'sn'`."""
+    """Attribute and class names in slapd's messages.
+
+    `sn: value #0 …`, `… requires attribute 'sn'`.
+    """
     prefix = re.match(rf"({_NAME}): ", diagnostic)
     found = [prefix.group(1)] if prefix else re.findall(rf"'({_NAME})'", diagnostic)
     return ", ".join(dict.fromkeys(found))
@@ -207,7 +211,7 @@ class Patience:
 
 
 def expect_success(answer: LdapAnswer) -> None:
-    """Raise for a search that failed: it concerns the branch and our rights, never a student.
+    """Raise if a search failed: that concerns the branch and our rights, no student.
 
     Raises:
         TargetDown: the directory is busy.

@@ -1,7 +1,7 @@
-"""The connector of the directory: each student's SupAnn and eduPerson entry, written over LDAP and read back.
+"""The directory's connector: students' SupAnn and eduPerson entries over LDAP.
 
-It goes first of all targets: the mail server looks its users up in the directory. What an entry should look
-like is decided in `entry`, how it is written, under which guards, in the port's adapter (`upsert`).
+It is the first of all targets: the mail server looks its users up in the directory. `entry` decides what an
+entry should look like; the port's adapter (`upsert`) how it is written, and under which guards.
 """
 
 from __future__ import annotations
@@ -88,8 +88,10 @@ class DirectoryConnector(Connector[DirectorySettings]):
     # --- reading --------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`: a search for all that carry the numbers, one for the logins of whoever has no
-        entry, and one for the groups."""
+        """See `Connector.read`: searches by number, then by login, then the groups.
+
+        The logins are those of students without an entry.
+        """
         adopted = self.adopted_refs([account.student_number for account in accounts])
         desired = [self._desired(account, adopted) for account in accounts]
         with self._directory.within(deadline.left_s()):
@@ -203,7 +205,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         deadline: Deadline,
         verb: Callable[[Sequence[Change]], Mapping[str, ApplyResult]],
     ) -> dict[str, Refused]:
-        """Who was refused. Whoever the time does not reach is tried again."""
+        """Write in slices and return the refusals; those out of time are retried."""
         refused: dict[str, Refused] = {}
         for start in range(0, len(changes), _SLICE):
             part = changes[start : start + _SLICE]

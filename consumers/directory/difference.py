@@ -67,7 +67,7 @@ def forbidden(desired: DesiredEntry, current: ObservedEntry) -> ApplyResult | No
 
 
 def _adopts(desired: DesiredEntry, current: ObservedEntry) -> bool:
-    """Whether this very entry was adopted for the student, and is nobody else's meanwhile."""
+    """Whether this very entry was adopted for the student and carries no number yet."""
     return (
         desired.adopted is not None
         and desired.adopted.lower() == current.dn.lower()
@@ -99,7 +99,7 @@ def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Modification]
     if is_renumbered(desired, current):
         if set(desired.numbers) != set(current.numbers):
             changes.append(("replace", "supannEtuId", desired.numbers))
-    elif not current.student_numbers:  # it is adopted, else `forbidden` has said no
+    elif not current.student_numbers:  # it is adopted, else `forbidden` has refused
         changes.append(("add", "supannEtuId", (desired.student_number,)))
     if desired.version != current.version:
         changes.append(("replace", "sesameVersion", (str(desired.version),)))
@@ -112,11 +112,11 @@ def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Modification]
 
 
 def guarded_by_values(changed: list[Modification], current: ObservedEntry) -> list[Modification]:
-    """The same modifications, such that the server refuses all of them if what we read is no longer there.
+    """Make the server refuse all these modifications if what we read has changed.
 
-    Instead of a replacement: delete the values that were read, add the new ones (16 or 20 when somebody was
-    faster; RFC 4511, section 4.6). The account version takes part in every one, so that two writers of the
-    pipeline always exclude each other.
+    Instead of a replacement: delete the values that were read, add the new ones (16 or 20 when another writer
+    was faster; RFC 4511, section 4.6). The account version takes part in every one, so that two writers of
+    the pipeline always exclude each other.
     """
     shown = {**current.attributes, "sesameVersion": (str(current.version),) if current.version else ()}
     shown["supannEtuId"] = current.numbers
@@ -142,7 +142,10 @@ _NOT_GUARDED = frozenset({"userPassword", "pwdAccountLockedTime"})
 
 
 def _credential_changes(desired: DesiredEntry, shown_ref: str | None) -> list[Modification]:
-    """The hash and its reference, always together; nothing if it is there, or if the vault has it no more."""
+    """The hash and its reference, always together; nothing if present or expired.
+
+    Expired: the vault no longer has the hash.
+    """
     credential = desired.credential
     if credential is None or credential.ref == shown_ref:
         return []
@@ -186,7 +189,10 @@ def observed(dn: str, raw: Raw) -> ObservedEntry:
 
 
 def _kept_under(raw: Raw) -> tuple[str, ...]:
-    """The number that the pipeline keeps an entry under, where it says so; see `entry.KEPT_UNDER`."""
+    """The number that the pipeline keeps an entry under; see `entry.KEPT_UNDER`.
+
+    Empty if the entry does not show one.
+    """
     references = texts(raw, "supannRefId")
     return tuple(value.removeprefix(KEPT_UNDER) for value in references if value.startswith(KEPT_UNDER))
 

@@ -1,10 +1,10 @@
-"""From an account to its directory entry: pure; the one place that knows SupAnn's and eduPerson's formats.
+"""From an account to its directory entry; pure. SupAnn's and eduPerson's formats.
 
-Sources: SupAnn 2018 rev. 2 (attributes, `supannEtuInscription`, `supannRessourceEtatDate`), eduPerson
-(affiliations, scoped values), RFC 2798 (inetOrgPerson).
+No other file knows these formats. Sources: SupAnn 2018 rev. 2 (attributes, `supannEtuInscription`,
+`supannRessourceEtatDate`), eduPerson (affiliations, scoped values), RFC 2798 (inetOrgPerson).
 
 What the entry does *not* have is as deliberate: birth date, INE and personal mail stay with the registry, and
-so do the birth name and the civil given names, which would expose whoever uses other names.
+so do the birth name and the civil given names, which would expose people who use other names.
 """
 
 from __future__ import annotations
@@ -133,8 +133,11 @@ def desired_entry(
 
 
 def is_renumbered(desired: DesiredEntry, observed: ObservedEntry) -> bool:
-    """Whether the pipeline decides the student number that the entry shows: it shows, or is to show, another
-    one than it is kept under. Otherwise further numbers on an entry are others'."""
+    """Whether the pipeline decides the student number that the entry shows.
+
+    Then it shows, or is to show, another one than it is kept under. Otherwise further numbers on an entry
+    belong to others.
+    """
     return desired.shown_number is not None or observed.shown_numbers is not None
 
 
@@ -145,7 +148,10 @@ def missing_classes(wanted: Sequence[str], present: Sequence[str]) -> tuple[str,
 
 
 def user_password(hashed: str) -> str:
-    """The userPassword value for a hash of the vault: bare argon2 gets slapd's scheme (slappw-argon2)."""
+    """The userPassword value for a hash of the vault.
+
+    A bare argon2 hash gets slapd's scheme (slappw-argon2).
+    """
     return f"{{ARGON2}}{hashed}" if hashed.startswith("$argon2") else hashed
 
 
@@ -155,7 +161,7 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
     affiliations = _affiliations(account)
     values: dict[str, Iterable[str]] = {
         "cn": [_plain(f"{person.family_name} {person.shown_given_name}") or account.login],
-        "sn": [person.filed_name or account.login],  # MUST of person: an only name stands there
+        "sn": [person.filed_name or account.login],  # MUST of person: an only name goes here
         "givenName": [person.shown_given_name],
         "displayName": [person.display_name],
         "mail": [account.mail],
@@ -210,8 +216,11 @@ def _account_state(account: Account) -> str:
 
 
 def _state_dates(account: Account) -> str:
-    """The first and the last day of a state, as far as they are known: what is shut has no last one, and when
-    a hold began the account does not say. What was written before beginnings were known stays as it is."""
+    """The first and the last day of a state, as far as they are known.
+
+    A closed account has no last day, and an account does not record when a hold began. What was written
+    before beginnings were known stays as it is.
+    """
     until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
     if account.stage_since is None:
         return f":{until}"
@@ -228,7 +237,7 @@ def _affiliations(account: Account) -> list[str]:
 
 
 def _inscription(enrolment: Enrolment, profile: Profile) -> str:
-    """supannEtuInscription: `[key=value]` in SupAnn's order; a key that is not known is left out."""
+    """supannEtuInscription: `[key=value]` in SupAnn's order, without unknown keys."""
     parts = (
         ("etab", f"{{UAI}}{profile.settings.uai}"),
         ("anneeinsc", str(enrolment.year)),
@@ -256,15 +265,19 @@ def _plain(text: str) -> str:
 
 
 def _spelt(word: str) -> str:
-    """A word in ASCII. In capitals a letter that takes several is spelt in capitals too (ŒUVRARD: OEUVRARD);
-    ß has had no capital for long, and stands among them as it is. A letter alone says nothing of its word."""
+    """A word in ASCII, in capitals if the word is (ŒUVRARD: OEUVRARD).
+
+    ß has had no capital for long, and may occur among capitals. A single letter says nothing of its word.
+    """
     capitals = len(word) > 1 and word.replace("ß", "").isupper()
     return anyascii(word).upper() if capitals else anyascii(word)
 
 
 def _has_a_spelling(char: str) -> bool:
-    """Whether a character should be transliterated: an emoji would be spelt out (':grinning:'), and so would
-    combining marks that compose with no letter."""
+    """Whether to transliterate a character; symbols are not.
+
+    An emoji would be spelt out (':grinning:'), and so would combining marks that compose with no letter.
+    """
     if char.isascii():
         return True
     category, name = unicodedata.category(char), unicodedata.name(char, "")
@@ -272,5 +285,8 @@ def _has_a_spelling(char: str) -> bool:
 
 
 def _clean(values: dict[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Drop empty values (LDAP has none) and repetitions, and sort: values of an attribute have no order."""
+    """Drop empty values and repetitions, and sort.
+
+    LDAP has no empty values, and values of an attribute have no order.
+    """
     return {name: tuple(sorted({v.strip() for v in some if v.strip()})) for name, some in values.items()}

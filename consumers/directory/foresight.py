@@ -1,7 +1,7 @@
-"""What would stand in the way of an entry, as far as reading shows it: nothing is written.
+"""Obstacles to writing an entry, as far as reading shows them; writes nothing.
 
-The same values are looked for as slapd's uniqueness looks for (ops/ldap/slapd.conf), and the same groups as a
-turn would join.
+The searches are for the same values as slapd's uniqueness (ops/ldap/slapd.conf) checks, and for the same
+groups as a turn would join.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _refusal(values: Iterable[tuple[str, str]], own: str, holders: Holders) -> E
 
 
 def _new_values(desired: DesiredEntry, shown: Sequence[ObservedEntry]) -> Iterator[tuple[str, str]]:
-    """Each value that nobody else may have and that would be written, with its attribute; the login first."""
+    """Each unique value that would be written, with its attribute; the login first."""
     found = shown[0] if len(shown) == 1 else None
     if found is None:
         yield "uid", desired.login
@@ -107,5 +107,5 @@ def _new_values(desired: DesiredEntry, shown: Sequence[ObservedEntry]) -> Iterat
 
 
 def _own(shown: Sequence[ObservedEntry]) -> str:
-    """The name, in one case, of the student's own entry; empty: there is none yet, whatever has its login."""
+    """The DN of the student's own entry, in one case; empty: there is none yet."""
     return shown[0].dn.lower() if len(shown) == 1 else ""

@@ -1,16 +1,16 @@
-"""Groups in the directory, of two kinds: searches that the server answers, or lists of members.
+"""Directory groups of two kinds: searches run by the server, or lists of members.
 
 **Dynamic** groups are searches on sesameGroup (groupOfURLs; ops/ldap/slapd.conf), created when first needed.
 
 **Static** ones are the members of a groupOfNames (RFC 4519, 3.5), for software that follows no memberURL.
 
 - *Ours* is a group whose `owner` is the provisioner. Each write asserts that in the same operation, by
-  deleting and adding this very value (RFC 4511, 4.6: refused if it is not there). Whoever takes the value
-  away takes the group away from Sésame.
-- *A member is one value*, added or deleted by itself: writers on several machines do not disturb one another,
-  as they would by replacing the list.
+  deleting and adding this very value (RFC 4511, 4.6: refused if it is not there). Removing that value takes
+  the group away from Sésame.
+- *A member is one value*, added or deleted alone: writers on several machines do not disturb one another, as
+  they would by replacing the list.
 - *Never empty.* The class wants a member, so the group's own name is the first one and stays: the last person
-  leaves like any other, and nobody gets a right by it.
+  leaves like any other, and no one gets a right by it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw, norm
 
 _DYNAMIC = "groupOfURLs"
 _STATIC = "groupOfNames"
-_ATTEMPTS_MAX = 4  # somebody creates, or removes, the group at the same moment
+_ATTEMPTS_MAX = 4  # another writer creates or removes the group at the same moment
 _PAGE_SIZE = 20  # groups have many members
 
 
@@ -74,7 +74,7 @@ class DynamicGroups:
         return tuple(foreign)
 
     def among(self, names: Sequence[str]) -> GroupNames:
-        """Which of these groups there are, and which of them something else has; nothing is written."""
+        """Which of these groups exist, and which names are taken otherwise; read-only."""
         groups = _among(self._client, self._branch, names, "objectClass", _searches)
         ours = groups.present - groups.foreign
         self._known = {name for name in self._known if name not in names or name.lower() in ours}
@@ -110,7 +110,7 @@ class StaticGroups:
         return tuple(sorted(name for _, raw in found for name in texts(raw, "cn")))
 
     def among(self, names: Sequence[str]) -> GroupNames:
-        """Which of these groups there are, and which of them are somebody else's; nothing is written."""
+        """Which of these groups exist, and which are not ours; writes nothing."""
         mine = normal(self._owner)
 
         def is_ours(raw: Raw) -> bool:
@@ -131,7 +131,9 @@ class StaticGroups:
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
     def settle(self, dn: str, wanted: Mapping[str, str]) -> Applied | EntryRefused:
-        """Make this entry a member of exactly these of our groups; write only what differs.
+        """Make this entry a member of exactly these of our groups.
+
+        Only what differs is written.
 
         Args:
             dn: the entry.
@@ -198,7 +200,13 @@ def _among(
     attribute: str,
     is_ours: Callable[[Raw], bool],
 ) -> GroupNames:
-    """Which of these names are taken in the branch itself, in one search; `attribute`: what tells whose."""
+    """Which of these names are taken directly in the branch, in one search.
+
+    Args:
+        client, branch, names: what to search for, and where.
+        attribute: shows whose a group is.
+        is_ours: judges its values.
+    """
     answer, found = client.search(branch, any_of("cn", names), ["cn", attribute])
     _expect_success(answer)
     present: set[str] = set()

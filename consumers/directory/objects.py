@@ -1,4 +1,4 @@
-"""Entries as the kit's objects: the fields in which the two are compared, in one normal form. Pure."""
+"""Entries as the kit's objects, with comparable fields in one normal form. Pure."""
 
 from __future__ import annotations
 
@@ -59,11 +59,10 @@ def wanted_fields(desired: DesiredEntry, credential_ref: str | None) -> dict[str
 
 
 def object_of(entry: ObservedEntry, desired: DesiredEntry, groups: GroupNames) -> EntryObject:
-    """An entry as it is compared with what a student is to have: others' classes, and logins and numbers that
-    others wrote beside ours, do not count.
+    """An entry in the form in which it is compared with the desired one.
 
-    A group of somebody else's counts as if the student were in it: what can be done about the others is done,
-    and the student waits for this one.
+    Others' classes, and logins and numbers that others wrote next to ours, do not count. A foreign group
+    counts as if the student were in it: the other groups are joined, and the student waits for this one.
     """
     shown, login, number = listed(entry), desired.login.lower(), desired.student_number
     wanted = {name.lower(): name for name in desired.groups}
@@ -84,8 +83,10 @@ def object_of(entry: ObservedEntry, desired: DesiredEntry, groups: GroupNames) -
 
 
 def listed(entry: ObservedEntry) -> EntryObject:
-    """An entry as it is shown whoever's it is, and what else tells whose. Where groups are searches, it is in
-    those that find it."""
+    """Any entry as shown, with further evidence of its owner.
+
+    Where groups are searches, it is in those that find it.
+    """
     groups = entry.attributes.get("sesameGroup", ()) if entry.groups is None else entry.groups
     missing = missing_classes(CLASSES, entry.classes)
     fields = {
@@ -118,7 +119,7 @@ def _password_at(entry: ObservedEntry) -> float | None:
 
 
 def placed(found: EntryObject, adopted: str | None) -> EntryObject:
-    """An entry that is further down in the branch than ours are made: out of place, unless it was adopted."""
+    """Mark an entry deeper in the branch than ours as out of place, unless adopted."""
     return replace(found, out_of_place=adopted is None or ref_of(adopted) != found.ref)
 
 

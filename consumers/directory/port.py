@@ -23,9 +23,9 @@ class Credential:
     """The password that an entry must have.
 
     Attributes:
-        ref: names it; written beside the hash, because a hash cannot be read back.
+        ref: names it; written next to the hash, because a hash cannot be read back.
         user_password: gives the value for userPassword (RFC 4519 and the server's scheme, `{ARGON2}…`), or
-            None when the vault no longer has it. Asked only if the entry does not show `ref` yet.
+            None when the vault no longer has it. Called only if the entry does not show `ref` yet.
     """
 
     ref: str
@@ -34,15 +34,15 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class DesiredEntry:
-    """What one student's entry must look like, in the attributes that the pipeline owns.
+    """What one student's entry must look like, in the attributes that we own.
 
     Attributes:
         student_number: the key: only an entry that carries it may be changed.
-        login: value of uid, which names the entry; given to nobody else, ever.
+        login: value of uid, which names the entry; never given to another person.
         version: the account's; an entry that shows a higher one is left alone.
         classes: object classes that must be among the entry's; others are left there.
         attributes: every owned attribute.
-        locked: whether nobody may log in as this entry.
+        locked: whether login as this entry is impossible.
         credential: None leaves the password as it is.
         groups: descriptions by cn of the groups that the person belongs to.
         adopted: DN of the entry that was found to be this student's although it does not carry the student
@@ -71,12 +71,14 @@ class DesiredEntry:
 
 @dataclass(frozen=True, slots=True)
 class PasswordState:
-    """What the server itself keeps of an entry's password (slapo-ppolicy(5)), for diagnosis. Times are UTC.
+    """The server's own state of an entry's password (slapo-ppolicy(5)), for diagnosis.
+
+    Times are UTC.
 
     Attributes:
         changed_at: when it was last written; None: the server does not say.
         absent: there is none. False: there is one, or the server does not say.
-        locked_at: since when wrong passwords have shut the entry; the server lifts that by itself.
+        locked_at: since when wrong passwords have shut the entry; the server lifts that automatically.
         failures: when wrong passwords were tried since the last good one, oldest first; some are kept.
         must_change: an administrator wants another one.
         policy_dn: the policy that applies instead of the usual one.
@@ -92,7 +94,7 @@ class PasswordState:
 
 @dataclass(frozen=True, slots=True)
 class PasswordsTold:
-    """What the server tells of passwords: who has none (`absent`), and when they were set (`times`)."""
+    """What the server shows of passwords: absence (`absent`) and dates (`times`)."""
 
     absent: bool
     times: bool
@@ -100,7 +102,10 @@ class PasswordsTold:
 
 @dataclass(frozen=True, slots=True)
 class PasswordPolicy:
-    """How long passwords last and what wrong ones do, in seconds; 0: for ever, or until it is lifted."""
+    """The age limit of passwords and the effect of wrong ones, in seconds.
+
+    0: no limit, or until it is lifted.
+    """
 
     age_s_max: int
     lockout_s: int
@@ -116,10 +121,10 @@ class ObservedEntry:
         student_numbers: whose it is: the values of supannEtuId, or the number that the pipeline keeps it
             under where it shows another one; empty for people who are not students.
         version: the account version that it shows; 0 if none.
-        revision: entryCSN: changes with every write, whoever wrote.
+        revision: entryCSN: changes with every write, by any writer.
         classes: object classes.
         attributes: owned attributes that are present, values sorted.
-        locked: whether it is closed for good (a lock that the server lifts by itself does not count).
+        locked: whether it is closed permanently (a lock that the server lifts does not count).
         credential_ref: which credential its password was made from.
         groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
         password: what the server keeps of it; no part of what is compared.
@@ -150,10 +155,12 @@ class ObservedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The server took what differed (`changed`), or nothing differed. Read it back before announcing it.
+    """The server took what differed (`changed`), or nothing differed.
+
+    Read it back before announcing it.
 
     Attributes:
-        foreign: names of groups that the person belongs to and that are somebody else's: left alone.
+        foreign: names of groups that the person belongs to and that are not ours: left alone.
     """
 
     changed: bool
@@ -196,11 +203,11 @@ Observed = Mapping[str, tuple[ObservedEntry, ...]]
 
 @dataclass(frozen=True, slots=True)
 class GroupNames:
-    """Which of some groups are there; names in one case.
+    """Which of some groups exist; names in one case.
 
     Attributes:
-        present: those that there are, whoever's.
-        foreign: those that are somebody else's.
+        present: those that exist, ours or not.
+        foreign: those that are not ours.
     """
 
     present: frozenset[str]
@@ -227,33 +234,37 @@ class Branches:
 
 
 class Directory(Protocol):
-    """A directory of people. Thread-safe: each thread works over a connection of its own.
+    """A directory of people. Thread-safe: each thread has its own connection.
 
     Every verb raises TargetDown when the server cannot be reached or does not answer (`unknown`: a write of
-    this verb had no answer), and Misconfigured (with
-    the remedy) when it refuses the consumer's account, its rights, its base or its schema. Nothing is lost by
-    calling a verb again: each writes only what differs.
+    this verb had no answer), and Misconfigured (with the remedy) when it refuses the consumer's account, its
+    rights, its base or its schema. Repeating a verb is safe: each writes only what differs.
     """
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
-        """In here this thread begins no operation later than `seconds` from now: TargetDown is raised
-        instead. A verb outside has a limit of its own; `dump` has none."""
+        """Begin no operation of this thread later than `seconds` from now (TargetDown).
+
+        A verb outside has a limit too; `dump` has none.
+        """
 
     def apply(
         self, batch: Sequence[DesiredEntry], observed: Observed | None = None
     ) -> Mapping[str, ApplyResult]:
-        """Bring each entry to what is desired and touch nothing else; one result per student number.
+        """Bring each entry to its desired state; one result per student number.
 
-        An entry is created when its name is free. One that exists is changed only if it carries the student
-        number or was explicitly adopted for it and carries none, which it then gets; and only if nobody
-        changed it since it was read (else it is read again). `observed`: what `read` has just shown of them;
-        None: they are read first.
+        Nothing else is touched. An entry is created when its name is free. One that exists is changed only if
+        it carries the student number or was explicitly adopted for it and carries none, which it then gets;
+        and only if it did not change since it was read (else it is read again).
+
+        Args:
+            batch: the desired entries.
+            observed: what `read` has just shown of them; None: they are read first.
         """
 
     def close(self, observed: Observed) -> Mapping[str, ApplyResult]:
-        """Shut access to these entries at once, in one small write each; nothing else changes.
+        """Shut access to these entries at once, in one small write each.
 
-        A student without an entry has no access to shut: `Applied(changed=False)`.
+        Nothing else changes. A student without an entry has no access to shut: `Applied(changed=False)`.
         """
 
     def read(
@@ -262,7 +273,7 @@ class Directory(Protocol):
         adopted: Mapping[str, str] | None = None,
         renumbered: Mapping[str, str] | None = None,
     ) -> Observed:
-        """The entries of each of these numbers: none, one, or, if somebody meddled, several.
+        """The entries of each of these numbers: none, one, or after tampering several.
 
         `adopted` has DNs by number: such an entry is shown, if it carries no number, where none carries this
         one. `renumbered` has the logins of those whose entries show another number: they are found by login.
@@ -275,8 +286,9 @@ class Directory(Protocol):
         """Which of these groups there are: one search, whatever their number."""
 
     def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
-        """What would stand in the way of `apply`, as far as reading shows: another entry has a value that
-        one alone may have (`EntryRefused`), or groups are somebody else's (`Applied.foreign`).
+        """What would hinder `apply`, as far as reading shows it.
+
+        Another entry has a unique value (`EntryRefused`), or groups are not ours (`Applied.foreign`).
 
         Args:
             batch: the desired entries.
@@ -294,7 +306,7 @@ class Directory(Protocol):
         """Everybody in the branch, students or not, in pages: memory stays bounded."""
 
     def changes_since(self, mark: str) -> Changes[ObservedEntry] | None:
-        """What others than the pipeline have changed in the branch; see `Connector.changes_since`."""
+        """The changes of others in the branch; see `Connector.changes_since`."""
 
     def tells_of_passwords(self) -> PasswordsTold:
         """What can be known of passwords at this server, as its answers show."""

@@ -1,4 +1,4 @@
-"""Where the directory is, who we are there, and what an establishment decides once about its entries."""
+"""The directory's settings: its address, our account there, rules for entries."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ class DirectorySettings(ConnectorSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest that one operation takes: a connection, TLS, a bind and the answer, in seconds."""
+        """The longest time of one operation, in seconds.
+
+        A connection, TLS, a bind and the answer.
+        """
         return self.connect_timeout_s + 3.0 * self.receive_timeout_s
 
     @property

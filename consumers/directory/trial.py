@@ -1,6 +1,6 @@
-"""What is tried out at the directory itself: the probe's mark, and whether somebody is let in.
+"""Trials on the live directory: the probe's mark, and a login attempt.
 
-A probe writes an entry of the pipeline's own, and reads it back. A trial is a bind, and what the entry says
+A probe writes an entry of the pipeline's own, and reads it back. A trial is a bind, and what the entry shows
 when it is refused.
 """
 
@@ -51,11 +51,13 @@ def try_login(
     *,
     policy: Callable[[str | None], PasswordPolicy | None],
 ) -> Trial:
-    """Find an entry, bind as it, and look at it again: the bind may have changed what the server keeps of it.
+    """Find an entry, bind as it, and read it again.
+
+    The bind may have changed the server's own state of it.
 
     Args:
         search: for the entry.
-        bind: what the server answers to a name and a password.
+        bind: gives the server's answer to a name and a password.
         policy: the password policy that an entry names, or the usual one.
     """
     answer, rows = search()
@@ -86,9 +88,9 @@ def policy_of(client: DirectoryClient, patience: Patience, dn: str) -> PasswordP
 
 
 def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | None) -> Trial:
-    """What the answer to an entry's bind means, given the entry and the policy that applies to it.
+    """What the answer to a bind means, given the entry and its password policy.
 
-    The server says `invalid credentials` of a locked entry and of an expired password too.
+    The server answers `invalid credentials` for a locked entry and an expired password too.
     """
     state = entry.password
     if answer.code == Code.SUCCESS:

@@ -1,9 +1,9 @@
-"""The directory port over LDAP: create or change one entry at a time, so that a repetition writes nothing.
+"""The directory port over LDAP: one entry at a time; a repetition writes nothing.
 
 The upsert that holds under concurrent writers (docs: ops/ldap/README.md): read by student number; add when
 there is none; when the name is taken (68), read that entry; write only the attributes that differ, with an
-assertion (RFC 4528) that nobody changed the entry since; when somebody did (122), read again. A change of
-unique attributes guards itself by values instead of an assertion (see `difference.UNIQUE`).
+assertion (RFC 4528) that the entry did not change since; when it did (122), read again. A change of unique
+attributes is guarded by values instead of an assertion (see `difference.UNIQUE`).
 """
 
 from __future__ import annotations
@@ -204,8 +204,10 @@ class LdapDirectory:
                 leave_mark(self._client, self._patience, self._branches.probe, self._clock_ns())
 
     def tells_of_passwords(self) -> PasswordsTold:
-        """See `port.Directory.tells_of_passwords`: a filter by what we may not search for meets nothing,
-        negated or not."""
+        """See `port.Directory.tells_of_passwords`.
+
+        A filter by an attribute that we may not search by matches nothing, negated or not.
+        """
         with self._client.within(_VERB_S_MAX):
             absent = self._any(self._branches.probe, "(|(userPassword=*)(!(userPassword=*)))")
             ours, people = "(sesameCredentialRef=*)", self._branches.people
@@ -221,7 +223,7 @@ class LdapDirectory:
         return bool(rows)
 
     def policy(self, dn: str | None) -> PasswordPolicy | None:
-        """The password policy of this name, or the usual one; None: there is none that we may see.
+        """The password policy of this name, or the usual one; None: none is visible.
 
         Raises:
             TargetDown, Misconfigured: as `port.Directory` says.
@@ -233,7 +235,7 @@ class LdapDirectory:
             return policy_of(self._client, self._patience, wanted)
 
     def trial(self, login: str, password: str) -> Trial:
-        """Whether the directory lets in somebody with this login and password; a wrong one counts.
+        """Try a login and password at the directory; a wrong password counts there.
 
         Raises:
             TargetDown, Misconfigured: it does not answer us.
@@ -278,8 +280,10 @@ class LdapDirectory:
             yield from (_without_password(each, lacking) for each in found)
 
     def _lacking(self, whose: str) -> set[str]:
-        """The names of the entries that have no password, as a search alone says, where we may search by
-        `userPassword`: it is never read."""
+        """The names of the entries without a password, by a search alone.
+
+        The password is never read; it needs the right to search by `userPassword`.
+        """
         criterion = f"(&{whose}(!(userPassword=*)))"
         answer, rows = self._patience.had(
             partial(self._client.search, self._branches.people, criterion, ["1.1"])
@@ -294,12 +298,15 @@ class LdapDirectory:
         return replace(observed, groups=self._patience.had(lambda: static.of(observed.dn)))
 
     def _foreign(self, batch: Sequence[DesiredEntry]) -> Mapping[str, tuple[str, ...]]:
-        """The wanted groups that are somebody else's, by student number."""
+        """The wanted groups that are not ours, by student number."""
         foreign = self.groups(sorted({name for desired in batch for name in desired.groups})).foreign
         return {d.student_number: tuple(n for n in d.groups if n.lower() in foreign) for d in batch}
 
     def _probe_branches(self) -> None:
-        """What every student's work needs besides an entry: the probe's own may be elsewhere in the tree."""
+        """Check the branches that students' work needs.
+
+        The probe's own entry may be elsewhere.
+        """
         self._read(["sesame-probe"], {})
         groups = self._branches.groups
         if groups is None:
@@ -338,8 +345,10 @@ class LdapDirectory:
         return Applied(changed)
 
     def _erase(self, dn: str, number: str) -> ApplyResult:
-        """Remove an entry that carries this number; its memberships go first, so that a repetition sees to
-        what an earlier attempt has left."""
+        """Remove an entry that carries this number, its memberships first.
+
+        So a repetition completes what an earlier attempt has left.
+        """
         for _ in range(_CONFLICTS_MAX):
             current = self._by_dn(dn)
             if current is None:
@@ -382,7 +391,7 @@ class LdapDirectory:
             if not _conflicts(answer):
                 return self._unless_moving(desired, self._changed(answer))
             before, current = current, self._by_dn(current.dn)
-            # Nobody changed it and the assertion failed all the same: this server cannot tell (see UNIQUE).
+            # It is unchanged and the assertion failed all the same: this server cannot compare (see UNIQUE).
             by_values = by_values or (current is not None and current.revision == before.revision)
         return EntryUnsettled("directory_conflict", "somebody else kept changing the entry")
 
@@ -390,8 +399,10 @@ class LdapDirectory:
         return None if desired.adopted is None else self._by_dn(desired.adopted)
 
     def _unless_moving(self, desired: DesiredEntry, result: ApplyResult) -> ApplyResult:
-        """A student number that goes from one entry of a person's to the other is free once the other, which
-        has a turn of its own, gives it up."""
+        """Retry if another entry of the same person still has to give its number up.
+
+        That entry does so in its own turn.
+        """
         if isinstance(result, EntryRefused) and result.cause == NUMBER_TAKEN:
             holders = self._having("supannEtuId", desired.numbers)
             if any(holder.version for holder in holders):
@@ -416,7 +427,7 @@ class LdapDirectory:
     def _join_groups(
         self, static: StaticGroups, desired: DesiredEntry, found: tuple[ObservedEntry, ...]
     ) -> ApplyResult:
-        """Write the entry, then its memberships: a group never names an entry that is not there."""
+        """Write the entry, then its memberships: a group never names a missing entry."""
         result = self._upsert(desired, found)
         if not isinstance(result, Applied):
             return result
@@ -443,6 +454,6 @@ def _without_password(entry: ObservedEntry, lacking: Container[str]) -> Observed
 
 
 def _conflicts(answer: LdapAnswer) -> bool:
-    """Whether somebody changed, or removed, the entry after we read it."""
+    """Whether the entry was changed or removed after we read it."""
     taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
     return taken or answer.code in _CONFLICTS

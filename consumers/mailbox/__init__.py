@@ -1,4 +1,7 @@
-"""The mailbox: folders, quota, one welcome message and the opted-in redirection, on a Dovecot server."""
+"""The mailbox on a Dovecot server: folders, quota, welcome message, redirection.
+
+There is one welcome message, and the redirection is opted in.
+"""
 
 from typing import Final
 

@@ -1,6 +1,7 @@
-"""How a mailbox is read and written over doveadm and LMTP: which commands, and what their answers mean. Pure.
+"""Commands that read and write a mailbox over doveadm and LMTP; pure.
 
-Each command costs the server a look-up of the user and an opening of the mailbox, some milliseconds.
+And what their answers mean. Each command costs the server a look-up of the user and an opening of the
+mailbox, some milliseconds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _UNREAD: Final = ""  # a script that is there, before its text was asked for
 
 
 def commands_for(key: Key) -> list[Command]:
-    """What is asked first, in the order in which `observed` takes the answers."""
+    """The first commands for a mailbox, in the order in which `observed` takes the answers."""
     user = {"user": key.address}
     commands = [
         *_folders(key.address),
@@ -80,8 +81,11 @@ def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
 
 
 def second_looks(key: Key, result: ReadResult) -> list[Command]:
-    """What the first answers leave to be asked: the text of a script that is there (asking for one that is
-    not is an error in the server's log), and a message that is not where it was delivered."""
+    """The commands that the first answers make necessary.
+
+    The text of a script that is there (reading one that is not is an error in the server's log), and a
+    message that is not where it was delivered.
+    """
     if not isinstance(result, ObservedMailbox):
         return []
     looks = []
@@ -158,7 +162,10 @@ def _text(answer: DoveadmAnswer) -> str | None:
 
 
 def _sighting(key: Key, copies: Sequence[Any], since: Sequence[Any] = ()) -> Sighting:
-    """`N:*` always names the last message, even below N (RFC 9051, section 9: seq-range)."""
+    """Where the message was seen.
+
+    `N:*` always names the last message, even below N (RFC 9051, section 9: seq-range).
+    """
     uids = sorted(uid for row in since if (uid := int(row["uid"])) >= key.since_uid)
     return Sighting(copies=len(copies), uids=tuple(uids))
 
@@ -175,7 +182,10 @@ def unread(code: int) -> MailboxUnsettled:
 
 
 def folder_commands(change: MailboxChange) -> list[Command]:
-    """One command per folder: with several in one, a folder that exists hides what became of the others."""
+    """One command per folder.
+
+    With several in one, a folder that exists hides the outcome of the others.
+    """
     user = change.address
     return [
         Command("mailboxCreate", {"user": user, "mailbox": [folder], "subscriptions": True})
@@ -198,12 +208,15 @@ def script_commands(change: MailboxChange) -> list[Command]:
 
 
 def erasure_looks(address: str) -> list[Command]:
-    """What is asked before a mailbox is emptied."""
+    """The commands that read a mailbox before it is emptied."""
     return [*_folders(address), Command("sieveList", {"user": address})]
 
 
 def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Command]:
-    """What empties a mailbox, by the answers to `erasure_looks`: folders within others first."""
+    """The commands that empty a mailbox, by the answers to `erasure_looks`.
+
+    Folders within others come first.
+    """
     folders, subscribed, scripts = (answer.rows for answer in answers)
     user = {"user": address}
     commands = [
@@ -266,7 +279,7 @@ def undelivered(verdict: DeliveryVerdict) -> ApplyResult:
 
 
 def with_delivery(result: ApplyResult, *, delivered: bool) -> ApplyResult:
-    """The result, saying whether the server took charge of the message before something else failed."""
+    """The result, with whether the message was delivered before another step failed."""
     match result:
         case Full():
             return Full(delivered)

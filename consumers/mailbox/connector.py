@@ -1,8 +1,8 @@
-"""The connector of the mailbox: folders, one welcome message and the opted-in redirection, on a Dovecot.
+"""The mailbox connector: folders, a welcome message and a redirection, on Dovecot.
 
 The order, for each student: the server finds the user (its directory has it), folders, the welcome message,
-and only then the redirection, so that the message is never sent on. Whether a mailbox may be used is the
-directory's to say; what is shut here is what the directory cannot shut: the sessions that are open.
+and only then the redirection, so that the message is never sent on. The directory decides whether a mailbox
+may be used; this connector shuts what the directory cannot: the sessions that are open.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class MailboxObject(TargetObject):
 
     Attributes:
         seen: all that the server shows.
-        standing: how it stands with the welcome message.
+        standing: the state of the welcome message.
     """
 
     seen: ObservedMailbox = field(kw_only=True)
@@ -133,8 +133,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         )
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`. Of whoever may not use it nothing is wanted but that the directory shuts
-        it."""
+        """See `Connector.wanted`. For a closed account, only that the directory shuts it."""
         if not account.access_open:
             return Wanted({}, _BEHIND)
         try:
@@ -168,14 +167,16 @@ class MailboxConnector(Connector[MailboxSettings]):
         return said
 
     def look(self, account: Account) -> ReadResult:
-        """All that the server shows of one mailbox, with what is found of its welcome message."""
+        """All that the server shows of one mailbox, and of its welcome message."""
         key = Key(account.mail, message_id=self._posting.message_id(account))
         deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
         return self._mailboxes.read([key], deadline)[account.mail]
 
     def objects(self) -> Iterator[TargetObject]:
-        """See `Connector.objects`: whomever the server finds, by their addresses alone. No mailbox is
-        opened."""
+        """See `Connector.objects`: the users that the server finds, by address alone.
+
+        No mailbox is opened.
+        """
         for address in self._mailboxes.addresses():
             mail = address.lower()
             yield TargetObject(ref=mail, names=(("mail", mail),))
@@ -185,7 +186,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         self._mailboxes.probe()
 
     def advice(self) -> Iterator[Advice]:
-        """See `Connector.advice`: processes of doveadm that are kept get slower with each student."""
+        """See `Connector.advice`: doveadm processes that are kept slow down per student."""
         from consumers.mailbox.dovecot import keeps_processes
 
         if keeps_processes(self.context):
@@ -228,7 +229,7 @@ class MailboxConnector(Connector[MailboxSettings]):
             number = each.account.student_number
             welcome = welcomes.get(number)
             if isinstance(welcome, AddressInvalid):
-                continue  # nothing is written for whoever cannot be welcomed
+                continue  # nothing is written for a student who cannot be welcomed
             write = change_of(each.fields, boxes[number].seen, self._wanted, welcome)
             if not write.empty:
                 writes[number] = write
@@ -266,9 +267,11 @@ def welcome_of(settings: MailboxSettings) -> Welcome:
 
 
 def _shut(account: Account, seen: ReadResult, target: str) -> Seen:
-    """Of a mailbox that is not to be used it matters only whether the server still finds its user; of one
-    that is to be erased, whether it holds anything. The server finds the latter's user until the directory's
-    entry goes, after everything else."""
+    """What matters of a mailbox that is not to be used.
+
+    Whether the server still finds its user; and, if it is to be erased, whether it holds anything. In that
+    case the server finds the user until the directory's entry is removed, after everything else.
+    """
     if isinstance(seen, MailboxUnsettled):
         return Refused(seen.cause, seen.message)
     if account.stage is Stage.ERASED and target in account.stages and not isinstance(seen, ObservedMailbox):
@@ -290,7 +293,7 @@ def _delivered(result: ApplyResult) -> bool:
 
 
 def _said(result: ApplyResult, welcome: bytes | None = None) -> Held | Refused | None:
-    """What is said of a student after a write that did not succeed; None: it did.
+    """The outcome of a write that did not succeed; None: it did.
 
     Args:
         result: of the write.

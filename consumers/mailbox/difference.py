@@ -33,7 +33,7 @@ class RedirectInvalid(ValueError):
 
 
 def script_for(redirect: str, *, own: frozenset[str]) -> str:
-    """The script that sends a copy of each message to `redirect` and keeps it in the mailbox too.
+    """The script that copies each message to `redirect` and keeps it in the mailbox.
 
     Args:
         redirect: a mail address.
@@ -73,7 +73,7 @@ class WantedMailbox:
     """What every mailbox has.
 
     Attributes:
-        folders: besides the inbox, subscribed.
+        folders: subscribed folders other than the inbox.
         quota_bytes: what the directory says each mailbox may hold; None: not checked.
     """
 
@@ -103,13 +103,15 @@ def wanted_fields(account: Account, wanted: WantedMailbox) -> Fields:
 
 
 def wanted_of_all(wanted: WantedMailbox) -> Fields:
-    """The same of a student whose redirection cannot be written: it stays as it is, whatever that is."""
+    """The same for a student whose redirection cannot be written: it stays as it is."""
     quota = {} if wanted.quota_bytes is None else {QUOTA: (str(_kib(wanted.quota_bytes)),)}
     return {FOLDERS: tuple(sorted(set(wanted.folders))), **quota, WELCOME: GIVEN}
 
 
 def shown_fields(seen: ObservedMailbox, wanted: WantedMailbox, *, due: bool) -> Fields:
-    """What a mailbox shows of what is ours, in the same form; messages and other folders are the student's.
+    """What a mailbox shows of what we own, in the same form.
+
+    Messages and other folders are the student's.
 
     Args:
         seen: the mailbox.
@@ -127,7 +129,10 @@ def shown_fields(seen: ObservedMailbox, wanted: WantedMailbox, *, due: bool) -> 
 
 
 def hidden(wanted: Fields, shown: Fields, seen: ObservedMailbox) -> Held | None:
-    """The redirection, where a script of the student's own is active: that is not replaced."""
+    """Hold the redirection where the student's own script is active.
+
+    That script is not replaced.
+    """
     differs = wanted.get(REDIRECT, ()) != shown[REDIRECT]
     if not (seen.own_script_active and wanted.get(REDIRECT) and differs):
         return None

@@ -57,7 +57,7 @@ class DoveadmAnswer:
 
     Attributes:
         code: 0, or doveadm's exit code: see `Exit`.
-        rows: what it said; empty after an error.
+        rows: its output; empty after an error.
     """
 
     code: int
@@ -65,7 +65,7 @@ class DoveadmAnswer:
 
 
 class Exit:
-    """doveadm's exit codes (sysexits.h), as far as they are told apart."""
+    """The exit codes of doveadm (sysexits.h) that we distinguish."""
 
     OK: Final = 0
     USAGE: Final = 64  # a name that the server cannot use
@@ -143,7 +143,7 @@ class Doveadm:
 
 
 def keeps_processes(context: ConnectorContext[MailboxSettings]) -> bool:
-    """Tell whether a doveadm process serves connection after connection without an end.
+    """Whether a doveadm process serves connection after connection without an end.
 
     False where the server does not show its processes.
 

@@ -1,6 +1,7 @@
-"""Delivery over LMTP (RFC 2033), with StartTLS, one recipient per transaction, over kept connections.
+"""Delivery over LMTP (RFC 2033), with StartTLS, over kept connections.
 
-One recipient, because LMTP answers DATA once per recipient, and Python's smtplib reads one answer.
+One recipient per transaction, because LMTP answers DATA once per recipient, and Python's smtplib reads one
+answer.
 """
 
 from __future__ import annotations
@@ -31,19 +32,22 @@ class Delivery(Enum):
     NO_USER = "no_user"
     DEFERRED = "deferred"  # refused for now
     REFUSED = "refused"  # refused for good
-    UNKNOWN = "unknown"  # the connection broke after the message was sent: nobody knows
+    UNKNOWN = "unknown"  # the connection broke after the message was sent: outcome unknown
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryVerdict:
-    """The outcome, and the reply codes behind it (RFC 3463): no address and no text, which are personal."""
+    """The outcome, and the reply codes behind it (RFC 3463).
+
+    No address and no text, which are personal.
+    """
 
     delivery: Delivery
     codes: str = ""
 
 
 class Lmtp:
-    """An LMTP service. Safe to share between threads: each transaction has a connection of its own.
+    """An LMTP service. Safe to share between threads: one connection per transaction.
 
     Args:
         host, port: of the service.
@@ -157,7 +161,10 @@ def _transaction(
 
 
 def verdict_of(code: int, text: bytes) -> DeliveryVerdict:
-    """What a reply to RCPT, DATA or the message means (RFC 5321, section 4.2; RFC 3463)."""
+    """What a reply to RCPT, DATA or the message means.
+
+    RFC 5321, section 4.2; RFC 3463.
+    """
     first = text.partition(b" ")[0].decode("ascii", errors="replace")
     enhanced = first if first.replace(".", "").isdigit() else ""
     codes = f"{code} {enhanced}".strip()
@@ -173,7 +180,7 @@ def verdict_of(code: int, text: bytes) -> DeliveryVerdict:
 def _step(
     client: smtplib.LMTP, deadline: Deadline, command: Callable[[], tuple[int, bytes] | None]
 ) -> tuple[int, bytes]:
-    """Run one command within the time that is left; smtplib's own time-out is per connection."""
+    """Run one command within the time left; smtplib's time-out is per connection."""
     left_s = deadline.left_s()
     if client.sock is not None:
         client.sock.settimeout(left_s)

@@ -47,7 +47,7 @@ class DovecotMailboxes:
     Args:
         doveadm: administration; closed with this.
         lmtp: delivery; closed with this.
-        probe_user: the service account that the probe looks up; nobody's.
+        probe_user: the service account that the probe looks up, which is no student's.
         timeout_s: the longest time for a delivery, a listing or a probe.
         monotonic: seconds, for these.
     """
@@ -68,7 +68,10 @@ class DovecotMailboxes:
         self._monotonic = monotonic
 
     def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        """Folders of all in one request, then the messages one by one, then the scripts in one request."""
+        """Write all folders in one request, the messages one by one, then all scripts.
+
+        The scripts take one request too.
+        """
         results: dict[str, ApplyResult] = {change.address: WrittenMailbox() for change in batch}
         self._write({c.address: folder_commands(c) for c in batch}, results, deadline)
         delivered = self._deliver([c for c in batch if _going_on(results, c)], results, deadline)
@@ -90,7 +93,7 @@ class DovecotMailboxes:
         self._doveadm.call([Command("kick", {"mask": [address]}) for address in literal], deadline)
 
     def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
-        """Everything about all of them in one request; a second one for what that leaves to be asked."""
+        """Read all of them in one request, and in a second one what is then left to read."""
         commands = [commands_for(key) for key in keys]
         each = iter(self._look(commands, deadline))
         results = {
@@ -131,8 +134,10 @@ class DovecotMailboxes:
         yield from (user for user in users if user != self._probe_user)
 
     def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        """See what is there in one request, and remove it in another. Of whom the server does not know there
-        is nothing."""
+        """Read what is there in one request, and remove it in another.
+
+        A user whom the server does not know has nothing.
+        """
         results: dict[str, ApplyResult] = dict.fromkeys(addresses, WrittenMailbox())
         looks = [erasure_looks(address) for address in addresses]
         answers = iter(self._look(looks, deadline))
@@ -148,7 +153,7 @@ class DovecotMailboxes:
         return results
 
     def probe(self) -> None:
-        """Look up the service account: through doveadm, and through the directory behind it."""
+        """Look up the service account, through doveadm and the directory behind it."""
         command = Command("user", {"userMask": [self._probe_user]})
         answer = self._doveadm.call([command], self._deadline())[0]
         if answer.code == Exit.NO_USER:
@@ -190,7 +195,7 @@ class DovecotMailboxes:
     def _deliver(
         self, batch: Iterable[MailboxChange], results: dict[str, ApplyResult], deadline: Deadline
     ) -> set[str]:
-        """Deliver the messages one after the other over kept connections; return who got theirs."""
+        """Deliver the messages one by one over kept connections; return who got theirs."""
         delivered = set()
         for change in batch:
             if change.welcome is None:

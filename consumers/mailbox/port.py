@@ -1,4 +1,4 @@
-"""Mailboxes, as this connector needs them: verbs over students' mailboxes, and the welcome's journal.
+"""The mailbox port: verbs over students' mailboxes, and the welcome's journal.
 
 An adapter owns the technology and nothing else: `difference.py` says what a mailbox should look like, and
 `welcome.py` whether the welcome message may be sent.
@@ -51,7 +51,7 @@ class ObservedMailbox:
     """A mailbox as the server shows it.
 
     Attributes:
-        address: as it was asked for.
+        address: as in the request.
         folders: all folders, the inbox included.
         subscribed: those that mail programs show.
         quota_kib: its limit in KiB, rounded up; None: no limit.
@@ -63,8 +63,8 @@ class ObservedMailbox:
         redirect_active: whether that script is the active one.
         own_script_active: whether another script, the student's own, is active.
         sighting: the answer to `Key.message_id`.
-        shared: whether others may use one of its folders, by its access list (RFC 4314). Only a server that
-            is only observed, as a comparison observes it, is asked.
+        shared: whether others may use one of its folders, by its access list (RFC 4314). Read only on a
+            server that is only observed, as a comparison does.
     """
 
     address: str
@@ -84,13 +84,15 @@ class ObservedMailbox:
 
     @property
     def erased(self) -> bool:
-        """Whether it holds nothing: an inbox is there for as long as the server finds its user."""
+        """Whether it holds nothing; an inbox exists while the server finds its user."""
         return not (self.folders - {"INBOX"} or self.subscribed or self.messages or self.scripts)
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxChange:
-    """What to write to one mailbox, in this order; a step is taken only after the one before succeeded.
+    """What to write to one mailbox, in this order.
+
+    Each step needs the success of the one before.
 
     Attributes:
         address: the mailbox.
@@ -153,7 +155,10 @@ ApplyResult = WrittenMailbox | Full | MailboxRefused | MailboxUnsettled
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The server knows no such user: there is none in the directory, or the mailbox is not enabled there."""
+    """The server knows no such user.
+
+    There is none in the directory, or the mailbox is not enabled there.
+    """
 
 
 ReadResult = ObservedMailbox | Unknown | MailboxUnsettled
@@ -176,15 +181,21 @@ class Mailboxes(Protocol):
         server looks its users up; mail is kept."""
 
     def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
-        """Observe mailboxes, by address: `Unknown` when the server does not know the user, or it is not
-        enabled; `MailboxUnsettled` when this one mailbox could not be read now."""
+        """Observe mailboxes, by address.
+
+        `Unknown` when the server does not know the user, or it is not enabled; `MailboxUnsettled` when this
+        one mailbox could not be read now.
+        """
 
     def addresses(self) -> Iterator[str]:
-        """Everybody whom the server finds, the probe's user left out; no mailbox is opened."""
+        """All users that the server finds, without the probe's; opens no mailbox."""
 
     def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        """Remove all that these mailboxes hold: messages, folders, subscriptions and sieve scripts. An empty
-        inbox stays for as long as the server finds the user, whose entry is the directory's."""
+        """Remove all that these mailboxes hold.
+
+        Messages, folders, subscriptions and sieve scripts. An empty inbox stays for as long as the server
+        finds the user, whose entry is the directory's.
+        """
 
     def probe(self) -> None:
         """Look up a service account, through the same directory as a student's."""
@@ -212,7 +223,10 @@ class Intent(Protocol):
 
 
 class IntendedWelcome(NamedTuple):
-    """A new intent: the message's Message-ID, and the inbox's UIDVALIDITY and UIDNEXT, read just before."""
+    """A new intent: the Message-ID, and the inbox's UIDVALIDITY and UIDNEXT.
+
+    Both were read just before.
+    """
 
     message_id: str
     uidvalidity: int
@@ -220,7 +234,7 @@ class IntendedWelcome(NamedTuple):
 
 
 class WelcomeJournal(Protocol):
-    """Where the intent to send a welcome message is recorded, durably, before it is sent.
+    """Durable record of the intent to send a welcome message, before it is sent.
 
     Each verb takes many students, by number, and carries all of them out or none.
     """
@@ -232,7 +246,10 @@ class WelcomeJournal(Protocol):
         """What is recorded already; changes nothing."""
 
     def sent(self, student_numbers: Sequence[str]) -> None:
-        """The mail server took charge of these messages, or they were found in the mailboxes."""
+        """Record that these messages were sent.
+
+        The mail server took charge of them, or they were found in the mailboxes.
+        """
 
     def undecided(self, student_numbers: Sequence[str]) -> None:
         """It cannot be known whether these arrived; they will not be sent again."""

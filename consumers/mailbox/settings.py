@@ -63,7 +63,10 @@ class MailboxSettings(ClientSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest of one request: a connection, the answer's head, and as long again for the rest."""
+        """The longest time of one request, in seconds.
+
+        A connection, the answer's head, and as long again for the rest.
+        """
         return self.connect_timeout_s + 2 * self.timeout_s
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
-"""The welcome message: what it says, and whether it is to be sent: at most once, whatever crashes.
+"""The welcome message: its text, and whether to send it.
 
-It is in the student's language, with a Message-ID that is the same for ever.
+It is sent at most once, whatever crashes, in the student's language, with a Message-ID that never changes.
 
 The intent is recorded before the message is sent, with the inbox's UIDVALIDITY and UIDNEXT (RFC 9051, section
 2.3.1.1) at that moment. When an intent is found whose message is not in the mailbox, either it was never
@@ -70,9 +70,9 @@ class Welcome:
     clock: Callable[[], datetime]
 
     def message_id(self, student_number: str) -> str:
-        """The message's Message-ID (RFC 5322, section 3.6.4), for ever the same for a student.
+        """The Message-ID (RFC 5322, section 3.6.4), always the same for a student.
 
-        Of the number only a digest: mail servers write Message-IDs to their logs.
+        It carries only a digest of the number: mail servers write Message-IDs to their logs.
         """
         digest = hashlib.sha256(f"welcome:{student_number}".encode()).hexdigest()[:32]
         return f"<welcome.{digest}@{self.sender.rpartition('@')[2]}>"
@@ -123,7 +123,7 @@ class Welcome:
         message["Subject"] = subject
         message["Date"] = format_datetime(self.clock())
         message["Message-ID"] = self.message_id(account.student_number)
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nothing answers it by itself
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answer
         return message
 
     @cached_property
@@ -140,7 +140,7 @@ class Welcome:
 
 
 def _language(account: Account) -> str:
-    """The first subtag (RFC 5646) of the student's language if there is a message in it, else French."""
+    """The primary language subtag (RFC 5646), if there is a text in it; else French."""
     primary = account.person.language.partition("-")[0].casefold()
     return primary if primary in _SUBJECTS else _DEFAULT_LANGUAGE
 
@@ -163,7 +163,7 @@ INTENDED, SENT, UNDECIDED = "intended", "sent", "undecided"
 
 @dataclass(frozen=True)
 class WelcomeStanding:
-    """How it stands with one student's message.
+    """The state of one student's message.
 
     Attributes:
         due: it is to be sent.
@@ -179,7 +179,7 @@ class WelcomeStanding:
 
 
 class Looked(Protocol):
-    """A mailbox that was looked at, and how it stands with its message."""
+    """A mailbox that was looked at, and the state of its message."""
 
     @property
     def seen(self) -> ObservedMailbox: ...  # noqa: D102
@@ -216,10 +216,10 @@ class Posting:
     def look(
         self, accounts: Sequence[Account], deadline: Deadline
     ) -> dict[str, tuple[ReadResult, WelcomeStanding]]:
-        """Read these students' mailboxes: by number, what is there, and how it stands with the message.
+        """Read these students' mailboxes and the state of the message, by number.
 
         Raises:
-            OutOfTime: the mail server had to be asked twice, and there was no time for that.
+            OutOfTime: the mail server needed two requests, and there was no time for that.
             TargetDown, Misconfigured: as `Mailboxes.read`.
         """
         known = self._journal.known([account.student_number for account in accounts])
@@ -239,8 +239,11 @@ class Posting:
         return found
 
     def decide(self, students: Sequence[tuple[Account, Looked]]) -> dict[str, bytes | AddressInvalid]:
-        """The messages to be sent now, by student number, or why one cannot be. Each one's intent is recorded
-        first; where another one was recorded since the mailbox was read, somebody else has it in hand."""
+        """The messages to be sent now, by student number, or why one cannot be.
+
+        Each one's intent is recorded first; where another one was recorded since the mailbox was read,
+        another worker sends it.
+        """
         due = [(account, box) for account, box in students if box.standing.due]
         known = self._intend([(account, box.seen) for account, box in due])
         return {
@@ -251,7 +254,10 @@ class Posting:
         }
 
     def sent(self, students: Mapping[str, ObservedMailbox]) -> None:
-        """The mail server took charge of these students' messages, which their mailboxes are to show."""
+        """Record that the mail server took charge of these students' messages.
+
+        Their mailboxes are to show them.
+        """
         self._journal.sent(list(students))
         self._unseen |= {number: seen.uidnext for number, seen in students.items()}
 
@@ -317,7 +323,7 @@ def _copies(seen: ObservedMailbox) -> int:
 
 
 def never_delivered(earlier: Intent, seen: ObservedMailbox) -> bool:
-    """Whether a message that is in no folder provably never came since the earlier intent was recorded."""
+    """Whether a missing message provably never came since the earlier intent."""
     if seen.sighting is None or seen.own_script_active or seen.uidvalidity != earlier.uidvalidity:
         return False
     return set(range(earlier.uidnext, seen.uidnext)) <= set(seen.sighting.uids)

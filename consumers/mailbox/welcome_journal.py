@@ -1,4 +1,7 @@
-"""The welcome message's journal: its intent is recorded before it is sent, so that it is never sent twice."""
+"""The welcome message's journal.
+
+The intent is recorded before the message is sent, so that it is never sent twice.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ class RecordedIntent:
         message_id: its Message-ID (RFC 5322), angle brackets included.
         uidvalidity, uidnext: the inbox's, read just before the intent was recorded (RFC 9051).
         state: `intended` (unknown whether it was sent), `sent`, `undecided` (it cannot be known, and it is
-            not sent again), or `waived` (the mailbox is older than Sésame: nobody is welcomed to it).
+            not sent again), or `waived` (the mailbox is older than Sésame: no welcome is sent).
     """
 
     message_id: str
@@ -67,7 +70,7 @@ class RecordedIntent:
 
 
 class WelcomeMessages:
-    """One row per student, for ever. Each verb is one transaction, whatever the number of students.
+    """One row per student, never deleted. Each verb is one transaction, for all students.
 
     Args:
         adopted: the mailboxes that these students had before Sésame.

@@ -1,18 +1,18 @@
-"""The Moodle target: users and cohorts of one Moodle site, over its web services (Moodle 4.5, REST).
+"""The Moodle target: users and cohorts of one site, over web services.
 
-What the site must give:
+Moodle 4.5, REST. What the site must give:
 
 - web services and the REST protocol enabled; an external service with the functions of `functions.NEEDED`;
 - a service user with a token of that service, and a role at *system* level with `webservice/rest:use`,
   `moodle/user:create`, `moodle/user:update`, `moodle/user:viewdetails`, `moodle/user:viewalldetails`,
   `moodle/site:viewuseridentity` (with `email` in the site's `showuseridentity`) and `moodle/cohort:manage`.
-  Cohorts are never deleted; users only by an erasure, which needs `moodle/user:delete` and
-  `core_user_delete_users` besides.
+  Cohorts are never deleted; users only by an erasure, which also needs `moodle/user:delete` and
+  `core_user_delete_users`.
 
 Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `functions` (typed calls),
-`bulk` (limits and halving), `users`, `cohorts`, `members` and `rights`, `site` (the port of `port`),
-`intent` (an account in Moodle's words), `objects` (a user in the kit's), `connector`. `causes` names every
-reason why somebody is not as wanted; its words are in `reasons.toml`.
+`bulk` (limits and halving), `users`, `cohorts`, `members` and `rights`, `site` (the port of `port`), `intent`
+(an account in Moodle's words), `objects` (a user in the kit's), `connector`. `causes` names every reason why
+a student is not as wanted; its words are in `reasons.toml`.
 """
 
 from typing import Final

@@ -1,8 +1,7 @@
-"""Many rows in few calls: within PHP's limit, and split until the bad row stands alone.
+"""Many rows in few calls: within PHP's limit, and halved down to the bad row.
 
-Moodle takes a call as a whole or refuses it without saying which row it dislikes. So a refused call is
-halved and halved again. A call whose outcome is unknown is never repeated here: it has to be read back
-first.
+Moodle takes a call as a whole or refuses it without saying which row it dislikes. So a refused call is halved
+and halved again. A call whose outcome is unknown is never repeated here: it has to be read back first.
 """
 
 from __future__ import annotations

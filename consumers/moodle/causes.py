@@ -1,4 +1,7 @@
-"""Why a student is not (yet) as wanted in Moodle: tokens; their words are in `reasons.toml`."""
+"""Tokens for why a student is not (yet) as wanted in Moodle.
+
+Their words are in `reasons.toml`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class MoodleCause(StrEnum):
 
     @property
     def explanation(self) -> str:
-        """What it means, in English, for what is recorded; names nobody."""
+        """Its meaning in English, for records; without personal data."""
         return TOO_SLOW if self is MoodleCause.OUT_OF_TIME else REASONS[self].words["en"].what
 
 

@@ -32,15 +32,15 @@ _SEARCHED_ONE_BY_ONE: Final = 3  # above that, one listing of all cohorts is che
 
 
 class CohortCatalogue:
-    """What cohorts the site has, as last seen; ids are remembered until something disagrees with them."""
+    """The site's cohorts as last seen; ids are remembered until contradicted."""
 
     def __init__(self, functions: MoodleFunctions, lock: SiteLock, last_s: float) -> None:
-        """Ask for nothing yet.
+        """Make an empty catalogue; read nothing yet.
 
         Args:
             functions: of the site.
             lock: serialises creation, site-wide.
-            last_s: how long a call that was begun in time may go on, in seconds, the site's execution of it
+            last_s: the longest time in seconds of a call that was begun in time, the site's execution of it
                 included.
         """
         self._functions = functions
@@ -57,7 +57,10 @@ class CohortCatalogue:
         return cohorts
 
     def with_idnumber(self, idnumber: str) -> tuple[Cohort, ...]:
-        """The remembered cohorts of exactly this idnumber; more than one is a fault of the site's."""
+        """The remembered cohorts of exactly this idnumber.
+
+        More than one is a fault of the site's.
+        """
         return tuple(cohort for cohort in self._remembered() if cohort.idnumber == idnumber)
 
     def idnumber_of(self, cohort_id: int) -> str:
@@ -77,15 +80,14 @@ class CohortCatalogue:
         """Have one cohort for each idnumber: find it or create it.
 
         Args:
-            wanted: idnumber to the name that a new cohort gets. The name of an existing one is the site's
-                own.
+            wanted: idnumber to the name that a new cohort gets. An existing one keeps its name.
             deadline: of the batch.
 
         Returns:
-            What stands in the way, by idnumber.
+            The obstacle, by idnumber.
 
         Raises:
-            OutOfTime: the time is used up, be it by waiting for another process that creates some.
+            OutOfTime: the time is used up, perhaps in waiting for another process that creates some.
         """
         self.ensure_loaded(deadline)
         missing = {key: name for key, name in wanted.items() if len(self.with_idnumber(key)) != 1}
@@ -102,7 +104,7 @@ class CohortCatalogue:
         return faults
 
     def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
-        """What would stand in the way of one cohort for each idnumber, looked at anew; nothing is made."""
+        """Obstacles to one cohort per idnumber, freshly read; makes none."""
         if not wanted:
             return {}
         self.load(deadline)
@@ -133,7 +135,7 @@ class CohortCatalogue:
                 lambda some: self._functions.create_cohorts(some, deadline),
             )
             errors = {failure.row[0]: failure.error for failure in report.failed}
-            self._look_up(absent, deadline)  # what is there now is what counts, whoever made it
+            self._look_up(absent, deadline)  # what is there now counts, whichever process made it
         return {key: fault for key in wanted if (fault := self._fault(key, errors.get(key)))}
 
     def _look_up(self, idnumbers: Iterable[str], deadline: Deadline) -> None:
@@ -177,11 +179,14 @@ def _valid(idnumber: str, name: str) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """A cohort's name as it is compared: as long as Moodle keeps it, and as it shows it."""
+    """A cohort's name for comparison: as long as Moodle keeps it, and as it shows it."""
     return tidy(unescape(name)[:_NAME_CHARS_MAX])
 
 
 def _folded(text: str) -> str:
-    """What the usual collations take for equal: no case, no accents, no trailing blanks."""
+    """Fold what the usual collations take for equal.
+
+    They ignore case, accents and trailing blanks.
+    """
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char)).rstrip()

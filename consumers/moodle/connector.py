@@ -1,11 +1,11 @@
-"""The connector of Moodle: users and cohorts of one site, over its web services.
+"""The Moodle connector: users and cohorts of one site, over its web services.
 
 A student is the user whose `idnumber` is the student number. Users are written, and cohorts joined and left,
-many in one call: a call that Moodle refuses is halved by the port, which finds out who is meant and why. What
-is written is read back by the kit.
+many in one call: a call that Moodle refuses is halved by the port, which finds the student and the cause. The
+kit reads back what was written.
 
-Moodle refuses a second user with a login, and says no more than that: so whoever is not there yet is looked
-for by login before, and waits for an operator if somebody else has it. A mail address may be had twice if the
+Moodle refuses a second user with a login without naming it: so a student who is not there yet is first
+searched by login, and waits for an operator if another user has it. Two users may share a mail address if the
 site allows it: only writing shows that.
 """
 
@@ -84,7 +84,7 @@ class MoodleConnector(Connector[MoodleSettings]):
         return Description(self.name, self.settings.system, owns)
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`. Of somebody whom Moodle cannot hold nothing is wanted but shut access."""
+        """See `Connector.wanted`. For a student whom Moodle cannot hold, only shut access."""
         intent = wanted_of(account, self.settings)
         if isinstance(intent, MoodleFault):
             return Wanted({}, Refused(intent.cause.value, intent.message, lasting=True))
@@ -125,8 +125,10 @@ class MoodleConnector(Connector[MoodleSettings]):
         return self.port.renamed(cohorts, Deadline.after(self.settings.call_s_max, self.context.monotonic))
 
     def probe(self) -> None:
-        """See `Connector.probe`: the site's information and the service user, by the calls that students
-        need."""
+        """See `Connector.probe`: the site's information and the service user.
+
+        It uses the calls that students need.
+        """
         self.port.probe(Deadline.after(self.settings.call_s_max, self.context.monotonic))
 
     def advice(self) -> Iterator[Advice]:
@@ -157,7 +159,7 @@ class MoodleConnector(Connector[MoodleSettings]):
         return refused | {number: self._said(fault) for number, fault in faults.items()}
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """See `Connector.foresee`: who has the login or the address, and cohorts that cannot be made."""
+        """See `Connector.foresee`: taken logins and addresses, and impossible cohorts."""
         refused, batch, seen = self._batch(changes)
         faults = self.port.foresee(batch, seen, deadline)
         return refused | {number: self._said(fault) for number, fault in faults.items()}
@@ -193,7 +195,10 @@ class MoodleConnector(Connector[MoodleSettings]):
     # --- inside ---------------------------------------------------------------------------------------
 
     def _looked_for(self, account: Account, adopted: str | None) -> WantedUser:
-        """Whom to look for: also of somebody whom Moodle cannot hold, whose access may have to be shut."""
+        """The user to search for, also for a student whom Moodle cannot hold.
+
+        Their access may have to be shut.
+        """
         intent = wanted_of(account, self.settings)
         if isinstance(intent, MoodleFault):
             intent = WantedUser(account.student_number, {}, suspended=False, cohorts={}, create=False)
@@ -207,7 +212,7 @@ class MoodleConnector(Connector[MoodleSettings]):
     def _batch(
         self, changes: Sequence[Change]
     ) -> tuple[dict[str, Held | Refused], list[WantedUser], dict[str, SeenUser]]:
-        """Whom Moodle cannot hold; what is wanted of the others, and what was seen of them."""
+        """Those whom Moodle cannot hold; what is wanted and was seen of the others."""
         refused: dict[str, Held | Refused] = {}
         batch: list[WantedUser] = []
         for each in changes:
@@ -226,7 +231,7 @@ class MoodleConnector(Connector[MoodleSettings]):
 
 
 def _is_erasing(found: TargetObject) -> bool:
-    """Whether an erasure that is under way, or was cut off, has left only the pseudonym."""
+    """Whether an unfinished erasure has left only the pseudonym."""
     return found.student_number.startswith(ERASED_KEY)
 
 

@@ -1,9 +1,9 @@
-"""Erasing users: neutral values first, then the deletion, which keeps the row as it is.
+"""Erase users: neutral values first, then the deletion, which keeps the row.
 
 `core_user_delete_users` leaves first name and surname in the row, the mail address in the username, and
-login, mail and number in an event of the site's log; `core_user_update_users` logs no values. So a user who
-is to be deleted has the person's pseudonym for a name, a login, an address and an idnumber by then. Each step
-may be cut off: under its pseudonym the user is found, and is the student's, until the deletion is seen.
+login, mail and number in an event of the site's log; `core_user_update_users` logs no values. So a user to be
+deleted first gets the person's pseudonym for a name, a login, an address and an idnumber. Each step may be
+cut off: under its pseudonym the user is found, and is the student's, until the deletion is seen.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Deletions:
     def erase(
         self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
     ) -> dict[int, MoodleFault]:
-        """See `MoodlePort.erase`. Whoever is gone already is gone."""
+        """See `MoodlePort.erase`. A user who is gone already counts as erased."""
         there = self._there(users, deadline)
         ours, faults = list[User](), dict[int, MoodleFault]()
         for user in users:
@@ -52,7 +52,7 @@ class Deletions:
     def _neutralise(
         self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
     ) -> dict[int, MoodleFault]:
-        """Write the neutral values, and read them back: what is cut off by PHP says nothing."""
+        """Write the neutral values, and read them back: PHP may die without a word."""
         changes = {user.id: _differing(user, pseudonyms.get(user.id, "")) for user in users}
         rows = [user for user in users if changes[user.id]]
         if not rows:
@@ -86,7 +86,7 @@ class Deletions:
 
 
 def _differing(user: User, pseudonym: str) -> dict[str, str]:
-    """What is to be written of a user before it is deleted; nothing where the site has no privacy key.
+    """The neutral values to write before a deletion; none without a privacy key.
 
     The address keeps its domain: a site may take no other.
     """

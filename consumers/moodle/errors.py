@@ -1,8 +1,7 @@
-"""How one call to Moodle may fail without the site being down or misconfigured; and a right that is missing.
+"""How one call to Moodle may fail while the site works; and a missing right.
 
 All but `RightMissing`, which stops the consumer, stay inside this room: `site.py` turns them into outcomes of
-students. None carries what Moodle said in words, since its messages and its `debuginfo` quote names,
-addresses and SQL.
+students. None carries Moodle's words, since its messages and its `debuginfo` quote names, addresses and SQL.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The web-service functions of Moodle that the pipeline uses, with types; nothing else of the service is
-needed.
+"""Moodle's web-service functions that the pipeline uses, with types.
 
-Each of them is one call, or as many as `max_input_vars` makes necessary.
+It needs no other. Each is one call, or as many as `max_input_vars` makes necessary.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ class MoodleFunctions:
         return True
 
     def refuses(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
-        """Whether Moodle refuses these values themselves; as for `permits`, nothing is written with them."""
+        """Whether Moodle refuses these values; as for `permits`, nothing is written."""
         try:
             self._rest.read(function, impossible, deadline)
         except MoodleRefused:
@@ -106,7 +105,7 @@ class MoodleFunctions:
         return False
 
     def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
-        """`core_user_get_users_by_field`: absent values give no row, and a value may give several.
+        """`core_user_get_users_by_field`: no row for an absent value, or several.
 
         The database ignores case and trailing blanks: compare exactly. One malformed value (of `username`,
         `email`) refuses the whole call.
@@ -122,16 +121,21 @@ class MoodleFunctions:
         return found
 
     def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
-        """`core_user_get_users` by mail address, whatever its case: `_` and `%` are wildcards there."""
+        """`core_user_get_users` by mail address, in any case.
+
+        `_` and `%` are wildcards there.
+        """
         criteria = {"criteria": [{"key": "email", "value": address}]}
         answer = self._rest.read(GET_USERS, criteria, deadline)
         with _expected_shape():
             return [_user(row) for row in answer["users"]]
 
     def everybody(self, deadline: Deadline) -> Iterator[User]:
-        """`core_user_get_users` by a mail address of whatever kind: everybody who is not deleted, suspended
-        users too, parsed while it arrives. Moodle has no call that lists users, nor one that gives them in
-        pages."""
+        """`core_user_get_users` by any mail address: all users who are not deleted.
+
+        Suspended users are included, and the answer is parsed while it arrives. Moodle has no call that lists
+        users, nor one that gives them in pages.
+        """
         criteria = {"criteria": [{"key": "email", "value": "%"}]}
         with self._rest.stream(GET_USERS, criteria, deadline) as pieces:
             for row in members(pieces, "users"):
@@ -155,8 +159,10 @@ class MoodleFunctions:
             )
 
     def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
-        """`core_user_update_users`: user by user; returns the warning code of each id that was not
-        updated."""
+        """`core_user_update_users`: return the warning code of each id not updated.
+
+        Moodle updates user by user.
+        """
         answer = self._rest.write(UPDATE_USERS, {"users": list(rows)}, deadline)
         with _expected_shape():
             warnings = (answer or {}).get("warnings", ())
@@ -184,8 +190,10 @@ class MoodleFunctions:
             return [_cohort(row) for row in answer]
 
     def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
-        """`core_cohort_search_cohorts`, all contexts, every page: a *substring* of name, idnumber or
-        description."""
+        """`core_cohort_search_cohorts`, all contexts, every page.
+
+        The query is a *substring* of name, idnumber or description.
+        """
         found: list[Cohort] = []
         while True:
             params = {
@@ -203,7 +211,10 @@ class MoodleFunctions:
                 return found
 
     def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
-        """`core_cohort_create_cohorts` of (idnumber, name) in the system context: all or nothing."""
+        """`core_cohort_create_cohorts` of (idnumber, name): all or nothing.
+
+        In the system context.
+        """
         cohorts = [
             {"categorytype": {"type": "system", "value": ""}, "name": name, "idnumber": idnumber}
             for idnumber, name in rows
@@ -228,14 +239,18 @@ class MoodleFunctions:
         self._rest.write(ADD_MEMBERS, {"members": added}, deadline)
 
     def remove_members(self, rows: Sequence[tuple[int, int]], deadline: Deadline) -> None:
-        """`core_cohort_delete_cohort_members` of (cohort's id, user's id); who is no member is passed
-        over."""
+        """`core_cohort_delete_cohort_members` of (cohort's id, user's id).
+
+        A user who is no member is skipped.
+        """
         removed = [{"cohortid": cohort, "userid": user} for cohort, user in rows]
         self._rest.write(DELETE_MEMBERS, {"members": removed}, deadline)
 
     def delete_cohorts(self, ids: Sequence[int], deadline: Deadline) -> bool:
-        """`core_cohort_delete_cohorts`; False: the service lacks the function, which nothing but the suite
-        needs."""
+        """`core_cohort_delete_cohorts`; False: the service lacks the function.
+
+        Only the suite needs it.
+        """
         if DELETE_COHORTS not in self.site_info(deadline).functions:
             return False
         self._rest.write(DELETE_COHORTS, {"cohortids": list(ids)}, deadline)

@@ -4,12 +4,12 @@ What the pipeline owns of a user: username, auth, firstname, lastname, email, id
 when the settings name the site's language packs. Everything else (picture, city, preferences …) is the
 student's.
 
-A name above Moodle's 100 characters is shortened, at a word where possible, and ends with an ellipsis. It
-is never cut silently: the outcome carries a note. It is not a dead letter, because a name is for display
-only: identity rests on the student number, and nobody should be kept out of their courses by a long name.
+A name above Moodle's 100 characters is shortened, at a word where possible, and ends with an ellipsis. It is
+never cut silently: the outcome carries a note. It is not a dead letter, because a name is for display only:
+identity rests on the student number, and a long name must keep no one out of their courses.
 
-Moodle refuses a user without a first name or without a last one. Who has one name only gets it as the last
-name, by which lists are sorted, and `missing_name` as the first name.
+Moodle refuses a user without a first name or without a last one. A student with only one name gets it as the
+last name, by which lists are sorted, and `missing_name` as the first name.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ NOTE_SHORTENED: Final = "name shortened to Moodle's 100 characters"
 
 
 def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
-    """The fields of a user that the pipeline writes, by Moodle's names, besides `idnumber` and
-    `suspended`."""
+    """The fields of a user that the pipeline writes, by Moodle's names.
+
+    Without `idnumber` and `suspended`, which it also writes.
+    """
     fields = ("username", "auth", "firstname", "lastname", "email")
     return (*fields, "lang") if settings.languages else fields
 
@@ -66,16 +68,18 @@ def wanted_of(account: Account, settings: MoodleSettings) -> WantedUser | Moodle
 
 
 def names_of(account: Account, settings: MoodleSettings) -> tuple[str, str]:
-    """First and last name as Moodle shows them; the last one is empty if the account has no name at all."""
+    """First and last name as Moodle shows them; an empty last name: there is no name."""
     person = account.person
     given, family = shortened(person.shown_given_name), shortened(person.family_name)
     return (given, family) if given and family else (settings.missing_name, family or given)
 
 
 def shortened(name: str) -> str:
-    """The name with single blanks, in at most 100 characters: whole words where possible, then an
-    ellipsis. What Moodle would take for a tag (PARAM_NOTAGS), and refuse the user for, stands in angle
-    quotation marks."""
+    """The name with single blanks, in at most 100 characters.
+
+    Whole words where possible, then an ellipsis. Angle quotation marks replace what Moodle would take for a
+    tag (PARAM_NOTAGS) and refuse the user for.
+    """
     tidy = " ".join((name.translate(_NO_TAGS) if "<" in name else name).split())
     if len(tidy) <= _COLUMN_CHARS_MAX:
         return tidy
@@ -91,7 +95,7 @@ def is_shortened(account: Account) -> bool:
 
 
 def pending_of(account: Account) -> tuple[str, tuple[str, ...]] | None:
-    """Reason and names of the cohorts that are not given yet; None when there is none, or nobody may enter.
+    """Reason and names of the cohorts not given yet; None: none, or access is shut.
 
     The administrative enrolment comes first: without it the pedagogical one cannot be made.
     """

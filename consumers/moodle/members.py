@@ -1,4 +1,4 @@
-"""Who is in which managed cohort: the only way to find memberships that a student no longer should have.
+"""Members of managed cohorts: the only way to find memberships to remove.
 
 Moodle has no call "cohorts of a user", and an account carries only the cohorts of the present, so what was
 given before has to be found on the site. Three ways were weighed:
@@ -6,18 +6,18 @@ given before has to be found on the site. Three ways were weighed:
 - *Remember what was given* (a table of the pipeline's): blind to what a person or another tool did, wrong
   after a restore of either side, and one more thing to keep in step.
 - *Read every managed cohort for every batch*: right, but 1,600 batches of 50 students times 160,000
-  memberships when 80,000 students are gone through.
-- *A picture of all managed cohorts, kept in memory* — the choice. It is read from the site, hence true
-  after a restart and whoever wrote. It only says which cohorts to look at: each of these is then read live,
-  in one call, together with those that are wanted, before anything is removed and before anything is said
-  to be done. What a batch has read since it began is read live: a batch asks once, whoever shares it.
+  memberships for a run over 80,000 students.
+- *A picture of all managed cohorts, kept in memory* — the choice. It is read from the site, hence true after
+  a restart and whatever wrote. It only says which cohorts to look at: each of these is then read live, in one
+  call, together with those that are wanted, before any removal and before any report of `done`. What a batch
+  has read since it began counts as live: a batch reads once, for all that share it.
 
 The picture costs at most a twentieth of the time, whatever the size of the site: it may be used for twenty
-times as long as it took to read, which is an instant on a small site, and never beyond
-`AGE_S_MAX`. It is read anew when a batch must compare: when a worker takes a student over from
-another process, whose writes the picture may have missed. A user whom this process has just created needs no
-picture: there is no membership of the past. What this process writes is in it at once, since every write is
-followed by a live read.
+times as long as it took to read, which is an instant on a small site, and never beyond `AGE_S_MAX`. It is
+read again when a batch must compare: when a worker takes a student over from another process, whose writes
+the picture may have missed. A user whom this process has just created needs no picture: there is no
+membership of the past. What this process writes is in it at once, since every write is followed by a live
+read.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Memberships:
         self._loading = threading.Lock()
         self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._waiting: set[int] = set()  # cohorts that somebody wants to have read
+        self._waiting: set[int] = set()  # cohorts that a caller wants to have read
         self._members: dict[int, tuple[float, frozenset[int]]] = {}  # cohort id: read at, user ids
         self._created: dict[int, float] = {}  # user id: when
         self._read_at: float | None = None
@@ -84,7 +84,7 @@ class Memberships:
             self._created = young | dict.fromkeys(users, now)
 
     def joining(self, user: int, cohorts: Iterable[int]) -> None:
-        """This user may be in these cohorts by now: it is looked at there until a picture says otherwise."""
+        """Record that this user may be in these cohorts; checked until the next picture."""
         with self._lock:
             for cohort in cohorts:
                 at, users = self._members.get(cohort, (-math.inf, frozenset()))
@@ -131,7 +131,7 @@ class Memberships:
         """Ids of the managed cohorts that the user was in, by the picture."""
         with self._lock:
             found = {cohort for cohort, (_, users) in self._members.items() if user in users}
-        # Cohorts that were merely wanted once are remembered too; nobody is taken out of those.
+        # Cohorts that were merely wanted once are remembered too; no user is removed from those.
         return {cohort for cohort in found if self._is_managed(self._catalogue.idnumber_of(cohort))}
 
     def live(self, cohorts: Iterable[int], deadline: Deadline, *, since: float) -> dict[int, frozenset[int]]:

@@ -1,9 +1,9 @@
-"""The Moodle port: what the pipeline wants of a Moodle site, in Moodle's own words.
+"""The Moodle port: what the pipeline wants of a Moodle site, in Moodle's words.
 
 A student is the user whose `idnumber` *is* the student number, exactly: the database compares without case
 and trailing blanks, this port does not. A cohort is known by its idnumber. Cohorts whose idnumber the
-settings' templates can produce are *managed*: the port alone decides who is a member of them. Other cohorts
-are never emptied of anybody.
+settings' templates can produce are *managed*: the port alone decides who is a member of them. No member is
+removed from other cohorts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consumers.moodle.causes import MoodleFault
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A Moodle user as observed; fields that Moodle leaves out because they are empty are empty here."""
+    """A Moodle user as observed; fields that Moodle leaves out are empty here."""
 
     id: int
     username: str
@@ -61,7 +61,7 @@ class WantedUser:
         cohorts: idnumber to name of the cohorts to belong to; out of every other managed one.
         create: create the user when absent. A student without access who is unknown to Moodle stays unknown.
         adopted: the user that was adopted for this student although it does not carry the number; with
-            another idnumber than it had then, it is somebody else's meanwhile. None: there is none.
+            another idnumber than it had then, it belongs to another person. None: there is none.
         pseudonym: another idnumber of the user, which an erasure that was cut off has left; empty: none.
     """
 
@@ -82,7 +82,7 @@ class Seen:
         idnumber: the student number.
         users: every user with this idnumber; more than one is a fault of the site's.
         cohorts: idnumbers of the managed or wanted cohorts that the user belongs to, sorted.
-        login_taken: there is no such user, and somebody else has the username that it is to get.
+        login_taken: there is no such user, and another one has the username that it is to get.
     """
 
     idnumber: str
@@ -95,14 +95,14 @@ class SiteLock(Protocol):
     """Serialises an act for a whole Moodle site, over every process that works on it."""
 
     def hold(self, name: str, *, ttl_s: float, wait_s: float) -> AbstractContextManager[None]:
-        """Wait for the lock of that name, hold it within the `with`, and give it back whatever happens.
+        """Wait for the lock of that name, hold it within the `with`, then release it.
 
         Args:
             ttl_s: after so many seconds it is free again, should this process die.
             wait_s: how long to wait for it.
 
         Raises:
-            LockHeld: somebody else has it longer.
+            LockHeld: another holder keeps it longer.
         """
 
 
@@ -115,8 +115,10 @@ class MoodlePort(Protocol):
     """
 
     def read(self, batch: Sequence[WantedUser], deadline: Deadline) -> Mapping[str, Seen]:
-        """Observe these students, absent ones included: by student number. The user that was adopted counts
-        where nobody has the idnumber."""
+        """Observe these students, absent ones included, by student number.
+
+        An adopted user counts where no user has the idnumber.
+        """
 
     def apply(
         self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
@@ -133,7 +135,7 @@ class MoodlePort(Protocol):
     def foresee(
         self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
     ) -> Mapping[str, MoodleFault]:
-        """What would stand in the way of `apply`, by student number, as far as reading shows it."""
+        """What would hinder `apply`, by student number, as far as reading shows it."""
 
     def forget(self) -> None:
         """Whatever is remembered of memberships is out of date."""
@@ -145,31 +147,37 @@ class MoodlePort(Protocol):
     def renamed(
         self, cohorts: Mapping[str, Collection[str]], deadline: Deadline
     ) -> Mapping[str, tuple[str, ...]]:
-        """Of these cohorts, names by idnumber, those that hands have changed: see `Connector.renamed`. What a
-        key was taken from is the cohort of that name whose idnumber is none of these, with members in common
-        where there is another cohort of the key by now."""
+        """The cohorts (names by idnumber) that were changed by hand.
+
+        See `Connector.renamed`. A key was taken from the cohort of that name whose idnumber is none of these,
+        with members in common where there is another cohort of the key by now.
+        """
 
     def erase(
         self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
     ) -> Mapping[int, MoodleFault]:
-        """Delete these users, unless they are others' meanwhile: by id, what stood in the way.
+        """Delete these users unless they belong to others now; obstacles by id.
 
         Args:
             users: as they were seen.
-            pseudonyms: what stands for each person, by id, and is written before; none: nothing is.
+            pseudonyms: the person's pseudonym, by id, written before; none: nothing is.
             deadline: of the batch.
         """
 
     def remove_cohorts(self, keys: Collection[str], deadline: Deadline) -> Collection[str]:
-        """Remove the cohorts with these idnumbers that nobody is in; which are left, be it that the service
-        lacks the function."""
+        """Remove the empty cohorts with these idnumbers; return those that are left.
+
+        All are left if the service lacks the function.
+        """
 
     def probe_erasing(self, deadline: Deadline) -> None:
-        """Check the right to delete users, without deleting any; return only if it is there."""
+        """Check the right to delete users, without deleting any; raise if it is missing."""
 
     def probe(self, deadline: Deadline) -> None:
-        """Read the service user itself and check its rights, those to write too unless the site is only
-        observed; return only if all is well. Nothing is written."""
+        """Check the service user and its rights; raise unless all is well.
+
+        The rights to write count unless the site is only observed. Nothing is written.
+        """
 
     def lacking_packs(self, deadline: Deadline) -> Sequence[str]:
         """Which language packs of the settings the site lacks. Nothing is written."""

@@ -76,10 +76,10 @@ class RestClient:
         self._pause = pause
 
     def read(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
-        """Call a function that changes nothing; try again when the answer was lost, or was 502 or 503.
+        """Call a function that changes nothing; retry a lost answer, 502 or 503.
 
         Raises:
-            MoodleRefused: Moodle says no to these parameters.
+            MoodleRefused: Moodle refuses these parameters.
             OutOfTime: the deadline has passed.
             TargetDown, Throttled, Misconfigured: as the port says.
         """
@@ -90,11 +90,10 @@ class RestClient:
             raise TargetDown(f"Moodle does not answer reads: {error}", unknown=False) from error
 
     def write(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
-        """Call a function that writes, and never again while its outcome is unknown: the deadline says that
-        it is.
+        """Call a function that writes; never repeat it while its outcome is unknown.
 
-        A write that the database refused, or that PHP never saw (503), is tried again a few times, since
-        nothing was committed.
+        The deadline then records that. A write that the database refused, or that PHP never saw (503), is
+        retried a few times, since nothing was committed.
 
         Raises:
             MoodleRefused, WriteRefused, Broken, OutcomeUnknown: see `errors.py`.
@@ -113,10 +112,10 @@ class RestClient:
 
     @contextmanager
     def stream(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Iterator[Iterator[str]]:
-        """Call a reading function whose answer may be very large; yields its JSON text in pieces.
+        """Call a reading function with a very large answer; yield its JSON in pieces.
 
         Raises:
-            as `read`, but nothing is tried again.
+            as `read`, but nothing is retried.
         """
         form = self._form(function, params)
         with self._http.stream("POST", self._settings.endpoint, deadline, form=form) as (head, pieces):
@@ -129,7 +128,10 @@ class RestClient:
         self._http.disconnect()
 
     def _attempts(self, count: int, again: Callable[[BaseException], bool]) -> Retrying:
-        """Full jitter under a doubling ceiling: concurrent writers that collided must not collide again."""
+        """Retry with full jitter under a doubling ceiling.
+
+        Concurrent writers that collided must not collide again.
+        """
         return Retrying(
             stop=stop_after_attempt(count),
             wait=wait_random_exponential(multiplier=_WAIT_S, max=self._settings.retry_wait_s_max),

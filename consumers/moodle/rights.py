@@ -1,15 +1,15 @@
-"""May an empty answer be believed? May the service user write?
+"""Check that empty answers can be believed and that the service user may write.
 
-`core_user_get_users_by_field` leaves out, without a word, every user whom the service user may not see.
-Believing that would create everybody a second time. So before the first read is trusted, accounts that
-certainly exist are looked up: the service user itself, and one that is *not* the service user, because
-Moodle always shows a user to itself, whatever its rights.
+`core_user_get_users_by_field` silently leaves out every user whom the service user may not see. Believing
+that would create every user a second time. So before the first read is trusted, accounts that certainly exist
+are looked up: the service user itself, and one that is *not* the service user, because Moodle always shows a
+user to itself, whatever its rights.
 
-Without a right to write nothing is refused before the first write. So a probe asks for writes that Moodle
-cannot carry out: a user whose username is taken and who has no password, an update of nobody, two cohorts
-with one idnumber. Moodle looks at the right before it looks at these values (`user/externallib.php`,
-`cohort/externallib.php`), so it refuses them as `nopermissions` or as `invalidparameter`. No object of
-anybody's is touched, and nothing is left behind: both creations are all or nothing.
+A missing right to write shows only at the first write. So a probe attempts writes that Moodle cannot carry
+out: a user whose username is taken and who has no password, an update of a user that does not exist, two
+cohorts with one idnumber. Moodle looks at the right before it looks at these values (`user/externallib.php`,
+`cohort/externallib.php`), so it refuses them as `nopermissions` or as `invalidparameter`. No existing object
+is touched, and nothing is left behind: both creations are all or nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REMEDY: Final = (
 
 
 class Rights:
-    """Remembers that the service user's rights were verified, until something casts doubt on it."""
+    """Remembers that the service user's rights were verified, until a doubt arises."""
 
     def __init__(self, functions: MoodleFunctions) -> None:
         self._functions = functions
@@ -66,7 +66,7 @@ class Rights:
                 self.verify(deadline)
 
     def forget(self) -> None:
-        """The site refused the service user: verify again before the next read is believed."""
+        """Verify again before the next read is believed: the site refused the user."""
         self._verified = False
 
     def verify(self, deadline: Deadline) -> None:
@@ -96,9 +96,9 @@ class Rights:
             )
 
     def lacking_packs(self, packs: Collection[str], deadline: Deadline) -> list[str]:
-        """Which of these language packs the site lacks: it refuses whole users because of one.
+        """Which of these language packs the site lacks; it refuses whole users for one.
 
-        An update of nobody tells: Moodle looks at the values before it looks for the user.
+        An update of a missing user shows it: Moodle looks at the values before it looks for the user.
         """
         return [
             pack
@@ -141,7 +141,7 @@ class Rights:
 
 
 def _impossible(info: SiteInfo) -> list[tuple[str, str, dict[str, Any]]]:
-    """For each right to write: the right, a function that needs it, and parameters that cannot be met."""
+    """For each right to write: the right, a function, and impossible parameters."""
     user = {"username": info.username, "auth": "manual", "firstname": "Sésame", "lastname": "probe"}
     cohort = {
         "categorytype": {"type": "system", "value": ""},

@@ -1,6 +1,6 @@
 """The Moodle port over web services: observe, or write what differs.
 
-What goes otherwise than asked is observed and written once more, within the call; whoever asked for it reads
+What turns out otherwise than requested is observed and written once more, within the call; the caller reads
 all the rest back. After a write whose outcome is unknown nothing more is written of that student: PHP may
 still be at it, so the student is compared again on another turn.
 """
@@ -183,7 +183,10 @@ class MoodleSite:
             return found
 
     def _former(self, mine: Cohort | None, strays: Sequence[Cohort], deadline: Deadline) -> list[Cohort]:
-        """Those of these that seem to have had the key: no cohort has it, or it shares members with them."""
+        """Those of these cohorts that seem to have had the key.
+
+        No cohort has it now, or the one that has it shares members with them.
+        """
         if mine is None or not strays:
             return list(strays)
         members = self._members.live([mine.id, *(each.id for each in strays)], deadline, since=self._clock())
@@ -237,8 +240,10 @@ class MoodleSite:
 
     @contextmanager
     def _doubting(self, deadline: Deadline) -> Iterator[None]:
-        """When the site refuses the service user, its rights are verified before the next answer is
-        believed. Whatever ends the call, it is said whether a write may still have an effect."""
+        """Verify rights again after the site refused the service user.
+
+        On any failure of the call, record whether a write may still take effect.
+        """
         try:
             yield
         except (TargetDown, Throttled, Misconfigured) as error:
@@ -326,8 +331,10 @@ class MoodleSite:
 def _note_refused(
     failed: Sequence[Failure[tuple[Work, User, str]]] | Sequence[Failure[tuple[Work, User, int]]],
 ) -> None:
-    """Memberships refused are tried once more after the next observation: another writer may have been
-    faster."""
+    """Note refused memberships, to try them once more after the next observation.
+
+    Another writer may have been faster.
+    """
     for failure in failed:
         work = failure.row[0]
         work.members_unknown = work.members_unknown or isinstance(failure.error, OutcomeUnknown)

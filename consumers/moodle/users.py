@@ -1,5 +1,7 @@
-"""Moodle users: matched by idnumber, created and updated in bulk, and the cause found when Moodle gives
-none."""
+"""Moodle users: matched by idnumber, created and updated in bulk.
+
+When Moodle gives no cause of a refusal, it is found here.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work, note_failure, note_warning
 from pipeline.errors import Misconfigured
 
-_GUEST: Final = "guest"  # whom Moodle lets nobody change, as it does its administrators
+_GUEST: Final = "guest"  # Moodle lets no one change this user, nor its administrators
 
 
 class Users:
@@ -46,7 +48,7 @@ class Users:
             work.users = tuple({user.id: user for user in both}.values())
 
     def _adopted(self, works: Sequence[Work], deadline: Deadline) -> dict[str, tuple[User, ...]]:
-        """The users adopted for these students, unless they are somebody else's meanwhile."""
+        """The users adopted for these students, unless they belong to others now."""
         wanted = {work.wanted.adopted.id: work for work in works if work.wanted.adopted is not None}
         if not wanted:
             return {}
@@ -63,10 +65,10 @@ class Users:
         self._update([work for work in works if work.differing()], deadline)
 
     def foresee(self, works: Sequence[Work], deadline: Deadline) -> None:
-        """Leave in the works what would stand in the way of their users, as far as reading shows it.
+        """Leave in the works the obstacles to their users, as far as reading shows them.
 
-        That somebody else has the mail address is one: whether the site allows it nonetheless is seen only
-        where two users share it already.
+        A mail address of another user is one: whether the site allows it nonetheless shows only where two
+        users share it already.
         """
         self._foresee("username", MoodleCause.USERNAME_TAKEN, works, deadline)
         self._foresee("email", MoodleCause.EMAIL_TAKEN, works, deadline)
@@ -87,7 +89,7 @@ class Users:
                 work.user_fault = MoodleFault(cause)
 
     def taken(self, works: Sequence[Work], deadline: Deadline) -> frozenset[str]:
-        """The student numbers of those who are to be created, and whose username somebody else has."""
+        """The numbers of students to be created whose username another user has."""
         new = [work for work in works if work.to_create]
         if not new:
             return frozenset()
@@ -112,7 +114,7 @@ class Users:
 
         size = self._functions.rows(max(len(_new(work)) for work in works), self._settings.user_batch)
         report = carry(works, size, call, sift=sift)
-        # Whose mail address somebody has may still be welcome: sites can allow that. Each is asked alone.
+        # A mail address of another user may be accepted: sites can allow that. Each is tried alone.
         asked = carry(suspects, 1, call)
         for work, userid in report.accepted + asked.accepted:
             work.created = True
@@ -125,7 +127,7 @@ class Users:
         self._explain(report, deadline)
 
     def _explain(self, report: BulkReport[Work, int], deadline: Deadline) -> None:
-        """What stood in the way of those that were refused alone. Somebody may just have taken the name."""
+        """Find why users were refused alone; the name may just have been taken."""
         refused = [
             failure for failure in report.failed if isinstance(failure.error, MoodleRefused) and failure.alone
         ]
@@ -152,15 +154,14 @@ class Users:
             )
 
     def _sift(self, rows: Sequence[Work], suspects: list[Work] | None, deadline: Deadline) -> list[Work]:
-        """Which of these are worth creating (again), judged by who holds their username and their mail
-        address.
+        """Which of these are worth creating (again), by the holders of name and address.
 
-        A username that somebody else holds is a fault at once. A user with this very idnumber that exists
-        by now (an earlier call came through after all) is left to the next reading.
+        A username that another user holds is a fault at once. A user with this very idnumber that exists by
+        now (an earlier call came through after all) is left to the next reading.
 
         Args:
             rows: students that could not be created together.
-            suspects: takes those whose address somebody else has; None: leave them among the rest.
+            suspects: takes those whose address another user has; None: leave them among the rest.
             deadline: of the batch.
         """
         holders = self._holders("username", [work.wanted.fields["username"] for work in rows], deadline)
@@ -182,8 +183,10 @@ class Users:
         return left
 
     def _address_taken(self, work: Work, deadline: Deadline) -> bool:
-        """Whether somebody else has the address in other capitals, which an exact search misses on
-        PostgreSQL."""
+        """Whether another user has the address in other capitals.
+
+        An exact search misses that on PostgreSQL.
+        """
         address = work.wanted.fields["email"]
         try:
             found = self._functions.users_like_email(address, deadline)
@@ -238,7 +241,7 @@ class Users:
         self._explain_renamed(renamed, deadline, others_pass=others_pass)
 
     def _explain_renamed(self, works: Sequence[Work], deadline: Deadline, *, others_pass: bool) -> None:
-        """A new login that the database refuses is somebody's, as a rule."""
+        """Find why the database refused a new login: as a rule it is taken."""
         if not works:
             return
         holders = self._holders("username", [work.wanted.fields["username"] for work in works], deadline)
@@ -255,7 +258,7 @@ def _new(work: Work) -> dict[str, str]:
 
 
 def _created(work: Work, userid: int) -> User:
-    """The user just created, for the memberships that follow; it is observed like any other afterwards."""
+    """The user just created, for the memberships that follow; observed afterwards."""
     fields = work.wanted.fields
     return User(
         id=userid,

@@ -1,4 +1,4 @@
-"""One student within a batch: what is wanted, what was seen, what is still to be done, or would be."""
+"""One student within a batch: what is wanted, what was seen, what is left to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WARNED: Final = {
     "cannotupdateuser": MoodleCause.REFUSED_VALUES,
     "usernotupdatedremote": MoodleCause.REFUSED_VALUES,
 }
-_GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created anew
+_GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created again
 
 
 @dataclass(eq=False)
@@ -61,7 +61,7 @@ class Work:
         return self.user_unknown or self.members_unknown
 
     def observed(self) -> None:
-        """What was just observed settles a lost answer, if the write turns out to have come through."""
+        """Settle a lost answer if what was just observed shows that the write succeeded."""
         if self.user is not None and not self.differing():
             self.user_unknown = False
         if self.user is not None and not self.to_join() and not self.to_leave():
@@ -134,17 +134,18 @@ def note_warning(work: Work, code: str, *, others_pass: bool) -> None:
 
 
 def cause_of_warning(code: str) -> MoodleCause:
-    """Why Moodle left a user as it was, by the code of its warning; see `note_warning`."""
+    """Why Moodle left a user as it was, by its warning code; see `note_warning`."""
     if code == "dmlwriteexception":
         return MoodleCause.BUSY
     return MoodleCause.NOT_APPLIED if code in _GONE else _WARNED.get(code, MoodleCause.REFUSED_VALUES)
 
 
 def _refused_by_database(work: Work, *, others_pass: bool) -> None:
-    """A deadlock and a value that is too long look the same, so judge by repetition and by the neighbours.
+    """Judge a write that the database refused, by repetition and by the neighbours.
 
-    Refused alone, retried and refused again, while others were taken: it is this row. Refused with everybody
-    else: it is the database, and dead letters by the hundred would only hide that.
+    A deadlock and a value that is too long look the same. Refused alone, retried and refused again, while
+    others were taken: it is this row. Refused with all others: it is the database, and dead letters by the
+    hundred would only hide that.
     """
     if work.singled_out:
         work.user_fault = MoodleFault(MoodleCause.WRITE_REFUSED)
@@ -168,12 +169,12 @@ def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
 
 
 def note_lost(work: Work, error: CallFailed | OutOfTime) -> None:
-    """Leave in the work that its last write was not carried out, or that nobody knows."""
+    """Leave in the work that its last write failed or has an unknown outcome."""
     work.lately = MoodleFault(cause_of(error))
 
 
 def cause_of(error: CallFailed | OutOfTime) -> MoodleCause:
-    """Why a write was not carried out, or nobody knows, whoever it was for."""
+    """Why a write was not carried out, or has an unknown outcome, for any student."""
     if isinstance(error, OutcomeUnknown):
         return MoodleCause.OUTCOME_UNKNOWN
     if isinstance(error, OutOfTime):
