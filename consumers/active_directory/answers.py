@@ -1,8 +1,7 @@
 """What Active Directory's refusals mean.
 
-Its remarks begin with an error of Windows in hexadecimal ([MS-ERREF] 2.2), which tells more than the LDAP
-code beside it; Samba uses the same ones. The rest of a remark may quote values, and is never shown; names of
-attributes are.
+Its messages begin with a Windows error in hexadecimal ([MS-ERREF] 2.2), which tells more than the LDAP code;
+Samba uses the same ones. The rest of a message may quote values, and is never shown; names of attributes are.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ def bind_refused(answer: LdapAnswer) -> SesameError:
 
 
 def reading_refused(answer: LdapAnswer) -> SesameError:
-    """The error for a search that did not succeed: it concerns our settings and rights, never a student."""
+    """The error for a failed search: it concerns our settings and rights, no student."""
     if answer.code in _BUSY:
         return TargetDown(f"the domain controller cannot answer now ({_told(answer)})")
     if answer.code in (Code.NO_SUCH_OBJECT, Code.REFERRAL):

@@ -1,4 +1,7 @@
-"""Connections to a domain controller, and its answers in the engine's words or the student's."""
+"""Connections to a domain controller.
+
+Its answers are translated to the engine's or the student's terms.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,10 @@ class DomainController(LdapClient):
         return rows
 
     def find_any(self, accounts: Sequence[Account], deadline: Deadline) -> list[Row]:
-        """Whatever in the domain may concern one of these accounts: see `objects.concerns`."""
+        """All in the domain that may concern one of these accounts.
+
+        See `objects.concerns`.
+        """
         names: dict[str, list[str]] = {self._settings.number_attribute: [], LOGIN: [], UPN: []}
         for account in accounts:
             names[self._settings.number_attribute].append(account.student_number)
@@ -105,8 +111,10 @@ class DomainController(LdapClient):
             yield from rows
 
     def deleted_since(self, usn: int) -> bool:
-        """Whether a person's account was deleted since this update sequence number, as far as we may see what
-        was deleted (by default only administrators may)."""
+        """Whether a person's account was deleted since this update sequence number.
+
+        As far as we may see deleted objects (by default only administrators may).
+        """
         criterion = f"(&(isDeleted=TRUE)(objectClass=user)(!(objectClass=computer))(uSNChanged>={usn}))"
         base = f"CN=Deleted Objects,{self._settings.domain_dn}"
         with _answered(unknown=False):
@@ -114,8 +122,10 @@ class DomainController(LdapClient):
         return bool(rows) or answer.code == Code.SIZE_LIMIT
 
     def mark(self) -> tuple[str, int]:
-        """The identity of this controller's database, and its highest update sequence number ([MS-ADTS]
-        3.1.1.3.2): numbers of another controller say nothing here."""
+        """This controller's database identity and highest update sequence number.
+
+        [MS-ADTS] 3.1.1.3.2. Numbers of another controller mean nothing here.
+        """
         root = self.shown("", ["highestCommittedUSN", "dsServiceName"])
         if root is None:
             raise Misconfigured("the domain controller does not show its root DSE")
@@ -129,8 +139,10 @@ class DomainController(LdapClient):
             return self.entry(dn, attributes)
 
     def may_write(self, names: Sequence[str], deadline: Deadline) -> Mapping[str, frozenset[str]]:
-        """The attributes that we may write of each of these entries, by objectGUID ([MS-ADTS]
-        3.1.1.4.5.21)."""
+        """The attributes that we may write of each of these entries, by objectGUID.
+
+        [MS-ADTS] 3.1.1.4.5.21.
+        """
         criterion = any_of("distinguishedName", names)
         rows = self.find(self._settings.domain_dn, criterion, [GUID, _MAY_WRITE], deadline)
         return {ref_of(raw): frozenset(name.decode() for name in raw.get(_MAY_WRITE, ())) for _, raw in rows}

@@ -1,4 +1,4 @@
-"""The connector of Active Directory: a user for each student, with the password that the student chose.
+"""The Active Directory connector: a user for each student, with their password.
 
 A user is found by the student number that it carries, and by the names that the student wants, in the whole
 domain. It is written under its objectGUID, so that a user that an administrator moves stays the student's.
@@ -84,7 +84,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     # --- reading --------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`: one search for all of them, and one for the groups that they are in."""
+        """See `Connector.read`: one search for all, and one for their groups."""
         rows = self._client.find_any(accounts, deadline)
         adopted = self.adopted_refs([account.student_number for account in accounts])
         known = {words.ref_of(raw) for _, raw in rows}
@@ -104,7 +104,10 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return self._everybody(words.PEOPLE)
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
-        """See `Connector.changes_since`: by uSNChanged, whose numbers are this domain controller's own."""
+        """See `Connector.changes_since`: by uSNChanged.
+
+        Its numbers are this domain controller's own.
+        """
         controller, usn = self._client.mark()
         before, _, number = mark.partition(":")
         now = f"{controller}:{usn}"
@@ -146,7 +149,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return words.object_of(raw, ours, self.settings, out_of_reach=out_of_reach)
 
     def _out_of_reach(self, users: Sequence[Raw], deadline: Deadline) -> set[str]:
-        """The `ref` of those of these that are elsewhere than in the users' OU, and that we may not write."""
+        """The `ref` of users outside the users' OU that we may not write."""
         elsewhere = [raw for raw in users if not words.is_below(words.name_of(raw), self.settings.users_dn)]
         if not elsewhere:
             return set()
@@ -168,8 +171,10 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             )
 
     def probe(self) -> None:
-        """See `Connector.probe`: whether users and groups may be made in their OUs, as the domain controller
-        itself says ([MS-ADTS] 3.1.1.4.5.22). Nothing is written."""
+        """See `Connector.probe`: whether users and groups may be made in their OUs.
+
+        The domain controller answers that ([MS-ADTS] 3.1.1.4.5.22). Nothing is written.
+        """
         places = [("users_dn", self.settings.users_dn, "user")]
         if self.settings.groups_dn is not None:
             places.append(("groups_dn", self.settings.groups_dn, "group"))
@@ -279,7 +284,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             self._client.change(dn, changes, deadline)
 
     def _access(self, dn: str, *, open_: bool) -> _Modifications:
-        """The change of one bit, refused if somebody has changed another one since it was read."""
+        """The change of one bit, refused if another one has changed since it was read."""
         before = words.control_of(self._client.shown(dn, [words.CONTROL]) or {})
         after = before & ~words.DISABLED if open_ else before | words.DISABLED
         if before == after:
@@ -314,7 +319,7 @@ _MAY_MAKE: Final = "allowedChildClassesEffective"
 
 
 def unguessable() -> str:
-    """A password that nobody has: a user must have one, and waits for the student's own."""
+    """A random password: a user must have one until the student chooses their own."""
     return f"Aa1-{secrets.token_urlsafe(_RANDOM_BYTES)}"
 
 

@@ -1,7 +1,7 @@
 """DomainGroups of one OU: those that Sésame has made, and that it alone fills.
 
-A group is ours if its `adminDisplayName` says so. Whoever takes that away takes the group away from Sésame.
-A member is one value, added or taken away by itself: writers on several machines do not disturb one another.
+A group is ours if its `adminDisplayName` says so. Removing that takes the group away from Sésame. A member is
+one value, added or removed alone: writers on several machines do not disturb one another.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DomainGroups:
         self._known: dict[str, float] = {}  # when a group was seen to be ours
 
     def among(self, names: Iterable[str], deadline: Deadline) -> Mapping[str, str]:
-        """Of these names of entries, those of our groups: what each is called, in lower case."""
+        """Those of these DNs that are our groups: the name of each, in lower case."""
         here = normal(self._branch)
         asked = sorted({name for name in names if normal(name).endswith(f",{here}")})
         found: dict[str, str] = {}
@@ -100,7 +100,7 @@ class DomainGroups:
         return [raw for _, raw in rows]
 
     def _made(self, name: str, deadline: Deadline) -> list[Raw]:
-        """The group after it was made; none, if something elsewhere in the domain has its account name."""
+        """Make the group; none, if its account name is taken elsewhere in the domain."""
         attributes = {
             "sAMAccountName": (re.sub(r'["/\\\[\]:;|=,+*?<>@]', "_", name),),
             "groupType": (_GLOBAL_SECURITY,),
@@ -109,7 +109,7 @@ class DomainGroups:
         try:
             self._client.make(name_dn("CN", name, self._branch), ("top", "group"), attributes, deadline)
         except AdRefused as error:
-            if error.refusal is not Refusal.NAME_TAKEN:  # somebody else was faster
+            if error.refusal is not Refusal.NAME_TAKEN:  # another writer was faster
                 raise
         return self._find(name, deadline)
 

@@ -1,4 +1,4 @@
-"""A user in Active Directory's words: what is wanted of one, and what is read of one ([MS-ADA1] to 3)."""
+"""A user in Active Directory's words: as wanted and as read ([MS-ADA1] to 3)."""
 
 from __future__ import annotations
 
@@ -48,8 +48,10 @@ def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
 
 
 def login_of(account: Account) -> str | None:
-    """The account's sAMAccountName: at most 20 characters, none of those that Windows refuses; None: the
-    account has none yet."""
+    """The account's sAMAccountName; None: the account has none yet.
+
+    At most 20 characters, none of those that Windows refuses.
+    """
     login = account.short_login or account.login
     return None if len(login) > LOGIN_MAX or _NOT_IN_LOGIN.search(login) else login
 
@@ -75,7 +77,7 @@ def wanted_fields(account: Account, settings: ActiveDirectorySettings) -> dict[s
     }
     fields = {name: _normal(each) for name, each in values.items()}
     if not fields[LOGIN]:
-        del fields[LOGIN]  # whoever has one keeps it
+        del fields[LOGIN]  # a user that has one keeps it
     if account.credential_ref is not None:
         fields[CREDENTIAL] = (account.credential_ref,)
     if settings.groups_dn is not None:
@@ -111,8 +113,10 @@ def object_of(
 
 
 def _password_at(raw: Raw) -> float | None:
-    """When its password was set ([MS-ADA3] 2.176: in units of 100 ns since 1601); 0: another is to be chosen,
-    which we never ask for."""
+    """When its password was set, in epoch seconds.
+
+    [MS-ADA3] 2.176: in units of 100 ns since 1601; 0: another is to be chosen, which we never demand.
+    """
     told = next(iter(_texts(raw, PASSWORD_SET)), None)
     if told is None:
         return None
@@ -135,13 +139,15 @@ def written(settings: ActiveDirectorySettings) -> frozenset[str]:
 
 
 def ref_of(raw: Raw) -> str:
-    """An entry's objectGUID, which it keeps for ever."""
+    """An entry's objectGUID, which never changes."""
     return str(uuid.UUID(bytes_le=raw[GUID][0]))
 
 
 def member_of(raw: Raw) -> list[str]:
-    """The names of the groups that an entry is a member of; its primary group is not among them. A server
-    shows many in ranges ([MS-ADTS] 3.1.1.3.1.3.3), which ldap3 puts together."""
+    """The names of an entry's groups, without its primary group.
+
+    A server shows many in ranges ([MS-ADTS] 3.1.1.3.1.3.3), which ldap3 puts together.
+    """
     return _texts(raw, GROUPS)
 
 
@@ -151,8 +157,10 @@ def control_of(raw: Raw) -> int:
 
 
 def concerns(found: TargetObject, account: Account, settings: ActiveDirectorySettings) -> bool:
-    """Whether it carries this student's number, or holds the login or the principal name that is wanted. A
-    mail address is unique in no domain: a contact may have it too."""
+    """Whether it carries this student's number, or a wanted login or principal name.
+
+    A mail address is not unique in a domain: a contact may have it too.
+    """
     wanted = {("principal", principal_of(account, settings).lower())}
     if (login := login_of(account)) is not None:
         wanted.add(("login", login.lower()))
@@ -161,7 +169,10 @@ def concerns(found: TargetObject, account: Account, settings: ActiveDirectorySet
 
 
 def by_guid(ref: str) -> str:
-    """A name of an object that outlives its moving and renaming ([MS-ADTS] 3.1.1.3.1.2.4)."""
+    """A name of an object that survives moving and renaming.
+
+    [MS-ADTS] 3.1.1.3.1.2.4.
+    """
     return f"<GUID={ref}>"
 
 

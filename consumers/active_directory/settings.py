@@ -1,4 +1,4 @@
-"""Active Directory: where it is, who we are there, and where its students and groups are."""
+"""Active Directory's settings: its address, our account, and the OUs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ class ActiveDirectorySettings(PlainPasswordSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest that one exchange can take: a connection, TLS, a bind and the answer, in seconds."""
+        """The longest time of one exchange, in seconds.
+
+        A connection, TLS, a bind and the answer.
+        """
         return self.connect_timeout_s + 3 * self.timeout_s
 
     @field_validator("users_dn", "groups_dn")

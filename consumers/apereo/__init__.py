@@ -1,1 +1,1 @@
-"""The sessions of a CAS server: those of whoever may use nothing are ended, by Apereo CAS's `ssoSessions`."""
+"""A CAS server's sessions: end those of closed accounts (Apereo's `ssoSessions`)."""

@@ -1,7 +1,7 @@
-"""Ends the CAS sessions of whoever may use nothing: a session that is open outlives its password by hours.
+"""Ends the CAS sessions of closed accounts; open ones outlive passwords by hours.
 
-The server's own answer is what is read back: asked again, it names none any more. Logging in anew is the
-directory's to refuse, so sessions are ended before it has shut access, and once more after it.
+The server's own answer is read back: on a second request it names none any more. The directory refuses new
+logins, so sessions are ended before it has shut access, and once more after it.
 
 Source: apereo.github.io/cas, actuator endpoint `ssoSessions`; tried on 6.6, where a path `/users/NAME` is not
 known yet, and names are compared with their case.
@@ -56,12 +56,17 @@ class ApereoConnector(Connector[ApereoSettings]):
         self._password = context.secret("password") if self.settings.has_secret("password") else None
 
     def wanted(self, account: Account) -> Wanted:  # noqa: ARG002
-        """See `Connector.wanted`: a session is its student's own affair while access is open."""
+        """See `Connector.wanted`: nothing while access is open.
+
+        A session is then the student's own affair.
+        """
         return Wanted({})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`: nothing of an account is here, and whose sessions were ended has none. It is
-        observed that the server would end them."""
+        """See `Connector.read`: check that the server would end sessions.
+
+        It holds nothing of an account; a student whose sessions were ended has none.
+        """
         self._ended(PROBE, deadline, reads=True)
         return {
             each.student_number: [TargetObject(each.login, each.student_number)] if each.access_open else ()
@@ -95,7 +100,10 @@ class ApereoConnector(Connector[ApereoSettings]):
         return Refused(_LEFT, "sessions are begun as fast as they are ended")
 
     def _ended(self, login: str, deadline: Deadline, *, reads: bool) -> list[int]:
-        """How the end of each session went, as the server says: it answers 200 for all of them together."""
+        """The status of each session's end, as the server reports it.
+
+        It answers 200 for all of them together.
+        """
         answer = self._http.call(
             "DELETE",
             "",

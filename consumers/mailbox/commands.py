@@ -33,7 +33,7 @@ _UNREAD: Final = ""  # a script that is there, before its text was asked for
 
 
 def commands_for(key: Key) -> list[Command]:
-    """The first commands for a mailbox, in the order in which `observed` takes the answers."""
+    """The first commands for a mailbox, in the order in which `observed` reads them."""
     user = {"user": key.address}
     commands = [
         *_folders(key.address),

@@ -186,7 +186,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         self._mailboxes.probe()
 
     def advice(self) -> Iterator[Advice]:
-        """See `Connector.advice`: doveadm processes that are kept slow down per student."""
+        """See `Connector.advice`: kept doveadm processes get slower with each student."""
         from consumers.mailbox.dovecot import keeps_processes
 
         if keeps_processes(self.context):

@@ -146,7 +146,10 @@ def _language(account: Account) -> str:
 
 
 def _one_line(name: str) -> str:
-    """A name without control characters and line ends, whatever the registrar's file had."""
+    """A name without control characters and line ends.
+
+    The registrar's file may contain any.
+    """
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())
 
 

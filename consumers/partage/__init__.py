@@ -1,4 +1,4 @@
-"""RENATER Partage: the mail accounts of a university's domain, by BSS, its provisioning interface.
+"""RENATER Partage: a domain's mail accounts, by BSS, its provisioning interface.
 
 Written from what public clients of BSS do, and run against `sandbox/partage` only: see
 docs/how-to/connect-partage.md for what was read where.

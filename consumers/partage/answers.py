@@ -1,7 +1,7 @@
-"""What BSS answers: an XML document with a status, a message, and perhaps accounts.
+"""BSS's answers: an XML document with a status, a message, and perhaps accounts.
 
 A status other than 0 is an error, and only its message tells which. The messages are those that public
-clients tell apart (`checkResponseStatus` of dsi-univ-rennes1/libPythonBssApi); *already exists* is Zimbra's
+clients distinguish (`checkResponseStatus` of dsi-univ-rennes1/libPythonBssApi); *already exists* is Zimbra's
 own text (`AccountServiceException`), which no client of BSS mentions.
 """
 
@@ -50,7 +50,7 @@ class Answer:
     """One answer.
 
     Attributes:
-        message: as BSS said it: it may name a person.
+        message: in BSS's words: it may name a person.
     """
 
     status: int
@@ -66,8 +66,10 @@ class Answer:
         return next(each for each in BssMessage if any(words in said for words in each.value))
 
     def told(self, form: Mapping[str, str]) -> str:
-        """The message for operators: without addresses, without what was sent, and without what follows a
-        colon, where Zimbra repeats values."""
+        """The message for operators, without addresses and without what was sent.
+
+        Text after a colon, where Zimbra repeats values, is left out too.
+        """
         text = _ADDRESS.sub("…", self.message.partition(": ")[0])
         for value in form.values():
             text = text.replace(value, "…") if len(value) >= _VALUE_MIN else text

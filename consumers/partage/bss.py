@@ -1,4 +1,4 @@
-"""Calls of BSS: one token for the whole process, and each answer in the engine's words or the student's.
+"""BSS calls: one token per process, answers in the engine's or student's terms.
 
 `POST {url}/Auth` gives a token for a keyed hash of the domain and the time; every other call is a form sent
 to `{url}/{Method}/{token}`. A token lives 300 s.
@@ -97,7 +97,10 @@ class Bss:
         return answer
 
     def _entered(self, deadline: Deadline) -> tuple[HttpClient, str]:
-        """The client and a token that is not about to expire; one thread asks for it, the others wait."""
+        """The client and a token that is not about to expire.
+
+        One thread requests it; the others wait.
+        """
         if not self._lock.acquire(timeout=deadline.left_s()):
             raise OutOfTime
         try:

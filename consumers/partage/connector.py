@@ -67,7 +67,7 @@ class PartageConnector(Connector[PartageSettings]):
     # --- reading ------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`: one search finds them all, then each is read by itself."""
+        """See `Connector.read`: one search for all, then a read of each."""
         try:
             found = list(self._listed(words.filter_of(accounts, self.settings), lambda: deadline))
         except BssRefused as error:
@@ -90,7 +90,7 @@ class PartageConnector(Connector[PartageSettings]):
             raise self._fault(error) from error
 
     def probe(self) -> None:
-        """See `Connector.probe`: a search that passes through Partage's directory and finds nobody."""
+        """See `Connector.probe`: a search in Partage's directory that matches nothing."""
         query = f"(mail=sesame-probe@{self.settings.domain})"
         try:
             list(self._page(query, 0, 1, self._time()))
@@ -124,7 +124,10 @@ class PartageConnector(Connector[PartageSettings]):
         return [each for each in seen.values() if words.concerns(each, account)]
 
     def _listed(self, query: str, deadline: Callable[[], Deadline]) -> Iterator[TargetObject]:
-        """Page by page, to the first that is empty: a server may give fewer than were asked for."""
+        """Page by page, to the first empty one.
+
+        A server may give fewer than requested.
+        """
         offset, last = 0, ""
         while page := list(self._page(query, offset, self.settings.page_size, deadline())):
             if page[0].ref == last:
@@ -204,7 +207,7 @@ class PartageConnector(Connector[PartageSettings]):
         if words.NAME not in change.fields:
             return name
         new = change.fields[words.NAME][0]
-        if new in held:  # an alias of its own: Zimbra gives no address twice
+        if new in held:  # already an alias of this account: Zimbra gives no address twice
             self._bss.write("RemoveAccountAlias", {"name": name, "alias": new}, deadline)
         self._bss.write("RenameAccount", {"name": name, "newname": new}, deadline)
         return new
@@ -232,8 +235,10 @@ class PartageConnector(Connector[PartageSettings]):
             self._predelete(now[0], deadline)
 
     def _predelete(self, found: TargetObject, deadline: Deadline) -> None:
-        """Closed and renamed, as the administrators' own tools do it; what leads to the student goes last, so
-        that an erasure that was interrupted is found and goes on."""
+        """Close and rename, as the administrators' own tools do.
+
+        What leads to the student is removed last, so that an interrupted erasure is found and continues.
+        """
         name = found.fields[words.NAME][0]
         shut = {"name": name, words.STATUS: "closed", words.HIDDEN: "TRUE"}
         self._bss.write("ModifyAccount", shut, deadline)
@@ -252,8 +257,10 @@ class PartageConnector(Connector[PartageSettings]):
 
 
 def unusable_password() -> str:
-    """The hash (`{SSHA512}`) of a password that nobody has: people log in by CAS or Shibboleth, and an
-    account must have one."""
+    """The hash (`{SSHA512}`) of a password that no one knows.
+
+    People log in by CAS or Shibboleth, and an account must have one.
+    """
     salt = secrets.token_bytes(8)
     digest = hashlib.sha512(secrets.token_bytes(32) + salt).digest()
     return "{SSHA512}" + base64.b64encode(digest + salt).decode()

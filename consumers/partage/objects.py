@@ -27,7 +27,7 @@ FORWARD, COS, QUOTA, HIDDEN = (
 FAMILY, GIVEN, DISPLAY = "sn", "givenName", "displayName"
 
 ACTIVE, IN_MAINTENANCE = "active", "maintenance"
-_OPEN: Final = (ACTIVE, "lockout")  # Zimbra's own pause after wrong passwords, which ends by itself
+_OPEN: Final = (ACTIVE, "lockout")  # Zimbra's own pause after wrong passwords, which ends automatically
 _ADDRESSES: Final = frozenset({NAME, ALIASES, FORWARD})
 
 OWNS: Final = (
@@ -99,14 +99,17 @@ def status_of(element: Element) -> str:
 
 
 def without_others(found: TargetObject, account: Account) -> TargetObject:
-    """The same without the aliases that the account does not want: they are not ours, and stay."""
+    """The same without the aliases that the account does not want.
+
+    They are not ours, and stay.
+    """
     ours = {alias.lower() for alias in account.aliases}
     fields: Fields = {**found.fields, ALIASES: tuple(a for a in found.fields[ALIASES] if a in ours)}
     return replace(found, fields=fields)
 
 
 def concerns(found: TargetObject, account: Account) -> bool:
-    """Whether it carries this student's number, or holds a name that the account wants."""
+    """Whether it carries this student's number, or a name that the account wants."""
     return found.student_number == account.student_number or bool(
         {(kind, name.lower()) for kind, name in found.names} & _names(account)
     )
@@ -123,7 +126,7 @@ def filter_of(accounts: Iterable[Account], settings: PartageSettings) -> str:
 
 
 def form_of(fields: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """The attributes that ModifyAccount and CreateAccount take; an empty value takes one away."""
+    """The attributes for ModifyAccount and CreateAccount; an empty value removes one."""
     return {name: "".join(values) for name, values in fields.items() if name not in (NAME, ALIASES)}
 
 
@@ -138,7 +141,7 @@ def _normal(name: str, values: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def _values(element: Element, name: str) -> list[str | None]:
-    """An attribute's values: in the element itself, or in its children if it is an array."""
+    """An attribute's values: in the element, or in its children if it is an array."""
     return [each.text for found in element.findall(name) for each in (list(found) or [found])]
 
 

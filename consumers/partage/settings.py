@@ -1,4 +1,4 @@
-"""RENATER Partage: its address, the domain and its key, and what is ours in an account."""
+"""RENATER Partage's settings: address, domain and key, and what we own."""
 
 from __future__ import annotations
 

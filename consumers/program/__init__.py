@@ -1,5 +1,6 @@
-"""A connector in any language: a program that reads JSON lines, or an HTTP endpoint that does, given by
-settings.
+"""A connector in any language: a program or HTTP endpoint that reads JSON lines.
 
-Rooms: `connector` (the verbs), `exchange` (the two ways to ask), `lines` (what a line says), `settings`.
+The settings name it.
+
+Rooms: `connector` (the verbs), `exchange` (the two ways to call it), `lines` (what a line says), `settings`.
 """

@@ -1,8 +1,8 @@
-"""The two ways to ask: a program started for a verb, and an endpoint called for it. Lines in, lines out.
+"""The two ways to call: a program started for a verb, and an endpoint.
 
-A program ends with 0, or says by its exit status (sysexits.h) what is wrong with the target as a whole: 69 or
-75 it is away, 77 or 78 it refuses us. It is started without a shell, in a process group of its own, and the
-group is ended when the time is used up.
+Lines in, lines out. A program ends with 0, or its exit status (sysexits.h) tells what is wrong with the
+target as a whole: 69 or 75 it is away, 77 or 78 it refuses us. It is started without a shell, in a separate
+process group, and the group is ended when the time is used up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READING: Final = frozenset({"read", "objects", "probe"})
 _LINE_BYTES_MAX: Final = 1_000_000
 _AWAY: Final = (os.EX_UNAVAILABLE, os.EX_TEMPFAIL)
 _REFUSED: Final = (os.EX_NOPERM, os.EX_CONFIG)
-_ENDS_S_MAX: Final = 5.0  # for a program that has said everything to end
+_ENDS_S_MAX: Final = 5.0  # for a program to end after its last line
 
 
 class Exchange(Protocol):

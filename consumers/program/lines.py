@@ -1,4 +1,4 @@
-"""What is said in one line of JSON, in each direction. Pure. See docs/reference/connector-contract.md."""
+"""One line of JSON in each direction. Pure. See docs/reference/connector-contract.md."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class WrittenLine(_Line):
 
 
 def account_line(account: Account) -> str:
-    """An account as the program is told it."""
+    """An account as it is sent to the program."""
     return _json(_told(account))
 
 
@@ -110,7 +110,7 @@ def ref_line(found: TargetObject) -> str:
 
 
 def values_of(account: Account, field: str) -> tuple[str, ...]:
-    """The wanted values of a field, in order of their text: the program's answer has none."""
+    """The wanted values of a field, sorted by text: the program's answer has no order."""
     return tuple(sorted(value for value in _VALUES[field](account) if value))
 
 
@@ -118,7 +118,7 @@ def seen_of(lines: Iterable[bytes], asked: Collection[str]) -> dict[str, Seen]:
     """Answers to `read`, by student number.
 
     Raises:
-        Misconfigured: a line is not the contract's, or is about somebody who was not asked for.
+        Misconfigured: a line is not the contract's, or is about a student not in the request.
     """
     return {line.student_number: line.said() for line in _asked(SeenLine, lines, asked, "student_number")}
 

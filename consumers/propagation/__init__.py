@@ -1,1 +1,1 @@
-"""Joins the targets' outcomes per student, and announces completion, lateness and breach."""
+"""Join the targets' outcomes per student; announce completion, lateness, breach."""

@@ -1,4 +1,4 @@
-"""Reads bells and outcomes, one by one, and says when a version has reached every target."""
+"""Reads bells and outcomes, and reports when a version has reached every target."""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ Said = PropagationCompleted | PropagationLate | PropagationBreached
 
 
 class Propagation:
-    """The propagation consumer. Touches nothing but the store; its events leave through the outbox.
+    """The propagation consumer. Its events leave through the outbox.
+
+    It touches only the store.
 
     Args:
         targets: every target that a version must reach.
         follows: targets that act only after another one, by name.
-        on_said: told of every completion and of every edge of the window that was passed, for metrics.
-        forgotten: whose outcomes say nothing any more.
+        on_said: called with every completion and every edge of the window that was passed, for metrics.
+        forgotten: the erased students, whose outcomes count no more.
     """
 
     name = "propagation"
@@ -86,7 +88,7 @@ class Propagation:
             self._outcome(connection, event, message)
 
     def make_up_for_lost(self, connection: Connection) -> str:
-        """Let the targets compare whoever is not complete, and say again what they have."""
+        """Have the targets compare unfinished students, and report again what they have."""
         again = f"resync-{secrets.token_hex(8)}"
         count = resync.compare(
             connection, self._database, self._targets, rows.unfinished(connection), event_id=again
@@ -96,8 +98,9 @@ class Propagation:
     def _open(
         self, connection: Connection, minted: int | None, message: Message
     ) -> PropagationProgress | None:
-        """Follow the newest version; None if nobody has asked for this account yet. The account itself is
-        needed by the first to tell of a version only, and most outcomes are not.
+        """Follow the newest version; None if the account was never activated.
+
+        Only the first message about a version needs the account itself, and most outcomes are not that.
 
         Args:
             minted: the newest version that there is.
@@ -163,7 +166,7 @@ class Propagation:
         seen: Mapping[str, SeenOutcome],
         message: Message,
     ) -> PropagationProgress:
-        """Bring the student's state up to date with what was seen, and announce a completion once."""
+        """Update the student's state by what was seen; announce a completion once."""
         if progress.completed_version >= progress.version:
             return progress
         state, _ = judge(progress.version, seen, self._targets, self._follows)
@@ -264,7 +267,7 @@ class Propagation:
         return False
 
     def _arm(self, connection: Connection, progress: PropagationProgress) -> None:
-        """Set the timers of a person's window; bulk work has an objective of its own."""
+        """Set the timers of a person's window; bulk work has a separate objective."""
         if progress.lane is not Lane.PERSONAL:
             timers.disarm(connection, (LATE, BREACHED), progress.student_number)
             return

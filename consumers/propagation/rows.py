@@ -82,8 +82,11 @@ _SEEN: Final = select(
 def progress_of(
     connection: Connection, database: Database, student_number: str
 ) -> PropagationProgress | None:
-    """One student's propagation, locked until the transaction ends: facts and timers both change it, and so
-    may the facts of another process, which may be about to write the first row."""
+    """One student's propagation, locked until the transaction ends.
+
+    Facts and timers both change it, and so may the facts of another process, which may be about to write the
+    first row.
+    """
     query, whose = database.locking(_PROGRESS), {"number": student_number}
     row = connection.execute(query, whose).mappings().one_or_none()
     if row is None and not database.is_sqlite:
@@ -139,7 +142,7 @@ def completed(connection: Connection, student_number: str, version: int) -> bool
 
 
 def unfinished(connection: Connection) -> Iterator[list[tuple[str, int]]]:
-    """Number and newest version of those who have activated and are not complete, a page at a time."""
+    """Pages of (number, newest version) of activated students not yet complete."""
     opened = propagation.c.student_number == accounts.c.student_number
     return pages(
         connection,

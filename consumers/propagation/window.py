@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from consumers.propagation.settings import PropagationSettings
 from schemas.account import Lane
 
-if TYPE_CHECKING:  # whoever reads rows only does not load every event
+if TYPE_CHECKING:  # callers that only read rows do not load every event
     from schemas.events import Window
 
 
 class PropagationState(StrEnum):
-    """Where a student's newest version stands, over all targets."""
+    """The state of a student's newest version, over all targets."""
 
     IN_PROGRESS = "in_progress"
     WAITING = "waiting"  # all that is left waits for a business precondition: the window is paused
@@ -59,7 +59,7 @@ class PropagationProgress:
     breached_at: float | None = None
 
     def at_version(self, version: int, lane: Lane, opened_at: float) -> PropagationProgress:
-        """The progress of a newer version. A window that is still open goes on, with what it has waited."""
+        """The progress of a newer version. A window still open continues, with its waits."""
         continues = opened_at == self.opened_at
         return replace(
             self,
@@ -74,7 +74,7 @@ class PropagationProgress:
         )
 
     def paused(self, at: float) -> PropagationProgress:
-        """The window stands still from `at` on."""
+        """The progress with its window stopped from `at` on."""
         return replace(self, state=PropagationState.WAITING, paused_since=self.paused_since or at)
 
     def resumed(self, at: float) -> PropagationProgress:
@@ -92,7 +92,10 @@ class PropagationProgress:
         return max(0.0, moment - self.opened_at - self.waited_s)
 
     def target_elapsed(self, finished_at: float) -> float:
-        """Seconds of the window after which a target was there; waiting counts for those that it delayed."""
+        """Seconds of the window until a target finished.
+
+        Waiting counts for those that it delayed.
+        """
         whole = max(0.0, finished_at - self.opened_at)
         return min(whole, self.elapsed_s) if self.elapsed_s is not None else whole
 

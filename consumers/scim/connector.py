@@ -1,4 +1,4 @@
-"""The SCIM connector: users found by the student number, written by difference, read back."""
+"""The SCIM connector: find users by student number, write differences, read back."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Scim(Connector[ScimSettings]):
             yield one
 
     def probe(self) -> None:
-        """See `Connector.probe`: a search that finds nobody. A user of Sésame's own would cost a licence."""
+        """See `Connector.probe`: a search without a match. A test user would cost a licence."""
         deadline = self._moment()
         self._service.abilities(deadline, afresh=True)
         self._service.probe(USERS, deadline)
@@ -156,7 +156,10 @@ class Scim(Connector[ScimSettings]):
     def _look(
         self, account: Account, adopted: Mapping[str, str], deadline: Deadline
     ) -> list[TargetObject] | Refused:
-        """Search for one student, by the number and then by those names that nothing of theirs holds yet."""
+        """Search for one student, by the number and then by the names not found yet.
+
+        A name that one of their objects holds needs no search.
+        """
         found: dict[str, TargetObject] = {}
         wanted = self.wanted(account).fields
         number = account.student_number
@@ -274,7 +277,7 @@ class Scim(Connector[ScimSettings]):
     def _move(
         self, changes: Sequence[Change], found: Mapping[str, TargetObject], deadline: Deadline
     ) -> dict[str, Refused]:
-        """Bring these users into the groups that they are to be in, and out of the others of ours."""
+        """Move these users into the groups they are to be in, and out of our others."""
         numbers: dict[str, str] = {}
         names: dict[str, str] = {}
         moves: dict[str, tuple[set[str], set[str]]] = {}
@@ -325,8 +328,10 @@ class _NoId(Exception):
 
 
 def _matches(one: TargetObject, attribute: str, value: str) -> bool:
-    """Whether this may be what was searched for: services compare without regard to case, and more loosely
-    than that nobody does."""
+    """Whether this may be what was searched for.
+
+    Services compare without regard to case, but no more loosely than that.
+    """
     if attribute == "externalId":
         return one.student_number.casefold() == value.casefold()
     field = "emails" if attribute == "emails.value" else attribute

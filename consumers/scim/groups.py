@@ -50,7 +50,7 @@ class Groups:
         self._making = threading.Lock()
 
     def check(self, deadline: Deadline) -> None:
-        """Whether members can be written without losing somebody else's.
+        """Check that members can be written without losing those that others add.
 
         Raises:
             Misconfigured: they cannot.
@@ -170,7 +170,7 @@ class Groups:
         if not self._service.able("member_filter"):
             return False
         try:
-            # Asked of nobody first: a service that overlooks the filter answers with every group.
+            # First for no one: a service that ignores the filter answers with every group.
             if any(self._service.find(GROUPS, _has_member(_NOBODY), deadline, _LIST)):
                 self._service.unable("member_filter")
                 return False
@@ -200,7 +200,7 @@ class Groups:
         return members or ()
 
     def _key(self, group: Mapping[str, Any]) -> str | None:
-        """What membership a group of ours stands for; None: it is not ours."""
+        """The membership that a group of ours represents; None: it is not ours."""
         external_id = resources.mark_of(group)
         return external_id.removeprefix(self._mark) if external_id.startswith(self._mark) else None
 

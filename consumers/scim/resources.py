@@ -68,7 +68,10 @@ def wanted_fields(account: Account, user_name: str) -> dict[str, tuple[str, ...]
 
 
 def shown(raw: Raw, user_name: str) -> TargetObject | None:
-    """A user as the kit sees it, without its groups; None: it has no id, so nothing can be done with it."""
+    """A user as the kit sees it, without its groups; None: it has no id.
+
+    Without an id nothing can be done with it.
+    """
     user = _read(_User, raw)[0]
     if not user.id:
         return None
@@ -103,7 +106,7 @@ def new_user(fields: Fields, *, active: bool) -> dict[str, Any]:
 
 
 def replaced_user(raw: Raw, fields: Fields, *, active: bool | None) -> dict[str, Any]:
-    """The body of a replacement: all that the service showed, with these fields changed."""
+    """The body of a replacement: all that the service showed, with these changes."""
     user, odd = _read(_User, raw, _REPLACES)
     _set(user, fields, active=active)
     return _others(odd) | _dumped(user, Context.RESOURCE_REPLACEMENT_REQUEST)
@@ -134,7 +137,10 @@ def new_group(name: str, external_id: str) -> dict[str, Any]:
 
 
 def patched_members(add: list[str], remove: list[str]) -> dict[str, Any]:
-    """The body of a modification that adds and removes these members one by one, and names nobody else."""
+    """The body of a modification that adds and removes members one by one.
+
+    It names no other member.
+    """
     operations = [
         PatchOperation[Group](op=PatchOperation.Op.add, path="members", value=[_member(ref)]) for ref in add
     ]
@@ -146,7 +152,7 @@ def patched_members(add: list[str], remove: list[str]) -> dict[str, Any]:
 
 
 def replaced_members(raw: Raw, add: list[str], remove: list[str]) -> dict[str, Any]:
-    """The body of a group's replacement: all that the service showed, with these members changed."""
+    """The body of a group's replacement: all it showed, with these members changed."""
     group, odd = _read(Group, raw, _REPLACES)
     members = [member for member in group.members or () if member.value not in {*add, *remove}]
     group.members = [*members, *(GroupMember(**_member(ref)) for ref in add)] or None
@@ -175,7 +181,10 @@ def quoted(value: str) -> str:
 
 
 def _fields(values: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
-    """In one form on both sides: services keep the case of user names, or do not (RFC 7643, 4.1.1)."""
+    """One form for both sides; some services keep the case of user names, some do not.
+
+    RFC 7643, 4.1.1.
+    """
     lowered = {name: value.lower() for name in ("userName", _EMAILS) if (value := values[name])}
     return {name: (value,) if value else () for name, value in {**values, **lowered}.items()}
 
@@ -208,7 +217,10 @@ def _set(user: _User, fields: Fields, *, active: bool | None) -> None:
 
 
 def _addresses(user: _User, values: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The addresses with the main one replaced: further ones, which the student may have added, stay."""
+    """The addresses with the main one replaced.
+
+    Further ones, which the student may have added, stay.
+    """
     gone = {each.lower() for each in (_main_address(user), *values) if each}
     ours = [{"value": value, "type": "work", "primary": True} for value in values]
     others = [mail for mail in user.emails or () if mail.value and mail.value.lower() not in gone]
@@ -217,7 +229,7 @@ def _addresses(user: _User, values: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _main_address(user: _User) -> str | None:
-    """The address that is ours: the primary one, or else the one for work, or else the first."""
+    """The address that is ours: the primary one, else the work one, else the first."""
     mails = [mail for mail in user.emails or () if mail.value]
     for chosen in (
         [mail for mail in mails if mail.primary],
@@ -231,8 +243,10 @@ def _main_address(user: _User) -> str | None:
 
 
 def _read(model: type[_Model], raw: Raw, policy: ScimPolicy = _READS) -> tuple[_Model, dict[str, Any]]:
-    """A resource, and apart from it the attributes that are none of SCIM's: what a service has wrong there
-    hides nothing else."""
+    """A resource, and separately the attributes that do not fit SCIM.
+
+    So one wrong value hides no other.
+    """
     left, odd = dict(raw), dict[str, Any]()
     while True:
         try:
@@ -246,7 +260,7 @@ def _read(model: type[_Model], raw: Raw, policy: ScimPolicy = _READS) -> tuple[_
 
 
 def _others(odd: Raw) -> dict[str, Any]:
-    """Of attributes that could not be read, those that are not the service's own to say."""
+    """The unreadable attributes, without those that only the service may set."""
     return {name: value for name, value in odd.items() if _plain(name) not in {"id", "meta", "groups"}}
 
 

@@ -1,7 +1,7 @@
-"""The service: what it is able to do, single resources, and lists (RFC 7643, 5; RFC 7644, 3.4; RFC 9865).
+"""The service: its abilities, single resources, and lists.
 
-A service may be unable to do what it announces. What it refused once is not asked of it again by this
-process; see `Scim.unable`.
+RFC 7643, 5; RFC 7644, 3.4; RFC 9865. A service may be unable to do what it announces. What it refused once,
+this process does not try again; see `Scim.unable`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Until = Callable[[], Deadline]
 
 _MEDIA_TYPE: Final = "application/scim+json"
 _KNOWN_FOR_S: Final = 600.0
-_STALE_PAGES_MAX: Final = 3  # one after the other that bring nobody new
+_STALE_PAGES_MAX: Final = 3  # in succession without a new resource
 _IDLE_PASSES_MAX: Final = 8  # likewise, of the whole list
 _SCIM_TYPES: Final = frozenset(
     (
@@ -45,11 +45,12 @@ _SCIM_TYPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the service can do, as it says in its ServiceProviderConfig. Unsaid, it cannot, except for what
-    shows by itself: search and ETags.
+    """What the service can do, by its ServiceProviderConfig.
+
+    What is not announced, it cannot do, except for what shows in use: search and ETags.
 
     Attributes:
-        page_max: how many objects it gives at once at most; 0: unsaid.
+        page_max: how many objects it gives at once at most; 0: not announced.
         bulk_operations: how many operations it takes at once; 0: no bulk.
         bulk_bytes: the largest body of these.
     """
@@ -148,7 +149,7 @@ class ScimService:
         self._unable |= {ability}
 
     def get(self, endpoint: str, ref: str, deadline: Deadline) -> tuple[dict[str, Any], str] | None:
-        """One resource and what guards a write of it (its ETag, or empty); None: there is none.
+        """One resource and its ETag, which guards a write (empty: none); None: not found.
 
         Raises:
             UnexpectedStatus: it answered something else.
@@ -162,8 +163,7 @@ class ScimService:
     def find(
         self, endpoint: str, text: str, deadline: Deadline, attributes: str = ""
     ) -> Iterator[dict[str, Any]]:
-        """What the service answers to a filter; whether it is what was searched for is for the caller to
-        see.
+        """The service's answer to a filter; the caller checks that it matches.
 
         Raises:
             UnexpectedStatus: it does not answer it.
@@ -171,7 +171,7 @@ class ScimService:
         try:
             yield from self._everybody(endpoint, {"filter": text, **_only(attributes)}, lambda: deadline)
         except UnexpectedStatus as error:
-            if error.status != HTTPStatus.NOT_FOUND:  # as some say that they found nobody
+            if error.status != HTTPStatus.NOT_FOUND:  # some services answer so when nothing matches
                 raise
 
     def everybody(self, endpoint: str, until: Until, attributes: str = "") -> Iterator[dict[str, Any]]:
@@ -200,7 +200,7 @@ class ScimService:
         return self._call(method, path, deadline, body=body, version=version)
 
     def probe(self, endpoint: str, deadline: Deadline) -> None:
-        """One search that finds nobody.
+        """One search without a match.
 
         Raises:
             Misconfigured, TargetDown: it is not answered.
@@ -259,7 +259,7 @@ class ScimService:
                     return
                 stale = 0 if len(seen) > known else stale + 1
                 if stale >= _STALE_PAGES_MAX and number >= pages_max:
-                    break  # the same again and again; in a later pass most pages bring nobody new
+                    break  # the same repeatedly; in a later pass most pages bring nothing new
             pages_max = max(pages_max, number)
             idle = 0 if len(seen) > before else idle + 1
         raise Misconfigured(

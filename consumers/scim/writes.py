@@ -1,4 +1,7 @@
-"""Writes: of several resources, one by one or in bulk (RFC 7644, 3.7); and of users, by difference."""
+"""Writes of resources, one by one or in bulk, and of users by difference.
+
+Bulk: RFC 7644, 3.7.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from schemas.account import Account
 
 _BULK: Final = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 _ENVELOPE_BYTES: Final = 200
-_ATTEMPTS_MAX: Final = 3  # of a write that somebody else's comes before
+_ATTEMPTS_MAX: Final = 3  # of a write that another writer's comes before
 _GROUPS: Final = "groups"  # a field that no user carries
 _PAUSE_S: Final = 30.0  # when one operation of many was throttled: its answer has no Retry-After
 
@@ -43,8 +46,8 @@ class WriteAnswer:
     """What the service answered to an operation.
 
     Attributes:
-        status: of HTTP; 0: nothing was said of it.
-        ref: the resource's id, if it was said.
+        status: of HTTP; 0: the answer did not mention it.
+        ref: the resource's id, if given.
         body: the resource, or empty.
     """
 
@@ -75,8 +78,10 @@ class WriteAnswer:
 def write(
     service: ScimService, operations: Sequence[Operation], deadline: Deadline
 ) -> Iterator[tuple[Operation, WriteAnswer]]:
-    """Carry these out, each by itself; with what was answered to each. All of them are tried: that one is
-    refused keeps none of the others back."""
+    """Carry out each operation separately; yield it with its answer.
+
+    All of them are tried: a refusal of one does not hold the others back.
+    """
     said = service.abilities(deadline)
     if said.bulk_operations < 2 or len(operations) < 2:  # noqa: PLR2004
         for operation in operations:
@@ -202,11 +207,11 @@ def refusal(written: WriteAnswer) -> Refused:
 
 
 class UserWrites:
-    """Writes users by difference: PATCH where the service can, PUT of the whole otherwise, under their ETag.
+    """Writes users by difference: PATCH, or else PUT of the whole, under an ETag.
 
     Args:
         shown: a user as the kit sees it.
-        look: reads one student anew.
+        look: reads one student again.
     """
 
     def __init__(
@@ -252,7 +257,7 @@ class UserWrites:
         return refused | dict.fromkeys(left, contended), made
 
     def _operation(self, change: Change, deadline: Deadline) -> Operation | Refused | None:
-        """What to send for one user; None: nothing, which is so when the groups alone differ."""
+        """What to send for one user; None: nothing, as when only groups differ."""
         from consumers.scim import resources
 
         number = change.account.student_number
@@ -283,7 +288,10 @@ class UserWrites:
     def _meaning(
         self, change: Change, operation: Operation, written: WriteAnswer, deadline: Deadline
     ) -> Refused | Change | TargetObject | None:
-        """What an answer means: refused, to be sent once more, made; None: the reading back tells."""
+        """What an answer means: refused, to be sent once more, or made.
+
+        None: the read-back decides.
+        """
         try:
             return self._judge(change, operation, written, deadline)
         except UnexpectedStatus as error:
@@ -317,8 +325,11 @@ class UserWrites:
         return None if written.gone else refusal(written)
 
     def _conflict(self, change: Change, deadline: Deadline) -> Refused | TargetObject | None:
-        """A name is taken: by an earlier call whose answer was lost, by somebody else (which the reading back
-        says), or by nobody that the service shows."""
+        """Find why a name is taken.
+
+        An earlier call made the user and its answer was lost, another user has it (which the read-back
+        shows), or the service shows no one with it.
+        """
         seen = self._look(change.account, deadline)
         if isinstance(seen, Refused):
             return seen

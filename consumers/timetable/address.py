@@ -1,4 +1,7 @@
-"""A student's address at the timetable service: a template whose fields are filled in, percent-encoded."""
+"""A student's address at the timetable service, from a template.
+
+Its fields are filled in, percent-encoded.
+"""
 
 from __future__ import annotations
 

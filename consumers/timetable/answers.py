@@ -91,7 +91,10 @@ def _calendar(answer: HttpAnswer, if_empty: Held | None) -> Held | Refused | Non
 
 
 def _depth(body: bytes) -> int:
-    """How many components are open at once, at most: the library's work grows with its square."""
+    """The largest number of components open at once.
+
+    The library's work grows with its square.
+    """
     depth = deepest = 0
     for line in body.upper().split(b"\n"):
         if line.startswith(_BEGIN):

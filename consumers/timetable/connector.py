@@ -1,7 +1,6 @@
-"""The timetable: a look at each student's calendar at the address that the portal gives them. Nothing is
-written.
+"""The timetable: check each student's calendar at the portal's address.
 
-An address names a student, so it is in no message.
+Nothing is written. An address names a student, so it is in no message.
 """
 
 from __future__ import annotations
@@ -59,11 +58,14 @@ class TimetableConnector(Connector[TimetableSettings]):
         self._http = HttpClient(context, setting="calendar_url")
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`: whether a shut account's calendar goes on is the service's own affair."""
+        """See `Connector.wanted`: nothing for a closed account.
+
+        Whether its calendar continues is the service's own affair.
+        """
         return Wanted(_THERE if account.access_open else {})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`: such a service gives calendars one by one, and lists no one."""
+        """See `Connector.read`: such a service gives calendars one by one, without a list."""
         return one_by_one(accounts, deadline, lambda account: self._look(account, deadline))
 
     def probe(self) -> None:
@@ -92,7 +94,7 @@ class TimetableConnector(Connector[TimetableSettings]):
         ]
 
     def _fetch(self, address: str, deadline: Deadline, not_scheduled: Sequence[str]) -> Held | Refused | None:
-        """What stands in the way of this calendar; None: it is there."""
+        """The obstacle to this calendar; None: it is there."""
         accept = {"Accept": "text/calendar"}
         answer = self._http.call("GET", address, deadline, headers=accept, expect=TO_BE_JUDGED)
         return judge(answer, not_scheduled, self.settings.recheck_s)

@@ -1,7 +1,7 @@
-"""What happens, told to programs: events of the log, signed and sent to the receivers that the settings name.
+"""Webhooks: events of the log, signed and sent to the receivers of the settings.
 
-`webhooks` is the consumer that notes for each receiver what it is to be told; each receiver has a sender of
-its own, `webhooks_NAME`. See ADR 46.
+`webhooks` is the consumer that stores each receiver's events; each receiver has its own sender,
+`webhooks_NAME`. See ADR 46.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Notes for each receiver which events of the log it is to be told."""
+"""Store for each receiver the events of the log that it wants."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ NEWS_S: Final = 7 * 86_400.0
 
 
 class Webhooks:
-    """The consumer of what receivers are told. Touches nothing but the store; senders do the rest.
+    """The consumer that stores receivers' events. Senders do the rest.
+
+    It touches only the store.
 
     Args:
         receivers: the types of events that each wants, by name.
         clock: seconds since the epoch.
-        forgotten: of whom nobody is told anything any more.
+        forgotten: the erased students, about whom no receiver is notified.
     """
 
     name = NAME
@@ -80,7 +82,10 @@ class Webhooks:
         return not known and self._forgotten(connection, student_number)
 
     def make_up_for_lost(self, _connection: Connection) -> str:
-        """What was said is in the log alone: an operator knows which programs missed something."""
+        """Return nothing to do: sent events are in the log alone.
+
+        An operator knows which programs missed something.
+        """
         return ""
 
     def _say_again(
@@ -91,7 +96,7 @@ class Webhooks:
 
 
 def _is_about_us(event: Event) -> bool:
-    """A dead letter of a sender's own: told to receivers, it might be the next one."""
+    """Whether it is a sender's own dead letter: sent on, it could cause the next one."""
     return isinstance(event, DeadLetterRecorded | DeadLetterResolved) and event.consumer.startswith(PREFIX)
 
 

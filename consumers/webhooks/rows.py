@@ -1,4 +1,4 @@
-"""What receivers are to be told: a row for each event and receiver, until it has been taken."""
+"""Events to be sent: a row for each event and receiver, until it has been taken."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ webhook_events = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),  # the order of each student's
     Column("receiver", String(32), nullable=False),
     Column("event_id", String(64), nullable=False),
-    Column("lane", Integer, nullable=False),  # 0 personal, 1 bulk: personal ones are told first
+    Column("lane", Integer, nullable=False),  # 0 personal, 1 bulk: personal ones are sent first
     Column("topic", String(64), nullable=False),
     Column("student_number", String(32), nullable=False),
     Column("type", String(80), nullable=False),
@@ -108,7 +108,7 @@ def add(
     topic: str,
     lane: Lane,
 ) -> None:
-    """Note an event for these receivers; one that waits for a receiver already stays as it is."""
+    """Store an event for these receivers; one that already waits stays as it is."""
     event = message.event
     row = {
         "event_id": message.id,
@@ -130,8 +130,10 @@ def add_answer(
     answer: Mapping[str, Any],
     now: float,
 ) -> None:
-    """Note what came of a request: `txn`, by which it is known, and the `answer`. The log has no event of it:
-    who asked is told, and nobody else."""
+    """Store the answer to a request, for the program that made it.
+
+    `answer` has `txn`, by which it is known. The log has no event of it, and no other receiver gets it.
+    """
     row = {
         "event_id": event_id(ASYNC_ANSWER, answer["txn"]),
         "lane": _LANE[Lane.PERSONAL],
@@ -155,8 +157,11 @@ def _add(
 
 
 def due(connection: Connection, receiver: str, now: float, *, limit: int) -> list[WebhookEvent]:
-    """What this receiver is to be told now, persons' events first: of each student the oldest one only, so
-    that no later one overtakes it. Answers to requests, whose clients wait, pass other events."""
+    """The events to send to this receiver now, personal ones first.
+
+    Only the oldest of each student, so that no later one overtakes it. Answers to requests, whose clients
+    wait, pass other events.
+    """
     rows = connection.execute(_DUE, {"of": receiver, "now": now, "rows": limit}).mappings()
     return [WebhookEvent(**row) for row in rows]
 
@@ -178,13 +183,13 @@ def taken(connection: Connection, event: WebhookEvent) -> bool:
 
 
 def put_off(connection: Connection, event: WebhookEvent, *, now: float, due_at: float | None) -> None:
-    """The receiver did not take it: again at this time, or (None) not again by itself."""
+    """Postpone an event that the receiver did not take; None: until it is replayed."""
     values = {"attempts": event.attempts + 1, "failed_at": event.failed_at or now, "due_at": due_at}
     connection.execute(update(webhook_events).where(_w.id == event.id).values(**values))
 
 
 def again(connection: Connection, receiver: str, student_number: str, replay_id: str) -> int:
-    """Tell this receiver again what was given up of this student; return how many events that are."""
+    """Send a student's abandoned events to this receiver again; return how many."""
     given_up = update(webhook_events).where(_MINE, _w.due_at.is_(None))
     values = {"attempts": 0, "failed_at": None, "due_at": 0.0, "replay_id": replay_id}
     return connection.execute(given_up.values(**values), {"of": receiver, "number": student_number}).rowcount
@@ -201,6 +206,9 @@ def waiting(connection: Connection, receiver: str) -> Mapping[str, int]:
 
 
 def forget_old(connection: Connection, *, before: float, limit: int) -> int:
-    """Remove what happened before this moment and was never taken, some of it; return how many."""
+    """Delete events from before this moment that were never taken; return how many.
+
+    At most `limit` of them.
+    """
     old = select(_w.id).where(_w.happened_at < before).limit(limit)
     return connection.execute(delete(webhook_events).where(_w.id.in_(old))).rowcount

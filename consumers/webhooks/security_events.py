@@ -1,8 +1,8 @@
-"""Events as Security Event Tokens: SCIM's of accounts (RFC 9967), and Sésame's own.
+"""Events as Security Event Tokens: SCIM's of accounts, and Sésame's own.
 
 A new version of an account is a whole new state: its token says that the user is another one (`put:notice`,
-of all attributes that SCIM shows here), and whether access is open now. It says so each time; who has missed
-one learns it from the next. The values are at `/scim/v2/Users/NUMBER`.
+of all attributes that SCIM shows here), and whether access is open now. It says so each time; a receiver that
+missed one learns it from the next. The values are at `/scim/v2/Users/NUMBER`.
 
 The algorithm is called `EdDSA`, as receivers' libraries know it; RFC 9864 would rather have `Ed25519`.
 
@@ -36,7 +36,7 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: float) -> str:
-    """The signed token that tells of an event; its `jti` is the event's id, whoever asks how often.
+    """The signed token for an event; its `jti` is always the event's id.
 
     Args:
         key: `whsk_…`.
@@ -51,7 +51,7 @@ def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: 
 
 
 def trial_token(name: str, key: str, *, issuer: str, audience: str, now: float) -> str:
-    """A signed token that tells of nothing but itself: SSF's verification event (1.0, 8.1.4.1).
+    """A signed token without an event: SSF's verification event (1.0, 8.1.4.1).
 
     Args:
         name: its `jti`; key, now: see `token_of`.

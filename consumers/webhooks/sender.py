@@ -1,9 +1,9 @@
-"""Sends one receiver what it is to be told: in order per student, each event at least once, under one id.
+"""Sends one receiver its events: in order per student, each at least once.
 
-A receiver that is away, or wants fewer calls, is left alone for a while: nobody's attempts are charged, and
-what it is to be told waits in the store. An event that it does not take while it takes others is tried again
-over three days (the schedule is Standard Webhooks'), then it is a dead letter. 410 stops the sender until an
-operator lifts the quarantine.
+An event keeps one id. A receiver that is away, or wants fewer calls, is left alone for a while: no student's
+attempts are charged, and its events wait in the store. An event that it does not take while it takes others
+is retried over three days (the schedule is Standard Webhooks'), then it is a dead letter. 410 stops the
+sender until an operator lifts the quarantine.
 
 Sources: https://www.standardwebhooks.com (operational considerations); RFC 9110 (410, Retry-After).
 """
@@ -82,7 +82,7 @@ class ReceiverGone(SesameError):
 
 
 class SenderObserver(Protocol):
-    """Told what happens, for metrics and logs. Must not raise."""
+    """Receives what happens, for metrics and logs. Must not raise."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         """The sender's state is this now."""
@@ -103,11 +103,13 @@ class _Told:
 
 
 class Sender:
-    """Sends to one receiver; of several processes one does at a time. Owned by the thread that calls `run`.
+    """Sends to one receiver; of several processes, one at a time.
+
+    Owned by the thread that calls `run`.
 
     Args:
         name: the receiver's.
-        url: where it is told.
+        url: where events are sent.
         timeout_s: longest wait for an answer.
         issuer: of tokens.
         clock: seconds since the epoch.
@@ -151,7 +153,7 @@ class Sender:
         self._took_at = float("-inf")  # database time; known to this process only
 
     def run(self, stopping: Event) -> None:
-        """Send until told to stop."""
+        """Send until `stopping` is set."""
         try:
             while not stopping.wait(LOOK_EVERY_S):
                 try:
@@ -188,7 +190,10 @@ class Sender:
         return bool(found) and self._why is None and not stopping.is_set()
 
     def _waiting(self, connection: Connection) -> Mapping[str, int] | None:
-        """How many events wait, by topic; counted now and then, for it takes long when there are many."""
+        """How many events wait, by topic; None between counts.
+
+        Counting takes long when there are many.
+        """
         now = self._monotonic()
         if now < self._count_at:
             return None
@@ -207,7 +212,7 @@ class Sender:
     # --- one batch ------------------------------------------------------------------------------------
 
     def _send(self, stopping: Event) -> None:
-        with self._database.read() as connection:  # anew: another process may have sent these
+        with self._database.read() as connection:  # read again: another process may have sent these
             now = self._database.now(connection)
             events = rows.due(connection, self._receiver_name, now, limit=_EVENTS_PER_BATCH)
         told: list[_Told] = []
@@ -269,7 +274,10 @@ class Sender:
         return token.encode(), _OF_TOKENS
 
     def _settle(self, trouble: SesameError | None, *, took: bool) -> None:
-        """How long the receiver is left alone: longer each time, unless it has taken something meanwhile."""
+        """Set the pause before the next attempt: longer after each failure.
+
+        It starts over when the receiver has taken something meanwhile.
+        """
         self._why = trouble
         self._failures = 0 if trouble is None else 1 if took else self._failures + 1
         if trouble is None:
@@ -305,7 +313,7 @@ class Sender:
 def send_trial(
     name: str, receiver: WebhookReceiver, url: str, *, timeout_s: float, issuer: str, now: float
 ) -> int | None:
-    """Send an event that tells of nothing, signed as the others; the status of the answer.
+    """Send a test event, signed as the others; return the status of the answer.
 
     Args:
         name: the receiver's.
@@ -363,7 +371,10 @@ def _body(event_type: str, happened_at: float, data: str) -> bytes:
 
 
 def _error_of(answer: HttpAnswer) -> str:
-    """What is wrong with a token (RFC 8935, 2.3): a word of the standard's; anything else is not repeated."""
+    """What is wrong with a token, in a word of the standard's (RFC 8935, 2.3).
+
+    Any other text is not repeated.
+    """
     try:
         said = json.loads(answer.body or b"{}").get("err", "")
     except (ValueError, AttributeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Who is told what happens."""
+"""Webhook receivers: the programs that are notified of events."""
 
 from __future__ import annotations
 

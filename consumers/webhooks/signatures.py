@@ -1,8 +1,8 @@
-"""Signatures of webhooks, as https://www.standardwebhooks.com has them: made and checked.
+"""Make and check the signatures of webhooks (https://www.standardwebhooks.com).
 
 `v1` is an HMAC-SHA256 under a secret that both sides have (`whsec_`), `v1a` an Ed25519 signature that only
 the sender can make (`whsk_` signs, `whpk_` checks). What is signed is the message's id, its time and its
-body, so that none of them can be changed, and an old message is known for one.
+body, so that none of them can be changed, and an old message is recognised.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WebhookKeyUnusable(SesameError):
 
 @dataclass(frozen=True)
 class WebhookHead:
-    """What stands in a message's head: its id, its time in whole seconds since the epoch, its signatures."""
+    """A message's head: id, time (whole seconds since the epoch) and signatures."""
 
     id: str
     timestamp: int
@@ -78,7 +78,7 @@ def sign(key: str, head_id: str, timestamp: int, body: bytes) -> str:
 
 
 def private_key(key: str) -> Ed25519PrivateKey:
-    """What `whsk_…` stands for.
+    """The key that `whsk_…` encodes.
 
     Raises:
         WebhookKeyUnusable: it is none.
