@@ -87,7 +87,7 @@ HOLDER = "holder"
 
 
 class Verdict(StrEnum):
-    """The state of a doubt."""
+    """How a doubt stands."""
 
     OPEN = "open"  # waits for an operator
     SEPARATE = "separate"  # decided: two people
