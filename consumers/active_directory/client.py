@@ -36,7 +36,7 @@ class DomainController(LdapClient):
     """One domain controller. Thread-safe: one connection per thread.
 
     Reading raises TargetDown or Misconfigured; writing these, with `unknown` where no answer came, and
-    AdRefused. Whatever takes a deadline raises OutOfTime before it begins.
+    AdRefused. Each method with a deadline raises OutOfTime before it begins.
     """
 
     def __init__(self, context: ConnectorContext[ActiveDirectorySettings]) -> None:
@@ -99,7 +99,7 @@ class DomainController(LdapClient):
     def everybody(
         self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
     ) -> Iterator[Row]:
-        """The same, of any number, a page at a time."""
+        """The same, without a limit, a page at a time."""
         pages = self.pages(base, criterion, attributes, page_size=page_size)
         while True:
             with _answered(unknown=False):

@@ -201,8 +201,10 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return _each(changes, deadline, lambda change: self._shut(change, deadline))
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.erase`. What a domain keeps of a deleted object for months holds nothing of the
-        person: everything that names them is taken away before."""
+        """See `Connector.erase`. All that names the person is removed before the deletion.
+
+        A domain keeps deleted objects for months: so what it keeps holds nothing of the person.
+        """
         refused: dict[str, Refused] = {}
         for one in found:
             try:
@@ -216,7 +218,10 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         self._client.disconnect()
 
     def _write(self, change: Change, deadline: Deadline) -> Refused | None:
-        """The user, then its groups. A password that the domain refuses leaves the rest written."""
+        """Write the user, then its groups.
+
+        A password that the domain refuses leaves the rest written.
+        """
         before: Sequence[str] = ()
         if change.found is not None:
             dn = words.by_guid(change.found.ref)

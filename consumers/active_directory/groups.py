@@ -58,7 +58,7 @@ class DomainGroups:
         return found
 
     def all(self) -> Mapping[str, str]:
-        """The same, of every group of ours."""
+        """The same for every group of ours."""
         rows = self._client.everybody(self._branch, all_of(_OURS), ["cn"], page_size=self._page_size)
         return {normal(dn): _cn(raw) for dn, raw in rows}
 

@@ -43,7 +43,7 @@ def owned(settings: ActiveDirectorySettings) -> tuple[str, ...]:
 
 
 def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
-    """What `object_of` takes."""
+    """The attributes that `object_of` reads."""
     return (*owned(settings), GUID, REVISION, NAME, PASSWORD_SET)
 
 

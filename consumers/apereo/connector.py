@@ -90,7 +90,7 @@ class ApereoConnector(Connector[ApereoSettings]):
         self._http.disconnect()
 
     def _end(self, login: str, deadline: Deadline) -> Refused | None:
-        """End all sessions of a login; None: the server has none any more."""
+        """End all sessions of a login; None: the server has none left."""
         for _ in range(_ROUNDS_MAX):
             ended = self._ended(login, deadline, reads=False)
             if not ended:

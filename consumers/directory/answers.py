@@ -167,7 +167,7 @@ class Patience:
         self._sleep = sleep
 
     def settled(self, work: Callable[[], ApplyResult]) -> ApplyResult:
-        """One student's work: what stays unsettled is this student's, not the directory's."""
+        """Retry one student's work; what stays unsettled counts for this student only."""
         unanswered = False
 
         def attempt() -> ApplyResult:
@@ -190,7 +190,7 @@ class Patience:
             return EntryUnsettled(SLOW, TOO_SLOW)
 
     def had(self, work: Callable[[], T]) -> T:
-        """What does not depend on a student.
+        """Retry work that depends on no student.
 
         Raises:
             TargetDown: a directory that cannot do it is down.

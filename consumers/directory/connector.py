@@ -117,7 +117,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         return self._listed(self._directory.dump())
 
     def _listed(self, entries: Iterable[ObservedEntry]) -> Iterator[TargetObject]:
-        """Of entries that are further down in the branch, whether they were adopted there."""
+        """Show entries; those further down are marked out of place unless adopted."""
         rows = iter(entries)
         while page := [words.listed(entry) for entry in islice(rows, _PAGE)]:
             deeper = [each for each in page if self._is_deeper(each) and each.student_number]
@@ -130,8 +130,10 @@ class DirectoryConnector(Connector[DirectorySettings]):
         return is_deeper(one.ref, self.settings.people_dn)
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
-        """See `Connector.changes_since`: of entries. Who is put into a static group or taken out of it by
-        hand, the night's comparison finds."""
+        """See `Connector.changes_since`: entries only.
+
+        The night's comparison finds changes by hand in static groups.
+        """
         told = self._directory.changes_since(mark)
         if told is None:
             return None

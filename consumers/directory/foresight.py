@@ -37,11 +37,11 @@ ForeignGroups = Mapping[str, tuple[str, ...]]
 
 
 class Foresight:
-    """Looks at who else has what entries are to get.
+    """Finds who already has the values that entries are to get.
 
     Args:
         client: the connections.
-        patience: tries again what is busy.
+        patience: retries what is busy.
         people: the branch of people.
     """
 

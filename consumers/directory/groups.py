@@ -54,7 +54,7 @@ class DynamicGroups:
             groups: descriptions by cn.
 
         Returns:
-            The names that something else has already.
+            The names that are taken otherwise.
         """
         foreign = []
         for key in sorted(groups.keys() - self._known):

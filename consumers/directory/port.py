@@ -312,8 +312,10 @@ class Directory(Protocol):
         """What can be known of passwords at this server, as its answers show."""
 
     def probe(self) -> None:
-        """Write and read back an entry of the pipeline's own; return only if that works. A directory that is
-        only observed is only read."""
+        """Write and read back a test entry; raise if that does not work.
+
+        A directory that is only observed is only read.
+        """
 
     def disconnect(self) -> None:
         """Give all connections back. Nothing may be called afterwards."""

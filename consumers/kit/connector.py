@@ -77,7 +77,7 @@ class AdoptedRef(str):
     number: str
 
     def __new__(cls, ref: str, number: str = "") -> Self:
-        """As it was found."""
+        """Make it from the reference and the number found."""
         made = super().__new__(cls, ref)
         made.number = number
         return made
@@ -91,7 +91,7 @@ class AdoptedRefs:
         self._turn = threading.local()
 
     def __call__(self, numbers: Sequence[str]) -> Mapping[str, str]:
-        """Of these students, those for whom something was adopted."""
+        """The references of those of these students who have an adopted object."""
         known: dict[str, str | None] = getattr(self._turn, "known", {})
         if not known.keys() >= set(numbers):
             return self._ask(numbers)
@@ -99,7 +99,7 @@ class AdoptedRefs:
 
     @contextmanager
     def once(self, numbers: Sequence[str]) -> Iterator[Mapping[str, str]]:
-        """A turn of these students, in this thread."""
+        """Read these students' references once, for a turn in this thread."""
         found = self._ask(numbers)
         self._turn.known = {number: found.get(number) for number in numbers}
         try:
@@ -212,7 +212,7 @@ class Change:
 
 
 class Advice(NamedTuple):
-    """What would serve this site better at a target that works, for `sesame doctor`.
+    """Advice for `sesame doctor`: the target works, but could be set up better.
 
     Attributes:
         text: what is so, without personal data and without secrets.
@@ -240,7 +240,7 @@ class Secret(Protocol):
     """A secret of the settings, reread when its file has changed."""
 
     def __call__(self) -> str:
-        """It. Never log it."""
+        """Read the secret. Never log it."""
 
     @property
     def told(self) -> str:
@@ -380,7 +380,7 @@ class Connector(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def wanted(self, account: Account) -> Wanted:
-        """What this account means here. Pure: the account is all that it looks at."""
+        """What this account means here. Pure: it depends on the account alone."""
 
     @abstractmethod
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
@@ -395,8 +395,9 @@ class Connector(ABC, Generic[SettingsT]):
         return ()
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """Write these differences and nothing else; may be repeated. By student number: who was refused, or
-        has to wait for what only writing shows.
+        """Write these differences and nothing else; may be repeated.
+
+        Returns, by student number, who was refused or has to wait for what only writing shows.
 
         Raises:
             BatchRefused: the target refused the lot, and did not say for whom.
@@ -408,7 +409,10 @@ class Connector(ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
-        """What `apply` would answer, as far as reading shows it: for previews. Nothing is written."""
+        """Predict the answer of `apply`, as far as reading shows it. Writes nothing.
+
+        For previews.
+        """
         return {}
 
     def forget(self) -> None:
@@ -418,8 +422,10 @@ class Connector(ABC, Generic[SettingsT]):
         """
 
     def objects(self) -> Iterator[TargetObject]:
-        """Everybody, ours or not, in bounded memory, in any order. Adoption, restore and reconcile read
-        it."""
+        """Every object, ours or not, in any order and bounded memory.
+
+        Adoption, restore and reconcile read it.
+        """
         raise NotImplementedError
 
     def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
@@ -441,7 +447,10 @@ class Connector(ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """Remove these objects with all that they hold, for good. By `ref`: which were refused, or wait."""
+        """Delete these objects with all that they hold, permanently.
+
+        Returns, by `ref`, which were refused or wait.
+        """
         raise NotImplementedError
 
     def remove_groups(self, keys: Collection[str]) -> Collection[str]:  # noqa: ARG002
@@ -452,7 +461,7 @@ class Connector(ABC, Generic[SettingsT]):
         """Check that `erase` would be allowed, without erasing; raise if it would not."""
 
     def disconnect(self) -> None:
-        """Give connections back. Nothing may be called afterwards."""
+        """Close the connections. No verb may be called afterwards."""
 
     # --- what the kit makes of it -------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
-"""Drives a connector's verbs: shut, read, compare, apply, read back, say.
+"""Drives a connector's verbs: shut, read, compare, apply, read back, report.
 
-What it says of a student is what was read last, never what a write answered. Each student is on their own:
-what is refused to one is that one's, and a batch that a target refuses as a whole is halved until it is known
-for whom.
+It reports of a student what was read last, never what a write answered. Students are judged separately: a
+refusal of one concerns that one only, and a batch that a target refuses as a whole is halved until it is
+known for which student.
 """
 
 from __future__ import annotations
@@ -244,7 +244,10 @@ class _Turn:
     def _bring(
         self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None], shut: Container[str]
     ) -> None:
-        """Write what differs, and say what is then read. Whose access was just shut has changed already."""
+        """Write what differs, and report what is then read.
+
+        A student whose access was just shut counts as changed.
+        """
         wanted = {number: self._wanted(account, found[number]) for number, account in accounts.items()}
         shown = {**found}
         changes = []
@@ -278,7 +281,7 @@ class _Turn:
         return passwords.open_kept(ref) if waiting is None and gone else waiting
 
     def _consume(self, accounts: Iterable[Account], shown: Mapping[str, TargetObject | None]) -> None:
-        """Erase the passwords that the target was seen to have."""
+        """Erase the vault's passwords that the target was seen to have."""
         field = self._connector.credential
         if field is not None:
             having = {
@@ -289,7 +292,7 @@ class _Turn:
             self._connector.context.passwords.consume(having)
 
     def _write(self, verb: _Verb, changes: Sequence[Change]) -> None:
-        """Have these carried out; who is refused has an outcome then."""
+        """Carry out these changes; a refusal is the student's outcome."""
         self._deadline.left_s()
         try:
             refused = verb(changes, self._deadline)
@@ -330,7 +333,7 @@ class _Turn:
             self._trusted = True
 
     def _read(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, TargetObject | None]:
-        """What is there of each; who cannot be looked at further has an outcome instead."""
+        """Read each student's object; a failure is the student's outcome."""
         result: dict[str, TargetObject | None] = {}
         if not accounts:
             return result

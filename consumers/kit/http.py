@@ -231,7 +231,7 @@ class HttpClient:
             yield self._read(response, None, wrote=False), response.iter_raw()
 
     def disconnect(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     # --- inside ---------------------------------------------------------------------------------------
@@ -291,8 +291,10 @@ class HttpClient:
 
     @contextmanager
     def _sent(self, request: httpx.Request, deadline: Deadline) -> Iterator[tuple[httpx.Response, float]]:
-        """An answer whose head has arrived, and when it has to be whole. No more calls are under way at once
-        than there may be."""
+        """An answer whose head has arrived, and the moment by which it must be complete.
+
+        Calls under way at once are bounded.
+        """
         if not self._slots.acquire(timeout=deadline.left_s()):
             raise OutOfTime
         try:

@@ -65,7 +65,7 @@ class HttpAnswer:
 
 
 def raise_for_service(answer: HttpAnswer, name: str, setting: str) -> None:
-    """Raise what a status says of the service as a whole.
+    """Raise the error that a status means for the service as a whole.
 
     Args:
         answer: the answer.

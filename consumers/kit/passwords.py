@@ -64,7 +64,7 @@ class Passwords(Protocol):
 
 
 class NoPasswords:
-    """Where none is to be given."""
+    """Passwords of a target that gets none."""
 
     def open(self, ref: str) -> str | None:  # noqa: ARG002
         """See `Passwords.open`."""

@@ -49,7 +49,7 @@ class Reason:
 
     @property
     def next(self) -> str:
-        """What happens next, or who must do what, likewise."""
+        """What happens next, or who must do what, in the same language."""
         return self.words[spoken()].next
 
     def beyond(self, message: str) -> str:

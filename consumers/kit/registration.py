@@ -175,7 +175,7 @@ def _load(one: Installed) -> type[Anything]:
 
 
 def _wrong(name: str, found: object) -> str:
-    """What a class lacks of a connector; empty: nothing."""
+    """What a class lacks to be a connector; empty: nothing."""
     if _NAME.fullmatch(name) is None:
         return "its name is not of lower-case letters, digits and underscores"
     if not (isinstance(found, type) and issubclass(found, Connector)):

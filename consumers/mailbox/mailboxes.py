@@ -107,7 +107,7 @@ class DovecotMailboxes:
         return self._with_access(results, deadline) if self._doveadm.read_only else results
 
     def _with_access(self, results: Mapping[str, ReadResult], deadline: Deadline) -> Mapping[str, ReadResult]:
-        """The same with what access lists give to others: of no turn's concern, and dear."""
+        """Add what access lists give to others: expensive, so not read in turns."""
         looks = {address: access_looks(address, result) for address, result in results.items()}
         try:
             answers = iter(

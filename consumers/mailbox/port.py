@@ -243,7 +243,7 @@ class WelcomeJournal(Protocol):
         """Record these intents; an earlier one is left as it is, and returned."""
 
     def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intent]:
-        """What is recorded already; changes nothing."""
+        """The recorded intents; changes nothing."""
 
     def sent(self, student_numbers: Sequence[str]) -> None:
         """Record that these messages were sent.
@@ -252,4 +252,4 @@ class WelcomeJournal(Protocol):
         """
 
     def undecided(self, student_numbers: Sequence[str]) -> None:
-        """It cannot be known whether these arrived; they will not be sent again."""
+        """Record that it cannot be known whether these arrived; they are not sent again."""

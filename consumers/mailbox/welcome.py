@@ -192,7 +192,7 @@ class Looked(Protocol):
 
 
 class Posting:
-    """Says to whom the message is to be sent, and keeps the journal.
+    """Decides who gets the message, and keeps the journal.
 
     Args:
         records: tell the journal what was found in the mailboxes.
@@ -271,7 +271,7 @@ class Posting:
             return error
 
     def _intend(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> Mapping[str, Intent]:
-        """Record these intents; the earlier ones."""
+        """Record these intents; return the earlier ones."""
         intended = {
             account.student_number: IntendedWelcome(self.message_id(account), seen.uidvalidity, seen.uidnext)
             for account, seen in students
@@ -298,7 +298,7 @@ class Posting:
         return self._judge(intent, seen)
 
     def _judge(self, intent: Intent | None, seen: ObservedMailbox) -> WelcomeStanding:
-        """Of a message that may have arrived, by what was found of it."""
+        """The state of a message that may have arrived, by what was found of it."""
         if _copies(seen) > 0:
             return WelcomeStanding(intent=intent, learned=SENT)
         if intent is None or never_delivered(intent, seen):

@@ -114,7 +114,7 @@ class WelcomeMessages:
         return earlier
 
     def known(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
-        """What is recorded of these students' messages, where anything is."""
+        """The recorded intents of these students, where there are any."""
         with self._database.read() as connection:
             recorded = self._recorded(connection, student_numbers)
         return self._waived([number for number in student_numbers if number not in recorded]) | recorded
@@ -124,7 +124,7 @@ class WelcomeMessages:
         self._settle(student_numbers, "sent")
 
     def undecided(self, student_numbers: Sequence[str]) -> None:
-        """It cannot be known whether these arrived; they will not be sent again."""
+        """Record that it cannot be known whether these arrived; they are not sent again."""
         self._settle(student_numbers, "undecided")
 
     def _recorded(
@@ -137,7 +137,7 @@ class WelcomeMessages:
         }
 
     def _waived(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
-        """Who had a mailbox before Sésame was never to be welcomed to it."""
+        """Those who had a mailbox before Sésame, who get no welcome."""
         adopted = self._adopted(student_numbers) if student_numbers else {}
         return {number: RecordedIntent("", 0, 0, WAIVED) for number in adopted}
 

@@ -71,7 +71,7 @@ _ERRORCODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_/:-]{0,59}")
 
 
 def is_json(answer: HttpAnswer) -> bool:
-    """Whether an answer says that it is JSON: what is not, is none of Moodle's."""
+    """Whether an answer is declared as JSON; any other is not Moodle's."""
     return _content_type(answer).startswith("application/json")
 
 

@@ -18,7 +18,7 @@ REASONS: Final[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("re
 
 
 class CauseKind(Enum):
-    """What becomes of the student's turn."""
+    """How the student's turn ends."""
 
     WAIT = "waiting"  # for an operator; looked at again now and then
     RETRY = "retry"
@@ -50,7 +50,7 @@ class MoodleCause(StrEnum):
 
     @property
     def kind(self) -> CauseKind:
-        """What becomes of the student's turn."""
+        """How the student's turn ends."""
         return CauseKind.RETRY if self is MoodleCause.OUT_OF_TIME else CauseKind(REASONS[self].kind)
 
     @property

@@ -161,7 +161,7 @@ class CohortCatalogue:
         return MoodleFault(MoodleCause.BUSY if isinstance(error, WriteRefused) else MoodleCause.BROKEN, key)
 
     def _ambiguous(self, key: str) -> MoodleFault | None:
-        """What the cohorts that there are have against this idnumber."""
+        """The fault of the existing cohorts for this idnumber; None: there is none."""
         found = self.with_idnumber(key)
         if len(found) > 1:
             return MoodleFault(MoodleCause.DUPLICATE_COHORT, key)

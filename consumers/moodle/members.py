@@ -50,7 +50,7 @@ class Memberships:
         *,
         clock: Callable[[], float],
     ) -> None:
-        """Read nothing yet.
+        """Make an empty picture; read nothing yet.
 
         Args:
             functions: the site.
@@ -73,11 +73,11 @@ class Memberships:
         self._usable_s = 0.0
 
     def doubt(self) -> None:
-        """Only a picture that is begun from now on will do. Several callers share one reading."""
+        """Require a picture begun from now on. Several callers share one reading."""
         self._doubted_at = self._clock()
 
     def created(self, users: Collection[int]) -> None:
-        """These users were created just now: they have been given nothing yet."""
+        """Record users created just now: they have no memberships yet."""
         now = self._clock()
         with self._lock:
             young = {user: at for user, at in self._created.items() if now - at <= AGE_S_MAX}

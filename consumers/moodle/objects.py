@@ -1,4 +1,4 @@
-"""Between Moodle's users and the one shape of the kit; no IO."""
+"""Convert between Moodle's users and the kit's object model; no IO."""
 
 from __future__ import annotations
 

@@ -125,12 +125,12 @@ class MoodlePort(Protocol):
     ) -> Mapping[str, MoodleFault]:
         """Write what differs from what was seen, and nothing else. May be repeated.
 
-        What goes otherwise than asked is looked at, and tried once more: by student number, why it is still
-        not as wanted then. Of all others nothing was read back.
+        What turns out otherwise than requested is read, and tried once more; returns, by student number, why
+        it is still not as wanted then. The others were not read back.
         """
 
     def close(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
-        """Suspend these users and do nothing else: by id, what stood in the way."""
+        """Suspend these users and do nothing else; obstacles by id."""
 
     def foresee(
         self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
@@ -138,11 +138,14 @@ class MoodlePort(Protocol):
         """What would hinder `apply`, by student number, as far as reading shows it."""
 
     def forget(self) -> None:
-        """Whatever is remembered of memberships is out of date."""
+        """Drop what is remembered of memberships."""
 
     def dump(self) -> Iterator[Seen]:
-        """Observe everybody who is not deleted, with their managed cohorts. The answer is parsed while it
-        arrives, so memory does not grow with the number of users. Users with one idnumber come one by one."""
+        """Observe all users who are not deleted, with their managed cohorts.
+
+        The answer is parsed while it arrives, so memory does not grow with the number of users. Users with
+        one idnumber come one by one.
+        """
 
     def renamed(
         self, cohorts: Mapping[str, Collection[str]], deadline: Deadline
@@ -183,4 +186,4 @@ class MoodlePort(Protocol):
         """Which language packs of the settings the site lacks. Nothing is written."""
 
     def shut(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""

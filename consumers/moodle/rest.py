@@ -166,12 +166,12 @@ class RestClient:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the same read may be answered a moment later."""
+    """Whether the same read may succeed a moment later."""
     return isinstance(error, OutcomeUnknown | Broken | OutOfOrder)
 
 
 def _left_nothing(error: BaseException) -> bool:
-    """Whether a write is known to have left nothing, and may be taken a moment later."""
+    """Whether a write is known to have left nothing, and may succeed a moment later."""
     return isinstance(error, WriteRefused) or (isinstance(error, OutOfOrder) and not error.unknown)
 
 

@@ -69,7 +69,7 @@ class Work:
 
     @property
     def troubled(self) -> bool:
-        """Whether something went otherwise than asked."""
+        """Whether something turned out otherwise than requested."""
         return self.lately is not None or self.unknown
 
     @property
@@ -154,7 +154,7 @@ def _refused_by_database(work: Work, *, others_pass: bool) -> None:
 
 
 def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
-    """Leave in the work what its last write met."""
+    """Leave in the work the failure of its last write."""
     work, error = failure.row, failure.error
     if isinstance(error, WriteRefused):
         if failure.alone:

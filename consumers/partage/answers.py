@@ -21,7 +21,7 @@ _ADDRESS: Final = re.compile(r"\S+@\S+")
 
 
 class BssMessage(Enum):
-    """What an answer says, by its message."""
+    """What an answer means, by its message."""
 
     OK = ()
     TOKEN_EXPIRED = ("invalid token",)
@@ -59,7 +59,7 @@ class Answer:
 
     @property
     def meaning(self) -> BssMessage:
-        """What it says."""
+        """What its message means."""
         if self.status == 0:
             return BssMessage.OK
         said = self.message.casefold()

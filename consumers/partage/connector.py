@@ -98,7 +98,7 @@ class PartageConnector(Connector[PartageSettings]):
             raise self._fault(error) from error
 
     def _fault(self, error: BssRefused) -> TargetDown | Misconfigured:
-        """What the refusal of a search says of the service as a whole."""
+        """What a refused search means for the service as a whole."""
         if error.meaning in _OUT_OF_ORDER:
             return TargetDown(f"the service is out of order: {error.told}", unknown=False)
         return Misconfigured(
@@ -202,7 +202,7 @@ class PartageConnector(Connector[PartageSettings]):
                 self._bss.write("AddAccountAlias", {"name": name, "alias": alias}, deadline)
 
     def _renamed(self, change: Change, found: TargetObject, held: Sequence[str], deadline: Deadline) -> str:
-        """The account's name, after it was given the one that is wanted."""
+        """Rename the account if wanted; return its name."""
         name = found.fields[words.NAME][0]
         if words.NAME not in change.fields:
             return name

@@ -116,7 +116,7 @@ def concerns(found: TargetObject, account: Account) -> bool:
 
 
 def filter_of(accounts: Iterable[Account], settings: PartageSettings) -> str:
-    """An LDAP filter (RFC 4515) of whatever `concerns` one of these."""
+    """An LDAP filter (RFC 4515) for all that `concerns` one of these."""
     terms: list[tuple[str, str]] = []
     for account in accounts:
         terms.append((settings.number_attribute, account.student_number))

@@ -1,4 +1,4 @@
-"""A connector in any language: the verbs, asked of a program or of an endpoint."""
+"""A connector in any language: the verbs, sent to a program or an endpoint."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ _ENDS_S_MAX: Final = 5.0  # for a program to end after its last line
 
 
 class Exchange(Protocol):
-    """Asks one verb of the connector's program."""
+    """Sends one verb to the connector's program."""
 
     def ask(self, verb: str, lines: Sequence[str], deadline: Deadline) -> Iterator[bytes]:
-        """The lines of the answer. All of them come before it counts: it may be broken off.
+        """The lines of the answer, all read before any counts: it may be broken off.
 
         Raises:
             TargetDown, Misconfigured, Throttled: the target as a whole cannot be used.
@@ -40,7 +40,7 @@ class Exchange(Protocol):
         """
 
     def disconnect(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
 
 
 class ProcessExchange:
@@ -125,7 +125,7 @@ class HttpExchange:
 
 
 def exchange_of(context: ConnectorContext[Any]) -> Exchange:
-    """The way that the settings name."""
+    """The exchange that the settings choose."""
     return ProcessExchange(context) if context.settings.url is None else HttpExchange(context)
 
 
@@ -137,7 +137,7 @@ def _feed(process: subprocess.Popen[bytes], lines: Iterable[str]) -> None:
 
 
 def _judge(process: subprocess.Popen[bytes], late: threading.Event, *, unknown: bool) -> None:
-    """What the program's end says of the target.
+    """What the program's exit status means for the target.
 
     Raises:
         TargetDown, Misconfigured: it did not end well.

@@ -124,7 +124,7 @@ def seen_of(lines: Iterable[bytes], asked: Collection[str]) -> dict[str, Seen]:
 
 
 def refused_of(lines: Iterable[bytes], asked: Collection[str], key: str) -> dict[str, Refused]:
-    """Of the answers to a verb that writes, who was refused, by `key`.
+    """The refusals among the answers to a writing verb, by `key`.
 
     Raises:
         Misconfigured: as `seen_of`.
@@ -137,7 +137,7 @@ def refused_of(lines: Iterable[bytes], asked: Collection[str], key: str) -> dict
 
 
 def objects_of(lines: Iterable[bytes]) -> Iterator[TargetObject]:
-    """Everybody, as `objects` says.
+    """All objects in the answer to `objects`.
 
     Raises:
         Misconfigured: a line is not the contract's.

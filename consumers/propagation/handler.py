@@ -257,8 +257,11 @@ class Propagation:
     def _reached(
         self, connection: Connection, progress: PropagationProgress, edge_s: float, now: float
     ) -> bool:
-        """Whether a person's window runs and has come to this edge. A fact may have ended the one for which
-        the timer was set, or have let it wait, and begun another one."""
+        """Whether a person's window runs and has come to this edge.
+
+        A fact may have ended the window for which the timer was set, or have paused it, and begun another
+        one.
+        """
         if progress.state not in (PropagationState.IN_PROGRESS, PropagationState.FAILED):
             return False
         if progress.lane is Lane.PERSONAL and now >= progress.due_at(edge_s):

@@ -105,7 +105,7 @@ def judge(
 ) -> tuple[PropagationState, tuple[str, ...]]:
     """The state of a version, and the targets that are not there yet.
 
-    A target that follows another one waits with it: while its leader waits for a precondition, so does it.
+    A target that follows another one shares the leader's state while that waits or has failed.
     """
     states = {target: _reached(version, seen.get(target)) for target in targets}
     for target, leader in follows.items():

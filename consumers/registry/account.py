@@ -31,7 +31,7 @@ from schemas.account import Account, Enrolment, Membership, Pedagogical, Person,
 
 @dataclass(frozen=True)
 class Known:
-    """All that an account is made of.
+    """All inputs of an account.
 
     Attributes:
         mails: every address that is the student's, the account's own included.
@@ -55,7 +55,10 @@ class Known:
 
 
 def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
-    """The account as it should be today, under the next version number. Lane and window are not settled."""
+    """The account as it should be today, under the next version number.
+
+    Lane and window are set later.
+    """
     person, previous, settings = known.person, known.previous, lifecycle.registry
     current = current_enrolments(known.enrolments, settings, today)
     in_force = [enrolment for enrolment in current if enrolment.in_force]

@@ -82,7 +82,7 @@ class Decisions:
         lane: Lane,
         apply_fact: Callable[[Message, Record], None],
     ) -> None:
-        """Let a decision take effect.
+        """Apply a decision.
 
         Args:
             connection: the caller's transaction.
@@ -185,7 +185,7 @@ class Decisions:
         self._people.change(connection, survivor.student_number, **carried)
 
     def _part(self, connection: Connection, mine: KnownPerson, theirs: KnownPerson) -> None:
-        """Let two numbers that were one person be two again, if they were."""
+        """Undo the merge of two numbers, if they were merged."""
         if mine.merged_into is not None and mine.merged_into in (theirs.student_number, theirs.merged_into):
             self._people.change(connection, mine.student_number, merged_into=None)
         elif theirs.merged_into == mine.student_number:

@@ -48,7 +48,7 @@ class DoubtRule:
     caution: str = ""
 
     def fits(self, mine: KnownPerson, theirs: KnownPerson) -> bool:
-        """Whether it says anything of these two."""
+        """Whether the rule applies to these two."""
         return (self.ine, self.birth_date, self.names) == compared(mine, theirs)
 
 
@@ -97,7 +97,7 @@ def compared(mine: KnownPerson, theirs: KnownPerson) -> tuple[Match, Match, Matc
 
 
 def _names(mine: KnownPerson, theirs: KnownPerson) -> Match:
-    """Names are the same where the fingerprints of two who are born on one day are."""
+    """Compare names: the same where the fingerprints of two born on one day are."""
     one, other = mine.identity, theirs.identity
     born_alike = other.model_copy(update={"birth_date": one.birth_date})
     if fingerprints(one, None) == fingerprints(born_alike, None):

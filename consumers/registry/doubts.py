@@ -51,8 +51,11 @@ _WORD_LETTERS_MIN: Final = 2  # initials and one-letter particles identify no on
 
 
 def fingerprints(identity: Identity, ine: str | None) -> dict[str, str]:
-    """Kind to value. A name of which nothing is left in ASCII is compared as it is written; an only name is
-    the same as a family name and as a given name."""
+    """A person's fingerprints, kind to value.
+
+    A name without ASCII letters is compared as it is written; an only name counts as a family name and as a
+    given name.
+    """
     given = (identity.birth_name, identity.given_name)
     names = [ascii_word(name).replace("-", "") or name for name in given if name]
     prints = {"birth": _hash(*names, identity.birth_date.isoformat())}
@@ -130,7 +133,7 @@ class Doubts:
     def examine(
         self, connection: Connection, before: KnownPerson | None, after: KnownPerson, fact_id: str
     ) -> set[str]:
-        """Compare a person with everybody else, if what is compared has changed.
+        """Compare a person with all others, if the compared values have changed.
 
         Args:
             connection: the caller's transaction.
@@ -155,7 +158,7 @@ class Doubts:
     def settle(
         self, connection: Connection, doubt: Doubt, verdict: Verdict, decided_at: float | None = None
     ) -> bool:
-        """End a doubt; return whether the number that it held is free of doubt now."""
+        """End a doubt; return whether the number that it held has no other doubt."""
         store.settle(connection, doubt.id, verdict, decided_at)
         return self._release(connection, doubt.student_number)
 

@@ -140,7 +140,7 @@ class Registry:
             accounts.overtake(connection, student_number, version)
 
     def make_up_for_lost(self, _connection: Connection) -> str:
-        """Facts come from outside: nothing in the store says what was in them."""
+        """Do nothing: facts come from outside, and the store cannot make them up."""
         return ""
 
     def timers(self) -> Mapping[str, OnDue]:
@@ -175,8 +175,8 @@ class Registry:
     def _settle(self, connection: Connection, message: Message, lane: Lane) -> bool:
         """Apply an act to a person; False if the person is not known.
 
-        What a student settles under a number that is another one's person goes to that one. A hold concerns
-        the person, so it goes to every account that they ever had.
+        What a student settles under a merged number goes to the number that it was merged into. A hold
+        concerns the person, so it goes to every account that they ever had.
         """
         event = message.event
         person = self._people.locked(connection, event.student_number)

@@ -209,7 +209,7 @@ class Templates:
 
 
 def name_fields(person: Person, student_number: str, particles: frozenset[str]) -> dict[str, str]:
-    """What templates may name, in the login's alphabet."""
+    """The fields that templates may name, in the login's alphabet."""
     given = ascii_word(person.shown_given_name)
     family = ascii_word(person.family_name, particles)
     return {
@@ -275,7 +275,7 @@ def _numbered(template: str, fields: Mapping[str, str], length_max: int, counter
 
 
 def _fitted(template: str, fields: Mapping[str, str], length_max: int) -> str:
-    """The rendered template, shortened where it hurts least."""
+    """The rendered template, cut to its limit: longest names first."""
     shortened = dict(fields)
     used = [name for name in _SHORTENED if name in template_fields(template)]
     text = _rendered(template, shortened)

@@ -60,7 +60,7 @@ fingerprints = Table(
 
 
 def hashable(kind: str, value: str) -> str:
-    """What is digested of a fingerprint whose holder was erased."""
+    """The text that is digested for a fingerprint whose holder was erased."""
     return f"{kind}:{value}"
 
 
@@ -145,7 +145,7 @@ def pair_id(one: str, other: str) -> str:
 
 
 def holder_id(student_number: str, claimed: str) -> str:
-    """The id of the doubt whether a number's holder is this one, by their fingerprint."""
+    """The id of the doubt about a number's new holder, by their fingerprint."""
     return _id("holder", student_number, claimed)
 
 
@@ -173,7 +173,7 @@ def raise_once(connection: Connection, database: Database, doubt: Doubt) -> bool
 def of(
     connection: Connection, student_number: str, states: Collection[Verdict] = tuple(Verdict)
 ) -> list[Doubt]:
-    """Doubts that have to do with this number, oldest first."""
+    """The doubts about this number, oldest first."""
     rows = connection.execute(_OF, {"number": student_number, "states": list(states)}).mappings()
     return [_doubt(row) for row in rows]
 
@@ -184,7 +184,7 @@ def in_state(connection: Connection, states: Collection[Verdict]) -> list[Doubt]
 
 
 def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: float | None = None) -> None:
-    """Record how a doubt ended. Whom it was about is kept by number only."""
+    """Record how a doubt ended; who it was about is kept by number only."""
     values: dict[str, object] = {"state": verdict, "claimed": None}
     if decided_at is not None:
         values["decided_at"] = decided_at
@@ -216,7 +216,7 @@ def claim_fingerprints(
 
 
 def take_over_fingerprint(connection: Connection, student_number: str, kind: str, value: str) -> None:
-    """Take a fingerprint from a number of which it is true no more."""
+    """Take a fingerprint from a number that no longer has it."""
     connection.execute(
         update(fingerprints)
         .where(fingerprints.c.kind == kind, fingerprints.c.value == value)
@@ -235,7 +235,7 @@ def with_fingerprints(
 
 
 def with_digests(connection: Connection, digests: Collection[str]) -> list[tuple[str, str]]:
-    """Digest and pseudonym of each of these digests that is an erased person's."""
+    """Digest and pseudonym, for those of these digests that are erased persons'."""
     rows = rows_among(connection, _FINGERPRINTS, fingerprints.c.value, list(digests))
     return [(row.value, row.student_number) for row in rows]
 

@@ -87,7 +87,7 @@ _TICK_S = 1e-5  # names that are reserved one after another keep their order
 
 
 def hashable(kind: str, value: str) -> str:
-    """What is digested of a name whose holder was erased."""
+    """The text that is digested for a name whose holder was erased."""
     return f"{kind}:{value.lower()}"
 
 
@@ -106,7 +106,7 @@ def _forget(connection: Connection, _database: Database, person: Forgetting) -> 
 
 
 def erased_names(connection: Connection, pseudonym: str) -> set[tuple[str, str]]:
-    """Kind and digest of the names that stay with an erased person."""
+    """Kind and digest of the names that an erased person keeps."""
     rows = connection.execute(_ERASED, {"number": pseudonym})
     return {(row.kind, row.value) for row in rows}
 
@@ -278,7 +278,7 @@ class SqlLedger:
         return found
 
     def holders(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Holder]:
-        """Who holds these names (kind, value in lower case), of those that are held."""
+        """The holders of these names (kind, value in lower case), where there are any."""
         rows = self._connection.execute(
             select(ledger.c.kind, ledger.c.value, ledger.c.student_number, ledger.c.origin).where(
                 tuple_(ledger.c.kind, ledger.c.value).in_(names)
@@ -309,7 +309,7 @@ class SqlLedger:
         return None if self._privacy is None else self._privacy.hashed(hashable(kind, value))
 
     def _name_again(self, kind: str, value: str, student_number: str) -> bool:
-        """Let the person whose name this was before they were erased have it again."""
+        """Return a name to the person who had it before their erasure."""
         if self._privacy is None:
             return False
         here = {"of_kind": kind, "digest": self._digest(kind, value)}

@@ -1,7 +1,7 @@
-"""The one place where account versions are minted, for every cause alike.
+"""The only place that mints account versions, for every cause alike.
 
-Row lock, new account, its announcement in the outbox and its timer: one transaction. Nothing is minted when
-nothing would change for the targets.
+Row lock, new account, its announcement in the outbox and its timer: one transaction. No version is minted
+when nothing would change for the targets.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Origin:
 
     @classmethod
     def of(cls, message: Message, cause: Cause, lane: Lane) -> Origin:
-        """The origin that a fact is."""
+        """The origin of a version that a fact causes."""
         return cls(cause, lane, message.time, message.id)
 
 

@@ -101,7 +101,7 @@ def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
 
 
 def take(connection: Connection, student_number: str, *, waits_for: str = ENROLMENT) -> list[PendingFact]:
-    """A student's facts that wait for this, oldest first; they are no longer kept."""
+    """Take out a student's facts that wait for this, oldest first."""
     return _take(connection, _PAGE, number=student_number, for_what=waits_for)
 
 
@@ -112,7 +112,7 @@ def held(connection: Connection, student_number: str) -> list[PendingFact]:
 
 
 def drop(connection: Connection, event_id: str) -> None:
-    """Keep this fact no longer."""
+    """Delete this fact."""
     connection.execute(delete(pending_facts).where(pending_facts.c.event_id == event_id))
 
 

@@ -178,7 +178,7 @@ class People:
         return None if row is None else _person(row)
 
     def known(self, connection: Connection, student_number: str) -> KnownPerson | None:
-        """The person, to look at only."""
+        """Read the person without a lock."""
         row = connection.execute(_PERSON, {"number": student_number}).one_or_none()
         return None if row is None else _person(row)
 
@@ -192,7 +192,7 @@ class People:
         return connection.execute(select(people.c.student_number).limit(1)).one_or_none() is not None
 
     def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
-        """Those whom an operator found to be this very person."""
+        """The numbers that an operator merged into this one."""
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
 
     def numbers(self, connection: Connection, student_number: str) -> list[str]:
@@ -220,7 +220,7 @@ class People:
         source_sequence: int,
         enrolment: Enrolment | None,
     ) -> bool:
-        """Keep what the registrar says of one step, if it is newer than what is kept.
+        """Keep the registrar's data of one step, if newer than what is kept.
 
         Args:
             connection: the caller's transaction.

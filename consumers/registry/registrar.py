@@ -101,8 +101,10 @@ class RegistrarFacts:
         return before is None
 
     def cancelled(self, connection: Connection, event: EnrolmentCancelled, message: Message) -> None:
-        """Apply a cancellation. It is remembered even if the enrolment was never seen, but not of a person
-        who was erased: that would bring the number back."""
+        """Apply a cancellation, even of an enrolment that was never seen.
+
+        But not for an erased person: that would bring the number back.
+        """
         key = (event.year, event.step, event.step_version)
         number, sequence = event.student_number, event.source_sequence
         if self._people.locked(connection, number) is None and self._was_erased(connection, number):

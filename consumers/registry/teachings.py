@@ -84,7 +84,10 @@ def record(connection: Connection, database: Database, fact: TeachingsRecorded) 
 
 
 def _remember(connection: Connection, database: Database, fact: TeachingsRecorded) -> None:
-    """Add what was never taught before. Most facts add nothing, and two writers meet in one order."""
+    """Add what was never taught before.
+
+    Most facts add nothing, and two writers meet in one order.
+    """
     known = known_teachings.c
     elements = {each.element for each in fact.teachings}
     query = select(known.element, known.group_code).where(

@@ -81,8 +81,10 @@ class Scim(Connector[ScimSettings]):
         return self._with_groups(accounts, self._search_for(accounts, adopted, deadline), adopted, deadline)
 
     def objects(self) -> Iterator[TargetObject]:
-        """See `Connector.objects`. A page is read at a time; our groups are read once, before the users: what
-        is held in memory grows with their members."""
+        """See `Connector.objects`. Reads a page at a time, and our groups once before.
+
+        So memory grows with the groups' members.
+        """
         groups = self._everybody_s_groups() if self.settings.groups else None
         for raw in self._service.everybody(USERS, self._moment, _ATTRIBUTES):
             one = self._shown(raw)
@@ -211,7 +213,7 @@ class Scim(Connector[ScimSettings]):
     def _sweep(
         self, accounts: Sequence[Account], adopted: Mapping[str, str], deadline: Deadline
     ) -> dict[str, list[TargetObject] | Refused]:
-        """Read everybody once, for a service that cannot search."""
+        """Read all users once, for a service that cannot search."""
         wanted = {account.student_number: self.wanted(account).fields for account in accounts}
         by_name: dict[tuple[str, str], list[Account]] = {}
         for account in accounts:
@@ -244,7 +246,7 @@ class Scim(Connector[ScimSettings]):
         adopted: Mapping[str, str],
         deadline: Deadline,
     ) -> dict[str, Seen]:
-        """With the groups of those that are theirs."""
+        """Add to each student's own users the groups they are in."""
         if not self.settings.groups:
             return dict(seen)
         own = {
@@ -305,7 +307,10 @@ class Scim(Connector[ScimSettings]):
         return {numbers[ref]: each for (ref, _), each in refused.items()}
 
     def _memberships(self, account: Account) -> list[Membership]:
-        """Those of an account that become groups here; what is not given yet is left out."""
+        """The memberships of an account that become groups here.
+
+        Those not given yet are left out.
+        """
         return [
             each
             for kind in self.settings.groups

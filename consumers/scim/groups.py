@@ -192,7 +192,7 @@ class Groups:
                 yield from ((member, key) for member in self._members(group, moment()))
 
     def _members(self, group: Mapping[str, Any], deadline: Deadline) -> Sequence[str]:
-        """A group's members, asked for by themselves where the list leaves them out."""
+        """A group's members, requested separately where the list leaves them out."""
         members = resources.members_of(group)
         if members is None:
             whole = self._service.get(GROUPS, str(group.get("id")), deadline)

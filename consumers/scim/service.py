@@ -120,7 +120,7 @@ class ScimService:
         self._known: tuple[float, Abilities] | None = None
 
     def abilities(self, deadline: Deadline, *, afresh: bool = False) -> Abilities:
-        """What the service says that it can do, less what it turned out not to."""
+        """What the service announces, less what it turned out unable to do."""
         now = self._monotonic()
         if self._known is None or afresh or now - self._known[0] > _KNOWN_FOR_S:
             answer = self._call("GET", "/ServiceProviderConfig", deadline)
@@ -141,11 +141,11 @@ class ScimService:
         )
 
     def able(self, ability: Ability) -> bool:
-        """Whether the service has not turned out to be unable to do this."""
+        """Whether the service has not yet failed at this ability."""
         return ability not in self._unable
 
     def unable(self, ability: Ability) -> None:
-        """Remember that it is."""
+        """Record that the service is unable to do this."""
         self._unable |= {ability}
 
     def get(self, endpoint: str, ref: str, deadline: Deadline) -> tuple[dict[str, Any], str] | None:
@@ -217,7 +217,7 @@ class ScimService:
             raise TargetDown(f"the service is out of order ({answer.status})", unknown=False)
 
     def disconnect(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.disconnect()
 
     def _call(
@@ -240,8 +240,10 @@ class ScimService:
     # --- lists ----------------------------------------------------------------------------------------
 
     def _everybody(self, endpoint: str, params: Mapping[str, str], until: Until) -> Iterator[dict[str, Any]]:
-        """Pages, until as many objects were seen as the service says there are. A service whose order changes
-        from one page to the next is read again, for those that were missed."""
+        """Pages, until as many objects were seen as the service counts.
+
+        A service whose order changes from one page to the next is read again, for those that were missed.
+        """
         seen: set[int] = set()
         total: int | None = None
         pages_max, idle = 0, 0
@@ -299,7 +301,7 @@ class ScimService:
             yield replace(page, last=cursor is None)
 
     def _sorted(self, asked: Mapping[str, str], until: Until) -> dict[str, str]:
-        """Asked for in an order that does not change, where the service has one."""
+        """The query, sorted in a stable order where the service has one."""
         order = {"sortBy": "id"} if self.abilities(until()).sort and "filter" not in asked else {}
         return {**asked, **order}
 
@@ -353,7 +355,7 @@ def scim_type_of(raw: Any) -> str:
 
 
 def error_of(answer: HttpAnswer) -> UnexpectedStatus:
-    """What a call's answer is when it is not what was asked for."""
+    """The error for an unexpected answer to a call."""
     try:
         return UnexpectedStatus(answer.status, scim_type_of(answer.json()))
     except TargetDown:  # no JSON: the status says enough

@@ -199,7 +199,7 @@ def _portions(
 
 
 def refusal(written: WriteAnswer) -> Refused:
-    """What becomes of a student whose write was answered so."""
+    """What a refused write means for its student."""
     failed = written.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Refused(
         "scim_failed" if failed else "scim_refused", f"the service answers {written}", lasting=not failed
@@ -227,8 +227,10 @@ class UserWrites:
     def write(
         self, changes: Sequence[Change], deadline: Deadline
     ) -> tuple[dict[str, Refused], dict[str, TargetObject]]:
-        """Write these users, their groups left out. By student number: who was refused, and what there is
-        now of those who were new."""
+        """Write these users, without their groups.
+
+        Returns, by student number, who was refused, and the new users as they are now.
+        """
         refused: dict[str, Refused] = {}
         made: dict[str, TargetObject] = {}
         left = {each.account.student_number: each for each in changes}
@@ -341,8 +343,11 @@ class UserWrites:
         return Refused("scim_taken_unseen", message, lasting=True)
 
     def _changed(self, change: Change, operation: Operation, deadline: Deadline) -> Change | None:
-        """It has changed since it was read: what still differs is sent once more. A service that shows the
-        very version that it refused cannot compare its own ETags: they are left out from then on."""
+        """Send once more what still differs: the user has changed since it was read.
+
+        A service that shows the very version that it refused cannot compare its own ETags: they are left out
+        from then on.
+        """
         if change.found is None:
             return None
         now = self._service.get(USERS, change.found.ref, deadline)

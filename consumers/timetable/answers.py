@@ -36,7 +36,7 @@ class NotACalendar(ValueError):
 
 
 def judge(answer: HttpAnswer, not_scheduled: Collection[str], recheck_s: float) -> Held | Refused | None:
-    """What an answer says of one student; None: the calendar is there.
+    """What an answer means for one student; None: the calendar is there.
 
     Args:
         answer: of the service, whatever its status.

@@ -1,4 +1,4 @@
-"""How telling an event ends: it was taken, or it is given up."""
+"""How sending an event ends: it was taken, or it is abandoned."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = "receiver_refused"
 
 
 def take(connection: Connection, event: WebhookEvent, now: float) -> None:
-    """The receiver has it; so a dead letter of what was asked for again is resolved."""
+    """Record that the receiver has the event; resolve the dead letter of a replay."""
     made_up = rows.taken(connection, event)
     if event.replay_id is not None and made_up:
         consumer, number = sender_of(event.receiver), event.student_number
@@ -28,10 +28,10 @@ def take(connection: Connection, event: WebhookEvent, now: float) -> None:
 def give_up(
     connection: Connection, database: Database, event: WebhookEvent, refusal: str, now: float
 ) -> None:
-    """The receiver does not take it: a dead letter.
+    """Turn an event that the receiver does not take into a dead letter.
 
     Args:
-        refusal: what it says, without personal data.
+        refusal: the receiver's reason, without personal data.
     """
     consumer, number = sender_of(event.receiver), event.student_number
     rows.put_off(connection, event, now=now, due_at=None)

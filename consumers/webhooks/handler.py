@@ -65,7 +65,7 @@ class Webhooks:
         self._senders = {sender_of(name): name for name in receivers}
 
     def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        """Note one event for those who want it, or let a sender say again what it gave up."""
+        """Store one event for the receivers that want it, or let a sender replay."""
         event = message.event
         if isinstance(event, ReplayRequested):
             if (receiver := self._senders.get(event.consumer)) is not None:

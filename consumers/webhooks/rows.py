@@ -167,7 +167,7 @@ def due(connection: Connection, receiver: str, now: float, *, limit: int) -> lis
 
 
 def named(connection: Connection, receiver: str, event_ids: Collection[str]) -> list[WebhookEvent]:
-    """Those of these events that wait for this receiver."""
+    """The events of these that wait for this receiver."""
     query = select(webhook_events).where(
         _w.receiver == receiver, _w.event_id.in_(event_ids), _w.due_at.is_not(None)
     )
@@ -175,7 +175,10 @@ def named(connection: Connection, receiver: str, event_ids: Collection[str]) -> 
 
 
 def taken(connection: Connection, event: WebhookEvent) -> bool:
-    """The receiver has it. True: nothing of this student is given up, or asked for again and not sent yet."""
+    """Delete an event that the receiver has.
+
+    True: no event of this student is abandoned, or replayed and not sent yet.
+    """
     connection.execute(delete(webhook_events).where(_w.id == event.id))
     rest = select(_w.id).where(_MINE, or_(_w.due_at.is_(None), _w.replay_id.is_not(None))).limit(1)
     whose = {"of": event.receiver, "number": event.student_number}

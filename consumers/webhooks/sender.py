@@ -85,13 +85,13 @@ class SenderObserver(Protocol):
     """Receives what happens, for metrics and logs. Must not raise."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
-        """The sender's state is this now."""
+        """Observe the sender's present state."""
 
     def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
-        """Events that were not taken yet."""
+        """Observe how many events were not taken yet."""
 
     def trouble(self, consumer: str, what: str) -> None:
-        """Something went wrong that will be tried again, or went to the dead letters."""
+        """Observe a failure that will be retried or has become a dead letter."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class Sender:
         return _signed(event.event_id, _body(event.type, event.happened_at, event.data), keys, self._clock())
 
     def _token(self, event: WebhookEvent, keys: list[str]) -> tuple[bytes, dict[str, str]]:
-        """As RFC 8935 pushes it."""
+        """A token, sent by push (RFC 8935)."""
         token = token_of(event, keys[0], issuer=self._issuer, audience=self._audience, now=self._clock())
         return token.encode(), _OF_TOKENS
 
@@ -364,7 +364,7 @@ def _signed(name: str, body: bytes, keys: Sequence[str], now: float) -> tuple[by
 
 
 def _body(event_type: str, happened_at: float, data: str) -> bytes:
-    """What is sent, byte for byte the same each time; as the specification has it."""
+    """The body, byte for byte the same each time, as the specification has it."""
     at = datetime.fromtimestamp(happened_at, UTC).isoformat().replace("+00:00", "Z")
     document = {"type": event_type, "timestamp": at, "data": json.loads(data)}
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

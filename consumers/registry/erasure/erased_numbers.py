@@ -1,4 +1,4 @@
-"""Whose records say nothing any more, in a log whose records cannot be changed."""
+"""Erased students, whose older records in the immutable log must be ignored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ErasedNumbers:
         self._look_at = 0.0
 
     def look(self) -> None:
-        """Look for new ones. If the store is away later, what was known is gone by.
+        """Look for new ones; while the store is away, those known count.
 
         Raises:
             StoreUnavailable: nothing was ever known.

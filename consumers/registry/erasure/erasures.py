@@ -1,4 +1,7 @@
-"""Erasures: asked for, under way, done. No row names anybody: who it is is sealed, and gone at the end."""
+"""Erasures: requested, under way, done. No row names a person.
+
+Who it is is sealed, and removed at the end.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +136,7 @@ def begin(
 
 
 def put(connection: Connection, erasure: Erasure) -> None:
-    """Put one that the store does not know."""
+    """Insert a new erasure."""
     connection.execute(insert(erasures), {**erasure.__dict__, "noted": json.dumps(dict(erasure.noted))})
 
 
@@ -150,7 +153,7 @@ def under_way(connection: Connection, pseudonym: str) -> Erasure | None:
 
 
 def all_under_way(connection: Connection) -> list[Erasure]:
-    """Those that have not ended, the oldest first."""
+    """The erasures that have not ended, the oldest first."""
     query = select(erasures).where(_UNDER_WAY).order_by(erasures.c.asked_at, erasures.c.id)
     return list(map(_erasure, connection.execute(query)))
 
@@ -180,7 +183,7 @@ def of_another_key(connection: Connection, key: str | None) -> bool:
 
 
 def listed(connection: Connection, *, limit: int) -> list[Erasure]:
-    """The newest ones."""
+    """The newest erasures."""
     query = select(erasures).order_by(erasures.c.asked_at.desc(), erasures.c.id).limit(limit)
     return list(map(_erasure, connection.execute(query)))
 
@@ -201,7 +204,7 @@ def last_done(connection: Connection, pseudonym: str) -> Erasure | None:
 def change(
     connection: Connection, erasure: Erasure, state: ErasureState, noted: Mapping[str, Any], **values: object
 ) -> None:
-    """Note how far it is."""
+    """Record the progress of an erasure."""
     connection.execute(
         update(erasures)
         .where(erasures.c.id == erasure.id)

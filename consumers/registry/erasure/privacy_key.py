@@ -38,7 +38,7 @@ class PrivacyKeyError(SesameError):
 
 
 class PrivacyKey:
-    """What one secret gives. `line`: as the key file has it.
+    """The keys derived from one secret. `line`: as the key file has it.
 
     Raises:
         PrivacyKeyError: it is not a key.
@@ -87,11 +87,11 @@ class PrivacyKey:
         return HASHED + _base32(self._digests, value)
 
     def seal(self, student_numbers: Sequence[str]) -> bytes:
-        """Who is being erased, for the time that it takes."""
+        """Encrypt who is being erased, for the time of the erasure."""
         return self._fernet.encrypt(json.dumps(list(student_numbers)).encode())
 
     def unseal(self, sealed: bytes) -> list[str]:
-        """The same, opened.
+        """Decrypt what `seal` gave.
 
         Raises:
             PrivacyKeyError: it was sealed by another key.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ErasedPersons:
-    """Compares who is new with those who were erased. `privacy`: by whose digests they are known."""
+    """Compares new persons with erased ones. `privacy`: makes their digests."""
 
     def __init__(self, settings: RegistrySettings, privacy: PrivacyKey) -> None:
         self._settings = settings
@@ -50,7 +50,7 @@ class ErasedPersons:
         return found
 
     def _named(self, person: KnownPerson, names: set[tuple[str, str]]) -> bool:
-        """Whether one of these is a login that the person's name gives."""
+        """Whether one of these is a login that the person's name would give."""
         shown = shown_person(person, self._settings)
         return any(
             (kind, self._privacy.hashed(hashable(kind, value))) in names

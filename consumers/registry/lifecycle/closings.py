@@ -102,14 +102,14 @@ class Scope(NamedTuple):
 
     @property
     def key(self) -> str:
-        """How the store knows it: `expire`, `shut@moodle`, `expire=M2INFO-2026`."""
+        """Its key in the store: `expire`, `shut@moodle`, `expire=M2INFO-2026`."""
         return self.closing.value + (
             f"@{self.target}" if self.target else f"={self.cohort}" if self.cohort else ""
         )
 
     @classmethod
     def of(cls, key: str) -> Scope:
-        """The one of this key."""
+        """The scope of this key."""
         found = _KEY.fullmatch(key)
         assert found is not None  # noqa: S101  (for the type checker)
         closing, sign, name = found.groups()
@@ -121,7 +121,10 @@ class Scope(NamedTuple):
 def scopes_of(
     closing: Closing, previous: Account | None, account: Account, cohort: str | None
 ) -> tuple[Scope, ...]:
-    """What a closing is counted in, the widest first. `cohort`: the newest step, if there ever was one."""
+    """The scopes that a closing counts in, the widest first.
+
+    `cohort`: the newest step, if there ever was one.
+    """
     if closing is Closing.SHUT:
         before = previous.stages if previous is not None else {}
         return tuple(Scope(closing, target=name) for name in sorted(account.stages.keys() - before.keys()))
@@ -179,7 +182,7 @@ def may_close(
 
 
 def forget(connection: Connection, student_number: str) -> None:
-    """Nothing of this student's is to be closed any more."""
+    """Drop a student's held closing: nothing of theirs is to be closed any more."""
     connection.execute(_FORGET, {"number": student_number})
 
 
@@ -220,12 +223,12 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def approve(connection: Connection, plan: Plan, actor: str) -> None:
-    """The first of two operators approves of this plan."""
+    """Record the approval of a plan by the first of two operators."""
     _change(connection, plan.students, approved_by=actor, approved_plan=plan.id)
 
 
 def release(connection: Connection, plan: Plan) -> None:
-    """These may be closed."""
+    """Release the held closings of a plan."""
     _change(connection, plan.students, released=True)
 
 
@@ -263,7 +266,7 @@ def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: f
 
 
 def _coming(connection: Connection, scope: Scope, now: float) -> int:
-    """How many come with this one, itself included."""
+    """How many close together with this one, itself included."""
     if scope.closing is Closing.EXPIRE:
         return _accounts_at(connection, scope, Stage.GRACE)
     if scope.closing is Closing.ERASE:

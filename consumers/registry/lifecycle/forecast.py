@@ -129,7 +129,7 @@ class _Forecast:
         )
 
     def _count(self, cohort: str, stages: tuple[Stage, ...]) -> int:
-        """Accounts at these stages then; of one cohort, or (empty) of all."""
+        """The number of accounts at these stages then; of one cohort, or (empty) of all."""
         if (cohort, stages) not in self._counted:
             by_stage = accounts.by_stage(self._connection)
             self._counted[cohort, stages] = (

@@ -243,7 +243,7 @@ def _shut_before(previous: Account) -> AbstractSet[str]:
 
 
 def closing_of(previous: Account | None, account: Account) -> Closing | None:
-    """What the newer account takes away, if time alone does."""
+    """What the newer account takes away by time alone, if anything."""
     if previous is None:
         return None
     if account.stage is Stage.EXPIRED and previous.stage is Stage.GRACE:

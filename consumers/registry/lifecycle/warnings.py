@@ -39,7 +39,7 @@ class EndNotices(Protocol):
         *,
         prolonged_to: date | None,
     ) -> None:
-        """Tell this student at every address.
+        """Warn this student at every address.
 
         Args:
             account: in grace.
@@ -49,7 +49,7 @@ class EndNotices(Protocol):
         """
 
     def withdraw(self, connection: Connection, student_number: str, now: float) -> None:
-        """What was not sent yet is not true any more."""
+        """Drop the unsent warnings, which are no longer true."""
 
 
 class Warnings:
@@ -81,7 +81,7 @@ class Warnings:
         self._arm(connection, number, until and self._lifecycle.first_warning_on(until, today))
 
     def due(self, connection: Connection, student_number: str, now: float) -> None:
-        """A warning is due. It is written if it is true: access is open, and ends by time alone."""
+        """Write a due warning if it is true: access is open, and ends by time alone."""
         person = self._people.locked(connection, student_number)
         account = accounts.find(connection, student_number)
         if self._notices is None or person is None or account is None:
