@@ -33,7 +33,7 @@ from schemas.account import Account
 from schemas.language import Language
 
 PROBE: Final = "sesame-nobody"
-"""Nobody, whose sessions the probe has ended."""
+"""A login that no one has, for the probe's call."""
 
 _LEFT: Final = "apereo_sessions_left"
 _ROUNDS_MAX: Final = 3  # a session that was begun meanwhile is there in the next one

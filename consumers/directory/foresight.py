@@ -25,7 +25,7 @@ _DOMAINS: Final = {
     "supannEtuId": ("supannEtuId",),
     "eduPersonPrincipalName": ("eduPersonPrincipalName",),
 }
-"""Attributes whose values one entry alone may have, each with those that it shares them with."""
+"""Attributes with unique values, each with those that share the same uniqueness."""
 
 _TOGETHER: Final = 20  # entries looked for in one search
 
@@ -33,7 +33,7 @@ Holders = Mapping[tuple[str, str], set[str]]
 """By attribute and value in one case: the names, in one case, of the entries that have it."""
 
 ForeignGroups = Mapping[str, tuple[str, ...]]
-"""By student number, the wanted groups that are somebody else's."""
+"""By student number, the wanted groups that are not ours."""
 
 
 class Foresight:

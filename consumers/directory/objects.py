@@ -16,13 +16,13 @@ CREDENTIAL: Final = "sesameCredentialRef"
 VERSION: Final = "sesameVersion"
 
 GROUP_NOT_OURS: Final = "group_not_ours"
-"""Reason of waiting: a group of that name is somebody else's. An operator removes it or hands it over."""
+"""Reason of waiting: a group of that name is not ours. An operator removes it or hands it over."""
 
 OPERATOR_RECHECK_S: Final = 3600.0
 """How often to look again at what waits for an operator."""
 
 OWNS: Final = (*OWNED, GROUPS, "uid", "supannEtuId", "objectClass", "userPassword", CREDENTIAL, VERSION)
-"""What is ours of an entry, beside its lock (pwdAccountLockedTime), which is its access."""
+"""What is ours of an entry, without its lock (pwdAccountLockedTime), which is its access."""
 
 _NAMES: Final = {
     "login": ("supannAliasLogin",),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # it loads SQLAlchemy, which few connectors need
 SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
 
 Fields = Mapping[str, tuple[str, ...]]
-"""What a connector owns of an object: field name to values, in an order that does not change by itself."""
+"""What a connector owns of an object: field name to values, in a stable order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +174,10 @@ class Changes(Generic[_Shown]):
 
 
 Seen = Sequence[TargetObject] | Held | Refused
-"""What `read` says of one student: every object that carries the number or holds one of the names that the
-account wants, or why nothing can be said."""
+"""The answer of `read` for one student: their candidate objects, or why unknown.
+
+Candidates carry the number or hold one of the names that the account wants.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +317,7 @@ class ConnectorContext(Generic[SettingsT]):
 
 Role = Literal["mailbox"]
 MAIL_ROLE: Final[Role] = "mailbox"
-"""Of what students have one at most, whichever system a site has for it."""
+"""The role of a target of which students have at most one, whatever its system."""
 
 
 class Connector(ABC, Generic[SettingsT]):
@@ -334,15 +336,17 @@ class Connector(ABC, Generic[SettingsT]):
     """What students call the service, e.g. `{"fr": "La bibliothèque", "en": "The library"}`."""
 
     role: ClassVar[Role | None] = None
-    """What it is to students, where their pages know of such a thing: `mailbox`, where their mail is."""
+    """Its role on students' pages: `mailbox`, where their mail is; None: none."""
 
     short_login: ClassVar[bool] = False
-    """Whether students who have one log in here with `Account.short_login`: their page then says it."""
+    """Whether students with an `Account.short_login` log in with it, as pages say."""
 
     sessions: ClassVar[bool] = False
-    """Whether what `close` shuts are sessions, which people may have open, and the target that this one
-    follows says whether they may begin new ones. `close` is then called for whoever may use nothing, with no
-    object, before anything is read."""
+    """Whether `close` ends open sessions instead of access.
+
+    The target that this one follows says whether new sessions may begin. `close` is then called for closed
+    accounts, without an object, before anything is read.
+    """
 
     follows: ClassVar[str | None] = None
     """The target whose objects this one's server looks up: work waits for it. Usually none."""
@@ -354,21 +358,29 @@ class Connector(ABC, Generic[SettingsT]):
     """What it writes, in the target's own words: the keys of `Wanted.fields`."""
 
     keeps: ClassVar[tuple[str, ...]] = ("its own logs and backups",)
-    """What the target has of a person when it is said to be erased there, in English, for the receipt: what
-    no verb reaches, and goes by the target's own retention."""
+    """What the target still has of an erased person, in English, for the receipt.
+
+    No verb reaches it; it is removed by the target's own retention.
+    """
 
     lists: ClassVar[tuple[str, ...] | None] = None
-    """Which of these `objects` shows; None: all of them. Where that is too dear for everybody, `()` says that
-    it shows no more than who is there."""
+    """Which of these `objects` shows; None: all.
+
+    Where reading them for everybody is too expensive, `()`: only who is there.
+    """
 
     known_by: ClassVar[Literal["number", "mail"]] = "number"
-    """What tells whose an object of `objects` is: the student number that it carries, or the mail address
-    among its names."""
+    """What identifies the owner of an object of `objects`.
+
+    The student number that it carries, or the mail address among its names.
+    """
 
     credential: ClassVar[str | None] = None
-    """Of a target that is given passwords, the field that shows which one an object has: the account's
-    `credential_ref`, since a password cannot be read back. `Change.password` has its hash, or what was typed
-    where the section is made of `PlainPasswordSettings`."""
+    """The field that shows which password an object has; None: the target gets none.
+
+    It holds the account's `credential_ref`, since a password cannot be read back. `Change.password` has its
+    hash, or the typed text where the section is made of `PlainPasswordSettings`.
+    """
 
     def __init__(self, context: ConnectorContext[SettingsT]) -> None:
         self.context = context

@@ -53,8 +53,10 @@ OUT_OF_PLACE: Final = "out_of_place"
 SHARED: Final = "shared_with_others"
 
 OBJECT, ACCESS, ERASURE = "object", "access", "erasure"
-"""What a preview calls an object that is to be made, a change of access, and an object that is to be erased,
-beside the names of fields."""
+"""A preview's words, next to the names of fields.
+
+An object to be made, a change of access, and an object to be erased.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ ANY_STATUS: Final = range(100, 600)
 _PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
 _PAUSE_S_MAX: Final = 3600.0
 AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
-"""One server of several may answer so for a moment: what only reads is asked again."""
+"""One server of several may answer so for a moment: a call that reads is repeated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ CREDENTIAL_NEEDED: Final = "credential_needed"
 """Reason of waiting: the target lacks the password, and the vault has it no more. A new one lifts it."""
 
 PASSWORD_REPLACED: Final = "password_replaced"  # noqa: S105 (a token)
-"""Reason of waiting: somebody else has set or deleted the password at the target. A new one lifts it."""
+"""Reason of waiting: others have set or deleted the password at the target. A new one lifts it."""
 
 LACKING: Final = frozenset({CREDENTIAL_NEEDED, PASSWORD_REPLACED})
 """Reasons that only another password of the student's lifts."""

@@ -206,7 +206,7 @@ class Posting:
         self._welcome = welcome
         self._records = records
         self._unseen: dict[str, int] = {}
-        """Of whom was sent it and has yet to show it, the inbox's UIDNEXT before."""
+        """The inbox's UIDNEXT before sending, by student whose message is yet to appear."""
 
     def message_id(self, account: Account) -> str:
         """The Message-ID of the student's welcome message."""

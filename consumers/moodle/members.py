@@ -34,7 +34,7 @@ from consumers.moodle.functions import MoodleFunctions
 from pipeline.errors import TargetDown
 
 AGE_S_MAX: Final = 60.0
-"""The oldest picture to use: how soon a membership of somebody else's is noticed."""
+"""The oldest picture to use: how soon a membership made by others is noticed."""
 
 _SHARE: Final = 20.0  # the picture may be used this many times as long as it took to read
 

@@ -53,11 +53,14 @@ MOODLE = "moodle"
 MAILBOX = "mailbox"
 SERVICE = "service"  # any other target
 RETIRED = "retired"
-"""Origin of a name that was minted for a student who turned out to have one, or from a damaged name: nobody
-has seen it, nobody else is ever given it, and it is no alias of theirs."""
+"""Origin of a minted name that is out of use.
+
+It was minted for a student who turned out to have one, or from a damaged name: no one has seen it, no student
+ever gets it, and it is no alias of theirs.
+"""
 
 SEEN = (DIRECTORY, MOODLE, MAILBOX, SERVICE)
-"""Origins of names that somebody had before Sésame gave any."""
+"""Origins of names that were in use before Sésame gave any."""
 
 _STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)
 

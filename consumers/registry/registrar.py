@@ -40,7 +40,7 @@ _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth
 
 
 OnNewAddress = Callable[[Connection, str, float], None]
-"""Told of a student whose personal address is another one now, or gone, and of the time, epoch seconds."""
+"""Called with a student whose personal address has changed or gone, and the time (epoch seconds)."""
 
 
 class RegistrarFacts:

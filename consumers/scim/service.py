@@ -24,8 +24,11 @@ USERS: Final = "/Users"
 GROUPS: Final = "/Groups"
 
 Ability = Literal["patch", "bulk", "filter", "member_filter", "mail_filter", "sort", "etag"]
-"""What a service may turn out to be unable to do; `member_filter`: to find groups by their members;
-`mail_filter`: to find users by an address; `etag`: to compare an ETag that it gave itself."""
+"""What a service may turn out to be unable to do.
+
+`member_filter`: to find groups by their members; `mail_filter`: to find users by an address; `etag`: to
+compare an ETag that it gave itself.
+"""
 
 Raw = Mapping[str, Any]
 Until = Callable[[], Deadline]

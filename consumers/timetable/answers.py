@@ -24,7 +24,7 @@ EMPTY: Final = "empty"
 """Not scheduled yet: the calendar has no event."""
 
 TO_BE_JUDGED: Final = frozenset(range(300, 429)) | {HTTPStatus.INTERNAL_SERVER_ERROR}
-"""Statuses that may be about one student: what they say of the service as a whole, the probe finds out."""
+"""Statuses that may be about one student; the probe judges the service as a whole."""
 
 _NESTED_MAX: Final = 100  # components that may be open at once; RFC 5545 knows three levels
 _BEGIN: Final = b"BEGIN:"

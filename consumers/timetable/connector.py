@@ -29,7 +29,7 @@ from schemas.account import Account
 from schemas.language import Language
 
 PROBE: Final = Subject("sesame-probe", "sesame-probe", "sesame-probe@localhost")
-"""Nobody: whose calendar the probe asks for when no address is set for it."""
+"""A student who does not exist, for the probe when no address is set for it."""
 
 _THERE: Final = {"calendar": ("there",)}
 """What is read back is that there is a calendar: what is in it changes daily, and is not ours."""

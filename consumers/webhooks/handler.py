@@ -28,7 +28,7 @@ from schemas.events import (
 )
 
 NEWS_S: Final = 7 * 86_400.0
-"""What happened longer ago is told nobody: who begins to listen is not sent a year's completions."""
+"""Older events are not sent: a new receiver does not get a year's completions."""
 
 
 class Webhooks:

@@ -21,7 +21,7 @@ Told = Literal[
     "fr.sesame.deadletter.resolved.v1",
     "urn:ietf:params:scim:event:misc:asyncresp",
 ]
-"""What receivers may be told: student numbers and tokens, no other personal data."""
+"""Events for receivers: student numbers and tokens, no other personal data."""
 
 ASYNC_ANSWER: Final[Told] = "urn:ietf:params:scim:event:misc:asyncresp"
 """What came of a SCIM request that was accepted (RFC 9967, 2.5.1.3)."""
@@ -29,7 +29,7 @@ ASYNC_ANSWER: Final[Told] = "urn:ietf:params:scim:event:misc:asyncresp"
 USUAL: Final[tuple[Told, ...]] = tuple(
     each for each in get_args(Told) if "account" not in each and each != ASYNC_ANSWER
 )
-"""If it is not said: bells between services, which accounts are, are for receivers of SETs."""
+"""The default set: no account events, which are bells for receivers of SETs."""
 
 ReceiverName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
