@@ -1,4 +1,4 @@
-"""Activation for students who do not ask themselves: named ones, a list, or everybody who was imported."""
+"""Activate students on an operator's request: named ones, a list, or all imported."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def activate_all(
 
 
 def password_judge(database: Database, settings: Settings) -> PasswordJudge:
-    """What judges a password here, whoever hands it over: a student, or an operator for one."""
+    """Build the judge of passwords, for those of students and of operators alike."""
     words = [settings.portal.institution, settings.registry.mail_domain]
     return PasswordJudge(database, settings.password, site_words=words, known=People(database))
 
@@ -189,7 +189,7 @@ def ask_for(
 
 
 def _brought(database: Database, students: Sequence[str]) -> set[str]:
-    """Those of these students whom a file has brought, though the registry does not know them yet."""
+    """Return those of these students whom a file has brought but the registry lacks."""
     feed = SqlFeedMemory(database)
     pages = (students[start : start + _FEW] for start in range(0, len(students), _FEW))
     return {number for page in pages for number in feed.known_students(page)}

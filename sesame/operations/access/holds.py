@@ -1,4 +1,4 @@
-"""Holds: a student's access is shut at once, or opened again; or that of everybody on a list."""
+"""Place and lift holds, which shut a student's access at once, singly or by list."""
 
 from __future__ import annotations
 
@@ -62,12 +62,13 @@ class HoldReport(Report):
 
 @act("hold.place")
 def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
-    """Shut access to every target, whatever the account's stage, and end sessions of the pages. Nothing is
-    deleted.
+    """Shut access to every target and end the sessions of the pages.
+
+    The account's stage does not matter. Nothing is deleted.
 
     Raises:
         NotAStudentNumber, NoSuchStudent: nothing was done.
-        LogUnavailable: it may have been asked for already; asking again is harmless.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     checked = _checked(site, actor, request)
     standing = _standing(site.database, request)
@@ -83,11 +84,11 @@ def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
 
 @act("hold.lift")
 def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
-    """Say that the reason to shut access is gone. Other holds stay.
+    """Lift one hold: its reason is gone. Other holds stay.
 
     Raises:
         NotAStudentNumber, NoSuchStudent: nothing was done.
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     checked = _checked(site, actor, request)
     standing = _standing(site.database, request)
@@ -99,11 +100,11 @@ def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
 
 
 class HoldList(BaseModel):
-    """Which hold of whom on a list, why, and when it was asked for.
+    """Request to place or lift one kind of hold for the students on a list.
 
     Attributes:
         lines: of the list: a student number, a login or a mail address each, or a CSV of which that is the
-            first column. Empty lines, and those that begin with `#`, are nobody's.
+            first column. Empty lines and comments (`#`) are skipped.
         file: the list's name, for the audit.
     """
 
@@ -116,12 +117,12 @@ class HoldList(BaseModel):
 
 
 class HoldsReport(Report):
-    """What came of a list.
+    """Result of a list of holds.
 
     Attributes:
         students: whom it names, each once.
-        changed: of so many something was asked for, or would be; the others stand so already.
-        wrong: the numbers of lines that name nobody here.
+        changed: how many were, or would be, changed; the others already are as requested.
+        wrong: the numbers of lines that match no student here.
     """
 
     kind: Hold
@@ -133,10 +134,12 @@ class HoldsReport(Report):
 
 @act("hold.place_all")
 def place_all(site: Shutting, actor: Actor, request: HoldList) -> HoldsReport:
-    """`place`, for everybody on a list whom the registry has; wrong lines are told, and the rest goes on.
+    """Place a hold on every student of a list whom the registry knows.
+
+    Wrong lines are reported and skipped.
 
     Raises:
-        LogUnavailable: some may have been asked for already; asking again is harmless.
+        LogUnavailable: some may have been published already; repeating it is harmless.
     """
     report, asked = _all(site, actor, request, unless=_PLACE)
     if not request.dry_run:
@@ -147,10 +150,10 @@ def place_all(site: Shutting, actor: Actor, request: HoldList) -> HoldsReport:
 
 @act("hold.lift_all")
 def lift_all(site: Publishing, actor: Actor, request: HoldList) -> HoldsReport:
-    """`lift`, likewise.
+    """Lift a hold for every student of a list; wrong lines are reported and skipped.
 
     Raises:
-        LogUnavailable: some may have been said already; saying it again is harmless.
+        LogUnavailable: some may have been published already; repeating it is harmless.
     """
     report, asked = _all(site, actor, request, unless=_LIFT)
     if not request.dry_run:
@@ -164,7 +167,7 @@ _HEADERS = frozenset({"student_number", "numero", "login", "identifiant", "mail"
 
 
 def _all(site: Stored, actor: Actor, request: HoldList, *, unless: str) -> tuple[HoldsReport, HoldsRequest]:
-    """What a list comes to, and whom something is asked for: not those who stand so already."""
+    """Resolve a list: the report, and the request for those who need a change."""
     students: dict[str, None] = {}
     wrong: list[int] = []
     with site.database.read() as connection:
@@ -215,8 +218,10 @@ def _stands(standing: _Standing, act_name: str) -> bool:
 
 
 def is_as_asked(connection: Connection, database: Database, student_number: str, kind: Hold) -> bool:
-    """Whether a hold is in force if it was placed last, and is not if it was lifted last: the registry has
-    read it. Nobody's, and a hold that nobody asked for, are."""
+    """Whether the registry has applied the last act on this hold: placed or lifted.
+
+    True, too, for a number that is unknown or a hold that was never requested.
+    """
     standing = _standing_in(connection, database, student_number, kind)
     return not standing.known or standing.asked is None or standing.held is (standing.asked == _PLACE)
 
@@ -230,7 +235,7 @@ def _end_sessions(site: Shutting, students: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Standing:
-    """How a hold stands. `asked`: what an operator asked for last, which the registry may not have read."""
+    """A hold's state. `asked`: the last act requested, which the registry may not have read."""
 
     student_number: str
     kind: Hold

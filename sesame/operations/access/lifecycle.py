@@ -1,4 +1,4 @@
-"""The end of accounts: what time will change, for whom; and what the guard holds until it is released."""
+"""End of accounts: preview what time will change; release what the guard holds."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Horizon(BaseModel):
 
 
 class ComingStep(Report):
-    """What changes on a day (the first on which it is so): of one target, or (None) of the account."""
+    """A change on `day`, the first day it applies: of one target, or (None) the account."""
 
     day: date
     stage: Stage
@@ -96,7 +96,10 @@ class StepCount(ComingStep):
 
 
 class StudentLife(Report):
-    """One student; `why`: what the next step follows from; `warnings`: on which days a message says so."""
+    """One student's coming steps.
+
+    `why`: what the next step follows from; `warnings`: the days on which a message warns the student.
+    """
 
     student_number: str
     stage: Stage
@@ -129,7 +132,10 @@ class HeldPlan(Report):
 
 
 class ComingHold(Report):
-    """What the guard will hold from `day` on, and of how many until the horizon; else as `HeldPlan`."""
+    """What the guard will hold from `day` on, and for how many students by the horizon.
+
+    Other fields as in `HeldPlan`.
+    """
 
     day: date
     closing: Closing
@@ -139,7 +145,10 @@ class ComingHold(Report):
 
 
 class LifecyclePreview(Report):
-    """What time will change by `until`, if nobody is enrolled again; `erases`: whether this site erases."""
+    """What time will change by `until`, if no student enrols again.
+
+    `erases`: whether this site erases.
+    """
 
     until: date
     erases: bool
@@ -160,7 +169,10 @@ class Released(Report):
 
 @act("lifecycle.preview", shows=lambda report, _request: shown(life.student_number for life in report.lives))
 def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePreview:
-    """Say who would be shut or erased, when and why, by today's accounts; nothing is written."""
+    """Preview who would be shut or erased, when and why; write nothing.
+
+    It judges today's accounts.
+    """
     settings = site.settings
     rules = settings.lifecycle
     if request.erase:
@@ -229,11 +241,13 @@ def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
 
 @act("lifecycle.release")
 def release(site: Following, actor: Actor, plan_id: str) -> Released:
-    """Let exactly this plan be carried out; where the settings ask for two operators, the first one approves.
+    """Release exactly this plan to be carried out.
+
+    Where the settings require two operators, the first call approves and the second releases.
 
     Raises:
         NoSuchPlan: nothing was done.
-        StoreUnavailable: release it again.
+        StoreUnavailable: repeat the release.
     """
     two = site.settings.lifecycle.release_by_two
 

@@ -1,4 +1,4 @@
-"""Access: a link by which a student's page may be looked at once, for the support desk."""
+"""Access links: one-time links to look at a student's page, for the support desk."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class AccessRequest(BaseModel):
 
 
 class AccessLink(Report):
-    """Works once, and then shows the page for a while; whoever follows it sees the page."""
+    """A link that works once and opens the page for a while, to anyone who has it."""
 
     link: str
 
 
 @act("access")
 def access(site: Paged, actor: Actor, request: AccessRequest) -> AccessLink:
-    """Make a link by which the student's page may be looked at, and nothing be changed.
+    """Make a link to view a student's page read-only.
 
     Raises:
-        NoAccount: there is no page to be looked at.
-        StoreUnavailable: it was not noted, and is not made.
+        NoAccount: the student has no page.
+        StoreUnavailable: the act could not be recorded, so no link was made.
     """
     number = request.student_number
     with site.database.read() as connection:

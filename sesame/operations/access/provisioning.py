@@ -1,7 +1,8 @@
-"""One person now, at each target, with every step told: by the same effects as a consumer's, and no others.
+"""Provision one student now, target by target, and report every step.
 
-The lease decides who may write, so that this may run beside `sesame run`, or without it. No offset is read or
-committed: whatever the log holds for this student is recognised as done when it is read.
+It uses a consumer's own effects and no others. The lease decides who may write, so it may run while
+`sesame run` does, or without it. It reads and commits no offset: the consumer finds the work done when it
+reads the student's records.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Ended(Report):
 
     @property
     def well(self) -> bool:
-        """Whether nobody has to do anything about it."""
+        """Whether no one has to act."""
         return self.state in ("done", "waiting")
 
 
@@ -72,15 +73,15 @@ def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Pro
 
     Args:
         site: whose consumers' work this is.
-        actor: who asks for it.
+        actor: who requests it.
         request: whom, and where.
-        say: told each step.
+        say: called with each step.
 
     Raises:
         UnknownTarget, NoSuchStudent, NotActivated: no target was touched.
-        StoreRestored: likewise, until somebody has checked.
+        StoreRestored: likewise, until an operator has checked.
         TargetDown, Throttled, Misconfigured: nothing is known of the outcome; nobody is charged.
-        StoreUnavailable, LogError: the same; run it again.
+        StoreUnavailable, LogError: the same; repeat it.
     """
     for target in request.targets:
         check_target(site, target)
@@ -116,7 +117,7 @@ class Provisioning:
 
     Args:
         database: the store.
-        say: told each step.
+        say: called with each step.
     """
 
     def __init__(self, database: Database, say: Say) -> None:
@@ -133,7 +134,7 @@ class Provisioning:
 
         Raises:
             TargetDown, Throttled, Misconfigured: nothing is known of the outcome; nobody is charged.
-            StoreUnavailable, LogError: the same; run it again.
+            StoreUnavailable, LogError: the same; repeat it.
         """
         target = handler.name
         with self._database.read() as connection:
@@ -186,7 +187,7 @@ class Provisioning:
             self._say(handler.name, gettext("in the way: {cause}: {why}", cause=found.obstacle, why=why))
 
     def _not_admitted(self, student_number: str, target: str) -> Ended:
-        """The effects found nothing to do, or somebody else at work: the store says which."""
+        """Explain from the store why the effects did not run: done, parked or leased."""
         with self._database.read() as connection:
             row = parking.parked_of(connection, target, [student_number]).get(student_number)
             state = target_states.states_of(connection, target, [student_number]).get(student_number)

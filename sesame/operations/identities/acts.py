@@ -1,4 +1,4 @@
-"""Doubtful identities, as an operator looks at them: each side with all that tells people apart."""
+"""Identity doubts for an operator: both sides, with all that tells people apart."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class IdentityCase(DoubtSummary):
 
 
 class DoubtFilter(BaseModel):
-    """The doubts that wait for somebody; `everything`: all of them."""
+    """Filter: the open doubts, or with `everything` all of them."""
 
     everything: bool = False
 
@@ -140,11 +140,13 @@ def separate(site: Publishing, actor: Actor, request: DoubtDecision) -> Decided:
 
 @act("identity.merge")
 def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
-    """Say that two numbers are one person, who goes on as `other`, or that a number's holder is the same.
+    """Decide that two numbers are one person, or that one number kept its holder.
+
+    The person continues as `other`.
 
     Raises:
-        NoSuchDoubt, WhichDoubt, WhichNumber: nothing was said.
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        NoSuchDoubt, WhichDoubt, WhichNumber: nothing was decided.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     number, second = _which(site.database, request)
     if second is None:
@@ -191,7 +193,7 @@ def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]
 
 
 def _kept(database: Database, number: str, other: str, keep: str | None) -> str:
-    """The number that goes on: the one that was said, or the only one with an account."""
+    """The number to keep: the requested one, or the only one with an account."""
     if keep is not None and keep not in (number, other):
         raise WhichNumber(gettext("{number!r} is neither of the two", number=keep))
     if keep is not None:
@@ -215,10 +217,10 @@ def decided(
     decision: IdentityDecision,
     text: str,
 ) -> Decided:
-    """Say it, unless it is only asked what it would mean.
+    """Publish a decision; with `dry_run` only return what it would mean.
 
     Raises:
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     if not request.dry_run:
         with site.database.read() as connection:

@@ -25,7 +25,7 @@ class NotMintedAgain(SesameError):
 
 
 class Minting(Report):
-    """The names of an account, and those that would be minted for it now; a counter may follow these."""
+    """An account's names, and those minted for it now (a counter may be appended)."""
 
     login: str
     mail: str
@@ -35,11 +35,11 @@ class Minting(Report):
 
 @act("identity.mint_again")
 def mint_again(site: Registering, actor: Actor, request: DoubtDecision) -> Decided:
-    """Give an account new names: those that it has were minted from damaged ones.
+    """Give an account new names, since the present ones came from damaged input.
 
     Raises:
-        NotMintedAgain: it cannot be, or would change nothing.
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        NotMintedAgain: it cannot be done, or would change nothing.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     number = request.student_number
     found = minting(site.database, number, site.settings.registry)

@@ -1,4 +1,4 @@
-"""The names of others in the directory, put into the ledger: minting never gives a student one of them."""
+"""Reserve the directory's names in the ledger: minting never reuses one of them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _KINDS = {
 
 
 class Reserved(Report):
-    """What a look at the directory came to.
+    """Result of reading the directory's names.
 
     Attributes:
         entries: people's entries, students or not.
         names: logins, mail addresses and principal names that they have.
-        conflicts: entries with a name that the ledger knows as somebody else's; an operator should look.
+        conflicts: entries with a name that the ledger has for another holder; an operator should look.
     """
 
     model_config = ConfigDict(frozen=False)  # it is counted up
@@ -44,11 +44,11 @@ def refresh(site: Directories, _actor: Actor) -> Reserved:
 
 
 def reserve_names(directory: Directory, database: Database) -> Reserved:
-    """Put every login, mail address and principal name of the directory into the ledger; change nothing else.
+    """Reserve every login, mail address and principal name of the directory.
 
-    An entry with exactly one student number holds its names for that student, even if it was somebody else's
-    when it was seen before: an operator has linked the two. Any other entry is somebody else's (staff,
-    doctoral students, services).
+    An entry with exactly one student number holds its names for that student, even if another holder had
+    them before: an operator has linked the two. The names of any other entry (staff, doctoral students,
+    services) are reserved for that entry. The directory is only read.
 
     Raises:
         TargetDown, Misconfigured: the directory cannot be read; what was reserved stays.

@@ -1,8 +1,8 @@
-"""Doubts in bulk: what a rule would say of the open ones, both sides shown, and the decisions one by one.
+"""Settle doubts in bulk by a rule: preview both sides, then decide one by one.
 
-A rule settles what is plain. What it does not fit, and what a decision could harm, stays for one by one: a
-number that is in several doubts, an access that is shut, two accounts in use. Whoever says yes has seen a
-preview; a doubt that is not as it was shown then is left out.
+A rule settles the plain cases. What it does not fit, or could harm, is left to be decided singly: a number
+in several doubts, a shut access, two accounts in use. Only previewed doubts are decided; one that has
+changed since the preview is left out.
 """
 
 from __future__ import annotations
@@ -165,19 +165,19 @@ def settle(
     progress: Callable[[SettledDoubt], None] = lambda _each: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Settled:
-    """Say what a rule says of the doubts that were shown, one decision after the other, each audited.
+    """Apply a rule's decisions to the previewed doubts, one by one, each audited.
 
     Args:
         site, actor, request: as for the preview.
         shown: the preview that was agreed to.
         clock: the time now, with a zone.
-        progress: is told each decision that was said.
-        stopped: whether to end before the next one; what was said stays said.
+        progress: called with each decision once it is published.
+        stopped: whether to end before the next one; published decisions stay.
 
     Raises:
         NoSuchRule: there is no such rule.
-        LogUnavailable: the one after the last that `progress` was told may have been said; saying it again is
-            harmless.
+        LogUnavailable: the decision after the last one reported to `progress` may have been published; repeating
+            it is harmless.
     """
     rule = _rule(request.rule)
     settled, left = list[SettledDoubt](), list[LeftDoubt]()
@@ -222,7 +222,7 @@ def _found(
     connection: Connection, database: Database, doubt: Doubt, rule: DoubtRule, keep: Kept | None
 ) -> SettledDoubt | LeftDoubt | None:
     """What the rule says of a doubt; None: nothing."""
-    if doubt.other_number is None:  # about a number's holder: somebody has to look at papers
+    if doubt.other_number is None:  # doubt about a number's holder: needs identity papers
         return None
     people = People(database)
     mine = people.known(connection, doubt.student_number)
@@ -266,7 +266,7 @@ def _harm(
 
 
 def _ordered(one: Side, other: Side, keep: Kept | None) -> tuple[Side, Side] | LeftCause:
-    """Who ends and who goes on: the only account does; of two the only one that was activated."""
+    """Which side ends and which is kept: the only account, or the only activated one."""
     with_account = [each for each in (one, other) if each.login is not None]
     if not with_account:
         return LeftCause.NO_ACCOUNT

@@ -53,7 +53,7 @@ _TOO_LONG: Final = gettext_noop(
 
 
 class ImportStop:
-    """Stops an import that a web request started: when that is wanted, or at its time limit."""
+    """Stops an import started by a web request: on request or at its time limit."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -97,12 +97,12 @@ class ExplainRequest(Reading):
 
 
 class ImportRequest(Reading):
-    """What is to be done with them; see `ImportOptions`.
+    """What to do with the files; see `ImportOptions`.
 
     Attributes:
-        approve: the id that was told when the file was held.
+        approve: the id reported when the file was held.
         accept: codes of values that are right although they look damaged.
-        rejects, affected: where to write them; None: beside the file.
+        rejects, affected: where to write them; None: in the file's folder.
         passing: they are read at once, and gone then.
         together: how many requests sent the lines of `file`, one each; 0: it is a file.
     """
@@ -255,7 +255,7 @@ class RejectedLine(Report):
 
 
 def for_programs(detail: str) -> str:
-    """What is wrong with a line, to a program: the option of the command is a parameter."""
+    """Reword a line's error for a program: command options become parameters."""
     return detail.replace("(--accept ", "(accept=")
 
 

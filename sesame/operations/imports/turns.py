@@ -64,7 +64,10 @@ class SentLine:
     file_name: str
 
     def may_join(self, other: SentLine) -> bool:
-        """Whether it is imported with the other as it would be alone: what is read, and as whom, is alike."""
+        """Whether importing both lines together gives the same result as one by one.
+
+        What is read, and on whose behalf, must be alike.
+        """
         return (
             self.student.strip().casefold() != other.student.strip().casefold()
             and self.values.keys() == other.values.keys()
@@ -91,10 +94,10 @@ class ImportTurns:
 
     @contextmanager
     def turn(self, stop: ImportStop, until: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-        """Have the turn, or none: False, as soon as `until` says so.
+        """Wait for the turn; yield False as soon as `until` is true.
 
         Raises:
-            ImportInterrupted: `stop` said so meanwhile.
+            ImportInterrupted: `stop` ended the wait.
         """
         with self._changed:
             while not until() and self._taken:
@@ -168,8 +171,11 @@ def _import_all(
 
 
 def _import_together(site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime]) -> None:
-    """Import these at once. Those that are not taken, or would be held, have no outcome: each is imported
-    alone, and told what is wrong with it."""
+    """Import these lines in one run.
+
+    Lines that are refused or would be held get no outcome here: each is then imported alone and gets its
+    own error.
+    """
     try:
         came = _imported(site, [each.line for each in chosen], clock, ImportStop())
     except (UnusableFile, AcceptanceUnfit, HeldTogether):
@@ -185,7 +191,10 @@ def _import_together(site: Registering, chosen: Sequence[_Waiting], clock: Calla
 def _imported(
     site: Registering, lines: Sequence[SentLine], clock: Callable[[], datetime], stop: ImportStop
 ) -> dict[int, LineImported]:
-    """What became of each line, by its place; of several without those that were not taken."""
+    """Import lines as one file; return each outcome by its place.
+
+    Of several lines, those that were refused have none.
+    """
     first = lines[0]
     with TemporaryDirectory(prefix="sesame-lines-") as folder:
         file = Path(folder) / first.file_name

@@ -36,10 +36,10 @@ class AuditEntry(Report):
 
 
 class AuditFilter(BaseModel):
-    """Which entries.
+    """Filter of audit entries.
 
     Attributes:
-        actor: by this user, whoever's rights they had.
+        actor: by this user, under any rights.
         action: this one, or all of a kind: `hold` means hold.place and hold.lift.
         student: to this student number, alone or among others.
         about: a student number, a consumer, a replay's or a file's name.
@@ -78,8 +78,11 @@ _EXPORT_PAGE: Final = 500
 
 @act("audit.export")
 def export(site: Stored, actor: Actor, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
-    """All of these as the lines of a file, the newest first: a page of them is in memory. That it was asked
-    for is noted before the first line is read, with what was asked but `about`, which may be a person."""
+    """Export the matching entries as lines of a file, the newest first.
+
+    One page of them is in memory. The export is recorded before the first line is read, with its filter
+    except `about`, which may name a person.
+    """
     wanted = {"by": request.actor, "act": request.action, "student_number": request.student}
     times = {"since": request.since or None, "until": request.until}
     acts.note(site.database, actor, "audit.export", format=form, **wanted, **times)
@@ -110,7 +113,7 @@ def _cells(entry: AuditEntry) -> Iterator[str]:
 
 
 class AuditBreak(Report):
-    """Where the chain breaks, at which entry, and how: a name of `pipeline.audit.verification`."""
+    """Where and how the chain breaks: the entry, and a name of `pipeline.audit.verification`."""
 
     entry: int
     kind: str

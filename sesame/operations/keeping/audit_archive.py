@@ -1,4 +1,4 @@
-"""What the audit holds no longer: a file of JSON lines for each year, which is only ever appended to."""
+"""Archive of removed audit entries: one append-only JSON Lines file per year."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ _TAIL_BYTES = 1024 * 1024  # more than one entry has
 
 
 def archive(database: Database, folder: Path, *, before: float) -> int:
-    """Append the audit's entries of before this moment to the files of their years, then remove them; some at
-    a time, the oldest first, and none that is behind a newer one. Return how many.
+    """Move audit entries older than `before` to the files of their years.
 
-    After a crash in between, entries are appended again: their id tells.
+    Append some at a time, the oldest first, then remove them from the store; an entry behind a newer one
+    stays. Return how many were moved. After a crash in between, entries are appended twice; their id shows
+    it.
 
     Args:
         database: the store.
-        folder: of the files; made if there is none.
+        folder: for the files; created if missing.
         before: seconds since the epoch, UTC.
 
     Raises:
         OSError: a file cannot be written; nothing was removed.
-        StoreUnavailable: what was appended stays in the store too, and is removed next time.
+        StoreUnavailable: what was appended also stays in the store until the next run.
     """
     with database.read() as connection:
         lines = trail.documents(connection, after=0, limit=ENTRIES_PER_STEP, before=before)
@@ -85,7 +86,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """While nobody else on this machine appends or replaces."""
+    """Hold the folder's lock: no other process on this machine appends or replaces."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

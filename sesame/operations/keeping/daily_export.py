@@ -1,4 +1,4 @@
-"""A day's propagations as a table without persons, for whoever evaluates them elsewhere."""
+"""Export a day's propagations as a table without persons, for evaluation elsewhere."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class DayAsked(ActRequest):
 
 
 class DayRow(Report):
-    """How many students, and how long it took. What does not apply to a kind is empty.
+    """A count of students, and how long it took; empty where it does not apply.
 
     Attributes:
         kind: `completed` on the day; `late`, `breached`: an edge of the window was passed on the day;
             `waiting`, now; `dead_letters` recorded on the day.
         target: or consumer; `all`: every target.
-        cohort: `all`; of those with at least `COHORT_MIN` students each by itself; `other`: of the rest.
+        cohort: `all`; the name of one with at least `COHORT_MIN` students; `other`: the rest.
         lane: `personal` or `bulk`.
         reason: why they wait, or the cause of the dead letters.
         late, breached: of those completed, how many took longer than the objectives.
@@ -98,11 +98,12 @@ _COLUMNS: Final[Mapping[str, str]] = {
 
 @act("export.day")
 def export_day(site: Configured, _actor: Actor, request: DayAsked, clock: Callable[[], datetime]) -> bytes:
-    """The day's table, as a file's content. Each student counts once, by the newest version of the account:
-    a day is best exported soon after it is over.
+    """Export the day's table as a file's content.
+
+    Each student counts once, by the newest version of the account, so export a day soon after it is over.
 
     Raises:
-        DayNotOver: it goes on, or has not begun.
+        DayNotOver: the day is not over.
         ParquetMissing: DuckDB is not installed.
     """
     settings = site.settings
@@ -144,7 +145,7 @@ def _rows(
 
 
 def _by_cohort(done: Sequence[CompletedPropagation]) -> Mapping[str, Sequence[CompletedPropagation]]:
-    """All of them; those of each cohort that is large enough; and those who are in none of these."""
+    """Group propagations: all, each cohort that is large enough, and the others."""
     sizes = Counter(cohort for each in done for cohort in set(each.cohorts))
     named = {cohort for cohort, size in sizes.items() if size >= COHORT_MIN}
     found: dict[str, list[CompletedPropagation]] = {ALL: list(done)}

@@ -1,10 +1,10 @@
-"""A lost store is made again: names first, then what the log still has, then what the targets show.
+"""Rebuild a lost store: first names, then the log's facts, then the targets' state.
 
-Names of the erased, which the persons' keys remember, and those that the directory has for its students come
-before any account is made, so nobody is given another's. The log's facts make persons and accounts, as the
-registry does. Then what exists is adopted (`questions.adoption`), whom the directory shows as ours is
-activated without a password, and whoever is shut is asked about, as after a restore (`questions.restored`).
-Nothing is written to a target.
+The names of the erased, remembered by the persons' keys, and those of the directory's students come before
+any account, so no student gets another's. The log's facts make persons and accounts, as in the registry.
+Existing objects are then adopted (`questions.adoption`), those whom the directory shows as ours are
+activated without a password, and those who are shut become questions, as after a restore
+(`questions.restored`). Nothing is written to a target.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ class RebuildRequest(BaseModel):
 
 
 class Rebuilt(Report):
-    """What a store was made of, or would be.
+    """What a store was rebuilt from, or would be.
 
     Attributes:
         written: whether it was.
-        facts: in the log, by type; None: the log was not read, since others work by this store already.
+        facts: in the log, by type; None: the log was not read, since others work with this store already.
         refused: of these, facts that could not be applied, by cause.
         entries: of the directory that Sésame has written.
         activated: of these, whose account is theirs again by what the directory shows.
-        accounts: in all, that are somebody's again, and were not erased.
-        unknown: of these, whom no fact in the log names: the registrar's next file does; then repeat this.
+        accounts: in all, that have a holder again and were not erased.
+        unknown: of these, whom no fact in the log names: import the registrar's next file, then repeat this.
         questions: of the adoption, by kind.
-        asked: students whom a target shows shut, and nobody knows why: `sesame restored list`.
+        asked: students whom a target shows shut for an unknown reason: `sesame restored list`.
     """
 
     written: bool
@@ -93,10 +93,12 @@ class Rebuilt(Report):
 def rebuild(
     site: Rebuilding, actor: Actor, request: RebuildRequest, *, progress: Callable[[str], None]
 ) -> Rebuilt:
-    """Make a lost store again, as far as log and targets tell. Repeating it adds what is new.
+    """Rebuild a lost store from the log and the targets.
+
+    Repeating it adds what is new.
 
     Raises:
-        TargetDown, Misconfigured: a target cannot be read; what was made stays, and nobody may write to a
+        TargetDown, Misconfigured: a target cannot be read; what was made stays, and no process may write to a
             target: repeat it.
         StoreUnavailable, LogUnavailable: likewise.
     """
@@ -167,7 +169,7 @@ def _know_erased(site: Rebuilding) -> None:
 
 
 class _Acts(ScratchDatabase):
-    """Acts of both lanes in the order of time: a hold is placed in one, and may be lifted in the other."""
+    """Acts of both lanes in time order: a hold placed in one may be lifted in the other."""
 
     schema = """CREATE TABLE acts (
         timestamp_ms INTEGER, topic TEXT, partition INTEGER, at INTEGER, key TEXT, headers BLOB, value BLOB
@@ -199,7 +201,7 @@ def _unpacked(packed: bytes) -> tuple[tuple[str, bytes], ...]:
 
 
 def _facts(log: EventLog) -> Iterator[tuple[Record, Message]]:
-    """The registrar's facts, then acts of persons and operators, as far back as the log reaches."""
+    """The registrar's facts, then persons' and operators' acts, as far as the log reaches."""
     with _Acts() as acts:
         acts.fill(_records(log, catalogue.both_lanes(catalogue.ACTIVATIONS)))
         for records in (_records(log, [catalogue.ENROLMENTS]), acts.in_order()):
@@ -211,7 +213,7 @@ def _facts(log: EventLog) -> Iterator[tuple[Record, Message]]:
 
 
 def _records(log: EventLog, topics: Sequence[str]) -> Iterator[Record]:
-    """Everything on these topics, in order per partition, without a trace of the reading."""
+    """Read these topics in order per partition; commit nothing."""
     ends = {tp: end for topic in topics for tp, end in log.end_offsets(topic).items() if end}
     consumer = log.consumer(_GROUP, topics, member=f"{_GROUP}-{os.getpid()}")
     try:
@@ -225,7 +227,7 @@ def _records(log: EventLog, topics: Sequence[str]) -> Iterator[Record]:
 
 
 def _replay(site: Rebuilding) -> tuple[Counter[str], Counter[str]]:
-    """Apply the log's facts, some to a transaction; what they were, and what was refused why."""
+    """Apply the log's facts in batches; count those read, and those refused by cause."""
     read, refused, sequence = Counter[str](), Counter[str](), 0
     facts = _facts(site.log)
     while page := list(islice(facts, RECORDS_PER_TRANSACTION)):
@@ -283,7 +285,7 @@ def _ours(entry: ObservedEntry) -> bool:
 
 
 def _activate(site: Rebuilding) -> tuple[int, int, int]:
-    """Whoever has an entry of ours has the account: as activated, without a password, at its version."""
+    """Activate accounts that have an entry of ours: no password, at the entry's version."""
     entries, activated, unknown = 0, 0, 0
     with site.directory(read_only=True) as directory:
         ours = (entry for entry in directory.dump() if _ours(entry))

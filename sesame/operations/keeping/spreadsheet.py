@@ -1,4 +1,4 @@
-"""Lines of files for a spreadsheet: with semicolons, as Excel wants them, and without formulas."""
+"""CSV lines for a spreadsheet: semicolons, as Excel expects, and no formulas."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class KeyExists(SesameError):
 
 
 class KeyMade(Report):
-    """Where the key is. Whoever has it can open what it seals."""
+    """Where the key is; it opens everything that it seals."""
 
     path: Path
 

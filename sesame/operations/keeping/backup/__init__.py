@@ -1,1 +1,1 @@
-"""Copies of the embedded store and log: made while they are worked with, proved, and put back."""
+"""Backups of the embedded store and log: copied online, proved, and restored."""

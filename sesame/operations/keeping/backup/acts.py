@@ -101,7 +101,7 @@ class RestoreRequest(BaseModel):
 
 
 class RestoreReport(Report):
-    """What was put back, and where what was there before is kept; None: nothing was there."""
+    """What was restored, and where the former files are kept (None: there were none)."""
 
     restored: BackupReport
     kept: Path | None
@@ -117,12 +117,12 @@ def back_up(
     clock: Callable[[], datetime],
     version: str,
 ) -> BackupReport:
-    """Copy the embedded files while they are worked with, every person sealed, and prove the copy.
+    """Copy the embedded files online, seal every person, and prove the copy.
 
-    The persons' keys are copied too, into a folder of their own.
+    The persons' keys are copied too, into another folder.
 
     Args:
-        metadata: with every table of the store, each of which says whose its rows are.
+        metadata: with every table of the store, each of which declares its rows' owner.
         clock: the time, in UTC.
         version: of this program.
 
@@ -160,10 +160,12 @@ def back_up(
 
 @act("backup.verify")
 def verify(site: HasSettings, _actor: Actor, request: RestoreRequest) -> BackupReport:
-    """Restore a backup into a scratch folder in `data_dir`, open it, and compare it with its manifest.
+    """Restore a backup into a scratch folder, open it, compare it with its manifest.
+
+    The scratch folder is in `data_dir`.
 
     Raises:
-        BackupUnusable: it would not help.
+        BackupUnusable: it could not be restored.
         PersonKeysError: these keys do not open it.
     """
     folders.make(site.settings.data_dir)
@@ -181,10 +183,11 @@ def restore(
     clock: Callable[[], datetime],
     in_use: Callable[[Path], Iterable[str]],
 ) -> RestoreReport:
-    """Prove a backup, and put it in the place of the embedded store and log; what was there is kept.
+    """Prove a backup and put it in place of the embedded store and log.
 
-    The store then refuses to be worked with until `sesame restored check` has read the targets. Who was
-    erased since the backup is not restored. A copy of the keys that was named becomes the file of keys.
+    The former files are kept. The store then refuses work until `sesame restored check` has read the
+    targets. Persons erased since the backup are not restored. A copy of the keys that the request names
+    becomes the keys' file.
 
     Args:
         clock: the time, in UTC.
@@ -192,7 +195,7 @@ def restore(
 
     Raises:
         NotEmbedded, StillInUse, BackupUnusable, PersonKeysError: nothing was changed.
-        BackupFailed: what was there is there.
+        BackupFailed: the former files are in place.
     """
     targets, data_dir, own = _files(site), site.settings.data_dir, person_keys(site)
     folders.make(data_dir)

@@ -1,12 +1,10 @@
-"""A backup: a folder with the embedded files, copied by SQLite and sealed, and a manifest of what they hold.
+"""A backup: a folder of embedded files, copied by SQLite and sealed, and a manifest.
 
-Both are copied as they are at one moment. A log that were newer than its store would say of a fact that it
-was read, which the store does not have; a store that were newer than its log, of a row of a file that it was
-published, which the log does not have: either would be lost. For that moment nobody writes to the store: who
-confirms what was published waits, and so does who says how far the log was read.
+Both files are copied as of one moment. A log newer than its store would mark as read a fact that the store
+lacks; a store newer than its log would mark as published a row that the log lacks: either would be lost.
+For that moment nothing writes to the store: confirmations of publishing and commits of offsets wait.
 
-A person is in clear in a scratch folder beside the store only, where the store itself is, and in no file of a
-backup: `sealing`.
+Persons are in clear only in a scratch folder next to the store, never in a file of a backup: `sealing`.
 """
 
 from __future__ import annotations
@@ -105,10 +103,10 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Opened:
-    """A backup that was opened and proved: its files in a scratch folder, as this version has them.
+    """An opened, proved backup: its files in a scratch folder, in this version's form.
 
     Attributes:
-        erased: how many of its persons were erased since, and are not in these files.
+        erased: how many of its persons were erased since and left out of these files.
     """
 
     folder: Path
@@ -127,14 +125,15 @@ def make(
     made_at: datetime,
     version: str,
 ) -> Manifest:
-    """Copy these files, by what they are called in a backup, into a new folder, with the persons sealed.
+    """Copy these files into a new folder, with the persons sealed.
 
     Args:
-        folder: of this backup; made, closed to others, and there only when it is whole.
+        folder: of this backup; made private, and visible only once it is whole.
+        sources: each file, by its name in a backup.
         tables: of the store, whose rows are persons'.
         identifiers: by which the store's texts may name persons.
         keys: of the persons.
-        scratch: where persons may be in clear for as long as this takes.
+        scratch: where persons may be in clear during the copy.
 
     Raises:
         BackupFailed: nothing is left of it.
@@ -157,7 +156,7 @@ def make(
                 manifest = _sealed(
                     manifest, sources, clear, made, tables=tables, identifiers=identifiers, keys=keys
                 )
-            if keys.destructions() == manifest.erased:  # else somebody is in it who was erased meanwhile
+            if keys.destructions() == manifest.erased:  # else it may hold a person erased meanwhile
                 break
         else:
             raise BackupFailed(gettext("{folder}: persons are being erased; try again", folder=folder))
@@ -227,13 +226,13 @@ def read_manifest(folder: Path) -> Manifest:
 
 @contextmanager
 def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]:
-    """Restore a backup into a scratch folder, and look whether all of it is there and can be used.
+    """Restore a backup into a scratch folder and check that it is whole and usable.
 
-    Whoever was erased since is not restored; the names that nobody else is ever given are put back.
+    Persons erased since are not restored; the names that no other person may ever get are put back.
 
     Args:
         keys: of the persons.
-        scratch: where persons may be in clear for as long as this takes.
+        scratch: where persons may be in clear meanwhile.
 
     Raises:
         BackupUnusable: it cannot, and why.
@@ -277,7 +276,7 @@ def _unseal(path: Path, manifest: Manifest, keys: PersonKeys) -> set[int]:
 
 
 def _fits(told: Manifest, manifest: Manifest, *, erased: bool) -> bool:
-    """Whether these are the rows that were backed up, but for those of persons who were erased since.
+    """Whether the rows are those backed up, except persons erased since.
 
     In a backup of an older version a record that named two persons did not keep its place.
     """
@@ -300,7 +299,7 @@ def _persons(erased: set[int], destroyed: Sequence[Destroyed]) -> int:
 
 
 def put_back(connection: Connection, database: Database, erased: Iterable[Destroyed]) -> None:
-    """Put back what the store must know for ever of persons who were erased, where it does not.
+    """Put back what the store must always know of erased persons, where it is missing.
 
     Raises:
         BackupUnusable: the store has no such table.
@@ -317,16 +316,16 @@ def put_back(connection: Connection, database: Database, erased: Iterable[Destro
 
 
 def place(folder: Path, manifest: Manifest, targets: Mapping[str, Path], aside: Path) -> list[Path]:
-    """Put opened files where they are worked with; keep what was there in `aside`. Return what is kept.
+    """Put opened files in place and keep the former ones in `aside`; return those.
 
-    At no moment is there no file where one was: whoever looked would make an empty one.
+    Swap atomically: a reader that finds no file would create an empty store.
 
     Args:
-        targets: where each file belongs, by what it is called in a backup.
-        aside: a folder that is made if it is needed.
+        targets: where each file belongs, by its name in a backup.
+        aside: a folder, created if needed.
 
     Raises:
-        BackupFailed: what was there is there.
+        BackupFailed: the former files are in place.
     """
     kept = []
     try:
@@ -377,7 +376,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[bool]:
-    """The lock of a folder, until the process ends at the latest; False: another process has it."""
+    """Lock a folder, at most until the process ends; yield False if it is taken."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -394,7 +393,7 @@ def _reading(path: Path) -> closing[sqlite3.Connection]:
 
 
 def _copy(sources: Mapping[str, Path], folder: Path) -> None:
-    """Copy databases that others may be writing to, page by page, all of them as of one moment."""
+    """Copy databases page by page, all as of one moment, while others may write."""
     with ExitStack() as stack:
         read = {name: stack.enter_context(_reading(source)) for name, source in sources.items()}
         with _nobody_writing(sources[STORE]) if STORE in sources else nullcontext():
@@ -408,7 +407,7 @@ def _copy(sources: Mapping[str, Path], folder: Path) -> None:
             os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with closing(sqlite3.connect(copy)) as written:
                 source.backup(written, pages=-1)
-                written.execute("PRAGMA journal_mode = DELETE")  # one file, whole by itself
+                written.execute("PRAGMA journal_mode = DELETE")  # a single file, without WAL
 
 
 @contextmanager
@@ -430,7 +429,7 @@ def _take(source: Path, copy: Path) -> None:
 
 @contextmanager
 def _private(path: Path) -> Iterator[BinaryIO]:
-    """A new file that nobody else may read, on the disk at the end."""
+    """Open a new file with mode 0600; flush it to the disk at the end."""
     with os.fdopen(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
         yield file
         file.flush()
@@ -480,7 +479,10 @@ def _examine(path: Path) -> None:
 
 
 def _open(scratch: Path, manifest: Manifest, erased: Sequence[Destroyed]) -> None:
-    """Open the files as this version does: a store of an older one is migrated, and knows who was erased."""
+    """Open the files with this version.
+
+    A store of an older version is migrated, and gets what it must know of erased persons.
+    """
     try:
         if LOG in manifest.files:
             LogFile(scratch / LOG, busy_timeout_s=_BUSY_S)

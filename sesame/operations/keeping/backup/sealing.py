@@ -1,9 +1,9 @@
-"""A copy without a person in clear: rows that are somebody's are taken out, and kept beside it sealed.
+"""Seal a copy: take out the persons' rows and keep them encrypted in the same file.
 
-What is somebody's is told by the tables (`Owned`). All rows of one person are gathered, compressed and sealed
-under the key of that person; rows that are of two, or whose text names somebody else, under the keys of all;
-rows that are of nobody who is known, and may name persons all the same, under the site's. Of a row that stays
-when its person is erased, what is left of it then stands beside it in clear.
+The tables declare their rows' owners (`Owned`). All rows of one person are gathered, compressed and sealed
+under that person's key; rows of two persons, or whose text names another, under the keys of all; rows
+without a known owner that may still name persons, under the site's. For a row that outlives the erasure of
+its person, its remains are stored in clear.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Owned:
-    """A table whose rows are somebody's.
+    """A table whose rows belong to persons.
 
     Attributes:
         name: of the table.
-        owners: the columns that name whose a row is; none: nobody's who is known.
-        left: of rows that stay when their person is erased: what these columns hold then, besides the
-            pseudonym in the owner's; None: such a row is removed.
-        named_in: columns whose text may name somebody else than the owners.
+        owners: the columns that name a row's owner; none: no known owner.
+        left: of rows that stay when their person is erased: what these columns hold then, with the pseudonym in
+            the owner's; None: such a row is removed.
+        named_in: columns whose text may name persons other than the owners.
         in_backups: whether a backup has its rows.
     """
 
@@ -62,7 +62,7 @@ class Owned:
 
 @dataclass(frozen=True)
 class Identifier:
-    """A column by whose values texts may name a person, and the one beside it that says whom."""
+    """A column whose values may name a person in texts, and the column of its owner."""
 
     table: str
     column: str
@@ -79,7 +79,7 @@ class _Part:
 
 
 def leave_out(path: Path, tables: Sequence[Owned]) -> None:
-    """Remove from a copy that nobody else uses what no backup has."""
+    """Delete from a private copy the tables that no backup holds."""
     with closing(sqlite3.connect(path)) as db, db:
         for each in tables:
             if not each.in_backups and _columns(db, each.name):
@@ -95,13 +95,13 @@ def seal_file(
     identifiers: Sequence[Identifier] = (),
     beside: Path | None = None,
 ) -> int:
-    """Make the sealed form of an SQLite file; return how many values are sealed in it.
+    """Seal an SQLite file; return the number of sealed values.
 
     Args:
-        path: a copy that nobody else uses; nothing usable is left of it.
+        path: a private copy; nothing usable is left of it.
         sealed: the new file, which never had a person in clear in it.
-        tables: those that the file has not are passed over.
-        keys: who has no key yet gets one.
+        tables: those that the file lacks are skipped.
+        keys: of the persons; missing ones are made.
         identifiers: by which texts name persons.
         beside: another copy, with tables of identifiers; it is only read.
 
@@ -140,15 +140,15 @@ def seal_file(
 
 
 def unseal_file(path: Path, keys: PersonKeys, about: About, *, values: int) -> set[int]:
-    """Put the rows back into the sealed form of a file; return the ids of keys that were destroyed.
+    """Put the rows back into a sealed file; return the ids of destroyed keys.
 
     Args:
-        path: a copy that nobody else uses.
-        keys: that were there when it was sealed.
+        path: a private copy.
+        keys: those of the time of sealing.
         values: how many are sealed in it.
 
     Raises:
-        PersonKeysError: a key is missing that was not destroyed, or does not open what is there.
+        PersonKeysError: a key is missing that was not destroyed, or does not open its value.
         sqlite3.Error: the file is damaged, or cannot be written.
     """
     pseudonyms = {each.key_id: each.pseudonym for each in keys.destroyed() if each.key_id is not None}
@@ -195,7 +195,7 @@ def _columns(db: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _take_triggers(db: sqlite3.Connection) -> list[str]:
-    """Drop them all (some refuse what is done here); return the statements that make them again."""
+    """Drop all triggers, some of which refuse this work; return their SQL."""
     found = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
     for name, _ in found:
         db.execute(f'DROP TRIGGER "{name}"')
@@ -273,7 +273,7 @@ def _step(parts: Iterator[_Part]) -> Iterator[_Part]:
 
 
 def _left(part: _Part, kept: Mapping[str, tuple[Owned, Sequence[str]]]) -> bytes | None:
-    """What is left of these rows when one person of theirs is erased: the pseudonym goes where None is."""
+    """What remains of these rows once one owner is erased; None marks the pseudonym."""
     found = {}
     for name, (table, columns) in kept.items():
         if name in part.rows and part.owners != (SITE,):
@@ -299,7 +299,7 @@ def _collect(into: dict[str, list[_Row]], rows: Mapping[str, Sequence[_Row]]) ->
 
 
 def _dump(rows: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
-    """As JSON; bytes are a list of their text, if they are text, or of nothing and base64."""
+    """Encode rows as JSON; bytes as a list of their text, or of an empty text and base64."""
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=False, default=_bytes).encode()
 
 

@@ -1,1 +1,1 @@
-"""What is known of one person, from the pipeline's records: where each target stands, why, and what next."""
+"""Diagnosis of one person from the pipeline's records: each target, why, what next."""

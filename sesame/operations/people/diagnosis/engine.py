@@ -1,4 +1,4 @@
-"""The diagnosis: every rule judges a student's situation; what holds is shown, the gravest first."""
+"""Run every rule on a student's situation; show those that hold, the gravest first."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ALL_SEEMS_WELL, PARTLY_SEEN = "all_seems_well", "partly_seen"
 
 
 class StudentCause(BaseModel):
-    """One cause, in the student's words. Nothing of others, nothing internal.
+    """One cause, in the student's words: nothing of others, nothing internal.
 
     Attributes:
         rule, service, weight: tokens; `weight` is stops, delays or tells.
         symptoms: what students say of it.
         who: who must act; `delay`: how long it takes then.
-        leads_to: what the page links to beside the cause: password, activation, login, desk, or nothing.
+        leads_to: what the page links to under the cause: password, activation, login, desk, or nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,7 +47,7 @@ class StudentCause(BaseModel):
 
     @property
     def somebody_acts(self) -> bool:
-        """Whether anybody has to act: what goes on by itself names nobody."""
+        """Whether someone has to act."""
         return all_rules()[self.rule].who != "nobody"
 
 
@@ -77,7 +77,7 @@ class DiagnosisReport(Report):
 
 
 class DiagnosisAsked(BaseModel):
-    """Of whom, and whether the servers are asked."""
+    """Request of a diagnosis; `live`: query the servers too."""
 
     student_number: str
     live: bool = True
@@ -118,7 +118,7 @@ class Diagnosis:
         )
 
     def report(self) -> DiagnosisReport:
-        """Everything, with the evidence: for the support desk, in the language that is spoken."""
+        """Everything, with the evidence: for the support desk, in the current language."""
         said = self.for_student(spoken())
         return DiagnosisReport(
             student_number=self.situation.number,

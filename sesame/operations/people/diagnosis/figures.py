@@ -1,7 +1,7 @@
-"""How fast accounts are made, for everybody to read: quantiles over the last day, without persons.
+"""Public figures of how fast accounts are made: last day's quantiles, no persons.
 
-A university may publish them. So whoever reads them is nobody that an act would know, and what they are made
-of is at least `COHORT_MIN` students where a group is named.
+A university may publish them, so readers need no rights, and a named group has at least `COHORT_MIN`
+students.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Quantiles(Report):
 
 
 class LaneFigures(Report):
-    """Of one lane: persons' own acts, or batches.
+    """Figures of one lane: persons' own acts, or batches.
 
     Attributes:
-        all: until every target was observed; None: nobody was completed.
+        all: until every target was observed; None: no propagation was completed.
         within_late, within_breach, beyond: students by the objectives' two times.
         targets, cohorts: of each target; of each cohort that has enough students.
         at_least: there were more, and only the newest are counted.
@@ -79,7 +79,7 @@ class PropagationFigures(Report):
 
 
 class Figures:
-    """Makes them anew every `KEPT_S` seconds at most, whoever asks how often. Thread-safe."""
+    """Builds the figures at most once every `KEPT_S` seconds. Thread-safe."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ def measure(
 
 @dataclass(frozen=True, slots=True)
 class CompletedPropagation:
-    """One student's completed propagation: how long it took, until each target, and their cohorts."""
+    """A student's completed propagation: total time, time to each target, cohorts."""
 
     elapsed_s: float
     targets: Mapping[str, float]
@@ -170,7 +170,10 @@ def completed(
     *,
     most: int | None = None,
 ) -> Iterator[CompletedPropagation]:
-    """Those of this time (after its beginning, until its end; seconds since the epoch), the newest first."""
+    """Completed propagations of a period, the newest first.
+
+    The period excludes its beginning and includes its end, in seconds since the epoch.
+    """
     begins, ends = within
     newest = (
         select(p.c.student_number, p.c.opened_at, func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))

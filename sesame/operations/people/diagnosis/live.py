@@ -1,7 +1,7 @@
-"""What the servers show of one student just now: only `read`, and the login probe of a service account.
+"""Look at one student on the servers now: reads only, and a service account's login.
 
-Every server is asked at once, and none is waited for longer than a page or a phone call can: what did not
-answer is said to be unseen, with the reason.
+Every server is queried at once, for no longer than a page or a phone call can wait. Those that did not
+answer are listed as unseen, with the reason.
 """
 
 from __future__ import annotations
@@ -94,8 +94,10 @@ class LiveChecks:
             return {MOODLE: tuple(seen) if isinstance(seen, Sequence) else ()}
 
     def _object(self, target: str, account: Account) -> Preview:
-        """Of a target that is found by entry point, the preview of a turn: it says by the consumer's own
-        comparison whose an object is and what differs. What is no preview shows here, in its own thread.
+        """Look at an installed connector's target through the preview of a turn.
+
+        The consumer's own comparison says whose an object is and what differs. An error in it appears
+        here, in its own thread.
 
         Raises:
             TargetDown: the target says nothing of this student.
@@ -121,7 +123,10 @@ def _script(account: Account) -> str | None:
 
 
 def at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask everybody at once: what each found, and who could not be seen. Whoever is late is left alone."""
+    """Run all looks at once; return what each found, and why others were not seen.
+
+    Those that are late are abandoned.
+    """
     answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def ask(name: str, look: Callable[[], Any]) -> None:
@@ -137,7 +142,7 @@ def at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dic
     unseen = {name: many for name in looks if under_way[f"look-{name}"] >= LOOKS_MAX}
     waiting, end = looks.keys() - unseen, time.monotonic() + seconds
     for name in waiting:
-        here = copy_context()  # a thread of its own speaks the same language
+        here = copy_context()  # each thread keeps the caller's language
         work = (ask, name, looks[name])
         threading.Thread(target=here.run, args=work, name=f"look-{name}", daemon=True).start()
     found: dict[str, Any] = {}

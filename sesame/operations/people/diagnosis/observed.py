@@ -1,4 +1,4 @@
-"""What would be written to the targets that are only observed: counts, and examples."""
+"""What would be written to observed-only targets: counts and examples."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def differences(connection: Connection) -> Mapping[tuple[str, str], int]:
 
 
 def _kind(name: str) -> str:
-    """Cohorts to join and to leave, which an earlier version named one by one, are counted together."""
+    """Count as one the cohorts that an earlier version named one by one (`+`, `-`)."""
     return "cohorts" if name[:1] in ("+", "-") else name

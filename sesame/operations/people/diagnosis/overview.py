@@ -86,7 +86,7 @@ def show_people(site: Following, _actor: Actor) -> Overview:
 
 
 def _overview(site: Following, *, with_people: bool) -> Overview:
-    """Where everybody who has activated stands, from the store as it is now.
+    """Build the overview of all activated students from the store as it is now.
 
     Args:
         site: whose store and targets.

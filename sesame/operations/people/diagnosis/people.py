@@ -1,4 +1,4 @@
-"""Activated students with what each target has of them: their rows, read a page at a time."""
+"""Activated students with each target's state: rows, read a page at a time."""
 
 from __future__ import annotations
 
@@ -81,8 +81,11 @@ class _Rows:
         return str(State.FAILED if given_up else self.progress["state"])
 
     def target(self, name: str, leader: str | None = None) -> str:
-        """provisioned, waiting, failed, outstanding, or after: its leader's turn comes first, which waits or
-        has given up; for the newest version."""
+        """State of one target at the newest version.
+
+        One of: provisioned, waiting, failed, outstanding, or after (its leader comes first, and waits or
+        has given up).
+        """
         seen = self.seen.get(name)
         if seen is not None and seen["version"] >= self.version:
             return str(seen["state"])

@@ -1,4 +1,7 @@
-"""One person, in one look: the account, each target, and why access is shut, in the operators' words."""
+"""One person at a glance: the account, each target, and why access is shut.
+
+It uses the operators' words.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class HoldNote:
 
 
 def hold_notes(connection: Connection, account: Account) -> tuple[HoldNote, ...]:
-    """What was said of each hold that is in force. Those of the registry itself have no words."""
+    """The operators' words for each hold in force; the registry's own holds have none."""
     if not account.holds:
         return ()
     said = operator_notes.of_student(connection, account.student_number)
@@ -165,7 +168,7 @@ def person_status(
     targets: tuple[str, ...],
     follows: Mapping[str, str],
 ) -> PersonStatus | None:
-    """What is known of one person; None if the registry has no account for that number."""
+    """Status of one person; None if the registry has no account for that number."""
     account = accounts.find(connection, student_number)
     if account is None:
         return None

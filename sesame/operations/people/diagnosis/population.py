@@ -1,4 +1,4 @@
-"""How many students are in which state, over all targets and at each: counted by the database.
+"""Count students by state, over all targets and at each, in the database.
 
 What is fetched grows with the number of states, reasons and targets, never with the number of students.
 """
@@ -44,7 +44,7 @@ class Population:
 
 
 def population(connection: Connection, targets: Sequence[str], follows: Mapping[str, str]) -> Population:
-    """Where everybody stands.
+    """Count all activated students by state.
 
     Args:
         connection: one consistent view.
@@ -97,10 +97,11 @@ def _by_target(connection: Connection) -> dict[str, dict[str, int]]:
 
 
 def _unfinished() -> CTE:
-    """Who is not complete at the newest version; `state` is None while propagation has not opened it.
+    """Students not complete at the newest version.
 
-    It begins at the accounts and goes by indexes that hold all that is looked at. SQLite keeps the order of
-    outer joins, and makes them inner ones, in an order of its own, where a condition could not hold for NULL.
+    `state` is None while propagation has not opened that version. It begins at the accounts and goes by
+    covering indexes. SQLite keeps the order of outer joins, and turns them into inner ones, in an order it
+    chooses, where a condition could not hold for NULL.
     """
     opened = and_(p.c.student_number == a.c.student_number, p.c.version >= a.c.version)
     return (
@@ -112,8 +113,11 @@ def _unfinished() -> CTE:
 
 
 def _unfinished_counts(follows: Mapping[str, str]) -> Any:
-    """(what is counted, name, state, count): students by state, who waits for what, rows of older versions
-    by target and state, and followers who have nothing to do yet."""
+    """Rows (what is counted, name, state, count).
+
+    Students by state, who waits for what, rows of older versions by target and state, and followers that
+    have nothing to do yet.
+    """
     u = _unfinished()
     students = select(literal("students"), null(), u.c.state, func.count()).group_by(u.c.state)
     theirs = pt.c.student_number == u.c.student_number
@@ -166,7 +170,7 @@ _GIVEN_UP_SINCE: Final = (
 
 
 def windows(connection: Connection, late_s: float, breach_s: float) -> tuple[int, int, int]:
-    """How many persons' completed propagations ended inside the first edge, inside the second, and beyond."""
+    """Count completed personal propagations: within the first edge, the second, beyond."""
     elapsed_s = func.coalesce(p.c.elapsed_s, 0.0)
     edge = case((elapsed_s <= late_s, 0), (elapsed_s <= breach_s, 1), else_=2)
     query = select(edge, func.count()).where(p.c.state == COMPLETED, p.c.lane == "personal").group_by(edge)
@@ -175,21 +179,23 @@ def windows(connection: Connection, late_s: float, breach_s: float) -> tuple[int
 
 
 def overdue(connection: Connection) -> tuple[int, int]:
-    """How many propagations that are under way have passed the first edge of their window, and the second."""
+    """Count propagations under way that passed their window's first and second edge."""
     query = select(func.count(p.c.late_at), func.count(p.c.breached_at)).where(p.c.state == IN_PROGRESS)
     late, breached = connection.execute(query).one()
     return late, breached
 
 
 def edges(late_s: float, breach_s: float) -> tuple[float, ...]:
-    """Where the bars of a histogram of durations end, in seconds: among them both edges of the window."""
+    """Upper ends of a histogram's bars, in seconds, with both edges of the window."""
     steps = {float(step) for step in _STEPS_S if step < breach_s}
     return tuple(sorted({*steps, late_s, breach_s}))
 
 
 def histogram(connection: Connection, ends: Sequence[float]) -> list[int]:
-    """How many persons' propagations lasted up to each of these times, and longer than the one before it; at
-    last those that lasted longer than all. Of the `MEASURED_MAX` that were completed last."""
+    """Count personal propagations per bar; the last bar holds those beyond all ends.
+
+    A bar includes its upper end. Only the `MEASURED_MAX` completed last are counted.
+    """
     newest = (
         select(func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))
         .where(p.c.state == COMPLETED, p.c.lane == "personal")
@@ -203,7 +209,7 @@ def histogram(connection: Connection, ends: Sequence[float]) -> list[int]:
 
 
 def seconds(connection: Connection, targets: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Nearest-rank quantiles of the time since the window opened, over all targets (`all`) and at each.
+    """Nearest-rank quantiles of the time since the window opened: `all`, and each target.
 
     They are those of the `MEASURED_MAX` propagations that were completed last.
     """

@@ -1,4 +1,4 @@
-"""The consumers by their processes: where each runs, what it says, and who has gone silent."""
+"""Consumers by process: where each runs, what it reports, and which went silent."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def forget(site: Stored, actor: Actor, process: str) -> Forgotten:
 def consumers(
     connection: Connection, database: Database, expected: Sequence[str]
 ) -> dict[str, ConsumerProcess]:
-    """Every consumer: those that are expected first, in their order, then whoever else has said something."""
+    """Every consumer: the expected ones first, in order, then others that reported."""
     now = database.now(connection)
     found: dict[str, list[Process]] = {name: [] for name in expected}
     for each in status.statuses(connection):

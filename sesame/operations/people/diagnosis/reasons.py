@@ -23,7 +23,7 @@ _OTHERS_NEXT: Final[Mapping[Language, str]] = {
 
 @cache
 def explanations() -> Mapping[str, Reason]:
-    """Every token that Sésame explains itself, and those of the connectors that are installed."""
+    """All explained tokens: Sésame's own and those of the installed connectors."""
     return registration.reasons() | _own()
 
 
@@ -38,7 +38,7 @@ def explanation(token: str | None) -> Reason | None:
 
 
 def explain(token: str | None) -> Reason:
-    """The explanation of a token; a plain one for a token of another version of the program."""
+    """Explain a token; a plain text for one of another version of the program."""
     known = explanation(token)
     if known is not None:
         return known

@@ -1,4 +1,4 @@
-"""Every rule: a cause that can be told from what is known and seen, with its words in `words.toml`."""
+"""All rules: each a cause that shows in the records, worded in `words.toml`."""
 
 from sesame.operations.people.diagnosis.rules import (
     account,

@@ -1,4 +1,4 @@
-"""Rules about the account itself: who it is, whether it is open, and whether the enrolment lets it be."""
+"""Rules about the account: its identity, whether it is open, and its enrolment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule is: words and duties as data, and a small function that says when it holds."""
+"""A rule: words and duties as data, and a small function that says when it holds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Weight = Literal["stops", "delays", "tells"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that holds for somebody.
+    """A rule that holds for a student.
 
     Attributes:
         rule: its name.
         service: which service it is about; `account`: all of them.
         evidence: what it was concluded from, for the support desk. May be personal.
-        words: what the rule's sentences name, for the student: nothing of others, nothing internal.
+        words: values named in the rule's sentences, for the student: nothing of others, nothing internal.
         since: when that began, if it is known.
     """
 
