@@ -73,7 +73,7 @@ class Side(Report):
 
 
 def known(connection: Connection, database: Database, student_number: str) -> Side | None:
-    """Who a number is; None: nobody that the registry knows."""
+    """The person of a number; None if the registry does not know it."""
     person = People(database).known(connection, student_number)
     return None if person is None else side(connection, database, person)
 
@@ -86,7 +86,7 @@ def side(connection: Connection, database: Database, person: KnownPerson) -> Sid
 
 
 def claimed(connection: Connection, student_number: str, identity: Identity) -> Side:
-    """Who the number is said to be, as far as the facts tell that are held."""
+    """The person that the held facts claim for this number."""
     facts = pending_facts.held(connection, student_number)
     events = [from_record(student_number, fact.headers, fact.value).event for fact in facts]
     said = [event for event in events if isinstance(event, EnrolmentRecorded)]

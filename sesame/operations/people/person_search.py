@@ -68,7 +68,7 @@ class PersonChanged:
 
 @dataclass(frozen=True)
 class AllOrNobody:
-    """Everybody, or nobody."""
+    """Matches everyone, or no one."""
 
     everybody: bool
 
@@ -82,7 +82,7 @@ class AllBut:
 
 @dataclass(frozen=True)
 class Several:
-    """Those of whom all of this is so; `some`: of whom any of it is."""
+    """Matches persons who meet all parts; with `some`, any part."""
 
     parts: tuple[Where, ...]
     some: bool = False
@@ -93,7 +93,7 @@ Where = KnownBy | PersonHeld | PersonChanged | AllOrNobody | AllBut | Several
 
 @cache
 def sorted_by(name: str, *, is_sqlite: bool) -> ColumnElement[Any]:
-    """What persons are sorted by: a column, or a name of the registrar's without its case."""
+    """Sort key: a column, or a name of the registrar's in lower case."""
     if name in _COLUMNS:
         return _COLUMNS[name]
     kept = people.c.identity

@@ -1,4 +1,4 @@
-"""Students by what somebody has of them: a number, a login, a mail address, or a name."""
+"""Find students by a number, a login, a mail address, or a name."""
 
 from __future__ import annotations
 
@@ -39,10 +39,9 @@ class Found(Report):
 
 @act("students.search", shows=lambda found, _request: shown(one.student_number for one in found.students))
 def search(site: Stored, _actor: Actor, request: Search) -> Found:
-    """Find students. Whoever has exactly this number, login or address comes first, and alone.
+    """Find students; an exact number, login or address gives its one holder alone.
 
-    Names are looked for in all that the registrar has sent, which reads every person: the more so, the less
-    is found.
+    A search by name compares every person that the registrar has sent: the fewer match, the more are read.
     """
     text = " ".join(unicodedata.normalize("NFC", request.text).split())
     database = site.database
@@ -60,7 +59,7 @@ def search(site: Stored, _actor: Actor, request: Search) -> Found:
 
 
 def holders_of(connection: Connection, database: Database, names: Sequence[str]) -> dict[str, str]:
-    """The student numbers of these names, of those that are one, or a student's login or mail address."""
+    """Student numbers by name, for names that are a number, a login or a mail address."""
     known = People(database).known_among(connection, names)
     others = [name for name in names if name not in known]
     wanted = [(kind, name.lower()) for name in others for kind in (LOGIN, SHORT_LOGIN, MAIL)]
@@ -98,8 +97,10 @@ def _named(connection: Connection, database: Database, text: str) -> list[str]:
 
 
 def _has(word: str, database: Database) -> ColumnElement[bool]:
-    """One of the names contains it, as it is typed or as files write it: of letters beyond ASCII SQLite does
-    not know that an upper one and a lower one are the same."""
+    """Whether one of the names contains the word, as typed or as files write it.
+
+    SQLite folds only ASCII case, so lower, upper and title case are tried.
+    """
     written = (word.lower(), word.upper(), word.title()) if database.is_sqlite else ()
     ways = dict.fromkeys((word, *written))
     return or_(*(people.c.identity.icontains(way, autoescape=True) for way in ways))

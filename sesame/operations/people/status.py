@@ -1,4 +1,4 @@
-"""One person, in one look: the account, each target, and who the number goes on as."""
+"""One person at a glance: the account, each target, and the number that replaces it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def show(
     *,
     merged: Callable[[str], None] = lambda _other: None,
 ) -> PersonStatus:
-    """Where a student stands; of one who was merged and has no account, whom the number goes on as.
+    """Status of a student; of a merged one without an account, that of the kept number.
 
     Args:
-        merged: called with the number that this one goes on as, as an operator decided.
+        merged: called with the number kept instead of this one, as an operator decided.
 
     Raises:
         NoSuchStudent, HeldInDoubt, NoEnrolmentLeft: there is no account.
@@ -52,7 +52,7 @@ def show(
 
 
 def _as_compared(connection: Connection, found: PersonStatus) -> PersonStatus:
-    """Without the versions of targets that were seen to lack this student after they had one."""
+    """Drop the versions of targets that a comparison later found to lack the student."""
 
     def seen(target: TargetStatus) -> TargetStatus:
         last = passes.of_target(connection, target.target) if target.state == "provisioned" else None

@@ -1,4 +1,4 @@
-"""All that is known of one student, for whoever helps: who, where each target stands, why, since when."""
+"""All about one student, for support: identity, each target's state, why, since when."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Timeline(Report):
 
 @act("students.timeline", shows=lambda report, _number: shown_one(report.student_number))
 def timeline(site: Following, _actor: Actor, student_number: str) -> Timeline:
-    """What has happened to a student: see `moments`.
+    """A student's history: see `moments`.
 
     Raises:
-        NoSuchStudent: nobody has this number.
+        NoSuchStudent: no student has this number.
     """
     database = site.database
     with database.read() as connection:

@@ -1,4 +1,4 @@
-"""What a target shows of one student just now, beside what is wanted there: read from its server."""
+"""Read one student's objects from a target, and compare them with what is wanted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TargetLook(Report):
     unseen: str = ""
 
     def beside(self, found: ObjectThere | None) -> list[FieldBeside]:
-        """An object's fields beside those that are wanted; None: there is no object yet."""
+        """Compare an object's fields with the wanted ones; None: there is no object yet."""
         there = {} if found is None else found.fields
         return [
             FieldBeside(name=name, there=there.get(name, ()), wanted=self.wanted.get(name))

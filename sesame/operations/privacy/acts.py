@@ -186,7 +186,7 @@ def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
 
 @act("privacy.list")
 def listed(site: Stored, _actor: Actor) -> list[ErasureStanding]:
-    """Erasures, the newest first; they name nobody."""
+    """Erasures, the newest first, without names."""
     with site.database.read() as connection:
         return [_shown(each) for each in erasures.listed(connection, limit=_LISTED_MAX)]
 

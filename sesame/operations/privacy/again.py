@@ -1,9 +1,9 @@
-"""Erasing again whom a restored store brought back: known by the receipts of the erasures that it has lost.
+"""Erase again those whom a restored store brought back, by their receipts.
 
-A receipt names nobody; the pseudonyms of the numbers that the store knows are compared with it. Whoever came
-back after the erasure must not be erased by its receipt. So it counts only in a store that does not know the
-erasure, and only where nothing shows a return: no enrolment in force, no activation since, and no object at
-any target, since the receipt attests that there was none. What cannot be told is left to an operator.
+A receipt has no name; it is compared with the pseudonyms of the numbers that the store knows. A person who
+returned after the erasure must not be erased by its receipt. So it counts only in a store that does not
+know the erasure, and only where nothing shows a return: no enrolment in force, no activation since, and no
+object at any target, since the receipt attests that there was none. Unclear cases are left to an operator.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ UNDECIDED: Final = frozenset(
 
 
 class ReceiptOutcome(Report):
-    """What one receipt came to.
+    """The outcome of one receipt.
 
     Attributes:
-        student_number: whose it is; None: nobody's in the store.
-        erasure: the new erasure, or the one that is under way.
-        targets: which show the person, or do not tell.
+        student_number: whose it is; None: no person of the store.
+        erasure: the new erasure, or the one under way.
+        targets: those that show the person, or could not be read.
     """
 
     receipt: str
@@ -78,7 +78,7 @@ class ReceiptsGiven(BaseModel):
 
 
 class Recalling(Configured, Recognising, Protocol):
-    """What is known of erasures, in the store and beside it."""
+    """What is known of erasures, in the store and outside it."""
 
 
 class ErasingAgain(Erasing, HasConnectors, Protocol):
@@ -86,15 +86,17 @@ class ErasingAgain(Erasing, HasConnectors, Protocol):
 
 
 def unknown(site: Configured) -> list[str]:
-    """The receipts that this machine has kept of erasures that the store does not know: it is older."""
+    """Receipts kept on this machine of erasures unknown to the (older) store."""
     kept = {path.stem: path.name for path in receipts.folder(site).glob("*.json")}
     with site.database.read() as connection:
         return [kept[each] for each in sorted(kept) if erasures.get(connection, each) is None]
 
 
 def explained(site: Recalling) -> Callable[[str], bool]:
-    """Whether an erasure explains that a student is at no target: one under way, or one of a receipt
-    that this machine has kept and the store does not know."""
+    """Build the test whether an erasure explains a student's absence from targets.
+
+    The erasure is under way, or has a receipt on this machine that the store does not know.
+    """
     privacy = site.privacy_if_any
     if privacy is None:
         return lambda _number: False
@@ -109,8 +111,9 @@ def explained(site: Recalling) -> Callable[[str], bool]:
 
 @act("privacy.again")
 def again(site: ErasingAgain, actor: Actor, request: ReceiptsGiven) -> list[ReceiptOutcome]:
-    """Have those erased again whom these receipts attest to be erased, if a restore brought them back. Each
-    has a new receipt at the end. All receipts are verified before anything is done.
+    """Erase again those whom these receipts attest erased, if a restore brought them back.
+
+    Each gets a new receipt at the end. All receipts are verified before anything is done.
 
     Raises:
         ReceiptRefused: a receipt is not as it was signed, or is another site's; nothing was done.
@@ -148,7 +151,7 @@ def _found(site: Erasing, connection: Connection, pseudonyms: set[str]) -> dict[
 def _again(
     site: ErasingAgain, actor: Actor, receipt: ErasureReceipt, text: str, found: Mapping[str, str]
 ) -> list[ReceiptOutcome]:
-    """One outcome for each person whom the receipt concerns: to the store two numbers may be two."""
+    """One outcome per person of the receipt: in the store its numbers may be two persons."""
     with site.database.read() as connection:
         people = People(site.database)
         mine = [found[each] for each in receipt.pii_principal_id if each in found]
@@ -162,7 +165,7 @@ def _again(
 
 @dataclass(frozen=True)
 class _BroughtBack:
-    """Somebody whom the store has and a receipt concerns."""
+    """A person of the store whom a receipt concerns."""
 
     site: ErasingAgain
     receipt: ErasureReceipt
@@ -211,8 +214,10 @@ class _BroughtBack:
         return None
 
     def _came_back(self, connection: Connection, known: Mapping[str, Account]) -> bool:
-        """Whether what the store has is of after the erasure: it knows that one, or a later one, or the
-        student has activated the account since."""
+        """Whether the store shows a return after the erasure.
+
+        It knows this erasure or a later one, or the student has activated the account since.
+        """
         if erasures.get(connection, self.receipt.receipt_id) is not None:
             return True
         at = self.receipt.completed_at

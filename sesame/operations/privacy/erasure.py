@@ -85,7 +85,7 @@ class Erasing(Following, Protocol):
 
     @property
     def privacy_if_any(self) -> PrivacyKey | None:
-        """The same; None: there is none, and nobody was ever erased."""
+        """The same; None: there is no key, so no person was ever erased."""
 
     @property
     def tables(self) -> MetaData:
@@ -96,23 +96,25 @@ class Erasing(Following, Protocol):
         """Where the audit's archive is."""
 
     def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
-        """Put a pseudonym in the log's older records (`before`: epoch seconds); in how many of them.
-        None: this log cannot."""
+        """Replace the number by a pseudonym in records older than `before` (epoch seconds).
+
+        Return how many records changed; None: this log cannot rewrite them.
+        """
 
     def rewrite_files(self) -> bool:
         """Rewrite the embedded store and log; False: the store is a server's."""
 
 
 def advance(site: Erasing, *, retention: bool) -> int:
-    """Carry erasures one step on, by one process at a time; return how many of them are under way still.
+    """Advance erasures by one step, in one process at a time; return how many remain.
 
     Args:
-        retention: those of persons whose time is over, which may be many: begun here, and nobody waits for
-            them. Otherwise those that were asked for.
+        retention: those of persons whose retention is over, possibly many: begun here, and urgent for no caller.
+            Otherwise those that were requested.
 
     Raises:
-        PrivacyKeyError: there is somebody to erase, and no key.
-        StoreUnavailable, LogUnavailable, OSError: it goes on from there next time.
+        PrivacyKeyError: there is a person to erase, and no key.
+        StoreUnavailable, LogUnavailable, OSError: the next call resumes there.
     """
     due = _due(site) if retention else []
     if not due and not _under_way(site, retention=retention):
@@ -138,19 +140,19 @@ def _under_way(site: Following, *, retention: bool) -> list[Erasure]:
 
 
 def enrolled(site: Following, connection: Connection, numbers: Iterable[str], *, above: int = -1) -> bool:
-    """Whether an enrolment of this person is in force, of a source sequence above this one."""
+    """Whether the person has an enrolment in force above this source sequence."""
     today = utc(site.database.now(connection)).date()
     found = People(site.database).enrolments(connection, *numbers, above=above)
     return any(each.in_force for each in current_enrolments(found, site.settings.registry, today))
 
 
 def held(person: KnownPerson | None) -> bool:
-    """Whether a hold keeps this person's data: one for a stolen password keeps nothing."""
+    """Whether a hold keeps this person's data; one for a stolen password does not."""
     return person is not None and bool(person.holds - {Hold.STOLEN_PASSWORDS})
 
 
 def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> list[str]:
-    """What an erasure waits for: names of targets, `hold`, `doubt`, and `under_way` for work of our own."""
+    """What an erasure waits for: targets, `hold`, `doubt`, or `under_way` (our own work)."""
     found: dict[str, None] = {}
     people, now = People(site.database), site.database.now(connection)
     for number in numbers:
@@ -177,7 +179,7 @@ def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> 
 
 
 def causes(connection: Connection, numbers: Iterable[str], targets: Collection[str]) -> dict[str, str]:
-    """Why an erasure waits for these targets: the reason of the person's turn, or what the consumer says."""
+    """Why an erasure waits for these targets: the turn's reason, or the consumer's state."""
     found = {
         each.consumer: each.reason or each.state
         for each in status.statuses(connection)
@@ -191,7 +193,7 @@ def causes(connection: Connection, numbers: Iterable[str], targets: Collection[s
 
 
 def _behind(site: Following, connection: Connection, account: Account) -> list[str]:
-    """The targets that have not said that this account is erased."""
+    """The targets that have not confirmed this account's erasure."""
     number, version = account.student_number, account.version
     if account.stage is Stage.ERASED and propagated.completed(connection, number, version):
         return []
@@ -212,7 +214,7 @@ def _due(site: Following) -> list[str]:
 
 
 def _begin_due(site: Erasing, student_number: str, connection: Connection) -> None:
-    """Begin the erasure of a person whose retention is over; under whatever number they go on."""
+    """Begin the erasure of a person whose retention is over, under the number kept."""
     people = People(site.database)
     person = people.locked(connection, student_number)
     account = accounts.find(connection, student_number)
@@ -244,7 +246,7 @@ def begin(
 
 @dataclass(frozen=True)
 class _Seen:
-    """How far the log reached at a moment (epoch seconds), and the registry had read it then or later."""
+    """The log's ends at a moment (epoch seconds), and how far the registry has read."""
 
     at: float
     ends: dict[str, int]
@@ -329,7 +331,7 @@ def _forget_if_gone(
 def _without_names(
     site: Erasing, connection: Connection, erasure: Erasure, known: Iterable[KnownPerson | None]
 ) -> str:
-    """The erasure's reason, which is about this person, without each of the names alone, too."""
+    """The erasure's reason, also without each single name of the person."""
     renamed = erasures.get(connection, erasure.id) or erasure
     names = {name for person in known if person is not None for each in names_of(person) for name in each}
     person = Forgetting("", erasure.pseudonym, tuple(names), site.privacy.hashed)
@@ -381,7 +383,10 @@ def _by_table(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int
 
 
 def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
-    """What is not the store's; and once more the store's: a bell that was read before may have rung since."""
+    """Clear what is outside the store, then the store again.
+
+    A bell read before may have rung since.
+    """
     numbers, noted = site.privacy.unseal(erasure.sealed or b""), dict(erasure.noted)
     noted[TO_READ] = log.seen.to_read(erasure)
     if not log.seen.has_read(erasure):
@@ -416,7 +421,7 @@ def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
 
 
 def _kept(site: Erasing, erasure: Erasure, pseudonym: str) -> dict[str, list[dict[str, Any]]]:
-    """What a restore of an older backup puts back of an erased person: all of it digests."""
+    """What a restore of an older backup puts back of an erased person: digests only."""
     found = {}
     with site.database.read() as connection:
         for table in (ledger, identity_doubts.fingerprints, erasures.erasures):
@@ -431,7 +436,7 @@ def _kept(site: Erasing, erasure: Erasure, pseudonym: str) -> dict[str, list[dic
 
 
 def kept_aside(site: Following) -> list[Path]:
-    """Folders that a restore has put what was there before into: everybody is in them, in clear."""
+    """Folders where a restore kept the former files: they hold everyone in clear."""
     return sorted(site.settings.data_dir.glob(f"{ASIDE}*"))
 
 

@@ -97,7 +97,7 @@ class ExportSection(Report):
 
 
 class ShownByTarget(Report):
-    """What a target shows just now; `unseen`: why nothing can be said."""
+    """What a target shows now; `unseen`: why it could not be read."""
 
     target: str
     objects: list[dict[str, Any]]
@@ -220,7 +220,7 @@ def _open(value: Any) -> Any:
 
 
 def shown_by(site: HasConnectors, target: str, found: Iterable[Account]) -> ShownByTarget:
-    """What this target has of these accounts; nothing of an object that carries another number."""
+    """What this target has of these accounts, without objects that carry another number."""
     objects: list[dict[str, Any]] = []
     try:
         with site.connector(target) as connector:

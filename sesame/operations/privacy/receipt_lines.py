@@ -1,4 +1,4 @@
-"""What a receipt says of a site: what is kept of an erased person and why, and what goes later."""
+"""A receipt's lines about a site: what is kept of an erased person, and until when."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def receipt(
 
 
 def later(site: HasSettings, now: datetime) -> dict[str, tuple[str, ...]]:
-    """What the site cannot reach: by target, and what store and log keep, with the last day."""
+    """What the site cannot erase: by target, store and log, with the last day."""
     settings = site.settings
     found: dict[str, tuple[str, ...]] = {}
     for target in settings.targets:

@@ -1,4 +1,4 @@
-"""Signing a receipt of an erasure, and looking whether one is genuine: offline, with nothing but the file."""
+"""Sign receipts of erasures, and verify them offline from the file alone."""
 
 from __future__ import annotations
 
@@ -34,8 +34,11 @@ class SiteKey(Report):
 
 
 class ReceiptVerified(Report):
-    """A genuine receipt. `key_known`: its key is the one that was named; None: none was. `student`: it is of
-    the student that was named; None: nobody was."""
+    """A genuine receipt.
+
+    `key_known`: its key is the expected one; None: none was given. `student`: it is of the given student;
+    None: none was given.
+    """
 
     receipt: ErasureReceipt
     fingerprint: str
@@ -57,7 +60,7 @@ def sign(receipt: ErasureReceipt, privacy: PrivacyKey) -> str:
 
 
 def folder(site: HasSettings) -> Path:
-    """Where this machine keeps the receipts that it has signed: a restored store has lost those of after."""
+    """This machine's signed receipts: a restored store has lost the later ones."""
     return site.settings.data_dir / "receipts"
 
 

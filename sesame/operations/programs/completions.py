@@ -1,7 +1,7 @@
-"""Completions as they are said: by whom nothing is missed, from wherever they stopped.
+"""Follow completions in the log's order; a caller resumes where it stopped.
 
-Their order and their places are the log's: propagation announces each completion there once, and it is kept
-for 400 days. The store has the newest one of each student only, and not the order in which they came.
+Their order and their places are the log's: propagation announces each completion there once, and it is
+kept for 400 days. The store has only the newest one of each student, and not the order in which they came.
 """
 
 from __future__ import annotations
@@ -30,25 +30,27 @@ class UnknownPlace(SesameError):
 
 
 class CompletionsAsked(ActRequest):
-    """From where on: after the completion with this `id`; None: from now on, or with `everything` from the
-    first one that the log still has."""
+    """Where to begin: after the completion with this `id`; None: from now on.
+
+    With `everything`: from the first one that the log still has.
+    """
 
     after: Annotated[str, StringConstraints(max_length=4000)] | None = None
     everything: bool = False
 
 
 class Completion(Report):
-    """A student's account works everywhere. `id`: the place from where to go on after it."""
+    """A student's account works everywhere. `id`: the place to resume after it."""
 
     id: str
     completed: PropagationCompleted
 
 
 class Completions:
-    """Those that were said, and those that will be. Owned by one thread.
+    """Past and coming completions. Owned by one thread.
 
     Args:
-        ends: how far the log reached when somebody began to read.
+        ends: the log's ends when the reading began.
     """
 
     def __init__(self, reader: TopicReader, offsets: dict[int, int], ends: dict[int, int]) -> None:
@@ -57,11 +59,11 @@ class Completions:
         self._ends = ends
 
     def next(self, most: int, timeout_s: float) -> list[Completion]:
-        """Those that come next, at most so many; none: nothing came in this time.
+        """The next completions, at most `most`; none if none came within `timeout_s`.
 
         Raises:
-            OffsetOutOfRange: the log does not have the place any more: begin anew.
-            LogUnavailable: try again.
+            OffsetOutOfRange: the log has lost the place: start over.
+            LogUnavailable: retry.
         """
         return list(self._each(self._reader.poll(most, timeout_s)))
 
@@ -90,11 +92,11 @@ class Completions:
 
 @act("completions.follow")
 def follow(site: Logged, actor: Actor, request: CompletionsAsked) -> Completions:
-    """Follow the completions; whoever asks closes them. The look is noted once, when it begins.
+    """Follow the completions; the caller closes them. It is audited once, at the start.
 
     Raises:
         UnknownPlace: there is no such place.
-        LogUnavailable: try again.
+        LogUnavailable: retry.
     """
     ends = {tp.partition: end for tp, end in site.log.end_offsets(catalogue.PROPAGATION).items()}
     offsets = {} if request.everything else dict(ends)

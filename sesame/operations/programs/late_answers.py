@@ -1,4 +1,4 @@
-"""What came of requests that were accepted: told to the receivers that listen for it (RFC 9967, 2.5.1)."""
+"""Notify subscribed receivers of accepted requests' outcomes (RFC 9967, 2.5.1)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Outcome = RegisteredPerson | SesameError | None
 
 
 def listeners(site: HasSettings) -> list[str]:
-    """The receivers that are told what came of a request."""
+    """The receivers that are notified of a request's outcome."""
     receivers = site.settings.webhooks.receivers.items()
     return [name for name, each in receivers if ASYNC_ANSWER in each.types]
 

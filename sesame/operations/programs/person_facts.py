@@ -1,4 +1,4 @@
-"""One person's facts on their way: published as an import of their own, then awaited from the registry."""
+"""Publish one person's facts as an import, then await the registry."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ Wait = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Later:
-    """How whoever asks is answered if it takes longer than they wait: see `AcceptedRequest`."""
+    """How to answer a request that outlasts its wait: see `AcceptedRequest`."""
 
     txn: str
     method: str
@@ -97,7 +97,7 @@ class Later:
 
 
 class PersonAccepted(Report):
-    """All is in the log, and is answered later; also if no process of now lives to see it."""
+    """All is in the log and is answered later, even if every process restarts meanwhile."""
 
     student_number: str
 
@@ -129,7 +129,7 @@ class PersonFacts:
         self.held = frozenset(key for key, each in self._published.items() if each.live)
 
     def may_end(self, steps: Collection[StepKey]) -> bool:
-        """Whether no other source holds these enrolments: this one does, or has ended them a moment ago."""
+        """Whether only this source holds, or has just ended, these enrolments."""
         ended = [key for key in steps if key not in self.held]
         if not all(key in self._published for key in ended):
             return False
@@ -138,7 +138,7 @@ class PersonFacts:
         return all(recorded.get(key[1:], -1) < self._published[key].sequence for key in ended)
 
     def publish(self, lines: Collection[Mapping[str, str]]) -> None:
-        """Import these lines, all or none: what is published already is not published again."""
+        """Import these lines, all or none; skip what is already published."""
         if not lines:
             return
         try:
@@ -214,7 +214,7 @@ def wait_until(is_so: Callable[[], bool], wait: Wait) -> None:
 
 
 def is_applied(database: Database, number: str, steps: Collection[StepKey]) -> bool:
-    """Whether the registry has applied what this source published last of these enrolments.
+    """Whether the registry has applied this source's last facts of these enrolments.
 
     Raises:
         PersonInDoubt, PersonRejected: it will not, as things stand.
@@ -237,10 +237,12 @@ def is_applied(database: Database, number: str, steps: Collection[StepKey]) -> b
 
 
 def wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
-    """Wait until what was accepted of this person is answered: what is read before would undo it.
+    """Wait until this person's accepted requests are answered.
+
+    What is read before would undo them.
 
     Raises:
-        PersonUnderWay: it is not yet.
+        PersonUnderWay: one is still open.
     """
 
     def is_answered() -> bool:
@@ -251,6 +253,6 @@ def wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
 
 
 def is_held_as_asked(database: Database, number: str) -> bool:
-    """Whether the administrative hold is as it was asked for last, by whomever."""
+    """Whether the administrative hold is as last requested, by any actor."""
     with database.read() as connection:
         return holds.is_as_asked(connection, database, number, Hold.ADMINISTRATIVE)

@@ -1,6 +1,6 @@
-"""Receivers of events: the tokens of those that ask, the keys of all tokens, and a delivery to try one.
+"""Event receivers: tokens for polling, keys of tokens, and a test delivery.
 
-What a receiver has not acknowledged it is told again, in order for each student, whoever was restarted.
+Events that a receiver has not acknowledged are redelivered, in order for each student, after any restart.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ReceiverTried(Report):
 
 @act("receiver.try")
 def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverTried:
-    """Send one event that tells of nothing to a receiver of the settings, now and once.
+    """Send one empty test event to a receiver of the settings, now and once.
 
     Raises:
         NoSuchReceiver: none of this name has an address.

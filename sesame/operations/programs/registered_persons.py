@@ -1,4 +1,4 @@
-"""Persons as the registry holds them, for programs: one, or all of them, page by page."""
+"""Persons as the registry holds them, for programs: one, or all, page by page."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class PersonsAsked(ActRequest):
     """Which persons, in the order of their numbers.
 
     Attributes:
-        number: theirs alone; None: anybody's.
-        sort: by what they are sorted instead, whoever has none of it last.
+        number: only this one; None: every number.
+        sort: sort by this instead; persons without it come last.
         descending: the other way round.
         after: those whose number is higher; of sorted ones, what comes after so many.
         skip, limit: leave out so many of them, then show so many.
@@ -237,7 +237,7 @@ class _Look:
         )
 
     def _pages(self, after: str, *, size: int) -> Iterator[list[RegisteredPerson]]:
-        """Who is shown, by their numbers; at most `size` at a time, each page in a transaction of its own."""
+        """The selected persons by number, at most `size` per page, a transaction per page."""
         size = min(size, _PAGE)
         last: str | None = after
         while last is not None:

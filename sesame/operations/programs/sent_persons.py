@@ -1,8 +1,7 @@
-"""Persons as programs send them, one at a time: imported as a file is, then awaited from the registry.
+"""Persons sent by programs, one at a time: imported as a file, then awaited.
 
-What is sent are the registrar's facts, of a source of their own. The login and the addresses are the
-ledger's: the answer says what they are. Whoever asks again goes on where it was: what was published already
-is recognised.
+They are the registrar's facts, of another source. Login and addresses come from the ledger, and the answer
+has them. A repeated request resumes: what was already published is recognised.
 """
 
 from __future__ import annotations
@@ -46,14 +45,14 @@ from sesame.operations.programs.teaching_groups import leave_all
 
 
 class SentPerson(ActRequest):
-    """A person, whole: what is not said is not so any more.
+    """A whole person: what is left out is removed.
 
     Attributes:
         enrolments: all that this source holds; those that it held before, and are not among them, end.
         active: False: shut by an administrative hold; True: that hold is lifted, and no other.
-        approve: the id that was told when the guard held this.
+        approve: the id reported when the guard held this.
         accept: codes of values that look damaged, and are right.
-        new: nobody stands there yet, but for somebody whom this source sent and was never answered about.
+        new: the number is unknown, unless this source sent it and never got an answer.
     """
 
     student_number: str
@@ -73,7 +72,7 @@ class SentPerson(ActRequest):
 
 
 class EndedPerson(ActRequest):
-    """Whose enrolments end. `approve`: the id that was told when the guard held this."""
+    """End a person's enrolments. `approve`: the id reported when the guard held this."""
 
     student_number: str
     approve: str | None = None
@@ -112,17 +111,17 @@ def put(
     still: Still = lambda _before: None,
     later: Later | None = None,
 ) -> RegisteredPerson | PersonAccepted:
-    """Let a person be as they are sent; how they stand afterwards.
+    """Make a person as sent; return how they are afterwards.
 
     Args:
-        later: who asks may be answered later, but of somebody new who is shut from the beginning.
+        later: allows a late answer, except for a new person who is shut from the start.
 
     Raises:
         PersonRefused, PersonStopped, PersonKnown, PersonMerged: nothing was done.
-        PersonRejected, PersonInDoubt, PersonWithoutAccount: it was published, and does not show.
-        PersonUnderWay: send it again.
+        PersonRejected, PersonInDoubt, PersonWithoutAccount: it was published, and has no effect.
+        PersonUnderWay: repeat it.
         ActRefused: the hold is not the actor's to place or to lift; nothing was done.
-        LogUnavailable, StoreUnavailable: send it again.
+        LogUnavailable, StoreUnavailable: repeat it.
     """
     number, database = request.student_number, site.database
     with _alone(number):
@@ -139,7 +138,7 @@ def put(
         if before is None or _stated(before) != request.model_copy(update=_APART):
             sent.publish(_lines(request, sent.held))
         if changes_hold and before is None:
-            later = None  # the hold is asked for once they are there
+            later = None  # the hold is placed once they are there
         patience = wait if later is None else later.wait
         try:
             if changes_hold and before is not None:
@@ -220,13 +219,13 @@ _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
 
 @contextmanager
 def _alone(student_number: str) -> Iterator[None]:
-    """Nobody else of this process changes this person meanwhile."""
+    """Lock out this process's other changes to this person."""
     with _LOCKS[hash(student_number) % len(_LOCKS)]:
         yield
 
 
 def _stated(person: RegisteredPerson) -> SentPerson:
-    """What the registrar's facts about somebody say now."""
+    """What the registrar's facts now say about a person."""
     return SentPerson(
         **{
             name: getattr(person, name) or None
@@ -307,13 +306,13 @@ def _check_may_stand(
 
 
 def _is_unanswered(database: Database, number: str) -> bool:
-    """Whether no program was told that this person is here."""
+    """Whether no program has had an answer yet that this person exists."""
     with database.read() as connection:
         return not external_ids.is_kept(connection, number)
 
 
 def why_not_shown(database: Database, number: str) -> SesameError:
-    """Why somebody whose enrolments are recorded has no account."""
+    """Why a person with recorded enrolments has no account."""
     with database.read() as connection:
         doubts = identity_doubts.of(connection, number, [Verdict.OPEN])
     return PersonInDoubt() if doubts else PersonWithoutAccount()

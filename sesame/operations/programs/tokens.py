@@ -1,4 +1,4 @@
-"""Tokens of programs: who gives them out, what they may do, and who a token's bearer is."""
+"""Programs' tokens: who issues them, what they allow, and who bears one."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def create(site: Stored, actor: Actor, request: TokenAsked) -> TokenCreated:
 
 @act("token.list")
 def listed(site: Stored, _actor: Actor) -> list[TokenShown]:
-    """All whose time is not over, and those that were revoked until it is, oldest first."""
+    """All unexpired tokens, with the revoked ones until they expire; oldest first."""
     with site.database.read() as connection:
         return [_shown(each) for each in api_tokens.every(connection)]
 
@@ -125,10 +125,10 @@ def revoke(site: Stored, actor: Actor, token_id: str) -> TokenShown:
 
 
 def bearer(database: Database, token: str) -> Actor:
-    """Who comes with this token.
+    """The actor who bears this token.
 
     Raises:
-        TokenRefused: nobody does: it is not one of ours, was revoked, or is over.
+        TokenRefused: it is not one of ours, was revoked, or has expired.
         StoreUnavailable: it cannot be looked up.
     """
     with database.read() as connection:
@@ -161,7 +161,10 @@ def _granted(scope: str) -> Collection[str]:
 
 
 def _note_use(database: Database, token: ApiToken, now: float) -> None:
-    """Where it cannot be noted, the program looks all the same: a store that is full is when one must."""
+    """Record the token's use, or skip it while the store is down.
+
+    A program must be able to look when the store is full.
+    """
     try:
         with database.write() as connection:
             api_tokens.used(connection, token.id, now=now)

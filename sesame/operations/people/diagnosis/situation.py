@@ -1,4 +1,4 @@
-"""Everything that the rules look at, of one student: what the pipeline knows, and what the servers show."""
+"""What the rules look at: the pipeline's records of one student, and live looks."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ class Live:
 
 @dataclass(frozen=True)
 class Situation:
-    """One student's situation, at one moment.
+    """One student's situation at one moment.
 
     Attributes:
-        number: as it was asked for.
-        person: as the registry knows them; None: nobody of this number was ever imported.
-        account, status: the account, and where each target stands; None: there is no account.
-        requested_at: an activation was asked for and is not settled yet.
+        number: as the request gives it.
+        person: as the registry knows them; None: this number was never imported.
+        account, status: the account, and each target's state; None: there is no account.
+        requested_at: an activation was requested and is not settled yet.
         held: facts that wait for a decision or for an enrolment.
         login: what was seen of logins by CAS; None: nothing.
         uses_cas: whether the settings name a CAS server.
@@ -129,12 +129,12 @@ class Situation:
         return self.titles.get(name, {}).get(language) or word("services", name, language)
 
     def target(self, name: str) -> TargetStatus | None:
-        """Where a target stands; None: there is no account, or it is not provisioned here."""
+        """One target's status; None: no account, or a target not provisioned here."""
         targets = self.status.targets if self.status is not None else ()
         return next((each for each in targets if each.target == name), None)
 
     def done(self, name: str) -> bool:
-        """Whether a target is said to hold all that it can hold of the newest account."""
+        """Whether the target is recorded as holding all it can of the newest account."""
         found = self.target(name)
         if found is None or (found.state == "waiting" and explain(found.reason).held_back):
             return False
@@ -145,7 +145,7 @@ class Situation:
         return self.open if self.open is not None and self.open.at(name).access_open else None
 
     def should_work(self, name: str) -> Account | None:
-        """The account, if this target is said to have it: then what the server shows must agree."""
+        """The account, if this target is recorded as holding it: the server must agree."""
         return self.open_at(name) if self.done(name) else None
 
 
@@ -159,7 +159,7 @@ def gather(
     titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
     rules: LifecycleSettings | None = None,
 ) -> Situation:
-    """What the store knows of a student; nothing is asked of any server."""
+    """Gather what the store knows of a student; query no server."""
     people = People(database)
     with database.read() as connection:
         found = person_status(connection, database, number, targets=targets, follows=follows)
@@ -198,8 +198,11 @@ def gather(
 
 
 def _newest(letters: Iterable[DeadLetter], targets: Sequence[str]) -> tuple[DeadLetter, ...]:
-    """Of a target's letters the newest: an older one is about an account that has changed since. Of the
-    registry's each: they are about different facts."""
+    """The newest dead letter of each target, and all of the registry's.
+
+    A target's older one is about an account that has changed since; the registry's are about different
+    facts.
+    """
     ordered = sorted(letters, key=lambda letter: letter.recorded_at)
     last = {letter.consumer: letter for letter in ordered}
     return tuple(each for each in ordered if each.consumer not in targets or each is last[each.consumer])

@@ -1,4 +1,4 @@
-"""Students by state and cause, a page at a time: who they are behind the numbers of an overview."""
+"""Students by state and cause, a page at a time: the persons behind the overview."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class CohortWaiting(Report):
 
 @act("students.cohorts")
 def waiting_by_cohort(site: Stored, _actor: Actor) -> list[CohortWaiting]:
-    """Cohorts in which somebody waits, those with the most first."""
+    """Cohorts with waiting students, those with the most first."""
     other = e.alias("other")
     newest = (
         select(func.max(other.c.year))
@@ -232,7 +232,7 @@ def _check(connection: Connection, state: ListedState | None, cause: str) -> Non
 
 
 def causes(connection: Connection, state: ListedState | None) -> list[str]:
-    """The causes for which students are in this state at some target; None: in any state."""
+    """Causes for which students are in this state at a target; None: in any state."""
     found: set[str] = set()
     for each in _CAUSED if state is None else (state,):
         query = select(pt.c.reason).where(pt.c.reason.is_not(None), pt.c.state == each).distinct()
@@ -267,8 +267,7 @@ def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElem
 def _among_candidates(
     connection: Connection, which: Sequence[ColumnElement[bool]], cause: str, *, after: str, limit: int
 ) -> list[str]:
-    """As `numbers_after`, of those who have any row with this cause: an index has them, and only as many are
-    looked at as it takes."""
+    """As `numbers_after`, for a cause: go by its index and stop at `limit`."""
     seen = select(pt.c.student_number).where(pt.c.reason == cause)
     retried = select(parked.c.student_number).where(parked.c.cause == cause)
     number = union(seen, retried).subquery("candidates").c.student_number

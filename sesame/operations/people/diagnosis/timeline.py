@@ -1,4 +1,4 @@
-"""What has happened to one student, moment by moment: asked for, read back, given up, done by staff."""
+"""One student's history: requests, observations, failures, and acts of staff."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ class Moment(Report):
 
 
 def moments(connection: Connection, number: str, targets: Sequence[str]) -> list[Moment]:
-    """What has happened to a student, as far as the store still knows: the newest first, `MOMENTS_MAX` at
-    most."""
+    """A student's history as the store still has it: newest first, at most `MOMENTS_MAX`."""
     letters = dead_letters.of_student(connection, number, targets)
     asked = replays.of_student(connection, number)
     found = [
@@ -87,7 +86,7 @@ def _moment(
 
 
 def _enrolments(connection: Connection, number: str) -> Iterator[Moment]:
-    """The newest fact of each enrolment, at the time of the import that brought it, where it is kept."""
+    """The newest fact of each enrolment, at its import's time where that is kept."""
     query = select(e.c.year, e.c.step, e.c.cancelled, e.c.source_sequence).where(e.c.student_number == number)
     rows = connection.execute(query).all()
     ids = {row.source_sequence // SEQUENCES_PER_IMPORT for row in rows}
@@ -143,7 +142,7 @@ def _messages(connection: Connection, number: str) -> Iterator[Moment]:
 def _attempts(
     connection: Connection, number: str, letters: Sequence[DeadLetter], asked: Sequence[AskedReplay]
 ) -> Iterator[Moment]:
-    """Every attempt at a target, but those that a dead letter tells of with more words."""
+    """Every attempt at a target, except those that a dead letter tells in more detail."""
     told = {(letter.consumer, letter.recorded_at) for letter in letters}
     by_event = {replays.identity(number, each.consumer, each.id): each.id for each, _, _ in asked}
     for one in attempts.of_student(connection, number, limit=MOMENTS_MAX):

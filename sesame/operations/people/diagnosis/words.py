@@ -1,4 +1,4 @@
-"""The words of the diagnosis in each language: its rules, and what people read for tokens (`words.toml`)."""
+"""The diagnosis's texts in each language: rules, and readable tokens (`words.toml`)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ def rules_document() -> Mapping[str, Any]:
 
 @cache
 def glossary() -> Mapping[str, Mapping[str, Mapping[Language, str]]]:
-    """The words for services, symptoms, states, labels and so on: by kind, token and language."""
+    """Texts of services, symptoms, states, labels: by kind, token and language."""
     return {kind: words for kind, words in _document().items() if kind != "rules"}
 
 
 def word(kind: str, token: str, language: Language | None = None) -> str:
-    """What people read for a token, in the language that is spoken if none is named; the token itself, if it
-    has no word: it may be another version's."""
+    """Text of a token, in the current language by default.
+
+    A token without text, perhaps another version's, is returned as it is.
+    """
     words = glossary()[kind].get(token)
     return token if words is None else words[language or spoken()]
 

@@ -1,4 +1,4 @@
-"""Support: a short code that leads the desk to a student's case, and the case as a message to that desk."""
+"""Support: a short code that leads the desk to a student's case, sent as a message."""
 
 from sesame.operations.people.support.bundle import Bundle, SupportDesk
 from sesame.operations.people.support.cases import Case, Support, UnknownCode

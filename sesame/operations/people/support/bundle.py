@@ -1,8 +1,8 @@
-"""What support needs to know, in one text, and the desk that it goes to.
+"""A support case as one text, and the desk that it goes to.
 
-It is shown to the student first, and sent as it was shown, to the desk of its causes and of their component.
-Number, time, steps, exact errors, states, trace ids. Not in it: passwords and codes (nobody here has them),
-names, birth date, personal mail, and anything of others.
+The student sees it first; it is sent unchanged to the desk of its causes and of their component. It has
+the number, time, steps, exact errors, states and trace ids. It has no passwords or codes (Sésame does not
+have them), no names, birth date or personal mail, and nothing of others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GRAVITY = ("stops", "delays", "tells")
 
 @dataclass(frozen=True)
 class SupportDesk:
-    """The desk that a case goes to, with its opening hours (empty: not said) and the time zone it reads."""
+    """A support desk, with its opening hours (empty: unknown) and its time zone."""
 
     name: str
     mail: str
@@ -87,7 +87,7 @@ class Step(BaseModel):
 
 
 class ServiceState(BaseModel):
-    """A service as the pipeline has it; `version`: the newest that was read back there."""
+    """A service's state in the pipeline; `version`: the newest one observed there."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -99,7 +99,7 @@ class ServiceState(BaseModel):
 
 
 class Bundle(BaseModel):
-    """A case as it was found, and as it is sent, in one language.
+    """A case as found, and as sent, in one language.
 
     Attributes:
         language: of its words.
@@ -266,7 +266,7 @@ def _state(each: ServiceState, b: Bundle, zone: ZoneInfo) -> str:
 
 
 def _reason(token: str | None, language: Language) -> str:
-    """Why a service is in its state: a reason, a state of its consumer, or the service that comes first."""
+    """Why a service is in its state: a reason, its consumer's state, or its leader."""
     known = explanation(token)
     if known is not None:
         return known.words[language].what.rstrip(".")
@@ -279,7 +279,7 @@ def _service(name: str, language: Language) -> str:
 
 
 def _in(language: Language, token: str, /, **fields: object) -> str:
-    """Words of the case in this language, with their fields filled in, as that language is set."""
+    """A text of the case in this language, with its fields and typography."""
     text = word("case", token, language).format(**fields)
     return spaced(text) if language == "fr" else text
 

@@ -1,4 +1,4 @@
-"""Cases: opened by a student, sent to a desk, looked at by whoever has the code and the right."""
+"""Support cases: opened by a student, sent to a desk, read by those with code and right."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnknownCode(SesameError):
 
 @dataclass(frozen=True)
 class Case:
-    """A case in one language: the bundle as it was found, the desk that it goes to, whether it was sent."""
+    """A case in one language: its bundle, its desk, and whether it was sent."""
 
     bundle: Bundle
     desk: SupportDesk
@@ -62,7 +62,7 @@ class CaseAsked(BaseModel):
 
 
 class CaseReport(Report):
-    """A case: its desk, whether it was sent there, what was found then, and what is found now.
+    """A case: its desk, whether it was sent, what was found then, and what is found now.
 
     Attributes:
         text: what is sent, word for word.
@@ -87,11 +87,11 @@ def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
 
 @act("support.send")
 def send(site: Diagnosable, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
-    """Look at the case, and send it to its desk, in the language that is spoken, if that was not done.
+    """Look at the case and send it to its desk, once, in the current language.
 
     Raises:
-        UnknownCode: there is none.
-        MailServerDown, MailRefused: it was not sent; try again.
+        UnknownCode: there is no such case.
+        MailServerDown, MailRefused: it was not sent; retry.
     """
     support = Support(site)
     _, now = support.look(request.code, spoken(), actor=actor.name)
@@ -103,7 +103,7 @@ def _report(case: Case, now: Diagnosis) -> CaseReport:
 
 
 class _Kept(BaseModel):
-    """A case as the store keeps it: what was found then, in every language, for whoever reads it.
+    """A stored case: what was found then, in every language.
 
     Attributes:
         page_language: of the page on which the student opened it.
@@ -122,7 +122,7 @@ class _Kept(BaseModel):
         return kept
 
     def said_in(self, language: Language) -> Bundle:
-        """What was found, in this language, or in the page's if it was not kept in this one."""
+        """What was found, in this language, or else in the page's."""
         return self.bundles.get(language) or self.bundles[self.page_language]
 
 
@@ -136,12 +136,13 @@ class Support:
         self._look_s_max = look_s_max
 
     def causes(self, student_number: str, language: Language) -> tuple[StudentCause, ...]:
-        """What the pipeline knows of one student's causes; no server is asked."""
+        """A student's causes from the pipeline's records; query no server."""
         return diagnose(self._site, student_number, live=False).for_student(language).causes
 
     def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
-        """A case of what is found now. A student who asks again soon gets the same code, unless they have new
-        words to say.
+        """Open a case of what is found now.
+
+        A student who returns soon gets the same code, unless the text is new.
 
         Args:
             said: what the student writes.

@@ -1,8 +1,8 @@
-"""Support cases, by the short code that a student reads out on the telephone. Forgotten when it expires.
+"""Support cases by a short code to read out on the telephone; deleted on expiry.
 
 Codes are random, without letters that are mistaken for one another. They carry nothing of the student, and
-open nothing by themselves: whoever has one must belong to the desk besides. Ten characters of 32 are 50 bits,
-so that nobody finds another student's by trying.
+give no access alone: the reader must also belong to the desk. Ten characters of 32 are 50 bits, too many
+to guess another student's.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pipeline.db.persons import rows_of
 support_cases = Table(
     "support_cases",
     metadata,
-    Column("code", String(16), primary_key=True),  # what is read out on the telephone; says nothing of whom
+    Column("code", String(16), primary_key=True),  # read out on the telephone; reveals no student
     Column("student_number", String(32), nullable=False, index=True),
     Column("opened_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("bundle", Text, nullable=False),  # what was found then, in every language (JSON)
-    Column("desk", String(64)),  # whom it was sent to; None: nobody yet
+    Column("desk", String(64)),  # the desk it was sent to; None: not sent yet
     Column("sent_at", Float),
     info=rows_of("student_number"),
 )
@@ -100,5 +100,5 @@ def shown_code(code: str) -> str:
 
 
 def read_code(typed: str) -> str:
-    """A code as somebody typed it: without separators, in capitals, with misread letters put right."""
+    """Normalise a typed code: no separators, capitals, misread letters corrected."""
     return "".join(filter(str.isalnum, typed.upper())).translate(_MISREAD)

@@ -76,7 +76,10 @@ class Judging(HasConnectors, Configured, Protocol):
 
 
 class QuestionFilter(BaseModel):
-    """What waits for an operator, of one kind or of all; `everything`: what is decided or mended too."""
+    """Filter: open questions, of one kind or all.
+
+    `everything`: decided and resolved ones too.
+    """
 
     kind: str | None = None
     everything: bool = False
@@ -104,7 +107,7 @@ class QuestionsAnswered(Report):
 
 
 class LinkRequest(BaseModel):
-    """Which object of which target is whose, and why; `object`: as the report names it."""
+    """Link a target's object to a student, and why; `object`: as the report names it."""
 
     student_number: str
     object: str
@@ -126,7 +129,7 @@ class AdoptedActivation(BaseModel):
 
 
 class AdoptedActivated(Report):
-    """How many accounts were asked for, how many were before, and which targets are written now."""
+    """Activations requested now and before, and the targets that are written now."""
 
     requested: int
     already: int
@@ -137,11 +140,11 @@ class AdoptedActivated(Report):
 def adopt(
     site: Adopting, actor: Actor, request: AdoptionRequest, *, clock: Clock, progress: Callable[[str], None]
 ) -> AdoptionReport:
-    """Take account of what exists in the targets, and have accounts made again that differ from it.
+    """Record what exists in the targets, and republish accounts that differ from it.
 
     Raises:
         TargetDown, Misconfigured: a target cannot be read; nothing was written.
-        StoreUnavailable, LogUnavailable: what was written stays; adopt again.
+        StoreUnavailable, LogUnavailable: what was written stays; repeat the adoption.
         UnusableFile: the report cannot be written.
     """
     found = run.adopt(
@@ -185,10 +188,10 @@ def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[Adop
     "adopt.show", shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind)
 )
 def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
-    """One question, with what an operator has to see to answer it. The server is asked.
+    """One question with all that an operator needs to answer it; query the server.
 
     Raises:
-        NoSuchQuestion: there is none of this id.
+        NoSuchQuestion: no question has this id.
     """
     [found] = decisions.find(site.database, [question_id])
     number = found.student_number
@@ -210,7 +213,7 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
 
 @act("adopt.decide")
 def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
-    """Answer questions; the next adoption acts on it, and nobody is asked again.
+    """Answer questions for good; the next adoption acts on the answers.
 
     Raises:
         NoSuchQuestion, NotDecidable: nothing was answered.
@@ -227,7 +230,7 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
 
 @act("adopt.link")
 def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
-    """Say that an object is a student's although nothing on it tells; the next adoption acts on it.
+    """Link an unmarked object to a student; the next adoption acts on it.
 
     Raises:
         UnknownTarget: the settings name no such target.
@@ -243,10 +246,10 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
 
 @act("adopt.activate")
 def activate(site: Sealing, _actor: Actor, request: AdoptedActivation, *, clock: Clock) -> AdoptedActivated:
-    """Look after the accounts of all students with an adopted entry, as if they had activated.
+    """Provision all students with an adopted entry, as if they had activated.
 
     Raises:
-        LogUnavailable, StoreUnavailable: try again.
+        LogUnavailable, StoreUnavailable: retry.
     """
     all_of_them = ActivationOfAll(dry_run=request.dry_run)
     report = ask_for(site, decisions.to_activate(site.database), all_of_them, Lane.BULK, clock)

@@ -1,7 +1,7 @@
-"""What existed in the targets before Sésame: what was found to be whose, and what an operator is asked.
+"""What existed in the targets before Sésame: owners found, and open questions.
 
-A question is known by what is asked: a target's object, a student and a kind. So it is asked once, and what
-was decided is remembered for ever.
+A question's key is its content: a target's object, a student and a kind. So each is put once, and its
+answer is permanent.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ adoptions = Table(
 adoption_questions = Table(
     "adoption_questions",
     metadata,
-    Column("id", String(64), primary_key=True),  # a digest of what is asked: one question, one row
+    Column("id", String(64), primary_key=True),  # a digest of the question: one question, one row
     Column("target", String(64), nullable=False),
     Column("object", String(512), nullable=False),
-    Column("student_number", String(32), index=True),  # None: whose it is, nobody can say
+    Column("student_number", String(32), index=True),  # None: owner unknown
     Column("kind", String(32), nullable=False),
     Column("state", String(16), nullable=False, index=True),  # open | linked | separate | gone
     Column("raised_at", Float, nullable=False),
@@ -79,7 +79,7 @@ class AdoptionAnswer(StrEnum):
 
     OPEN = "open"  # waits for an operator
     LINKED = "linked"  # decided: the object is this student's, as it is
-    SEPARATE = "separate"  # decided: it is somebody else's
+    SEPARATE = "separate"  # decided: it is another person's
     GONE = "gone"  # the conflict was mended where it was; it may come again
 
 
@@ -105,10 +105,10 @@ class Adoption:
 
 @dataclass(frozen=True)
 class QuestionRow:
-    """Something that an operator decides.
+    """A question for an operator.
 
     Attributes:
-        student_number: whom it concerns; None: nobody can say.
+        student_number: whom it concerns; None: unknown.
         kind: a token, e.g. `mail_differs`.
         raised_at, decided_at: seconds since the epoch, UTC.
     """
@@ -123,7 +123,7 @@ class QuestionRow:
 
     @property
     def id(self) -> str:
-        """Names what is asked: the same question has the same one for ever."""
+        """Permanent id: a digest of the question."""
         parts = (self.target, self.object, self.student_number or "", self.kind)
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
@@ -151,7 +151,10 @@ def adopt(connection: Connection, database: Database, found: Sequence[Adoption],
 def begin_erasing(
     connection: Connection, database: Database, target: str, pseudonyms: Mapping[str, tuple[str, str]]
 ) -> None:
-    """Record that these objects carry pseudonyms from now on: by `ref`, the number and the pseudonym."""
+    """Record that these objects carry pseudonyms from now on.
+
+    `pseudonyms`: by `ref`, the number and the pseudonym.
+    """
     found = [
         Adoption(target, number, f"{ref}{NUMBER_AFTER}{pseudonym}", BY_ERASURE)
         for ref, (number, pseudonym) in pseudonyms.items()
@@ -170,7 +173,7 @@ def owners(connection: Connection, target: str, refs: Collection[str]) -> Mappin
 
 
 def disown(connection: Connection, target: str, student_numbers: Collection[str]) -> None:
-    """Nothing that exists in this target is these students' any more, as far as can be told."""
+    """Remove all links of these students to objects of this target."""
     connection.execute(
         adoptions.delete().where(
             adoptions.c.target == target, adoptions.c.student_number.in_(student_numbers)
@@ -187,7 +190,7 @@ def objects_of(connection: Connection, target: str, student_numbers: Collection[
 
 
 def students_after(connection: Connection, target: str, after: str, *, limit: int) -> list[str]:
-    """Students with an adopted object in this target, by number, a page beginning after `after`."""
+    """Students with an adopted object in this target: a page of numbers above `after`."""
     rows = connection.scalars(
         select(adoptions.c.student_number)
         .where(adoptions.c.target == target, adoptions.c.student_number > after)
@@ -198,7 +201,7 @@ def students_after(connection: Connection, target: str, after: str, *, limit: in
 
 
 def dispossessed(connection: Connection) -> list[str]:
-    """Students whose account has a login that turned out to be another person's, and is not activated."""
+    """Students with an unactivated account whose login proved to be another person's."""
     rows = connection.scalars(
         select(accounts.c.student_number)
         .join(ledger, (ledger.c.kind == "login") & (ledger.c.value == accounts.c.login))
@@ -219,11 +222,11 @@ def counts(connection: Connection) -> dict[str, int]:
     }
 
 
-# --- what is asked ------------------------------------------------------------------------------------
+# --- questions ----------------------------------------------------------------------------------------
 
 
 def ask(connection: Connection, database: Database, questions: Sequence[QuestionRow], now: float) -> int:
-    """Ask these, unless they are open or decided already; return how many are open anew."""
+    """Open these questions unless open or decided; return how many were opened."""
     new = 0
     for each in questions:
         statement = database.insert(adoption_questions).values(
@@ -267,7 +270,7 @@ def mended(connection: Connection, ids: Collection[str]) -> None:
 def questions(
     connection: Connection, states: Collection[AdoptionAnswer], *, kind: str | None = None
 ) -> list[QuestionRow]:
-    """Every question that stands so, oldest first."""
+    """Questions in these states, the oldest first."""
     wanted = [
         adoption_questions.c.state.in_(states),
         *([adoption_questions.c.kind == kind] if kind is not None else []),
@@ -301,7 +304,7 @@ def about(connection: Connection, target: str, objects: Collection[str]) -> list
 def undecided(
     connection: Connection, target: str, student_numbers: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Kinds of the open questions about each of these students in one target, of those that have some."""
+    """Kinds of open questions in one target, for those of these students who have any."""
     rows = connection.execute(
         select(adoption_questions.c.student_number, adoption_questions.c.kind)
         .where(

@@ -1,4 +1,4 @@
-"""What operators decide about objects that exist, remembered for ever and audited."""
+"""Operators' decisions about existing objects: permanent and audited."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def decide(database: Database, questions: Sequence[QuestionRow], decision: Decis
 
 
 def link(database: Database, question: QuestionRow, decision: Decision) -> None:
-    """Remember that an object is a student's, although nobody had asked.
+    """Record that an object is a student's, without an open question.
 
     Raises:
         UnknownStudent: the registry does not know the number.
@@ -107,7 +107,7 @@ def link(database: Database, question: QuestionRow, decision: Decision) -> None:
 
 
 def to_activate(database: Database) -> Iterator[str]:
-    """Students with an adopted entry, a page at a time: they have an account that works."""
+    """Students with an adopted entry, a page at a time: their account works."""
     after = ""
     while True:
         with database.read() as connection:

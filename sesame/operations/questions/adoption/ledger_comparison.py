@@ -1,4 +1,4 @@
-"""The names that are in use, against the ledger: whose are they, and whose does it say that they are?"""
+"""Compare the names in use with the ledger: do their holders agree?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
 
 
 class LedgerComparison:
-    """Asks about names that the ledger has for somebody else.
+    """Raises questions about names that the ledger has for another holder.
 
     Args:
         sheet: judged so far.
@@ -42,7 +42,7 @@ class LedgerComparison:
             self._sheet.judge(rows)
 
     def _names_to_take(self, row: Row) -> list[tuple[str, str]]:
-        """The names that this object alone has: those of an entry, and elsewhere those that no entry has."""
+        """Names to reserve: those only this entry has; elsewhere, those that no entry has."""
         names = self._sheet.names_of(row)
         if row.target == DIRECTORY:
             return [n for n in names if len(self._sheet.with_name(DIRECTORY, *n)) == 1]
@@ -60,7 +60,7 @@ class LedgerComparison:
         for name in names:
             known = held.get(name)
             if known is None or known.student_number in (None, holder):
-                continue  # nobody's: it was seen before anybody knew whose it is
+                continue  # unowned: it was seen before its owner was known
             if holder is None and known.student_number == row.student:
                 continue
             kind = QuestionKind.LEDGER_ACTIVE if known.student_number in active else QuestionKind.LEDGER_OTHER
@@ -69,10 +69,10 @@ class LedgerComparison:
 
 
 def holder_of(row: Row) -> str | None:
-    """For whom the ledger takes an object's names: the number on an entry, or whom it was found to be.
+    """The holder for an object's names: the number on an entry, or its matched student.
 
-    Elsewhere than in the directory a name is taken so that nobody is given it, and for nobody: an address in
-    Moodle may be a private one, which must not become an alias. A user without an entry is one's own.
+    Outside the directory a name is reserved without a holder, so that no student gets it: an address in
+    Moodle may be a private one, which must not become an alias. A user without an entry is separate.
     """
     if row.target == DIRECTORY:
         return row.number or (row.student if row.standing is Standing.MATCH else "") or None

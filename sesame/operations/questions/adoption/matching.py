@@ -1,11 +1,11 @@
-"""Whose is what: an object is a student's, may be one's, contradicts something, or is nobody's.
+"""Match objects with students: certain, candidate, contradiction, or no student.
 
-Only strong evidence links by itself: the student number on the object itself, or the INE. Names with the
-birth date make a candidate. A login or an address that is the same in two targets links nothing: it tells
-where to look, and an operator decides. What was decided is not asked again.
+Only strong evidence links: the student number on the object, or the INE. Names with the birth date make a
+candidate. A login or an address that is the same in two targets links nothing: it tells where to look, and
+an operator decides. Decided questions are not put twice.
 
-The directory is judged first: the users of Moodle and of connectors, and the mailboxes, are compared with it,
-then all of it with the ledger.
+The directory is judged first: the users of Moodle and of connectors, and the mailboxes, are compared with
+it, then all of it with the ledger.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Matcher:
             self._anonymous(row, page)
 
     def _recognise(self, row: Row, person: KnownPerson, page: _Page) -> None:
-        """The object says whose it is; do the names agree, and is the account that is in use the same one?"""
+        """Check an object with a known owner: names and login in use must agree."""
         row.standing = Standing.MATCH
         login = page.active.get(row.student)
         if not _alike(row, person):
@@ -137,8 +137,10 @@ class Matcher:
             ask(self._sheet, row, row.student, QuestionKind.ACCOUNT_DIFFERS, page.answers)
 
     def _anonymous(self, row: Row, page: _Page) -> bool:
-        """An object without a number: the INE may tell whose it is; names and birth date may suggest it.
-        Return whether they do."""
+        """Match an object without a number: by INE, or as a candidate by names and birth date.
+
+        Return whether one of them fits.
+        """
         prints = _prints(row)
         ine = page.prints.get(("ine", prints.get("ine", "")))
         birth = page.prints.get(("birth", prints.get("birth", "")))
@@ -200,7 +202,7 @@ class Matcher:
             self._compare_with_entry(row, page)
 
     def _ask_about_owner(self, row: Row, page: _Page) -> None:
-        """A user without a student number that has a student's login or address: that one, or another?"""
+        """Raise a question about a user with a student's login or address, but no number."""
         owner = page.owners.students.get(row.id)
         if owner is None or owner == row.number:
             return
@@ -215,7 +217,7 @@ class Matcher:
         ask(self._sheet, row, owner, kind, page.answers)
 
     def _compare_with_entry(self, row: Row, page: _Page) -> None:
-        """A user with the right number beside the entry, or entries, of that student."""
+        """Compare a user with the right number with the entry, or entries, of that student."""
         answers, login = page.answers, row.login.lower()
         mine = self._sheet.of_student(DIRECTORY, row.student)
         names = {name for entry in mine for name in self._sheet.names_of(entry)}
@@ -243,7 +245,7 @@ class Matcher:
             self._sheet.judge(rows)
 
     def _mailbox(self, row: Row, answers: Answers) -> None:
-        """A mailbox is known by its address only: it is whose the entry with that address is."""
+        """Match a mailbox by its address alone: its owner is that entry's."""
         if self._by_hand(row, answers):
             return
         found = self._sheet.with_name(DIRECTORY, "mail", row.mail)

@@ -54,7 +54,7 @@ class Rule:
         symptoms: what students say of it: tokens.
         who: who must act: a token.
         delay: how long it takes then: a token.
-        leads_to: what the page links to beside the cause: a token (see `words.toml`); None: nothing.
+        leads_to: what the page links to under the cause: a token (see `words.toml`); None: nothing.
         sentences: by language.
     """
 

@@ -1,6 +1,6 @@
-"""Rules about what a target that is found by entry point shows: whichever connector it has.
+"""Rules about the target of any installed connector.
 
-What was looked at is the preview of a turn: the kit has compared already, and names fields, never values.
+They look at the preview of a turn: the kit has already compared, and names fields, never values.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def object_changed(s: Situation) -> Iterator[Finding]:
 
 
 def _should_work(s: Situation) -> Iterator[tuple[str, Preview]]:
-    """What was seen of the targets that are said to have the account."""
+    """What was seen of the targets recorded as holding the account."""
     return ((name, seen) for name, seen in s.live.objects.items() if s.should_work(name) is not None)
 
 

@@ -1,4 +1,4 @@
-"""Rules about the directory's entry, and about what the server keeps of its password."""
+"""Rules about the directory's entry and the server's password state."""
 
 from __future__ import annotations
 

@@ -45,8 +45,10 @@ def password_on_its_way(s: Situation) -> Iterator[Finding]:
 
 
 def _with_another_password(s: Situation) -> Iterator[TargetStatus]:
-    """Targets found by entry point whose object shows another password than the account has. A look is given
-    no password: the kit then says that it is needed."""
+    """Connector targets whose object shows another password than the account's.
+
+    A look carries no password: the kit then reports that one is needed.
+    """
     for name, seen in s.live.objects.items():
         target = s.target(name) if s.open is not None else None
         if target is not None and seen.obstacle in LACKING and OBJECT not in seen.differs:

@@ -1,4 +1,4 @@
-"""Rules about the work itself: targets that are away, work that is late, tried again, or given up."""
+"""Rules about the work: targets that are down, work that is late, retried or failed."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def given_up(s: Situation) -> Iterator[Finding]:
     for letter in s.letters:
         target = s.target(letter.consumer)
         if letter.cause in OWN_RULE or (target is not None and letter.cause == SEAL_BROKEN):
-            continue  # a password that no key opens has a rule of its own: the student mends it
+            continue  # a password that no key opens has another rule: the student sets a new one
         if target is not None and target.state != "failed":
             continue
         evidence = {
@@ -179,8 +179,10 @@ def _due(s: Situation) -> Iterator[TargetStatus]:
 
 
 def _before(s: Situation, target: TargetStatus) -> int:
-    """How many records of this target's consumer come before this student's, at most: persons do not wait for
-    bulk work."""
+    """Upper bound of the consumer's records ahead of this student's.
+
+    Personal work does not wait for bulk work.
+    """
     lags = s.lags.get(target.target, {})
     bulk = lags.get(Lane.BULK, 0) if s.account is not None and s.account.lane is Lane.BULK else 0
     return lags.get(Lane.PERSONAL, 0) + bulk
