@@ -1,1 +1,1 @@
-"""What an act is: its name, who may do it, what it needs, and the gate of a restored store."""
+"""Acts: name, required roles, needs, and the admission of a restored store."""

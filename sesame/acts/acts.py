@@ -1,8 +1,9 @@
-"""Who may do which act: the roles, the table, and the one place where it is looked at.
+"""Authorise acts: the roles, the table, and the one place that checks it.
 
 An act is a function `(site, actor, request) -> report`, wherever it is called from: a command, a page, a
-route. It needs no more of the site than it names (`ports`), checks the actor's roles, and notes in the audit
-what it does under the actor's name. Looks at persons are noted here, for all acts that say whom they `show`.
+route. It needs no more of the site than it names (`ports`), checks the actor's roles, and records in the
+audit what it does under the actor's name. Views of persons are recorded here, for all acts that declare
+whom they `show`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """What somebody is to the site. Who administers it may do everything."""
+    """A role at the site. An administrator may do everything."""
 
     VIEWER = "viewer"
     SUPPORT = "support"
@@ -41,7 +42,7 @@ class Actor:
     Attributes:
         name: that the audit keeps.
         roles: theirs.
-        tell: says a sentence to them, besides.
+        tell: shows them an additional sentence.
         acts: single acts that they may do, whatever their roles.
     """
 
@@ -58,7 +59,7 @@ class Report(BaseModel):
 
 
 class ActRequest(BaseModel):
-    """What an act is asked for. A word that it does not know is an error, not nothing."""
+    """An act's request. Unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,7 +75,7 @@ def utc_or_none(epoch_s: float | None) -> datetime | None:
 
 
 def note(database: Database, actor: Actor, action: str, **detail: object) -> None:
-    """Note in the audit what somebody does or looks at: before it is done, so that nothing goes unseen.
+    """Record an actor's act or view in the audit before it happens.
 
     Args:
         database: the store.
@@ -95,8 +96,10 @@ NAMED_MAX = 20
 
 
 def shown(numbers: Iterable[str | None], **wanted: object) -> dict[str, object] | None:
-    """What the audit keeps of a look at several students: how many, who if they are few, and what was wanted;
-    None: it showed nobody."""
+    """Audit detail of a look at several students: count, filter, and numbers if few.
+
+    None: it showed no student.
+    """
     named = list(dict.fromkeys(number for number in numbers if number is not None))
     if not named:
         return None
@@ -110,8 +113,10 @@ def shown_one(student_number: str, **wanted: object) -> dict[str, object]:
 
 
 def note_look(database: Database, actor: Actor, action: str, **detail: object) -> None:
-    """Note a look at persons. Where it cannot be noted, the actor is told, and looks all the same: a store
-    that is read-only or full is when people must look."""
+    """Record a look at persons; if that fails, warn the actor and continue.
+
+    A store that is read-only or full is when people must look.
+    """
     try:
         note(database, actor, action, **detail)
     except DependencyDown as error:
@@ -283,11 +288,12 @@ _Act = Callable[Concatenate[_Site, Actor, _More], _Report]
 def act(
     name: str, *, shows: Callable[..., Mapping[str, object] | None] | None = None
 ) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More, _Report]]:
-    """Make a function the act of this name: who may not do it is refused before anything is done.
+    """Make a function the act of this name; refuse unauthorised actors before it runs.
 
     Args:
         shows: of an act that shows persons, what the audit keeps of the look, by the report and what the act
-            was called with after the actor: see `shown`; None: nobody. It is noted before anybody reads it.
+            was called with after the actor: see `shown`; None: no person. It is recorded before the
+            report is returned.
     """
 
     def decorate(function: _Act[_Site, _More, _Report]) -> _Act[_Site, _More, _Report]:

@@ -1,8 +1,8 @@
-"""Recognises a store that was restored, before anybody writes to a target by what it says.
+"""Recognise a restored store before anything is written to a target from it.
 
 A restored store does not know what was done after its backup: a hold, above all. Each process that runs
-consumers counts in the store while it works and when it ends, and notes the count in `data_dir` too: a store
-that counts less than was noted there went back. So did one whose embedded file, or whose table in
+consumers counts in the store while it works and when it ends, and notes the count in `data_dir` too: a
+store that counts less than was noted there went back. So did one whose embedded file, or whose table in
 PostgreSQL, is another than the one that was left, and one that has worked before on a machine that knows
 nothing of it.
 """
@@ -42,8 +42,10 @@ class StoreRestored(SesameError):
 
 @dataclass(frozen=True)
 class Note:
-    """What is noted outside of the store: its name, its count, and the number of the embedded file or of the
-    table in PostgreSQL (`file`)."""
+    """What is noted outside the store: its name, its count, and its file's number.
+
+    `file`: the number of the embedded file, or of the table in PostgreSQL.
+    """
 
     store: str
     beats: int
@@ -51,10 +53,10 @@ class Note:
 
 
 class Notes:
-    """The file in which that stands.
+    """The file of these notes.
 
     Args:
-        path: made when something is noted.
+        path: created by the first note.
         database: the store.
         store_file: the embedded store's; None: it is a server's.
     """
@@ -86,8 +88,10 @@ class Notes:
         made.replace(self.path)
 
     def present(self) -> int | None:
-        """The number of the embedded store's file, as the file system counts, or of its table, as PostgreSQL
-        does; it is another one's once the file was put back, or the table made again from a dump."""
+        """The number of the embedded store's file (inode), or of its PostgreSQL table.
+
+        It changes once the file was put back, or the table made again from a dump.
+        """
         if self._store_file is None:
             with self._database.read() as connection:
                 return life.table_number(connection)
@@ -97,15 +101,15 @@ class Notes:
 
 
 def admit(site: Store, *, works: bool) -> None:
-    """Make sure that this store may be believed, before anything is written to a target.
+    """Check that this store may be trusted, before anything is written to a target.
 
     Args:
         site: whose store.
-        works: whether this process runs consumers: it must know the store, and says next that it is there,
-            and then counts (`count`): whoever begins at the same time elsewhere sees one or neither.
+        works: whether this process runs consumers: it must know the store, then reports that it is there, and
+            then counts (`count`): of two that begin at once, each sees the other or only one does.
 
     Raises:
-        StoreRestored: it may not, until somebody has checked.
+        StoreRestored: it may not, until an operator has checked.
     """
     database, notes = site.database, Notes.of(site)
 
@@ -146,19 +150,21 @@ def _contradiction(noted: Note, present: Life, file: int | None) -> str:
 
 
 def count(site: Store) -> None:
-    """Count for a process that begins to work, or has ended: a backup that was made just before counts less.
-    If the store is away, or shut, nothing is counted."""
+    """Count for a process that begins or ends: a backup from just before counts less.
+
+    Does nothing if the store is down or shut.
+    """
     with suppress(StoreUnavailable, StoreRestored):
         Heart(site).look()
 
 
 def _alive(connection: Connection, now: float) -> bool:
-    """Whether other machines work with this store: it did not come out of a backup just now."""
+    """Whether other machines work with this store: then it was not just restored."""
     return any(each.seen_at > now - _ALIVE_S for each in status.statuses(connection))
 
 
 class Heart:
-    """Counts for a process that was admitted, and sees that the store goes back, or is shut, under it.
+    """Counts for an admitted process; notices when the store goes back or is shut.
 
     Args:
         monotonic: seconds.

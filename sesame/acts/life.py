@@ -1,6 +1,6 @@
-"""The store's life: a name and a count that only grows, so that a store that went back in time is recognised.
+"""The store's life: a name, and a growing count that reveals a store gone back in time.
 
-Whoever runs consumers counts on, and notes the name and the count outside of the store too
+Processes that run consumers count, and note the name and the count outside the store too
 (`sesame.acts.admission`). A restored backup counts less than what was noted.
 """
 
@@ -46,8 +46,11 @@ _ROW = 1
 
 @dataclass(frozen=True)
 class Life:
-    """`name`: drawn once, for this store; `beats`: how often was counted; `shut_why`: why nobody may write to
-    the targets, empty: they may. Times in epoch seconds."""
+    """The store's name and count, and whether it is shut. Times in epoch seconds.
+
+    `name`: drawn once, for this store; `beats`: how often was counted; `shut_why`: why no target may be
+    written, empty: they may.
+    """
 
     name: str
     beats: int
@@ -75,7 +78,7 @@ def _life(row: Row[Any]) -> Life:
 
 
 def table_number(connection: Connection) -> int:
-    """PostgreSQL's own number (OID) of the table: a dump that is put back makes another one."""
+    """PostgreSQL's OID of the table: restoring a dump makes another one."""
     return int(connection.execute(text("SELECT CAST(CAST('store_life' AS regclass) AS oid)")).scalar_one())
 
 
@@ -86,12 +89,12 @@ def beat(connection: Connection) -> int:
 
 
 def shut(connection: Connection, why: str, now: float) -> None:
-    """Let nobody write to the targets until somebody has checked; the first reason stays."""
+    """Forbid writing to targets until an operator has checked; the first reason stays."""
     connection.execute(update(store_life).where(_t.shut_why.is_(None)).values(shut_why=why, shut_at=now))
 
 
 def reopen(connection: Connection, now: float, *, above: int) -> int:
-    """It was checked: work may go on. `above`: the count goes on from there at least. Return it."""
+    """Reopen a checked store; return its count, which continues from `above` at least."""
     beats = max(above, int(connection.execute(select(_t.beats)).scalar_one())) + 1
     connection.execute(update(store_life).values(beats=beats, shut_why=None, shut_at=None, checked_at=now))
     return beats

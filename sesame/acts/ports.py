@@ -56,7 +56,7 @@ class HasDirectory(Protocol):
     """The directory."""
 
     def directory(self, *, read_only: bool = False) -> AbstractContextManager[LdapDirectory]:
-        """It, connected anew, and disconnected at the end."""
+        """Open a new connection to the directory; disconnect at the end."""
 
 
 class HasConnectors(Protocol):
@@ -67,7 +67,7 @@ class HasConnectors(Protocol):
 
 
 class Targets(HasDirectory, HasConnectors, HasSettings, Protocol):
-    """The targets' own servers, each connected anew, and disconnected at the end."""
+    """The targets' servers: a new connection per call, closed at the end."""
 
 
 class Stored(Protocol):
@@ -125,7 +125,7 @@ class Recognising(Stored, Protocol):
 
     @property
     def privacy_if_any(self) -> PrivacyKey | None:
-        """The privacy key; None: nobody was ever erased."""
+        """The privacy key; None if no person was ever erased."""
 
 
 class Shutting(Recognising, Publishing, Protocol):
@@ -140,7 +140,7 @@ class Directories(Stored, HasDirectory, Protocol):
 
 
 class Registering(Configured, Recognising, Publishing, Protocol):
-    """The store, the log, how the site is configured, and by what erased persons are recognised."""
+    """The store, the log, the site's settings, and how erased persons are recognised."""
 
 
 class Sealing(Registering, Protocol):
@@ -167,7 +167,7 @@ class Handlers(Following, Store, Protocol):
     """What compares students with the targets."""
 
     def handler(self, target: str) -> Handler:
-        """The target's, connected to its server: whoever asks closes it."""
+        """A handler connected to the target's server; the caller closes it."""
 
 
 class Replaying(Handlers, Publishing, Protocol):
@@ -182,7 +182,7 @@ class Provided(Handlers, Protocol):
     """What carries a student's turn at a target out."""
 
     def effects(self, target: str, handler: Handler) -> Effects:
-        """Of this target, with leases of its own."""
+        """The target's effects, with their own leases."""
 
 
 class Adopting(Targets, Configured, Publishing, Protocol):

@@ -176,8 +176,8 @@ def settle(
 
     Raises:
         NoSuchRule: there is no such rule.
-        LogUnavailable: the decision after the last one reported to `progress` may have been published; repeating
-            it is harmless.
+        LogUnavailable: the decision after the last one reported to `progress` may have been published;
+            repeating it is harmless.
     """
     rule = _rule(request.rule)
     settled, left = list[SettledDoubt](), list[LeftDoubt]()

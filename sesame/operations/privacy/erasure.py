@@ -109,7 +109,7 @@ def advance(site: Erasing, *, retention: bool) -> int:
     """Advance erasures by one step, in one process at a time; return how many remain.
 
     Args:
-        retention: those of persons whose retention is over, possibly many: begun here, and urgent for no caller.
+        retention: those of persons whose retention is over, possibly many: begun here, and not urgent.
             Otherwise those that were requested.
 
     Raises:

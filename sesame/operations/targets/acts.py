@@ -1,4 +1,4 @@
-"""The targets: how each stands and what is ours in it; keeping away from one, going on, asking its server."""
+"""Targets: show state and managed objects; pause, resume, and probe them."""
 
 from __future__ import annotations
 
@@ -89,8 +89,10 @@ def listed(site: Diagnosable, _actor: Actor) -> list[TargetLine]:
 
 @act("target.pause")
 def pause(site: Configured, actor: Actor, request: TargetAct) -> None:
-    """Let no work be sent to a target any more, by any process, within seconds. Calls under way end; what
-    comes meanwhile stays on the log. Nobody is charged an attempt, and access that is to be shut there waits.
+    """Stop sending work to a target, in every process, within seconds.
+
+    Calls under way end; later work stays on the log. No attempts are charged, and access to be shut there
+    waits.
 
     Raises:
         UnknownTarget, AlreadyPaused: nothing was done.
@@ -105,7 +107,7 @@ def pause(site: Configured, actor: Actor, request: TargetAct) -> None:
 
 @act("target.resume")
 def resume(site: Configured, actor: Actor, request: TargetAct) -> None:
-    """Let a target's consumer go on, in every process, within seconds.
+    """Resume a target's consumer, in every process, within seconds.
 
     Raises:
         UnknownTarget, NotPaused: nothing was done.
@@ -136,7 +138,7 @@ def probe(
             handler.probe()
     except SesameError as error:
         well, text = False, str(error)
-    except Exception as error:  # noqa: BLE001 (somebody else's code: the target is not well)
+    except Exception as error:  # noqa: BLE001 (connector code: the target is not well)
         well, text = False, fault(error)
     return TargetProbed(target=target, well=well, text=text, seconds=round(monotonic() - begun, 3))
 

@@ -1,9 +1,9 @@
-"""Which Moodle cohorts are the pipeline's own: those that a template makes of an enrolment, or of a teaching
-unit and group, ever known.
+"""Moodle cohorts that are the pipeline's own.
 
-A cohort that merely looks like one (`club-2026`) belongs to somebody else, and nobody is ever removed from
-it. So the names are made, as the registry makes them, and compared whole: nothing is guessed from a pattern,
-which could not tell where a step ends and its version begins.
+They are those that a template makes of any known enrolment, or of any known teaching unit and group. A
+cohort that merely looks like one (`club-2026`) is another owner's, and no member is ever removed from it.
+So the names are made as in the registry, and compared whole: a pattern could not tell where a step ends
+and its version begins.
 
 A template that names the component or the step's label needs an enrolment in full, and a cancelled one is
 not kept in full: a cohort of cancelled enrolments only is forgotten when the process ends, and then left

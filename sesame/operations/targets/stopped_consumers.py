@@ -1,4 +1,4 @@
-"""Consumers that stand still until somebody lets them go on: in quarantine, or since the log lost records."""
+"""Consumers stopped until an operator acts: quarantined, or after lost records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
 
 @act("quarantine.lift")
 def lift(site: Stored, actor: Actor, request: LetGoOn) -> None:
-    """Let a consumer go on, in every process, within seconds.
+    """Lift a consumer's quarantine, in every process, within seconds.
 
     Raises:
         NotInQuarantine: there is nothing to lift.
@@ -74,7 +74,7 @@ class LostRange(Report):
 
 
 class LossAccepted(Report):
-    """In how many partitions it goes on from where the log begins."""
+    """In how many partitions the consumer resumes from the log's beginning."""
 
     consumer: str
     partitions: int
@@ -82,7 +82,7 @@ class LossAccepted(Report):
 
 @act("lost_records.list")
 def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
-    """The losses that nobody has accepted: the consumer stands still until then."""
+    """Losses not accepted yet: the consumer is stopped until then."""
     with site.database.read() as connection:
         losses = lost_records.unaccepted(connection)
     return [LostRange(**asdict(loss) | {"noticed_at": utc(loss.noticed_at)}) for loss in losses]
@@ -90,7 +90,7 @@ def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
 
 @act("lost_records.accept")
 def accept(site: Stored, actor: Actor, request: LetGoOn) -> LossAccepted:
-    """Let a consumer go on from where the log begins.
+    """Accept a loss: the consumer resumes from the log's beginning.
 
     Raises:
         NothingLost: it waits for no loss.
@@ -116,8 +116,10 @@ def accept(site: Stored, actor: Actor, request: LetGoOn) -> LossAccepted:
 def note_reason(
     connection: Connection, site: Stored, actor: Actor, action: str, reason: str, **detail: object
 ) -> None:
-    """Note what an operator does to a consumer or a target, which `detail` names first, and why, in their own
-    words."""
+    """Record an operator's act on a consumer or target, and the reason as written.
+
+    `detail` names the consumer or target first.
+    """
     operator_notes.keep_and_audit(
         connection,
         site.database,

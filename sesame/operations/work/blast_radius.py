@@ -1,4 +1,4 @@
-"""What a replay would change: each student as the target has them now, compared with what is wanted."""
+"""What a replay would change: each student in the target now, against what is wanted."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ReplayPreview(Report):
 
 @act("replay.preview")
 def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPreview:
-    """Compare these students with the target; nothing is written, nobody is asked.
+    """Compare these students with the target; write and publish nothing.
 
     Raises:
         UnknownTarget: the settings name no such target.
@@ -108,7 +108,7 @@ def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPre
 
 
 def _radius(site: Handlers, request: PreviewRequest) -> Radius:
-    if tells_receiver(site, request.consumer):  # there is nothing to compare with: each is told again
+    if tells_receiver(site, request.consumer):  # nothing to compare with: each is notified again
         return Radius(
             [
                 Effect(student_number=number, differs=("events",), obstacle="", obsolete=False)
@@ -128,7 +128,7 @@ def blast_radius(
     database: Database,
     follows: str | None,
 ) -> Radius:
-    """Compare each student with the target as it is now; nothing is written, nobody is asked.
+    """Compare each student with the target as it is now; write and publish nothing.
 
     Args:
         students: whom the replay would be for.

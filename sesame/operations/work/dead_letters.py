@@ -1,4 +1,4 @@
-"""Dead letters: what was given up, why, and dismissing it where nobody's account hangs on it."""
+"""Dead letters: list them with their causes; dismiss those that no account needs."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ class DeadLetterCount(Report):
 
 
 class DeadLetterPage(BaseModel):
-    """Which unresolved ones: all, or of this consumer, student and cause; those that follow the one whose id
-    begins with `after`; `limit` at most."""
+    """A page of unresolved dead letters: all, or of this consumer, student and cause.
+
+    It begins after the one whose id begins with `after`, and has at most `limit`.
+    """
 
     consumer: str | None = None
     student_number: str | None = None
@@ -136,10 +138,10 @@ class Dismissed(Report):
 
 @act("dead_letters.list")
 def listed(site: Stored, actor: Actor, request: DeadLetterPage) -> Iterator[DeadLetterShown]:
-    """These unresolved ones, oldest first, as they are read: no more than a page is in memory.
+    """Unresolved dead letters, the oldest first; at most a page is in memory.
 
     Raises:
-        NoSuchDeadLetter, SeveralDeadLetters: `after` is nobody's, or several have it.
+        NoSuchDeadLetter, SeveralDeadLetters: `after` matches none, or several.
     """
     with site.database.read() as connection:
         count = sum(dead_letters.counts(connection, request.which).values())

@@ -1,4 +1,4 @@
-"""Replays: whom one is for, what it would change, asking for it, and going on with it."""
+"""Replays: select students, preview the changes, request them, resume a stopped run."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
     """Find the students of a selection.
 
     Raises:
-        UnknownTarget, UnclearSelection: it is for nobody who could be found.
+        UnknownTarget, UnclearSelection: it selects nothing that could be found.
     """
     consumer = request.consumer
     _check_consumer(site, consumer)
@@ -284,11 +284,12 @@ def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding
 
 @act("replay.stop")
 def stop(site: Stored, actor: Actor, replay_id: str) -> None:
-    """Ask nobody more for this replay, whichever process is asking; who was asked is carried out. It goes on
-    by `resume`.
+    """Stop publishing a replay's requests, in every process; `resume` continues it.
+
+    What was already published is carried out.
 
     Raises:
-        NoSuchReplay: there is none of this id.
+        NoSuchReplay: no replay has this id.
     """
     planned = _known(site, replay_id)
     acts.note(site.database, actor, "replay.stop", replay_id=planned.id, consumer=planned.consumer)
@@ -298,12 +299,12 @@ def stop(site: Stored, actor: Actor, replay_id: str) -> None:
 
 @act("replay.resume")
 def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[], datetime]) -> ReplayAsked:
-    """Ask for the rest of a replay.
+    """Publish the remaining requests of a replay.
 
     Raises:
-        NoSuchReplay: there is none of this id.
-        StoreRestored: nothing was published, until somebody has checked.
-        ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
+        NoSuchReplay: no replay has this id.
+        StoreRestored: nothing is published until an operator has checked.
+        ReplayUnderWay, LogUnavailable: some may have been published; resume later.
     """
     admit(site, works=False)
     planned = _known(site, request.replay_id)
@@ -314,7 +315,7 @@ def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[
 
 
 def in_vain(count: int) -> str:
-    """That so many of those who are selected were replayed in vain before, as a question."""
+    """The question to confirm a replay of so many students whose last one failed."""
     return ngettext(
         "{n} of them was replayed in vain before: is the cause mended?",
         "{n} of them were replayed in vain before: is the cause mended?",
@@ -360,7 +361,7 @@ def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
 
 
 def _no_such_cause(site: Stored, consumer: str, cause: str) -> str:
-    """Why a cause selects nobody, and what there is."""
+    """Why a cause selects no student, and which causes there are."""
     with site.database.read() as connection:
         counts = dead_letters.counts(connection)
     there = {c: count for (of, c), count in sorted(counts.items()) if of == consumer and c != cause}

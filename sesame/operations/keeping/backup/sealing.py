@@ -47,8 +47,8 @@ class Owned:
     Attributes:
         name: of the table.
         owners: the columns that name a row's owner; none: no known owner.
-        left: of rows that stay when their person is erased: what these columns hold then, with the pseudonym in
-            the owner's; None: such a row is removed.
+        left: of rows that stay when their person is erased: what these columns hold then, with the pseudonym
+            in the owner's; None: such a row is removed.
         named_in: columns whose text may name persons other than the owners.
         in_backups: whether a backup has its rows.
     """

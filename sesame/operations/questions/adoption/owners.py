@@ -1,7 +1,7 @@
-"""Whose login or address a user of Moodle or of a connector has: it tells where to look, and links nothing.
+"""Likely owners of users in Moodle or a connector, by login or address; no links.
 
-The directory says so first; then the ledger, of active accounts that have the same names. The names of an
-account that nobody has activated are for `ledger_comparison` to ask about: they may be given up.
+The directory is consulted first; then the ledger, for active accounts with the same names. The names of an
+account that was never activated are left to `ledger_comparison`: they may be given up.
 """
 
 from __future__ import annotations
@@ -56,14 +56,16 @@ def owners_of(sheet: Sheet, database: Database, connection: Connection, rows: Se
 
 
 def same_names(row: Row, person: KnownPerson) -> bool:
-    """Whether both an object's family name and its given name may be this person's, as far as it has them."""
+    """Whether an object's family and given name, where it has them, may be this person's."""
     names = [name for name in (row.family, row.given) if name.strip()]
     return all(recognisable(person.identity, [name]) for name in names)
 
 
 def _telling_names(sheet: Sheet, row: Row) -> list[tuple[str, str]]:
-    """The names that may tell whose a user is, logins first; beside a number nothing else, if there are
-    any."""
+    """Names that may tell a user's owner, logins first.
+
+    With a student number, only the logins if there are any.
+    """
     names = sheet.names_of(row)
     logins = [name for name in names if name[0] == LOGIN]
     return logins if row.number and logins else logins + [name for name in names if name not in logins]

@@ -1,4 +1,4 @@
-"""What an operator is asked about objects that exist: each kind in words, and how it was answered."""
+"""Questions to an operator about existing objects: each kind in words, and its answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
 
 
 class QuestionKind(StrEnum):
-    """Why an operator is asked."""
+    """Why an operator has to decide."""
 
     NAMES_AND_BIRTH_DATE = "names_and_birth_date"
     NUMBER_TWICE = "number_twice"
@@ -44,7 +44,7 @@ class Words:
         what: what was found.
         remedy: what an operator does about it.
         linkable: whether the answer may be that the object is this student's, as it is.
-        separable: whether the answer may be that it is somebody else's.
+        separable: whether the answer may be that it is another person's.
     """
 
     what: str
@@ -177,11 +177,11 @@ class Answers:
         }
 
     def by_hand(self, row: Row) -> str | None:
-        """The student whom an operator said that this is."""
+        """The student to whom an operator linked this object."""
         return self._by_hand.get(row.ref)
 
     def of(self, row: Row, student: str, kind: QuestionKind) -> AdoptionAnswer:
-        """How the question stands whether this is the student's."""
+        """The answer to the question whether this object is the student's."""
         return self._states.get((row.ref, student, kind), AdoptionAnswer.OPEN)
 
 

@@ -1,4 +1,4 @@
-"""From the targets to the sheet, through what they list: every object, a student's or not."""
+"""Read all objects that the targets list, students' or not, for the sheet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME_MAX, _REF_MAX = 255, 512  # the store's columns
 
 
 def readers(site: Targets) -> dict[str, Reader]:
-    """A reader of each configured target that holds people, the directory first; none of them can write."""
+    """Read-only readers of the configured targets that hold people, the directory first."""
     made: dict[str, Reader] = {
         DIRECTORY: lambda: _reader(site.directory(read_only=True), entries),
     }
@@ -38,7 +38,7 @@ def readers(site: Targets) -> dict[str, Reader]:
 
 
 def _lists(site: Targets, target: str) -> bool:
-    """Whether a connector can list its objects; one that cannot be used says so when it is read."""
+    """Whether a connector lists objects; an unusable one fails when it is read."""
     connector = site.settings.connector_of(target).connector
     return connector is None or "objects" in connector.verbs()
 
@@ -68,20 +68,20 @@ def objects(connector: Anything) -> Iterator[FoundObject]:
     """Every object of a connector's target.
 
     Raises:
-        TargetDown, Misconfigured: it cannot be read; a fault of the connector's own is told so too.
+        TargetDown, Misconfigured: it cannot be read, also for a fault in the connector's code.
     """
     try:
         for found in connector.objects():
             yield _object(connector.name, found)
     except SesameError:
         raise
-    except Exception as error:  # somebody else's code
+    except Exception as error:  # the connector's own code
         message = gettext("{target} cannot be listed: {why}", target=connector.name, why=fault(error))
         raise TargetDown(message, unknown=False) from error
 
 
 def _entry(entry: ObservedEntry) -> FoundObject:
-    """An entry as its connector lists it, with all of its numbers and all of its names."""
+    """Convert a listed entry, with all of its numbers and names."""
     found = listed(entry)
 
     def of(*attributes: str) -> list[str]:

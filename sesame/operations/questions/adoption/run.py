@@ -24,12 +24,12 @@ Reader = Callable[[], AbstractContextManager[Iterable[FoundObject]]]
 
 
 class AdoptionReport(Report):
-    """What an adoption came to.
+    """Result of an adoption.
 
     Attributes:
         read: objects by target.
         standings: objects by target and standing (match, candidate, conflict, stranger).
-        questions: what an operator is asked, by kind.
+        questions: what an operator must decide, by kind.
         written: what was new in the store; None: it was a dry run.
     """
 
@@ -57,11 +57,11 @@ def adopt(
         actor: the operator's user name, for the audit.
         dry_run: change nothing anywhere.
         report_path: where the report goes; None: nowhere.
-        progress: told what is done now.
+        progress: called with each step.
 
     Raises:
         TargetDown, Misconfigured: a target cannot be read; nothing was written.
-        StoreUnavailable: what was written stays; adopt again.
+        StoreUnavailable: what was written stays; repeat the adoption.
         UnusableFile: the report cannot be written.
     """
     with Sheet() as sheet:
@@ -115,7 +115,9 @@ _REPORT = Spreadsheet(
 
 
 def write_report(path: Path, sheet: Sheet, targets: Sequence[str]) -> None:
-    """Write the report, readable by its owner only: conflicts first, then matches and strangers, by target.
+    """Write the report with mode 0600.
+
+    Conflicts come first, then matches and strangers, by target.
 
     Raises:
         UnusableFile: it cannot be written there.

@@ -38,7 +38,7 @@ class Standing(StrEnum):
     MATCH = "match"  # a student's, by strong evidence or an operator's word
     CANDIDATE = "candidate"  # may be a student's: an operator decides
     CONFLICT = "conflict"  # something contradicts something: an operator decides, or mends it
-    STRANGER = "stranger"  # nobody's that the registry knows; its names are taken all the same
+    STRANGER = "stranger"  # no known person's; its names are reserved all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class FoundObject:
     """An object as a target shows it.
 
     Attributes:
-        ref: names it in its target for ever, or as long as it has this name.
+        ref: names it in its target permanently, or as long as it has this name.
         login: as it is written there; empty: it has none.
         mail: the main address, in lower case; empty: there is none.
-        numbers: student numbers that it carries; elsewhere than in the directory whatever stands in the
+        numbers: student numbers that it carries; outside the directory whatever is in the
             number's place.
-        birth: date of birth, `YYYY-MM-DD`; empty: it is not told.
+        birth: date of birth, `YYYY-MM-DD`; empty: unknown.
         family, given: its names, several separated by a line break.
         names: (kind, value in lower case) of every login, mail address and principal name, the main ones
             first.
@@ -131,7 +131,7 @@ class Sheet(ScratchDatabase):
     # --- looking --------------------------------------------------------------------------------------
 
     def pages(self, target: str, where: str = "1") -> Iterator[list[Row]]:
-        """The objects of a target that meet a condition of this room's, in the order they were read."""
+        """Objects of a target that meet an SQL condition from this package, in reading order."""
         after = 0
         query = f"SELECT * FROM objects WHERE target = ? AND id > ? AND ({where}) ORDER BY id LIMIT {PAGE}"  # noqa: S608
         while rows := self._rows(query, target, after):
@@ -162,7 +162,7 @@ class Sheet(ScratchDatabase):
         )
 
     def conflicts(self) -> Iterator[tuple[Row, str, str, str]]:
-        """Every conflict: the object, its kind, the student and a detail; ordered by target and object."""
+        """All conflicts by target and object: the object, its kind, the student, a detail."""
         query = (
             "SELECT o.*, c.kind, c.student, c.detail FROM conflicts c JOIN objects o ON o.id = c.object"
             " ORDER BY o.target, o.id, c.kind"
@@ -214,7 +214,7 @@ class Sheet(ScratchDatabase):
         )
 
     def contradict(self, row: Row, kind: str, student: str, detail: str = "") -> None:
-        """Write a conflict down; the object stands as one, or as a candidate, from now on."""
+        """Record a conflict; the object's standing is conflict, or candidate, from now on."""
         self._db.execute("INSERT INTO conflicts VALUES (?, ?, ?, ?)", (row.id, kind, student, detail))
 
     def _rows(self, query: str, *values: Any) -> list[Row]:

@@ -1,8 +1,8 @@
-"""From the sheet to the store: names into the ledger, links, and questions. The targets are not touched.
+"""Write the sheet to the store: names to the ledger, links, and questions.
 
-A transaction is a page. Whatever was written stays when the rest fails, and doing it all again adds what is
-missing: names are inserted once, links and questions have keys of their own, and whose account has to be made
-again is told by comparing, not by remembering.
+The targets are not touched. Each page is one transaction. What was written stays when the rest fails, and
+a repeat adds what is missing: names are inserted once, links and questions have their own keys, and the
+accounts to remake are found by comparing, not by remembering.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Written(Report):
 
     Attributes:
         names: new in the ledger.
-        adopted: objects linked that were not, or otherwise.
-        asked: questions open anew.
-        mended: open questions that have no cause any more.
+        adopted: objects linked for the first time, or differently.
+        asked: newly open questions.
+        mended: open questions whose cause is gone.
         differing: students whose account has another login or address than they turned out to have: the
             registry makes it again. None of them has activated it.
     """
@@ -109,8 +109,11 @@ class Writer:
         ledger.retire_minted([row.student for row in rows if row.standing is Standing.MATCH])
 
     def _names_in_use(self, row: Row) -> list[tuple[str, str]]:
-        """The names to take. A principal name in another target than the directory is nobody's: it is left
-        to whoever has the object, or an entry of that login or address, and may be given the same one."""
+        """The names to reserve.
+
+        A principal name outside the directory stays free if the object has a student, or a login or
+        address of an entry: that holder may be given the same one.
+        """
         names = self._sheet.names_of(row)
         others = [name for name in names if name[0] != "principal"]
         if row.target == DIRECTORY or len(others) == len(names):
@@ -119,8 +122,10 @@ class Writer:
         return others if somebodys else names
 
     def _lone(self, row: Row) -> bool:
-        """Whether this student has a user elsewhere and no entry, nor has anybody an entry of that login: the
-        login of that user is theirs."""
+        """Whether this student's user elsewhere keeps its login.
+
+        It does if the student has no entry, and no entry has that login.
+        """
         entries = self._sheet.of_student(DIRECTORY, row.student)
         return not entries and not self._sheet.with_name(DIRECTORY, "login", row.login)
 
@@ -136,7 +141,7 @@ class Writer:
         self._written.adopted += adoptions.adopt(connection, self._database, found, now)
 
     def _forget_links(self, target: str) -> None:
-        """Students of whom nothing is found in this target any more, or nothing that is certain."""
+        """Remove links of students for whom this target shows nothing certain any more."""
         after = ""
         while True:
             with self._database.read() as connection:
@@ -187,9 +192,9 @@ class Writer:
     # --- accounts -------------------------------------------------------------------------------------
 
     def _compare_accounts(self, rows: Sequence[Row]) -> None:
-        """Whose account was minted before it was known that they have a login.
+        """Find accounts minted before their student's existing login was known.
 
-        A login that is still on somebody else's account is left alone: that one is made again first.
+        A login still on another person's account is left alone: that one is remade first.
         """
         numbers = [row.student for row in rows if row.student and row.standing is Standing.MATCH]
         with self._database.read() as connection:
@@ -207,7 +212,7 @@ class Writer:
 
 
 def _named(row: Row) -> str:
-    """What the target's consumer is told of an adopted object."""
+    """The name of an adopted object, for the target's consumer."""
     if row.target in (DIRECTORY, MAILBOX) or row.number in ("", row.student):
         return row.ref
     return f"{row.ref}{NUMBER_AFTER}{row.number}"

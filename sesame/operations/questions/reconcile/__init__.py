@@ -1,1 +1,1 @@
-"""Every object of every target against every account: what a hand, a restore or an old fault has left."""
+"""Compare all objects of all targets with all accounts: manual changes, restores, bugs."""

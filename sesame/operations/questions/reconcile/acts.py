@@ -1,4 +1,4 @@
-"""Compare every target with the accounts, and have what differs written, as a replay in bulk."""
+"""Compare every target with the accounts; repair differences by a bulk replay."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ReconcileStopped(SesameError):
 
 
 def until(stopping: Event) -> Callable[[], None]:
-    """A progress by which a comparison stops once this is set, with `ReconcileStopped`."""
+    """Make a progress callback that raises `ReconcileStopped` once `stopping` is set."""
 
     def go_on() -> None:
         if stopping.is_set():
@@ -82,7 +82,7 @@ class ReconcileRequest(ActRequest):
 
 
 class WatchRequest(BaseModel):
-    """At which target to look for changes; `repair`: have what they made different written again."""
+    """Which target to watch for changes; `repair`: rewrite what they made different."""
 
     target: str
     repair: bool = False
@@ -148,23 +148,23 @@ def reconcile(
     older: bool = False,
     in_depth: bool = False,
 ) -> Reconciliation:
-    """Compare targets with the accounts; write nothing, or have it written by their consumers.
+    """Compare targets with the accounts; with `repair`, have consumers fix differences.
 
-    A target that cannot be compared says so, and the others are compared all the same.
+    A target that cannot be compared is reported, and the others are compared all the same.
 
     Args:
         clock: the time of a repair's events.
-        say: told which target is compared now.
-        progress: called again and again; it ends the act by raising ReconcileStopped.
+        say: called with the target that is compared now.
+        progress: called repeatedly; it ends the act by raising ReconcileStopped.
         threshold: how much a repair may write without an approval, and a target lose without an alert.
-        older: whether they say themselves that they show an older state than before.
-        in_depth: look at the next part of everybody, where a list does not show all of an object.
+        older: whether the targets report that they show an older state than before.
+        in_depth: check the next part of all students, where a list does not show a whole object.
 
     Raises:
         ReconcileStopped: see `progress`.
         UnknownTarget: the settings name no such target; nothing was compared.
-        StoreRestored: nothing is repaired until somebody has checked.
-        StoreUnavailable, LogUnavailable: reconcile again.
+        StoreRestored: nothing is repaired until an operator has checked.
+        StoreUnavailable, LogUnavailable: repeat it.
     """
     for target in request.targets:
         check_target(site, target)
@@ -197,7 +197,7 @@ def reconcile(
 
 @act("reconcile.latest")
 def latest(site: Stored, actor: Actor) -> list[Pass]:
-    """What the last comparison of each target came to; which ones, for those who may list students."""
+    """The last comparison of each target; details only for those who may list students."""
     with site.database.read() as connection:
         found = passes.latest(connection)
     if may(actor, "students.list"):
@@ -215,16 +215,15 @@ def watch(
     progress: Callable[[], None] = lambda: None,
     threshold: Threshold | None = None,
 ) -> TargetReport | None:
-    """Ask a target what has changed since it was last asked, and compare that with the accounts.
+    """Read a target's changes since the last look, and compare them with the accounts.
 
-    Where something was removed, or may have been, everybody is compared: no more often than takes a sixth of
-    the time. A target that went back in time, or lost unusually much, is told at once, by a few students who
-    are looked at each time. None: nothing differs that did not before, the target is
-    paused, another process has asked, or nobody has been imported yet, and every number at the target would
-    be nobody's.
+    Where something was removed, or may have been, everyone is compared, at most a sixth of the time. A
+    target that went back in time, or lost unusually much, is reported at once, by a sample of students
+    looked at each time. None: nothing differs that did not before, the target is paused, another process
+    has looked, or no student has been imported yet, so that no number at the target would have an owner.
 
     Raises:
-        TargetDown, Throttled, Misconfigured: the target cannot be read: ask again.
+        TargetDown, Throttled, Misconfigured: the target cannot be read: retry.
         ReconcileStopped, StoreUnavailable, LogUnavailable: see `reconcile`.
     """
     target = request.target
@@ -283,11 +282,11 @@ def _seems(
     progress: Callable[[], None],
     threshold: Threshold | None,
 ) -> tuple[bool, str]:
-    """Whether a target seems to lack unusually many, and what is certain before all are compared: it says
-    itself that it is older, or of a few most are gone, or those who came last are as they were before.
+    """Whether a target seems to lack unusually many, and why, before all are compared.
 
-    What a server tells of its changes is not enough: whatever is written to one out of a backup, be it a
-    probe's mark, makes it look newer than the mark that it told.
+    It reports itself older, or most of a sample are gone, or the newest students are as they were before.
+    A server's changes are not enough: any write to a restored one, even a probe's mark, makes it look
+    newer than the mark that it reported.
     """
     if told is not None and told.went_back:
         return not before.found[WENT_BACK], OLDER
@@ -323,9 +322,9 @@ def _judge(
     *,
     older: bool,
 ) -> None:
-    """Note whether a target went back: lost is what was not missing when it was last compared.
+    """Record whether a target went back: it lost what was there at the last comparison.
 
-    Nothing is said of one that is paused, or was until now: what was done there was done on purpose.
+    A target that is paused, or was until now, is not judged: the changes there were intended.
     """
     with site.database.read() as connection:
         paused = pauses.of(connection, target) is not None or not passes.mark_of(connection, target)
@@ -409,7 +408,7 @@ def _compare(
     before: Pass | None,
     part: int | None,
 ) -> tuple[TargetDrift, str]:
-    """What differs, or why that cannot be said."""
+    """Compare one target: what differs, or why it could not be compared."""
     try:
         with site.connector(target) as connector:
             again = before.to_look_at_again() if before is not None else []
@@ -419,7 +418,7 @@ def _compare(
         raise
     except SesameError as error:
         return TargetDrift(), str(error)
-    except Exception as error:  # noqa: BLE001 (somebody else's code: the other targets are compared)
+    except Exception as error:  # noqa: BLE001 (connector code: the other targets are compared)
         return TargetDrift(), fault(error)
 
 
@@ -432,7 +431,10 @@ def _repair(
     clock: Callable[[], datetime],
     threshold: Threshold,
 ) -> tuple[str, str]:
-    """Ask the target's consumer to compare these and write; the replay's id, or the ID to approve it."""
+    """Request a replay of these from the target's consumer.
+
+    Return the replay's id, and the ID that would approve it.
+    """
     changed_too = (each for each in drift.password_replaced if len(drift.evidence[each]) > 1)
     shared = {number for number in drift.different if drift.evidence[number] == (SHARED,)}
     students = sorted({*drift.missing, *drift.different, *changed_too} - drift.unsaid - shared)
@@ -448,8 +450,11 @@ def _repair(
 def _have_said(
     site: Reconciling, actor: Actor, target: str, drift: TargetDrift, clock: Callable[[], datetime]
 ) -> None:
-    """Have the consumer look at those whose password was replaced: it cannot write one, and no page says any
-    more that all is done. Not in a store that was restored: that is looked at first."""
+    """Have the consumer look at students whose password was replaced at the target.
+
+    It cannot write a password, but pages stop showing that all is done. Skipped for a restored store,
+    which must be checked first.
+    """
     if drift.unsaid:
         with suppress(StoreRestored):
             admit(site, works=False)

@@ -1,8 +1,8 @@
-"""One target against the accounts: who is suspected from what it lists, and what a second look says of them.
+"""Compare one target with the accounts: suspects from its list, then a second look.
 
-The list is as old as its reading takes, and people go on being provisioned: so nobody is reported who was not
-looked at once more, as a turn would, with the newest account. Who is under way, or known to wait or to have
-failed, is no drift: the pipeline is at work on them, or an operator reads of them already.
+Reading the list takes time, and provisioning continues meanwhile: so a student is reported only after a
+second look, as in a turn, with the newest account. Students under way, or known to wait or to have failed,
+are no drift: the pipeline is at work on them, or an operator already sees them.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class TargetDrift:
     Attributes:
         accounts: those that were compared.
         objects: what the target listed; 0 of a connector that cannot list.
-        unmanaged: of these, those that carry no student number, or no student's address: nobody looks at
-            them.
+        unmanaged: of these, those that carry no student number, or no student's address; they are not
+            compared.
         unsettled: accounts that the pipeline is at work on, or whose failure or waiting is known.
         missing, different, moved, password_replaced: student numbers.
-        unsaid: of the last of these, those of whom the pipeline still says that all is done.
+        unsaid: of the last of these, those whom the pipeline still shows as done.
         extra, orphaned: objects, in the target's words.
-        renamed: keys of cohorts whose name or key a hand has changed.
+        renamed: keys of cohorts whose name or key was changed by hand.
         went_back: the target itself, where it shows an older state than before, or lost unusually much.
-        several: objects of whoever has more than one, of those too who are unsettled.
+        several: objects of students with more than one, unsettled ones included.
         evidence: by student number or object, what differs or stands in the way.
     """
 
@@ -149,13 +149,10 @@ class TargetComparison:
     def look_at(
         self, changed: Iterable[TargetObject], again: Collection[str]
     ) -> tuple[TargetDrift, set[str]]:
-        """Compare what was changed at the target with its owners' accounts, and these students once more.
+        """Compare the owners of changed objects, and these students, with the target.
 
         Returns:
-            What differs, and the student numbers and objects of which this is the newest word.
-
-        Raises:
-            TargetDown, Throttled, Misconfigured, StoreUnavailable: see `run`.
+            What differs, and the student numbers and objects that were compared.
         """
         looked = set(again)
         self._look(sorted(again))
@@ -166,7 +163,7 @@ class TargetComparison:
         return self._drift, looked
 
     def _look_at_owners(self, page: Sequence[TargetObject]) -> set[str]:
-        """Whoever's these objects are: by their numbers; of what carries none, by its logins."""
+        """Compare the owners of these objects, found by number, or else by login."""
         logins = [login for each in page if not self._key_of(each) for login in _logins(each)]
         with self._database.read() as connection:
             by_login = accounts.with_logins(connection, logins) if logins else {}
@@ -193,7 +190,7 @@ class TargetComparison:
         return {*shown, *(each.ref for each in page)}
 
     def _pages(self) -> Iterator[list[str]]:
-        """The students of whom a target may have something, by number."""
+        """Students who may have an object in the target, by number."""
         for page in accounts.number_pages(self._database, *accounts.LIVE, size=_PAGE):
             self._progress()
             yield page
@@ -209,8 +206,7 @@ class TargetComparison:
             yield chosen[at : at + _PAGE]
 
     def _suspects(self, spool: ObjectSpool, in_depth: Callable[[str], bool]) -> Iterator[list[str]]:
-        """Of each page of students, those whom the target does not show as they are to be, and those who are
-        to be looked at in depth all the same."""
+        """Per page of students, those listed otherwise than wanted, and those to check in depth."""
         for numbers in self._pages():
             known = self._newest(numbers)
             for each in (each for account in known.values() for each in account.cohorts if each.met):
@@ -235,7 +231,7 @@ class TargetComparison:
     def _own(
         self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
     ) -> list[TargetObject]:
-        """A student's own objects among those that are listed; none and several are remembered."""
+        """A student's own objects among the listed ones; note if there are none or several."""
         number, key = account.student_number, self._key(account)
         shown = {**seen.get(key, {}), **seen.get(adopted or key, {})}
         own = list(shown.values()) if self._by_mail else find_own(account, shown.values(), adopted)
@@ -276,7 +272,7 @@ class TargetComparison:
             self._look(page)
 
     def _look(self, numbers: Sequence[str]) -> None:
-        """Look at these again, as a turn would, and note what is no news to the pipeline apart."""
+        """Look at these students as a turn would; count separately what is already known."""
         if not numbers:
             return
         target = self._connector.name
@@ -299,9 +295,9 @@ class TargetComparison:
                 self._note(effect)
 
     def _known(self, effect: Effect, state: TargetState | None, account: Account) -> bool:
-        """Whether the pipeline is at work on this student, or says of them already what was found.
+        """Whether the pipeline is at work on this student, or already shows what was found.
 
-        Whoever waits for what the account lacks (an enrolment) has been given all the rest.
+        A student who waits for what the account lacks (an enrolment) has been given all the rest.
         """
         if state is None or state.suspect or state.state_version < account.version:
             return True
@@ -336,8 +332,10 @@ class TargetComparison:
             self._drift.evidence[key] = what
 
     def _find_orphans(self, spool: ObjectSpool) -> None:
-        """What carries the number of nobody who has an account, or of somebody who was erased. An address
-        that is no student's may be anybody's."""
+        """Find objects with a number that has no account, or an erased one.
+
+        An address that is not a student's proves nothing.
+        """
         for page in () if self._by_mail else spool.left():
             numbers = sorted({number for number, _ in page})
             known = self._newest(numbers)
@@ -345,7 +343,7 @@ class TargetComparison:
             self._note_orphans({ref: number for number, ref in page if number not in alive})
 
     def _note_orphans(self, numbers: Mapping[str, str]) -> None:
-        """Of these objects, with their numbers, those of which nobody has said that they are to stay."""
+        """Record orphaned objects, except those that an operator set aside."""
         with self._database.read() as connection:
             to_stay = questions.set_aside(connection, self._connector.name, numbers)
         for ref, number in numbers.items():

@@ -58,7 +58,7 @@ class ObjectSpool(ScratchDatabase):
         return written
 
     def claim(self, keys: Collection[str], refs: Collection[str]) -> list[tuple[str, TargetObject]]:
-        """What has one of these keys or is one of these objects, with its key; somebody's from now on."""
+        """Claim the objects with one of these keys or refs; return them with their keys."""
         found = {}
         for column, values in (("key", keys), ("ref", refs)):
             for value in values:
@@ -70,7 +70,7 @@ class ObjectSpool(ScratchDatabase):
         return list(found.values())
 
     def left(self) -> Iterator[list[tuple[str, str]]]:
-        """Key and `ref` of what has a key and is nobody's so far, by key, in pages."""
+        """Key and `ref` of unclaimed objects with a key, by key, in pages."""
         query = "SELECT key, ref FROM objects WHERE claimed = 0 AND key != '' ORDER BY key, ref"
         rows = self._db.execute(query)
         while page := rows.fetchmany(_PAGE):
@@ -82,7 +82,7 @@ class ObjectSpool(ScratchDatabase):
         self._db.executemany("INSERT INTO owned_mails (mail, key) VALUES (?, ?)", rows)
 
     def borrowed(self) -> list[tuple[str, str]]:
-        """`ref` of what has no key, is nobody's and has a student's address, with that student's number."""
+        """`ref` and student number of unclaimed objects without key, by a student's address."""
         query = (
             "SELECT DISTINCT o.ref, m.key FROM owned_mails m JOIN shown_mails s ON s.mail = m.mail"
             " JOIN objects o ON o.ref = s.ref WHERE o.claimed = 0 AND o.key = '' ORDER BY o.ref, m.key"
@@ -90,7 +90,7 @@ class ObjectSpool(ScratchDatabase):
         return self._db.execute(query).fetchall()
 
     def unclaimed(self) -> int:
-        """How many are nobody's, with a key or without one."""
+        """Count unclaimed objects, with or without a key."""
         count: int = self._db.execute("SELECT count(*) FROM objects WHERE claimed = 0").fetchone()[0]
         return count
 

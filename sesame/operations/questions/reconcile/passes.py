@@ -1,4 +1,4 @@
-"""The last comparison of each target: who begins the night's one, what it came to, what was noticed since."""
+"""Each target's last comparison: who claims the nightly one, its result, later news."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ reconciliations = Table(
     "reconciliations",
     metadata,
     Column("target", String(64), primary_key=True),
-    Column("claimed_at", Float, nullable=False),  # when somebody last began the night's comparison
+    Column("claimed_at", Float, nullable=False),  # when the nightly comparison was last claimed
     Column("document", Text),  # Pass as JSON; None: none has ended yet
-    Column("mark", String(1000)),  # up to where the target told its changes
+    Column("mark", String(1000)),  # how far the target's changes were read
     Column("looked_at", Float),  # when it was last asked
     info=of_nobody("counts", named_in=("document",)),
 )
@@ -99,13 +99,13 @@ class Pass(Report):
         return self.model_copy(update={"trouble": after.trouble, "failed_at": after.ended_at})
 
     def to_look_at_again(self) -> list[str]:
-        """Students who may have been mended meanwhile: the first of those who are remembered."""
+        """The first of the recorded students, who may be repaired by now."""
         students = {each for kind in OF_STUDENTS for each in self.left.get(kind, ())}
         return sorted(students)[:AGAIN_MAX]
 
 
 def claim(connection: Connection, database: Database, target: str, due_at: float) -> bool:
-    """Whether the caller is to begin the comparison that was due then: one process is told so, once.
+    """Claim the comparison that was due then; true in one process, once.
 
     A target that was never compared waits for its first night.
     """
@@ -117,7 +117,7 @@ def claim(connection: Connection, database: Database, target: str, due_at: float
 
 
 def release(connection: Connection, target: str) -> None:
-    """Let somebody else begin the comparison that was claimed: it was not ended."""
+    """Release a claimed comparison that did not end, so that another process may claim it."""
     was = update(reconciliations).where(reconciliations.c.target == target)
     connection.execute(was.values(claimed_at=0.0))
 
@@ -136,8 +136,10 @@ def keep(connection: Connection, database: Database, ended: Pass) -> None:
 
 
 def begin_look(connection: Connection, database: Database, target: str, *, every_s: float) -> str | None:
-    """The mark up to which the target told its changes, for the one process that is to ask now; empty: it was
-    never asked. None: another one has asked less than `every_s` ago."""
+    """Claim a look at a target's changes; return the mark to read from.
+
+    Empty: the target was never read. None: another process looked less than `every_s` seconds ago.
+    """
     now = database.now(connection)
     first = database.insert(reconciliations).values(target=target, claimed_at=now)
     connection.execute(first.on_conflict_do_nothing(index_elements=[reconciliations.c.target]))
@@ -149,13 +151,13 @@ def begin_look(connection: Connection, database: Database, target: str, *, every
 
 
 def mark_of(connection: Connection, target: str) -> str:
-    """The mark up to which the target told its changes; empty: it was not asked since it was paused."""
+    """How far the target's changes were read; empty: not since it was paused."""
     mark = select(reconciliations.c.mark).where(reconciliations.c.target == target)
     return connection.execute(mark).scalar_one_or_none() or ""
 
 
 def end_look(connection: Connection, target: str, mark: str) -> None:
-    """Remember up to where the target has told its changes; empty: it is to be looked at as a whole."""
+    """Record how far the target's changes were read; empty: compare all of it next."""
     at = update(reconciliations).where(reconciliations.c.target == target)
     connection.execute(at.values(mark=mark))
 
@@ -188,7 +190,7 @@ def amended(
 
 
 def going_back(before: Pass, why: str, at: datetime) -> Pass:
-    """The pass once its target shows an older state, or lost much, before all are compared."""
+    """The pass of a target that shows an older state or great loss, before comparing all."""
     target = before.target
     found, left = {**before.found, WENT_BACK: 1}, {**before.left, WENT_BACK: [target]}
     evidence = {**before.evidence, target: (why,)}

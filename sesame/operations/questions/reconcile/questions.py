@@ -1,6 +1,6 @@
-"""What a comparison leaves for an operator to judge: objects whose number is nobody's, or several students'.
+"""A comparison's questions for an operator: objects with an unknown or shared number.
 
-They are questions as adoption's are: asked once, answered by `sesame adopt decide`, remembered for ever.
+They work as adoption's do: put once, answered by `sesame adopt decide`, permanent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def ask(
     found: Mapping[str, Sequence[str]],
     evidence: Mapping[str, Sequence[str]],
 ) -> None:
-    """Ask about these objects, by kind of difference; whoever was asked is not asked again."""
+    """Raise questions about these objects by kind of difference, once each."""
     asked = list(_questions(target, found, evidence))
     if len(asked) <= ASKED_MAX:
         adoptions.ask(connection, database, asked, database.now(connection))
@@ -41,12 +41,12 @@ def close_others(
     *,
     single: Collection[str],
 ) -> None:
-    """After a comparison with everybody: what was asked about others has no cause any more.
+    """After a full comparison: close the questions that no longer have a cause.
 
     Args:
-        single: objects that were one of several of a student in the comparison before, and are not now. About
-            others `sesame adopt` has asked, which sees more: two that an INE joins, or of a student who has
-            not activated the account.
+        single: objects that shared a student with others in the comparison before, and do not now.
+            Questions about others are from `sesame adopt`, which sees more: two that an INE joins, or of a
+            student who has not activated the account.
     """
     asked = {each.id for each in _questions(target, found, evidence)}
     for kind in _KINDS.values():
@@ -57,7 +57,7 @@ def close_others(
 
 
 def set_aside(connection: Connection, target: str, objects: Collection[str]) -> set[str]:
-    """Of these objects, those of which an operator said that they are to stay as they are."""
+    """Those of these objects that an operator decided to leave as they are."""
     answers = adoptions.about(connection, target, objects)
     kind = QuestionKind.NUMBER_OF_NOBODY
     return {each.object for each in answers if each.kind == kind and each.state is AdoptionAnswer.SEPARATE}

@@ -1,1 +1,1 @@
-"""A store that came out of a backup: recognised, shut, checked against the targets, opened again."""
+"""A restored store: recognised, shut, checked against the targets, reopened."""

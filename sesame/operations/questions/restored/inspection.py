@@ -1,8 +1,8 @@
-"""After a restore: whoever a target shows shut stays shut, and becomes a question for an operator.
+"""After a restore, keep shut those whom a target shows shut, and ask an operator.
 
-A restored store does not know what was done after its backup. What must not be undone by that is a shut
-access: every target is read, and whom any of them shows shut, while the store would open the account, is held
-in the store before anybody writes by it. An operator then opens each, or keeps it shut.
+A restored store does not know what was done after its backup, and must not reopen an access shut since. So
+every target is read, and a student whom any of them shows shut, while the store would open the account, is
+held in the store before any target is written. An operator then opens each, or keeps it shut.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _REASON = "after a restore: a target shows this access shut, and the store does 
 
 @dataclass
 class Shown:
-    """What the targets show of one student: shut by these, and the account version that the directory has."""
+    """One student in the targets: those that show it shut, and the directory's version."""
 
     shut_by: set[str] = field(default_factory=set)
     version: int = 0
 
 
 class Checked(Report):
-    """What a check found: how many objects each target showed, and who is asked about now.
+    """Result of a check: objects read per target, and the students in question now.
 
-    `unknown_erasures`: of how many this machine keeps a receipt, and the store, being older, knows nothing.
+    `unknown_erasures`: receipts on this machine of erasures that the (older) store does not know.
     """
 
     read: dict[str, int]
@@ -64,17 +64,17 @@ class Checked(Report):
 
 @act("restored.check")
 def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
-    """Read every target, keep shut whom one shows shut without a reason in the store, and let work go on.
+    """Read every target, hold those it shows shut without known reason, resume work.
 
-    Until it ends well, nobody writes to a target, whatever becomes of it.
+    Until it succeeds, no target is written.
 
     Args:
         site: whose targets.
-        actor: who asks for it.
-        say: told how far it is.
+        actor: who requests it.
+        say: called with the progress.
 
     Raises:
-        TargetDown, Misconfigured: a target cannot be read; nobody may write, and the check is to be repeated.
+        TargetDown, Misconfigured: a target cannot be read; writing stays forbidden: repeat the check.
         StoreUnavailable: likewise.
     """
     database = site.database
@@ -131,7 +131,7 @@ def _directory(site: Restored, shown: dict[str, Shown]) -> int:
 
 
 def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None:
-    """Whoever a connector shows shut; None: it shows nobody, or cannot list them."""
+    """Collect those whom a connector shows shut; None if it cannot list or show them."""
     count = 0
     with site.connector(target) as connector:
         if "objects" not in connector.verbs():
@@ -146,8 +146,10 @@ def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None
 
 
 def _by_mail(target: str, site: Restored, shown: dict[str, Shown], objects: Iterator[TargetObject]) -> int:
-    """Whoever was there and is found no more, where addresses are all that is known: of a mail server whose
-    users are the directory's."""
+    """Collect those whose mailbox is gone, where the target knows addresses only.
+
+    That is a mail server whose users are the directory's.
+    """
     found = {value.lower() for each in objects for kind, value in each.names if kind == "mail"}
     erased = again.explained(site)
     for account in _applied(site, target):
@@ -171,7 +173,7 @@ _READERS: Final[dict[str, _Reader]] = {
 
 
 def _applied(site: Restored, target: str) -> Iterator[Account]:
-    """Accounts whose access is open, and that this target has, as far as the store knows."""
+    """Accounts with open access that this target has, as the store knows it."""
     last = ""
     while True:
         query = (
@@ -230,7 +232,7 @@ def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
 
 
 def _by_person(connection: Connection, database: Database, shown: Mapping[str, Shown]) -> dict[str, Shown]:
-    """The same by the number that each person goes on under; an account of another number is kept apart."""
+    """Regroup by the number that each person keeps; separate accounts stay separate."""
     apart = accounts.newest(connection, list(shown))
     known = People(database).known_among(connection, shown.keys() - apart.keys())
     persons: dict[str, Shown] = {}
@@ -243,7 +245,7 @@ def _by_person(connection: Connection, database: Database, shown: Mapping[str, S
 
 
 def _unexplained(account: Account | None, shown: Shown) -> bool:
-    """Whether the store has no reason for what the targets show, and would open this access, or may later."""
+    """Whether the store would open this access without a reason for what targets show."""
     if account is None:
         return shown.version > 0  # Sésame wrote it: after the backup
     if account.holds or account.stage is Stage.ERASED:

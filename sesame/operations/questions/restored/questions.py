@@ -1,4 +1,4 @@
-"""Whom a target shows shut, and a restored store does not know why: an operator is asked, and answers."""
+"""Questions about students shut at a target for a reason that a restored store lost."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RestoreQuestion:
 def ask(
     connection: Connection, database: Database, student_number: str, shown_by: Sequence[str], now: float
 ) -> None:
-    """Ask about a student, anew if it was asked after an earlier restore."""
+    """Raise the question about a student; reopen one from an earlier restore."""
     values = {
         "shown_by": json.dumps(list(shown_by)),
         "state": RestoreAnswer.OPEN.value,
@@ -147,11 +147,11 @@ def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbo
 
 @act("restored.answer")
 def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
-    """Open the access of one who was asked about, or keep it shut: the hold stays until it is lifted.
+    """Open the access in question, or keep it shut: the hold stays until lifted.
 
     Raises:
-        NotAsked: nothing was asked, or it was answered.
-        LogUnavailable: it may have been opened already; answering again is harmless.
+        NotAsked: there is no question, or it was answered.
+        LogUnavailable: it may have been opened already; repeating the answer is harmless.
     """
     database = site.database
     with database.read() as connection:

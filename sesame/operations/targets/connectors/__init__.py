@@ -1,2 +1,1 @@
-"""Connectors as an operator and an author meet them: which there are, a new one, and what the suite says of
-one."""
+"""Connectors for operators and authors: list them, make a new one, run the suite."""

@@ -117,7 +117,7 @@ class ConnectorChecked(Report):
 
 @act("connector.list")
 def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> list[ConnectorLine]:  # noqa: FBT001, FBT002
-    """Every connector that is installed, and every section of the settings that is one.
+    """Every installed connector, and every section of the settings that is one.
 
     Args:
         site: whose settings, and whose audit.

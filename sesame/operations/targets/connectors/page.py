@@ -1,4 +1,4 @@
-"""The reference page of the connectors that come with Sésame, generated from what they say of themselves."""
+"""Generate the reference page of Sésame's connectors from their own metadata."""
 
 from __future__ import annotations
 
