@@ -1,1 +1,1 @@
-"""Those who publish facts, and nothing else: the registrar's feed, activation, replay."""
+"""Producers, which only publish facts: the registrar's feed, activation, replay."""

@@ -1,4 +1,4 @@
-"""Holds: an operator shuts students' access at once, or says that the reason is gone.
+"""Publish holds: an operator shuts students' access at once, or lifts a hold.
 
 Publishes `hold.placed` and `hold.lifted`, and nothing else.
 """
@@ -65,19 +65,19 @@ def place(request: HoldRequest, *, database: Database, producer: Producer) -> No
 
 
 def lift(request: HoldRequest, *, database: Database, producer: Producer) -> None:
-    """Say that this reason to shut access is gone. Other holds stay.
+    """Lift one hold: its reason is gone. Other holds stay.
 
     Raises:
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     _publish(request, HoldLifted, "hold.lift", database, producer)
 
 
 def place_all(request: HoldsRequest, *, database: Database, producer: Producer) -> None:
-    """`place` for many, some hundreds at a time: of these all are noted, then all are asked for.
+    """`place` for many: per batch of some hundreds, record all, then publish all.
 
     Raises:
-        LogUnavailable: some may have been asked for already; asking again is harmless.
+        LogUnavailable: some may have been published already; repeating it is harmless.
     """
     _publish_all(request, HoldPlaced, "hold.place", database, producer)
 
@@ -86,7 +86,7 @@ def lift_all(request: HoldsRequest, *, database: Database, producer: Producer) -
     """`lift` for many, likewise.
 
     Raises:
-        LogUnavailable: some may have been said already; saying it again is harmless.
+        LogUnavailable: some may have been published already; repeating it is harmless.
     """
     _publish_all(request, HoldLifted, "hold.lift", database, producer)
 

@@ -1,4 +1,4 @@
-"""Identities: an operator says whether two numbers are one person, or a number still has its holder.
+"""Publish identity decisions: two numbers are one person, or a holder stays the same.
 
 Publishes `identity.decided`, and nothing else.
 """
@@ -28,7 +28,7 @@ class DecisionRequest:
         reason: why, in the operator's own words: for support. They stay in the store.
         actor: the operator's user name.
         at: when, with a zone. Of several decisions about one doubt the newest holds.
-        rule: the rule by which the operator settles many; None: somebody looked at these two.
+        rule: the rule by which the operator settles many; None: these two were decided singly.
     """
 
     student_number: str
@@ -41,10 +41,10 @@ class DecisionRequest:
 
 
 def decide(decision: DecisionRequest, *, database: Database, producer: Producer) -> None:
-    """Say it. In the personal lane: somebody is waiting for their account.
+    """Publish the decision, in the personal lane: a student waits for the account.
 
     Raises:
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     number, action = decision.student_number, f"identity.{decision.decision.value}"
     detail = {"student_number": number, "other": decision.other, "decision": decision.decision}

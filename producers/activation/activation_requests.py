@@ -1,13 +1,14 @@
-"""Activation by command: hash, seal, write the intent down, publish, confirm, so that events flow early.
+"""Activation by command: hash, seal, record the intent, publish, confirm.
 
-A request is **intended**, with its sealed password in the same transaction, before its event is appended to
-the log, and **confirmed** once the log has acknowledged it. After a crash what lies between is published
-again under the same event id, which readers recognise. The window of a student opens at the event's time,
-which is that of the intent.
+It works in batches, so that events flow early. A request is **intended**, with its sealed password in the
+same transaction, before its event is appended to the log, and **confirmed** once the log has acknowledged
+it. After a crash what lies between is published again under the same event id, which readers recognise. A
+student's window opens at the event's time, which is that of the intent.
 
-A student who was asked for before is skipped and counted: the same list again publishes nothing. A number
+A student with an earlier request is skipped and counted: the same list again publishes nothing. A number
 that the registry does not know yet is published all the same, since the import may still be under way: the
-registry keeps the fact until the enrolment comes, and dead-letters it by age; the report names these numbers.
+registry keeps the fact until the enrolment comes, and dead-letters it by age; the report names these
+numbers.
 """
 
 from __future__ import annotations
@@ -72,27 +73,27 @@ def activate(
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda _students: None,
 ) -> ActivationReport:
-    """Ask for these students' accounts.
+    """Request these students' accounts.
 
     Args:
-        students: their numbers; read as they are needed, so that a whole university may pass.
+        students: their numbers; read lazily, so that a whole university fits.
         passwords: student number to password. Those of others are not used.
-        lane: PERSONAL for named students and lists, BULK for everybody at once.
-        known: who is known, and what they asked for.
+        lane: PERSONAL for named students and lists, BULK for all at once.
+        known: who is known, and what they requested.
         database: the store.
         vault: where the hashes wait.
         producer: appends to the log.
         clock: the time, with a zone.
         hashing: what a hash costs.
         language: of the messages that the students will get; None: the registrar's or the site's.
-        republish: publish what was asked for before and is not active yet once more, under the same event
-            id, for a log that has lost it.
+        republish: publish earlier requests that are not active yet once more, under the same event id, for
+            a log that has lost them.
         dry_run: count only.
-        progress: told how many students each batch had.
+        progress: called with the number of students in each batch.
 
     Raises:
-        StudentListUnusable: something is no student number; nothing of its batch was published.
-        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+        StudentListUnusable: an entry is no student number; nothing of its batch was published.
+        LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
     """
     settings = hashing or HashingSettings()
     activator = _Activator(
@@ -151,9 +152,9 @@ class _Activator:
     def _asked(
         self, number: str, known: Mapping[str, Asked], before: Mapping[str, ActivationRequest]
     ) -> bool:
-        """Whether nothing is left to be asked for: the student is active, or the log has the request.
+        """Whether nothing remains to request: the student is active, or the log has it.
 
-        A first password for somebody who has none yet is something to ask for; a further one is not: that
+        A first password for a student who has none yet is a reason to request; a further one is not: that
         is a change of password.
         """
         person, request = known.get(number), before.get(number)
@@ -167,7 +168,7 @@ class _Activator:
         return request is not None and request.confirmed_at is not None and not self.republish
 
     def _stands(self, request: ActivationRequest | None) -> bool:
-        """Whether a request that is in doubt still says what is asked for now, its password included."""
+        """Whether a request in doubt still matches what is requested now, password included."""
         if request is None:
             return False
         password = self.passwords.get(request.student_number)

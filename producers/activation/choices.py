@@ -1,8 +1,7 @@
-"""What a student settles once it is shown who they are: a password, a charter, where their mail goes, and
-that access lasts longer.
+"""A proven student's choices: password, charter, mail redirection, longer access.
 
-Each act is one transaction: the proof is used up, the secret sealed, the event put into the outbox, and what
-came before is void. So a crash leaves all of it or nothing, and of two clicks one counts.
+Each act is one transaction: the proof is used up, the secret sealed, the event put into the outbox, and
+earlier proofs are void. So a crash leaves all of it or nothing, and of two clicks one counts.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ charter_acceptances = Table(
 
 @dataclass(frozen=True)
 class ActivationState:
-    """What the page that asks for a password must know of a student; `activated`: it is a change of it."""
+    """A student's state for the password page; `activated`: it is a change of password."""
 
     student_number: str
     login: str
@@ -62,7 +61,7 @@ class ActivationState:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What came of a choice: `fresh` is False for the second click, which changed nothing."""
+    """Result of a choice: `fresh` is False for the second click, which changed nothing."""
 
     student_number: str
     fresh: bool
@@ -88,7 +87,7 @@ class Choices:
         self._notices = Notices(known, vault)
 
     def situation(self, student_number: str) -> ActivationState | None:
-        """Where a student stands; None if there is no account under this number (yet)."""
+        """The student's state; None if there is no account under this number (yet)."""
         with self._database.read() as connection:
             account = accounts.find(connection, student_number)
             if account is None:
@@ -128,17 +127,20 @@ class Choices:
         return Chosen(number, fresh=True)
 
     def chosen_just_now(self, proof_id: str, grant: str) -> str | None:
-        """Whose password this very grant has chosen a moment ago: its browser may have missed the answer."""
+        """The student whose password this grant has just chosen.
+
+        The browser may have missed the answer.
+        """
         with self._database.read() as connection:
             now = self._database.now(connection)
             again = self._second_click(connection, proof_id, _mark(grant), now)
         return None if again is None else again.student_number
 
     def confirm_redirect(self, proof: MailProof) -> bool:
-        """The owner of the address has confirmed it; False if the proof does not stand any more.
+        """Confirm a redirection by the address's owner; False if the proof is void.
 
-        The student is told at the other addresses, in the language in which it was asked for: it may be
-        somebody else who reads that one.
+        The student is notified at the other addresses, in the language of the request: the owner of that
+        address may be another person.
         """
         number, sealed = proof.student_number, proof.value
         if number is None or sealed is None or proof.purpose != REDIRECT:
@@ -154,7 +156,7 @@ class Choices:
         return True
 
     def end_redirect(self, student_number: str) -> None:
-        """Mail stays in the university's mailbox from now on; what was not confirmed yet is void."""
+        """Keep mail in the university's mailbox from now on; void unconfirmed redirections."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             mail_proofs.void_others(connection, student_number, REDIRECT, now)

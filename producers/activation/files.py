@@ -38,19 +38,19 @@ class PasswordFileExposed(SesameError):
 
 
 def is_student_number(text: str) -> bool:
-    """Whether this may be a student number (the form that `schemas.account.StudentNumber` has)."""
+    """Whether this has the form of a student number (`schemas.account.StudentNumber`)."""
     return _STUDENT_NUMBER.fullmatch(text) is not None
 
 
 class StudentList(NamedTuple):
-    """The students of a list, in its order and each once, with the passwords that it has."""
+    """The students of a list, in order and each once, with the passwords in it."""
 
     students: tuple[str, ...]
     passwords: dict[str, str]
 
 
 def read_students(path: Path) -> StudentList:
-    """The students that `--from FILE` names: one number per line, or a CSV with a header.
+    """Read the students of `--from FILE`: one number per line, or a CSV with a header.
 
     Empty lines and lines that start with `#` are skipped.
 
@@ -105,7 +105,7 @@ def _opened(path: Path, error: type[SesameError]) -> TextIO:
 
 
 def _refuse_exposed(path: Path, file: TextIO) -> None:
-    """Look at the file that is open, not at its name: nobody can exchange it in between."""
+    """Check the open file, not its name: it cannot be exchanged in between."""
     mode = os.fstat(file.fileno()).st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise PasswordFileExposed(

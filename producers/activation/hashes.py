@@ -1,4 +1,4 @@
-"""Passwords are hashed where they are typed: nothing else of the system ever sees one.
+"""Hash passwords where they are typed: no other part of the system ever sees one.
 
 The form is that of OpenLDAP's argon2 module (slapd-pw-argon2(5)): `{ARGON2}` and the PHC string, of the
 variant argon2id. The default costs are OWASP's (Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane).
@@ -61,7 +61,7 @@ class Hasher:
     def hash(self, password: str) -> str:
         """The hash of a password, as the directory's `userPassword` takes it.
 
-        The password is put into Unicode NFC first, as clients are asked to do (RFC 8265, 4.2.2).
+        The password is put into Unicode NFC first, as RFC 8265, 4.2.2 requires of clients.
         """
         return SCHEME + self._argon2.hash(_canonical(password))
 

@@ -1,4 +1,4 @@
-"""What activation asks of whoever knows the students. The registry answers; the application joins them."""
+"""Ports to the known students, for activation; the registry implements them."""
 # ruff: noqa: D102 - each property is described with its class
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from schemas.account import Hold
 
 
 class CivilNames(Protocol):
-    """Who a student is, as the registrar last said; empty: there is no such name."""
+    """A student's names, as the registrar last sent them; empty: there is no such name."""
 
     @property
     def birth_name(self) -> str: ...
@@ -46,7 +46,7 @@ class KnownStudent(Protocol):
 
 
 class Asked(Protocol):
-    """When a known student asked for the account (epoch seconds), and which password it was given."""
+    """When a known student requested the account (epoch seconds), and with which password."""
 
     @property
     def activated_at(self) -> float | None: ...
@@ -55,8 +55,11 @@ class Asked(Protocol):
 
 
 class Contact(Protocol):
-    """How to write to a student: the number that the person goes on under, the personal address that the
-    registrar gave, the stage of the account (None: there is none), and since when it is activated."""
+    """How to write to a student.
+
+    The number that the person keeps, the personal address that the registrar gave, the stage of the
+    account (None: there is none), and since when it is activated.
+    """
 
     @property
     def student_number(self) -> str: ...
@@ -72,10 +75,10 @@ class KnownStudents(Protocol):
     """Looks into the caller's transaction; changes nothing."""
 
     def known(self, connection: Connection, student_number: str) -> KnownStudent | None:
-        """The student of this number; None: nobody has it."""
+        """The student of this number; None: unknown number."""
 
     def contact(self, connection: Connection, student_number: str) -> Contact | None:
-        """How to write to the student of this number; None: nobody has it."""
+        """How to write to the student of this number; None: unknown number."""
 
     def asked_by(self, connection: Connection, students: Collection[str]) -> Mapping[str, Asked]:
-        """Those of these students (at most some hundreds) who are known, and what they asked for so far."""
+        """The known ones of these students (at most some hundreds), with their requests."""

@@ -1,7 +1,7 @@
-"""The messages to students' personal addresses: plain text and HTML, in French or English.
+"""Messages to students' personal addresses: text and HTML, in French or English.
 
-The text is written once; the HTML is made of its paragraphs. Headers are made by the library from values that
-are checked first: what a line end could add to them is refused, never folded in.
+The text is written once; the HTML is made of its paragraphs. The library makes the headers from checked
+values: a value with a line end is refused, never folded in.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class AddressUnusable(SesameError):
 
 
 def canonical(mail: str) -> str:
-    """The address as it is compared: people do not mind capitals, and their mail servers do not either."""
+    """The address in its form for comparison: without case, as mail servers treat it."""
     return in_ascii(unicodedata.normalize("NFC", mail).strip().casefold())
 
 
 def in_ascii(mail: str) -> str:
-    """With its domain as mail servers know it (RFC 3490), which is what browsers send of an accented one.
+    """The address with its domain in ASCII (RFC 3490), as browsers send it.
 
-    What cannot be written so stays as it is.
+    A domain that cannot be encoded stays as it is.
     """
     local, at, domain = mail.rpartition("@")
     try:
@@ -53,7 +53,7 @@ def in_ascii(mail: str) -> str:
 
 
 def mailbox(mail: str) -> Address:
-    """The address as it stands in a message's header: one address, and nothing else.
+    """The address as a message's header takes it: exactly one.
 
     Accents before the @ stay (RFC 6532): mail servers that offer SMTPUTF8 take them.
 
@@ -122,9 +122,9 @@ class Letters:
 
     Attributes:
         sender: their sender's address.
-        sender_name: the name beside it, e.g. the university's.
+        sender_name: the name shown with it, e.g. the university's.
         portal_url: of the students' pages, without a final slash: what links begin with.
-        support: the address that is given for help.
+        support: the address for help.
         lifetime_h: of links and codes.
         color: the university's, `#rrggbb`, legible on white and white on it.
         clock: the time that a message shows as its date.
@@ -189,7 +189,7 @@ class Letters:
         message["Subject"] = subject
         message["Date"] = format_datetime(self.clock())
         message["Message-ID"] = f"<{secrets.token_hex(16)}@{self.sender.rpartition('@')[2]}>"
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nothing answers it by itself
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answers
         return message
 
     @cached_property

@@ -1,13 +1,13 @@
-"""Proofs by mail: a link and a 6-digit code that show that somebody reads a student's mail.
+"""Proofs by mail: a link and a 6-digit code that prove access to a student's mail.
 
 Of both only keyed digests are kept. What the message has to say is sealed until it was sent, then erased.
 
-A request that matches nobody makes a row too, a **decoy** without a student: it costs the same time, counts
-the same attempts, and no message leaves. So nothing tells who is known here.
+A request that matches no student makes a row too, a **decoy** without a student: it costs the same time,
+counts the same attempts, and no message leaves. So nothing reveals who is known here.
 
 Notices (a password was changed, access ends …) wait here too, to be sent as the others are: they have no
-digest, so that they prove nothing, but for the link that prolongs access. Nor has a message that is withheld,
-because too many were asked for.
+digest, so that they prove nothing, except for the link that prolongs access. A message that is withheld,
+because too many were requested, has no digest either.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ mail_proofs = Table(
     Column("purpose", String(16), nullable=False),  # password | redirect; or a notice's
     Column("student_number", String(32), index=True),  # None: a decoy
     Column("pair", String(64), nullable=False),  # keyed digest of who was asked for, and at which address
-    Column("asked_by", String(64), index=True),  # keyed digest of the browser; None: nobody's
+    Column("asked_by", String(64), index=True),  # keyed digest of the browser; None: no browser
     Column("language", String(8), nullable=False),
     Column("link_digest", String(64), nullable=False),
     Column("code_digest", String(64), nullable=False),
@@ -64,7 +64,7 @@ mail_proofs = Table(
     Column("send_at", Float, index=True),  # when the message is due; None: there is nothing to send
     Column("sent_at", Float),
     Column("send_attempts", Integer, nullable=False, default=0),
-    Column("refusal", Text),  # why it can never be sent, for the support desk: nobody's address
+    Column("refusal", Text),  # why it can never be sent, for the support desk: no address in it
     info=rows_of("student_number"),
 )
 
@@ -112,9 +112,11 @@ def find(connection: Connection, proof_id: str) -> MailProof | None:
 
 
 def of_request(connection: Connection, asked: Sequence[str], *, asked_by: str, limit: int) -> list[MailProof]:
-    """The newest proofs of one request: those whose ids a browser keeps, and those that it has asked for on
-    behalf of the same student and address, whose ids it may never have been told. One that was withheld takes
-    no place from a message that was sent."""
+    """The newest proofs of one request.
+
+    Those whose ids a browser keeps, and those that it has requested for the same student and address,
+    whose ids it may never have received. A withheld one takes no place from a message that was sent.
+    """
     pair = (
         select(mail_proofs.c.pair).where(mail_proofs.c.id == (asked[-1] if asked else "")).scalar_subquery()
     )
@@ -225,7 +227,7 @@ def claim_letters(connection: Connection, now: float, *, until: float, limit: in
 
 
 def sent(connection: Connection, proof_id: str, now: float) -> None:
-    """The mail server has the message: what it said is erased."""
+    """Record that the mail server has the message, and erase its text."""
     connection.execute(
         update(mail_proofs).where(mail_proofs.c.id == proof_id).values(sent_at=now, send_at=None, letter=None)
     )

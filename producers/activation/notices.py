@@ -1,7 +1,7 @@
-"""Notices: messages that tell a student, at every address, what is done to the account.
+"""Notices: messages about changes to the account, to every address of the student.
 
-Whoever took over one of the addresses does not read the other (NIST SP 800-63B-4, 4.6). A notice carries
-nothing that proves who reads it, but for the link by which access that ends is prolonged, once.
+A thief of one address does not read the other (NIST SP 800-63B-4, 4.6). A notice carries nothing that
+proves who reads it, except the link that prolongs ending access, once.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Notices:
         link: Digests | None = None,
         **more: object,
     ) -> None:
-        """Tell a student.
+        """Notify a student.
 
         Args:
             what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`; ENDING: access ends after
                 `last_day`, and then `services` (title and day) and the account (`account_erased`, or None)
                 are erased; days are in ISO 8601.
-            until: when it is not true any more; what is true for long is not urgent. None: tell at once.
-            link: what keeps the digest of a link that stands until then, one for each address; None: there
+            until: when it is not true any more; a long validity is not urgent. None: send at once.
+            link: what keeps the digest of a link that is valid until then, one for each address; None: there
                 is none.
-            more: what it says besides.
+            more: further values of its text.
         """
         ends = now + NOTICE_S if until is None else until
         delay_s = 0.0 if until is None else _chance.uniform(0.0, min(SPREAD_S, (until - now) / 2))
@@ -94,5 +94,5 @@ class Notices:
 
     @staticmethod
     def withdraw(connection: Connection, what: str, number: str, now: float) -> None:
-        """Send none of these to this student that was not sent yet; links of those that were are void."""
+        """Withdraw this notice where unsent; void the links of those sent."""
         mail_proofs.void_others(connection, number, what, now)

@@ -1,4 +1,4 @@
-"""What a password is worth for a student: asked by the students' pages and by `sesame activate` alike."""
+"""Judge a password for a student: in the pages and in `sesame activate` alike."""
 
 from __future__ import annotations
 

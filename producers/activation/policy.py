@@ -1,10 +1,11 @@
-"""What a password must be, for the one who chooses it and the one who checks it alike.
+"""The password policy, one for those who choose a password and those who check it.
 
 **Sources.** CNIL, délibération 2022-100 of 21 July 2022 (JORF, 14 October 2022): 80 bits of entropy for a
 password alone, with three examples: 12 characters of all four kinds, 14 of three kinds, or a phrase of 7
-words. NIST SP 800-63B-4, 3.1.1.2: a long maximum, every printable character and blanks, comparison with what
-is common or expected (dictionaries, the service's and the person's own names), a meter, pasting and password
-managers allowed, no expiry by date. Where they differ (NIST wants no mixture of kinds) the phrase serves.
+words. NIST SP 800-63B-4, 3.1.1.2: a long maximum, every printable character and blanks, comparison with
+what is common or expected (dictionaries, the service's and the person's own names), a meter, pasting and
+password managers allowed, no expiry by date. Where they differ (NIST wants no mixture of kinds) the phrase
+serves.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class PasswordSettings(BaseModel):
 
 
 class PasswordRule(StrEnum):
-    """What is asked of a password."""
+    """A requirement on a password."""
 
     FORM = "form"
     COMMON = "common"
@@ -103,7 +104,7 @@ class PasswordRule(StrEnum):
 
 @dataclass(frozen=True)
 class PasswordVerdict:
-    """What a password is worth: the rules that it breaks, and its strength from 0 to 4."""
+    """Verdict on a password: the rules that it breaks, and its strength from 0 to 4."""
 
     broken: frozenset[PasswordRule]
     strength: int
@@ -122,7 +123,7 @@ class Personal:
 
     @classmethod
     def of(cls, names: Iterable[str | None], numbers: Iterable[str | None], birth: date | None) -> Personal:
-        """Of names and addresses (taken apart into words), numbers (taken whole) and the birth date."""
+        """Build from names and addresses (as words), numbers (whole) and the birth date."""
         words = {word for name in names if name for word in _words(name)}
         words |= {_plain(name) for name in names if name} | {_plain(number) for number in numbers if number}
         if birth is not None:

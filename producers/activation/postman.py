@@ -24,11 +24,11 @@ OnSent = Callable[[str], None]
 
 
 class Postman:
-    """Sends in a thread of its own.
+    """Sends in its own thread.
 
     Args:
-        on_sent: told of each message.
-        on_trouble: told in a sentence what is wrong, without anybody's address.
+        on_sent: called for each message.
+        on_trouble: called with a sentence about what is wrong, without an address.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Postman:
         self._on_trouble = on_trouble
 
     def run(self, stopping: threading.Event) -> None:
-        """Send until told to stop."""
+        """Send until `stopping` is set."""
         while not stopping.is_set():
             try:
                 if self.send_page():

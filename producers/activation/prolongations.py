@@ -1,4 +1,4 @@
-"""Asks that access which ends last until a later day: for the student, by a link, or for an operator."""
+"""Request a later end of access: for the student, by a link, or for an operator."""
 
 from __future__ import annotations
 

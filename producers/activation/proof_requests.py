@@ -1,7 +1,8 @@
-"""Who asks for an account, or to have an address confirmed, is sent a message with a code and a link.
+"""Send a code and a link to those who request an account or confirm an address.
 
-**No answer tells who is known.** Whether number and address match or not, the same rows are read and written
-in one transaction; only the message differs, and it goes to nobody but the address that the registrar gave.
+**No answer reveals who is known.** Whether number and address match or not, the same rows are read and
+written in one transaction; only the message differs, and it goes only to the address that the registrar
+gave.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ class ProofRequests:
         self._rate = Rate(settings.messages_at_once, lifetime_s / settings.messages_at_once)
 
     def ask(self, student_number: str, mail: str, language: str, *, browser: str) -> str:
-        """Send a proof to the student of this number, if this is the personal address that the registrar has.
+        """Send a proof to the student, if `mail` is the registrar's personal address.
 
         Args:
-            browser: which one asks: a text that no other one has.
+            browser: the requesting one: a text that no other one has.
 
         Returns:
             The id under which the code will be typed, whether there is such a student or not.
@@ -75,7 +76,7 @@ class ProofRequests:
             return self._add(connection, contact, before.pair, language, "", browser=browser)
 
     def ask_redirect(self, student_number: str, address: str, language: str) -> bool:
-        """Ask the owner of `address` to confirm that this student's mail may go there; False: too often.
+        """Send `address` a request to confirm a student's redirection; False: too often.
 
         The address stays sealed until it is confirmed.
         """
@@ -138,8 +139,7 @@ class ProofRequests:
         asked_by: str | None = None,
         value: bytes | None = None,
     ) -> MailProof:
-        """A new proof. One that is not sent has no code that could be guessed; one that is withheld has no
-        link either, whoever it is for."""
+        """Make a proof: no guessable code if unsent, no link either if withheld."""
         proof_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         letter = {

@@ -1,14 +1,16 @@
-"""How a student shows who they are: the code or the link of a message that was asked for (`proof_requests`).
+"""Verify a student's identity by the code or the link of a message.
 
-**Nobody can lock out somebody else.** A code belongs to the one request that it was made for, and so do its
-attempts. Messages are limited by number *and* address together, so that only who knows both can use them up;
-and then the last message, whose link needs no attempt, is in the mailbox and still valid: the limit refills
-`messages_at_once` times within a proof's life.
+`proof_requests` sends these messages.
 
-**An answer may be lost.** Browsers on a bad network send a form once more, or are told nothing of what they
-asked for. So the codes of all messages that one browser asked for, on behalf of one student and address, are
-worth the same, while they last; and a right code may be typed again for a short time, by the browser whose
-request it is. (Each code has attempts of its own: that there are several makes none easier to guess.)
+**No one can lock out another.** A code belongs to the one request that it was made for, and so do its
+attempts. Messages are limited by number *and* address together, so that only those who know both can use
+them up; and then the last message, whose link needs no attempt, is in the mailbox and still valid: the
+limit refills `messages_at_once` times within a proof's life.
+
+**An answer may be lost.** Browsers on a bad network send a form once more, or miss the answer to their
+request. So the codes of all messages that one browser requested for one student and address are worth the
+same while they are valid; and a right code may be typed again for a short time, by the browser whose
+request it is. (Each code has its own attempts: that there are several makes none easier to guess.)
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Digests:
         return self._by(self.keys[0], parts)
 
     def match(self, digest: str, *parts: str) -> bool:
-        """Whether this is the digest of these parts under one of the keys; in constant time."""
+        """Whether this is the digest of the parts under one of the keys; in constant time."""
         return any([hmac.compare_digest(digest, self._by(key, parts)) for key in self.keys])  # noqa: C419
 
     @staticmethod
@@ -98,8 +100,10 @@ class ProofSettings(BaseModel):
 
     @property
     def messages_within_lifetime(self) -> int:
-        """How many messages of one student's are valid at a time, at most: what is sent at once, and what
-        the limit's refill lets follow."""
+        """Upper bound of one student's messages valid at a time.
+
+        It is what is sent at once, plus what the limit's refill lets follow.
+        """
         return 2 * self.messages_at_once
 
 
@@ -115,7 +119,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True)
 class Link:
-    """A link that somebody followed. `proof` is None when it is unknown."""
+    """A link that was followed. `proof` is None when it is unknown."""
 
     state: LinkState
     proof: MailProof | None
@@ -123,7 +127,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Typed:
-    """A code that somebody typed. `proof` is the one it proves; otherwise `left` attempts are left."""
+    """A code that was typed. `proof` is the one it proves; else `left` attempts remain."""
 
     proof: MailProof | None
     left: int

@@ -18,7 +18,7 @@ activation_requests = Table(
     Column("event_id", String(64), nullable=False),
     Column("credential_ref", String(64)),
     Column("intended_at", Float, nullable=False),  # written down, then appended to the log
-    Column("confirmed_at", Float),  # acknowledged by the log; None: nobody knows, it is published again
+    Column("confirmed_at", Float),  # acknowledged by the log; None: unknown, so it is published again
     info=rows_of("student_number"),
 )
 
@@ -43,7 +43,7 @@ def find(connection: Connection, student_numbers: Collection[str]) -> dict[str, 
 
 
 def intend(connection: Connection, database: Database, requests: Sequence[ActivationRequest]) -> None:
-    """Write down what is about to be appended, in the place of an older request of the same student."""
+    """Record requests before they are appended, replacing the student's older one."""
     for request in requests:
         statement = database.insert(activation_requests).values(**request.__dict__)
         changed = {name: value for name, value in request.__dict__.items() if name != "student_number"}

@@ -1,4 +1,4 @@
-"""Sends messages by SMTP (RFC 5321), under TLS that is verified (RFC 3207, RFC 8314)."""
+"""Send messages by SMTP (RFC 5321) under verified TLS (RFC 3207, RFC 8314)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AccentsRefused(MailRefused):
 
 
 class Post(Protocol):
-    """Hands messages to whoever delivers them."""
+    """Port to message delivery."""
 
     def send(self, message: EmailMessage) -> None:
         """Hand one over; return once it was accepted.
@@ -47,7 +47,7 @@ class Post(Protocol):
 
 
 class Smtp:
-    """A mail server. Each message is a session of its own.
+    """A mail server; one session per message.
 
     Args:
         security: `starttls`: the session must be upgraded, or nothing is sent; `tls`: from the first byte;
@@ -80,7 +80,9 @@ class Smtp:
             client.send_message(message)
 
     def probe(self) -> bool:
-        """Go as far as a message would, and send none; whether addresses with accents before the @ are taken.
+        """Open a session without a message; return whether SMTPUTF8 is offered.
+
+        SMTPUTF8 allows addresses with accents before the @.
 
         Raises:
             MailServerDown, MailRefused: as `send`.

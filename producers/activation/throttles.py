@@ -1,7 +1,7 @@
-"""Slow-downs that survive a restart: so many at once, then one in so many seconds, per name.
+"""Rate limits that survive a restart: so many at once, then one in so many seconds.
 
-One row per name says until when its past requests have used up time (the generic cell rate algorithm of ATM
-Forum TM 4.0, 4.4.2). A name is a kind and a digest: nobody's address or number stands here.
+One row per name holds until when its past requests have used up time (the generic cell rate algorithm of
+ATM Forum TM 4.0, 4.4.2). A name is a kind and a digest, never an address or a number.
 """
 
 from __future__ import annotations
@@ -54,5 +54,5 @@ def take(connection: Connection, database: Database, name: str, rate: Rate, now:
 
 
 def forget(connection: Connection, now: float) -> int:
-    """Delete what slows nobody down any more; return how many there were."""
+    """Delete rows that no longer limit anyone; return how many there were."""
     return connection.execute(delete(throttles).where(throttles.c.until < now)).rowcount

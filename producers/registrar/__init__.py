@@ -1,5 +1,5 @@
-"""The registrar's feed: an export comes in, enrolments recorded and cancelled go out on the log.
+"""The registrar's feed: read an export, publish enrolments recorded and cancelled.
 
-`import_file` is the whole interface; profiles say how each registrar writes its exports. The optional second
-file, of teaching units and groups, is in `producers.registrar.teachings`.
+`import_file` is the whole interface; profiles describe how each registrar writes its exports. The optional
+second file, of teaching units and groups, is in `producers.registrar.teachings`.
 """

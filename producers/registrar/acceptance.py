@@ -1,7 +1,7 @@
-"""Values that look damaged and are right: an operator accepts what was seen of a student, and nothing else.
+"""Accept values that look damaged but are right: exactly those seen of one student.
 
-What is refused for such a value names the code that accepts it, `NUMBER:CODE`. The code is of the student and
-of the line's damaged values: of another value, yesterday's code is wrong.
+What is refused for such a value names the code that accepts it, `NUMBER:CODE`. The code is of the student
+and of the line's damaged values: for another value, yesterday's code is wrong.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class AcceptanceUnfit(SesameError):
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """An operator's word that values of some students are right though they look damaged.
+    """An operator's acceptance of values of some students that look damaged.
 
     Attributes:
-        given: codes, as the rejects file tells them.
+        given: codes, as the rejects file gives them.
         actor: the operator's user name.
     """
 
@@ -46,7 +46,7 @@ class Acceptance:
 
 
 class AcceptedValues:
-    """What one import accepts: of what was given to it, and of what was accepted before."""
+    """The values that one import accepts: codes given to it, and earlier acceptances."""
 
     def __init__(self, acceptance: Acceptance | None, memory: FeedMemory) -> None:
         self._given = acceptance.given if acceptance is not None else frozenset()
@@ -58,12 +58,15 @@ class AcceptedValues:
         self._met: set[str] = set()  # of what was given, and of the students whom it names
 
     def note(self, student: str) -> None:
-        """A line of this student stands in the file."""
+        """Note that the file has a line of this student."""
         if student in self._students:
             self._met.add(student)
 
     def judge(self, rejections: Sequence[Rejection]) -> list[Rejection]:
-        """What is left of a line's faults, with the code that accepts it; empty: it is accepted whole."""
+        """Drop accepted faults of a line; give the others the code that would accept them.
+
+        Empty: the line is accepted whole.
+        """
         damaged = [each for each in rejections if each.fault is Fault.DAMAGED_TEXT]
         if not damaged:
             return list(rejections)
@@ -87,7 +90,7 @@ class AcceptedValues:
         ]
 
     def check(self, path: Path) -> None:
-        """Whether all that was given stands in the file that was read.
+        """Check that every given code fits the file that was read.
 
         Raises:
             AcceptanceUnfit: one does not.

@@ -1,4 +1,4 @@
-"""Requests of programs that were accepted, and are answered once the registry has applied them."""
+"""Accepted requests of programs, answered once the registry has applied them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a file would change about somebody, before and after, in the words of its own columns.
+"""What a file would change about a person, before and after, by the file's columns.
 
-A feed keeps no names, dates or addresses of those whom it published, only digests. What was published before
-is asked of whoever has recorded it, and shown if it has that very digest; otherwise it is not known any more.
+A feed keeps no names, dates or addresses of those whom it published, only digests. The earlier value comes
+from the port that records persons, and is shown if it has that very digest; otherwise it is no longer
+known.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class RecordedPerson(NamedTuple):
 
 
 class RecordedPersons(Protocol):
-    """Whoever reads what feeds publish, and keeps it."""
+    """Port to the reader that records what feeds publish."""
 
     def recorded(self, students: Collection[str]) -> Mapping[str, RecordedPerson]:
         """Those of these students (at most some hundreds) who are known. Raises `StoreUnavailable`."""
@@ -37,7 +38,7 @@ class RecordedPersons(Protocol):
 
 
 class BeforeAfter(NamedTuple):
-    """A change for the operator's eye: the file's columns that it is about, and their values."""
+    """A change to show: the file's columns that it is about, and their values."""
 
     columns: str
     before: str

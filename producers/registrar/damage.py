@@ -1,11 +1,11 @@
-"""Text that was damaged before it came here, and its likely right reading.
+"""Detect text damaged before the import, and its likely right reading.
 
-A name becomes a login, which is for ever; so a name is looked at for what wrong encodings, spreadsheets,
-databases and web forms leave behind. What is found is doubted, not corrected: an operator may accept it.
+A name becomes a login, permanently; so names are checked for what wrong encodings, spreadsheets, databases
+and web forms leave behind. What is found is doubted, not corrected: an operator may accept it.
 
 A reading is computed where the damage can be undone (UTF-8 read as something else, one encoding read as
-another, HTML's and URLs' escapes). Where letters are lost, their places are told, and the one frequent given
-name that fits, if there is one.
+another, HTML's and URLs' escapes). Where letters are lost, their places are reported, with the one
+frequent given name that fits, if there is one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def damage_of_address(address: str) -> Damage | None:
 
 
 def is_no_value(text: str) -> bool:
-    """Whether this is a database's or a spreadsheet's word for a value that is missing or wrong."""
+    """Whether this is a database's or spreadsheet's word for a missing or wrong value."""
     return text.casefold() in _NO_VALUES or text == "NaN" or bool(_SHEET_ERROR.fullmatch(text))
 
 
@@ -144,7 +144,7 @@ def _lost(text: str) -> Damage | None:
     return Damage(lost, fitting.pop(), places=places)
 
 
-# --- what cannot be seen, and what stands in no name ------------------------------------------------
+# --- invisible characters, and those that no name has -----------------------------------------------
 
 _JOINERS = "\u200c\u200d"  # which some scripts need
 

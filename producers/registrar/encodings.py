@@ -1,4 +1,4 @@
-"""Encodings that an export may be in, and text that was read in another one than it was written in.
+"""Encodings of exports, and the repair of text read in the wrong one.
 
 A reading is computed where the damage can be undone: UTF-8 read as something else, one encoding read as
 another.
@@ -75,8 +75,11 @@ def _view(encoding: str) -> dict[str, int]:
 
 
 def _windows_view() -> dict[str, int]:
-    """Windows-1252 as software reads it: what it leaves out are Latin-1's control characters, or here bytes
-    that could not be decoded."""
+    """Windows-1252 as software reads it.
+
+    Bytes that it leaves undefined are Latin-1's control characters, or here surrogates of undecodable
+    bytes.
+    """
     shown = {chr(byte): byte for byte in range(0x80, 0x100)}
     shown |= {chr(0xDC00 + byte): byte for byte in range(0x80, 0x100)}
     return shown | _view("cp1252")
@@ -111,7 +114,7 @@ _RUNS: Mapping[str, re.Pattern[str]] = {
     MAC: _runs(_VIEWS[MAC], 0xC3, 0xC4, 0xC5, 0xE2),
     DOS: _runs(_VIEWS[DOS], 0xC3, 0xC4, 0xC5, 0xE2),
 }
-_MORE_MAX = 0xBF  # bytes from 0x80 to here go on with a character of UTF-8, higher ones begin it
+_MORE_MAX = 0xBF  # bytes from 0x80 to here continue a character of UTF-8, higher ones begin it
 _HOOKED = "ȘșȚțƠơƯư"  # of Romanian and Vietnamese
 _IN_NAMES = frozenset("ŠŒŽšœžŸ’‘´·–—\u00a0\u00ad")  # noqa: RUF001 -- of what may follow a first byte
 # à, whose second half is a blank that was cut off or replaced
@@ -119,7 +122,7 @@ _TILDE_A = re.compile(r"(?<=[a-z])Ã(?=[ -]|$)")
 
 
 def once(text: str) -> str:
-    """The text with what is UTF-8 that was read as another encoding set right, however often it was."""
+    """Undo UTF-8 that was read as another encoding, even several times."""
     for _ in range(3):
         right = _TILDE_A.sub("Ã\u00a0", text)
         for encoding, runs in _RUNS.items():
@@ -131,7 +134,7 @@ def once(text: str) -> str:
 
 
 def _decoded(run: str, view: View) -> str:
-    """The UTF-8 that a run stands for; the run itself if that is no text, or the run may be a name's."""
+    """The UTF-8 text in a run; the run itself if invalid, or if it may be in a name."""
     try:
         text = bytes(view[char] for char in run).decode("utf-8")
     except UnicodeDecodeError:
@@ -144,7 +147,7 @@ def _decoded(run: str, view: View) -> str:
 
 
 def _in_use(char: str) -> bool:
-    """Whether a character may well stand in a name: no mark alone, no sign of phonetics."""
+    """Whether a character may be in a name: no combining mark, no phonetic sign."""
     return unicodedata.category(char)[0] != "M" and not ("\u0180" <= char <= "\u02af" and char not in _HOOKED)
 
 
@@ -155,7 +158,7 @@ _REREAD = ((WINDOWS, DOS), (WINDOWS, MAC), (WINDOWS, WINDOWS), (MAC, WINDOWS), (
 
 _CODECS = {WINDOWS: "cp1252", MAC: "mac_roman", DOS: "cp850"}
 _LETTER = r"[^\W\d_]"
-_SIGNS = "¡¢£¤¥¦§¨©¬®±²³¶¸¹¼½¾¿×÷‚ƒ†‡ˆ‰‹›•™˜€…√∫≈∆◊\u2500-\u259f"  # noqa: RUF001 -- beside a letter
+_SIGNS = "¡¢£¤¥¦§¨©¬®±²³¶¸¹¼½¾¿×÷‚ƒ†‡ˆ‰‹›•™˜€…√∫≈∆◊\u2500-\u259f"  # noqa: RUF001 -- next to a letter
 _QUOTES = "«»“”„°¯"  # between letters
 STRAY = re.compile(f"(?<={_LETTER})[{_SIGNS}]|[{_SIGNS}](?={_LETTER})|(?<={_LETTER})[{_QUOTES}](?={_LETTER})")
 """A sign that stands in no name, beside a letter."""
@@ -171,7 +174,7 @@ _PREFIXES = frozenset(["mac", "mc", "de", "di", "du", "da", "la", "le", "van", "
 
 
 def misread(text: str) -> Damage | None:
-    """What is wrong with a text that was read in a wrong encoding; None: nothing that can be seen."""
+    """The damage of a text read in a wrong encoding; None: none is visible."""
     if text.isascii():
         return None
     right = once(text)
@@ -220,5 +223,5 @@ def _like_a_name(text: str) -> bool:
 
 
 def _odd(text: str) -> bool:
-    """Whether a capital with an accent stands inside a word of small letters, or ends it."""
+    """Whether an accented capital is inside or at the end of a lower-case word."""
     return any((found[1] or found[2]).casefold() not in _PREFIXES for found in _CAPITAL_INSIDE.finditer(text))

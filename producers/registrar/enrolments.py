@@ -1,6 +1,6 @@
-"""The main file: who is enrolled in which step, compared with what was published before.
+"""The main file: enrolments in steps, compared with what was published before.
 
-Nothing is published while this is found out: the guard looks at the whole before the first fact goes out.
+Nothing is published during the comparison: the guard judges the whole before the first fact is published.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def import_file(
     sleep: Callable[[float], None] = time.sleep,
     persons: RecordedPersons | None = None,
 ) -> ImportReport:
-    """Import one export of enrolments; see `import_steps.run_import`, also for what it raises.
+    """Import one export of enrolments; raises as `import_steps.run_import`.
 
     Args:
         path: the export.
-        options: what is to be done with it.
+        options: what to do with it.
         profile: how to read it; see `producers.registrar.profile`.
         feed: what was published before.
         producer, clock, progress, sleep: see `import_steps.ImportDeps`.
-        persons: who was recorded before, for the file of affected people; None: nobody can tell.
+        persons: who was recorded before, for the file of affected people; None: unknown.
     """
     with Spool(profile) as spool:
         deps = ImportDeps(producer, clock, progress, sleep)
@@ -89,7 +89,7 @@ class _Noted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ToPublish:
-    """An enrolment that the log does not have yet, or not so; a `feed.UnpublishedFact`.
+    """An enrolment that the log lacks, or has otherwise; a `feed.UnpublishedFact`.
 
     Attributes:
         base: source sequence of the fact before it; 0: none.
@@ -208,7 +208,7 @@ class _Enrolments:
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
-        """Take what the feed holds of `year` and the file has not as cancelled, on lines after the last.
+        """Cancel what the feed holds of `year` and the file lacks, on lines after the last.
 
         Raises:
             UnusableFile: more lines than a source sequence can tell apart.
@@ -259,7 +259,7 @@ class _Enrolments:
     def _note_difference(
         self, each: Spooled, held: Published | None, live: Mapping[tuple[str, int], int]
     ) -> None:
-        """Keep what a fact makes of its enrolment, for the numbers; none was held and none is: nothing."""
+        """Record a fact's difference for the counts: new, changed, gone, or none."""
         was = held is not None and held.live
         if not was and each.cancelled:
             return
@@ -268,7 +268,7 @@ class _Enrolments:
         self.spool.note_difference(each.step_key, kind, live.get((student, year), 0))
 
     def _note_affected(self, noted: Sequence[_Noted]) -> None:
-        """Keep these changes as they are shown. Who somebody was is asked only where that has changed."""
+        """Record these changes for display; fetch earlier persons only where they changed."""
         changed = {each.spooled.student for each in noted if each.change in OF_PERSON}
         persons = self._persons.recorded(changed) if self._persons is not None and changed else {}
         for spooled, change, was in noted:

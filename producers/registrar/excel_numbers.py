@@ -1,7 +1,7 @@
-"""Numbers as spreadsheets rewrite them: `26100001.0`, `2.6100001E7`, `="00123"`, thousands set apart.
+"""Undo spreadsheets' rewriting of numbers: `26100001.0`, `2.6100001E7`, `="00123"`.
 
-Only a form that stands for one whole number is read as one. `2.61E7` does not: it has three digits of eight,
-and a wrong student number is worse than a refused line.
+Thousands set apart, too. Only a form that has one exact whole number is read as one. `2.61E7` has not: it
+shows three digits of eight, and a wrong student number is worse than a refused line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _TEXT_FORMULA = re.compile(r'="([^"]*)"')
 
 
 def whole_number(text: str) -> str | None:
-    """The whole number that a spreadsheet wrote so; any other text as it is; None: digits are lost."""
+    """The whole number written in a spreadsheet's form.
+
+    Any other text as it is; None: digits are lost.
+    """
     if text.isdigit():
         return text
     if _GROUPED.fullmatch(text):
@@ -44,7 +47,7 @@ def unwrapped(cell: str) -> str:
 
 
 def write_whole(fields: dict[str, str], profile: FeedProfile) -> Iterable[Problem]:
-    """Write a student number and a year as whole numbers again, in their place; yields what cannot be.
+    """Rewrite student number and year in place as whole numbers; yield what cannot be.
 
     A student number that has the site's form already is left alone.
     """
@@ -66,7 +69,7 @@ def write_whole(fields: dict[str, str], profile: FeedProfile) -> Iterable[Proble
 
 
 def _not_of(form: str) -> str:
-    """That a student number has another form than the site's, which is told where words can tell it."""
+    """Say that a student number does not have the site's form, naming its digits if plain."""
     if found := _SO_MANY_DIGITS.fullmatch(form):
         return ngettext(
             "not of this site's form: {n} digit", "not of this site's form: {n} digits", int(found["n"])

@@ -1,4 +1,4 @@
-"""Shows how the first lines of an export are read: which columns give which field, and what comes of it."""
+"""Show how an export's first lines are read: each field's columns, and the result."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class FieldReading:
     """One field of one line.
 
     Attributes:
-        value: as an event would say it; empty when there is none.
-        source: the columns with what stands in them, or that it is a constant.
+        value: as in an event; empty when there is none.
+        source: the columns with their contents, or that it is a constant.
     """
 
     field: str
@@ -128,7 +128,7 @@ def _explained(line: Line, profile: FeedProfile, parse: Parse) -> LineReading:
 
 
 def _value(field: str, taken: Mapping[str, str], fact: Mapping[str, Any] | None) -> str:
-    """The field as the fact has it (a date is ISO then); what the fact does not have, as it was taken."""
+    """The field as in the fact (dates in ISO form), or as read if the fact lacks it."""
     value = taken.get(field, "")
     if fact is None or isinstance(fact.get(field), bool | None):
         return value

@@ -1,4 +1,4 @@
-"""Persons whom a program sent, and was told of: with the id of its own that it gave them, if it did."""
+"""Persons sent by a program that got its answer, with the program's own id if any."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ external_ids = Table(
 def keep(
     connection: Connection, database: Database, student_number: str, external_id: str | None
 ) -> float | None:
-    """Let this be what a person is called; None: nothing. The program is about to be told.
+    """Record the program's id of a person (None: it has none) before answering it.
 
     Returns:
-        Since when it is so (epoch seconds); None: it is not known.
+        Since when it is so (epoch seconds); None: unknown.
     """
     mine = select(external_ids).where(external_ids.c.student_number == student_number)
     before = connection.execute(mine).one_or_none()
@@ -39,10 +39,10 @@ def keep(
 
 
 def forget(connection: Connection, student_number: str) -> None:
-    """A program has ended this person: whoever sends them again is to be told again."""
+    """Forget a person ended by a program: a new request gets a new answer."""
     connection.execute(delete(external_ids).where(external_ids.c.student_number == student_number))
 
 
 def is_kept(connection: Connection, student_number: str) -> bool:
-    """Whether a program was told of this person."""
+    """Whether a program got its answer about this person."""
     return bool(connection.scalar(select(exists().where(external_ids.c.student_number == student_number))))

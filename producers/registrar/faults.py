@@ -112,7 +112,7 @@ REMEDIES: dict[Fault, str] = {
 
 
 def refuse_what_is_of_ours(path: Path, header: str) -> None:
-    """Refuse a file of refused lines, or of affected people, that somebody takes for an export.
+    """Refuse one of our own files, of refused lines or affected people, as an export.
 
     Raises:
         UnusableFile: this line is the header of one.

@@ -27,8 +27,9 @@ StepKey = tuple[str, int, str, str]
 class Published(NamedTuple):
     """The last fact of one enrolment that was handed to the log.
 
-    `base` is the sequence of the fact before it (0: none). Without `confirmed`, nobody knows whether the log
-    has it. `live`: the registrar held the enrolment. `outline`: as given with the fact; None: not kept then.
+    `base` is the sequence of the fact before it (0: none). Without `confirmed`, it is unknown whether the
+    log has it. `live`: the registrar held the enrolment. `outline`: as given with the fact; None: not kept
+    then.
     """
 
     fingerprint: str
@@ -60,8 +61,8 @@ YearKey = tuple[str, int]
 class PublishedList(NamedTuple):
     """The last list of one student's year that was handed to the log.
 
-    `base` is the sequence of the fact before it (0: none). Without `confirmed`, nobody knows whether the log
-    has it.
+    `base` is the sequence of the fact before it (0: none). Without `confirmed`, it is unknown whether the
+    log has it.
     """
 
     fingerprint: str
@@ -109,11 +110,13 @@ class ImportMemory(Protocol[_Intent_contra]):
         """Keep that an import ended before it began."""
 
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
-        """Note for ever who let this import go on. Raises `ImportSuperseded`."""
+        """Record permanently who approved this import. Raises `ImportSuperseded`."""
 
     def approver_of(self, source: str, approval: str, since: float) -> str | None:
-        """Who has approved what was held under this id since this moment (epoch seconds); None: no operator
-        has, or it was published since."""
+        """Who approved what was held under this id since then (epoch seconds).
+
+        None: no operator has, or it was published since.
+        """
 
     def people(self, source: str) -> Mapping[int, int]:
         """How many students `source` holds an enrolment, or a list, of; by academic year."""
@@ -139,14 +142,17 @@ class ImportMemory(Protocol[_Intent_contra]):
 
 
 class FeedMemory(ImportMemory[Intended], Protocol):
-    """What each feed of enrolments has published: `producers.registrar.feed_memory.SqlFeedMemory`."""
+    """What each feed of enrolments has published; see `feed_memory.SqlFeedMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> Mapping[StepKey, Published]:
         """What `source` has published, or may have, about these students."""
 
     def lost(self, source: str, since: float) -> Mapping[int, int]:
-        """How many students lost all that `source` held of them since then (epoch seconds) and since an
-        operator last approved an import, and have nothing again; by academic year."""
+        """Count students who lost all that `source` held, by academic year.
+
+        Since then (epoch seconds), and since an operator last approved an import; those who have something
+        again are left out.
+        """
 
     def sources(self) -> Sequence[str]:
         """Every feed that was ever imported."""
@@ -155,21 +161,26 @@ class FeedMemory(ImportMemory[Intended], Protocol):
         """Student numbers, and digests of their values that look damaged and are right."""
 
     def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
-        """Remember for ever that these values are right, and who said so. Raises `ImportSuperseded`."""
+        """Record permanently that these values are right, and who decided it.
+
+        Raises `ImportSuperseded`.
+        """
 
     def live_steps(self, source: str, year: int) -> Iterator[Sequence[StepKey]]:
-        """Every enrolment of that academic year that `source` holds, some hundreds at a time."""
+        """Every enrolment of the academic year that `source` holds, some hundreds at a time."""
 
 
 class TeachingMemory(ImportMemory[IntendedList], Protocol):
-    """What each feed of teaching units and groups has published:
-    `producers.registrar.teachings.feed_memory.SqlTeachingMemory`."""
+    """What each feed of teaching units and groups has published.
+
+    See `producers.registrar.teachings.feed_memory.SqlTeachingMemory`.
+    """
 
     def published(self, source: str, students: Collection[str]) -> Mapping[YearKey, PublishedList]:
         """The lists that `source` has published, or may have, of these students."""
 
     def listed_students(self, source: str, year: int) -> Iterator[Sequence[str]]:
-        """Whoever `source` holds a list of in that year, some hundreds at a time."""
+        """Students with a list of `source` in that year, some hundreds at a time."""
 
     def enrolled(self, students: Collection[str]) -> Collection[YearKey]:
         """Who of these students is enrolled in which year, by any feed."""
@@ -180,7 +191,7 @@ class UnpublishedFact(Protocol[_Intent_co]):
 
     @property
     def line(self) -> int:
-        """Where it stands in the file; absent ones come after the last line."""
+        """Its line in the file; absent ones come after the last line."""
 
     def intended(self, sequence: int) -> _Intent_co:
         """What is to be written down before it is appended. `sequence`: the fact's source sequence."""
@@ -190,7 +201,7 @@ class UnpublishedFact(Protocol[_Intent_co]):
 
 
 def base_after(before: Published | PublishedList | None, fingerprint: str) -> int:
-    """The base of a fact: of the same fact again the same one, so that it has the same event id."""
+    """The base of a fact; the same for the same fact, so that its event id is the same."""
     if before is None:
         return 0
     return before.base if before.fingerprint == fingerprint else before.sequence
@@ -254,10 +265,10 @@ class Publisher(Generic[_Intent]):
         self.published = 0
 
     def publish(self, changes: Iterable[UnpublishedFact[_Intent]]) -> None:
-        """Append these facts, and remember that they were.
+        """Append these facts, and record that they were appended.
 
         Raises:
-            ImportSuperseded: a newer import goes on alone; nothing of this batch was appended.
+            ImportSuperseded: a newer import continues alone; nothing of this batch was appended.
             LogUnavailable: the log did not take them in several attempts; they are in doubt.
             StoreUnavailable: they are in doubt.
         """

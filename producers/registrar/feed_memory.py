@@ -98,10 +98,10 @@ class SqlFeedMemory(SqlImports):
     """A feed's memory in the database: implements `producers.registrar.FeedMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> dict[StepKey, Published]:
-        """Everything that `source` has published, or may have, about these students (at most some hundreds).
+        """What `source` has published, or may have, about these students (some hundreds).
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         with self._database.read() as connection:
             asked = {"source": source, "students": sorted(students)}
@@ -119,10 +119,10 @@ class SqlFeedMemory(SqlImports):
         }
 
     def known_students(self, students: Collection[str]) -> set[str]:
-        """Those of these students (at most some hundreds) of whom any feed has ever published something.
+        """Those of these students (some hundreds) about whom any feed ever published.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         number = feed_rows.c.student_number
         with self._database.read() as connection:
@@ -140,11 +140,12 @@ class SqlFeedMemory(SqlImports):
             return {int(year): int(students) for year, students in found}
 
     def lost(self, source: str, since: float) -> dict[int, int]:
-        """How many students lost every enrolment of a year that `source` held, since then (epoch seconds) and
-        since an operator last approved an import; by academic year.
+        """Count students who lost every enrolment that `source` held, by academic year.
+
+        Since then (epoch seconds), and since an operator last approved an import.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         with self._database.read() as connection:
             found = connection.execute(_LOST, {"source": source, "since": since})
@@ -161,10 +162,10 @@ class SqlFeedMemory(SqlImports):
             return list(connection.execute(query).scalars())
 
     def live_steps(self, source: str, year: int) -> Iterator[list[StepKey]]:
-        """Every enrolment of that academic year that `source` holds, in order, some hundreds at a time.
+        """Every enrolment of the year that `source` holds, in order, in pages.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         rows = feed_rows.c
         order = rows.student_number, rows.step, rows.step_version
@@ -181,21 +182,22 @@ class SqlFeedMemory(SqlImports):
             after = (student, step, version)
 
     def accepted(self) -> set[tuple[str, str]]:
-        """Student numbers, and digests of their values that look damaged and that an operator knows to be
-        right. Few: each was accepted by hand.
+        """Student numbers, with digests of damaged-looking values accepted as right.
+
+        Few: each was accepted by hand.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         query = select(accepted_values.c.student_number, accepted_values.c.digest)
         with self._database.read() as connection:
             return {(number, digest) for number, digest in connection.execute(query)}
 
     def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
-        """Remember for ever that these values are right, and who said so.
+        """Record permanently that these values are right, and who decided it.
 
         Raises:
-            ImportSuperseded: nothing was remembered, and nothing may be appended.
+            ImportSuperseded: nothing was recorded, and nothing may be appended.
             StoreUnavailable: likewise.
         """
         rows = [
@@ -209,7 +211,7 @@ class SqlFeedMemory(SqlImports):
             audit.note(connection, self._database, actor=actor, action="import.accept", detail=detail)
 
     def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
-        """Write down, durably, what is about to be appended; it stays in doubt until confirmed.
+        """Record durably what is about to be appended; in doubt until confirmed.
 
         Raises:
             ImportSuperseded: nothing was written, and nothing may be appended.

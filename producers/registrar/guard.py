@@ -1,17 +1,17 @@
-"""The guard: a file that would change unusually much is held, whatever it says, until somebody approves it.
+"""The guard: hold a file that would change unusually much until it is approved.
 
 People are counted, per academic year: those who would lose an enrolment, and those about whom something
 would change that seldom does (see `OutlineChange`). A year is over the threshold when either bound is
-passed: a share of the people whom the feed holds in that year, or a number of people who lose something. One
-such year holds the file. A leak is seen too: who lost all that they had within some weeks, a few with each
-file, is added to who would lose something now.
+passed: a share of the people whom the feed holds in that year, or a number of people who lose something.
+One such year holds the file. A slow leak is seen too: those who lost all that they had within some weeks,
+a few with each file, are added to those who would lose something now.
 
 The approval's id is a digest of the file's content and of every difference that it makes: another file, or
 the same file after something else was published, has another id.
 
-A feed recalls an outline of each fact: states, codes and digests. A digest tells whether a value is still the
-same without keeping it a second time. It hides nothing from somebody who can guess the value; the database
-that it lies in holds personal data anyway.
+A feed recalls an outline of each fact: states, codes and digests. A digest shows whether a value is still
+the same without keeping it a second time. It hides nothing from one who can guess the value; the database
+that it is in holds personal data anyway.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Outline(NamedTuple):
 
     def text(self) -> str:
         """The form that the feed's memory keeps."""
-        return "|".join(self)  # which stands in no code
+        return "|".join(self)  # a separator that is in no code
 
 
 def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> list[OutlineChange]:
@@ -123,7 +123,7 @@ def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> li
 
 
 def changes_of_person(before: Outline, after: Outline) -> list[OutlineChange]:
-    """Who the student number seems to belong to now: told between enrolments of different steps too.
+    """Changes in the person of a student number, even between different steps.
 
     Spelling (accents, capitals, hyphens, blanks) is no change, nor is a value that was missing before.
     """
@@ -274,7 +274,7 @@ Judged = Callable[[Iterable[tuple[int, str, frozenset[OutlineChange]]]], tuple[Y
 
 
 class Fingerprint:
-    """Gathers what an approval is bound to, difference by difference in the file's order.
+    """Digest of all differences that an approval is bound to, in the file's order.
 
     Args:
         binding: what else the approval is for: the feed, the file's digest, how it was to be read.
@@ -285,10 +285,10 @@ class Fingerprint:
         self._add(*binding)
 
     def _add(self, *parts: str) -> None:
-        self._hash.update(("\x1f".join(parts) + "\x1e").encode())  # neither stands in any code or number
+        self._hash.update(("\x1f".join(parts) + "\x1e").encode())  # neither is in any code or number
 
     def add(self, key: Sequence[str | int], before: str | None, after: str) -> None:
-        """One difference: what it is about, the fingerprint of its fact before (None: none), and now."""
+        """Add a difference: its key, and its fact's fingerprint before (None: none) and now."""
         self._add(*map(str, key), before or "", after)
 
     @property

@@ -1,4 +1,4 @@
-"""Where a delimited file's header stands, what separates its cells, and where the lines below it end."""
+"""Find a delimited file's header, its separator, and the end of its data lines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Header(NamedTuple):
 
 
 def folded(name: str) -> str:
-    """A column's name as two spellings of it are compared: NFC, one plain blank for any, upper case."""
+    """A column's name for comparison: NFC, one plain blank for any, upper case."""
     return _shown(name).upper()
 
 
@@ -80,11 +80,11 @@ def find_header(
     Args:
         path: for messages.
         lines: the file's first lines: number, text, and whether that is the whole line.
-        columns: those that are wanted.
+        columns: the wanted ones.
         options: what is known of the file.
 
     Raises:
-        UnusableFile: there is none; what was found stands beside what was expected.
+        UnusableFile: there is none; the message compares what was found with what was expected.
     """
     separators: Sequence[str] = [options.separator] if options.separator else SEPARATORS
     wanted = {folded(column) for column in columns}
@@ -124,7 +124,7 @@ def find_header(
 
 
 def _read(number: int, text: str, separators: Sequence[str], wanted: set[str]) -> tuple[int, Header]:
-    """How many wanted columns a line has, and the line as the separator splits it that finds most."""
+    """Count a line's wanted columns, and split it by the separator that finds most."""
     found = []
     for place, separator in enumerate(separators):
         cells = split(text, separator) or []
@@ -177,7 +177,7 @@ def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str]
 
 
 def _refuse_what_is_no_export(path: Path, header: Header, columns: Sequence[str]) -> None:
-    """Refuse in one sentence a file whose header is like none; a line of data is not repeated."""
+    """Refuse a file whose header is like none in one sentence, without quoting data."""
     names = [name for name in header.written if name]
     if not names or any(_DATA.search(name) or name.isdigit() for name in names):
         return
@@ -199,7 +199,7 @@ def _refuse_what_is_no_export(path: Path, header: Header, columns: Sequence[str]
 
 
 def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
-    """What was found beside what was expected, nearest first: a line for each expected column."""
+    """Compare found columns with expected ones: a line for each expected, nearest first."""
     names = [name for name in dict.fromkeys(found) if name]
     if not names:
         return ""
@@ -221,7 +221,7 @@ def _compared(names: Sequence[str]) -> dict[str, str]:
 
 
 def _nearest(column: str, written: Mapping[str, str]) -> list[str]:
-    """The names that are written like this column's, the nearest first; `written`: as `_compared` gives."""
+    """The names most like this column's, nearest first; `written`: as by `_compared`."""
     return [written[near] for near in difflib.get_close_matches(folded(column), written, n=3, cutoff=0.5)]
 
 
@@ -235,12 +235,12 @@ def end_of_data(
 ) -> int | None:
     """The number of the last line that is no footer; None: the last one.
 
-    A footer has two cells at most, none of which is a student's number, and either an empty line above it or
-    one of the words that footers begin with.
+    A footer has two cells at most, none of which is a student's number, and either an empty line above it
+    or one of the words that footers begin with.
 
     Args:
         upwards: the file's last lines, the last one first.
-        student: where the student number's column stands, if it is one.
+        student: the place of the student number's column, if it is one.
     """
     end: int | None = None
     doubtful: list[tuple[int, str]] = []

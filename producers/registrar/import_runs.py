@@ -1,9 +1,9 @@
-"""The runs of imports: which feed, when, how far, and which one goes on alone.
+"""The runs of imports: which feed, when, how far, and which one may publish.
 
 A feed publishes in the order of its sequences, by one writer at a time: a newer import of the same source
-fences the older one off, and what the log has acknowledged is known by a watermark (`confirmed_through`).
-What a feed publishes, each kind of feed keeps in a room of its own (`feeds`, `teaching_feeds`), whose rows
-refer to the import that wrote them.
+fences the older one off, and a watermark (`confirmed_through`) records what the log has acknowledged. Each
+kind of feed keeps what it publishes in its own tables (`feeds`, `teaching_feeds`), whose rows refer to the
+import that wrote them.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ class SqlImports:
     def begin(
         self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
     ) -> int:
-        """A new import of `source`, whose id is above every other. Unfinished ones of it are fenced off.
+        """Begin an import with an id above all others; fence off its source's unfinished ones.
 
         Args:
             source: the feed's name.
             file_name: for the operator's eye, without folders.
             started_at: seconds since the epoch, UTC.
-            detail: who runs it; None: nobody says.
+            detail: who runs it; None: unknown.
 
         Raises:
             StoreUnavailable: nothing has begun, or an import that does nothing.
@@ -126,10 +126,10 @@ class SqlImports:
         self._add(values | {"detail": _document(detail), "superseded": True}, fences=False)
 
     def go_on_above(self, import_id: int) -> None:
-        """Let the next import have an id above this one: facts of it are known, and the import is not.
+        """Raise the next import's id above this one, whose facts exist without its import.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         with self._database.write() as connection:
             newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
@@ -161,7 +161,7 @@ class SqlImports:
         return import_id
 
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
-        """Note for ever who let this import go on although it changes unusually much.
+        """Record permanently who approved an import that changes unusually much.
 
         Args:
             import_id: as `begin` gave it.
@@ -169,7 +169,7 @@ class SqlImports:
             detail: what was approved, without anything personal.
 
         Raises:
-            ImportSuperseded: nothing was noted, and nothing may be appended.
+            ImportSuperseded: nothing was recorded, and nothing may be appended.
             StoreUnavailable: likewise.
         """
         with self._database.write() as connection:
@@ -196,10 +196,12 @@ class SqlImports:
         return None
 
     def approve_held(self, import_id: int, actor: str) -> bool:
-        """Let what this import was held for go on once, when the same is sent again; False: it is not held.
+        """Approve what a held import would publish, once, when it is sent again.
+
+        False: it is not held.
 
         Raises:
-            StoreUnavailable: nothing was noted.
+            StoreUnavailable: nothing was recorded.
         """
         this = imports.c.id == import_id
         with self._database.write() as connection:
@@ -293,11 +295,12 @@ class SqlImports:
             return connection.execute(query).scalar_one()
 
     def ended_before(self, run: ImportRun) -> ImportRun | None:
-        """The last run of the same feed, about the same, that went to its end before this one began; None:
-        there is none among the latest ones.
+        """The feed's last import of the same kind that ended before this one began.
+
+        None: there is none among the latest ones.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         kind = None if run.detail is None else run.detail.kind
         ended = imports.c.source == run.source, imports.c.id < run.id, imports.c.finished_at.is_not(None)
@@ -332,8 +335,10 @@ class SqlImports:
 
 
 def unseen(import_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether an import of the feed `:source` began after `:since` (epoch seconds), and after the last one
-    that an operator has approved."""
+    """Condition: an import of `:source` after `:since` and the last approved one.
+
+    `:since` is in epoch seconds.
+    """
     mine = imports.c.source == bindparam("source")
     older = _last_before(bindparam("since"), mine)
     approved = imports.c.detail.like('%"approval":%'), imports.c.confirmed_through > 0

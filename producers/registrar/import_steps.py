@@ -45,20 +45,20 @@ _Intent = TypeVar("_Intent")
 def run_import(
     path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
 ) -> ImportReport:
-    """Import one file: publish what differs from what was published before, and refuse what is wrong.
+    """Import one file: publish what differs from the last import, refuse what is wrong.
 
-    Nothing is published before the whole file has been read and compared, both files about it are written,
-    and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary copy needs
-    about twice the file's size on disk.
+    Nothing is published before the whole file has been read and compared, both reports about it are
+    written, and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary
+    copy needs about twice the file's size on disk.
 
     Raises:
         UnusableFile: the file as a whole is no export, or a file about it cannot be written.
-        AcceptanceUnfit: what is to be accepted does not stand in it.
+        AcceptanceUnfit: what is to be accepted is not in it.
         SpoolFailed: no room for the temporary copy.
         HeldTogether: lines that were sent one by one would be held; nothing was published.
-        ImportSuperseded: a newer import of the same source goes on alone.
-        ImportInterrupted: of a KeyboardInterrupt, or of `progress`: the same again goes on.
-        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+        ImportSuperseded: a newer import of the same source continues alone.
+        ImportInterrupted: of a KeyboardInterrupt, or of `progress`: repeat it to continue.
+        LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
     """
     _refuse_one_place_for_two(path, options)
     return _Import(path, options, subject, deps).run()
@@ -166,7 +166,7 @@ class _Import(Generic[_Intent]):
                 self.memory.break_off(self.import_id, detail)
 
     def _read(self, source: Source, layout: Layout) -> ImportReport:
-        """Put every line's fact or faults into the spool, and compare the lines with one another."""
+        """Spool every line's fact or faults, and compare the lines with one another."""
         digest = sha256()
         lines = 0
         dates: Counter[str] = Counter()
@@ -235,7 +235,7 @@ class _Import(Generic[_Intent]):
         )
 
     def _judge(self, report: ImportReport, layout: Layout) -> ImportReport:
-        """Compare the facts with what was published before, and let the guard look at the whole."""
+        """Compare the facts with what was published before, and let the guard judge them all."""
         options = self.options
         fingerprint = Fingerprint(self.profile.name, report.digest, str(options.full_year))
         counts = self.subject.compare(
@@ -307,7 +307,7 @@ class _Import(Generic[_Intent]):
         self.memory.approve(import_id, actor=self.approver, detail=detail)
 
     def _advance(self, layout: Layout, part: float, line: int) -> None:
-        """Tell how far it is: reading is one step per line, comparing and publishing are half a step each."""
+        """Report progress: a step per line read, half a step per line compared or published."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
         self.deps.progress((int(part * layout.lines) + steps) // 2, layout.lines)
 

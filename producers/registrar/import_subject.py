@@ -1,4 +1,4 @@
-"""What an import is given: the file's subject, what is to be done with it, and what it works with."""
+"""What an import takes: the file's subject, the options, and its dependencies."""
 
 from __future__ import annotations
 
@@ -108,14 +108,17 @@ class ImportSubject(Protocol[_Intent]):
         """What was published before."""
 
     def lost(self, since: float) -> Mapping[int, int]:
-        """How many people lost all that they had of an academic year since then (epoch seconds), and since an
-        operator last approved an import; by year. Of what comes and goes by itself: nobody."""
+        """Count people who lost all of an academic year, by year.
+
+        Since then (epoch seconds), and since an operator last approved an import. A subject whose facts
+        come and go regularly counts none.
+        """
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         """What a line states, or all its faults."""
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
-        """Find what differs from what was published before, and tell `fingerprint` of each difference."""
+        """Find what differs from what was published before; add each to `fingerprint`."""
 
     def check_accepted(self, path: Path) -> None:
         """Refuse an acceptance of what no line of the file (at `path`) has.
@@ -125,11 +128,13 @@ class ImportSubject(Protocol[_Intent]):
         """
 
     def remember_accepted(self, import_id: int) -> int:
-        """Keep what an operator accepted in this import; return of how many students that is."""
+        """Record what an operator accepted in this import; return for how many students."""
 
     def parts(self, whole: ImportReport, judged: Judged) -> Iterable[tuple[int, ImportReport]]:
-        """Of each line that was taken its number, and what an import of it alone would report; each is of
-        another student. Of teachings: none."""
+        """The report that each accepted line would have had alone, by line number.
+
+        Each is of another student. Of teachings: none.
+        """
 
     def changes(self) -> Iterator[Sequence[UnpublishedFact[_Intent]]]:
         """What is to be published, in the order of the lines, some hundreds at a time."""
@@ -137,7 +142,7 @@ class ImportSubject(Protocol[_Intent]):
 
 @dataclass(frozen=True, slots=True)
 class ImportDeps:
-    """What an import needs besides the file.
+    """What an import needs apart from the file.
 
     Attributes:
         producer: appends to the log. Not used in a dry run, nor when the file is held.

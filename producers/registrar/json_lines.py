@@ -22,7 +22,7 @@ _KINDS = {
 
 
 def encoding_of(found: str) -> str:
-    """What the file is in, given what its bytes look like: JSON is in UTF-8 or in nothing."""
+    """The file's encoding, by what its bytes look like: for JSON always a UTF-8 form."""
     return found if found.startswith("utf-8") else "utf-8"
 
 
@@ -61,13 +61,13 @@ def refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequen
 
 
 def student_in(text: str, column: str) -> str:
-    """Whose line this seems to be although it cannot be read; empty: that cannot be told."""
+    """The likely student number of an unreadable line; empty: unknown."""
     found = re.search(rf'"{re.escape(column)}"\s*:\s*"?([A-Za-z0-9][A-Za-z0-9._-]{{0,31}})\b', text)
     return found[1] if found and column else ""
 
 
 def parse(number: int, text: str, columns: Sequence[str]) -> Line:
-    """The values of `columns` in an object, in this order; null and what is missing are empty."""
+    """The values of `columns` in an object, in order; null and missing ones are empty."""
     stated = _object(text)
     if isinstance(stated, str):
         return Line(number, (), Fault.BROKEN_JSON, stated, text[:200])
@@ -106,7 +106,7 @@ class _Twice(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of which each name stands there once."""
+    """Build an object; raise `_Twice` if a name is repeated."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise _Twice

@@ -1,7 +1,7 @@
-"""An import's temporary database: the file's lines, their faults, and who is affected; not in memory.
+"""An import's temporary database on disk: lines, faults, and affected people.
 
-It is SQLite's anonymous temporary database: a file that has no name any more once it is open, so that nothing
-personal stays behind, even after kill -9. It lives where TMPDIR says.
+It is SQLite's anonymous temporary database: a file that has no name any more once it is open, so that
+nothing personal stays behind, even after kill -9. It lives where TMPDIR says.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Lines(ABC):
 
     @property
     def database(self) -> sqlite3.Connection:
-        """The temporary database, for what else is to be kept on disk while the import lasts."""
+        """The temporary database, for other data to keep on disk during the import."""
         return self._database
 
     def reject(self, rejection: Rejection) -> None:

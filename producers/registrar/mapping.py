@@ -298,7 +298,7 @@ class _Reading:
         return Column(field, source, values, default)
 
     def _text(self, place: str, given: Mapping[str, Any], part: str) -> str:
-        """A text; a whole number or a truth value is taken as one, as it would stand in an export."""
+        """A text; whole numbers and booleans become what an export would have."""
         value = given.get(part)
         if part not in given:
             return ""

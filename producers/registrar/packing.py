@@ -1,7 +1,7 @@
-"""What a file is packed in (gzip, zip, a spreadsheet, UTF-16), unpacked into a file without a name.
+"""Unpack a file (gzip, zip, a spreadsheet, UTF-16) into an unnamed temporary file.
 
-That is done once, within a bound; then it is read as any other file. Out of an archive comes a CSV file or a
-spreadsheet, never another archive.
+That is done once, within a bound; then it is read as any other file. Out of an archive comes a CSV file or
+a spreadsheet, never another archive.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def opened(
         state = state_before(Source(path))
         with path.open("rb") as file:
             start = file.read(4)
-    except OSError:  # said where it is read
+    except OSError:  # reported where it is read
         yield Source(path)
         return
     if not start.startswith((*_ZIPS, _GZIP, *_WIDE)):
@@ -98,7 +98,7 @@ def opened(
 def _unpack(
     path: Path, profile: FeedProfile, into: IO[bytes], heed: Callable[[], object]
 ) -> tuple[str, str | None]:
-    """Unpack a file, and a spreadsheet in it: what it was, and which sheet if a spreadsheet."""
+    """Unpack a file and a spreadsheet in it; return its form, and the sheet if any."""
     budget = Budget(heed)
     with path.open("rb") as file:
         form, sheet = _taken_out(file, profile, into, budget)

@@ -1,4 +1,4 @@
-"""A file's physical lines, whatever they mean: in bounded memory, numbered as an editor numbers them."""
+"""Physical lines of a file, in bounded memory, numbered as in an editor."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class _Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that states something: its cells in the order of the columns asked for, or why there are none.
+    """One line with data: its cells in the requested columns' order, or why it has none.
 
-    Bytes that are wrong in the file's encoding stand as lone surrogates (U+DC80 to U+DCFF).
+    Bytes that are wrong in the file's encoding become lone surrogates (U+DC80 to U+DCFF).
 
     Attributes:
         raw: the line's beginning, when there are no cells.
-        student: whose line it seems to be, then; empty: that cannot be told.
+        student: the line's likely student, then; empty: unknown.
     """
 
     number: int
@@ -54,16 +54,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was found out about a file before reading it.
+    """What is known of a file before it is read.
 
     Attributes:
-        encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`; or as was said.
+        encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`; or as configured.
         separator: between the cells; empty for JSON lines.
         header: the columns' names, in upper case; empty for JSON lines.
-        header_line: its line number, above which blank lines and titles may stand; 0 for JSON lines.
+        header_line: its line number, above which blank lines and titles may be; 0 for JSON lines.
         lines: how many lines the file has in all, the header included.
         state: size and time of the last change, to notice a file that is still being written.
-        last_line: the last one that may state something; below it stand empty lines and footers.
+        last_line: the last one that may have data; below it are empty lines and footers.
         form: what the file was packed in: `gzip`, `zip`, `xlsx`, `ods`; empty: in nothing.
         sheet: the spreadsheet's sheet; empty: it is none.
         titles, footers: how many lines above the header and at the end were passed over, without empty ones.
@@ -83,13 +83,13 @@ class Layout:
 
 
 class Source:
-    """A file that is read more than once: itself, or what was unpacked of it into a file without a name.
+    """A file that is read more than once: itself, or its unpacked unnamed copy.
 
     Attributes:
         path: the file's, for people.
         form: see `Layout`.
-        sheet: the sheet that was read of a spreadsheet, whose cells stand in columns whatever a row leaves
-            out; None: it was no spreadsheet.
+        sheet: the sheet that was read of a spreadsheet, whose cells keep their columns even where a row
+            leaves some out; None: it was no spreadsheet.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Source:
 
 
 def state_of(status: os.stat_result) -> tuple[int, int]:
-    """What changes when a file is written to: its size and the time of its last change (nanoseconds)."""
+    """Size and modification time (nanoseconds), which change when a file is written to."""
     return status.st_size, status.st_mtime_ns
 
 
@@ -180,7 +180,7 @@ def first_lines(source: Source, encoding: str) -> Iterator[tuple[int, str, bool]
 
 
 def last_lines(source: Source, encoding: str, lines: int, lines_max: int) -> list[tuple[int, str]]:
-    """Number and text of the last lines, the last one first: as many as a small part of the file holds.
+    """Number and text of the last lines, in reverse, from a small last part of the file.
 
     Args:
         lines: how many the file has.
@@ -257,7 +257,7 @@ def too_long(number: int, text: str) -> Line:
 
 
 class _Digested:
-    """A file of which every byte that is read is told to a digest."""
+    """A file whose every byte read updates a digest."""
 
     def __init__(self, file: BinaryIO, digest: Digest) -> None:
         self._file = file

@@ -134,7 +134,7 @@ class FeedProfile:
         return next((column.shown for column in self.columns if column.field == field), "")
 
     def place_of(self, field: str) -> int | None:
-        """Where in `column_names` the one column of a field stands; None if it has none, or several."""
+        """The place of a field's single column in `column_names`; None: none or several."""
         names = next((column.names for column in self.columns if column.field == field), ())
         return self.column_names.index(names[0]) if len(names) == 1 else None
 

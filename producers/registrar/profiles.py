@@ -1,11 +1,11 @@
-"""How each registrar's exports are written: profiles that come with Sésame, and the choice among them.
+"""Built-in profiles of registrars' exports, and the choice among them.
 
-Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of teaching
-units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
-codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field: the
-export computes it in a column of its own. Pégase knows no primary enrolment and says of payment only what it
-means for the enrolment's state. Neither software has one export for teaching units: a site writes the query,
-or its timetable software does, and a mapping file reads any other form.
+Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of
+teaching units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
+codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field:
+the export computes it in a column of its own. Pégase knows no primary enrolment and says of payment only
+what it means for the enrolment's state. Neither software has one export for teaching units: a site writes
+the query, or its timetable software does, and a mapping file reads any other form.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
 
     Args:
         which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
-        payment_required: for Apogée; see `apogee`. A mapping file says it for itself, Pégase by the state.
-        one_name: for Apogée and Pégase; see `FeedProfile`. A mapping file says it for itself.
+        payment_required: for Apogée; see `apogee`. A mapping file states it, Pégase by the state.
+        one_name: for Apogée and Pégase; see `FeedProfile`. A mapping file states it.
 
     Raises:
         UnknownProfile: neither.
@@ -67,7 +67,7 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
 
 
 def choose_groups(which: str | Path) -> FeedProfile:
-    """The profile of this name, or the one that the mapping file at this path describes under [groups].
+    """The profile of this name, or that of the mapping file's table [groups].
 
     Args:
         which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
@@ -130,9 +130,10 @@ def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProf
 
 
 def academic_year(period: str) -> str:
-    """The first calendar year that a period's code names: 2026, PER-2026, 2026-2027 or 2026/27 give 2026.
+    """The first calendar year of a period's code.
 
-    A code that names no year, or two that do not follow each other, is given back as it is.
+    2026, PER-2026, 2026-2027 or 2026/27 give 2026. A code that names no year, or two that do not follow
+    each other, is returned as it is.
     """
     found = _PERIOD.search(period)
     if found is None:
@@ -144,7 +145,10 @@ def academic_year(period: str) -> str:
 
 
 def path_code(path: str) -> str:
-    """A path (chemin) as a step's version: `L1-INFO>PARC-A` gives `L1-INFO/PARC-A`: codes have no >."""
+    """A path (chemin) as a step's version, as codes have no >.
+
+    `L1-INFO>PARC-A` gives `L1-INFO/PARC-A`.
+    """
     return re.sub(r"\s*>\s*", "/", path)
 
 

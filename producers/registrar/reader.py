@@ -1,8 +1,8 @@
-"""Reads an export line by line, however its profile says it is written, in memory that stays bounded.
+"""Read an export of any profile line by line, in bounded memory.
 
-JSON lines are in `json_lines`. Of a delimited file every physical line is parsed for itself (RFC 4180
-quoting, but no line break inside a field), so that a quote left open harms its own line only, and a line
-number is the one that an editor shows.
+JSON lines are in `json_lines`. Of a delimited file every physical line is parsed alone (RFC 4180 quoting,
+but no line break inside a field), so that a quote left open harms its own line only, and a line number is
+the one that an editor shows.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _first_line(source: Source, encoding: str) -> tuple[int, str]:
 
 
 def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, Header]:
-    """The header, and the encoding: the one in which the header fits if it was not known."""
+    """The header, and the encoding; if that was unknown, the one in which the header fits."""
     file = replace(profile.file, separator=SHEET_SEPARATOR) if source.is_sheet else profile.file
     encodings = [encoding]
     if encoding == WINDOWS and not profile.encoding and not "".join(profile.column_names).isascii():
@@ -134,7 +134,7 @@ def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, H
 
 
 def _place_of_student(names: Sequence[str], profile: FeedProfile) -> int | None:
-    """Where the one column of the student number stands in the file."""
+    """The place of the student number's single column in the file."""
     place = profile.place_of("student_number")
     return None if place is None else names.index(folded(profile.column_names[place]))
 
@@ -142,7 +142,7 @@ def _place_of_student(names: Sequence[str], profile: FeedProfile) -> int | None:
 def read(
     source: Source, layout: Layout, profile: FeedProfile, *, digest: Digest | None = None
 ) -> Iterator[Line]:
-    """The lines that state something: those below the header; blank ones and footers are skipped.
+    """The lines with data below the header; blank ones and footers are skipped.
 
     Args:
         source: the export, as `packing.opened` gives it.
@@ -175,7 +175,7 @@ def read(
 
 
 def _student_in(text: str, separator: str, place: int | None) -> str:
-    """Whose line this seems to be although it cannot be read; empty: that cannot be told."""
+    """The likely student number of an unreadable line; empty: unknown."""
     cells = text.split(separator)
     cell = cells[place].strip(' ="') if place is not None and place < len(cells) else ""
     return cell if NUMBER.fullmatch(cell) else ""

@@ -27,7 +27,7 @@ class ImportEnd(StrEnum):
     DONE = "done"
     HELD = "held"  # the guard let nothing be published
     FAILED = "failed"
-    INTERRUPTED = "interrupted"  # by whoever ran it, or by the system's going down
+    INTERRUPTED = "interrupted"  # by the actor, or by a system failure
 
 
 class Difference(BaseModel):
@@ -62,18 +62,18 @@ PROGRAMMES_MAX = 100
 
 
 class ImportDetail(BaseModel):
-    """What is kept of an import besides its counts. It names nobody but who ran it.
+    """What is kept of an import apart from its counts. It names only the actor.
 
     Attributes:
         kind: what the file is about: see `ImportKind`.
         actor: who ran it.
         ended, ended_at: how and when (epoch seconds); None: it is under way, or was killed.
-        error: what was wrong, in the words that the command said.
+        error: what was wrong, in the command's words.
         published: facts that the log has acknowledged; of a broken-off import alone.
         faults: refused lines by class of fault.
         years: what would have changed unusually: see `guard.YearFigures.to_json`.
         rejects, affected: where these files were written; None: there was nothing to write.
-        approval: the id that lets it go on, or let it.
+        approval: the id that approves it, or did.
         approved_by: who has approved a held one, for the next time that the same is sent.
         last_line: the file's, as soon as it has been read.
         differences: by academic year; of a held import, what they would be. None: it ended before they were
@@ -104,13 +104,13 @@ class ImportDetail(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How a file is to be compared with what was published before.
+    """How to compare a file with what was published before.
 
     Attributes:
         full_year: the academic year that it is complete for; None: what it does not have means nothing.
-        last_line: the number of its last line; what is absent is taken to stand on the lines after it.
-        republish: take everything as to be published, for a log that has lost it.
-        progress: told the line that has been compared.
+        last_line: the number of its last line; what is absent counts as on the lines after it.
+        republish: publish everything, for a log that has lost it.
+        progress: called with the line that has been compared.
     """
 
     full_year: int | None
@@ -134,10 +134,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The outcome of one import. Of enrolments: lines = recorded + cancelled + unchanged + duplicates +
-    rejected. Of teachings a fact is the list of one student's year, made of several lines.
+    """The outcome of one import.
 
-    Of a held import, and of a dry run, the numbers say what would be published.
+    Of enrolments: lines = recorded + cancelled + unchanged + duplicates + rejected. Of teachings a fact is
+    the list of one student's year, made of several lines. Of a held import, and of a dry run, the numbers
+    are of what would be published.
 
     Attributes:
         digest: SHA-256 of the file's bytes, in hexadecimal.
@@ -161,15 +162,15 @@ class ImportReport:
         held: the guard let nothing be published; in a dry run, would let nothing be.
         approval: the id by which the held import can be approved, or was.
         years: what would change unusually, by academic year.
-        affected_path: the file of affected people; None when nobody is.
-        full_year: the academic year that the file was said to be complete for.
-        unattributed: refused lines that name no student. With a full year, nobody was cancelled for being
-            absent if there are any.
+        affected_path: the file of affected people; None when there are none.
+        full_year: the academic year that the file is declared complete for.
+        unattributed: refused lines that name no student. With a full year, no absent student was
+            cancelled if there are any.
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
         damaged: refused lines that hold damaged text, or bytes that are wrong in the file's encoding.
         misread: so many lines hold damaged text that the file is held for it.
         likely_encoding: what the file would be right in, of `encodings.ENCODINGS`; empty: none, or not known.
-        accepted: of how many students values were taken that look damaged, as an operator said.
+        accepted: for how many students an operator accepted values that look damaged.
         not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
         differences: see `ImportDetail`.
         parts: of lines that were sent one by one: the report of each that was taken, by its number.
@@ -219,7 +220,7 @@ class ImportReport:
 
     @property
     def absence_unknown(self) -> bool:
-        """Whether nobody could be cancelled for being absent, since refused lines name no student."""
+        """Whether no absent student could be cancelled, as refused lines name no student."""
         return self.full_year is not None and self.unattributed > 0
 
     def counts(self) -> dict[str, int]:
@@ -236,7 +237,7 @@ class ImportReport:
         }
 
     def detail(self, actor: str, ended_at: float) -> ImportDetail:
-        """What is kept of it besides the counts.
+        """What is kept of it apart from the counts.
 
         Args:
             actor: who ran it.

@@ -1,4 +1,4 @@
-"""One line's fields, validated, or the faults that keep it from being a fact: what the main file states.
+"""Validate one line's fields of the main file: a fact, or its faults.
 
 Text is kept as the registrar gave it, in Unicode NFC (UAX #15). Bidirectional control marks, which change
 how a name is shown but not what it is, are left out; other control characters are refused.
@@ -60,7 +60,7 @@ def _date(text: str) -> date:
 
 
 def date_form(text: str) -> str:
-    """How a date is written, for the report: `dd/mm/yyyy` or `yyyy-mm-dd`; empty if it is neither."""
+    """How a date is written, for the report: a form of `DATE_FORMS`; empty: another one."""
     for pattern, form in zip(_DATES, DATE_FORMS, strict=True):
         if pattern.fullmatch(text):
             return form
@@ -209,12 +209,12 @@ def checked(
     read: Reader,
     implausible: Callable[[Fields, Fact | None, FeedProfile], Iterable[Problem]] = lambda *_: (),
 ) -> Fact | list[Rejection]:
-    """The fact that a line states, or all its faults.
+    """The fact of a line, or all its faults.
 
     Args:
         read: makes the fact.
-        implausible: what each field allows, and all of them together do not; without a fact, as far as can be
-            told.
+        implausible: faults of fields that are valid singly and not together; without a fact, as far as it can be
+            judged.
     """
     if line.fault is not None:
         return [Rejection(line.number, line.student, "", line.fault, line.raw, line.detail)]
@@ -249,7 +249,7 @@ def checked(
 
 
 def clean(cells: Sequence[str], profile: FeedProfile) -> tuple[Sequence[str], list[Problem]]:
-    """The cells in NFC without bidirectional marks, and those that hold what no text should."""
+    """The cells in NFC without bidirectional marks, and those with forbidden characters."""
     together = "".join(cells)
     if together.isascii() and together.isprintable():  # the usual line
         return cells, []

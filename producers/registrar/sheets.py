@@ -1,11 +1,11 @@
-"""Files about people that the registrar opens in a spreadsheet: private, whole or absent, and harmless.
+"""Files about people for a spreadsheet: private, atomic, safe from formulas.
 
-A French Excel opens them by a double click: UTF-8 with a byte order mark, semicolons, CRLF, the header in the
-reader's language. One column keeps its name and its words in every language, for scripts and for us: by it
-such a file is known again.
+A French Excel opens them by a double click: UTF-8 with a byte order mark, semicolons, CRLF, the header in
+the reader's language. One column keeps its name and its words in every language, for scripts and for
+Sésame: it identifies such a file later.
 
-Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a line break may be run as a formula,
-and an apostrophe before it makes it text. Full-width forms of these signs are treated alike.
+Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a line break may be run as a
+formula, and an apostrophe before it makes it text. Full-width forms of these signs are treated alike.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class WorkbookSheet:
 
     Attributes:
         columns: its header, in English; one of them has the same name in every language.
-        header: what a file's first line is known by.
-        elsewhere: that something else stands in its place.
-        unwritable: that it cannot be written.
+        header: what identifies a file's first line.
+        elsewhere: message that something else is in its place.
+        unwritable: message that it cannot be written.
         option: the option that names another place for it.
     """
 
@@ -60,11 +60,11 @@ class WorkbookSheet:
     option: str
 
     def write(self, path: Path, rows: Iterable[tuple[int | str, ...]]) -> None:
-        """Write the file, readable by its owner only, in one step: it is there whole or not at all.
+        """Write the file atomically, with mode 0600.
 
         Args:
             path: replaced if it exists.
-            rows: cells in the order of the columns, harmless already.
+            rows: cells in the order of the columns, already escaped.
 
         Raises:
             UnusableFile: it cannot be written, or would replace something else.
@@ -95,7 +95,7 @@ class WorkbookSheet:
         """Remove an earlier import's file, which would be taken for this one's.
 
         Raises:
-            UnusableFile: something else stands there, or it cannot be removed.
+            UnusableFile: something else is there, or it cannot be removed.
         """
         self._refuse_what_is_not_ours(path)
         try:
@@ -235,7 +235,7 @@ def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterat
 
 
 def cell(value: str) -> str:
-    """`harmless`, and with an apostrophe before what a spreadsheet would show as another text: 00123, 1/2."""
+    """`harmless`, with an apostrophe before what a spreadsheet would rewrite: 00123, 1/2."""
     shown = harmless(value)
     return f"'{shown}" if _REWRITTEN.fullmatch(shown) else shown
 

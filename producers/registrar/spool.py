@@ -1,4 +1,4 @@
-"""Holds a file's facts while they are compared with one another, on disk and not in memory (`lines`)."""
+"""Keep a file's facts on disk, not in memory, and compare them with one another (`lines`)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Spool(Lines):
         )
 
     def settle(self) -> int:
-        """Compare the facts with one another: contradictions are rejected, further copies left out.
+        """Compare the facts with one another: reject contradictions, drop copies.
 
         Returns:
             How many lines were copies.
@@ -115,7 +115,7 @@ class Spool(Lines):
         ).rowcount
 
     def _reject_person(self, student: str) -> None:
-        """All lines of a student of whom they do not say the same."""
+        """Reject all lines of a student that contradict one another about the person."""
         lines = self.shown_lines("facts", "student", student)
         for name in PERSON_FIELDS:
             said = self._said(student, name)
@@ -144,7 +144,7 @@ class Spool(Lines):
         self._database.execute("DELETE FROM facts WHERE student = ?", (student,))
 
     def _said(self, student: str, name: str) -> list[tuple[int, str]]:
-        """The first values that a field has on the lines of a student, each with its first line."""
+        """The first values of a field on a student's lines, each with its first line."""
         return self._database.execute(
             "SELECT MIN(line), COALESCE(json_extract(fact, ?1), '') AS said FROM facts"
             " WHERE student = ?2 AND person IS NOT NULL"
@@ -185,7 +185,7 @@ class Spool(Lines):
         return dict.fromkeys(self._profile.column_of(of_state.get(name, name)) for name in different)
 
     def _reject_primary(self, student: str, year: int) -> None:
-        """The lines of a student's steps of one year that are each said to be the primary one."""
+        """Reject the lines of several steps that are each primary in one student's year."""
         found = self._database.execute(
             "SELECT MIN(line), json_extract(fact, '$.step') FROM facts"
             " WHERE student = ? AND primary_in = ? GROUP BY step ORDER BY 1 LIMIT ?",
@@ -212,7 +212,7 @@ class Spool(Lines):
         return int(self._database.execute("SELECT COUNT(DISTINCT student) FROM facts").fetchone()[0])
 
     def people(self) -> dict[int, int]:
-        """How many students the facts are about, by academic year; cancelled enrolments are left out."""
+        """Count the facts' students by academic year, without cancelled enrolments."""
         rows = self._database.execute(
             "SELECT json_extract(fact, '$.year'), COUNT(DISTINCT student) FROM facts"
             " WHERE person IS NOT NULL GROUP BY 1"
@@ -225,7 +225,7 @@ class Spool(Lines):
         return self._database.execute(query, (year,)).fetchone() is not None
 
     def absent(self, keys: Sequence[StepKey]) -> list[StepKey]:
-        """Those of `keys` that no line of the file is about, of students none of whose lines was rejected."""
+        """Those of `keys` that the file lacks, of students without rejected lines."""
         return [key for key in keys if not self._is_named(key)]
 
     def _is_named(self, key: StepKey) -> bool:
@@ -236,7 +236,7 @@ class Spool(Lines):
         return found.fetchone() is not None
 
     def taken(self) -> Iterator[tuple[int, str, bool, bool]]:
-        """Of each fact its line and student, whether it cancels, and whether it is to be published."""
+        """Each fact's line and student, whether it cancels, and whether to publish it."""
         rows = self._database.execute(
             "SELECT line, student, person IS NULL, to_publish.line IS NOT NULL"
             " FROM facts LEFT JOIN to_publish USING (line)"
@@ -245,8 +245,10 @@ class Spool(Lines):
             yield line, student, bool(cancels), bool(changes)
 
     def note_difference(self, key: StepKey, kind: str, held: int) -> None:
-        """Keep that an enrolment is `new`, `gone` or `changed`; `held`: of how many of the student's in that
-        year something was held before."""
+        """Record that an enrolment is `new`, `gone` or `changed`.
+
+        `held`: how many of the student's enrolments of that year were held before.
+        """
         student, year, step, _version = key
         self._database.execute(
             "INSERT INTO differing VALUES (?, ?, ?, ?, ?)", (student, year, step, kind, held)

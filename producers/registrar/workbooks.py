@@ -1,8 +1,8 @@
-"""What spreadsheets of any form have in common: XML read as a stream, cells written as delimited lines.
+"""Common to all spreadsheets: stream XML, write cells as delimited lines.
 
-The standard library's streaming parser, not a library for spreadsheets: a cell in the last column of the last
-row makes calamine allocate the whole grid (512 GB, and the process ends); nor does it tell a number's format,
-in which leading zeros stand.
+It uses the standard library's streaming parser, not a library for spreadsheets: a cell in the last column
+of the last row makes calamine allocate the whole grid (512 GB, and the process ends); nor does it give a
+number's format, which has the leading zeros.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def without_value(row: int, column: int) -> Unpackable:
 
 
 class Elements(Protocol):
-    """Who is told what stands in an XML document. Names are without their namespaces."""
+    """Handler of an XML document's parts. Names are without their namespaces."""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""
@@ -81,7 +81,7 @@ class Elements(Protocol):
         """An element ends."""
 
     def text(self, text: str) -> None:
-        """Some text stands in it."""
+        """Text inside the element."""
 
 
 class Stop(Exception):
@@ -89,7 +89,7 @@ class Stop(Exception):
 
 
 def walk(file: IO[bytes], elements: Elements, budget: Budget) -> None:
-    """Tell `elements` what stands in an XML document, in bounded memory.
+    """Pass an XML document's parts to `elements`, in bounded memory.
 
     Raises:
         Unpackable: it is not well-formed, has a DOCTYPE, or is too large.
@@ -169,7 +169,7 @@ class Rows:
 
 
 class Text:
-    """The text of one cell as it comes in pieces; what is beyond a line's length is left out."""
+    """One cell's text, gathered from pieces; dropped beyond a line's length."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -190,10 +190,10 @@ class Text:
 
 
 def number_text(raw: str, code: str = "", *, since_1904: bool = False) -> str:
-    """A number as the office sees it, under a format code of Excel: a date, or with its leading zeros.
+    """A number as displayed under an Excel format code: a date, or with leading zeros.
 
-    Where the format adds letters or digits to the number, they stand behind it in brackets, so that nobody
-    takes the one for the other; where digits are lost, it is in short form.
+    Letters or digits that the format adds follow in brackets, so that they are not taken for the number;
+    where digits are lost, it is in short form.
     """
     try:
         value = float(raw)
@@ -216,7 +216,7 @@ def number_text(raw: str, code: str = "", *, since_1904: bool = False) -> str:
 
 
 def serial_date(value: float, *, since_1904: bool = False) -> str:
-    """Excel's serial number of a day as an ISO date, with the time of day if it has one; empty: it is none.
+    """Excel's serial day as an ISO date, with its time if any; empty: it is none.
 
     Source: ECMA-376, 18.17.4.1. The first system counts a 29 February 1900, which never was.
     """
@@ -228,10 +228,10 @@ def serial_date(value: float, *, since_1904: bool = False) -> str:
 
 
 def choose_sheet(sheets: list[tuple[str, bool, bool]], wanted: str) -> str:
-    """The name of the sheet to read: the one that is asked for, or the only one that holds anything.
+    """The name of the sheet to read: the wanted one, or the only one with content.
 
     Args:
-        sheets: name, whether it is hidden, whether anything stands in it.
+        sheets: name, whether it is hidden, whether it has content.
 
     Raises:
         Unpackable: there is none, or there are several.

@@ -35,13 +35,13 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) -> str:
-    """Write one sheet's rows; its name.
+    """Write one sheet's rows; return its name.
 
     Args:
         wanted: its name; empty: the only one that holds anything.
 
     Raises:
-        Unpackable: which sheet is meant cannot be told, or the workbook cannot be read.
+        Unpackable: it is unclear which sheet is meant, or the workbook cannot be read.
     """
     workbook, relations = _Workbook(), _Relations()
     _walk(archive, WORKBOOK, workbook, budget)
@@ -145,7 +145,7 @@ class _Styles(_Part):
 
 
 class _Probe(_Part):
-    """Whether anything stands in a sheet."""
+    """Whether a sheet has content."""
 
     found = False
 

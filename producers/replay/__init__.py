@@ -1,1 +1,1 @@
-"""Asks one consumer to compare students with its target again, and to write the difference."""
+"""Have one consumer compare students with its target again and write differences."""

@@ -43,7 +43,7 @@ class ReplayReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a replay has come: asked for so many, of whom so many ended well, and so many were given up."""
+    """A replay's progress: students selected, published, done, and failed."""
 
     students: int
     asked: int
@@ -67,7 +67,7 @@ def plan(
     per_s: int | None = None,
     incident: str | None = None,
 ) -> Replay:
-    """Write down a replay, its reason, its pace and the audit; nobody is asked yet: see `go_on`."""
+    """Record a replay with its reason, pace and audit; publish nothing yet: see `go_on`."""
     replay_id = secrets.token_urlsafe(9)
     with database.write() as connection:
         ref = operator_notes.keep_and_audit(
@@ -95,20 +95,21 @@ def go_on(
     first: int | None = None,
     wait: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Ask for those who were not asked yet, at the replay's pace, until somebody stops it; return how many
-    were asked now.
+    """Publish the remaining requests at the replay's pace, until it is stopped.
+
+    Return how many were published now.
 
     Args:
         planned: the replay.
-        producer: where to ask.
-        database: where its progress is kept: whoever stops in between goes on from there.
+        producer: where to publish.
+        database: where its progress is kept: an interrupted run resumes from there.
         clock: the time of the events.
         first: no more than so many; None: all of them.
         wait: waits so many seconds.
 
     Raises:
-        ReplayUnderWay: another run asks for it; this one has stopped.
-        LogUnavailable: go on later; one who is asked twice is recognised by the event's id.
+        ReplayUnderWay: another run publishes it; this one has stopped.
+        LogUnavailable: resume later; a repeated request is recognised by the event's id.
     """
     run = secrets.token_urlsafe(9)
     try:
@@ -184,7 +185,7 @@ def replay(
     """Ask `consumer` to compare these students with its target and write the difference.
 
     Raises:
-        LogUnavailable: some may have been asked for already; replaying again is harmless.
+        LogUnavailable: some may have been published already; repeating it is harmless.
     """
     planned = plan(students, consumer=consumer, reason=reason, actor=actor, lane=lane, database=database)
     go_on(planned, producer=producer, database=database, clock=clock)
@@ -200,7 +201,7 @@ def ask_again(
     actor: str,
     at: datetime,
 ) -> None:
-    """A student asks one consumer to try again: said by the outbox, in the caller's transaction."""
+    """Publish a student's retry at one consumer, by the outbox in the caller's transaction."""
     replay_id = secrets.token_urlsafe(9)
     detail = {"consumer": consumer, "replay_id": replay_id, "student_number": student_number}
     audit.note(connection, database, actor=actor, action="retry", detail=detail)

@@ -18,13 +18,12 @@ _FOR_EVER = 1e12  # epoch seconds
 
 @dataclass(frozen=True)
 class Selection:
-    """Whom: named students, those with an unresolved dead letter of a cause or who wait for it, everybody who
-    has activated, or those of a time.
+    """Which students to replay: named ones, those of a cause, all activated, or by time.
 
-    Of students, a cause and everybody at most one is given. With a time (epoch seconds; `until` excluded), a
-    cause means its dead letters recorded and waits begun then, and everybody means whoever was written to the
-    target then (it was restored from an older backup, say); a time alone means both. Named students have no
-    time.
+    A cause selects those with an unresolved dead letter of it, or who wait for it. Of students, a cause
+    and everybody at most one is given. With a time (epoch seconds; `until` excluded), a cause means its
+    dead letters recorded and waits begun then, and everybody means those written to the target then (it
+    was restored from an older backup, say); a time alone means both. Named students have no time.
     """
 
     students: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What each feed of teaching units and groups has published, so that an unchanged list says nothing.
+"""Memory of each feed of units and groups: unchanged lists are not republished.
 
 As in `feeds`: a list is intended before its fact is appended to the log, and confirmed by its import's
 watermark. The list itself is kept: a file that is not complete adds to it, and one that is shows what it
@@ -38,13 +38,13 @@ _NOTHING = "[]"
 
 
 class SqlTeachingMemory(SqlImports):
-    """The memory of such a feed in the database: implements `producers.registrar.TeachingMemory`."""
+    """Such a feed's memory in the database: implements `TeachingMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> dict[YearKey, PublishedList]:
-        """Every list that `source` has published, or may have, of these students (at most some hundreds).
+        """The lists that `source` published, or may have, of these students (some hundreds).
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         rows = teaching_rows.c
         confirmed = (rows.sequence <= imports.c.confirmed_through).label("confirmed")
@@ -78,10 +78,10 @@ class SqlTeachingMemory(SqlImports):
             return {int(year): int(students) for year, students in connection.execute(query)}
 
     def listed_students(self, source: str, year: int) -> Iterator[list[str]]:
-        """Whoever `source` holds a list of in that year, in order, some hundreds at a time.
+        """Students with a list of `source` in that year, in order, in pages.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         rows = teaching_rows.c
         query = select(rows.student_number).where(
@@ -98,10 +98,10 @@ class SqlTeachingMemory(SqlImports):
             after = found[-1]
 
     def enrolled(self, students: Collection[str]) -> set[YearKey]:
-        """Who of these students (at most some hundreds) is enrolled in which year, by any feed.
+        """The years in which any feed has these students (some hundreds) enrolled.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         rows = feed_rows.c
         query = (
@@ -117,7 +117,7 @@ class SqlTeachingMemory(SqlImports):
             return {(student, year) for student, year in connection.execute(query)}
 
     def intend(self, import_id: int, source: str, rows: Sequence[IntendedList]) -> None:
-        """Write down, durably, what is about to be appended; it stays in doubt until confirmed.
+        """Record durably what is about to be appended; in doubt until confirmed.
 
         Raises:
             ImportSuperseded: nothing was written, and nothing may be appended.

@@ -1,8 +1,9 @@
-"""The second file: which units and groups each student follows, compared with what was published before.
+"""The second file: students' units and groups, compared with what was published.
 
 A fact is the whole list of one student's year; a line states one unit, or one group of it. A line that is
-missing from the file means nothing, unless the file is complete for its year: then what is not in the file is
-taken away. Nothing is taken from a student one of whose lines was refused: it may have been in that line.
+missing from the file means nothing, unless the file is complete for its year: then what is not in the file
+is taken away. Nothing is taken from a student one of whose lines was refused: it may have been in that
+line.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ def import_groups(
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ImportReport:
-    """Import one file of teaching units and groups; see `import_steps.run_import`, also for what it raises.
+    """Import one file of units and groups; raises as `import_steps.run_import`.
 
     Args:
         path: the file.
-        options: what is to be done with it.
+        options: what to do with it.
         profile: how to read it; see `profiles.choose_groups`.
         feed: what was published before.
         producer, clock, progress, sleep: see `import_steps.ImportDeps`.
@@ -68,7 +69,7 @@ def import_groups(
 
 
 def parse(line: Line, profile: FeedProfile) -> Fact | list[Rejection]:
-    """What a line states (a student, a year, a unit, and perhaps a group), or all its faults."""
+    """Parse a line: a student, a year, a unit, and perhaps a group; or all its faults."""
     return checked(line, profile, lambda fields: TeachingRow.model_validate(fields).model_dump())
 
 
@@ -111,7 +112,7 @@ class ListToPublish:
 
 
 class _Teachings:
-    """An `ImportSubject`: a fact is the list of one student's year, and a line states a part of one."""
+    """An `ImportSubject`: a fact is one student's year, a line states a part of it."""
 
     kind = ImportKind.TEACHINGS
     affected_sheet = AFFECTED_TEACHINGS
@@ -152,7 +153,7 @@ class _Teachings:
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
-        """Take those of whom the feed holds a list of `year` and the file has none as having an empty one.
+        """Publish empty lists for students of `year` whom the feed has and the file lacks.
 
         Raises:
             UnusableFile: more lines than a source sequence can tell apart.
@@ -205,7 +206,7 @@ class _Teachings:
             self._note_losses(stated, was, listed)
 
     def _note_losses(self, stated: Stated, was: Listed, listed: Listed) -> None:
-        """Whatever the student would not have any more: the year's list, a unit, or a group of a unit."""
+        """Record what the student would lose: the year's list, a unit, or a unit's group."""
         absent = not listed and not stated.dropped
         units = {element for element, _ in listed}
         for element, group in sorted(was.keys() - listed.keys()):

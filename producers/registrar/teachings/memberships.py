@@ -1,9 +1,9 @@
-"""Teaching groups that programs keep member by member, and what each change publishes of a student.
+"""Teaching groups kept member by member by programs, and the lists they publish.
 
-A member is a row: who joins or leaves touches no other one, whatever the group's size, and of writers at once
-none is lost. The list that is published of a student's year is made of that student's rows, under a counter
-that keeps two writers in order; it leaves by the outbox, in the transaction that changed the row. It is a
-source of its own: lists of several sources add up.
+A member is a row: joining or leaving touches no other one, whatever the group's size, and concurrent
+writers lose none. The list that is published of a student's year is made of that student's rows, under a
+counter that keeps two writers in order; it leaves by the outbox, in the transaction that changed the row.
+It is a separate source: lists of several sources add up.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def display_key(name: str) -> str:
 
 
 def add(connection: Connection, database: Database, group: TeachingGroup) -> None:
-    """Make a group, of nobody yet.
+    """Make a group without members.
 
     Raises:
         GroupTaken: there is one.
@@ -245,7 +245,7 @@ def change(
 
 
 def end(connection: Connection, group: TeachingGroup) -> bool:
-    """Remove a group that has no members any more; False: it has, and is left as it is."""
+    """Remove a group without members; False: it has some, and is left as it is."""
     mine = teaching_groups.c.id == group.id
     connection.execute(update(teaching_groups).where(mine).values(version=teaching_groups.c.version + 1))
     if members(connection, [group.id], limit=1):  # who joins now waits for this row, and finds no group
@@ -255,8 +255,10 @@ def end(connection: Connection, group: TeachingGroup) -> bool:
 
 
 def _next(connection: Connection, database: Database, number: str, year: int, now: float) -> int:
-    """The next source sequence of a student's year, which nobody else takes until this transaction ends. Not
-    below the time, so that a store that was made again of the log goes on above what the log has."""
+    """Reserve the next source sequence of a student's year until the transaction ends.
+
+    Not below the time, so that a store rebuilt from the log continues above what the log has.
+    """
     at_least = int(now * _MS)
     statement = database.insert(member_lists).values(student_number=number, year=year, sequence=at_least)
     before = member_lists.c.sequence

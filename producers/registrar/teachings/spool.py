@@ -1,4 +1,4 @@
-"""Holds a file's units and groups while they are compared with one another, on disk and not in memory."""
+"""Keep a file's units and groups on disk, not in memory, and compare them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TeachingSpool(Lines):
         )
 
     def settle(self) -> int:
-        """Compare the lines with one another: contradictions are rejected, further copies left out.
+        """Compare the lines with one another: reject contradictions, drop copies.
 
         Returns:
             How many lines were copies.
@@ -153,8 +153,10 @@ class TeachingSpool(Lines):
         return self._database.execute(query, (year,)).fetchone() is not None
 
     def add_absent(self, students: Iterable[str], year: int, line: int) -> int:
-        """Take those of these students who are not in the file as having an empty list of `year`, on lines
-        from `line` on; return the last line."""
+        """Add an empty list of `year` for each of these students whom the file lacks.
+
+        Lines continue after `line`; return the last one.
+        """
         for student in students:
             query = "SELECT 1 FROM taught WHERE student = ? AND year = ? LIMIT 1"
             if self._database.execute(query, (student, year)).fetchone() is None:
