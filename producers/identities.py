@@ -1,4 +1,4 @@
-"""Publish identity decisions: two numbers are one person, or a holder stays the same.
+"""Publish identity decisions: two numbers are one person, or a holder stays.
 
 Publishes `identity.decided`, and nothing else.
 """

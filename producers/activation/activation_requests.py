@@ -168,7 +168,7 @@ class _Activator:
         return request is not None and request.confirmed_at is not None and not self.republish
 
     def _stands(self, request: ActivationRequest | None) -> bool:
-        """Whether a request in doubt still matches what is requested now, password included."""
+        """Whether a request in doubt still matches what is requested, password included."""
         if request is None:
             return False
         password = self.passwords.get(request.student_number)

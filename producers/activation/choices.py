@@ -52,7 +52,7 @@ charter_acceptances = Table(
 
 @dataclass(frozen=True)
 class ActivationState:
-    """A student's state for the password page; `activated`: it is a change of password."""
+    """A student's state for the password page; `activated`: this changes a password."""
 
     student_number: str
     login: str
@@ -61,7 +61,7 @@ class ActivationState:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Result of a choice: `fresh` is False for the second click, which changed nothing."""
+    """Result of a choice; `fresh` is False for the second click, which has no effect."""
 
     student_number: str
     fresh: bool
@@ -156,7 +156,7 @@ class Choices:
         return True
 
     def end_redirect(self, student_number: str) -> None:
-        """Keep mail in the university's mailbox from now on; void unconfirmed redirections."""
+        """Keep mail in the university's mailbox; void unconfirmed redirections."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             mail_proofs.void_others(connection, student_number, REDIRECT, now)

@@ -13,7 +13,7 @@ from schemas.account import Hold
 
 
 class CivilNames(Protocol):
-    """A student's names, as the registrar last sent them; empty: there is no such name."""
+    """A student's names, as the registrar last sent them; empty: no such name."""
 
     @property
     def birth_name(self) -> str: ...
@@ -46,7 +46,7 @@ class KnownStudent(Protocol):
 
 
 class Asked(Protocol):
-    """When a known student requested the account (epoch seconds), and with which password."""
+    """When a known student requested the account (epoch seconds), and the password."""
 
     @property
     def activated_at(self) -> float | None: ...

@@ -1,4 +1,4 @@
-"""Rate limits that survive a restart: so many at once, then one in so many seconds.
+"""Rate limits that survive a restart: a burst, then one per interval, per name.
 
 One row per name holds until when its past requests have used up time (the generic cell rate algorithm of
 ATM Forum TM 4.0, 4.4.2). A name is a kind and a digest, never an address or a number.

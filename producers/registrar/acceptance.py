@@ -1,4 +1,4 @@
-"""Accept values that look damaged but are right: exactly those seen of one student.
+"""Accept values that look damaged but are right: exactly those of one student.
 
 What is refused for such a value names the code that accepts it, `NUMBER:CODE`. The code is of the student
 and of the line's damaged values: for another value, yesterday's code is wrong.

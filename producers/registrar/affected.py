@@ -1,4 +1,4 @@
-"""What a file would change about a person, before and after, by the file's columns.
+"""What a file would change about a person, before and after, by its columns.
 
 A feed keeps no names, dates or addresses of those whom it published, only digests. The earlier value comes
 from the port that records persons, and is shown if it has that very digest; otherwise it is no longer

@@ -208,7 +208,7 @@ class _Enrolments:
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
-        """Cancel what the feed holds of `year` and the file lacks, on lines after the last.
+        """Cancel what the feed has of `year` and the file lacks, on lines after the last.
 
         Raises:
             UnusableFile: more lines than a source sequence can tell apart.

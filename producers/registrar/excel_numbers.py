@@ -1,7 +1,7 @@
-"""Undo spreadsheets' rewriting of numbers: `26100001.0`, `2.6100001E7`, `="00123"`.
+"""Undo spreadsheets' rewriting of numbers, such as `26100001.0` and `2.6100001E7`.
 
-Thousands set apart, too. Only a form that has one exact whole number is read as one. `2.61E7` has not: it
-shows three digits of eight, and a wrong student number is worse than a refused line.
+And `="00123"`, and thousands set apart. Only a form that has one exact whole number is read as one.
+`2.61E7` has not: it shows three digits of eight, and a wrong student number is worse than a refused line.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def write_whole(fields: dict[str, str], profile: FeedProfile) -> Iterable[Proble
 
 
 def _not_of(form: str) -> str:
-    """Say that a student number does not have the site's form, naming its digits if plain."""
+    """Say that a student number lacks the site's form; name its digits if that is all."""
     if found := _SO_MANY_DIGITS.fullmatch(form):
         return ngettext(
             "not of this site's form: {n} digit", "not of this site's form: {n} digits", int(found["n"])

@@ -167,7 +167,7 @@ class FeedMemory(ImportMemory[Intended], Protocol):
         """
 
     def live_steps(self, source: str, year: int) -> Iterator[Sequence[StepKey]]:
-        """Every enrolment of the academic year that `source` holds, some hundreds at a time."""
+        """Every enrolment of the year that `source` holds, some hundreds at a time."""
 
 
 class TeachingMemory(ImportMemory[IntendedList], Protocol):
@@ -201,7 +201,7 @@ class UnpublishedFact(Protocol[_Intent_co]):
 
 
 def base_after(before: Published | PublishedList | None, fingerprint: str) -> int:
-    """The base of a fact; the same for the same fact, so that its event id is the same."""
+    """The base of a fact; a repeated fact keeps its base, and so its event id."""
     if before is None:
         return 0
     return before.base if before.fingerprint == fingerprint else before.sequence

@@ -288,7 +288,7 @@ class Fingerprint:
         self._hash.update(("\x1f".join(parts) + "\x1e").encode())  # neither is in any code or number
 
     def add(self, key: Sequence[str | int], before: str | None, after: str) -> None:
-        """Add a difference: its key, and its fact's fingerprint before (None: none) and now."""
+        """Add a difference: its key, and its fact's fingerprint before (or None) and now."""
         self._add(*map(str, key), before or "", after)
 
     @property

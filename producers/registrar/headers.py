@@ -199,7 +199,7 @@ def _refuse_what_is_no_export(path: Path, header: Header, columns: Sequence[str]
 
 
 def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
-    """Compare found columns with expected ones: a line for each expected, nearest first."""
+    """Compare found columns with expected ones: a line for each, nearest first."""
     names = [name for name in dict.fromkeys(found) if name]
     if not names:
         return ""

@@ -98,7 +98,7 @@ class SqlImports:
     def begin(
         self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
     ) -> int:
-        """Begin an import with an id above all others; fence off its source's unfinished ones.
+        """Begin an import with the highest id; fence off its source's unfinished ones.
 
         Args:
             source: the feed's name.

@@ -45,7 +45,7 @@ _Intent = TypeVar("_Intent")
 def run_import(
     path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
 ) -> ImportReport:
-    """Import one file: publish what differs from the last import, refuse what is wrong.
+    """Import one file: publish differences from earlier imports, refuse what is wrong.
 
     Nothing is published before the whole file has been read and compared, both reports about it are
     written, and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary
@@ -235,7 +235,7 @@ class _Import(Generic[_Intent]):
         )
 
     def _judge(self, report: ImportReport, layout: Layout) -> ImportReport:
-        """Compare the facts with what was published before, and let the guard judge them all."""
+        """Compare the facts with those published, and let the guard judge the whole."""
         options = self.options
         fingerprint = Fingerprint(self.profile.name, report.digest, str(options.full_year))
         counts = self.subject.compare(
@@ -307,7 +307,7 @@ class _Import(Generic[_Intent]):
         self.memory.approve(import_id, actor=self.approver, detail=detail)
 
     def _advance(self, layout: Layout, part: float, line: int) -> None:
-        """Report progress: a step per line read, half a step per line compared or published."""
+        """Report progress: a step per line read, half a step per line compared, published."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
         self.deps.progress((int(part * layout.lines) + steps) // 2, layout.lines)
 

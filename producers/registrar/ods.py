@@ -167,7 +167,7 @@ def _value(attributes: Mapping[str, str], shown: str) -> str:
 
 
 def _number(raw: str, shown: str) -> str:
-    """A number as displayed: with leading zeros; what its format adds goes in brackets."""
+    """A number as displayed: leading zeros, and its format's additions in brackets."""
     digits = number_text(raw)
     bare = _BLANKS.sub("", shown)
     if bare.isdigit() and bare.lstrip("0") == digits.lstrip("0"):

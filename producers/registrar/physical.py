@@ -35,7 +35,7 @@ class _Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line with data: its cells in the requested columns' order, or why it has none.
+    """One line with data: its cells in the order of the columns, or why it has none.
 
     Bytes that are wrong in the file's encoding become lone surrogates (U+DC80 to U+DCFF).
 
@@ -121,7 +121,7 @@ class Source:
 
 
 def state_of(status: os.stat_result) -> tuple[int, int]:
-    """Size and modification time (nanoseconds), which change when a file is written to."""
+    """Size and modification time (nanoseconds), which change with every write."""
     return status.st_size, status.st_mtime_ns
 
 
@@ -180,7 +180,7 @@ def first_lines(source: Source, encoding: str) -> Iterator[tuple[int, str, bool]
 
 
 def last_lines(source: Source, encoding: str, lines: int, lines_max: int) -> list[tuple[int, str]]:
-    """Number and text of the last lines, in reverse, from a small last part of the file.
+    """Number and text of the last lines, in reverse, from the file's last part.
 
     Args:
         lines: how many the file has.

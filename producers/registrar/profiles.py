@@ -3,7 +3,7 @@
 Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of
 teaching units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
 codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field:
-the export computes it in a column of its own. Pégase knows no primary enrolment and says of payment only
+the export computes it in a separate column. Pégase knows no primary enrolment and says of payment only
 what it means for the enrolment's state. Neither software has one export for teaching units: a site writes
 the query, or its timetable software does, and a mapping file reads any other form.
 """
@@ -44,7 +44,7 @@ class UnknownProfile(SesameError):
 
 
 def choose(which: str | Path, *, payment_required: bool = True, one_name: bool = False) -> FeedProfile:
-    """The profile of this name, or the one that the mapping file at this path describes.
+    """The profile of this name, or the one of the mapping file at this path.
 
     Args:
         which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.

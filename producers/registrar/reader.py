@@ -118,7 +118,7 @@ def _first_line(source: Source, encoding: str) -> tuple[int, str]:
 
 
 def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, Header]:
-    """The header, and the encoding; if that was unknown, the one in which the header fits."""
+    """The header, and the encoding; if unknown, the one in which the header fits."""
     file = replace(profile.file, separator=SHEET_SEPARATOR) if source.is_sheet else profile.file
     encodings = [encoding]
     if encoding == WINDOWS and not profile.encoding and not "".join(profile.column_names).isascii():

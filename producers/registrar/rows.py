@@ -60,7 +60,7 @@ def _date(text: str) -> date:
 
 
 def date_form(text: str) -> str:
-    """How a date is written, for the report: a form of `DATE_FORMS`; empty: another one."""
+    """How a date is written, for the report: one of `DATE_FORMS`; empty: another form."""
     for pattern, form in zip(_DATES, DATE_FORMS, strict=True):
         if pattern.fullmatch(text):
             return form
@@ -213,8 +213,8 @@ def checked(
 
     Args:
         read: makes the fact.
-        implausible: faults of fields that are valid singly and not together; without a fact, as far as it can be
-            judged.
+        implausible: faults of fields that are valid singly and not together; without a fact, as far as it can
+            be judged.
     """
     if line.fault is not None:
         return [Rejection(line.number, line.student, "", line.fault, line.raw, line.detail)]
@@ -249,7 +249,7 @@ def checked(
 
 
 def clean(cells: Sequence[str], profile: FeedProfile) -> tuple[Sequence[str], list[Problem]]:
-    """The cells in NFC without bidirectional marks, and those with forbidden characters."""
+    """The cells in NFC without bidirectional marks, and those with bad characters."""
     together = "".join(cells)
     if together.isascii() and together.isprintable():  # the usual line
         return cells, []

@@ -235,7 +235,7 @@ def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterat
 
 
 def cell(value: str) -> str:
-    """`harmless`, with an apostrophe before what a spreadsheet would rewrite: 00123, 1/2."""
+    """`harmless`, with an apostrophe before what a spreadsheet would rewrite (00123)."""
     shown = harmless(value)
     return f"'{shown}" if _REWRITTEN.fullmatch(shown) else shown
 

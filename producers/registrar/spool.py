@@ -1,4 +1,4 @@
-"""Keep a file's facts on disk, not in memory, and compare them with one another (`lines`)."""
+"""Keep a file's facts on disk (`lines`), and compare them with one another."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def plan(
     per_s: int | None = None,
     incident: str | None = None,
 ) -> Replay:
-    """Record a replay with its reason, pace and audit; publish nothing yet: see `go_on`."""
+    """Record a replay, its reason, pace and audit; publish nothing yet: see `go_on`."""
     replay_id = secrets.token_urlsafe(9)
     with database.write() as connection:
         ref = operator_notes.keep_and_audit(
@@ -182,7 +182,7 @@ def replay(
     database: Database,
     clock: Callable[[], datetime],
 ) -> ReplayReport:
-    """Ask `consumer` to compare these students with its target and write the difference.
+    """Ask `consumer` to compare students with its target and write the difference.
 
     Raises:
         LogUnavailable: some may have been published already; repeating it is harmless.
@@ -201,7 +201,7 @@ def ask_again(
     actor: str,
     at: datetime,
 ) -> None:
-    """Publish a student's retry at one consumer, by the outbox in the caller's transaction."""
+    """Publish a student's retry at one consumer, by the caller's transaction's outbox."""
     replay_id = secrets.token_urlsafe(9)
     detail = {"consumer": consumer, "replay_id": replay_id, "student_number": student_number}
     audit.note(connection, database, actor=actor, action="retry", detail=detail)

@@ -18,7 +18,7 @@ _FOR_EVER = 1e12  # epoch seconds
 
 @dataclass(frozen=True)
 class Selection:
-    """Which students to replay: named ones, those of a cause, all activated, or by time.
+    """Students to replay: named ones, those of a cause, all activated, or by time.
 
     A cause selects those with an unresolved dead letter of it, or who wait for it. Of students, a cause
     and everybody at most one is given. With a time (epoch seconds; `until` excluded), a cause means its

@@ -1,4 +1,4 @@
-"""The store's life: a name, and a growing count that reveals a store gone back in time.
+"""The store's name and growing count, which reveal a store gone back in time.
 
 Processes that run consumers count, and note the name and the count outside the store too
 (`sesame.acts.admission`). A restored backup counts less than what was noted.

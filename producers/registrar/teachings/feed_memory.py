@@ -41,7 +41,7 @@ class SqlTeachingMemory(SqlImports):
     """Such a feed's memory in the database: implements `TeachingMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> dict[YearKey, PublishedList]:
-        """The lists that `source` published, or may have, of these students (some hundreds).
+        """The lists that `source` published, or may have, of these students (hundreds).
 
         Raises:
             StoreUnavailable: retry.

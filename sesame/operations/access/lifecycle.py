@@ -82,7 +82,7 @@ class Horizon(BaseModel):
 
 
 class ComingStep(Report):
-    """A change on `day`, the first day it applies: of one target, or (None) the account."""
+    """A change from `day` on, of one target or (None) of the account."""
 
     day: date
     stage: Stage
@@ -132,9 +132,9 @@ class HeldPlan(Report):
 
 
 class ComingHold(Report):
-    """What the guard will hold from `day` on, and for how many students by the horizon.
+    """What the guard will hold from `day` on, and for how many students.
 
-    Other fields as in `HeldPlan`.
+    `students` counts until the horizon. Other fields as in `HeldPlan`.
     """
 
     day: date

@@ -80,7 +80,7 @@ def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Pro
     Raises:
         UnknownTarget, NoSuchStudent, NotActivated: no target was touched.
         StoreRestored: likewise, until an operator has checked.
-        TargetDown, Throttled, Misconfigured: nothing is known of the outcome; nobody is charged.
+        TargetDown, Throttled, Misconfigured: nothing is known of the outcome; no attempt is charged.
         StoreUnavailable, LogError: the same; repeat it.
     """
     for target in request.targets:
@@ -133,7 +133,7 @@ class Provisioning:
         """Compare the student with one target and write what differs.
 
         Raises:
-            TargetDown, Throttled, Misconfigured: nothing is known of the outcome; nobody is charged.
+            TargetDown, Throttled, Misconfigured: nothing is known of the outcome; no attempt is charged.
             StoreUnavailable, LogError: the same; repeat it.
         """
         target = handler.name

@@ -113,7 +113,7 @@ def _cells(entry: AuditEntry) -> Iterator[str]:
 
 
 class AuditBreak(Report):
-    """Where and how the chain breaks: the entry, and a name of `pipeline.audit.verification`."""
+    """Where the chain breaks, and how: a name of `pipeline.audit.verification`."""
 
     entry: int
     kind: str

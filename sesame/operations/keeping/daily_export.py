@@ -1,4 +1,4 @@
-"""Export a day's propagations as a table without persons, for evaluation elsewhere."""
+"""Export a day's propagations as a table without persons, to evaluate elsewhere."""
 
 from __future__ import annotations
 

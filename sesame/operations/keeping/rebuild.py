@@ -1,4 +1,4 @@
-"""Rebuild a lost store: first names, then the log's facts, then the targets' state.
+"""Rebuild a lost store: first names, then the log's facts, then targets' state.
 
 The names of the erased, remembered by the persons' keys, and those of the directory's students come before
 any account, so no student gets another's. The log's facts make persons and accounts, as in the registry.
@@ -169,7 +169,7 @@ def _know_erased(site: Rebuilding) -> None:
 
 
 class _Acts(ScratchDatabase):
-    """Acts of both lanes in time order: a hold placed in one may be lifted in the other."""
+    """Acts of both lanes in time order: a hold and its lift may be in different lanes."""
 
     schema = """CREATE TABLE acts (
         timestamp_ms INTEGER, topic TEXT, partition INTEGER, at INTEGER, key TEXT, headers BLOB, value BLOB
@@ -201,7 +201,7 @@ def _unpacked(packed: bytes) -> tuple[tuple[str, bytes], ...]:
 
 
 def _facts(log: EventLog) -> Iterator[tuple[Record, Message]]:
-    """The registrar's facts, then persons' and operators' acts, as far as the log reaches."""
+    """The registrar's facts, then all acts, as far back as the log reaches."""
     with _Acts() as acts:
         acts.fill(_records(log, catalogue.both_lanes(catalogue.ACTIVATIONS)))
         for records in (_records(log, [catalogue.ENROLMENTS]), acts.in_order()):
@@ -285,7 +285,7 @@ def _ours(entry: ObservedEntry) -> bool:
 
 
 def _activate(site: Rebuilding) -> tuple[int, int, int]:
-    """Activate accounts that have an entry of ours: no password, at the entry's version."""
+    """Activate accounts with an entry of ours: no password, at the entry's version."""
     entries, activated, unknown = 0, 0, 0
     with site.directory(read_only=True) as directory:
         ours = (entry for entry in directory.dump() if _ours(entry))

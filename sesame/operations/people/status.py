@@ -1,4 +1,4 @@
-"""One person at a glance: the account, each target, and the number that replaces it."""
+"""One person at a glance: the account, each target, and the number kept instead."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def show(
     *,
     merged: Callable[[str], None] = lambda _other: None,
 ) -> PersonStatus:
-    """Status of a student; of a merged one without an account, that of the kept number.
+    """Status of a student; of a merged one without an account, the kept number's.
 
     Args:
         merged: called with the number kept instead of this one, as an operator decided.

@@ -1,4 +1,4 @@
-"""All about one student, for support: identity, each target's state, why, since when."""
+"""All about one student, for support: who, each target's state, why, since when."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def explained(site: Recalling) -> Callable[[str], bool]:
 
 @act("privacy.again")
 def again(site: ErasingAgain, actor: Actor, request: ReceiptsGiven) -> list[ReceiptOutcome]:
-    """Erase again those whom these receipts attest erased, if a restore brought them back.
+    """Erase again those whom receipts attest erased, if a restore brought them back.
 
     Each gets a new receipt at the end. All receipts are verified before anything is done.
 
@@ -151,7 +151,7 @@ def _found(site: Erasing, connection: Connection, pseudonyms: set[str]) -> dict[
 def _again(
     site: ErasingAgain, actor: Actor, receipt: ErasureReceipt, text: str, found: Mapping[str, str]
 ) -> list[ReceiptOutcome]:
-    """One outcome per person of the receipt: in the store its numbers may be two persons."""
+    """One outcome per person of the receipt: its numbers may be two in the store."""
     with site.database.read() as connection:
         people = People(site.database)
         mine = [found[each] for each in receipt.pii_principal_id if each in found]

@@ -96,9 +96,9 @@ class Erasing(Following, Protocol):
         """Where the audit's archive is."""
 
     def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
-        """Replace the number by a pseudonym in records older than `before` (epoch seconds).
+        """Replace the number by a pseudonym in records older than `before`.
 
-        Return how many records changed; None: this log cannot rewrite them.
+        `before` is in epoch seconds. Return how many records changed; None: this log cannot rewrite them.
         """
 
     def rewrite_files(self) -> bool:
@@ -152,7 +152,7 @@ def held(person: KnownPerson | None) -> bool:
 
 
 def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> list[str]:
-    """What an erasure waits for: targets, `hold`, `doubt`, or `under_way` (our own work)."""
+    """What an erasure waits for: targets, `hold`, `doubt`, or `under_way` (our work)."""
     found: dict[str, None] = {}
     people, now = People(site.database), site.database.now(connection)
     for number in numbers:
@@ -179,7 +179,7 @@ def awaited(site: Following, connection: Connection, numbers: Iterable[str]) -> 
 
 
 def causes(connection: Connection, numbers: Iterable[str], targets: Collection[str]) -> dict[str, str]:
-    """Why an erasure waits for these targets: the turn's reason, or the consumer's state."""
+    """Why an erasure waits for these targets: the turn's reason, or the consumer's."""
     found = {
         each.consumer: each.reason or each.state
         for each in status.statuses(connection)

@@ -220,7 +220,7 @@ def _open(value: Any) -> Any:
 
 
 def shown_by(site: HasConnectors, target: str, found: Iterable[Account]) -> ShownByTarget:
-    """What this target has of these accounts, without objects that carry another number."""
+    """What this target has of these accounts, without objects of other numbers."""
     objects: list[dict[str, Any]] = []
     try:
         with site.connector(target) as connector:

@@ -1,4 +1,4 @@
-"""A receipt's lines about a site: what is kept of an erased person, and until when."""
+"""A receipt's lines about a site: what is kept of an erased person, until when."""
 
 from __future__ import annotations
 

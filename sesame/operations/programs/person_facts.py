@@ -97,7 +97,7 @@ class Later:
 
 
 class PersonAccepted(Report):
-    """All is in the log and is answered later, even if every process restarts meanwhile."""
+    """All is in the log and answered later, even if every process restarts."""
 
     student_number: str
 

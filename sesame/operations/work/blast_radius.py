@@ -1,4 +1,4 @@
-"""What a replay would change: each student in the target now, against what is wanted."""
+"""What a replay would change: each student in the target now, and as wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays: select students, preview the changes, request them, resume a stopped run."""
+"""Replays: select students, preview changes, publish requests, resume a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup: a folder of embedded files, copied by SQLite and sealed, and a manifest.
+"""A backup: a folder of copied, sealed embedded files, and a manifest.
 
 Both files are copied as of one moment. A log newer than its store would mark as read a fact that the store
 lacks; a store newer than its log would mark as published a row that the log lacks: either would be lost.

@@ -1,4 +1,4 @@
-"""Seal a copy: take out the persons' rows and keep them encrypted in the same file.
+"""Seal a copy: take out the persons' rows and keep them encrypted in the file.
 
 The tables declare their rows' owners (`Owned`). All rows of one person are gathered, compressed and sealed
 under that person's key; rows of two persons, or whose text names another, under the keys of all; rows
@@ -299,7 +299,7 @@ def _collect(into: dict[str, list[_Row]], rows: Mapping[str, Sequence[_Row]]) ->
 
 
 def _dump(rows: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
-    """Encode rows as JSON; bytes as a list of their text, or of an empty text and base64."""
+    """Encode rows as JSON; bytes as a list of their text, or of "" and base64."""
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=False, default=_bytes).encode()
 
 

@@ -1,1 +1,1 @@
-"""Diagnosis of one person from the pipeline's records: each target, why, what next."""
+"""Diagnosis of one person from the pipeline's records: each target, why, and next."""

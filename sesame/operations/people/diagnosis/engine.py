@@ -1,4 +1,4 @@
-"""Run every rule on a student's situation; show those that hold, the gravest first."""
+"""Run every rule on a student's situation; show what holds, the gravest first."""
 
 from __future__ import annotations
 

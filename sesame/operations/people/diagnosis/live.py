@@ -1,4 +1,4 @@
-"""Look at one student on the servers now: reads only, and a service account's login.
+"""Look at one student on the servers now: reads, and a service account's login.
 
 Every server is queried at once, for no longer than a page or a phone call can wait. Those that did not
 answer are listed as unseen, with the reason.

@@ -170,7 +170,7 @@ _GIVEN_UP_SINCE: Final = (
 
 
 def windows(connection: Connection, late_s: float, breach_s: float) -> tuple[int, int, int]:
-    """Count completed personal propagations: within the first edge, the second, beyond."""
+    """Count completed personal propagations: within the two edges, and beyond."""
     elapsed_s = func.coalesce(p.c.elapsed_s, 0.0)
     edge = case((elapsed_s <= late_s, 0), (elapsed_s <= breach_s, 1), else_=2)
     query = select(edge, func.count()).where(p.c.state == COMPLETED, p.c.lane == "personal").group_by(edge)
@@ -209,7 +209,7 @@ def histogram(connection: Connection, ends: Sequence[float]) -> list[int]:
 
 
 def seconds(connection: Connection, targets: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Nearest-rank quantiles of the time since the window opened: `all`, and each target.
+    """Nearest-rank quantiles of the time since the window opened: `all`, each target.
 
     They are those of the `MEASURED_MAX` propagations that were completed last.
     """

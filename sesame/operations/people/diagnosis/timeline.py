@@ -60,7 +60,7 @@ class Moment(Report):
 
 
 def moments(connection: Connection, number: str, targets: Sequence[str]) -> list[Moment]:
-    """A student's history as the store still has it: newest first, at most `MOMENTS_MAX`."""
+    """A student's history as far as it is kept: newest first, at most `MOMENTS_MAX`."""
     letters = dead_letters.of_student(connection, number, targets)
     asked = replays.of_student(connection, number)
     found = [

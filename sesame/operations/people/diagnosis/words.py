@@ -1,4 +1,4 @@
-"""The diagnosis's texts in each language: rules, and readable tokens (`words.toml`)."""
+"""The diagnosis's texts in each language: rules and tokens (`words.toml`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Support cases: opened by a student, sent to a desk, read by those with code and right."""
+"""Support cases: opened by a student, sent to a desk, read with code and right."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CaseAsked(BaseModel):
 
 
 class CaseReport(Report):
-    """A case: its desk, whether it was sent, what was found then, and what is found now.
+    """A case: its desk, whether it was sent, what was found then and what now.
 
     Attributes:
         text: what is sent, word for word.
@@ -145,7 +145,7 @@ class Support:
         A student who returns soon gets the same code, unless the text is new.
 
         Args:
-            said: what the student writes.
+            said: the student's text.
         """
         wanted = self._settings.support
         before = self._newest(student_number)

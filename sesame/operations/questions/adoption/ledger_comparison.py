@@ -69,7 +69,7 @@ class LedgerComparison:
 
 
 def holder_of(row: Row) -> str | None:
-    """The holder for an object's names: the number on an entry, or its matched student.
+    """The holder for an object's names: an entry's number, or its matched student.
 
     Outside the directory a name is reserved without a holder, so that no student gets it: an address in
     Moodle may be a private one, which must not become an alias. A user without an entry is separate.

@@ -137,7 +137,7 @@ class Matcher:
             ask(self._sheet, row, row.student, QuestionKind.ACCOUNT_DIFFERS, page.answers)
 
     def _anonymous(self, row: Row, page: _Page) -> bool:
-        """Match an object without a number: by INE, or as a candidate by names and birth date.
+        """Match an object without a number: by INE, or as candidate by names and birth.
 
         Return whether one of them fits.
         """
@@ -217,7 +217,7 @@ class Matcher:
         ask(self._sheet, row, owner, kind, page.answers)
 
     def _compare_with_entry(self, row: Row, page: _Page) -> None:
-        """Compare a user with the right number with the entry, or entries, of that student."""
+        """Compare a user with the right number with that student's entry, or entries."""
         answers, login = page.answers, row.login.lower()
         mine = self._sheet.of_student(DIRECTORY, row.student)
         names = {name for entry in mine for name in self._sheet.names_of(entry)}

@@ -56,7 +56,7 @@ def owners_of(sheet: Sheet, database: Database, connection: Connection, rows: Se
 
 
 def same_names(row: Row, person: KnownPerson) -> bool:
-    """Whether an object's family and given name, where it has them, may be this person's."""
+    """Whether an object's family and given name, if any, may be this person's."""
     names = [name for name in (row.family, row.given) if name.strip()]
     return all(recognisable(person.identity, [name]) for name in names)
 

@@ -1,4 +1,4 @@
-"""Questions to an operator about existing objects: each kind in words, and its answers."""
+"""Questions about existing objects for an operator: each kind in words, answers."""
 
 from __future__ import annotations
 

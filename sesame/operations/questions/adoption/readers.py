@@ -25,7 +25,7 @@ _NAME_MAX, _REF_MAX = 255, 512  # the store's columns
 
 
 def readers(site: Targets) -> dict[str, Reader]:
-    """Read-only readers of the configured targets that hold people, the directory first."""
+    """Read-only readers of configured targets that hold people, the directory first."""
     made: dict[str, Reader] = {
         DIRECTORY: lambda: _reader(site.directory(read_only=True), entries),
     }

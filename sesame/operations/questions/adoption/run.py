@@ -49,7 +49,7 @@ def adopt(
     report_path: Path | None = None,
     progress: Callable[[str], None] = lambda _step: None,
 ) -> AdoptionReport:
-    """Read the targets, match them with the registry, and write the result to the store.
+    """Read the targets, match them with the registry, and store the result.
 
     Args:
         readers: of the configured targets, by target; the directory comes first.

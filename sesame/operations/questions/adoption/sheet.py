@@ -131,7 +131,7 @@ class Sheet(ScratchDatabase):
     # --- looking --------------------------------------------------------------------------------------
 
     def pages(self, target: str, where: str = "1") -> Iterator[list[Row]]:
-        """Objects of a target that meet an SQL condition from this package, in reading order."""
+        """Objects of a target that meet this package's SQL condition, in reading order."""
         after = 0
         query = f"SELECT * FROM objects WHERE target = ? AND id > ? AND ({where}) ORDER BY id LIMIT {PAGE}"  # noqa: S608
         while rows := self._rows(query, target, after):

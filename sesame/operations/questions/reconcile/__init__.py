@@ -1,1 +1,1 @@
-"""Compare all objects of all targets with all accounts: manual changes, restores, bugs."""
+"""Compare all targets' objects with all accounts: manual changes, restores, bugs."""

@@ -148,9 +148,10 @@ def reconcile(
     older: bool = False,
     in_depth: bool = False,
 ) -> Reconciliation:
-    """Compare targets with the accounts; with `repair`, have consumers fix differences.
+    """Compare targets with the accounts; with `repair`, have differences written.
 
-    A target that cannot be compared is reported, and the others are compared all the same.
+    Consumers write them. A target that cannot be compared is reported, and the others are compared all the
+    same.
 
     Args:
         clock: the time of a repair's events.
@@ -197,7 +198,7 @@ def reconcile(
 
 @act("reconcile.latest")
 def latest(site: Stored, actor: Actor) -> list[Pass]:
-    """The last comparison of each target; details only for those who may list students."""
+    """The last comparison of each target; details need the right to list students."""
     with site.database.read() as connection:
         found = passes.latest(connection)
     if may(actor, "students.list"):
@@ -322,7 +323,7 @@ def _judge(
     *,
     older: bool,
 ) -> None:
-    """Record whether a target went back: it lost what was there at the last comparison.
+    """Record whether a target went back: it lost what the last comparison found.
 
     A target that is paused, or was until now, is not judged: the changes there were intended.
     """

@@ -1,4 +1,4 @@
-"""Compare one target with the accounts: suspects from its list, then a second look.
+"""Compare one target with the accounts: suspects by its list, then a second look.
 
 Reading the list takes time, and provisioning continues meanwhile: so a student is reported only after a
 second look, as in a turn, with the newest account. Students under way, or known to wait or to have failed,
@@ -69,7 +69,7 @@ class TargetDrift:
         renamed: keys of cohorts whose name or key was changed by hand.
         went_back: the target itself, where it shows an older state than before, or lost unusually much.
         several: objects of students with more than one, unsettled ones included.
-        evidence: by student number or object, what differs or stands in the way.
+        evidence: by student number or object, what differs or blocks.
     """
 
     accounts: int = 0
@@ -206,7 +206,7 @@ class TargetComparison:
             yield chosen[at : at + _PAGE]
 
     def _suspects(self, spool: ObjectSpool, in_depth: Callable[[str], bool]) -> Iterator[list[str]]:
-        """Per page of students, those listed otherwise than wanted, and those to check in depth."""
+        """Per page, students listed otherwise than wanted, and those to check in depth."""
         for numbers in self._pages():
             known = self._newest(numbers)
             for each in (each for account in known.values() for each in account.cohorts if each.met):
@@ -231,7 +231,7 @@ class TargetComparison:
     def _own(
         self, account: Account, seen: Mapping[str, Mapping[str, TargetObject]], adopted: str | None
     ) -> list[TargetObject]:
-        """A student's own objects among the listed ones; note if there are none or several."""
+        """A student's own objects among the listed ones; note none or several."""
         number, key = account.student_number, self._key(account)
         shown = {**seen.get(key, {}), **seen.get(adopted or key, {})}
         own = list(shown.values()) if self._by_mail else find_own(account, shown.values(), adopted)
@@ -295,7 +295,7 @@ class TargetComparison:
                 self._note(effect)
 
     def _known(self, effect: Effect, state: TargetState | None, account: Account) -> bool:
-        """Whether the pipeline is at work on this student, or already shows what was found.
+        """Whether the pipeline works on this student, or already shows what was found.
 
         A student who waits for what the account lacks (an enrolment) has been given all the rest.
         """

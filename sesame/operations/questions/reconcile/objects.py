@@ -82,7 +82,10 @@ class ObjectSpool(ScratchDatabase):
         self._db.executemany("INSERT INTO owned_mails (mail, key) VALUES (?, ?)", rows)
 
     def borrowed(self) -> list[tuple[str, str]]:
-        """`ref` and student number of unclaimed objects without key, by a student's address."""
+        """Unclaimed objects without key that have a student's address.
+
+        As `ref` and that student's number.
+        """
         query = (
             "SELECT DISTINCT o.ref, m.key FROM owned_mails m JOIN shown_mails s ON s.mail = m.mail"
             " JOIN objects o ON o.ref = s.ref WHERE o.claimed = 0 AND o.key = '' ORDER BY o.ref, m.key"

@@ -1,4 +1,4 @@
-"""Each target's last comparison: who claims the nightly one, its result, later news."""
+"""Each target's last comparison: the nightly claim, the result, later findings."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def claim(connection: Connection, database: Database, target: str, due_at: float
 
 
 def release(connection: Connection, target: str) -> None:
-    """Release a claimed comparison that did not end, so that another process may claim it."""
+    """Release a claimed comparison that did not end, for another process to claim."""
     was = update(reconciliations).where(reconciliations.c.target == target)
     connection.execute(was.values(claimed_at=0.0))
 
@@ -190,7 +190,7 @@ def amended(
 
 
 def going_back(before: Pass, why: str, at: datetime) -> Pass:
-    """The pass of a target that shows an older state or great loss, before comparing all."""
+    """The pass of a target seen to have gone back or lost much, before comparing all."""
     target = before.target
     found, left = {**before.found, WENT_BACK: 1}, {**before.left, WENT_BACK: [target]}
     evidence = {**before.evidence, target: (why,)}

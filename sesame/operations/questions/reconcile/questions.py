@@ -1,4 +1,4 @@
-"""A comparison's questions for an operator: objects with an unknown or shared number.
+"""A comparison's questions: objects with an unknown or shared student number.
 
 They work as adoption's do: put once, answered by `sesame adopt decide`, permanent.
 """

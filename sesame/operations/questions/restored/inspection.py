@@ -45,7 +45,7 @@ _REASON = "after a restore: a target shows this access shut, and the store does 
 
 @dataclass
 class Shown:
-    """One student in the targets: those that show it shut, and the directory's version."""
+    """A student in the targets: those that show it shut, and the directory's version."""
 
     shut_by: set[str] = field(default_factory=set)
     version: int = 0

@@ -1,4 +1,4 @@
-"""Questions about students shut at a target for a reason that a restored store lost."""
+"""Questions about students shut at a target, for reasons a restored store lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about the work: targets that are down, work that is late, retried or failed."""
+"""Rules about the work: targets that are down, and late, retried or failed work."""
 
 from __future__ import annotations
 
