@@ -270,13 +270,14 @@ def release(site: Following, actor: Actor, plan_id: str) -> Released:
 
 @act("lifecycle.prolong")
 def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
-    """Let a student without an enrolment keep access until a later day, whatever students may do themselves.
+    """Let a student without an enrolment keep access until a later day.
 
-    Whoever has expired already has access back; what was erased is made anew.
+    It does not depend on what students may do themselves. One who has expired already has access back;
+    what was erased is made again.
 
     Raises:
         NotProlonged: nothing was done.
-        StoreUnavailable: ask again.
+        StoreUnavailable: retry.
     """
     people = People(site.database)
 

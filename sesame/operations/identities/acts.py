@@ -123,11 +123,11 @@ def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
 
 @act("identity.separate")
 def separate(site: Publishing, actor: Actor, request: DoubtDecision) -> Decided:
-    """Say that two numbers are two people, or that a number stays with its first holder.
+    """Decide that two numbers are two people, or a number stays with its first holder.
 
     Raises:
-        NoSuchDoubt, WhichDoubt: nothing was said.
-        LogUnavailable: it may have been said already; saying it again is harmless.
+        NoSuchDoubt, WhichDoubt: nothing was decided.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     number, second = _which(site.database, request)
     text = (

@@ -146,8 +146,9 @@ def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
 
 @act("import.approve")
 def approve(site: Stored, actor: Actor, import_id: int) -> None:
-    """Let what the guard holds of an import be published once the same is sent again, within the guard's
-    days: a program cannot say that it is approved.
+    """Approve an import that the guard holds, for when the same is sent again.
+
+    It must be sent within the guard's days. This is for programs, which cannot pass an approval.
 
     Raises:
         NoSuchImport, ImportNotHeld: nothing was done.

@@ -109,8 +109,9 @@ def public_key(site: HasSettings, _actor: Actor) -> SiteKey:
 
 @act("privacy.erase")
 def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStanding:
-    """Have a person erased, everywhere, under all of their numbers. Whoever is being erased is not asked for
-    twice.
+    """Have a person erased, everywhere, under all of their numbers.
+
+    An erasure that is under way is not requested twice.
 
     Raises:
         PrivacyKeyError, NoSuchStudent, ErasedAlready, StillEnrolled, UnderHold: nothing was done.

@@ -123,8 +123,9 @@ def resume(site: Configured, actor: Actor, request: TargetAct) -> None:
 def probe(
     site: Provided, actor: Actor, target: str, *, monotonic: Callable[[], float] = time.monotonic
 ) -> TargetProbed:
-    """Exercise the whole path to a target from here, as its consumer does after an outage: on no student's
-    object.
+    """Exercise the whole path to a target, as its consumer does after an outage.
+
+    It touches no student's object.
 
     Raises:
         UnknownTarget: the settings name no such target.

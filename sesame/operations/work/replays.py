@@ -221,12 +221,12 @@ def replay(
     *,
     draw: Callable[[Sequence[str], int], list[str]] = _LOT.sample,
 ) -> ReplayAsked:
-    """Ask a consumer to compare students with its target, and to write what differs.
+    """Ask a consumer to compare students with its target and write differences.
 
     Raises:
         UnknownTarget, NobodyToReplay, ReplayedInVain: nothing was published.
-        StoreRestored: likewise, until somebody has checked.
-        ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
+        StoreRestored: likewise, until an operator has checked.
+        ReplayUnderWay, LogUnavailable: some may have been published; resume later.
     """
     _check_consumer(site, request.consumer)
     admit(site, works=False)

@@ -154,8 +154,9 @@ def new(_site: HasSettings, _actor: Actor, request: NewConnector) -> ConnectorWr
 
 @act("connector.check")
 def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorChecked:
-    """Run the suite on a configured target, with accounts of its own, which are erased where the connector
-    can. Nothing is made where the target would let nobody be erased.
+    """Run the suite on a configured target, with accounts made for it.
+
+    They are erased where the connector can. Nothing is made where the target would let none be erased.
 
     Raises:
         ConnectorUnusable: there is no such connector, or it cannot be used.
