@@ -53,7 +53,7 @@ class Actor:
 
 
 class Report(BaseModel):
-    """What an act came to. Its JSON is what a command prints with `--json`, and what a route answers."""
+    """An act's result. Its JSON is the output of `--json`, and a route's answer."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,7 +70,7 @@ def utc(epoch_s: float) -> datetime:
 
 
 def utc_or_none(epoch_s: float | None) -> datetime | None:
-    """The same, of what may not have happened."""
+    """As `utc`, for what may not have happened."""
     return None if epoch_s is None else utc(epoch_s)
 
 
@@ -108,7 +108,7 @@ def shown(numbers: Iterable[str | None], **wanted: object) -> dict[str, object] 
 
 
 def shown_one(student_number: str, **wanted: object) -> dict[str, object]:
-    """What the audit keeps of a look at one student."""
+    """The audit detail of a look at one student."""
     return {"student_number": student_number, **wanted}
 
 
@@ -266,7 +266,7 @@ def may(actor: Actor, name: str, *, of: str | None = None) -> bool:
 
 
 def check(actor: Actor, name: str, *, of: str | None = None) -> None:
-    """Make sure that an actor may do the act of this name; see `may`.
+    """Check that an actor may do the act of this name; see `may`.
 
     Raises:
         ActRefused: they may not.

@@ -68,7 +68,7 @@ class Notes:
 
     @classmethod
     def of(cls, site: Store) -> Notes:
-        """This machine's."""
+        """This machine's notes."""
         return cls(site.notes_file, site.database, site.store_file)
 
     def read(self) -> Note | None:
@@ -79,7 +79,7 @@ class Notes:
             return None
 
     def write(self, store: str, beats: int) -> None:
-        """Note this, unless another process of this machine has noted more."""
+        """Write a note, unless another process of this machine has noted more."""
         before = self.read()
         if before is not None and before.store == store and before.beats > beats:
             return
@@ -178,11 +178,11 @@ class Heart:
         self._beat_at = 0.0
 
     def look(self) -> None:
-        """Look once, and count if it is time.
+        """Check the store, and count if it is time.
 
         Raises:
             StoreRestored: this process must stop.
-            StoreUnavailable: the store is away.
+            StoreUnavailable: the store is down.
         """
         with self._database.read() as connection:
             found = life.look(connection)
@@ -195,7 +195,7 @@ class Heart:
             self.beat(found.name)
 
     def _went_back(self) -> Life:
-        """The store is shut, so that the others stop too."""
+        """Shut the store, so that other processes stop too."""
 
         def shut(connection: Connection) -> Life:
             beats, now = life.of(connection, self._database).beats, self._database.now(connection)

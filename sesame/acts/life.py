@@ -60,7 +60,7 @@ class Life:
 
 
 def of(connection: Connection, database: Database) -> Life:
-    """This store's life, which begins now if it has none yet. In a transaction that may write."""
+    """The store's life, begun if there is none; needs a writing transaction."""
     statement = database.insert(store_life).values(id=_ROW, name=secrets.token_hex(8), beats=0)
     connection.execute(statement.on_conflict_do_nothing(index_elements=[_t.id]))
     connection.execute(database.locking(select(_t.id)))
@@ -68,7 +68,7 @@ def of(connection: Connection, database: Database) -> Life:
 
 
 def look(connection: Connection) -> Life | None:
-    """The same, without beginning it."""
+    """The store's life; None if it has not begun."""
     row = connection.execute(select(store_life)).one_or_none()
     return None if row is None else _life(row)
 
@@ -83,7 +83,7 @@ def table_number(connection: Connection) -> int:
 
 
 def beat(connection: Connection) -> int:
-    """Count on; return the count."""
+    """Increase the count; return it."""
     done = connection.execute(update(store_life).values(beats=_t.beats + 1).returning(_t.beats))
     return int(done.scalar_one())
 

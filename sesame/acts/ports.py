@@ -1,4 +1,7 @@
-"""What operations need of the site that they work for: each names what it takes. The application is one."""
+"""Ports: what operations need of a site; each act names its own.
+
+The application implements them all.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class HasSettings(Protocol):
-    """How the site is configured."""
+    """The site's settings."""
 
     @property
     def settings(self) -> Settings:
@@ -36,7 +39,7 @@ class HasSettings(Protocol):
 
 
 def check_target(site: HasSettings, target: str) -> None:
-    """Make sure that the settings name this target.
+    """Check that the settings name this target.
 
     Raises:
         UnknownTarget: they do not.
@@ -48,7 +51,7 @@ def check_target(site: HasSettings, target: str) -> None:
 
 
 def tells_receiver(site: HasSettings, consumer: str) -> bool:
-    """Whether this consumer tells a receiver of webhooks, and is no target."""
+    """Whether this consumer notifies a receiver of webhooks, and is no target."""
     return consumer in map(sender_of, site.settings.webhooks.receivers)
 
 
@@ -60,10 +63,10 @@ class HasDirectory(Protocol):
 
 
 class HasConnectors(Protocol):
-    """What brings targets to accounts' state."""
+    """The connectors to targets."""
 
     def connector(self, target: str) -> AbstractContextManager[Anything]:
-        """A connector that is found by entry point; it can write nothing."""
+        """A read-only connector that is found by entry point."""
 
 
 class Targets(HasDirectory, HasConnectors, HasSettings, Protocol):
@@ -79,7 +82,7 @@ class Stored(Protocol):
 
 
 class Configured(Stored, HasSettings, Protocol):
-    """The store, and how the site is configured."""
+    """The store, and the site's settings."""
 
 
 class Following(Configured, Protocol):
@@ -91,10 +94,10 @@ class Following(Configured, Protocol):
 
 
 class AccessLinks(Protocol):
-    """The students' pages, as far as the support desk looks at them."""
+    """Links to the students' pages, for the support desk."""
 
     def access_link(self, student_number: str) -> str:
-        """A link by which this student's page may be looked at, once."""
+        """Make a link by which this student's page may be viewed once."""
 
 
 class Paged(Stored, Protocol):
@@ -113,7 +116,7 @@ class Publishing(Stored, Protocol):
 
 
 class Logged(Stored, Protocol):
-    """The store, and the log as it is read."""
+    """The store, and the log for reading."""
 
     @property
     def log(self) -> EventLog:
@@ -121,7 +124,7 @@ class Logged(Stored, Protocol):
 
 
 class Recognising(Stored, Protocol):
-    """The store, and by what erased persons are recognised."""
+    """The store, and the key that recognises erased persons."""
 
     @property
     def privacy_if_any(self) -> PrivacyKey | None:
@@ -152,7 +155,7 @@ class Sealing(Registering, Protocol):
 
 
 class Store(Stored, Protocol):
-    """The store, and what must be known of it."""
+    """The store, and its identity."""
 
     @property
     def notes_file(self) -> Path:
@@ -164,22 +167,22 @@ class Store(Stored, Protocol):
 
 
 class Handlers(Following, Store, Protocol):
-    """What compares students with the targets."""
+    """Handlers that compare students with targets."""
 
     def handler(self, target: str) -> Handler:
         """A handler connected to the target's server; the caller closes it."""
 
 
 class Replaying(Handlers, Publishing, Protocol):
-    """The same, and the log."""
+    """Handlers and the log."""
 
 
 class Reconciling(HasConnectors, Replaying, Protocol):
-    """What compares whole targets with the accounts, and has them repaired."""
+    """Comparison and repair of whole targets."""
 
 
 class Provided(Handlers, Protocol):
-    """What carries a student's turn at a target out."""
+    """Effects that carry out a student's turn at a target."""
 
     def effects(self, target: str, handler: Handler) -> Effects:
         """The target's effects, with their own leases."""
@@ -190,14 +193,14 @@ class Adopting(Targets, Configured, Publishing, Protocol):
 
 
 class Diagnosable(Targets, Following, Protocol):
-    """What a diagnosis looks at."""
+    """What a diagnosis needs of the site."""
 
     def cas_probe(self) -> LoginProbe | None:
         """The login probe; None: there is no CAS."""
 
 
 class Restored(Targets, Configured, Store, Recognising, Publishing, Protocol):
-    """A site whose store came out of a backup."""
+    """A site whose store was restored from a backup."""
 
     @property
     def registry(self) -> Registry:

@@ -33,12 +33,12 @@ Progress = Callable[[int], None]
 
 
 class ActivationOfAll(ActRequest):
-    """How everybody is activated.
+    """Options to activate all imported students.
 
     Attributes:
         passwords: student number to password.
         language: of the messages to them; None: the registrar's or the site's.
-        republish: ask again for what is not active, for a log that lost it.
+        republish: publish again what is not active, for a log that lost it.
         dry_run: count, and do nothing.
     """
 
@@ -95,12 +95,12 @@ class Activated(Report):
 def activate(
     site: Sealing, actor: Actor, request: Activation, *, clock: Callable[[], datetime], progress: Progress
 ) -> Activated:
-    """Activate these students, as persons, who wait.
+    """Activate these students in the personal lane.
 
     Raises:
         WeakPasswords: of these students; nothing was published.
-        StudentListUnusable: something is no student number; nothing of its batch was published.
-        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+        StudentListUnusable: an entry is no student number; nothing of its batch was published.
+        LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
     """
     students = request.students
     named = set(students)
@@ -128,11 +128,11 @@ def activate_all(
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> Activated:
-    """Activate everybody who was imported, in bulk, which waits for persons.
+    """Activate all imported students in the bulk lane.
 
     Raises:
-        WeakPasswords: whosever they are; nothing was published.
-        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+        WeakPasswords: of any student; nothing was published.
+        LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
     """
     password_judge(site.database, site.settings).refuse_weak(request.passwords)
     if not request.dry_run:
@@ -163,7 +163,7 @@ def ask_for(
     clock: Callable[[], datetime],
     progress: Progress = lambda _students: None,
 ) -> Activated:
-    """Ask for these students' accounts, or count them.
+    """Request these students' accounts, or count them.
 
     Raises:
         StudentListUnusable, LogUnavailable, StoreUnavailable: as `activate`.
@@ -215,6 +215,6 @@ def _everybody(database: Database) -> Everybody:
 
 
 def _not_activated(database: Database) -> Iterator[str]:
-    """Everybody who has an account and has not asked for it, by number; read in pages."""
+    """Students with an unrequested account, by number; read in pages."""
     for page in number_pages(database, accounts.c.activated_at.is_(None), size=_PAGE):
         yield from page

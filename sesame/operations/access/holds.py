@@ -198,7 +198,7 @@ def _all(site: Stored, actor: Actor, request: HoldList, *, unless: str) -> tuple
 
 
 def _named(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Each line's number and whom it names."""
+    """Each line's number and the name in it."""
     for number, line in enumerate(lines, start=1):
         text = line.removeprefix("\ufeff").strip()
         if not text or text.startswith("#"):
@@ -210,7 +210,7 @@ def _named(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def _stands(standing: _Standing, act_name: str) -> bool:
-    """Whether nothing is left to ask for."""
+    """Whether the hold is already as requested."""
     if act_name == _PLACE:
         return standing.held and standing.asked != _LIFT
     settles_doubts = standing.kind is Hold.TECHNICAL  # which need not have shut anything

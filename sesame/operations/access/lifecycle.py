@@ -75,7 +75,7 @@ class Prolonged(Report):
 
 
 class Horizon(BaseModel):
-    """The days to look ahead; `erase`: as if `lifecycle.erase` were on."""
+    """Days to look ahead; `erase`: as if `lifecycle.erase` were on."""
 
     days: int = 400
     erase: bool = False
@@ -90,7 +90,7 @@ class ComingStep(Report):
 
 
 class StepCount(ComingStep):
-    """The same, and for how many."""
+    """A step, and how many students it concerns."""
 
     students: int
 
@@ -110,7 +110,7 @@ class StudentLife(Report):
 
 
 class WarningCount(Report):
-    """To how many a message will say on this day that access ends."""
+    """How many students get a message on this day that access ends."""
 
     day: date
     students: int
@@ -234,7 +234,7 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
 
 @act("lifecycle.held", shows=lambda plans: shown(number for plan in plans for number in plan.students))
 def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
-    """Say what the guard holds."""
+    """List the plans that the guard holds."""
     with site.database.read() as connection:
         return list(map(_shown, closings.held(connection)))
 

@@ -19,7 +19,7 @@ class NoAccount(SesameError):
 
 
 class AccessRequest(BaseModel):
-    """To whose page."""
+    """The student whose page to open."""
 
     student_number: str
 

@@ -125,7 +125,7 @@ class Provisioning:
         self._say = say
 
     def account(self, student_number: str) -> Account | None:
-        """The newest account, if there is one."""
+        """The newest account, or None."""
         with self._database.read() as connection:
             return accounts.newest(connection, [student_number]).get(student_number)
 

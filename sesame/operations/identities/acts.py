@@ -99,7 +99,7 @@ class Decided(Report):
 
 @act("identity.list", shows=lambda report, _request: shown(each.student_number for each in report))
 def listed(site: Stored, _actor: Actor, request: DoubtFilter) -> list[DoubtSummary]:
-    """These, oldest first."""
+    """The matching doubts, the oldest first."""
     with site.database.read() as connection:
         found = store.in_state(connection, tuple(Verdict) if request.everything else [Verdict.OPEN])
     return [DoubtSummary(**_summary(doubt)) for doubt in found]
@@ -107,7 +107,7 @@ def listed(site: Stored, _actor: Actor, request: DoubtFilter) -> list[DoubtSumma
 
 @act("identity.show")
 def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
-    """Every doubt that this number has to do with, open ones first, with personal data. The look is audited.
+    """Every doubt about this number, open ones first, with personal data; audited.
 
     Raises:
         NoSuchDoubt: there is none.
@@ -159,12 +159,12 @@ def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
 
 
 def merged_text(number: str, kept: str) -> str:
-    """That these are one person, in words."""
+    """A sentence: these are one person."""
     return gettext("{number} and {kept} are one person, who goes on as {kept}", number=number, kept=kept)
 
 
 def separate_text(number: str, other: str) -> str:
-    """That these are two people, in words."""
+    """A sentence: these are two people."""
     return gettext("{number} and {other} are two people", number=number, other=other)
 
 
@@ -231,7 +231,7 @@ def decided(
 
 
 def _doubts(connection: Connection, student_number: str) -> list[Doubt]:
-    """Open ones first."""
+    """The doubts about a number, open ones first."""
     return sorted(store.of(connection, student_number), key=lambda doubt: doubt.state is not Verdict.OPEN)
 
 

@@ -123,7 +123,9 @@ class Settled(Report):
 
 @act("identity.preview")
 def preview(site: Stored, actor: Actor, request: Settlement) -> SettlementPreview:
-    """What this rule would say, with personal data. The look at each of them is audited.
+    """Preview what this rule would decide, with personal data.
+
+    The look at each of them is audited.
 
     Raises:
         NoSuchRule: there is no such rule.
@@ -221,7 +223,7 @@ def _unchanged(database: Database, shown: SettledDoubt, rule: DoubtRule, keep: K
 def _found(
     connection: Connection, database: Database, doubt: Doubt, rule: DoubtRule, keep: Kept | None
 ) -> SettledDoubt | LeftDoubt | None:
-    """What the rule says of a doubt; None: nothing."""
+    """The rule's decision of a doubt; None: the rule does not fit."""
     if doubt.other_number is None:  # doubt about a number's holder: needs identity papers
         return None
     people = People(database)
@@ -254,7 +256,7 @@ _SHUT: Final = frozenset({Hold.SUSPENDED, Hold.ADMINISTRATIVE, Hold.STOLEN_PASSW
 def _harm(
     connection: Connection, rule: DoubtRule, mine: KnownPerson, theirs: KnownPerson
 ) -> LeftCause | None:
-    """Why a human must look at these two although the rule fits them."""
+    """Why an operator must look at these two although the rule fits them."""
     both = (mine, theirs)
     if any(each.merged_into is not None for each in both):
         return LeftCause.MERGED

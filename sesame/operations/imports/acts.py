@@ -61,7 +61,7 @@ class ImportStop:
         self._wanted = threading.Event()
 
     def want(self) -> None:
-        """Stop it at its next step."""
+        """Stop the import at its next step."""
         self._wanted.set()
 
     def check(self) -> None:
@@ -119,7 +119,7 @@ class ImportRequest(Reading):
 
 
 class Imported(Report):
-    """What became of each file: of enrolments first."""
+    """The reports of both files, that of enrolments first."""
 
     reports: tuple[InstanceOf[ImportReport], ...]
 
@@ -153,7 +153,7 @@ class FileExplained(Report):
 
 
 class Explained(Report):
-    """Each file: of enrolments first."""
+    """Both files explained, that of enrolments first."""
 
     files: tuple[FileExplained, ...]
 
@@ -171,12 +171,14 @@ def import_files(
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> Imported:
-    """Publish what differs from what was published before. One file that is held does not hold the other.
+    """Import the files: publish what differs from earlier imports.
+
+    One file that is held does not hold the other.
 
     Raises:
         UnusableFile, UnknownProfile, MappingUnusable, AcceptanceUnfit: nothing of this file was published.
         ImportInterrupted: of a KeyboardInterrupt or of `progress`; it has the reports of the files before.
-        LogUnavailable, StoreUnavailable: import it again.
+        LogUnavailable, StoreUnavailable: repeat the import.
     """
     settings = site.settings.registrar
     profile, groups_profile = _profiles(request, settings, clock())
@@ -212,13 +214,13 @@ def import_sent(
     stop: ImportStop | None = None,
     progress: Progress = lambda _kind, _done, _of: None,
 ) -> ImportReport:
-    """`import_files` of one file that was sent, which lies somewhere until it is read.
+    """Import one file that was sent; it is in a temporary place until it is read.
 
     Args:
-        stop: None: nothing but its time limit stops it.
+        stop: None: only its time limit stops it.
 
     Raises:
-        As `import_files`; no error tells where it lay.
+        As `import_files`; no error names its place.
     """
     stop = stop or ImportStop()
 
@@ -237,7 +239,7 @@ def import_sent(
 
 
 def stop_sent(site: Registering, actor: Actor, stop: ImportStop, file_name: str) -> None:
-    """Stop an import that a request started; who does it may import."""
+    """Stop an import started by a request; it needs the right to import."""
     acts.check(actor, "import")
     acts.note(site.database, actor, "import.stop", file=file_name)
     stop.want()
@@ -260,7 +262,7 @@ def for_programs(detail: str) -> str:
 
 
 def rejected_lines(rejects: Path) -> Iterator[RejectedLine]:
-    """The file of refused lines, without the values that stood there."""
+    """Lines of the rejects file, without the refused values."""
     with rejects.open(encoding="utf-8-sig", newline="") as file:
         for line, student, column, _value, detail, remedy, fault in islice(
             csv.reader(file, delimiter=";"), 1, None
@@ -279,7 +281,7 @@ def rejected_lines(rejects: Path) -> Iterator[RejectedLine]:
 def explain(
     site: HasSettings, _actor: Actor, request: ExplainRequest, *, clock: Callable[[], datetime]
 ) -> Explained:
-    """Read the first lines of each file. Nothing is compared, nothing is published.
+    """Read the first lines of each file; compare and publish nothing.
 
     Raises:
         UnusableFile, UnknownProfile, MappingUnusable: it cannot be read.
@@ -296,7 +298,7 @@ def explain(
 
 
 class _Recorded:
-    """`producers.registrar.affected.RecordedPersons`: the registry's answer."""
+    """`producers.registrar.affected.RecordedPersons`, read from the registry."""
 
     def __init__(self, site: Recognising) -> None:
         self._database = site.database
@@ -332,7 +334,7 @@ class _Recorded:
 def _profiles(
     request: Reading, settings: RegistrarSettings, now: datetime
 ) -> tuple[FeedProfile | None, FeedProfile | None]:
-    """How each file is written; None: there is no such file."""
+    """The profile of each file; None: there is no such file."""
     profile, groups = None, None
     if request.file is not None:
         profile = choose(
@@ -350,7 +352,7 @@ def _profiles(
 def _completed(
     profile: FeedProfile, request: Reading, settings: RegistrarSettings, now: datetime
 ) -> FeedProfile:
-    """The profile with what the operator and the settings say of the file."""
+    """The profile, completed by the operator's options and the settings."""
     return replace(
         profile,
         encoding=request.encoding or profile.encoding,

@@ -111,7 +111,7 @@ class ImportsListed(Report):
 
 @act("import.list")
 def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
-    """These, the newest first."""
+    """The matching imports, the newest first."""
     runs = SqlImports(site.database)
     which: dict[str, Any] = {"persons": request.persons, "held": request.held}
     found = runs.past(before=request.after, limit=request.limit + 1, **which)
@@ -127,7 +127,7 @@ def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
 
 @act("import.show")
 def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
-    """One import, whole. Noted in the audit.
+    """One import in full; audited.
 
     Raises:
         NoSuchImport: there is none.

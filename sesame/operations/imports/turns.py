@@ -1,4 +1,4 @@
-"""Imports that this process makes for programs: one at a time for each feed.
+"""Queue a process's imports for programs: one at a time for each feed.
 
 A newer import of a feed ends an older one. Single lines that wait for their turn are imported together.
 """
@@ -40,7 +40,7 @@ _GATHER_S: Final = 0.015
 
 
 class LineImported(NamedTuple):
-    """What became of one line: the report of it alone, and its faults."""
+    """The outcome of one line: its own report, and its faults."""
 
     report: ImportReport
     rejected: Sequence[RejectedLine]
@@ -116,7 +116,7 @@ class ImportTurns:
     def import_line(
         self, site: Registering, line: SentLine, *, clock: Callable[[], datetime], stop: ImportStop
     ) -> LineImported:
-        """Import a line, with those that wait and are alike.
+        """Import a line, together with waiting lines that are alike.
 
         Raises:
             As `imports.import_sent`.
@@ -135,7 +135,7 @@ class ImportTurns:
         return mine.outcome.result()
 
     def _gathered(self) -> list[_Waiting]:
-        """Those that are imported next."""
+        """Take the lines to import next."""
         with self._changed:
             chosen, came = self._next(), 0
             while self._is_shared and len(chosen) > came:
@@ -146,7 +146,7 @@ class ImportTurns:
         return chosen
 
     def _next(self) -> list[_Waiting]:
-        """The line that has waited longest, and those that may be imported with it."""
+        """The line that has waited longest, and those that may join it."""
         chosen: list[_Waiting] = []
         for each in self.waiting:
             joins = all(each.line.may_join(other.line) for other in chosen)
@@ -158,7 +158,7 @@ class ImportTurns:
 def _import_all(
     site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime], stop: ImportStop
 ) -> None:
-    """Import these; each has its outcome then."""
+    """Import these lines and set the outcome of each."""
     if len(chosen) > 1:
         _import_together(site, chosen, clock)
     for each in chosen:

@@ -1,4 +1,4 @@
-"""The audit: who did what, when and why, and whether it is as it was noted."""
+"""The audit: who did what, when and why, and whether it is unchanged since."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class AuditPage(AuditFilter):
     shows=lambda _report, page: {"student_number": page.student} if page.student is not None else None,
 )
 def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]:
-    """These, the newest first."""
+    """The matching entries, the newest first."""
     with site.database.read() as connection:
         found = audit.entries(connection, **request.model_dump())
     return [AuditEntry(**asdict(entry) | {"at": utc(entry.at)}) for entry in found]
@@ -120,7 +120,7 @@ class AuditBreak(Report):
 
 
 class AuditVerified(Report):
-    """How the chain of the audit was found.
+    """Result of verifying the audit's chain.
 
     Attributes:
         whole: there is no break.
@@ -128,7 +128,7 @@ class AuditVerified(Report):
         head: the last one's hash: keep it elsewhere.
         removed_to: the entries up to this one are in the archive; None: none were removed.
         removed_at: when the last one of these was noted.
-        forgotten: so many persons' names were taken out: whom these entries are about is proved no more.
+        forgotten: so many persons' names were removed: their entries no longer prove whom they are about.
         breaks: the first ones.
         beyond: so many more.
     """
@@ -146,7 +146,7 @@ class AuditVerified(Report):
 
 
 class Head(BaseModel):
-    """The hash of an entry that was noted elsewhere; None: no matter."""
+    """The hash of an entry that was noted elsewhere; None: do not compare."""
 
     hash: str | None = None
 

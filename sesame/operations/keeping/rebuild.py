@@ -54,11 +54,11 @@ class Rebuilding(Adopting, Restored, Protocol):
 
     @property
     def log(self) -> EventLog:
-        """To read from its beginning."""
+        """The log, to read from its beginning."""
 
 
 class RebuildRequest(BaseModel):
-    """`write`: do it; else only say what there is to make the store of."""
+    """`write`: rebuild; else only report what there is to rebuild from."""
 
     write: bool = False
 
@@ -158,7 +158,7 @@ def _shut(site: Rebuilding) -> None:
 
 
 def _know_erased(site: Rebuilding) -> None:
-    """Names of persons who were erased are taken still, as the persons' keys remember."""
+    """Reserve erased persons' names again, from the persons' keys."""
     keys = person_keys(site)
     if keys.path.exists():
         erased = keys.destroyed()
@@ -257,7 +257,7 @@ def _replay(site: Rebuilding) -> tuple[Counter[str], Counter[str]]:
 
 
 def _without_vault(event: Event) -> Event | None:
-    """The fact without what the lost vault had; None: nothing is left of it."""
+    """The fact without what the lost vault held; None: nothing is left of it."""
     match event:
         case ActivationRequested():
             return event.model_copy(update={"credential_ref": None})
@@ -280,7 +280,7 @@ def _handle(site: Rebuilding, connection: Connection, record: Record, message: M
 
 
 def _ours(entry: ObservedEntry) -> bool:
-    """Whether Sésame has written this entry, and for whom is certain."""
+    """Whether Sésame wrote this entry, and its student is certain."""
     return entry.version > 0 and len(entry.student_numbers) == 1
 
 

@@ -14,7 +14,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def line(cells: Iterable[str]) -> str:
-    """One line. What a spreadsheet would take for a formula is text (OWASP, CSV Injection)."""
+    """One CSV line; formulas become text (OWASP, CSV Injection)."""
     text = io.StringIO()
     safe = [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
     csv.writer(text, delimiter=";", lineterminator="\r\n").writerow(safe)

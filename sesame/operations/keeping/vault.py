@@ -25,7 +25,9 @@ class KeyMade(Report):
 
 @act("vault.init")
 def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
-    """Make the vault's key file, mode 0600. There need be no store yet, and so no audit.
+    """Make the vault's key file, mode 0600.
+
+    No store is needed yet, and so there is no audit.
 
     Raises:
         KeyExists: there is one.
@@ -36,7 +38,7 @@ def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
 
 
 def key_made(path: Path, *, remedy: str) -> KeyMade:
-    """Make a file with a new key, for its owner's eyes only.
+    """Make a file with a new key, mode 0600.
 
     Args:
         path: its folder is made too.

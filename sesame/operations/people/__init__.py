@@ -1,1 +1,1 @@
-"""People: who they are, where they stand, and why."""
+"""People: identities, status, and diagnosis."""

@@ -30,7 +30,7 @@ class ErasedAlready(SesameError):
 
 
 def refuse_erased(site: Recognising, student_number: str) -> None:
-    """Say so where a number is an erased person's.
+    """Refuse a number of an erased person.
 
     Raises:
         ErasedAlready: it is.

@@ -1,4 +1,4 @@
-"""Which persons: conditions that the database answers, by an index or a column."""
+"""Conditions on persons, which the database answers by an index or a column."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _HALF_US: Final = 0.5e-6
 
 @dataclass(frozen=True)
 class KnownBy:
-    """What one person alone has. A login or an address may be a former one."""
+    """Matches one person by a unique value. Former logins and addresses count."""
 
     kind: Literal["number", "login", "mail", "external_id"]
     value: str
@@ -137,7 +137,7 @@ def _condition(where: Where, found: Mapping[KnownBy, frozenset[str]]) -> ColumnE
 
 
 def _numbers(where: Where, found: Mapping[KnownBy, frozenset[str]]) -> frozenset[str] | None:
-    """Who it is, where keys alone say so."""
+    """The matching numbers, where unique values alone decide."""
     if isinstance(where, KnownBy):
         return found[where]
     if not isinstance(where, Several):
@@ -163,7 +163,7 @@ def _keys(where: Where) -> Collection[KnownBy]:
 def _holders(
     connection: Connection, database: Database, keys: Collection[KnownBy]
 ) -> Mapping[KnownBy, frozenset[str]]:
-    """Whose these are: one look for each table, however many there are."""
+    """The holders of these values: one query per table, however many there are."""
     kinds = {"login": LOGIN, "mail": MAIL}
     named = {key: (kinds[key.kind], key.value.lower()) for key in keys if key.kind in kinds}
     holders = SqlLedger(connection, database, 0.0).holders(set(named.values())) if named else {}

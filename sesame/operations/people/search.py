@@ -70,12 +70,12 @@ def holders_of(connection: Connection, database: Database, names: Sequence[str])
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    """A number as it may be written: some have letters."""
+    """Spellings of a number: some have letters."""
     return tuple(dict.fromkeys((text, text.upper(), text.lower())))
 
 
 def _beginning(connection: Connection, text: str) -> list[str]:
-    """Whose number or login begins so."""
+    """Students whose number or login begins with this text."""
     if len(text) < _FIRST_MIN or " " in text:
         return []
     found: dict[str, None] = {}
@@ -88,7 +88,7 @@ def _beginning(connection: Connection, text: str) -> list[str]:
 
 
 def _named(connection: Connection, database: Database, text: str) -> list[str]:
-    """Whose names have all of these words in them."""
+    """Students whose names contain all of these words."""
     words = [word for word in text.split() if any(map(str.isalnum, word))][:WORDS_MAX]
     if not words:
         return []

@@ -71,7 +71,7 @@ def _as_compared(connection: Connection, found: PersonStatus) -> PersonStatus:
 def standing(
     site: Following, student_number: str, *, merged: Callable[[str], None] = lambda _other: None
 ) -> PersonStatus:
-    """The same, for another act that shows it.
+    """As `show`, for other acts.
 
     Raises:
         NoSuchStudent, HeldInDoubt, NoEnrolmentLeft: there is no account.

@@ -21,7 +21,7 @@ from sesame.operations.people.target_look import TargetLook, look_at
 
 
 class StudentAsked(ActRequest):
-    """Whom; `live`: ask the servers too, which takes seconds."""
+    """Which student; `live`: query the servers too, which takes seconds."""
 
     student_number: str = Field(max_length=64)
     live: bool = False
@@ -78,7 +78,7 @@ def _happened(connection: Connection, targets: Sequence[str], student_number: st
 
 @act("students.show", shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
 def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShown:
-    """All that is known of a student. The look is noted once, whatever it shows."""
+    """All that is known of a student; one audit entry for the whole look."""
     number, status, why_none, remedy = request.student_number, None, "", ""
     merged: list[str] = []
     try:

@@ -35,7 +35,7 @@ class ObjectThere(Report):
 
 
 class FieldBeside(Report):
-    """One field, there and as it is wanted; None: nothing is wanted of it."""
+    """One field, as it is there and as wanted; None: no value is wanted."""
 
     name: str
     there: tuple[str, ...]
@@ -73,7 +73,7 @@ class TargetLook(Report):
 
 
 def look_at(site: HasConnectors, targets: Sequence[str], account: Account) -> list[TargetLook]:
-    """Ask these targets' servers, all at once. What fails is `unseen`, never raised."""
+    """Query these targets' servers at once; failures become `unseen`, none is raised."""
     asked = {target: partial(_seen, site, target, account.at(target)) for target in targets}
     found, unseen = at_once(asked, LOOK_S_MAX)
     return [found.get(target) or TargetLook(target=target, unseen=unseen[target]) for target in targets]

@@ -1,1 +1,1 @@
-"""Erasing a person, proving it, and handing a person what is kept of them."""
+"""Privacy: erase a person, prove it, and export what is kept of a person."""

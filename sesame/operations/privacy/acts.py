@@ -160,7 +160,7 @@ _AWAITED: Final = {
 
 
 def how_far(found: ErasureStanding) -> str:
-    """The same in a line, with what it waits for."""
+    """An erasure's progress in a line, with what it waits for."""
     words = f"{found.id}: {gettext(STEPS[found.state])}"
     if found.awaited:
         waits = ", ".join(_named(each, found.causes.get(each)) for each in found.awaited)
@@ -177,7 +177,7 @@ def _named(awaited: str, cause: str | None) -> str:
 
 @act("privacy.standing")
 def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
-    """How far an erasure is, and what it waits for.
+    """An erasure's progress, and what it waits for.
 
     Raises:
         NoSuchErasure: there is none of this ID.
@@ -207,7 +207,7 @@ def receipt(site: Stored, actor: Actor, erasure_id: str) -> str:
 
 
 class ReceiptToVerify(BaseModel):
-    """A receipt, what its key should be, and whose it should be."""
+    """A receipt, with its expected key and student."""
 
     document: bytes
     key: str | None = None
@@ -216,8 +216,9 @@ class ReceiptToVerify(BaseModel):
 
 @act("privacy.verify")
 def verify(site: HasSettings | None, _actor: Actor, request: ReceiptToVerify) -> ReceiptVerified:
-    """Look whether a receipt is as it was signed. Nothing but the file is read, and the privacy key (of
-    `site`) where a student is named.
+    """Verify a receipt's signature.
+
+    Only the file is read, and the privacy key (of `site`) where a student is named.
 
     Raises:
         ReceiptRefused: it is not.

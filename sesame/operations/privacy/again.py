@@ -36,7 +36,7 @@ from sesame.operations.privacy.export import shown_by
 
 
 class AgainOutcome(StrEnum):
-    """What a receipt came to."""
+    """The outcome of a receipt."""
 
     ASKED = "asked"  # erased again
     UNDER_WAY = "under_way"  # is being erased already
@@ -71,8 +71,10 @@ class ReceiptOutcome(Report):
 
 
 class ReceiptsGiven(BaseModel):
-    """The receipts, as they were handed out, by what they are called in messages. None: those that this
-    machine has kept and the store does not know."""
+    """The signed receipts by their names in messages.
+
+    None: those that this machine has kept and the store does not know.
+    """
 
     documents: Mapping[str, bytes] | None = None
 
@@ -142,7 +144,7 @@ def _verified(privacy: PrivacyKey, name: str, document: bytes) -> tuple[ErasureR
 
 
 def _found(site: Erasing, connection: Connection, pseudonyms: set[str]) -> dict[str, str]:
-    """The numbers that the store knows and these stand for, by pseudonym."""
+    """The numbers in the store that match these pseudonyms, by pseudonym."""
     everybody = union(select(known.c.student_number), select(a.c.student_number))
     of = {site.privacy.pseudonym(number): number for number in connection.scalars(everybody)}
     return {each: of[each] for each in pseudonyms if each in of}
@@ -172,7 +174,7 @@ class _BroughtBack:
     numbers: list[str]
 
     def erased_by(self, actor: Actor) -> ReceiptOutcome:
-        """Have the person erased, unless something speaks against it."""
+        """Have the person erased, unless there is an objection."""
         site = self.site
         with site.database.read() as connection:
             known = accounts.newest(connection, self.numbers)
@@ -201,7 +203,7 @@ class _BroughtBack:
         return self._came_to(AgainOutcome.ASKED, begun.id)
 
     def _against(self, connection: Connection, known: Mapping[str, Account]) -> ReceiptOutcome | None:
-        """What speaks against it in the store."""
+        """The objection that the store shows, if any."""
         running = erasures.under_way(connection, self.site.privacy.pseudonym(self.numbers[0]))
         if running is not None:
             return self._came_to(AgainOutcome.UNDER_WAY, running.id)
@@ -239,7 +241,7 @@ class _BroughtBack:
 
 
 def _learn(connection: Connection, site: Erasing, receipt: ErasureReceipt, text: str) -> None:
-    """Let the store know of an erasure that it has lost."""
+    """Record in the store an erasure that it has lost."""
     if erasures.get(connection, receipt.receipt_id) is not None:
         return
     erasures.put(

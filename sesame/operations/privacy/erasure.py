@@ -1,13 +1,13 @@
-"""Carries erasures out, step by step: each step can be cut off, and is done again.
+"""Carry out erasures step by step; each step can be interrupted and repeated.
 
-Asked: the registry has every target erase, the one that others are found by last. Once all were read back as
-gone and nothing of the person is under way any more, the store forgets, in one transaction. Then log, archive
-and backups' keys; then what came in meanwhile is forgotten too, the files are rewritten, and the receipt is
-signed.
+First the registry has every target erase, the one by which others are found last. Once all were observed
+as gone and no work for the person is under way, the store forgets, in one transaction. Then log, archive
+and backups' keys forget; then what came in meanwhile is forgotten too, the files are rewritten, and the
+receipt is signed.
 
 **An enrolment that the registry has not read is never erased.** Before the store forgets, and again before
 the log does, the registry reads up to the end that the log had when the step was due; and of the log only
-what is older goes. If the person is back by then, only what is older than the store's forgetting.
+older records are removed. If the person is back by then, only what is older than the store's forgetting.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _behind(site: Following, connection: Connection, account: Account) -> list[s
 
 
 def _due(site: Following) -> list[str]:
-    """Those whose account is erased."""
+    """Students whose account is erased."""
     a = accounts.accounts.c
     with site.database.read() as connection:
         return list(connection.scalars(select(a.student_number).where(a.stage == Stage.ERASED.value)))
@@ -253,7 +253,7 @@ class _Seen:
     read: dict[str, int]
 
     def to_read(self, erasure: Erasure) -> dict[str, Any]:
-        """What an erasure's step waits for, as it is noted."""
+        """The log positions that an erasure's step waits for, in stored form."""
         noted: dict[str, Any] = erasure.noted.get(TO_READ) or {"at": self.at, "ends": self.ends}
         return noted
 
@@ -352,7 +352,7 @@ def names_of(person: KnownPerson) -> tuple[list[str], list[str]]:
 
 
 def identifiers(number: str, person: KnownPerson | None, account: Account | None) -> tuple[str, ...]:
-    """What texts may name a person by."""
+    """Identifiers by which texts may name a person."""
     found: list[str | None] = [number]
     if person is not None:
         found += [person.ine, person.personal_mail, person.mail_redirect]

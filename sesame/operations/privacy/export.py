@@ -1,7 +1,7 @@
-"""What is kept of a person, as one readable document (GDPR, art. 15): rooms' rows, and what targets show.
+"""Export what is kept of a person as a readable document (GDPR, art. 15).
 
-Not in it: secrets (hashes, sealed values, digests, references) and what is another person's: of a doubt it
-says that there is another one, and not who.
+It has the tables' rows, and what targets show. It has no secrets (hashes, sealed values, digests,
+references) and nothing of another person: of a doubt it shows that there is another one, and not who.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _AUDIT_MAX: Final = 10_000
 
 
 class ExportSection(Report):
-    """The rows of one table. `title`: in the language that is spoken."""
+    """The rows of one table. `title`: in the current language."""
 
     table: str
     title: str
@@ -105,7 +105,7 @@ class ShownByTarget(Report):
 
 
 class PersonExport(Report):
-    """All of it. `elsewhere`: what is not in it, and where it is."""
+    """The whole export. `elsewhere`: what is not in it, and where it is."""
 
     made_at: datetime
     student_numbers: list[str]
@@ -124,11 +124,11 @@ class Exporting(Following, HasConnectors, Protocol):
 
 @act("privacy.export")
 def export(site: Exporting, actor: Actor, student_number: str) -> PersonExport:
-    """What is kept of a person, under all of their numbers, and what targets show. The look is audited.
+    """Export what is kept of a person, and what targets show; audited.
 
     Raises:
-        NoSuchStudent: nothing is.
-        StoreUnavailable: it cannot be noted, so nothing is shown.
+        NoSuchStudent: nothing is kept.
+        StoreUnavailable: it cannot be audited, so nothing is shown.
     """
     people = People(site.database)
     with site.database.read() as connection:
@@ -209,7 +209,7 @@ def _readable(name: str, value: object) -> object:
 
 
 def _open(value: Any) -> Any:
-    """A document without references of ours."""
+    """A JSON document without Sésame's own references."""
     if isinstance(value, dict):
         return {
             name: _open(each)

@@ -36,7 +36,7 @@ _SEGMENT = timedelta(days=1, hours=1)
 def receipt(
     site: HasSettings, erasure: Erasure, now: datetime, *, rewritten_at: datetime | None
 ) -> ErasureReceipt:
-    """What is attested of an erasure that has been carried out."""
+    """Build the receipt of an erasure that has been carried out."""
     noted = erasure.noted
     return ErasureReceipt(
         schema_version=VERSION,

@@ -53,7 +53,7 @@ def site_key(privacy: PrivacyKey) -> SiteKey:
 
 
 def sign(receipt: ErasureReceipt, privacy: PrivacyKey) -> str:
-    """The document that is handed out."""
+    """The signed document."""
     value = privacy.signing.sign(signed_bytes(receipt)).hex()
     signature = Signature(algorithm="Ed25519", value=value, **site_key(privacy).model_dump())
     return SignedReceipt(receipt=receipt, signature=signature).text()
@@ -65,7 +65,7 @@ def folder(site: HasSettings) -> Path:
 
 
 def keep(site: HasSettings, receipt_id: str, text: str) -> None:
-    """Keep a receipt outside of the store, for its owner's eyes only.
+    """Store a receipt outside the database, with mode 0600.
 
     Raises:
         OSError: it is not kept.
@@ -80,7 +80,7 @@ def keep(site: HasSettings, receipt_id: str, text: str) -> None:
 def verify(
     document: bytes, *, fingerprint: str | None, privacy: PrivacyKey | None, student: str | None
 ) -> ReceiptVerified:
-    """Look whether a receipt is as it was signed.
+    """Verify a receipt's signature.
 
     Args:
         document: the whole file.

@@ -69,7 +69,7 @@ class Completions:
 
     @property
     def has_all(self) -> bool:
-        """Whether all was read that there was when it began."""
+        """Whether everything that the log had at the start was read."""
         return all(self._offsets.get(partition, 0) >= end for partition, end in self._ends.items())
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def waiting(site: Configured) -> Iterator[AcceptedRequest]:
     """The requests that are not answered yet.
 
     Raises:
-        StoreUnavailable: look again.
+        StoreUnavailable: retry.
     """
     after = ""
     while True:
@@ -60,12 +60,12 @@ def tell(
     request: AcceptedRequest,
     answer: Callable[[AcceptedRequest, Outcome], Mapping[str, Any]],
 ) -> None:
-    """Tell what came of a request, if it is done, or will not be.
+    """Publish a request's outcome, once it is done or has failed.
 
-    Of several processes one tells it, in the transaction that ends the request.
+    Of several processes one publishes it, in the transaction that ends the request.
 
     Raises:
-        StoreUnavailable: look again.
+        StoreUnavailable: retry.
     """
     try:
         came = _came_of(site, request)
@@ -76,7 +76,7 @@ def tell(
 
 
 def _came_of(site: Configured, request: AcceptedRequest) -> Outcome:
-    """What came of it.
+    """The outcome of a request.
 
     Raises:
         PersonUnderWay: nothing yet.

@@ -49,7 +49,7 @@ _TURNS: Final = ImportTurns()
 
 
 class Receiving(Registering, Shutting, Protocol):
-    """What persons are received with."""
+    """What receiving persons needs of the site."""
 
 
 class PersonRefused(SesameError):
@@ -103,7 +103,7 @@ class PersonAccepted(Report):
 
 
 class PersonFacts:
-    """One person's lines on their way.
+    """One person's lines, from import to the registry.
 
     Attributes:
         held: the enrolments that this source holds of the person.
@@ -165,7 +165,7 @@ class PersonFacts:
                 self._take(report, () if rejects is None else rejected_lines(rejects))
 
     def _take(self, report: ImportReport, rejected: Iterable[RejectedLine]) -> None:
-        """Make sure that these lines were taken.
+        """Check that these lines were accepted.
 
         Raises:
             PersonRefused, PersonStopped: they were not.
@@ -184,7 +184,7 @@ class PersonFacts:
             raise PersonStopped(gettext("the id: {id}", id=report.approval))
 
     def wait_for(self, wait: Wait) -> None:
-        """Return once the registry has applied what was published of these enrolments.
+        """Wait until the registry has applied what was published of these enrolments.
 
         Raises:
             PersonInDoubt, PersonRejected: it will not, as things stand.
@@ -193,7 +193,7 @@ class PersonFacts:
         wait_until(lambda: is_applied(self._site.database, self._number, self._sent), wait)
 
     def accept(self, connection: Connection, later: Later, *, changes_hold: bool) -> PersonAccepted:
-        """Remember that this is to be answered."""
+        """Record that this request is to be answered."""
         now = self._site.database.now(connection)
         request = AcceptedRequest(
             later.txn, self._number, later.method, self._sent, changes_hold, accepted_at=now
@@ -203,7 +203,7 @@ class PersonFacts:
 
 
 def wait_until(is_so: Callable[[], bool], wait: Wait) -> None:
-    """Return once it is so.
+    """Wait until the condition is true.
 
     Raises:
         PersonUnderWay: it is not yet.

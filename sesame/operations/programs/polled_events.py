@@ -87,12 +87,12 @@ def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverTried:
 
 @act("events.poll")
 def poll(site: Configured, actor: Actor, request: EventsPolled) -> PolledEvents:
-    """Take what the receiver acknowledges away, and give it what it has not had.
+    """Drop what the receiver acknowledges, and return its further events.
 
     Raises:
         NoSuchReceiver: nothing was done.
         ActRefused: likewise: the scope is another receiver's.
-        SecretUnreadable, WebhookKeyUnusable: what it acknowledged is done.
+        SecretUnreadable, WebhookKeyUnusable: what it acknowledged stays dropped.
     """
     check(actor, "events.poll", of=request.receiver)
     receiver = site.settings.webhooks.receivers.get(request.receiver)

@@ -133,13 +133,13 @@ def look(
 
 
 def find(database: Database, student_number: str) -> RegisteredPerson | None:
-    """One person, if they are shown. The look is not noted."""
+    """One registered person, if shown to programs; not audited."""
     with database.read() as connection:
         return next(iter(_loaded(connection, database, [student_number])), None)
 
 
 class _Look:
-    """One look at persons."""
+    """One query of persons."""
 
     def __init__(self, database: Database, request: PersonsAsked, where: Where | None) -> None:
         self._database = database
@@ -147,7 +147,7 @@ class _Look:
         self._where = where
 
     def found(self, fits: Fits | None) -> PersonsFound:
-        """Who is shown."""
+        """The persons of the query's page."""
         if self._request.sort is not None:
             return self._sorted(fits)
         return self._page() if fits is None else self._filtered(fits)
@@ -178,7 +178,7 @@ class _Look:
         return PersonsFound(persons=persons, total=total, after=persons[-1].student_number if more else None)
 
     def _filtered(self, fits: Fits) -> PersonsFound:
-        """Compare page by page, so that memory is bounded."""
+        """Compare persons page by page, so that memory is bounded."""
         request, found, last = self._request, list[RegisteredPerson](), ""
         fitting = 0
         try:
@@ -249,7 +249,7 @@ class _Look:
                 yield page
 
     def _which(self, connection: Connection) -> tuple[ColumnElement[bool], ...]:
-        """The conditions for who is shown."""
+        """The conditions for persons who are shown."""
         which: tuple[ColumnElement[bool], ...] = _SHOWN
         if self._request.number is not None:
             which += (people.c.student_number == self._request.number,)
@@ -304,7 +304,7 @@ def _numbers(
 
 
 def _loaded(connection: Connection, database: Database, numbers: Sequence[str]) -> list[RegisteredPerson]:
-    """Those of these who are shown, in the order of their numbers."""
+    """Load those of these persons who are shown, by number."""
     if not numbers:
         return []
     rows = rows_among(connection, _ROWS, people.c.student_number, numbers).all()

@@ -175,13 +175,14 @@ def end(
     wait: Wait,
     later: Later | None = None,
 ) -> PersonAccepted | None:
-    """End all enrolments of a person, if no other source holds any. The account ends as any other does, and
-    the login stays theirs.
+    """End all enrolments of a person, if no other source holds any.
+
+    The account ends as any other does, and the person keeps the login.
 
     Raises:
         PersonElsewhere, PersonStopped: nothing was done.
         PersonRejected, PersonUnderWay: as `put`.
-        LogUnavailable, StoreUnavailable: ask again.
+        LogUnavailable, StoreUnavailable: retry.
     """
     number, database = request.student_number, site.database
     with _alone(number):

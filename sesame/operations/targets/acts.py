@@ -79,7 +79,7 @@ class TargetProbed(Report):
 
 @act("target.list")
 def listed(site: Diagnosable, _actor: Actor) -> list[TargetLine]:
-    """All of them, in their order."""
+    """All targets, in the settings' order."""
     names = site.settings.targets
     with site.database.read() as connection:
         consumers = processes.consumers(connection, site.database, names)

@@ -32,7 +32,7 @@ _KEY_FIELDS = frozenset({"year", "step", "step_version"})  # what every enrolmen
 
 
 class ManagedCohorts:
-    """Tells a managed cohort by its idnumber. Thread-safe.
+    """Recognises a managed cohort by its idnumber. Thread-safe.
 
     Args:
         templates: of the cohorts' keys, e.g. `{step}-{year}`.
@@ -52,7 +52,7 @@ class ManagedCohorts:
         self._looked_at: float | None = None
 
     def __call__(self, idnumber: str) -> bool:
-        """Whether the pipeline decides who belongs to this cohort.
+        """Whether the pipeline manages this cohort's members.
 
         Raises:
             StoreUnavailable: the enrolments cannot be read just now.

@@ -37,7 +37,7 @@ class QuarantinedConsumer(Report):
 
 @act("quarantine.list")
 def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
-    """All of them, by consumer."""
+    """All quarantined consumers, by name."""
     with site.database.read() as connection:
         return [
             QuarantinedConsumer(consumer=row.consumer, since=utc(int(row.since)), reason=row.reason)

@@ -34,18 +34,18 @@ class Effect(Report):
 
 @dataclass
 class Radius:
-    """The whole of a replay's effect."""
+    """The whole effect of a replay."""
 
     effects: list[Effect] = field(default_factory=list)
 
     @property
     def changed(self) -> int:
-        """For how many something would be written."""
+        """How many students would be written."""
         return sum(bool(effect.differs) and not effect.obstacle for effect in self.effects)
 
     @property
     def same(self) -> int:
-        """For how many nothing would: they are as they should be."""
+        """How many students already are as wanted."""
         return sum(not effect.differs and not effect.obstacle for effect in self.effects)
 
     @property
@@ -54,11 +54,11 @@ class Radius:
         return sum(effect.obsolete for effect in self.effects)
 
     def names(self) -> dict[str, int]:
-        """How many would have what written, the most frequent first."""
+        """How many students would have each field written, the most frequent first."""
         return dict(Counter(name for effect in self.effects for name in effect.differs).most_common())
 
     def obstacles(self) -> dict[str, int]:
-        """How many would not be written, and why, the most frequent first."""
+        """How many students would not be written, by reason, the most frequent first."""
         return dict(Counter(each.obstacle for each in self.effects if each.obstacle).most_common())
 
 
@@ -173,7 +173,7 @@ def _of(number: str, account: Account | None, previews: Mapping[str, Preview]) -
 
 
 def _untouched(account: Account) -> bool:
-    """Whether a turn would not come as far as the target."""
+    """Whether a turn would end before it reaches the target."""
     return account.stage is Stage.PRECREATED
 
 

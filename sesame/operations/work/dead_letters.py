@@ -152,14 +152,14 @@ def listed(site: Stored, actor: Actor, request: DeadLetterPage) -> Iterator[Dead
 
 
 def _seen(letters: Iterable[DeadLetterShown], request: DeadLetterPage) -> Mapping[str, object] | None:
-    """What the audit keeps of a look at these."""
+    """The audit detail of a look at these."""
     wanted = request.model_dump(include={"consumer", "cause"})
     return shown((each.student_number for each in letters), **wanted)
 
 
 @act("dead_letters.page", shows=lambda report, request: _seen(report.letters, request))
 def page(site: Stored, _actor: Actor, request: DeadLetterPage) -> DeadLetterList:
-    """These unresolved ones, oldest first, and how many there are: at one moment.
+    """A page of unresolved dead letters, oldest first, and their total, consistently.
 
     Raises:
         NoSuchDeadLetter, SeveralDeadLetters: as `listed`.
@@ -185,10 +185,10 @@ def _each(connection: Connection, request: DeadLetterPage, limit: int | None) ->
 
 @act("dead_letters.show", shows=lambda report, _prefix: _seen([report], DeadLetterPage()))
 def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
-    """The one, resolved or not, whose id begins so.
+    """The dead letter, resolved or not, whose id has this beginning.
 
     Raises:
-        NoSuchDeadLetter, SeveralDeadLetters: there is none, or several.
+        NoSuchDeadLetter, SeveralDeadLetters: it matches none, or several.
     """
     with site.database.read() as connection:
         return _shown(only(connection, prefix))
@@ -196,10 +196,10 @@ def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
 
 @act("dead_letters.dismiss")
 def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
-    """Say that nothing is to be done about these: they are listed no more.
+    """Dismiss these dead letters: they need no action and are listed no more.
 
-    For records that cannot be read and facts that were refused. Nothing is dismissed if one of them is what a
-    target could not do for a student; nothing is found if none is unresolved.
+    For records that cannot be read and facts that were refused. Nothing is dismissed if one of them is
+    work that a target could not do for a student; nothing is found if none is unresolved.
 
     Raises:
         StillOwed, NoSuchDeadLetter, SeveralDeadLetters: nothing was dismissed.
@@ -226,10 +226,10 @@ def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
 
 
 def only(connection: Connection, prefix: str) -> DeadLetter:
-    """The dead letter whose id begins so.
+    """The dead letter whose id has this beginning.
 
     Raises:
-        NoSuchDeadLetter, SeveralDeadLetters: it is not one.
+        NoSuchDeadLetter, SeveralDeadLetters: it matches none, or several.
     """
     found = dead_letters.by_id(connection, prefix)
     if not found:
@@ -241,7 +241,7 @@ def only(connection: Connection, prefix: str) -> DeadLetter:
 
 
 def summary(counts: Mapping[tuple[str, str], int]) -> str:
-    """How many there are of each consumer and cause, in words."""
+    """Counts by consumer and cause, in words."""
     return ", ".join(f"{consumer} {cause}: {count}" for (consumer, cause), count in sorted(counts.items()))
 
 

@@ -177,7 +177,7 @@ class ReplayProgress(Report):
 
 @act("replay.list")
 def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
-    """The latest ones, the newest first."""
+    """The latest replays, the newest first."""
     with site.database.read() as connection:
         found = [one for one, _ in replays.latest(connection, limit=LISTED_MAX)]
     return [_progress(one, progress_of(site.database, one)) for one in found]
@@ -256,10 +256,10 @@ def replay(
 
 @act("replay.standing")
 def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding:
-    """How far this replay has come.
+    """The progress of a replay.
 
     Raises:
-        NoSuchReplay: there is none of this id.
+        NoSuchReplay: no replay has this id.
     """
     planned = _known(site, request.replay_id)
     now = progress_of(site.database, planned)
@@ -324,7 +324,7 @@ def in_vain(count: int) -> str:
 
 
 def _in_vain(site: Stored, consumer: str, students: Sequence[str]) -> int:
-    """For how many of these the last replay failed, and who are given up still."""
+    """Count these students whose last replay failed and who are still given up."""
     with site.database.read() as connection:
         given_up = dead_letters.students_with_some(connection, consumer, students)
         return len(replays.failed_last(connection, consumer, sorted(given_up)))
@@ -351,7 +351,7 @@ def _known(site: Stored, replay_id: str) -> Replay:
 
 
 def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
-    """Make sure that it is a target, or what tells a receiver.
+    """Check that this is a target or the consumer of a receiver.
 
     Raises:
         UnknownTarget: it is neither.

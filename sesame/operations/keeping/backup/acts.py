@@ -1,4 +1,4 @@
-"""Back up while everybody works, prove a backup, put one back."""
+"""Back up during work, verify a backup, and restore one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class StillInUse(SesameError):
 
 
 class BackupRequest(BaseModel):
-    """Where to; of the backups there the newest `keep` stay, None: all of them."""
+    """Where to back up; keep the newest `keep` backups there (None: all)."""
 
     folder: Path
     keep: int | None = None
@@ -224,7 +224,7 @@ def person_keys(site: HasSettings) -> PersonKeys:
 
 
 def _owned(metadata: MetaData) -> Sequence[Owned]:
-    """The tables whose rows are persons', or may name one."""
+    """The tables with rows of persons, or that may name one."""
     found = []
     for table in metadata.sorted_tables:
         said = persons.declared(table)
@@ -236,7 +236,7 @@ def _owned(metadata: MetaData) -> Sequence[Owned]:
 
 
 def _files(site: HasSettings) -> dict[str, Path]:
-    """The embedded files of this site, by what they are called in a backup.
+    """The embedded files of this site, by their names in a backup.
 
     Raises:
         NotEmbedded: there are none.

@@ -204,15 +204,15 @@ def _sealed(
 
 
 def _about(manifest: Manifest, name: str) -> sealing.About:
-    """Where a sealed value belongs: in this file of this backup."""
+    """The context bound to a sealed value: this file of this backup."""
     return lambda position, keys: f"{manifest.id}/{name}/{position}/{keys}".encode()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a backup says of itself.
+    """Read a backup's manifest.
 
     Raises:
-        BackupUnusable: there is none, or it was cut off.
+        BackupUnusable: it is missing or incomplete.
     """
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -262,7 +262,7 @@ def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]
 
 
 def prove(folder: Path, *, keys: PersonKeys, scratch: Path) -> Opened:
-    """The same, and no more: the scratch folder is gone when this returns."""
+    """Open and prove a backup, then remove the scratch folder."""
     with opened(folder, keys=keys, scratch=scratch) as found:
         return found
 
@@ -289,7 +289,7 @@ def _fits(told: Manifest, manifest: Manifest, *, erased: bool) -> bool:
 
 
 def _persons(erased: set[int], destroyed: Sequence[Destroyed]) -> int:
-    """How many persons had these keys: one for each of their numbers."""
+    """Count the persons of these keys: one for each of their numbers."""
     first: dict[str, str] = {}
     for each in destroyed:
         for row in each.kept.get(erasures.name, ()):
@@ -358,7 +358,7 @@ def backups_in(folder: Path) -> list[Path]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder for a while, closed to others. What a process has left here that was killed is removed."""
+    """A temporary private folder; those left by killed processes are removed."""
     for old in folder.glob(f"{_SCRATCH}*"):
         with _held(old) as free:
             if free:
@@ -412,7 +412,7 @@ def _copy(sources: Mapping[str, Path], folder: Path) -> None:
 
 @contextmanager
 def _nobody_writing(path: Path) -> Iterator[None]:
-    """Keep everybody from writing to a database, who waits meanwhile."""
+    """Block writers to a database; they wait meanwhile."""
     with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         yield
@@ -454,7 +454,7 @@ def _new(target: Path) -> Path:
 
 
 def _told(folder: Path, manifest: Manifest) -> Manifest:
-    """The manifest with what the files themselves say."""
+    """The manifest with what the files show."""
     revision, rows, records = "", {}, 0
     if STORE in manifest.files:
         with _reading(folder / STORE) as store:

@@ -203,7 +203,7 @@ def _take_triggers(db: sqlite3.Connection) -> list[str]:
 
 
 def _parts(db: sqlite3.Connection, tables: Iterable[Owned]) -> Iterator[_Part]:
-    """All rows, by whose they are, in parts of a bounded size."""
+    """All rows by their owners, in parts of a bounded size."""
     merged = heapq.merge(*(_rows(db, each) for each in tables), key=lambda row: row[0])
     texts = {each.name: [_columns(db, each.name).index(name) for name in each.named_in] for each in tables}
     named = _naming(db)
@@ -236,7 +236,7 @@ def _note_names(db: sqlite3.Connection, identifiers: Iterable[Identifier], besid
 
 
 def _naming(db: sqlite3.Connection) -> Callable[[Iterable[object]], set[str]]:
-    """What tells whom texts name, by words of their own."""
+    """Make the function that finds the persons named in texts, word by word."""
     query = f"SELECT number FROM {_NAMES} WHERE name = ?"  # noqa: S608 (our own name)
 
     @lru_cache(maxsize=_WORDS_MAX)  # most words are those of every document

@@ -100,14 +100,14 @@ class StudentDiagnosis(BaseModel):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found of one student. `live`: whether the servers were asked."""
+    """The findings about one student. `live`: whether the servers were queried."""
 
     situation: Situation
     findings: tuple[Finding, ...]
     live: bool
 
     def for_student(self, language: Language) -> StudentDiagnosis:
-        """What the student is shown."""
+        """The part that the student sees."""
         return StudentDiagnosis(
             student_number=self.situation.number,
             looked_at=self.situation.now,
@@ -134,17 +134,17 @@ class Diagnosis:
 
 @act("diagnose", shows=lambda found, asked: shown_one(asked.student_number, live=found.live))
 def show(site: Diagnosable, _actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
-    """Why something does not work for a student, with the evidence. The look is noted in the audit."""
+    """Diagnose a student's problems, with the evidence; audited."""
     return diagnose(site, request.student_number, live=request.live).report()
 
 
 def diagnose(
     site: Diagnosable, number: str, *, live: bool = True, look_s_max: float = LOOK_S_MAX
 ) -> Diagnosis:
-    """Look at one student.
+    """Diagnose one student.
 
     Args:
-        live: also ask the servers, which takes seconds; without, only the store is read.
+        live: also query the servers, which takes seconds; without, only the store is read.
         look_s_max: how long the servers are waited for, together.
     """
     situation = gather(
@@ -171,7 +171,10 @@ def judge(situation: Situation, *, live: bool) -> list[Finding]:
 
 
 def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Iterator[Finding]:
-    """The last resort: the servers were asked, and nothing was found. Silence is not called well."""
+    """The last resort: the servers were queried, and nothing was found.
+
+    Finding nothing does not mean that all is well.
+    """
     if not live or situation.open is None or found:
         return
     unseen = sorted(situation.live.unseen)
@@ -199,12 +202,12 @@ def _cause(situation: Situation, finding: Finding, language: Language) -> Studen
 
 
 def _set(text: str, language: Language) -> str:
-    """As it is set in this language."""
+    """The text with the language's typography."""
     return spaced(text) if language == "fr" else text
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
-    """A sentence with its names. Values are put in as they are, once: braces in them mean nothing."""
+    """A sentence with its values filled in, once: braces in a value mean nothing."""
     parts = text.split("{")
     done = [parts[0]]
     for part in parts[1:]:

@@ -98,10 +98,10 @@ class Figures:
         self._until = float("-inf")
 
     def now(self) -> PropagationFigures:
-        """The figures.
+        """The figures, at most `KEPT_S` seconds old.
 
         Raises:
-            StoreUnavailable: ask again.
+            StoreUnavailable: retry.
         """
         with self._turn:
             if self._known is None or self._monotonic() >= self._until:
@@ -115,7 +115,7 @@ class Figures:
 def measure(
     connection: Connection, targets: Sequence[str], objectives: PropagationSettings, now: float
 ) -> PropagationFigures:
-    """Make them. `now` in seconds since the epoch."""
+    """Compute the figures. `now` in seconds since the epoch."""
     return PropagationFigures(
         at=utc(now),
         over_s=OVER_S,
@@ -210,7 +210,7 @@ def _done(row: Row[Any], targets: Sequence[str]) -> CompletedPropagation:
 
 
 def quantiles(seconds: Sequence[float]) -> Quantiles | None:
-    """Of these times; None: there are none."""
+    """Quantiles of these times; None: there are no times."""
     if not seconds:
         return None
     ordered = sorted(seconds)

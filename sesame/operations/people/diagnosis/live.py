@@ -51,7 +51,7 @@ class LiveChecks:
         self._look_s_max = look_s_max
 
     def look(self, account: Account) -> Live:
-        """Ask every server about a student. What fails is `unseen`, never raised."""
+        """Query every server about a student; failures become `unseen`, none is raised."""
         targets = self._site.settings.targets
         looks = {name: look for name, look in self._looks(account).items() if name == CAS or name in targets}
         others = {name: partial(self._object, name, account) for name in targets if name not in looks}

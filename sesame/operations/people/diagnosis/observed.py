@@ -32,8 +32,10 @@ class Observed:
 
 
 def observed(connection: Connection) -> dict[str, Observed]:
-    """What was observed last, by target. The rows are counted by the database: one line for each set of
-    differences, of which there are few."""
+    """The last observations by target.
+
+    The database counts the rows: one line for each set of differences, of which there are few.
+    """
     rows = connection.execute(
         select(t.c.target, t.c.pending, func.count(), func.min(t.c.student_number))
         .where(t.c.reason == OBSERVED_ONLY)

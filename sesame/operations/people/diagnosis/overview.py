@@ -1,4 +1,4 @@
-"""Everybody, in one look: how many are where, why, and how long it took."""
+"""Overview of all students: counts by state, causes, and durations."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ class Overview(Report):
 
 @act("overview.show")
 def show(site: Following, _actor: Actor) -> Overview:
-    """Everybody, counted."""
+    """Counts of all students."""
     return _overview(site, with_people=False)
 
 
 @act("overview.people", shows=lambda overview: shown(each.student_number for each in overview.people or ()))
 def show_people(site: Following, _actor: Actor) -> Overview:
-    """Everybody, counted, and each of them."""
+    """Counts of all students, with each of them listed."""
     return _overview(site, with_people=True)
 
 

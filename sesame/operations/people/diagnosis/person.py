@@ -131,7 +131,7 @@ class PersonStatus(Report):
 
 @dataclass(frozen=True)
 class _Known:
-    """What the store knows of one person; what few targets need is read once one does."""
+    """Cached reads about one person: what few targets need is read on first use."""
 
     connection: Connection
     database: Database
@@ -200,7 +200,7 @@ def person_status(
 
 
 def ended_steps(connection: Connection, database: Database, account: Account) -> tuple[EndedStep, ...]:
-    """The enrolments of a person's numbers that count no more, the newest first."""
+    """A person's enrolments no longer in force, over all numbers, the newest first."""
     people, number = People(database), account.student_number
     numbers = (number, *(each.student_number for each in people.merged_into(connection, number)))
     counting = {(each.year, each.step, each.step_version) for each in account.enrolments}

@@ -81,14 +81,14 @@ def population(connection: Connection, targets: Sequence[str], follows: Mapping[
 
 
 def _settled(counts: Mapping[str, int], students: int, after: int) -> dict[str, int]:
-    """A target's counts, those who have no row of their newest version included."""
+    """A target's counts, with those who have no row of their newest version."""
     known = {state: count for state, count in counts.items() if count}
     left = students - sum(known.values()) - after
     return known | {state: count for state, count in ((AFTER, after), (OUTSTANDING, left)) if count}
 
 
 def _by_target(connection: Connection) -> dict[str, dict[str, int]]:
-    """Rows by target and state, of whatever version."""
+    """Rows by target and state, of any version."""
     counts: dict[str, dict[str, int]] = {}
     rows = select(pt.c.target, pt.c.state, func.count()).group_by(pt.c.target, pt.c.state)
     for target, state, count in connection.execute(rows):
@@ -139,7 +139,7 @@ def _unfinished_counts(follows: Mapping[str, str]) -> Any:
 
 
 def _after(u: CTE, follower: str, leader: str) -> Any:
-    """Whose follower is not there because its leader waits or has given up."""
+    """Condition: the follower has no row because its leader waits or has given up."""
 
     def there(target: str, *states: str) -> Any:
         of_whom = (pt.c.student_number == u.c.student_number, pt.c.target == target)
@@ -250,6 +250,9 @@ def seconds(connection: Connection, targets: Sequence[str]) -> dict[str, dict[st
 
 
 def _finished_at(newest: CTE, target: str) -> Any:
-    """When the target was there. Not a join, which PostgreSQL would make by reading all rows of everybody."""
+    """When the target was completed, as a subquery.
+
+    Not a join, for which PostgreSQL would read all rows of all students.
+    """
     theirs = (pt.c.student_number == newest.c.student_number, pt.c.target == target)
     return select(pt.c.finished_at).where(*theirs).correlate(newest).scalar_subquery()

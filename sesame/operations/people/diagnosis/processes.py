@@ -67,7 +67,7 @@ class ConsumerProcess(Report):
 
 
 class Forgotten(Report):
-    """A process that is listed no more, and the consumers that ran in it."""
+    """A process no longer listed, and the consumers that ran in it."""
 
     process: str
     consumers: tuple[str, ...]
@@ -75,14 +75,14 @@ class Forgotten(Report):
 
 @act("process.list")
 def listed(site: Configured, _actor: Actor) -> dict[str, ConsumerProcess]:
-    """Each consumer's processes by their last sign of life. One that ended properly is not among them."""
+    """Each consumer's processes, without those that ended properly."""
     with site.database.read() as connection:
         return consumers(connection, site.database, site.settings.consumers)
 
 
 @act("process.forget")
 def forget(site: Stored, actor: Actor, process: str) -> Forgotten:
-    """Forget a process (host:pid), which has died and is not to come back.
+    """Forget a dead process (`host:pid`) that will not return.
 
     Raises:
         NoSuchProcess, StillAlive: nothing was done.

@@ -33,7 +33,10 @@ def _own() -> dict[str, Reason]:
 
 
 def explanation(token: str | None) -> Reason | None:
-    """The explanation of a token; None: this version has none. Sésame's own load no connector."""
+    """The explanation of a token; None: this version has none.
+
+    Sésame's own tokens load no connector.
+    """
     return (_own().get(token) or registration.reason(token)) if token else None
 
 
@@ -52,7 +55,7 @@ def explain(token: str | None) -> Reason:
 
 
 def for_operator(*counted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    """Of what was counted by consumer and reason or cause, what an operator must mend."""
+    """Of counts by consumer and reason or cause, those that need an operator."""
     return {
         (consumer, token): count
         for counts in counted

@@ -120,12 +120,12 @@ class Situation:
 
     @property
     def open(self) -> Account | None:
-        """The account, if it was activated and its access is open: what should work."""
+        """The account, if activated with open access, so that it should work."""
         account = self.account
         return account if account is not None and account.activated_at and account.access_open else None
 
     def service(self, name: str, language: Language) -> str:
-        """What people call a service."""
+        """The name that people use for a service."""
         return self.titles.get(name, {}).get(language) or word("services", name, language)
 
     def target(self, name: str) -> TargetStatus | None:
@@ -141,7 +141,7 @@ class Situation:
         return found.state in ("provisioned", "waiting")
 
     def open_at(self, name: str) -> Account | None:
-        """The account, if what should work includes this target."""
+        """The account, if it should work at this target."""
         return self.open if self.open is not None and self.open.at(name).access_open else None
 
     def should_work(self, name: str) -> Account | None:

@@ -243,7 +243,7 @@ def causes(connection: Connection, state: ListedState | None) -> list[str]:
 
 
 def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElement[bool]]:
-    """As SQL has it, for a row of `accounts`; `population` says what counts as what."""
+    """SQL conditions on a row of `accounts`; see `population` for the states."""
     if state is None:
         if cause is None:
             return []
@@ -285,7 +285,7 @@ def _among_candidates(
 
 
 def _newest(state: ListedState | None = None) -> ColumnElement[bool]:
-    """Propagation has opened the newest version, and it is in this state there."""
+    """Condition: propagation opened the newest version and has it in this state."""
     in_state = () if state is None else (p.c.state == state,)
     return exists().where(p.c.student_number == a.c.student_number, p.c.version >= a.c.version, *in_state)
 

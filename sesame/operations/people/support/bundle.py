@@ -63,7 +63,7 @@ def desk_for(
 
 
 def _about(cause: StudentCause) -> frozenset[str]:
-    """What a desk may name of a cause: the rule, the service, who must act."""
+    """What a desk may name of a cause: the rule, the service, the responsible party."""
     rule = all_rules().get(cause.rule)  # a case of another version of the program
     return frozenset({cause.rule, cause.service, rule.who if rule is not None else ""})
 
@@ -128,7 +128,7 @@ class Bundle(BaseModel):
 
     @property
     def subject(self) -> str:
-        """Of the message: the code and the causes, nothing personal."""
+        """The message's subject: the code and the causes, nothing personal."""
         rules = ", ".join(dict.fromkeys(cause.rule for cause in self.causes[:3]))
         return f"[Sésame] {shown_code(self.code)} {rules}".rstrip()
 

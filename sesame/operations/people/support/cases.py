@@ -46,7 +46,7 @@ class Case:
 
     @property
     def code(self) -> str:
-        """As people read it."""
+        """The code in its readable form."""
         return support_cases.shown_code(self.bundle.code)
 
     @property
@@ -56,7 +56,7 @@ class Case:
 
 
 class CaseAsked(BaseModel):
-    """The case of which code."""
+    """The code of a case."""
 
     code: str
 
@@ -77,7 +77,7 @@ class CaseReport(Report):
 
 @act("support.look")
 def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
-    """The case that a student's code leads to. The look is noted in the audit.
+    """The case of a student's code; audited.
 
     Raises:
         UnknownCode: there is none.
@@ -115,7 +115,7 @@ class _Kept(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _in_one_language(cls, kept: Any) -> Any:
-        """A case that was kept before it was kept in every language."""
+        """Convert a case stored before cases were kept in every language."""
         if isinstance(kept, dict) and "code" in kept:
             page = kept["language"]
             return {"page_language": page, "bundles": {page: kept | {"page_language": page}}}
@@ -167,7 +167,7 @@ class Support:
         return self._case(case, language)
 
     def recent(self, student_number: str, language: Language) -> Case | None:
-        """The case that `open` would give again; None: there is none."""
+        """The case whose code `open` would give out again; None: there is none."""
         found = self._newest(student_number)
         return None if found is None else self._case(found, language)
 
@@ -183,12 +183,13 @@ class Support:
         return self._case(case, language)
 
     def send(self, code: str, language: Language, post: Post) -> Case:
-        """Send a case to its desk, as it is shown in this language. Sending it twice is harmless: the desk
-        gets one.
+        """Send a case to its desk, as shown in this language.
+
+        Repeating it is harmless: the desk gets one message.
 
         Raises:
             UnknownCode: there is none.
-            MailServerDown, MailRefused: it was not sent; try again.
+            MailServerDown, MailRefused: it was not sent; retry.
         """
         case = self._case(self._find(code), language)
         if case.sent:
@@ -200,7 +201,7 @@ class Support:
         return Case(case.bundle, case.desk, sent=True)
 
     def look(self, code: str, language: Language, *, actor: str) -> tuple[Case, Diagnosis]:
-        """The case as it was found, and what is found now: for the desk. Audited.
+        """The case as it was found, and the present findings, for the desk; audited.
 
         Raises:
             UnknownCode: there is none.
@@ -226,7 +227,7 @@ class Support:
         return found
 
     def _case(self, case: SupportCase, language: Language) -> Case:
-        """The case as it is kept; the desk is that of the causes that were found then."""
+        """The stored case; its desk is that of the causes found then."""
         bundle = _kept(case).said_in(language)
         desk = desk_for(self._settings, bundle.causes, bundle.components, bundle.language)
         return Case(bundle, desk, sent=case.sent_at is not None)

@@ -35,7 +35,7 @@ class SupportCase:
 
     Attributes:
         bundle: what was found when it was opened, as JSON.
-        desk, sent_at: whom it was sent to, and when; None: it was not sent.
+        desk, sent_at: the desk it was sent to, and when; None: it was not sent.
     """
 
     code: str
@@ -48,7 +48,7 @@ class SupportCase:
 
 
 def add(connection: Connection, case: SupportCase) -> None:
-    """Keep a new case."""
+    """Store a new case."""
     connection.execute(insert(support_cases).values(**case.__dict__))
 
 
@@ -70,14 +70,14 @@ def newest(connection: Connection, student_number: str, *, opened_after: float) 
 
 
 def sent(connection: Connection, code: str, desk: str, *, now: float) -> None:
-    """The bundle was handed to a desk's mail server."""
+    """Record that the bundle was handed to the desk's mail server."""
     connection.execute(
         update(support_cases).where(support_cases.c.code == code).values(desk=desk, sent_at=now)
     )
 
 
 def forget(connection: Connection, *, expired_before: float) -> int:
-    """Delete what has expired; how many there were."""
+    """Delete expired cases; return how many there were."""
     return connection.execute(
         delete(support_cases).where(support_cases.c.expires_at <= expired_before)
     ).rowcount
@@ -90,7 +90,7 @@ _MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "U": "V"})
 
 
 def new_code() -> str:
-    """A code, as it is kept."""
+    """A new random code, in its stored form."""
     return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
 
 

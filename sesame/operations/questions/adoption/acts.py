@@ -1,4 +1,4 @@
-"""What an operator does about a population that exists: each act with its right."""
+"""Acts on an existing population, each with its right."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class QuestionShown(Report):
 
 
 class Judging(HasConnectors, Configured, Protocol):
-    """The store, and the targets as they are read."""
+    """The store, and the targets, read-only."""
 
 
 class QuestionFilter(BaseModel):
@@ -116,7 +116,7 @@ class LinkRequest(BaseModel):
 
 
 class ObjectLinked(Report):
-    """The object, as the next adoption knows it."""
+    """The linked object, as the next adoption knows it."""
 
     object: str
     student_number: str
@@ -177,7 +177,7 @@ def adopt(
     ),
 )
 def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[AdoptionQuestion]:
-    """These, oldest first."""
+    """The matching questions, the oldest first."""
     states = tuple(AdoptionAnswer) if request.everything else (AdoptionAnswer.OPEN,)
     with site.database.read() as connection:
         found = adoptions.questions(connection, states, kind=request.kind)

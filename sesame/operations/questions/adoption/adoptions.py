@@ -88,13 +88,13 @@ DECIDED = frozenset({AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE})
 
 @dataclass(frozen=True)
 class Adoption:
-    """An object that existed, and whose it is.
+    """An object that existed, and its student.
 
     Attributes:
         object: in the target's own words: an entry's DN in lower case, a Moodle user's id, an address; of
             a service its `ref`, and after NUMBER_AFTER what it carries instead of the student number.
-        evidence: what says so: student_number, ine, login, mail or operator; or an erasure, which has written
-            the pseudonym over the number.
+        evidence: what proves it: student_number, ine, login, mail or operator; or an erasure, which has
+            written the pseudonym over the number.
     """
 
     target: str
@@ -132,7 +132,7 @@ class QuestionRow:
 
 
 def adopt(connection: Connection, database: Database, found: Sequence[Adoption], now: float) -> int:
-    """Record whose these objects are; return of how many that is new."""
+    """Record the students of these objects; return how many links are new."""
     new = 0
     for each in found:
         statement = database.insert(adoptions).values(**each.__dict__, adopted_at=now)
@@ -163,7 +163,7 @@ def begin_erasing(
 
 
 def owners(connection: Connection, target: str, refs: Collection[str]) -> Mapping[str, str]:
-    """The students for whom these objects were adopted, by `ref`."""
+    """The students of these adopted objects, by `ref`."""
     o = adoptions.c.object
     named = or_(*(or_(o == ref, o.startswith(ref + NUMBER_AFTER, autoescape=True)) for ref in refs))
     rows = connection.execute(
@@ -182,7 +182,7 @@ def disown(connection: Connection, target: str, student_numbers: Collection[str]
 
 
 def objects_of(connection: Connection, target: str, student_numbers: Collection[str]) -> Mapping[str, str]:
-    """The object that was adopted for each of these students that has one."""
+    """The adopted object of each of these students that has one."""
     rows = rows_among(
         connection, _OBJECTS, adoptions.c.student_number, list(student_numbers), of_target=target
     )
@@ -250,7 +250,7 @@ def ask(connection: Connection, database: Database, questions: Sequence[Question
 
 
 def decide(connection: Connection, question: QuestionRow, answer: AdoptionAnswer, now: float) -> None:
-    """Remember an operator's answer. A later one replaces it."""
+    """Record an operator's answer. A later one replaces it."""
     connection.execute(
         update(adoption_questions)
         .where(adoption_questions.c.id == question.id)
@@ -259,7 +259,7 @@ def decide(connection: Connection, question: QuestionRow, answer: AdoptionAnswer
 
 
 def mended(connection: Connection, ids: Collection[str]) -> None:
-    """These open questions have no cause any more."""
+    """Close open questions whose cause is gone."""
     connection.execute(
         update(adoption_questions)
         .where(adoption_questions.c.id.in_(ids), adoption_questions.c.state == AdoptionAnswer.OPEN)
@@ -284,7 +284,7 @@ def questions(
 
 
 def beginning_with(connection: Connection, prefix: str) -> list[QuestionRow]:
-    """The questions whose id begins so."""
+    """The questions whose id has this beginning."""
     rows = connection.execute(
         select(adoption_questions).where(adoption_questions.c.id.startswith(prefix, autoescape=True))
     ).mappings()

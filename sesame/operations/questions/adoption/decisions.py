@@ -52,10 +52,10 @@ class Decision:
 
 
 def find(database: Database, ids: Sequence[str]) -> list[QuestionRow]:
-    """The questions whose ids begin so.
+    """The questions whose ids have these beginnings.
 
     Raises:
-        NoSuchQuestion: one of them is none, or several.
+        NoSuchQuestion: one of them matches none, or several.
     """
     found = []
     with database.read() as connection:
@@ -68,10 +68,10 @@ def find(database: Database, ids: Sequence[str]) -> list[QuestionRow]:
 
 
 def decide(database: Database, questions: Sequence[QuestionRow], decision: Decision) -> None:
-    """Remember the answer to all of these questions; the next adoption acts on it.
+    """Record the answer to all of these questions; the next adoption acts on it.
 
     Raises:
-        NotDecidable: one of them cannot be answered so; nothing was remembered.
+        NotDecidable: one of them cannot be answered so; nothing was recorded.
     """
     for question in questions:
         words = WORDS.get(QuestionKind(question.kind)) if question.kind in set(QuestionKind) else None

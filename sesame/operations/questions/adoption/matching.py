@@ -39,7 +39,10 @@ _OWN_RULES = (DIRECTORY, MAILBOX)
 
 @dataclass(frozen=True)
 class _Page:
-    """What the store knows of the objects of one page. `written`: students whom Sésame has written there."""
+    """What the store knows of one page's objects.
+
+    `written`: students whose object Sésame has written.
+    """
 
     answers: Answers
     known: Mapping[str, KnownPerson]
@@ -51,7 +54,7 @@ class _Page:
 
 
 class Matcher:
-    """Judges what is on a sheet. Changes the sheet, and nothing else.
+    """Judges the objects on a sheet; changes only the sheet.
 
     Args:
         sheet: with all objects on it.
@@ -67,7 +70,7 @@ class Matcher:
         """Judge the objects of these targets.
 
         Raises:
-            StoreUnavailable: nothing was changed but the sheet.
+            StoreUnavailable: only the sheet was changed.
         """
         if DIRECTORY in targets:
             self._entries()
@@ -153,7 +156,7 @@ class Matcher:
         return ine is not None or birth is not None
 
     def _shared(self) -> None:
-        """A login or an address that several entries have, other than of one student."""
+        """Raise conflicts over a login or address that different students' entries share."""
         for name, kind in (("login", QuestionKind.LOGIN_SHARED), ("mail", QuestionKind.MAIL_SHARED)):
             for value, rows in self._sheet.shared_names(DIRECTORY, name):
                 if len({row.student or row.ref for row in rows}) > 1:
@@ -267,14 +270,17 @@ class Matcher:
         return True
 
     def _contradict(self, row: Row, kind: QuestionKind, student: str, detail: str) -> None:
-        """A conflict that only ends where it is."""
+        """Record a conflict that an operator can resolve only in the target."""
         row.standing = Standing.CONFLICT
         self._sheet.judge([row])
         self._sheet.contradict(row, kind, student, detail)
 
 
 def _alike(row: Row, person: KnownPerson) -> bool:
-    """Whether an object's names, or its INE or birth date, may be this person's. No names say nothing."""
+    """Whether an object's names, or its INE or birth date, may be this person's.
+
+    Missing names prove nothing.
+    """
     if row.ine and person.ine and row.ine == person.ine.upper():
         return True
     if row.birth and row.birth == person.identity.birth_date.isoformat():
@@ -285,7 +291,7 @@ def _alike(row: Row, person: KnownPerson) -> bool:
 
 
 def _prints(row: Row) -> dict[str, str]:
-    """The fingerprints of an entry, as far as it tells who it is."""
+    """An entry's fingerprints, as far as it identifies a person."""
     prints: dict[str, str] = {}
     names = row.family.split("\n")[0], row.given.split("\n")[0]
     try:

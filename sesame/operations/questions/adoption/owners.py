@@ -23,7 +23,7 @@ from sesame.operations.questions.adoption.sheet import Row, Sheet, Standing
 
 @dataclass(frozen=True)
 class Owners:
-    """What the names of some users tell.
+    """Likely owners of some users by their names.
 
     Attributes:
         students: by row, the student who has its login or address.
@@ -35,7 +35,7 @@ class Owners:
 
 
 def owners_of(sheet: Sheet, database: Database, connection: Connection, rows: Sequence[Row]) -> Owners:
-    """Whose names these users have."""
+    """Find the holders of these users' names."""
     names = {row.id: _telling_names(sheet, row) for row in rows}
     wanted = {name for several in names.values() for name in several}
     wanted |= {(SHORT_LOGIN, value) for kind, value in wanted if kind == LOGIN}

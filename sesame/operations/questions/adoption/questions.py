@@ -166,7 +166,7 @@ WORDS = {
 
 
 class Answers:
-    """What operators have decided about some objects."""
+    """The operators' decisions about some objects."""
 
     def __init__(self, questions: Iterable[QuestionRow]) -> None:
         self._states = {(q.object, q.student_number or "", q.kind): q.state for q in questions}
@@ -186,7 +186,7 @@ class Answers:
 
 
 def ask(sheet: Sheet, row: Row, student: str, kind: QuestionKind, answers: Answers, detail: str = "") -> None:
-    """Have an operator decide, or take what was decided."""
+    """Put a question on the sheet, or apply its earlier decision."""
     match answers.of(row, student, kind):
         case AdoptionAnswer.LINKED:
             row.student, row.evidence = student, row.evidence or BY_HAND

@@ -1,4 +1,4 @@
-"""What was read from the targets, side by side, for as long as one adoption lasts."""
+"""What one adoption read from the targets, in a temporary database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CREATE INDEX conflicts_object ON conflicts (object);
 
 
 class Standing(StrEnum):
-    """What an object is to the registry."""
+    """How an object relates to the registry."""
 
     MATCH = "match"  # a student's, by strong evidence or an operator's word
     CANDIDATE = "candidate"  # may be a student's: an operator decides
@@ -90,12 +90,12 @@ class Row:
 
 
 class Sheet(ScratchDatabase):
-    """The objects, whose each one is, and what contradicts what."""
+    """The objects, their students, and the conflicts."""
 
     schema = _SCHEMA
 
     def put(self, found: Iterable[FoundObject]) -> int:
-        """Write objects down; return how many."""
+        """Add objects; return how many."""
         objects = iter(found)
         written = 0
         while page := list(islice(objects, PAGE)):
@@ -151,7 +151,7 @@ class Sheet(ScratchDatabase):
         )
 
     def carrying(self, target: str, number: str) -> bool:
-        """Whether any object of this target carries this number."""
+        """Whether any object of this target has this number."""
         query = "SELECT 1 FROM objects WHERE target = ? AND student = ? AND number = ? LIMIT 1"
         return self._db.execute(query, (target, number, number)).fetchone() is not None
 
@@ -187,7 +187,7 @@ class Sheet(ScratchDatabase):
         return frozenset(number for (number,) in self._db.execute(query, (target,)))
 
     def students_twice(self, target: str) -> Iterator[tuple[str, list[Row]]]:
-        """Students whom several objects of one target are found to be."""
+        """Students who match several objects of one target."""
         query = (
             "SELECT student FROM objects WHERE target = ? AND student != '' AND evidence != ''"
             " GROUP BY student HAVING count(*) > 1 ORDER BY student"
@@ -196,7 +196,7 @@ class Sheet(ScratchDatabase):
             yield student, [row for row in self.of_student(target, student) if row.evidence]
 
     def standings(self) -> dict[tuple[str, str], int]:
-        """How many objects stand how, by target and standing."""
+        """Count objects by target and standing."""
         rows = self._db.execute("SELECT target, standing, count(*) FROM objects GROUP BY target, standing")
         return {(target, standing): count for target, standing, count in rows}
 
@@ -207,7 +207,7 @@ class Sheet(ScratchDatabase):
     # --- judging --------------------------------------------------------------------------------------
 
     def judge(self, rows: Sequence[Row]) -> None:
-        """Write down whose these objects are, and how they stand."""
+        """Record these objects' students and standings."""
         self._db.executemany(
             "UPDATE objects SET student = ?, evidence = ?, standing = ? WHERE id = ?",
             [(row.student, row.evidence, row.standing, row.id) for row in rows],

@@ -54,12 +54,12 @@ class Written(Report):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def accounts_differing(self) -> int:
-        """How many these are."""
+        """The number of differing accounts."""
         return len(self.differing)
 
 
 class Writer:
-    """Writes what a sheet says.
+    """Writes a sheet's results to the store.
 
     Args:
         sheet: judged.
@@ -75,7 +75,7 @@ class Writer:
         """Write names, then links, then questions; return what was new.
 
         Raises:
-            StoreUnavailable: what was written stays; write again.
+            StoreUnavailable: what was written stays; retry.
         """
         for target in targets:
             for rows in self._sheet.pages(target):

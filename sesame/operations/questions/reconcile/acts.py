@@ -124,7 +124,7 @@ class TargetReport(Report):
 
     @property
     def differs(self) -> bool:
-        """Whether anything is not as it is to be, or could not be looked at."""
+        """Whether anything differs from what is wanted, or could not be compared."""
         return any(self.counts().values()) or bool(self.trouble)
 
 
@@ -348,7 +348,7 @@ def _noticed(
     clock: Callable[[], datetime],
     threshold: Threshold | None,
 ) -> TargetReport | None:
-    """Keep what a look at changes came to; what of it is new, which alone is repaired."""
+    """Record the result of a look at changes; return its new part, which is repaired."""
     found = {kind: getattr(drift, kind) for kind in KINDS}
     if not looked or (not any(found.values()) and not before.names() & looked):
         return None
@@ -378,7 +378,10 @@ def _noticed(
 def _keep(
     site: Stored, target: str, found: TargetReport, several: set[str], part: int, seconds: float
 ) -> None:
-    """Remember what was found, and ask. A target that could not be compared differs as was known before."""
+    """Record the differences found and raise questions.
+
+    A target that could not be compared keeps its earlier differences.
+    """
     with site.database.write() as connection:
         before = passes.of_target(connection, target)
         ended = Pass(
@@ -465,7 +468,7 @@ def _have_said(
 def _replay(
     site: Reconciling, actor: Actor, target: str, students: Sequence[str], clock: Callable[[], datetime]
 ) -> str:
-    """Ask for a turn of each of these in the bulk lane; the replay's id."""
+    """Request a turn of each of these in the bulk lane; return the replay's id."""
     return replay(
         students,
         consumer=target,

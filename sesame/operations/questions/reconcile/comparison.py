@@ -95,7 +95,7 @@ class TargetComparison:
     Args:
         connector: of the target, which can write nothing.
         database: the store.
-        progress: called again and again; what it raises ends the comparison.
+        progress: called repeatedly; what it raises ends the comparison.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class TargetComparison:
     def run(
         self, sample: int | None = None, *, again: Collection[str] = (), part: int | None = None
     ) -> TargetDrift:
-        """Compare everybody, or so many accounts that are drawn by lot.
+        """Compare all accounts, or a random sample of them.
 
         Args:
-            sample: how many of them; None: everybody.
+            sample: how many of them; None: all.
             again: students who differed: of a list that does not show all of an object, each is read.
-            part: likewise, which of the PARTS parts of everybody is read; None: none of them.
+            part: likewise, which of the PARTS parts of all students is read; None: none of them.
 
         Raises:
             TargetDown, Throttled, Misconfigured: the target cannot be read.
@@ -197,7 +197,7 @@ class TargetComparison:
             self._drift.accounts += len(page)
 
     def _lot(self, size: int) -> Iterator[list[str]]:
-        """So many of them, drawn by lot."""
+        """A random sample of the students."""
         everybody = [number for page in self._pages() for number in page]
         chosen = random.sample(everybody, min(size, len(everybody)))
         self._drift.accounts = len(chosen)
@@ -244,7 +244,7 @@ class TargetComparison:
     def _suspected(
         self, known: Mapping[str, Account], own: Mapping[str, Sequence[TargetObject]]
     ) -> list[str]:
-        """Those of these students whom the target does not show as they are to be."""
+        """Those of these students whom the target shows otherwise than wanted."""
         single = {number: objects[0] for number, objects in own.items() if len(objects) == 1}
         shown = with_passwords_judged(self._connector, known.values(), single)
         return [
@@ -320,7 +320,7 @@ class TargetComparison:
         self._drift.evidence[number] = obstacle if gone else (*effect.differs, *obstacle)
 
     def _find_borrowed(self, spool: ObjectSpool) -> None:
-        """What is no student's, and has the address of one."""
+        """Find objects that are no student's and have a student's address."""
         for ref, number in spool.borrowed():
             if ref not in self._drift.evidence:
                 self._drift.extra.append(ref)

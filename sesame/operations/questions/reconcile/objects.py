@@ -1,4 +1,4 @@
-"""A target's objects by student, for as long as one comparison lasts."""
+"""A target's objects by student, on disk, for one comparison."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ObjectSpool(ScratchDatabase):
     """The objects of one target.
 
     Args:
-        key: what tells whose an object is; empty: nothing.
+        key: what identifies an object's student; empty: nothing.
     """
 
     schema = _SCHEMA
@@ -39,7 +39,7 @@ class ObjectSpool(ScratchDatabase):
         self._key = key
 
     def fill(self, found: Iterable[TargetObject], progress: Callable[[], None] = lambda: None) -> int:
-        """Write everybody down; return how many. Once, before anything is looked for.
+        """Store all objects, once, before any look-up; return how many.
 
         Args:
             progress: called for some hundreds at a time.
@@ -77,7 +77,7 @@ class ObjectSpool(ScratchDatabase):
             yield page
 
     def own(self, mails: Iterable[tuple[str, str]]) -> None:
-        """Note whose these addresses are: (address, student number)."""
+        """Record the owners of addresses: (address, student number)."""
         rows = [(mail.lower(), number) for mail, number in mails]
         self._db.executemany("INSERT INTO owned_mails (mail, key) VALUES (?, ?)", rows)
 

@@ -77,16 +77,16 @@ class Pass(Report):
     @field_validator("found")
     @classmethod
     def _each_kind(cls, found: dict[str, int]) -> dict[str, int]:
-        """What an earlier release kept lacks the kinds that were added since."""
+        """Add the kinds that a pass stored by an earlier release lacks."""
         return {**dict.fromkeys(KINDS, 0), **found}
 
     def names(self) -> set[str]:
-        """The student numbers and objects that are remembered."""
+        """The recorded student numbers and objects."""
         return {each for several in self.left.values() for each in several}
 
     @property
     def tried_at(self) -> datetime:
-        """When the target was last compared, or that was tried."""
+        """When the target was last compared, or a comparison was last tried."""
         return self.failed_at or self.ended_at
 
     def one_of_several(self) -> set[str]:
@@ -95,7 +95,7 @@ class Pass(Report):
         return {*self.several, *(each for each in extra if len(self.evidence.get(each, ())) < 2)}  # noqa: PLR2004
 
     def failed(self, after: Pass) -> Pass:
-        """This one after a comparison that failed: nothing is known to be mended."""
+        """This pass after a failed comparison: no difference is known to be repaired."""
         return self.model_copy(update={"trouble": after.trouble, "failed_at": after.ended_at})
 
     def to_look_at_again(self) -> list[str]:
@@ -123,7 +123,7 @@ def release(connection: Connection, target: str) -> None:
 
 
 def keep(connection: Connection, database: Database, ended: Pass) -> None:
-    """Remember this one in the place of the one before."""
+    """Store this pass in place of the earlier one."""
     document = ended.model_dump_json()
     statement = database.insert(reconciliations).values(
         target=ended.target, claimed_at=ended.ended_at.timestamp(), document=document
@@ -198,14 +198,14 @@ def going_back(before: Pass, why: str, at: datetime) -> Pass:
 
 
 def of_target(connection: Connection, target: str) -> Pass | None:
-    """The last one of this target that has ended."""
+    """The target's last ended pass."""
     ended = select(reconciliations.c.document).where(reconciliations.c.target == target)
     text = connection.execute(ended).scalar_one_or_none()
     return None if text is None else Pass.model_validate_json(text)
 
 
 def latest(connection: Connection) -> list[Pass]:
-    """The last one of each target that has ended, by target."""
+    """Each target's last ended pass."""
     ended = select(reconciliations.c.document).where(reconciliations.c.document.is_not(None))
     found = connection.scalars(ended.order_by(reconciliations.c.target))
     return [Pass.model_validate_json(text) for text in found]

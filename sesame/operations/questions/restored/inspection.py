@@ -117,7 +117,7 @@ def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[st
 
 
 def _directory(site: Restored, shown: dict[str, Shown]) -> int:
-    """Entries that are locked, or whose mail is switched off."""
+    """Collect entries that are locked, or whose mail is switched off."""
     count = 0
     with site.directory(read_only=True) as directory:
         for entry in directory.dump():
@@ -162,7 +162,7 @@ _Reader = Callable[[Restored, dict[str, Shown]], int | None]
 
 
 def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
-    """What reads each of these targets, the directory first."""
+    """The reader of each of these targets, the directory first."""
     ours: dict[str, _Reader] = {target: _READERS[target] for target in _READERS if target in targets}
     return ours | {target: partial(_objects, target) for target in targets if target not in _READERS}
 
@@ -195,7 +195,7 @@ def _applied(site: Restored, target: str) -> Iterator[Account]:
 
 
 def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
-    """Hold those of these about whom something must be asked; who they are."""
+    """Hold those of these who need an answer; return their numbers."""
     database, registry, moment = site.database, site.registry, datetime.now(UTC)
 
     def ask(connection: Connection) -> list[str]:

@@ -95,7 +95,7 @@ def in_states(connection: Connection, states: Sequence[RestoreAnswer]) -> list[R
 
 
 def decide(connection: Connection, student_number: str, answer: RestoreAnswer, now: float) -> bool:
-    """Note an answer; False if nothing was asked about this student."""
+    """Record an answer; False if there is no question about this student."""
     done = connection.execute(
         update(restore_questions)
         .where(_t.student_number == student_number)
@@ -115,7 +115,7 @@ class AskedAbout(Report):
 
 
 class RestoreFilter(BaseModel):
-    """Who waits for an answer; `everything`: everybody who was asked about."""
+    """Filter: open questions; `everything`: answered ones too."""
 
     everything: bool = False
 
@@ -130,7 +130,7 @@ class RestoredAnswer(ActRequest):
 
 @act("restored.list", shows=lambda report, _request: shown(each.student_number for each in report))
 def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbout]:
-    """These, oldest first."""
+    """The matching questions, the oldest first."""
     states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]
     with site.database.read() as connection:
         return [

@@ -1,4 +1,4 @@
-"""Which connectors there are, a new one, and what the suite says of one."""
+"""List connectors, make a new one, and run the suite on one."""
 
 from __future__ import annotations
 
@@ -83,8 +83,10 @@ class ConnectorWritten(Report):
 
 
 class CheckAsked(BaseModel):
-    """Which section of the settings is checked, and the file of the settings. `clean`: only what earlier
-    checks have left is erased."""
+    """The section of the settings to check, and the file of the settings.
+
+    `clean`: only erase what earlier checks have left.
+    """
 
     name: str
     config: Path | None = None
@@ -99,15 +101,17 @@ class FailedCheck(Report):
 
 
 class SkippedCheck(Report):
-    """A check that says nothing of this connector, and why."""
+    """A check that does not apply to this connector, and why."""
 
     check: str
     reason: str
 
 
 class ConnectorChecked(Report):
-    """How many checks it passed, and which not. `left`: what the target has of the suite's still, in its own
-    words."""
+    """How many checks it passed, and which not.
+
+    `left`: what the target still has of the suite's, in its own words.
+    """
 
     passed: int
     failed: list[FailedCheck]
@@ -131,7 +135,7 @@ def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> lis
 
 @act("connector.new")
 def new(_site: HasSettings, _actor: Actor, request: NewConnector) -> ConnectorWritten:
-    """Write a connector and its test, which pass at once, into a folder of their own.
+    """Write a connector and its test, which pass at once, into a new folder.
 
     Raises:
         ConnectorUnusable: this cannot be a connector's name.
@@ -208,7 +212,7 @@ def _line(name: str, choice: Choice, proven: tuple[str, ...]) -> ConnectorLine:
 
 
 def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
-    """What each connector passed when it was last checked here."""
+    """What each connector passed in its last check here."""
     found: dict[str, tuple[str, ...]] = {}
     with site.database.read() as connection:
         for entry in audit.entries(connection, action=CHECKED, limit=1000):  # the newest first
@@ -218,7 +222,7 @@ def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
 
 
 def _named(name: str, template: Path) -> str:
-    """The sample under another name."""
+    """The sample connector under another name."""
     classes = "".join(map(str.capitalize, name.split("_")))
     text = template.read_text(encoding="utf-8").replace("La bibliothèque", f"Le service {name}")
     return text.replace(_SAMPLE.capitalize(), classes).replace(_SAMPLE, name)

@@ -169,7 +169,7 @@ def account_expired(s: Situation) -> Iterator[Finding]:
 
 
 def _to_activate(s: Situation) -> Account | None:
-    """The account, if its student could activate it and has not asked."""
+    """The account, if its student could activate it and has not done so."""
     account = s.account
     if account is None or account.activated_at is not None or s.requested_at is not None:
         return None

@@ -74,7 +74,7 @@ def said_by(consumer: ConsumerStatus) -> str:
 
 
 def read_back(s: Situation, target: str) -> dict[str, Any]:
-    """What the pipeline believes of a target that does not show it any more."""
+    """Evidence: what the pipeline recorded of a target that no longer shows it."""
     found = s.target(target)
     return {
         "read back at version": found.version if found is not None else 0,
@@ -88,7 +88,7 @@ _JUDGES: dict[str, Judge] = {}
 
 
 def rule(name: str) -> Callable[[Judge], Judge]:
-    """Make a function the one that says when this rule holds."""
+    """Register a function as the judge of this rule."""
 
     def register(judge: Judge) -> Judge:
         if name in _JUDGES:

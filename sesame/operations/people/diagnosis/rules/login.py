@@ -71,21 +71,21 @@ def cas_not_tried(s: Situation) -> Iterator[Finding]:
 
 
 def _probed(s: Situation, name: str, *outcomes: ProbeOutcome) -> Iterator[Finding]:
-    """The service account's login has just ended so."""
+    """The service account's login has just ended with this result."""
     login = s.live.login
     if login is not None and login.outcome in outcomes:
         yield Finding(name, CAS, {"probe": login.outcome.value, "said": login.message})
 
 
 def _unprobed(s: Situation, name: str, failure: LoginFailure) -> Iterator[Finding]:
-    """As `_came_back`, where no login of the service account says how CAS is now."""
+    """As `_came_back`, unless a login of the service account shows CAS's state."""
     login = s.live.login
     if login is None or login.outcome.of_the_probe:
         yield from _came_back(s, name, failure)
 
 
 def _came_back(s: Situation, name: str, failure: LoginFailure) -> Iterator[Finding]:
-    """The last time was of no use for this reason, and no login has worked since."""
+    """The last login failed for this reason, and none has succeeded since."""
     login = s.login
     if login is None or login.failure != failure or login.failed_at is None:
         return

@@ -1,4 +1,4 @@
-"""Rules about the password that a target has, or lacks, as far as each shows it."""
+"""Rules about the password at each target, as far as the target shows it."""
 
 from __future__ import annotations
 
