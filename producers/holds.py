@@ -28,7 +28,7 @@ NAMED_MAX = 25
 
 @dataclass(frozen=True)
 class HoldRequest:
-    """What an operator asks for.
+    """An operator's request about one student's hold.
 
     Attributes:
         reason: why, in the operator's own words: for support. They stay in the store.
@@ -45,7 +45,10 @@ class HoldRequest:
 
 @dataclass(frozen=True)
 class HoldsRequest:
-    """What an operator asks for of many students. `file`: the name of the list; others: see `HoldRequest`."""
+    """An operator's request about many students' holds.
+
+    `file`: the name of the list; others: see `HoldRequest`.
+    """
 
     students: Sequence[str]
     hold: Hold
@@ -56,10 +59,10 @@ class HoldsRequest:
 
 
 def place(request: HoldRequest, *, database: Database, producer: Producer) -> None:
-    """Ask for access to be shut. In the personal lane: it waits behind no batch.
+    """Place a hold, in the personal lane: it waits behind no batch.
 
     Raises:
-        LogUnavailable: it may have been asked for already; asking again is harmless.
+        LogUnavailable: it may have been published already; repeating it is harmless.
     """
     _publish(request, HoldPlaced, "hold.place", database, producer)
 

@@ -40,11 +40,11 @@ STUDENTS_PER_BATCH = 50
 
 @dataclass
 class ActivationReport:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
         requested: events published by this run.
-        already: students skipped, since they were asked for before.
+        already: students skipped, since they were requested before.
         without_password: of those requested, how many have no password: they cannot log in yet.
         not_known_yet: the numbers that the registry does not know, requested now or before.
         repeated: numbers that the list named more than once.
@@ -118,7 +118,7 @@ def activate(
 
 @dataclass(frozen=True)
 class _Activator:
-    """One run's means and its report so far."""
+    """One run's dependencies, and its report so far."""
 
     passwords: Mapping[str, str]
     lane: Lane

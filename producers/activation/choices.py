@@ -68,7 +68,7 @@ class Chosen:
 
 
 class Choices:
-    """Writes what students settle. Thread-safe; it needs the database and the vault's keys, and no log."""
+    """Records students' choices. Thread-safe; it needs the database and the vault's keys, and no log."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Choices:
     def choose_password(
         self, proof: MailProof, grant: str, password: str, *, charter: str | None, language: Language
     ) -> Chosen | None:
-        """Take a password that was judged good.
+        """Set a password that was judged good.
 
         Args:
             proof: what shows who the student is; used up by this.
@@ -106,7 +106,7 @@ class Choices:
             language: of the page, for the messages to come.
 
         Returns:
-            None if the proof does not stand any more.
+            None if the proof is no longer valid.
         """
         number = proof.student_number
         if number is None or proof.purpose != PASSWORD:
@@ -163,7 +163,7 @@ class Choices:
             self._prefer(connection, student_number, None, now)
 
     def prolong(self, proof: MailProof, *, ends_on: date, until: date) -> bool:
-        """Access that ends lasts longer; False if the proof does not stand any more.
+        """Prolong access that ends; False if the proof is no longer valid.
 
         The other links to the same end are void: whichever is followed first counts.
         """
@@ -207,7 +207,7 @@ class Choices:
             request_rows.intend(connection, self._database, [request])
 
     def _open_again(self, connection: Connection, number: str, ref: str, now: float) -> None:
-        """Lift the hold of those whose password others knew: they have a new one. No other hold is lifted."""
+        """Lift the stolen-password hold of a student with a new one; no other hold."""
         person = self._known.known(connection, number)
         hold = Hold.STOLEN_PASSWORDS
         if person is None or hold not in person.holds:
@@ -241,14 +241,14 @@ class Choices:
 
 
 def _mark(grant: str) -> str:
-    """What is kept of a grant that was used."""
+    """A digest of a used grant."""
     return hashlib.sha256(grant.encode()).hexdigest()
 
 
 def accept_charter(
     connection: Connection, database: Database, student_number: str, charter: str, now: float
 ) -> None:
-    """Note that a student has accepted this edition; the first time counts."""
+    """Record that a student accepted this edition; the first time counts."""
     statement = database.insert(charter_acceptances).values(
         student_number=student_number, charter=charter, accepted_at=now
     )

@@ -1,5 +1,7 @@
-"""What an operator hands over: a list of students, and a file of passwords. Passwords are never repeated in
-a message: a line is named by its number."""
+"""Read an operator's files: a list of students, or a file of passwords.
+
+Passwords never appear in a message: a line is named by its number.
+"""
 
 from __future__ import annotations
 
@@ -72,10 +74,10 @@ def read_students(path: Path) -> StudentList:
 
 
 def read_passwords(path: Path) -> dict[str, str]:
-    """The passwords of `--password-file`: student number to password.
+    """Read the passwords of `--password-file`: student number to password.
 
-    Either lines `number:password`, where the first colon separates (a password may contain more of them), or
-    a CSV with the header `student_number,password`.
+    Either lines `number:password`, where the first colon separates (a password may contain more of them),
+    or a CSV with the header `student_number,password`.
 
     Raises:
         PasswordFileExposed: others than its owner may read it.
@@ -187,7 +189,7 @@ def _selected(
 
 
 def _row(columns: list[str], cells: list[str]) -> tuple[str | None, str, str | None]:
-    """What is wrong with a line, its student number, and its password."""
+    """A line's error, its student number, and its password."""
     if len(cells) != len(columns):
         return gettext("{n} columns instead of {wanted}", n=len(cells), wanted=len(columns)), "", None
     row = dict(zip(columns, cells, strict=True))

@@ -72,7 +72,7 @@ class Contact(Protocol):
 
 
 class KnownStudents(Protocol):
-    """Looks into the caller's transaction; changes nothing."""
+    """Reads in the caller's transaction; changes nothing."""
 
     def known(self, connection: Connection, student_number: str) -> KnownStudent | None:
         """The student of this number; None: unknown number."""

@@ -142,7 +142,7 @@ class Letters:
         """The message about a proof, or a notice; `says` is what its letter holds.
 
         Raises:
-            AddressUnusable: the student's address cannot stand in a header.
+            AddressUnusable: the student's address cannot be in a header.
         """
         spoken: Language = "en" if language == "en" else "fr"
         kind = "activation" if purpose == PASSWORD and not says["activated"] else purpose
@@ -204,7 +204,7 @@ class Letters:
 
 
 def _day(day: str | None, language: Language) -> str:
-    """A day as people write it; empty: there is none."""
+    """A day in the reader's form; empty: there is none."""
     if day is None:
         return ""
     written = format_date(date.fromisoformat(day), "long", locale="en_GB" if language == "en" else "fr")
@@ -212,5 +212,5 @@ def _day(day: str | None, language: Language) -> str:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """The paragraphs. Code and link are paragraphs of their own: the HTML has its own form for them."""
+    """The paragraphs; code and link are separate ones, which the HTML shows otherwise."""
     return [block.strip() for block in text.split("\n\n") if block.strip()]

@@ -101,7 +101,7 @@ class MailProof:
 
 
 def add(connection: Connection, proof: MailProof) -> None:
-    """Keep a new proof."""
+    """Store a new proof."""
     connection.execute(mail_proofs.insert().values(**proof.__dict__))
 
 
@@ -137,10 +137,10 @@ def of_request(connection: Connection, asked: Sequence[str], *, asked_by: str, l
 def count_attempt(
     connection: Connection, proof_id: str, *, attempts_max: int, repeats_max: int, proved_after: float
 ) -> bool:
-    """Count an attempt at the code, before it is looked at.
+    """Count an attempt at the code before it is checked.
 
     Args:
-        repeats_max: how many more there may be once the code was typed, of which the answer was lost.
+        repeats_max: how many more there may be after a right code whose answer was lost.
         proved_after: when that may have been at the earliest.
 
     Returns:
@@ -159,7 +159,7 @@ def count_attempt(
 
 
 def prove(connection: Connection, proof_id: str, now: float) -> None:
-    """The code was typed; the first time counts."""
+    """Record that the code was typed; the first time counts."""
     connection.execute(
         update(mail_proofs)
         .where(mail_proofs.c.id == proof_id, mail_proofs.c.proved_at.is_(None))
@@ -168,7 +168,7 @@ def prove(connection: Connection, proof_id: str, now: float) -> None:
 
 
 def use(connection: Connection, proof_id: str, now: float, *, by: str) -> bool:
-    """Use a proof up; False if it does not stand (any more). Of several at once one succeeds."""
+    """Use a proof up; False if it is not valid (any more). Of concurrent calls one succeeds."""
     done = connection.execute(
         update(mail_proofs)
         .where(
@@ -197,7 +197,7 @@ def void_others(connection: Connection, student_number: str, purpose: str, now: 
 
 
 def letters_due(connection: Connection, now: float) -> bool:
-    """Whether a message is due."""
+    """Whether any message is due."""
     query = (
         select(mail_proofs.c.id)
         .where(mail_proofs.c.send_at <= now, mail_proofs.c.letter.is_not(None))
@@ -207,7 +207,7 @@ def letters_due(connection: Connection, now: float) -> bool:
 
 
 def claim_letters(connection: Connection, now: float, *, until: float, limit: int) -> list[MailProof]:
-    """Messages that are due, each kept from other senders until `until`."""
+    """Claim due messages; other senders skip each until `until`."""
     rows = connection.execute(
         select(mail_proofs)
         .where(mail_proofs.c.send_at <= now, mail_proofs.c.letter.is_not(None))
@@ -234,7 +234,7 @@ def sent(connection: Connection, proof_id: str, now: float) -> None:
 
 
 def refuse(connection: Connection, proof_id: str, why: str) -> None:
-    """Never send it: it is refused for good."""
+    """Mark a message as permanently refused."""
     values = {"send_at": None, "letter": None, "refusal": why}
     connection.execute(update(mail_proofs).where(mail_proofs.c.id == proof_id).values(**values))
 
@@ -266,7 +266,7 @@ def last_sent(connection: Connection, student_number: str, purpose: str) -> floa
 
 
 def postpone(connection: Connection, proof_id: str, until: float | None) -> None:
-    """Send it later; None: never (it has expired meanwhile)."""
+    """Postpone a message; None: never send it (it has expired meanwhile)."""
     values: dict[str, object] = {"send_at": until}
     if until is None:
         values["letter"] = None

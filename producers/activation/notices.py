@@ -31,7 +31,7 @@ _chance = secrets.SystemRandom()
 
 
 class Notices:
-    """Prepares notices, which a `Postman` sends, in the transaction of what they tell. Thread-safe."""
+    """Prepares notices in the transaction that they report; a `Postman` sends them. Thread-safe."""
 
     def __init__(self, known: KnownStudents, vault: Vault) -> None:
         self._known = known

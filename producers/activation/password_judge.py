@@ -35,7 +35,7 @@ class PasswordJudge:
         self._known = known
 
     def judge(self, student_number: str, password: str) -> PasswordVerdict:
-        """What a password is worth for this student, who need not be known."""
+        """Judge a password for this student, who need not be known."""
         with self._database.read() as connection:
             person = self._known.known(connection, student_number)
             account = accounts.find(connection, student_number)
@@ -53,7 +53,7 @@ class PasswordJudge:
         return judge(password, Personal.of(names, numbers, birth), self._policy)
 
     def refuse_weak(self, passwords: Mapping[str, str]) -> None:
-        """Make sure that each of these (student number to password) is good enough.
+        """Check that each of these (student number to password) is good enough.
 
         Raises:
             WeakPasswords: naming the students whose are not, and why. No password is repeated.

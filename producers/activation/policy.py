@@ -117,7 +117,7 @@ class PasswordVerdict:
 
 @dataclass(frozen=True)
 class Personal:
-    """What is known of the person, and must not stand in the password."""
+    """What is known of the person, and must not be in the password."""
 
     words: frozenset[str]
 
@@ -133,7 +133,7 @@ class Personal:
 
 
 def judge(password: str, personal: Personal, settings: PasswordSettings) -> PasswordVerdict:
-    """What a password is worth for this person."""
+    """Judge a password for this person."""
     broken = set()
     if not _has_form(password, settings):
         broken.add(PasswordRule.FORM)
@@ -161,7 +161,10 @@ def _has_form(password: str, settings: PasswordSettings) -> bool:
 
 
 def _kinds(password: str) -> int:
-    """How many of the four kinds it has. Letters without case (Arabic, Chinese …) count among the others."""
+    """Count how many of the four kinds of characters it has.
+
+    Letters without case (Arabic, Chinese …) count as the kind of other characters.
+    """
     return len(
         {
             "small" if c.islower() else "capital" if c.isupper() else "digit" if c.isdecimal() else "other"
@@ -190,7 +193,7 @@ def _words(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Without accents, in small letters."""
+    """The text without accents, in lower case."""
     return _stripped(text).casefold()
 
 

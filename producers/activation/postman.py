@@ -1,4 +1,4 @@
-"""Sends what is due: the messages that proofs wait to be sent by, and notices. Several may send at once."""
+"""Send due messages: those with proofs, and notices. Several senders may run at once."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Postman:
             stopping.wait(LOOK_EVERY_S)
 
     def send_page(self) -> int:
-        """Send some that are due; return how many were looked at.
+        """Send some due messages; return how many were tried.
 
         Raises:
-            StoreUnavailable: nothing is lost; call again.
+            StoreUnavailable: nothing is lost; retry.
         """
         with self._database.read() as connection:
             if not mail_proofs.letters_due(connection, self._database.now(connection)):

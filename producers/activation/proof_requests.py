@@ -66,7 +66,7 @@ class ProofRequests:
             return self._add(connection, contact if holder else None, pair, language, given, browser=browser)
 
     def again(self, proof_id: str, language: str, *, browser: str) -> str | None:
-        """Send another one for the same request; None if the id is unknown."""
+        """Send another message for the same request; None if the id is unknown."""
         with self._database.write() as connection:
             before = mail_proofs.find(connection, proof_id)
             if before is None or before.purpose != PASSWORD:
@@ -91,7 +91,7 @@ class ProofRequests:
         return True
 
     def _holder(self, contact: Contact | None, given: str) -> bool:
-        """Whether this person has this address; in the same time whatever the answer."""
+        """Whether this person has this address, in constant time."""
         known = canonical(contact.personal_mail or "") if contact is not None else ""
         same = hmac.compare_digest(self._digests.make("mail", known), self._digests.make("mail", given))
         return same and bool(known) and contact is not None and contact.stage not in _UNREACHABLE

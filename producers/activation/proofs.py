@@ -41,7 +41,7 @@ class Digests:
 
     @classmethod
     def of(cls, keys: Sequence[bytes]) -> Digests:
-        """With these keys."""
+        """Make the digests of these keys."""
         return cls(tuple(keys))
 
     def make(self, *parts: str) -> str:
@@ -108,7 +108,7 @@ class ProofSettings(BaseModel):
 
 
 class LinkState(StrEnum):
-    """What a link is worth."""
+    """State of a link."""
 
     GOOD = "good"
     USED = "used"
@@ -134,7 +134,7 @@ class Typed:
 
 
 class Proofs:
-    """Looks at what is shown. Thread-safe."""
+    """Verifies codes and links. Thread-safe."""
 
     def __init__(self, database: Database, digests: Digests, settings: ProofSettings) -> None:
         self._database = database
@@ -142,9 +142,9 @@ class Proofs:
         self._settings = settings
 
     def type_code(self, asked: Sequence[str], code: str, *, browser: str) -> Typed:
-        """A code was typed for a request; the messages of one request count as one.
+        """Check a code typed for a request; the messages of one request count as one.
 
-        Each attempt is counted before the code is looked at.
+        Each attempt is counted before the code is checked.
 
         Args:
             asked: the ids that `ProofRequests` gave, the newest last.
@@ -176,7 +176,7 @@ class Proofs:
         return Typed(proved, left)
 
     def follow(self, link: str, purpose: str) -> Link:
-        """A link was followed. Looking uses nothing up: mail scanners look too."""
+        """Check a link without using it up: mail scanners follow links too."""
         proof_id, _, secret = link.partition(".")
         with self._database.read() as connection:
             now = self._database.now(connection)
@@ -188,7 +188,7 @@ class Proofs:
         return Link(state_of(proof, now), proof)
 
     def standing(self, proof_id: str) -> Link:
-        """What a proof that was shown before is worth now."""
+        """The present state of a proof that was shown before."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             proof = mail_proofs.find(connection, proof_id)
@@ -196,7 +196,7 @@ class Proofs:
 
 
 def state_of(proof: MailProof, now: float) -> LinkState:
-    """What a proof is worth."""
+    """The state of a proof."""
     if proof.used_at is not None:
         return LinkState.USED
     if proof.voided_at is not None:

@@ -1,4 +1,4 @@
-"""Activations that were asked for, by command or by their students: the rows."""
+"""Rows of activation requests, made by command or by students."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def intend(connection: Connection, database: Database, requests: Sequence[Activa
 
 
 def confirm(connection: Connection, event_ids: Sequence[str], now: float) -> None:
-    """The log has acknowledged these events."""
+    """Record that the log has acknowledged these events."""
     connection.execute(
         update(activation_requests)
         .where(activation_requests.c.event_id.in_(event_ids))

@@ -38,11 +38,11 @@ class Post(Protocol):
     """Port to message delivery."""
 
     def send(self, message: EmailMessage) -> None:
-        """Hand one over; return once it was accepted.
+        """Hand over one message; return once it was accepted.
 
         Raises:
-            MailServerDown: try again later.
-            MailRefused: never try this one again.
+            MailServerDown: retry later.
+            MailRefused: never retry this message.
         """
 
 

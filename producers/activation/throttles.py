@@ -32,7 +32,7 @@ class Rate:
 
 
 def take(connection: Connection, database: Database, name: str, rate: Rate, now: float) -> float:
-    """Ask for one more.
+    """Take one slot, if the rate allows.
 
     Returns:
         0.0: it may be done, and was counted. Otherwise the seconds until it may; nothing was counted, so that

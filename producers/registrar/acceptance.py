@@ -108,10 +108,10 @@ class AcceptedValues:
             raise AcceptanceUnfit(what)
 
     def remember(self, import_id: int) -> int:
-        """Keep what is newly accepted; return of how many students that is.
+        """Record new acceptances; return for how many students.
 
         Raises:
-            ImportSuperseded, StoreUnavailable: nothing was kept.
+            ImportSuperseded, StoreUnavailable: nothing was recorded.
         """
         if self._new:
             self._memory.accept(import_id, self._new, actor=self._actor)

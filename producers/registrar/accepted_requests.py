@@ -39,13 +39,13 @@ accepted_requests = Table(
 
 @dataclass(frozen=True)
 class AcceptedRequest:
-    """One request: all of it is in the log, and here is what it waits for.
+    """A program's request: all of it is in the log; this is what it waits for.
 
     Attributes:
         txn: by which its answer is known.
         method: POST, PUT, PATCH or DELETE.
         steps: the enrolments that were published for it.
-        changes_hold: an administrative hold was asked for, or its end.
+        changes_hold: it requests an administrative hold, or its end.
         accepted_at: seconds since the epoch, UTC.
     """
 
@@ -58,13 +58,13 @@ class AcceptedRequest:
 
 
 def add(connection: Connection, request: AcceptedRequest) -> None:
-    """Remember that it is to be answered."""
+    """Store a request that is to be answered."""
     steps = json.dumps([key[1:] for key in request.steps])
     connection.execute(insert(accepted_requests), {**request.__dict__, "steps": steps})
 
 
 def page(connection: Connection, *, after: str, limit: int) -> list[AcceptedRequest]:
-    """Some that are not answered yet, by their names, after this one."""
+    """A page of unanswered requests, by name, after this one."""
     query = select(accepted_requests).where(accepted_requests.c.txn > after).order_by(accepted_requests.c.txn)
     return [
         AcceptedRequest(
@@ -80,11 +80,11 @@ def page(connection: Connection, *, after: str, limit: int) -> list[AcceptedRequ
 
 
 def any_of(connection: Connection, student_number: str) -> bool:
-    """Whether a request about this person is not answered yet."""
+    """Whether a request about this person is unanswered."""
     mine = accepted_requests.c.student_number == student_number
     return bool(connection.scalar(select(exists().where(mine))))
 
 
 def end(connection: Connection, txn: str) -> bool:
-    """It is answered. False: another process has done so."""
+    """Mark a request as answered. False: another process has done so."""
     return bool(connection.execute(delete(accepted_requests).where(accepted_requests.c.txn == txn)).rowcount)

@@ -18,7 +18,7 @@ from schemas.language import gettext, gettext_noop
 
 
 class RecordedPerson(NamedTuple):
-    """Who a student is, as was recorded last. `birth_date`: ISO 8601; empty or None: there is none."""
+    """A student as last recorded. `birth_date`: ISO 8601; empty or None: there is none."""
 
     birth_name: str
     given_name: str
@@ -68,13 +68,13 @@ def shown(
     person: RecordedPerson | None,
     profile: FeedProfile,
 ) -> BeforeAfter:
-    """What a fact changes.
+    """A fact's change, before and after.
 
     Args:
         change: of what kind.
         fact: as the file has it.
-        was: what was published before; None: that is not kept.
-        person: who was recorded last under this number, if that is known.
+        was: the fact published before; None: it is not kept.
+        person: the one last recorded under this number, if known.
         profile: names the columns.
     """
     if change in OF_PERSON:
@@ -113,7 +113,7 @@ def _of_person(
 
 
 def _published(change: OutlineChange, fact: Fact, was: Outline, person: RecordedPerson) -> bool:
-    """Whether what was recorded of the person is what the feed published before."""
+    """Whether the recorded person is what the feed published before."""
     then = Outline.of(fact | person._asdict())
     return bool(getattr(then, change.value) == getattr(was, change.value))
 
@@ -141,6 +141,6 @@ def _value(value: object) -> str:
 
 
 def state_words(token: object) -> str:
-    """An enrolment's state for people; the token itself, if it is none."""
+    """An enrolment's state in words; an unknown token is returned as it is."""
     words = _STATES.get(str(token))
     return str(token) if words is None else gettext(words)

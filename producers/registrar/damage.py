@@ -24,7 +24,7 @@ from schemas.language import gettext_noop
 
 @lru_cache(maxsize=16_384)
 def damage(text: str) -> Damage | None:
-    """What is wrong with a name; None: nothing that can be seen."""
+    """The visible damage of a name; None: none."""
     if text.isascii() and not _SUSPECT.search(text):
         return _no_value(text)
     for look in (_no_value, misread, _escaped, _lost, _invisible, _stray):
@@ -34,7 +34,7 @@ def damage(text: str) -> Damage | None:
 
 
 def damage_of_address(address: str) -> Damage | None:
-    """What is wrong with a mail address; None: nothing that can be seen."""
+    """The visible damage of a mail address; None: none."""
     if address.isascii() and "?" not in address:  # nearly all of them
         return None
     local, _, domain = address.rpartition("@")

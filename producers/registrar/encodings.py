@@ -26,7 +26,7 @@ ENCODINGS = {
 
 
 class Damage(NamedTuple):
-    """What is wrong with a text.
+    """Damage of a text.
 
     Attributes:
         sentence: for people, in English; its fields are `value` and `places`.
@@ -42,12 +42,12 @@ class Damage(NamedTuple):
 
     @property
     def what(self) -> str:
-        """For people, with the likely right reading if there is one."""
+        """The damage in words, with the likely right reading if there is one."""
         return gettext(self.sentence, value=self.value, places=self.places)
 
 
 def repairing(likely: str, encoding: str) -> str:
-    """The encoding in which a file is to be read instead; empty: none sets it right.
+    """The encoding that would repair the file if read in it; empty: none would.
 
     Args:
         likely: what its damaged values seem to be in; see `likely_encoding`.
@@ -89,7 +89,10 @@ _VIEWS: Mapping[str, View] = {WINDOWS: _windows_view(), MAC: _view("mac_roman"),
 
 
 def _runs(view: View, *leads: int) -> re.Pattern[str]:
-    """Sequences of characters that are one character of UTF-8 each. `leads`: the only first bytes, if any."""
+    """Pattern of sequences that are each one UTF-8 character misread.
+
+    `leads`: the only first bytes, if limited.
+    """
 
     def among(first: int, last: int) -> str:
         shown = [char for char, byte in view.items() if first <= byte <= last]
@@ -201,7 +204,7 @@ def misread(text: str) -> Damage | None:
 
 
 def _reread(text: str, view: View, encoding: str) -> str | None:
-    """The text that these bytes are in another encoding, if it looks like a name."""
+    """The bytes' text in another encoding, if it looks like a name."""
     try:
         raw = [char if char.isascii() else bytes([view[char]]).decode(_CODECS[encoding]) for char in text]
     except (KeyError, UnicodeDecodeError):

@@ -80,7 +80,7 @@ def import_file(
 
 
 class _Noted(NamedTuple):
-    """A change that is to be shown: of which fact, and what was published before."""
+    """A change to show: its fact, and what was published before."""
 
     spooled: Spooled
     change: OutlineChange
@@ -235,12 +235,12 @@ class _Enrolments:
     def _keep_to_publish(
         self, each: Spooled, before: Published | None, held: Published | None, newest: Published | None
     ) -> list[_Noted]:
-        """Keep a fact; return what it takes or changes.
+        """Mark a fact for publishing; return what it takes or changes.
 
         Args:
             each: the fact.
             before: what this feed published of the enrolment.
-            held: what any feed published of it last: the registry asks no fact which feed it comes from.
+            held: what any feed published of it last: the registry ignores which feed a fact comes from.
             newest: what any feed published last of the student.
         """
         base = base_after(before, each.fingerprint)
@@ -304,7 +304,7 @@ class _Enrolments:
 
 
 def _count(counts: Counts, spooled: Spooled) -> None:
-    """One that has to be published."""
+    """Count a fact that has to be published."""
     if not spooled.cancelled:
         counts.recorded += 1
     elif spooled.fact["reason"] == GONE:
@@ -314,7 +314,7 @@ def _count(counts: Counts, spooled: Spooled) -> None:
 
 
 def _newest_of_each(feeds: Sequence[Mapping[StepKey, Published]]) -> Mapping[StepKey, Published]:
-    """Of each enrolment what was published last, by whichever feed."""
+    """The last published fact of each enrolment, from any feed."""
     if len(feeds) == 1:
         return feeds[0]
     found: dict[StepKey, Published] = {}
@@ -326,7 +326,7 @@ def _newest_of_each(feeds: Sequence[Mapping[StepKey, Published]]) -> Mapping[Ste
 
 
 def _newest(known: Mapping[StepKey, Published]) -> dict[str, Published]:
-    """The last fact of each student that tells who they are."""
+    """Each student's last fact that has the person's identity."""
     found: dict[str, Published] = {}
     for (student, *_), published in known.items():
         if published.outline and (student not in found or found[student].sequence < published.sequence):

@@ -41,7 +41,7 @@ def whole_number(text: str) -> str | None:
 
 
 def unwrapped(cell: str) -> str:
-    """The text of a formula that is only there to keep it a text: `="00123"`."""
+    """The text in a formula that only keeps it a text: `="00123"`."""
     found = _TEXT_FORMULA.fullmatch(cell)
     return found[1].strip() if found else cell
 

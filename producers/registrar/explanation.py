@@ -35,7 +35,7 @@ class FieldReading:
 
 @dataclass(frozen=True, slots=True)
 class LineReading:
-    """One line: its fields, and the fact that it states or the faults that it has."""
+    """One line: its fields, and its fact or its faults."""
 
     number: int
     fields: tuple[FieldReading, ...]
@@ -83,7 +83,7 @@ Parse = Callable[[Line, FeedProfile], Fact | list[Rejection]]
 def explain(
     path: Path, profile: FeedProfile, lines_max: int, *, parse: Parse = rows.parse
 ) -> ImportExplanation:
-    """Read the first lines of an export. Nothing is compared, nothing is published.
+    """Read the first lines of an export; compare and publish nothing.
 
     Args:
         path: the export.

@@ -1,4 +1,4 @@
-"""What can be wrong with a row, and what the registrar does about each."""
+"""Faults of rows, and the registrar's remedy for each."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Rejection:
         student_number: as read, for finding the student; may be empty or wrong, and is a guess when it is the
             whole line.
         column: the export's own column, or the field that has none; empty when it is the whole line.
-        value: what stood there, as read.
+        value: the contents, as read.
         detail: what exactly is wrong.
     """
 

@@ -1,8 +1,8 @@
-"""What a feed has published, and how it publishes more.
+"""What a feed has published, and the publishing of more.
 
-Order of effects, batch by batch: the facts are written down as intended, appended to the log, and confirmed
-once the log has acknowledged them. A crash anywhere leaves the last batch in doubt, and the next import
-publishes those rows again: under the same event ids where the file says the same.
+Order of effects, batch by batch: the facts are written down as intended, appended to the log, and
+confirmed once the log has acknowledged them. A crash anywhere leaves the last batch in doubt, and the next
+import publishes those rows again: under the same event ids where the file says the same.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ class ImportMemory(Protocol[_Intent_contra]):
     def begin(
         self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
     ) -> int:
-        """A new import; its id. `started_at`: seconds since the epoch, UTC."""
+        """Begin an import; return its id. `started_at`: seconds since the epoch, UTC."""
 
     def note_failed(self, source: str, *, file_name: str, started_at: float, detail: ImportDetail) -> None:
-        """Keep that an import ended before it began."""
+        """Record an import that ended before it began."""
 
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
         """Record permanently who approved this import. Raises `ImportSuperseded`."""
@@ -119,13 +119,13 @@ class ImportMemory(Protocol[_Intent_contra]):
         """
 
     def people(self, source: str) -> Mapping[int, int]:
-        """How many students `source` holds an enrolment, or a list, of; by academic year."""
+        """Count the students with an enrolment, or a list, of `source`, by academic year."""
 
     def intend(self, import_id: int, source: str, rows: Sequence[_Intent_contra]) -> None:
-        """Write down what is about to be appended. Raises `ImportSuperseded`."""
+        """Record what is about to be appended. Raises `ImportSuperseded`."""
 
     def confirm(self, import_id: int, through_sequence: int) -> None:
-        """The log has everything of this import up to this source sequence."""
+        """Record that the log has all of this import up to this source sequence."""
 
     def finish(
         self,
@@ -135,10 +135,10 @@ class ImportMemory(Protocol[_Intent_contra]):
         summary: Mapping[str, int],
         detail: ImportDetail | None = None,
     ) -> None:
-        """The import ran to its end. `finished_at`: seconds since the epoch, UTC."""
+        """Record that the import is complete. `finished_at`: seconds since the epoch, UTC."""
 
     def break_off(self, import_id: int, detail: ImportDetail) -> None:
-        """The import did not run to its end; `detail` says why."""
+        """Record that the import is incomplete; `detail` says why."""
 
 
 class FeedMemory(ImportMemory[Intended], Protocol):
@@ -158,7 +158,7 @@ class FeedMemory(ImportMemory[Intended], Protocol):
         """Every feed that was ever imported."""
 
     def accepted(self) -> Collection[tuple[str, str]]:
-        """Student numbers, and digests of their values that look damaged and are right."""
+        """Student numbers, with digests of damaged-looking values accepted as right."""
 
     def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
         """Record permanently that these values are right, and who decided it.
@@ -183,7 +183,7 @@ class TeachingMemory(ImportMemory[IntendedList], Protocol):
         """Students with a list of `source` in that year, some hundreds at a time."""
 
     def enrolled(self, students: Collection[str]) -> Collection[YearKey]:
-        """Who of these students is enrolled in which year, by any feed."""
+        """The years in which any feed has these students enrolled."""
 
 
 class UnpublishedFact(Protocol[_Intent_co]):
@@ -194,10 +194,10 @@ class UnpublishedFact(Protocol[_Intent_co]):
         """Its line in the file; absent ones come after the last line."""
 
     def intended(self, sequence: int) -> _Intent_co:
-        """What is to be written down before it is appended. `sequence`: the fact's source sequence."""
+        """The row to record before appending. `sequence`: the fact's source sequence."""
 
     def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
-        """What is to be appended."""
+        """The record to append."""
 
 
 def base_after(before: Published | PublishedList | None, fingerprint: str) -> int:

@@ -1,13 +1,14 @@
-"""What each registrar's feed has published, so that an unchanged row says nothing.
+"""Memory of each registrar's feed: unchanged rows are not republished.
 
-A row is **intended** before its fact is appended to the log, and **confirmed** once the log has acknowledged
-it. After a crash the rows in between are in doubt: whatever the next file says of them is published, under
-the same event id if it says the same, so that nothing is lost and a redelivery is recognised.
+A row is **intended** before its fact is appended to the log, and **confirmed** once the log has
+acknowledged it. After a crash the rows in between are in doubt: whatever the next file says of them is
+published, under the same event id if it says the same, so that nothing is lost and a redelivery is
+recognised.
 
 Rows are confirmed by their import's watermark (`imports.confirmed_through`).
 
-A row also says whether the registrar still held the enrolment, and an outline of the fact, so that the next
-import can tell what it would change before it changes anything.
+A row also records whether the registrar still held the enrolment, and an outline of the fact, so that the
+next import can tell what it would change before it changes anything.
 """
 
 from __future__ import annotations
@@ -130,10 +131,10 @@ class SqlFeedMemory(SqlImports):
             return set(found.scalars())
 
     def people(self, source: str) -> dict[int, int]:
-        """How many students `source` holds an enrolment of, by academic year.
+        """Count the students with an enrolment of `source`, by academic year.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         with self._database.read() as connection:
             found = connection.execute(_PEOPLE, {"source": source})
@@ -155,7 +156,7 @@ class SqlFeedMemory(SqlImports):
         """Every feed that was ever imported.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         query = select(imports.c.source).distinct().order_by(imports.c.source)
         with self._database.read() as connection:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the settings have a threshold, and read no file
 
 
 class OutlineChange(StrEnum):
-    """What a student would lose, or what would change about them that seldom does."""
+    """A loss of a student's, or a change of what seldom changes."""
 
     CANCELLED = "cancelled"
     GONE = "gone"
@@ -72,7 +72,7 @@ class Outline(NamedTuple):
 
     @classmethod
     def of(cls, fact: Fact, before: Outline | None = None) -> Self:
-        """The outline of a fact. A cancellation says nothing of the person: what was known `before` stays."""
+        """The outline of a fact; a cancellation keeps the person's part of `before`."""
         if "reason" in fact:
             return cls(_CANCELLED, *(before or cls(_CANCELLED))[1:])
         student = str(fact["student_number"])
@@ -155,7 +155,7 @@ ID_CHARACTERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """An operator's word that a held file is right.
+    """An operator's approval of a held file.
 
     Attributes:
         id: as the report of the held import gave it.
@@ -184,17 +184,18 @@ class Affected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class YearFigures:
-    """What a file would do to one academic year, in people.
+    """A file's effect on one academic year, in people.
 
     Attributes:
         year: its first calendar year.
         known: with an enrolment of that year before the import; in the year's first file, those in it.
         affected: with any of the changes.
-        losing: who lose an enrolment, or its force.
+        losing: people who lose an enrolment, or its force.
         changes: how many people for each kind of change; one person may have several.
         over: whether the threshold is passed.
-        lost: who lost all that they had of the year lately, since an operator last approved an import.
-        leaks: whether it is over the threshold on their account alone.
+        lost: people who recently lost all that they had of the year, since an operator last
+            approved an import.
+        leaks: whether it is over the threshold because of them alone.
     """
 
     year: int
@@ -228,14 +229,14 @@ def judge(
     lost: Mapping[int, int],
     leak: Threshold,
 ) -> tuple[YearFigures, ...]:
-    """Each year's figures, and whether they are over the threshold.
+    """Judge each year: its figures, and whether it is over the threshold.
 
     Args:
         people: year, student and what would change about them; ordered by year.
         known: people per year before the import.
         in_file: people per year in the file, for years that are not known yet.
         threshold: when a year is over.
-        lost: people per year who lost all lately, by files that were below it.
+        lost: people per year who recently lost all, by files that were below it.
         leak: when these and those who lose something now are too many together.
     """
     figures = []

@@ -216,7 +216,7 @@ def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
 
 
 def _compared(names: Sequence[str]) -> dict[str, str]:
-    """The first of these names, by how they are compared."""
+    """These names by their form for comparison, the first one of each."""
     return {folded(name): name for name in names[:_COMPARED_MAX]}
 
 
@@ -276,6 +276,6 @@ def _footer_like(filled: list[str] | None, cells: list[str] | None, student: int
 
 
 def _plain(text: str) -> str:
-    """Small letters without accents, and plain blanks."""
+    """Lower case without accents, with plain blanks."""
     kept = (char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
     return "".join(kept).casefold()

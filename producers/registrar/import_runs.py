@@ -90,7 +90,7 @@ class ImportSuperseded(SesameError):
 
 
 class SqlImports:
-    """The runs of imports in the database, for whichever kind of feed."""
+    """The runs of imports in the database, for any kind of feed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -113,14 +113,14 @@ class SqlImports:
         return self._add(values | {"detail": _document(detail)}, fences=True)
 
     def note_failed(self, source: str, *, file_name: str, started_at: float, detail: ImportDetail) -> None:
-        """Keep that an import ended before it began: its file could not be used. It fences nothing off.
+        """Record an import whose file was unusable; it fences nothing off.
 
         Args:
             source, file_name, started_at: as for `begin`.
             detail: who ran it, and how it ended.
 
         Raises:
-            StoreUnavailable: nothing was kept.
+            StoreUnavailable: nothing was recorded.
         """
         values = {"source": source, "file_name": file_name, "started_at": started_at}
         self._add(values | {"detail": _document(detail), "superseded": True}, fences=False)
@@ -178,10 +178,10 @@ class SqlImports:
             audit.note(connection, self._database, actor=actor, action="import.approve", detail=noted)
 
     def approver_of(self, source: str, approval: str, since: float) -> str | None:
-        """Who has approved what was held under this id; see `ImportMemory`.
+        """Who approved what was held under this id; see `ImportMemory`.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         mine = imports.c.source == source
         like = imports.c.detail.contains(f'"approval":"{approval}"', autoescape=True)
@@ -214,7 +214,7 @@ class SqlImports:
         return True
 
     def confirm(self, import_id: int, through_sequence: int) -> None:
-        """The log has acknowledged every fact of this import up to this source sequence.
+        """Record that the log has this import's facts up to this source sequence.
 
         Raises:
             StoreUnavailable: the rows stay in doubt, and are published again by the next import.
@@ -231,7 +231,7 @@ class SqlImports:
         summary: Mapping[str, int],
         detail: ImportDetail | None = None,
     ) -> None:
-        """The import ran to its end.
+        """Record that the import is complete.
 
         Args:
             import_id: as `begin` gave it.
@@ -246,7 +246,9 @@ class SqlImports:
         self._change(import_id, finished_at=finished_at, summary=counts, detail=detail)
 
     def break_off(self, import_id: int, detail: ImportDetail) -> None:
-        """The import did not run to its end; `detail` says why. What is in doubt stays so.
+        """Record that the import is incomplete, and why (`detail`).
+
+        What is in doubt stays so.
 
         Raises:
             StoreUnavailable: the import looks as if it were under way; nothing else follows from it.
@@ -270,7 +272,7 @@ class SqlImports:
             held: only those that the guard holds.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         query = select(imports).order_by(imports.c.id.desc()).limit(limit)
         if held:
@@ -284,10 +286,10 @@ class SqlImports:
         return [_run(row) for row in rows]
 
     def persons_since(self, started_at: float) -> int:
-        """How often programs have sent a person since this time (epoch seconds).
+        """Count persons sent by programs since this time (epoch seconds).
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         since = imports.c.id > _last_before(started_at)
         with self._database.read() as connection:
@@ -315,7 +317,7 @@ class SqlImports:
         """One run; None: there is none of this id (any more).
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         if import_id > ID_MAX:
             return None
@@ -347,8 +349,10 @@ def unseen(import_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _last_before(started_at: float | BindParameter[float], *which: ColumnElement[bool]) -> ColumnElement[int]:
-    """The id of the last of these that began before then; 0: there is none. Found from the newest one
-    backwards, by an index: however many were before it are not read."""
+    """The id of the last of these that began before then; 0: there is none.
+
+    An index is read backwards from the newest one, so that the number of older ones does not matter.
+    """
     older = select(imports.c.id).where(*which, imports.c.started_at < started_at)
     return func.coalesce(older.order_by(imports.c.id.desc()).limit(1).scalar_subquery(), 0)
 

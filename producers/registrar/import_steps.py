@@ -69,7 +69,7 @@ class HeldTogether(SesameError):
 
 
 class _Import(Generic[_Intent]):
-    """One import's steps, and what each of them found out."""
+    """One import's steps, and the results of each."""
 
     def __init__(
         self, path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
@@ -148,7 +148,7 @@ class _Import(Generic[_Intent]):
             self._advance(layout, 1.5, page[-1].line)
 
     def _break_off(self, ended: ImportEnd, error: str) -> None:
-        """Keep how it ended, if that can be: what stopped it may be the store."""
+        """Record how the import ended, if possible: the store itself may be down."""
         if self.options.dry_run:
             return
         ended_at = self.deps.clock().timestamp()
@@ -279,7 +279,7 @@ class _Import(Generic[_Intent]):
         return replace(whole, parts=dict(self.subject.parts(whole, judged))) if options.together else whole
 
     def _approver_of(self, approval: str) -> str | None:
-        """Who approves this id: the importer now, or an operator since it was held."""
+        """Who approves this id: this import's actor, or an operator since it was held."""
         given, days = self.options.approval, timedelta(days=self.options.leak_days)
         if given is not None and hmac.compare_digest(given.id.encode(), approval.encode()):
             return given.actor
@@ -287,12 +287,12 @@ class _Import(Generic[_Intent]):
         return self.memory.approver_of(self.profile.name, approval, since)
 
     def _likely_encoding(self, encoding: str) -> str:
-        """The encoding that would set the damaged values right; empty: none, or not known."""
+        """The encoding that would repair the damaged values; empty: none, or unknown."""
         found = (each.value for each in self.spool.rejections() if each.fault in DAMAGES)
         return repairing(likely_encoding(islice(found, _LOOKED_AT)), encoding)
 
     def _approve(self, import_id: int, report: ImportReport) -> None:
-        """Note who let pass what the guard would have held."""
+        """Record who approved what the guard would have held."""
         if self.approver is None:
             return
         detail = {

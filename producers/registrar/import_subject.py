@@ -32,19 +32,19 @@ was compared three quarters. It raises `ImportInterrupted` to stop the import.""
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What is to be done with a file.
+    """What to do with a file.
 
     Attributes:
-        rejects_path: where to write what was refused. Replaced if something was; a former one is removed if
-            nothing was.
-        affected_path: where to write who would lose an enrolment or change unusually; treated alike.
+        rejects_path: the file of refused lines. Replaced if there are any; a former one is removed if there
+            are none.
+        affected_path: the file of people who would lose an enrolment or change unusually; likewise.
         dry_run: compare and report only. Both files are written all the same.
         republish: publish unchanged rows too, for a log that has lost them.
         full_year: the academic year that the file is complete for: what it does not have is cancelled.
         threshold: how much may change before the file is held.
         leak, leak_days: the same, of what was lost within so many days.
-        approval: an operator's word for a file that was held.
-        acceptance: an operator's word for values that look damaged.
+        approval: an operator's approval of a held file.
+        acceptance: an operator's acceptance of values that look damaged.
         actor: who runs it.
         passing: both files are gone after it: where they were is not kept.
         together: its lines were sent one by one, of different students: see `ImportReport.parts`.
@@ -85,11 +85,11 @@ class ImportInterrupted(SesameError):
 
 
 class ImportSubject(Protocol[_Intent]):
-    """What a file is about. Made for one import; owned by one thread."""
+    """The subject of a file. Made for one import; owned by one thread."""
 
     @property
     def kind(self) -> ImportKind:
-        """In one word."""
+        """The file's kind."""
 
     @property
     def affected_sheet(self) -> WorkbookSheet:
@@ -115,13 +115,13 @@ class ImportSubject(Protocol[_Intent]):
         """
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
-        """What a line states, or all its faults."""
+        """Parse a line: a fact, or all its faults."""
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         """Find what differs from what was published before; add each to `fingerprint`."""
 
     def check_accepted(self, path: Path) -> None:
-        """Refuse an acceptance of what no line of the file (at `path`) has.
+        """Refuse an acceptance that fits no line of the file (at `path`).
 
         Raises:
             AcceptanceUnfit: there is one.
@@ -137,7 +137,7 @@ class ImportSubject(Protocol[_Intent]):
         """
 
     def changes(self) -> Iterator[Sequence[UnpublishedFact[_Intent]]]:
-        """What is to be published, in the order of the lines, some hundreds at a time."""
+        """The facts to publish, in the order of the lines, some hundreds at a time."""
 
 
 @dataclass(frozen=True, slots=True)

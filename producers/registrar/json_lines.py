@@ -27,7 +27,7 @@ def encoding_of(found: str) -> str:
 
 
 def refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequence[str]) -> None:
-    """Refuse a file whose first line is something else.
+    """Refuse a file whose first line is no JSON object.
 
     Raises:
         UnusableFile: it is not JSON lines, or has none of `columns`.
@@ -87,7 +87,7 @@ def parse(number: int, text: str, columns: Sequence[str]) -> Line:
 
 
 def _object(text: str) -> dict[str, Any] | str:
-    """The object that a line states, or what is wrong with it."""
+    """The object of a line, or the reason why it has none."""
     try:
         stated = json.loads(text, object_pairs_hook=_once)
     except RecursionError:

@@ -47,8 +47,10 @@ class SpoolFailed(SesameError):
 
 
 class Lines(ABC):
-    """All lines of a file: what the sound ones state, and the faults of the others. Use as a context manager;
-    owned by one thread."""
+    """All lines of a file: the contents of sound ones, the faults of others.
+
+    Use as a context manager; owned by one thread.
+    """
 
     schema: ClassVar[str] = ""  # what else a kind of import keeps
 
@@ -74,7 +76,7 @@ class Lines(ABC):
         return self._database
 
     def reject(self, rejection: Rejection) -> None:
-        """Take a line's fault."""
+        """Store a fault of a line."""
         self._database.execute(
             "INSERT INTO rejections VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -126,7 +128,7 @@ class Lines(ABC):
     def note_affected(
         self, key: tuple[str, int, str, str], change: OutlineChange, shown: tuple[str, str, str]
     ) -> None:
-        """Keep what the file takes from a student, or changes; see `guard.Affected`.
+        """Record what the file takes from a student, or changes; see `guard.Affected`.
 
         Args:
             key, change: as there.
@@ -137,7 +139,7 @@ class Lines(ABC):
         )
 
     def affected(self) -> Iterator[Affected]:
-        """Everything of that, by year and student."""
+        """Everything that was recorded so, by year and student."""
         rows = self._database.execute(
             "SELECT student, year, code, part, change, columns, before, after FROM affected"
             " ORDER BY year, student, code, part, change"
@@ -153,7 +155,7 @@ class Lines(ABC):
 
     @abstractmethod
     def keep(self, line: int, fact: Fact) -> None:
-        """Take what a line states."""
+        """Store the contents of a line."""
 
     @abstractmethod
     def settle(self) -> int:
@@ -182,8 +184,10 @@ def shown(lines: Iterable[int]) -> str:
 
 
 def storable(value: str) -> bytes:
-    """As bytes, since SQLite's text takes neither lone surrogates nor zero bytes. A student number is stored
-    so in every row, however it came there: text and bytes are never equal to SQLite."""
+    """The text as bytes, since SQLite's text takes no lone surrogates or zero bytes.
+
+    A student number is stored so in every row: to SQLite text and bytes are never equal.
+    """
     return value.encode("utf-8", "surrogatepass")
 
 

@@ -103,7 +103,7 @@ GROUP_FIELDS = _fields(TeachingRow)
 
 
 def read_mapping(path: Path) -> FeedProfile:
-    """The profile that a mapping file describes.
+    """Read a mapping file's profile.
 
     Raises:
         MappingUnusable: with a line for each fault: which key, what is wrong, and what would be right.
@@ -112,7 +112,7 @@ def read_mapping(path: Path) -> FeedProfile:
 
 
 def read_groups_mapping(path: Path, *, suffix: str) -> FeedProfile:
-    """The profile that a mapping file describes under [groups]. `suffix`: behind the feed's name.
+    """Read the profile in a mapping file's [groups]. `suffix`: added to the feed's name.
 
     Raises:
         MappingUnusable: as above.
@@ -149,7 +149,7 @@ def _read(path: Path, made: Callable[[_Reading, Mapping[str, Any]], FeedProfile 
 
 
 class _Reading:
-    """One file's reading; gathers every fault rather than stopping at the first one."""
+    """Reads one mapping file; gathers all its faults."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -195,7 +195,7 @@ class _Reading:
         return FileForm.DELIMITED
 
     def _file(self, place: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """What the table says of the file itself, as arguments of a profile."""
+        """The table [file] as arguments of a profile."""
         given = document.get("file", {})
         if not isinstance(given, dict):
             self._refuse(place, gettext("a table [{table}]", table=place))

@@ -31,7 +31,7 @@ _MANIFEST_BYTES = 1 << 20
 
 
 def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) -> str:
-    """Write one sheet's rows; its name. See `xlsx.write_sheet`."""
+    """Write one sheet's rows; return its name. See `xlsx.write_sheet`."""
     if "META-INF/manifest.xml" in archive.namelist():
         with archive.open("META-INF/manifest.xml") as file:
             if b"encryption-data" in file.read(_MANIFEST_BYTES):
@@ -48,7 +48,7 @@ def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) 
 
 
 class _Tables:
-    """The sheets of a document; of one of them, the cells.
+    """The sheets of a document, and the cells of the chosen one.
 
     Args:
         chosen: which one's rows are written, from 0 on; None: it is only found out what there is.

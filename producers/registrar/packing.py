@@ -55,10 +55,10 @@ _UNPACK = gettext_noop("Unpack the outer one, and import what is in it.")
 def opened(
     path: Path, profile: FeedProfile, *, heed: Callable[[], object] = lambda: None
 ) -> Iterator[Source]:
-    """The file as it is read: itself, or what is packed in it.
+    """Open the file for reading: itself, or what is packed in it.
 
     Args:
-        heed: called at every mebibyte that is unpacked; it may raise to stop that.
+        heed: called after each unpacked mebibyte; it may raise to stop the unpacking.
 
     Raises:
         UnusableFile: it is packed in a way that cannot be read, too large, or holds several things.
@@ -123,7 +123,7 @@ def _unpack(
 def _taken_out(
     file: IO[bytes], profile: FeedProfile, into: IO[bytes], budget: Budget, *, archives: bool = True
 ) -> tuple[str, str | None]:
-    """What a file was, and which sheet was written if it was a spreadsheet."""
+    """Unpack a file's contents; return its form, and the sheet if a spreadsheet."""
     start = file.read(2)
     file.seek(0)
     if start in _WIDE:

@@ -109,14 +109,17 @@ class Source:
         return str(self.path)
 
     def open(self) -> BinaryIO:
-        """The bytes, from the first one on. What is unpacked can be open once at a time."""
+        """Open the bytes from the first one on.
+
+        What is unpacked can be open only once at a time.
+        """
         if self._unpacked is None:
             return self.path.open("rb")
         self._unpacked.seek(0)
         return os.fdopen(os.dup(self._unpacked.fileno()), "rb")
 
     def status(self) -> os.stat_result:
-        """What the operating system knows of it."""
+        """The operating system's status of the file."""
         return self.path.stat() if self._unpacked is None else os.fstat(self._unpacked.fileno())
 
 
@@ -244,7 +247,7 @@ def physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def decode(raw: bytes, encoding: str) -> str:
-    """The text of these bytes; those that are wrong stand as lone surrogates."""
+    """Decode bytes; those that are wrong become lone surrogates."""
     if encoding == encodings.TWICE:
         return encodings.once(raw.decode("utf-8", errors="surrogateescape"))
     return raw.decode(encoding.removesuffix("-sig"), errors="surrogateescape")
@@ -270,7 +273,7 @@ class _Digested:
 
 
 def changed(source: Source) -> UnusableFile:
-    """That a file is still being written."""
+    """The error of a file that is still being written."""
     return UnusableFile(
         gettext("{path}: the file was changed while it was being read", path=source),
         remedy=gettext("Import it again once it is complete: let the export be renamed into place."),

@@ -1,7 +1,7 @@
-"""Profiles: how one registrar's export says what an enrolment is.
+"""Profiles: how one registrar's export expresses an enrolment.
 
-A profile is data: which columns feed which field, and what their codes mean. `rows` validates the fields and
-knows nothing of any export.
+A profile is data: which columns feed which field, and what their codes mean. `rows` validates the fields
+and knows nothing of any export.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class FileForm(StrEnum):
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What is known of a delimited file, and need not be found out.
+    """Known properties of a delimited file, which need not be detected.
 
     Attributes:
         separator: between the cells; empty: it is found out.
@@ -148,7 +148,7 @@ class FeedProfile:
         return found
 
     def take(self, cells: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
-        """The fields of one line, empty ones left out, and codes that mean nothing.
+        """The fields of one line, without empty ones, and its unknown codes.
 
         Args:
             cells: the line's values in the order of `column_names`, without outer blanks.

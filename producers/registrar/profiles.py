@@ -153,7 +153,9 @@ def path_code(path: str) -> str:
 
 
 def pegase(*, one_name: bool = False) -> FeedProfile:
-    """Pégase. A pedagogical state that the export does not give is pending: nothing opens by omission.
+    """Pégase. A pedagogical state missing in the export counts as pending.
+
+    So nothing opens by omission.
 
     Args:
         one_name: see `FeedProfile`.
@@ -185,7 +187,7 @@ def pegase(*, one_name: bool = False) -> FeedProfile:
 
 
 def sent(*, one_name: bool = False) -> FeedProfile:
-    """Persons whom programs send one by one, by what each attribute is called there.
+    """Persons sent by programs one by one, with their names for the attributes.
 
     Args:
         one_name: see `FeedProfile`.

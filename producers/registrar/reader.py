@@ -49,7 +49,7 @@ _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
 def examine(source: Source, profile: FeedProfile) -> Layout:
-    """Find out how the file is written, reading it once in chunks.
+    """Detect how the file is written, reading it once in chunks.
 
     Raises:
         UnusableFile: it cannot be read, is empty, is something else, or is no export of this profile.
@@ -96,7 +96,7 @@ def examine(source: Source, profile: FeedProfile) -> Layout:
 
 
 def _first_line(source: Source, encoding: str) -> tuple[int, str]:
-    """Number and text of the first line that is not blank, of a file of JSON lines."""
+    """Number and text of the first line of JSON lines that is not blank."""
     for number, text, whole in first_lines(source, encoding):
         if not whole:
             raise UnusableFile(

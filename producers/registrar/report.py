@@ -1,4 +1,4 @@
-"""What an import did, in numbers."""
+"""Results of an import in numbers."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Comparison:
 
 @dataclass
 class Counts:
-    """How many facts of the file are new, and how many are not; see `ImportReport`."""
+    """Counts of the file's facts by what is new in them; see `ImportReport`."""
 
     recorded: int = 0
     cancelled: int = 0

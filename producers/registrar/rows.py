@@ -99,7 +99,7 @@ def _longer_than(limit: int) -> str:
 
 
 def _with_reading(detail: str, text: str) -> str:
-    """A detail, with the likely right reading of the text if it is seen to be damaged."""
+    """A detail, with the likely right reading of a visibly damaged text."""
     seen = damage(text)
     return detail if seen is None else gettext("{detail} ({reading})", detail=detail, reading=seen.what)
 
@@ -116,7 +116,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS
 
 
 class StepRow(BaseModel):
-    """What names an enrolment, and its state: all that a cancellation needs."""
+    """An enrolment's key and state: all that a cancellation needs."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -145,7 +145,7 @@ class EnrolmentRow(StepRow):
 
 
 class TeachingRow(BaseModel):
-    """A teaching unit that a student follows, or follows no more."""
+    """A teaching unit that a student follows, or no longer follows."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -193,7 +193,10 @@ Reader = Callable[[Fields], Fact]
 
 
 def parse(line: Line, profile: FeedProfile, *, accepted: bool = False) -> Fact | list[Rejection]:
-    """The enrolment that a line states, or all its faults. `accepted`: what looks damaged is right."""
+    """Parse a line: its enrolment, or all its faults.
+
+    `accepted`: what looks damaged is right.
+    """
 
     def read(fields: Fields) -> Fact:
         ended = fields.get("state") in _ENDED
@@ -295,7 +298,7 @@ def _problems(error: ValidationError, fields: Fields) -> Iterable[Problem]:
 
 
 def _against_form(field: str, value: str, error: ErrorDetails) -> str:
-    """What in a student number or a code is not of its form, in words."""
+    """Describe what in a student number or a code does not fit its form."""
     if error["type"] == "string_too_long":
         return _longer_than(error["ctx"]["max_length"])
     signs = _SIGNS_OF_NUMBERS if field == "student_number" else _SIGNS_OF_CODES
@@ -309,7 +312,7 @@ def _against_form(field: str, value: str, error: ErrorDetails) -> str:
 
 
 def _doubtful(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
-    """What is damaged as it seems, and what is implausible."""
+    """The likely damages, and what is implausible."""
     if fields.get("state") in _ENDED:
         return
     for name in _NAMES:
@@ -322,7 +325,7 @@ def _doubtful(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterab
 
 
 def _implausible(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
-    """What each field of an enrolment allows, and all of them together do not."""
+    """Implausible combinations of fields that are valid singly."""
     if fields.get("state") in _ENDED:
         return
     missing = [name for name in ("birth_name", "given_name") if name not in fields]

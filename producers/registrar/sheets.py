@@ -105,7 +105,7 @@ class WorkbookSheet:
             raise UnusableFile(gettext("{path}: cannot be removed: {why}", path=path, why=why)) from error
 
     def _refuse_what_is_not_ours(self, path: Path) -> None:
-        """An existing file is replaced only if it is empty or of this kind."""
+        """Refuse to replace a file that is neither empty nor of this kind."""
         try:
             if not path.exists() or (path.is_file() and self._is_ours(path)):
                 return

@@ -66,7 +66,7 @@ class Spool(Lines):
         self._tells_primary = bool(profile.column_of("primary"))  # else it is the same on every line
 
     def keep(self, line: int, fact: Fact) -> None:
-        """Take a line's fact."""
+        """Store a line's fact."""
         step = _digest([fact["student_number"], fact["year"], fact["step"], fact["step_version"]])
         person = None if "reason" in fact else _digest(_said_of_person(fact))
         primary = fact.get("primary") and fact["administrative"] == Administrative.IN_FORCE
@@ -153,7 +153,7 @@ class Spool(Lines):
         ).fetchall()
 
     def _reject_step(self, step: bytes) -> None:
-        """All lines of one student's step, since they say different things."""
+        """Reject all lines of one student's step that contradict one another."""
         lines = self.shown_lines("facts", "step", step)
         found = self._database.execute(
             "SELECT DISTINCT fact FROM facts WHERE step = ? ORDER BY line LIMIT ?", (step, SHOWN_LINES_MAX)
@@ -176,7 +176,7 @@ class Spool(Lines):
         self._database.execute("DELETE FROM facts WHERE step = ?", (step,))
 
     def _different(self, facts: Sequence[Fact]) -> Iterable[str]:
-        """The columns in which these facts differ; one that cancels tells its state only."""
+        """The columns in which these facts differ; a cancellation has only its state."""
         if any("reason" in fact for fact in facts):
             return [self._profile.column_of("state")]
         names = sorted({name for fact in facts for name in fact})
@@ -255,7 +255,7 @@ class Spool(Lines):
         )
 
     def differences(self, student: str | None = None) -> tuple[YearDifference, ...]:
-        """What was kept, by academic year; of one student, or of all."""
+        """The recorded differences by academic year; of one student, or of all."""
         people = self._database.execute(
             "SELECT year, CASE WHEN held = 0 THEN 'new' WHEN held + new = gone THEN 'gone' ELSE 'changed' END"
             " AS kind, COUNT(*) FROM (SELECT year, MAX(held) AS held, SUM(kind = 'new') AS new,"
@@ -291,13 +291,13 @@ class Spool(Lines):
 
 
 def _said_of_person(fact: Fact) -> Iterator[object]:
-    """What all lines of a student must agree on; a mail address in any case."""
+    """What all lines of a student must agree on; mail addresses without case."""
     for name in PERSON_FIELDS:
         value = fact.get(name)
         yield value.casefold() if value and name == "personal_mail" else value
 
 
 def _digest(parts: Iterable[object]) -> bytes:
-    """Of values without control characters; None and a missing value are the same."""
+    """A digest of values without control characters; None equals a missing value."""
     text = "\x1f".join("" if part is None else str(part) for part in parts)
     return blake2b(text.encode(), digest_size=16).digest()

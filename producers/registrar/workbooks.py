@@ -45,14 +45,17 @@ class Unpackable(Exception):
 
 
 class Budget:
-    """How many bytes may still be unpacked of a file. `heed`: called at every mebibyte; it may raise."""
+    """How many bytes may still be unpacked of a file.
+
+    `heed`: called at every mebibyte; it may raise.
+    """
 
     def __init__(self, heed: Callable[[], object]) -> None:
         self.left = UNPACKED_BYTES_MAX
         self._heed = heed
 
     def spend(self, size: int) -> None:
-        """Take so many. Raises `Unpackable` when there are no more."""
+        """Spend so many bytes. Raises `Unpackable` when there are no more."""
         before, self.left = self.left, self.left - size
         if before // _HEEDED_BYTES != self.left // _HEEDED_BYTES:
             self._heed()
@@ -64,7 +67,7 @@ class Budget:
 
 
 def without_value(row: int, column: int) -> Unpackable:
-    """That a cell's formula has no value."""
+    """The error of a cell whose formula has no value."""
     what = gettext(
         "row {row}, column {column}: a formula whose value the file does not hold", row=row, column=column
     )
@@ -176,13 +179,13 @@ class Text:
         self._size = 0
 
     def add(self, text: str) -> None:
-        """Take a piece."""
+        """Add a piece."""
         if self._size <= LINE_BYTES_MAX:
             self._parts.append(text)
             self._size += len(text)
 
     def take(self) -> str:
-        """All of it; what comes then is another cell's."""
+        """Return all of it and clear it for the next cell."""
         text = "".join(self._parts)
         self._parts.clear()
         self._size = 0

@@ -74,7 +74,7 @@ def _holds(archive: ZipFile, part: str, budget: Budget) -> bool:
 
 
 class _Part:
-    """Elements of which nothing is taken."""
+    """A part whose elements are all ignored."""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         """See `Elements`."""
@@ -102,7 +102,7 @@ class _Workbook(_Part):
 
 
 class _Relations(_Part):
-    """Which part of the archive is which."""
+    """The archive's parts by relation."""
 
     def __init__(self) -> None:
         self.targets: dict[str, str] = {}
@@ -280,7 +280,7 @@ def _whole(text: str) -> int:
 
 
 def _unescaped(text: str) -> str:
-    """Excel writes characters that XML has not as `_x0007_`."""
+    """Decode Excel's escapes of characters that XML lacks, such as `_x0007_`."""
 
     def meant(found: re.Match[str]) -> str:
         code = int(found[1], 16)

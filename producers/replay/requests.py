@@ -1,4 +1,4 @@
-"""Publishes `replay.requested`, and nothing else."""
+"""Publish `replay.requested`, and nothing else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ReplayUnderWay(SesameError):
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What was asked for. `replay_id` is in every event and in the audit."""
+    """What was requested. `replay_id` is in every event and in the audit."""
 
     replay_id: str
     consumer: str
@@ -52,7 +52,7 @@ class Progress:
 
     @property
     def under_way(self) -> int:
-        """Those who were asked, and whose turn has not ended."""
+        """Students whose requests are published, and whose turn has not ended."""
         return self.asked - self.done - self.failed
 
 
@@ -152,7 +152,7 @@ def _ask(
 
 
 def progress_of(database: Database, planned: Replay) -> Progress:
-    """How far a replay has come."""
+    """The progress of a replay."""
     with database.read() as connection:
         asked = replays.asked_students(connection, planned.id)
         ended = replays.outcomes(connection, planned.id)

@@ -1,4 +1,4 @@
-"""Whom a replay is for."""
+"""Select the students of a replay."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Selected:
 
 
 def select_students(database: Database, consumer: str, selection: Selection) -> Selected:
-    """Look the selection up."""
+    """Resolve a selection to students."""
     with database.read() as connection:
         if selection.cause is not None or selection.timed:
             return Selected(tuple(_found(connection, consumer, selection)))
@@ -81,7 +81,7 @@ def select_students(database: Database, consumer: str, selection: Selection) -> 
 
 
 def _found(connection: Connection, consumer: str, selection: Selection) -> list[str]:
-    """Those of a cause or a time, once each."""
+    """Students of a cause or a time, each once."""
     since = selection.since or 0.0
     until = selection.until if selection.until is not None else _FOR_EVER
     numbers: list[str | None] = []
@@ -107,6 +107,6 @@ def _named(students: Sequence[str], activated: dict[str, bool]) -> Selected:
 
 
 def _pages(numbers: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many at a time as one query takes."""
+    """Pages as large as one query takes."""
     for start in range(0, len(numbers), NUMBERS_PER_QUERY):
         yield numbers[start : start + NUMBERS_PER_QUERY]

@@ -63,10 +63,10 @@ class SqlTeachingMemory(SqlImports):
         }
 
     def people(self, source: str) -> dict[int, int]:
-        """How many students `source` holds a list of, by academic year.
+        """Count the students with a list of `source`, by academic year.
 
         Raises:
-            StoreUnavailable: try again.
+            StoreUnavailable: retry.
         """
         rows = teaching_rows.c
         query = (

@@ -131,7 +131,7 @@ class _Teachings:
         return parse(line, self.profile)
 
     def check_accepted(self, path: Path) -> None:
-        """Nothing is accepted: a list of units has no names."""
+        """Accept nothing: a list of units has no names."""
 
     def remember_accepted(self, import_id: int) -> int:
         del import_id
@@ -236,9 +236,12 @@ class _Teachings:
 
 
 def _after(stated: Stated, was: Listed, *, complete: bool) -> Listed:
-    """The list as it will be. A cancelled unit takes its groups with it; a unit that has got groups is
-    followed in these. A list that only grows would one day be longer than an event can say: then the file's
-    own one counts, and the guard sees what that takes away."""
+    """The list after this change.
+
+    A cancelled unit takes its groups with it; a unit with groups is followed in these. A list that only
+    grows would become longer than an event allows: then the file's own list counts, and the guard judges
+    the losses.
+    """
     if complete:
         return stated.held
     grouped = {element for element, group in stated.held if group}

@@ -124,14 +124,14 @@ class GroupNamed(NamedTuple):
 
 
 class CalledBy(NamedTuple):
-    """What a program calls a group."""
+    """A program's name and id of a group."""
 
     display_name: str
     external_id: str | None
 
 
 def display_key(name: str) -> str:
-    """A group's name as it is compared."""
+    """A group's name in its form for comparison."""
     return name.casefold()[:_KEY_CHARACTERS]
 
 
@@ -185,7 +185,7 @@ def has_member(student_number: str) -> ColumnElement[bool]:
 
 
 def members(connection: Connection, groups: Collection[str], *, limit: int) -> list[tuple[str, str]]:
-    """Group and member of these groups, at most so many."""
+    """Pairs of group and member of these groups, up to a limit."""
     query = select(group_members).where(group_members.c.group_id.in_(groups))
     order = group_members.c.group_id, group_members.c.student_number
     return [
@@ -218,16 +218,16 @@ def change(
     named: CalledBy | None = None,
     version: int | None = None,
 ) -> None:
-    """Let students join and leave. Who is in already, or out, stays so.
+    """Add and remove members; those already in or out stay so.
 
-    The group's row is locked last, and students' counters in one order: no two wait for one another.
+    The group's row is locked last, and students' counters in one order: so no two transactions deadlock.
 
     Args:
-        named: what the group is called from now on; None: as it is.
+        named: the group's new name; None: unchanged.
         version: the one that the group must have; None: any.
 
     Raises:
-        GroupGone, GroupChanged, TooManyGroups: nothing of it holds; the caller's transaction must end.
+        GroupGone, GroupChanged, TooManyGroups: nothing takes effect; the caller's transaction must end.
     """
     now = database.now(connection)
     joining = set(join)

@@ -29,12 +29,12 @@ _SAME = "student = ? AND year = ? AND element = ? AND grp = ?"
 
 
 class Stated(NamedTuple):
-    """What the file says of one student's year.
+    """What the file has of one student's year.
 
     Attributes:
         line: its first line; after the last one if it has none.
         held: unit and group to the unit's name, of the lines that hold.
-        dropped: unit and group of those that the file says are cancelled.
+        dropped: unit and group of those that the file cancels.
         whole: no line of this student was refused.
     """
 
@@ -52,7 +52,7 @@ class TeachingSpool(Lines):
     schema = _SCHEMA
 
     def keep(self, line: int, fact: Fact) -> None:
-        """Take what a line states."""
+        """Store the contents of a line."""
         said = blake2b(canonical(fact).encode(), digest_size=16).digest()
         self._database.execute(
             "INSERT INTO taught VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -109,7 +109,7 @@ class TeachingSpool(Lines):
         return copies
 
     def _different(self, same: tuple[str | int, ...]) -> str:
-        """The columns in which lines about the same differ."""
+        """The columns in which lines with the same key differ."""
         labels, states = self._database.execute(
             f"SELECT COUNT(DISTINCT label), COUNT(DISTINCT dropped) FROM taught WHERE {_SAME}",  # noqa: S608
             same,
@@ -165,7 +165,7 @@ class TeachingSpool(Lines):
         return line
 
     def stated(self) -> Iterator[list[Stated]]:
-        """What the file says of each student's year, by line, some hundreds at a time."""
+        """The file's contents of each student's year, by line, some hundreds at a time."""
         rows = self._database.execute("SELECT line, student, year FROM lists ORDER BY line")
         while page := rows.fetchmany(_PAGE):
             yield [self._stated(line, student, year) for line, student, year in page]
