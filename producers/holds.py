@@ -23,7 +23,7 @@ EMITTER = "holds"
 
 STUDENTS_PER_STEP = 500
 NAMED_MAX = 25
-"""Students in one entry of the audit: whoever receives it takes a line of some kilobytes."""
+"""Students in one audit entry: its receivers accept lines of some kilobytes."""
 
 
 @dataclass(frozen=True)

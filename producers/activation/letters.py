@@ -113,7 +113,10 @@ _ACTIONS: Final = {
     ("redirect", "fr"): "Confirmer la redirection",
     ("redirect", "en"): "Confirm the redirection",
 }
-"""What the HTML's button says; its address stands below it too, for mail programs that show no buttons."""
+"""Labels of the HTML's button.
+
+The address is repeated as text, for mail programs without buttons.
+"""
 
 
 @dataclass(frozen=True)

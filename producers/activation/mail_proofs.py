@@ -39,7 +39,7 @@ NONE = "-"
 """In place of a digest: nothing matches it."""
 
 LAST = "ending"
-"""The purpose whose messages come by thousands: they leave after all others that are due."""
+"""The purpose with thousands of messages, which leave after all others due."""
 
 mail_proofs = Table(
     "mail_proofs",
@@ -47,7 +47,7 @@ mail_proofs = Table(
     Column("id", String(32), primary_key=True),  # random; not secret
     Column("purpose", String(16), nullable=False),  # password | redirect; or a notice's
     Column("student_number", String(32), index=True),  # None: a decoy
-    Column("pair", String(64), nullable=False),  # keyed digest of who was asked for, and at which address
+    Column("pair", String(64), nullable=False),  # keyed digest of the requested number and address
     Column("asked_by", String(64), index=True),  # keyed digest of the browser; None: no browser
     Column("language", String(8), nullable=False),
     Column("link_digest", String(64), nullable=False),
@@ -57,8 +57,8 @@ mail_proofs = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("attempts", Integer, nullable=False, default=0),  # of the code
-    Column("proved_at", Float),  # the code was typed: it is of no use any more, the link still is
-    Column("used_at", Float),  # what it was for was done
+    Column("proved_at", Float),  # the code was typed: it has no further use, the link still has
+    Column("used_at", Float),  # its purpose was carried out
     Column("used_by", String(64)),  # digest of the grant that used it: a double click is recognised
     Column("voided_at", Float),  # a password was chosen by another proof since
     Column("send_at", Float, index=True),  # when the message is due; None: there is nothing to send

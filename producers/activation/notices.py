@@ -21,11 +21,13 @@ from producers.activation.proofs import Digests
 CHANGED, REDIRECTED, ENDING = "changed", "redirected", mail_proofs.LAST
 
 NOTICE_S = 86_400.0
-"""How long the mail server is tried with a notice."""
+"""How long sending a notice is retried."""
 
 SPREAD_S = 4 * 3600.0
-"""Within how long the warnings of one day are sent: years end for many at once, and a person's message waits
-behind none of theirs."""
+"""Period over which the warnings of one day are sent.
+
+Years end for many at once, and a person's message waits behind none of theirs.
+"""
 
 _chance = secrets.SystemRandom()
 

@@ -23,7 +23,7 @@ from pipeline.settings import ADVANCED
 from producers.activation.hashes import PASSWORD_LENGTH_MAX
 
 ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; what follows only makes a password stronger
-PERSONAL_LENGTH_MIN = 4  # shorter names stand in many innocent words
+PERSONAL_LENGTH_MIN = 4  # shorter names are part of many innocent words
 DISTINCT_WORDS_MIN = 5
 
 FRENCH_WORDS = (

@@ -20,7 +20,7 @@ RETRY_DELAY_S_MAX = 300.0
 LOOK_EVERY_S = 0.25
 
 OnSent = Callable[[str], None]
-"""Told how each ended: sent, postponed or refused."""
+"""Called with each message's outcome: sent, postponed or refused."""
 
 
 class Postman:

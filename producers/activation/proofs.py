@@ -61,7 +61,7 @@ PASSWORD, REDIRECT = "password", "redirect"
 CODE_DIGITS = 6
 
 REPEAT_S = 300.0
-"""How long after its first success a form may be sent once more, because the answer was lost."""
+"""How long after its first success a form may be sent again, for a lost answer."""
 
 REPEATS_MAX = 3
 

@@ -36,7 +36,7 @@ def take(connection: Connection, database: Database, name: str, rate: Rate, now:
 
     Returns:
         0.0: it may be done, and was counted. Otherwise the seconds until it may; nothing was counted, so that
-        who insists does not wait longer.
+        insisting does not lengthen the wait.
     """
     query = select(throttles.c.until).where(throttles.c.name == name)
     until = connection.execute(database.locking(query)).scalar_one_or_none()

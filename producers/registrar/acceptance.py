@@ -20,7 +20,7 @@ from schemas.language import gettext, gettext_noop
 
 _CODE_CHARACTERS = 8
 CODE = re.compile(rf"[\w.-]+:[0-9a-f]{{{_CODE_CHARACTERS}}}", re.ASCII)
-"""How what `--accept` takes looks."""
+"""The form of a code for `--accept`."""
 
 
 class AcceptanceUnfit(SesameError):

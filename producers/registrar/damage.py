@@ -167,4 +167,4 @@ def _stray(text: str) -> Damage | None:
 
 
 _SUSPECT = re.compile(r"[?&%=\\<]")
-"""What an ASCII text must hold to be looked at more closely."""
+"""An ASCII text without these is not checked further."""

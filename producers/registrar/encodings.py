@@ -22,7 +22,7 @@ ENCODINGS = {
     DOS: gettext_noop("code page 850"),
     TWICE: gettext_noop("UTF-8 that was read as something else, and written as UTF-8 again"),
 }
-"""What a file may be said to be in, with the words for people."""
+"""Encodings that a file may be declared in, with their names for people."""
 
 
 class Damage(NamedTuple):
@@ -61,7 +61,7 @@ def repairing(likely: str, encoding: str) -> str:
 
 
 View = Mapping[str, int]
-"""How the characters that an encoding shows stand for bytes from 0x80 on."""
+"""An encoding's characters, with their bytes from 0x80 on."""
 
 
 def _view(encoding: str) -> dict[str, int]:
@@ -157,14 +157,14 @@ def _in_use(char: str) -> bool:
 _LETTERS = frozenset("àâäáãåæçéèêëíìîïñóòôöõøœúùûüýÿÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜÝŸ’–-")
 _FREQUENT = "üöñÎÔÊÇËÏÈÉàûâîôêçïëèé"  # in French, the most frequent one last
 _REREAD = ((WINDOWS, DOS), (WINDOWS, MAC), (WINDOWS, WINDOWS), (MAC, WINDOWS), (DOS, WINDOWS))
-"""What shows the text, and what it may be in; a byte that could not be decoded shows itself."""
+"""What shows the text, and what it may be in; an undecodable byte shows itself."""
 
 _CODECS = {WINDOWS: "cp1252", MAC: "mac_roman", DOS: "cp850"}
 _LETTER = r"[^\W\d_]"
 _SIGNS = "¡¢£¤¥¦§¨©¬®±²³¶¸¹¼½¾¿×÷‚ƒ†‡ˆ‰‹›•™˜€…√∫≈∆◊\u2500-\u259f"  # noqa: RUF001 -- next to a letter
 _QUOTES = "«»“”„°¯"  # between letters
 STRAY = re.compile(f"(?<={_LETTER})[{_SIGNS}]|[{_SIGNS}](?={_LETTER})|(?<={_LETTER})[{_QUOTES}](?={_LETTER})")
-"""A sign that stands in no name, beside a letter."""
+"""A sign that no name has, next to a letter."""
 
 _CAPITAL_INSIDE = re.compile(
     rf"({_LETTER}+)[À-ÖØ-ÞŠŒŽŸ](?=[a-zß-öø-ÿœšž])|({_LETTER}*[a-zß-öø-ÿ])[À-ÖØ-ÞŠŒŽŸ](?!{_LETTER})"

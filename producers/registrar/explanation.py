@@ -77,7 +77,7 @@ class ImportExplanation:
 
 
 Parse = Callable[[Line, FeedProfile], Fact | list[Rejection]]
-"""Tells what a line states, or all its faults."""
+"""Parses a line: its fact, or all its faults."""
 
 
 def explain(

@@ -47,15 +47,15 @@ class Fault(StrEnum):
 
 
 REJECTS_MARK, AFFECTED_MARK = "sesame-fault", "sesame-change"
-"""Names of the columns by which the files about an export are known, in every language."""
+"""Columns that identify the files about an export, in every language."""
 
 _COLUMN = r'(?:^|[;,\t|"]){}(?:$|[;,\t|"])'
 REJECTS_HEADER = re.compile(rf'{_COLUMN.format(REJECTS_MARK)}|^"line"."student"."column"', re.IGNORECASE)
 AFFECTED_HEADER = re.compile(rf'{_COLUMN.format(AFFECTED_MARK)}|^"student"."year"', re.IGNORECASE)
-"""How the first line of each looks, also of one that an earlier version wrote."""
+"""The form of each file's first line, also of earlier versions."""
 
 DAMAGES = (Fault.DAMAGED_TEXT, Fault.UNDECODABLE)
-"""Faults of which many say that the whole file was read in a wrong encoding."""
+"""Faults that suggest a wrong encoding of the whole file, if there are many."""
 
 REMEDIES: dict[Fault, str] = {
     Fault.BROKEN_QUOTES: gettext_noop(
@@ -108,7 +108,7 @@ REMEDIES: dict[Fault, str] = {
         "Check the student number on these lines: nobody follows so many units."
     ),
 }
-"""What to do about each class of fault. `gettext` says it in the reader's language."""
+"""The remedy for each class of fault; `gettext` translates it."""
 
 
 def refuse_what_is_of_ours(path: Path, header: str) -> None:

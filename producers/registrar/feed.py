@@ -21,7 +21,7 @@ from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded, RegistrarFact
 
 StepKey = tuple[str, int, str, str]
-"""Student number, year, step, step version: what one enrolment is known by."""
+"""Key of an enrolment: student number, year, step, step version."""
 
 
 class Published(NamedTuple):
@@ -55,7 +55,7 @@ Listed = Mapping[tuple[str, str], str]
 """A list: unit and group (empty: none) to the unit's name (empty: none)."""
 
 YearKey = tuple[str, int]
-"""Student number and year: what a list is known by."""
+"""Key of a list: student number and year."""
 
 
 class PublishedList(NamedTuple):

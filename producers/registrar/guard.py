@@ -271,7 +271,7 @@ def judge(
 
 
 Judged = Callable[[Iterable[tuple[int, str, frozenset[OutlineChange]]]], tuple[YearFigures, ...]]
-"""`judge`, but for the people."""
+"""`judge`, called with the people."""
 
 
 class Fingerprint:

@@ -17,7 +17,7 @@ from producers.registrar.profile import FileOptions
 from schemas.language import gettext, gettext_noop
 
 TITLES_MAX = 50
-"""Among so many first lines the header is looked for."""
+"""The header is looked for in this many first lines."""
 FOOTER_LINES_MAX = 20
 
 SEPARATORS = (";", ",", "\t", "|")
@@ -33,7 +33,7 @@ _FOOTER_WORDS = re.compile(
 _FOOTER_CELLS_MAX = 2
 _FOUND_SHOWN_MAX = 40
 _COMPARED_MAX = 500
-"""So many names are compared with the columns that are missing, letter by letter."""
+"""At most this many names are compared letter by letter with the missing columns."""
 EXPORT_AGAIN = gettext_noop("Export it again; nothing was published.")
 
 

@@ -43,7 +43,10 @@ from producers.registrar.report import ImportDetail, ImportEnd
 
 _OF_FILES: Final = f"source <> '{SENT}'"
 _GOING_ON: Final = "finished_at IS NULL AND NOT superseded"
-"""As the indexes of these rows have it: a program that sends persons one by one makes a million of them."""
+"""Condition of these rows' indexes.
+
+A program that sends persons one by one makes a million rows.
+"""
 
 imports = Table(
     "imports",
@@ -64,7 +67,7 @@ imports = Table(
 )
 
 ID_MAX: Final = 2**31 - 1
-"""Above it the databases' integers end; what somebody asks for may be any number."""
+"""The largest integer of the databases; a request may have any number."""
 
 BEGIN_ATTEMPTS_MAX = 5
 _LOOKED_BACK = 20

@@ -26,8 +26,11 @@ from schemas.language import gettext, ngettext
 
 _Intent = TypeVar("_Intent")
 Progress = Callable[[int, int | None], None]
-"""Told how many lines are done, and how many there are in all. A line that was read is half done, one that
-was compared three quarters. It raises `ImportInterrupted` to stop the import."""
+"""Called with the number of lines done, and of all lines (None: unknown).
+
+A line that was read is half done, one that was compared three quarters. It raises `ImportInterrupted` to
+stop the import.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class ImportInterrupted(SesameError):
         )
         nothing = gettext("interrupted: nothing was published")
         super().__init__(text if published else nothing, remedy=remedy)
-        self.done: tuple[ImportReport, ...] = ()  # what became of the files before it
+        self.done: tuple[ImportReport, ...] = ()  # the reports of the files before it
 
 
 class ImportSubject(Protocol[_Intent]):

@@ -23,10 +23,10 @@ PROFILES = ("apogee", "pegase")
 """The profiles that come with Sésame."""
 
 SENT = "api"
-"""The source of what programs send one by one; no file is written so."""
+"""The source of persons sent by programs one by one; no file is written so."""
 
 GROUPS_SUFFIX = "_groups"
-"""A feed of groups is named after the registrar's main one, with this behind it."""
+"""Suffix of a groups feed's name, after that of the registrar's main feed."""
 
 _YES_NO = MappingProxyType({"O": "true", "N": "false"})
 _PERIOD = re.compile(

@@ -168,7 +168,7 @@ PERSON_FIELDS = (
     "ine",
     "personal_mail",
 )
-"""What must agree on all lines of one student."""
+"""Fields that must agree on all lines of one student."""
 
 _NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
 _DAMAGEABLE = frozenset({*_NAMES, "personal_mail"})

@@ -36,7 +36,7 @@ VALUE_CHARACTERS_MAX = 80
 _DETAIL_CHARACTERS_MAX = 400
 _FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 -- the full-width forms are meant
 _REWRITTEN = re.compile(r"0[0-9]+|[0-9]{16,}|[0-9]+(?:[.,][0-9]*)?[Ee][+-]?[0-9]+|[0-9]{1,2}[/-][0-9]{1,2}")
-"""What a spreadsheet takes for a number or a day, and shows as another text."""
+"""Texts that a spreadsheet takes for a number or a day, and shows otherwise."""
 _HEADER_BYTES = 1024
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -138,7 +138,7 @@ REJECTS = WorkbookSheet(
     gettext_noop("{path}: the rejects file cannot be written: {why}"),
     "--rejects",
 )
-"""What was refused, where, and what to do."""
+"""Refused lines: where, why, and what to do."""
 
 _ELSEWHERE = gettext_noop("{path}: there is something else than a file of affected people")
 _UNWRITABLE = gettext_noop("{path}: the file of affected people cannot be written: {why}")
@@ -160,7 +160,7 @@ AFFECTED = WorkbookSheet(
     _UNWRITABLE,
     "--affected",
 )
-"""Who would lose an enrolment, or change in a way that seldom happens."""
+"""People who would lose an enrolment, or change in a way that seldom happens."""
 
 AFFECTED_TEACHINGS = WorkbookSheet(
     (
@@ -178,7 +178,7 @@ AFFECTED_TEACHINGS = WorkbookSheet(
     _UNWRITABLE,
     "--affected",
 )
-"""Who would lose a teaching unit, or a group of one."""
+"""People who would lose a teaching unit, or a group of one."""
 
 MEANINGS: dict[OutlineChange, str] = {
     OutlineChange.CANCELLED: gettext_noop("The file cancels this enrolment."),
@@ -202,7 +202,7 @@ MEANINGS: dict[OutlineChange, str] = {
         "The student is not in this group of the teaching unit any more, and stays in the unit."
     ),
 }
-"""What each change means, for the operator; `gettext` says it in their language."""
+"""What each change means, for the operator; `gettext` translates it."""
 
 
 def reject_cells(rejection: Rejection) -> tuple[int | str, ...]:

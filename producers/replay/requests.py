@@ -156,7 +156,7 @@ def progress_of(database: Database, planned: Replay) -> Progress:
     with database.read() as connection:
         asked = replays.asked_students(connection, planned.id)
         ended = replays.outcomes(connection, planned.id)
-        # What ended before outcomes were noted, or with a later replay, is known by the newest state only.
+        # Without a recorded outcome, or with a later replay, only the newest state shows the end.
         left = {
             number: replays.identity(number, planned.consumer, planned.id) for number in asked.keys() - ended
         }

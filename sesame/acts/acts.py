@@ -92,7 +92,7 @@ def note(database: Database, actor: Actor, action: str, **detail: object) -> Non
 
 
 NAMED_MAX = 20
-"""Students whom one look's entry names; of more it has the count, and what was looked for."""
+"""Students named in a look's audit entry; of more it has the count and filter."""
 
 
 def shown(numbers: Iterable[str | None], **wanted: object) -> dict[str, object] | None:
@@ -137,7 +137,7 @@ class ActRefused(SesameError):
 
 _EVERYBODY: Final = frozenset(Role)
 _STAFF: Final = _EVERYBODY - {Role.VIEWER}
-"""Who may see student numbers: a viewer sees how many, and never who."""
+"""Roles that may see student numbers: a viewer sees counts, never students."""
 
 _DESK: Final = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
 _OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
@@ -249,7 +249,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "token.revoke": _ADMINISTRATORS,
     "vault.init": _ADMINISTRATORS,
 }
-"""Every act, as the audit names it, and who may do it."""
+"""Every act, by its name in the audit, with the roles that may do it."""
 
 
 def may(actor: Actor, name: str, *, of: str | None = None) -> bool:

@@ -123,7 +123,7 @@ def admit(site: Store, *, works: bool) -> None:
             why = f"it has worked before, and {notes.path} is not there: it came from elsewhere"
         if why:
             life.shut(connection, why, now)
-        elif works:  # before anybody counts: who begins here at the same time must find it
+        elif works:  # before counting: a process that starts at the same time must find it
             notes.write(present.name, present.beats)
         return why
 

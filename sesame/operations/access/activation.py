@@ -24,12 +24,12 @@ from sesame.acts.ports import Sealing
 if TYPE_CHECKING:
     from sesame.settings import Settings
 
-_NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
+_NAMED_MAX = 20  # numbers in one audit entry; a list is named by its file
 _PAGE = 1000
 _FEW = 500  # numbers in one look
 
 Progress = Callable[[int], None]
-"""Told how many students each batch had."""
+"""Called with the number of students in each batch."""
 
 
 class ActivationOfAll(ActRequest):

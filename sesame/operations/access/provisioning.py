@@ -29,7 +29,7 @@ from sesame.operations.people.diagnosis.words import word
 from sesame.operations.people.known_persons import NoSuchStudent
 
 Say = Callable[[str, str], None]
-"""Told (target, what was done or found), step by step, as it happens."""
+"""Called with (target, what was done or found) at each step."""
 
 
 class NotActivated(SesameError):

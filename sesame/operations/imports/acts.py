@@ -38,14 +38,14 @@ from sesame.acts.acts import Actor, Report, act
 from sesame.acts.ports import HasSettings, Recognising, Registering
 
 _YEARS_AHEAD = 2
-"""So far ahead of the calendar an academic year is plausible."""
+"""An academic year this far ahead of the calendar is still plausible."""
 
 Progress = Callable[[ImportKind, int, int | None], None]
-"""Told of which file how many steps are done, and how many there are in all."""
+"""Called with the file's kind, steps done, and steps in all (None: unknown)."""
 
 
 REQUEST_S_MAX: Final = 1_800.0
-"""An import that a web request starts takes no longer; the command has no limit."""
+"""Time limit of an import started by a web request; the command has no limit."""
 _AGAIN: Final = gettext_noop("Import the same file again: what was published is recognised.")
 _TOO_LONG: Final = gettext_noop(
     "By a page or the API an import takes 30 minutes at most. Import the file with `sesame import`."

@@ -32,11 +32,11 @@ from sesame.operations.imports.acts import (
 )
 
 TOGETHER_MAX: Final = 100
-"""So many lines share an import."""
+"""At most this many lines share an import."""
 
 _LOOKS_S: Final = 0.5
 _GATHER_S: Final = 0.015
-"""After a shared import the next one waits until no line has come for so long: callers send more."""
+"""After a shared import, wait for so long without a new line: callers send more."""
 
 
 class LineImported(NamedTuple):

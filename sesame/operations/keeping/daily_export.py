@@ -29,7 +29,7 @@ ExportForm = Literal["csv", "parquet"]
 Kind = Literal["completed", "late", "breached", "waiting", "dead_letters"]
 
 ALL, OTHER = "all", "other"
-"""Every target or cohort; the cohorts that are too small to be named."""
+"""Every target or cohort; all cohorts that are too small to be named."""
 
 
 class DayNotOver(SesameError):
@@ -93,7 +93,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "late": "BIGINT",
     "breached": "BIGINT",
 }
-"""As SQL has them."""
+"""Types of the columns in SQL."""
 
 
 @act("export.day")

@@ -44,9 +44,9 @@ from sesame.operations.questions.restored import inspection
 EMITTER: Final = "rebuilt"
 _GROUP: Final = "rebuild"
 _PAGE: Final = 200
-_QUIET_S: Final = 10.0  # a log that shows nothing for so long has nothing left
+_QUIET_S: Final = 10.0  # a log without new records for so long is at its end
 _BULK: Final = catalogue.both_lanes(catalogue.ACTIVATIONS)[1]
-"""Nobody waits for what is made again: it has no window."""
+"""Rebuilt work is bulk: no student waits for it, and it has no window."""
 
 
 class Rebuilding(Adopting, Restored, Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 MARK: Final = "\ufeff"
-"""Begins a file, or Excel takes it for Windows-1252."""
+"""Begins a file; without it Excel assumes Windows-1252."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 

@@ -35,7 +35,7 @@ from schemas.account import Hold
 PERSONS: Final = people.join(accounts, accounts.c.student_number == people.c.student_number).outerjoin(
     external_ids, external_ids.c.student_number == people.c.student_number
 )
-"""What conditions and order are of."""
+"""The tables of conditions and order."""
 
 _CHANGED: Final[ColumnElement[float]] = case(
     (external_ids.c.changed_at > accounts.c.changed_at, external_ids.c.changed_at),

@@ -21,7 +21,7 @@ from sesame.operations.people.known_persons import Side, side
 FOUND_MAX: Final = 20
 WORDS_MAX: Final = 6
 _FIRST_MIN: Final = 3
-"""Of a number or a login so many characters must be given."""
+"""Minimum length of the beginning of a number or a login."""
 
 
 class Search(ActRequest):

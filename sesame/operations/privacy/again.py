@@ -45,13 +45,13 @@ class AgainOutcome(StrEnum):
     ENROLLED = "enrolled"  # an enrolment is in force: came back, or the file is not imported yet
     HELD = "held"  # a hold keeps the data
     SHOWN = "shown"  # a target shows the person: came back, or the target was restored too
-    UNSEEN = "unseen"  # a target does not tell
+    UNSEEN = "unseen"  # a target could not be read
 
 
 UNDECIDED: Final = frozenset(
     {AgainOutcome.ENROLLED, AgainOutcome.HELD, AgainOutcome.SHOWN, AgainOutcome.UNSEEN}
 )
-"""What an operator has to look at: nothing was done."""
+"""Outcomes for an operator to decide: nothing was done."""
 
 
 class ReceiptOutcome(Report):

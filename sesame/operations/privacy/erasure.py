@@ -60,7 +60,7 @@ _LOCK_S: Final = 120.0  # longer than it takes to go through those that are due
 """Who erases when the time has come, and why."""
 
 HOLD, DOUBT, UNDER_WAY, REGISTRY = "hold", "doubt", "under_way", "registry"
-"""What an erasure may wait for, besides targets: see `awaited`."""
+"""What an erasure may wait for, apart from targets: see `awaited`."""
 
 
 class FilesKeptAside(Misconfigured):

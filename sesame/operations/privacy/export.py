@@ -68,7 +68,10 @@ TITLES: Final[Mapping[str, str]] = {
     "kept_hashes": gettext_noop("The hash of your last password, sealed (not shown)"),
     "audit_persons": gettext_noop("What staff did or looked at"),
 }
-"""Every table with rows of persons, in words to the person; tables of others' rooms keep their names."""
+"""Every table with rows of persons, with a title for the person.
+
+Tables of other packages keep their names.
+"""
 
 _SECRET: Final = ("digest", "hash", "salt", "ref", "fingerprint", "sealed", "pair", "asked_by", "used_by")
 _OURS: Final = (
@@ -81,7 +84,7 @@ _OURS: Final = (
     "approved_by",
     "approved_plan",
 )
-"""Columns that are left out: inner workings, operators' names, and texts that may name somebody else."""
+"""Columns left out: internals, operators' names, and texts that may name others."""
 
 _OPERATOR: Final = ("actor",)
 _LOOK_S_MAX: Final = 10.0

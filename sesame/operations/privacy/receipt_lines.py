@@ -26,7 +26,7 @@ KEPT = (
     ),
     KeptData(what="counts, and this receipt", why="they name nobody"),
 )
-"""In the table's own words: a receipt is read by people and programs of any language, so it is English."""
+"""English, as in the table: people and programs of any language read a receipt."""
 
 
 _SEGMENT = timedelta(days=1, hours=1)

@@ -83,7 +83,7 @@ class Completions:
                 continue
             try:
                 event = from_record(record.key, record.headers, record.value, topic=record.topic).event
-            except EnvelopeError:  # it is a dead letter of those whom it concerns
+            except EnvelopeError:  # it is a dead letter of the topic's consumers
                 continue
             if isinstance(event, PropagationCompleted):
                 place = ",".join(f"{each}:{offset}" for each, offset in sorted(self._offsets.items()))

@@ -25,12 +25,12 @@ from sesame.operations.programs.registered_persons import RegisteredPerson, find
 from sesame.operations.programs.sent_persons import why_not_shown
 
 WAITED_S_MAX: Final = 3 * 86_400.0
-"""What the registry has not applied by then is answered by that."""
+"""A request that the registry has not applied by then is answered as failed."""
 
 _PAGE: Final = 100
 
 Outcome = RegisteredPerson | SesameError | None
-"""How the person stands, or why they do not; None: they were ended."""
+"""The person as registered, or the error; None: the person was ended."""
 
 
 def listeners(site: HasSettings) -> list[str]:

@@ -25,10 +25,10 @@ from sesame.operations.people import person_search
 from sesame.operations.people.person_search import Where, condition, sorted_by
 
 COMPARED_MAX: Final = 10_000
-"""Persons that one look compares with a filter that the database does not answer."""
+"""Limit of persons compared per look with a filter that the database cannot apply."""
 
 COMPARED_S_MAX: Final = 3.0
-"""Processor time that one look compares for."""
+"""Limit of processor time per look for comparing."""
 
 _PAGE: Final = 500
 
@@ -260,10 +260,10 @@ class _Look:
 
 _PEOPLE: Final = person_search.PERSONS
 _ALONE: Final = func.coalesce(people.c.merged_into, "") == ""
-"""Not by the index of those who are merged: SQLite would read everybody by it, and sort them."""
+"""Not by the index of merged persons: SQLite would read and sort everyone by it."""
 
 _SHOWN: Final = (_ALONE, accounts.c.stage != Stage.ERASED.value)
-"""Of these who has an enrolment: `_loaded` looks at those of a page, `_ENROLLED` at everybody's."""
+"""Those of them with an enrolment: `_loaded` checks a page, `_ENROLLED` all."""
 
 _NUMBERS: Final = people.alias("numbers")
 _ENROLLED: Final = people.c.student_number.in_(

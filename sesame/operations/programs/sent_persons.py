@@ -97,7 +97,7 @@ class PersonWithoutAccount(SesameError):
 
 
 Still = Callable[[RegisteredPerson | None], None]
-"""Told who stands there, under the person's lock; raises what keeps this from being done."""
+"""Called with the present person, under its lock; raises to refuse the act."""
 
 
 @act("person.put")
@@ -213,7 +213,7 @@ def end(
 
 
 _APART: Final = {"active": True, "external_id": None, "approve": None, "accept": (), "new": False}
-"""What of a person is no fact of the registrar's."""
+"""Fields of a person that are no fact of the registrar's."""
 
 _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
 

@@ -29,10 +29,10 @@ from sesame.acts.acts import Actor, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Configured, Stored
 
 MEMBERS_MAX: Final = 200_000
-"""Members that one look shows."""
+"""Limit of members per look."""
 
 FEW_MEMBERS_MAX: Final = 200
-"""Members that whoever changes a group is shown; of a larger one none are read."""
+"""Limit of members shown after a change; those of a larger group are not read."""
 
 _STUDENTS_PER_STEP: Final = 500
 _PAGE: Final = 500

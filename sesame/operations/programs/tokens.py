@@ -145,7 +145,7 @@ def bearer(database: Database, token: str) -> Actor:
 
 _ROLES: Final = frozenset(Role)
 _SCOPED: Final = frozenset({"events.poll"})
-"""Acts that have a scope for each thing that they are done to."""
+"""Acts with a scope for each object."""
 
 _OF: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
@@ -155,7 +155,7 @@ def _granted(scope: str) -> Collection[str]:
     if scope in _ROLES:
         return [name for name, roles in RIGHTS.items() if scope in roles]
     name, _, of = scope.partition(":")
-    if name in _SCOPED:  # of a token that was made before, the bare name is all of them
+    if name in _SCOPED:  # in an older token, the bare name covers all of them
         return [name] if _OF.fullmatch(of) else []
     return [scope] if scope in RIGHTS else []
 

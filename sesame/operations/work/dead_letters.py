@@ -22,7 +22,7 @@ from sesame.acts.ports import Configured, Stored
 from sesame.operations.people.diagnosis.reasons import explain
 
 PAGE = 50
-"""So many are shown at once, if it is not said how many."""
+"""Page size by default."""
 
 ID_SHOWN = 12
 """Characters of an id that tell one from another."""

@@ -26,14 +26,14 @@ from sesame.acts.ports import Configured, Replaying, Stored, check_target, tells
 from sesame.operations.people.diagnosis.reasons import explanations
 
 PER_S = 100
-"""The pace of a replay, in students, where none is given."""
+"""Default pace of a replay, in students per second."""
 
 
 LISTED_MAX = 20
-"""So many replays are listed."""
+"""Limit of listed replays."""
 
 FAILURES_MAX = 50
-"""Of those whom a replay failed for, so many are named."""
+"""Limit of failed students named per replay."""
 
 _LOT = random.SystemRandom()
 

@@ -27,14 +27,14 @@ from sesame.operations.keeping.backup.sealing import Identifier, Owned
 from sesame.settings import folders
 
 NAME = "sesame-{at:%Y%m%dT%H%M%S.%fZ}"
-"""A backup's folder is called after the moment when it was begun, in UTC."""
+"""Name of a backup's folder: the moment when it was begun, in UTC."""
 
 KEYS = "person-keys.db"
 ASIDE = "before-restore-"
-"""Begins the name of the folder in which a restore keeps what was there before."""
+"""Prefix of the folder in which a restore keeps the former files."""
 
 _LEFT = {audit_persons.name: {"salt": None}}
-"""What is left of a row that stays when its person is erased, but for the pseudonym."""
+"""What a row that outlives its person's erasure keeps, next to the pseudonym."""
 _IDENTIFIERS = (
     *(
         Identifier(people.name, name, "student_number")
@@ -42,7 +42,7 @@ _IDENTIFIERS = (
     ),
     Identifier(ledger.name, "value", "student_number"),
 )
-"""By what a text may name a person: as an erasure looks for them."""
+"""Columns by which a text may name a person: those that an erasure looks for."""
 
 
 class NotEmbedded(SesameError):

@@ -40,7 +40,7 @@ from sesame.operations.keeping.backup.sealing import Identifier, Owned
 
 MANIFEST: Final = "manifest.json"
 STORE, LOG = "sesame.db", "events.db"
-"""What the copies are called, wherever the files are that they are made of."""
+"""Names of the copies, wherever the original files are."""
 
 _ORDER: Final = (LOG, STORE)
 _BUSY_S: Final = 30.0
@@ -48,7 +48,7 @@ _TRIES_MAX: Final = 3
 _SCRATCH: Final = ".backup-scratch-"
 
 RECORDS: Final = Owned("records", ("key",), {"headers": "[]", "value": b"{}"}, ("value",))
-"""The log's: a record keeps its place, so that offsets hold, as one that was erased in the log itself."""
+"""The log's records: an erased one keeps its place, so that offsets hold."""
 _KEYS: Final = Identifier("records", "key", "key")
 
 
@@ -192,7 +192,7 @@ def _sealed(
     for name in names:
         os.close(os.open(made / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         owned, named_by, beside = tables, tuple(identifiers), None
-        if name == LOG:  # its records may name whom no key of a record does any more
+        if name == LOG:  # its records may name persons who are no longer in any record's key
             beside = clear / STORE if STORE in names else None
             owned, named_by = (RECORDS,), (_KEYS, *(named_by if beside else ()))
         about = _about(manifest, name)
@@ -366,7 +366,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
     fresh = Path(mkdtemp(dir=folder, prefix=".backup-"))
     with _held(fresh):
         made = fresh.rename(folder / f"{_SCRATCH}{fresh.name}")  # found by others once it is held
-        inside = made / "clear"  # who writes to a store locks the folder that it is in, too
+        inside = made / "clear"  # writers of a store lock its folder too
         inside.mkdir(mode=0o700)
         try:
             yield inside

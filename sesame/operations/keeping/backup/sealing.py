@@ -36,7 +36,7 @@ _ROWS_PER_STEP: Final = 5_000
 _VALUES_PER_STEP: Final = 500
 
 About = Callable[[int, str], bytes]
-"""Where a sealed value belongs, by its position and the ids of its keys."""
+"""The context bound to a sealed value, by its position and the ids of its keys."""
 _Row = tuple[Any, ...]
 
 

@@ -28,7 +28,7 @@ from sesame.operations.people.diagnosis.population import COMPLETED, MEASURED_MA
 
 OVER_S: Final = 24 * 3600.0
 COHORT_MIN: Final = 10
-"""Students without whom a cohort is not named: the time of one of few could be somebody's."""
+"""Smallest cohort that is named: in a smaller one a time could identify a student."""
 
 KEPT_S: Final = 60.0
 PERCENTS: Final = (50, 95, 99)
@@ -199,7 +199,7 @@ def _done(row: Row[Any], targets: Sequence[str]) -> CompletedPropagation:
     cohorts = () if document is None else json.loads(document).get("cohorts", ())
     return CompletedPropagation(
         elapsed_s,
-        # Work that a later pass did again has not taken the student longer than until completion.
+        # Work repeated in a later pass does not count beyond the completion.
         {
             name: min(max(at - opened_at, 0.0), elapsed_s)
             for name, at in zip(targets, finished, strict=True)

@@ -32,11 +32,13 @@ from sesame.operations.people.diagnosis.situation import CAS, IN_THE_WAY, Live
 LOOK_S_MAX = 8.0
 
 LOOKS_MAX = 100
-"""Looks at one server that may be under way in this process, more than pages ask for at once: somebody else's
-connector that hangs would collect them for ever."""
+"""Concurrent looks at one server in this process, more than pages make at once.
+
+Without it, a third-party connector that hangs would collect them without limit.
+"""
 
 Look = Callable[[], Mapping[str, Any]]
-"""Asks one server; what it found, by field of `Live`."""
+"""Queries one server; returns what it found, by field of `Live`."""
 
 
 class LiveChecks:

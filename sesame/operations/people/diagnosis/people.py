@@ -17,7 +17,7 @@ from schemas.account import Account
 from sesame.operations.people.diagnosis.population import AFTER, IN_PROGRESS, OUTSTANDING
 
 ACTIVATED: Final = accounts.c.activated_at.is_not(None)
-"""The condition for the rows of those who are looked at here."""
+"""The condition for rows of activated students."""
 
 _ROWS_PER_PAGE = 500
 _ACCOUNTS: Final = select(accounts)

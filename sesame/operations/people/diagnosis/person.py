@@ -236,7 +236,7 @@ def _target(target: str, known: _Known) -> TargetStatus:
             gettext("The student activates it."),
         )
         return TargetStatus(target, "not_opened", None, seen, cause=text, next=step)
-    if account.stage is Stage.PRECREATED:  # whatever was read of it so far: no target is touched before
+    if account.stage is Stage.PRECREATED:  # whatever was read so far: no target is written before
         words = explain(ADMINISTRATIVE_PENDING)
         text, step = words.what, words.next
         return TargetStatus(target, "waiting", since, seen, ADMINISTRATIVE_PENDING, (), text, step)

@@ -19,7 +19,10 @@ from pipeline.target_states import State
 COMPLETED, IN_PROGRESS = "completed", "in_progress"
 OUTSTANDING, AFTER = "outstanding", "after"
 MEASURED_MAX = 5_000
-"""Of how many propagations, the newest ones, the time is looked at: more would not change the quantiles."""
+"""Durations are measured over so many of the newest propagations.
+
+More would not change the quantiles.
+"""
 QUANTILES: Final = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 _STEPS_S: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300, 900, 1800)
 
@@ -166,7 +169,7 @@ _GIVEN_UP_SINCE: Final = (
         func.coalesce(p.c.version, 0) >= func.coalesce(a.c.version, 0),
     )
 )
-"""Who was complete once, and was given up at a target since: a replay failed."""
+"""Students who were complete once, and then given up at a target: a replay failed."""
 
 
 def windows(connection: Connection, late_s: float, breach_s: float) -> tuple[int, int, int]:

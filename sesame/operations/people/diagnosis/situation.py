@@ -45,7 +45,7 @@ from sesame.operations.people.diagnosis.words import word
 CAS: Final = "cas"
 
 IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH})
-"""What a look at a target may meet: an object that is not the student's, or theirs where we may not write."""
+"""Obstacles of a look: an object of another, or one that we may not write."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def _names(wanted: Sequence[str], found: Collection[str]) -> bool:
 
 SAID_MAX = 2_000
 FACTS_MAX = 3
-"""Of the last facts about the student, so many are named: they find the case in logs and events."""
+"""Last facts about the student that are named, to find the case in the logs."""
 
 
 class Step(BaseModel):

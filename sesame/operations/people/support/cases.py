@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from producers.activation.smtp import Post
 
 AGAIN_S = 900.0
-"""A student who asks for a code again within this time gets the same one: it is one talk with the desk."""
+"""A student who requests a code again within this time gets the same one.
+
+It is one conversation with the desk.
+"""
 
 _DAY_S = 86_400.0
 

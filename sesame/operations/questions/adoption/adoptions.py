@@ -66,7 +66,7 @@ adoption_questions = Table(
 
 BY_ERASURE: Final = "erasure"
 NUMBER_AFTER: Final = "\n"
-"""Between an adopted object of a service and the number of another kind that it carried."""
+"""Separates an adopted object of a service from the other number that it carried."""
 
 # Made once: each call of a target looks.
 _OBJECTS: Final = select(adoptions.c.student_number, adoptions.c.object).where(
@@ -80,7 +80,7 @@ class AdoptionAnswer(StrEnum):
     OPEN = "open"  # waits for an operator
     LINKED = "linked"  # decided: the object is this student's, as it is
     SEPARATE = "separate"  # decided: it is another person's
-    GONE = "gone"  # the conflict was mended where it was; it may come again
+    GONE = "gone"  # the conflict was resolved at the target; it may return
 
 
 DECIDED = frozenset({AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE})
@@ -128,7 +128,7 @@ class QuestionRow:
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
-# --- what is whose ------------------------------------------------------------------------------------
+# --- links --------------------------------------------------------------------------------------------
 
 
 def adopt(connection: Connection, database: Database, found: Sequence[Adoption], now: float) -> int:

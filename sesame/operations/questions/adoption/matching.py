@@ -201,7 +201,7 @@ class Matcher:
             ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
         elif entry is not None and entry.numbers <= 1 and entry.student != row.number:
             ask(self._sheet, row, row.student, QuestionKind.LOGIN_SHARED, page.answers, entry.ref)
-        elif row.number not in page.written:  # else it is drift, which the next turn mends
+        elif row.number not in page.written:  # else it is drift, which the next turn repairs
             self._compare_with_entry(row, page)
 
     def _ask_about_owner(self, row: Row, page: _Page) -> None:

@@ -33,7 +33,7 @@ class QuestionKind(StrEnum):
 
 
 BY_HAND = "operator"
-"""Kind of a link that an operator made without having been asked."""
+"""Kind of a link that an operator made without a question."""
 
 
 @dataclass(frozen=True)

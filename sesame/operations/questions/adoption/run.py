@@ -20,7 +20,7 @@ from sesame.operations.questions.adoption.sheet import FoundObject, Row, Sheet, 
 from sesame.operations.questions.adoption.writer import Writer, Written
 
 Reader = Callable[[], AbstractContextManager[Iterable[FoundObject]]]
-"""Gives all objects of one target, and the connections back afterwards."""
+"""Opens all objects of one target; closes the connections at the end."""
 
 
 class AdoptionReport(Report):

@@ -35,9 +35,9 @@ CREATE INDEX conflicts_object ON conflicts (object);
 class Standing(StrEnum):
     """How an object relates to the registry."""
 
-    MATCH = "match"  # a student's, by strong evidence or an operator's word
+    MATCH = "match"  # a student's, by strong evidence or an operator's decision
     CANDIDATE = "candidate"  # may be a student's: an operator decides
-    CONFLICT = "conflict"  # something contradicts something: an operator decides, or mends it
+    CONFLICT = "conflict"  # contradictory: an operator decides, or corrects it
     STRANGER = "stranger"  # no known person's; its names are reserved all the same
 
 

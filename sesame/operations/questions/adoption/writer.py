@@ -101,7 +101,7 @@ class Writer:
                 if ledger.take_note(kind, value, holder=holder, origin=origin):
                     self._written.names += 1
                 elif holder is not None and ledger.reserve(kind, value, holder=holder, origin=origin):
-                    continue  # it was seen before anybody knew whose it is, or it is theirs
+                    continue  # it was seen before its owner was known, or it is theirs
                 elif row.ref in decided:
                     ledger.hand_over(kind, value, holder=holder, origin=origin)
             if row.login and row.standing is Standing.MATCH and self._lone(row):

@@ -34,21 +34,23 @@ from sesame.operations.questions.reconcile.passes import KINDS, WENT_BACK, Pass
 REASON = "reconcile"
 
 LOOK_EVERY_S: Final = 20.0
-"""How often a target is asked for its changes at most, whatever the number of processes."""
+"""Minimum interval between looks at a target's changes, over all processes."""
 
 _REST: Final = 5.0
-"""After a comparison with everybody, the next one that a change asks for waits so many times its length."""
+"""Rest after a full comparison, before one for a change, in times its length."""
 
 
 _FEW, _NEWEST = 10, 5
-"""So many are looked at each time, to see whether a target lost much. So many of them were provisioned last:
-out of a backup it lacks them, or has an older version."""
+"""Sample checked at each look for a great loss, and the part provisioned last.
+
+A restored target lacks the last ones, or has an older version.
+"""
 
 OLDER, LOST = "older", "lost"
-"""Why a target is told to have gone back: it shows an older state; it lacks unusually many."""
+"""Why a target has gone back: it shows an older state, or lacks unusually many."""
 
 _LOOKED: Final = "-"
-"""The mark of a target that does not tell its changes, once it was looked at."""
+"""The mark of a target that reports no changes, once it was looked at."""
 
 
 class ReconcileStopped(SesameError):
@@ -229,7 +231,7 @@ def watch(
     """
     target = request.target
     with site.database.write() as connection:
-        if pauses.of(connection, target) is not None:  # what is done there meanwhile is done on purpose
+        if pauses.of(connection, target) is not None:  # changes there during a pause are intended
             passes.end_look(connection, target, "")
             return None
         mark = passes.begin_look(connection, site.database, target, every_s=LOOK_EVERY_S)
@@ -246,7 +248,7 @@ def watch(
         )
         rested = before is None or now > before.tried_at.timestamp() + _REST * before.seconds
         if before is not None and mark and seems and certain:
-            with site.database.write() as connection:  # all the others may take minutes
+            with site.database.write() as connection:  # comparing all the others may take minutes
                 noted = passes.going_back(before, certain, utc(site.database.now(connection)))
                 passes.keep(connection, site.database, noted)
         told = told or Changes(_LOOKED)

@@ -37,7 +37,7 @@ from sesame.operations.work.blast_radius import Effect, blast_radius
 _PAGE = 400
 
 PARTS: Final = 7
-"""In so many nights everybody is looked at in depth, where a list does not show all of an object."""
+"""Nights in which all students are checked in depth, where a list is incomplete."""
 
 _BEYOND_US: Final = {
     OUT_OF_REACH: "moved",
@@ -45,10 +45,10 @@ _BEYOND_US: Final = {
     PASSWORD_REPLACED: "password_replaced",
     SHARED: "different",
 }
-"""What no turn of ours mends, and the kind that it is: told for as long as it lasts."""
+"""Differences that no turn repairs, with their kind; reported while they last."""
 
 MAIL: Final = "mail"
-"""Evidence of what is extra, behind the number: it has the student's address, and no number."""
+"""Evidence of an extra object, after the number: it has only the address."""
 
 Adopted = Callable[[Sequence[str]], Mapping[str, str]]
 

@@ -21,7 +21,7 @@ reconciliations = Table(
     Column("claimed_at", Float, nullable=False),  # when the nightly comparison was last claimed
     Column("document", Text),  # Pass as JSON; None: none has ended yet
     Column("mark", String(1000)),  # how far the target's changes were read
-    Column("looked_at", Float),  # when it was last asked
+    Column("looked_at", Float),  # when its changes were last read
     info=of_nobody("counts", named_in=("document",)),
 )
 
@@ -36,10 +36,10 @@ OF_STUDENTS = ("missing", "different", "moved", "password_replaced")
 """Kinds that name students, and no objects."""
 
 KEPT_MAX: Final = 1_000
-"""So many of each kind are remembered by name; all are counted."""
+"""This many of each kind are recorded by name; all are counted."""
 
 AGAIN_MAX: Final = 400
-"""So many students are looked at again each time."""
+"""This many students are checked again each time."""
 
 
 class Pass(Report):

@@ -15,7 +15,7 @@ from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, Quest
 from sesame.operations.questions.adoption.questions import QuestionKind
 
 ASKED_MAX = 1_000
-"""Of more objects nobody is asked one by one: the list of accounts is wrong, or the target's."""
+"""Limit of questions: beyond it the accounts' list or the target is wrong."""
 
 _KINDS = {"extra": QuestionKind.NUMBER_TWICE, "orphaned": QuestionKind.NUMBER_OF_NOBODY}
 

@@ -106,7 +106,7 @@ def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[st
         name, now = life.of(connection, database).name, database.now(connection)
         detail = {"read": read, "questions": len(asked)}
         audit.note(connection, database, actor=actor, action="restored.check", detail=detail)
-        for each in status.statuses(connection):  # the backup's; who works says so again within seconds
+        for each in status.statuses(connection):  # of the backup; live ones report again within seconds
             status.forget(connection, each.process)
         return name, life.reopen(connection, now, above=noted.beats if noted is not None else 0)
 

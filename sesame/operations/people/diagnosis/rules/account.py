@@ -52,7 +52,7 @@ def access_suspended(s: Situation) -> Iterator[Finding]:
 
 
 _OTHERWISE = {Hold.TECHNICAL, Hold.STOLEN_PASSWORDS}
-"""Holds that are causes of their own."""
+"""Holds that have their own rules."""
 
 
 @rule("password_stolen")

@@ -14,7 +14,7 @@ from sesame.operations.people.diagnosis.situation import Situation
 from sesame.operations.people.diagnosis.words import rules_document, word
 
 Weight = Literal["stops", "delays", "tells"]
-"""Whether something does not work; is only late, and goes on by itself; or is worth knowing."""
+"""Stops a service; only delays it, and resolves without help; or is worth knowing."""
 
 
 @dataclass(frozen=True)

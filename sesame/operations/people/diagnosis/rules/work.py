@@ -31,10 +31,10 @@ OWN_RULE = frozenset(
         NOT_SCHEDULED,
     }
 )
-"""Reasons that have a rule of their own."""
+"""Reasons that have their own rules."""
 
 BACKLOG_MIN = 50
-"""From so many records on, a student is told that many others are served before."""
+"""From so many records on, a student learns that many others are served before."""
 
 
 @rule("target_down")
@@ -161,7 +161,7 @@ def on_its_way(s: Situation) -> Iterator[Finding]:
     for target in _due(s):
         leader = s.target(target.reason or "") if target.state == "after" else None
         if leader is not None and leader.state in ("waiting", "failed", "down"):
-            continue  # it is that one's cause
+            continue  # that target has the cause
         if target.state == "queued" and _before(s, target) >= BACKLOG_MIN:
             continue
         if target.state in ("queued", "after") and not _stopped(s, target):
