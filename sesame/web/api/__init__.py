@@ -1,4 +1,7 @@
-"""The API for programs: the acts of `sesame.operations` at `/v1`, for bearers of tokens."""
+"""The HTTP API for programs: the acts of `sesame.operations` under `/v1`.
+
+Requests carry a bearer token.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API as an application: routes, what is true of every answer, and its description."""
+"""The API application: its routes, what every answer carries, and its description."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def make_api(
         cursors=Cursors(Signing(derive_keys(keys, "api"))),
         repeats=Repeats(site.database),
     )
-    described = cache(partial(described_api, app))  # half a second, of whoever asks first
+    described = cache(partial(described_api, app))  # built by the first request, in half a second
 
     @app.get("/openapi.json", include_in_schema=False)
     def show_description() -> Response:
@@ -111,8 +111,10 @@ def make_api(
 
 
 class ApiGuard:
-    """Answers who asks for this host, and lets nobody keep or frame an answer. There are no cookies here, and
-    no other site's scripts are let in."""
+    """Answers requests for this host, and forbids caching and framing.
+
+    There are no cookies here, and scripts of other sites are not let in.
+    """
 
     def __init__(self, app: ASGIApp, *, host: str, secure: bool) -> None:
         self._app = app

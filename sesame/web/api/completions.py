@@ -1,7 +1,7 @@
-"""The route that tells of completions as they happen: server-sent events (WHATWG HTML, 9.2).
+"""The route that streams completions as server-sent events (WHATWG HTML, 9.2).
 
-The id of each is its place in the log, so that a reader who was cut off goes on after it (`Last-Event-ID`),
-whatever was started anew meanwhile.
+An event's id is its place in the log: a reader that was cut off resumes after it (`Last-Event-ID`), even
+across a restart.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def _events(
             if not wait and (stream.has_all or now - heard > _QUIET_S_MAX):
                 return
             found = await loop.run_in_executor(thread, stream.next, _MOST, _WAIT_S if wait else 0.1)
-    except SesameError as error:  # the reader asks again by itself, and is told then
+    except SesameError as error:  # the reader reconnects, and gets the error then
         structlog.get_logger().info("completions_ended", error=fault(error))
 
 

@@ -1,4 +1,4 @@
-"""Where the next page of a list begins: signed, and good for the list that gave it alone."""
+"""Page cursors of lists: signed, and valid only for the list that gave them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The routes that take the registrar's enrolments and teachings: one, or as many as there are.
+"""Routes for the registrar's enrolments and teachings: one, or any number.
 
-They are imported as a file is, by the same act: what was sent is kept in a file meanwhile, so that memory is
+They are imported as a file is, by the same act: the body is kept in a file meanwhile, so that memory is
 bounded whatever its size, and the guard judges it as a whole.
 """
 
@@ -39,7 +39,7 @@ from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
 from sesame.web.kit.site import Site
 
 REJECTED_MAX: Final = 1_000
-"""So many refused lines are told; all are counted."""
+"""Refused lines listed in an answer at most; all are counted."""
 
 FORMS: Final = {"enrolments": "file", "teachings": "groups"}
 """What may be sent, and what of `ImportRequest` it is."""
@@ -166,10 +166,10 @@ def import_lines(
     """Import lines of Pégase.
 
     Args:
-        kind: of `FORMS`.
-        file: in a folder of its own, which goes with what the import writes there.
-        stop: ends it, also while it waits for its turn.
-        how: of `ImportRequest`.
+        kind: a key of `FORMS`.
+        file: in a folder made for it, which is deleted with what the import writes there.
+        stop: ends the import, also while it waits for its turn.
+        how: the options of `ImportRequest`.
 
     Raises:
         LinesUnusable: nothing was published.

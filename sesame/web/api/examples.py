@@ -1,4 +1,4 @@
-"""Examples of each operation, and the forms of numbers and names, for the description of the API.
+"""Examples of operations, and formats of numbers and names, for the API description.
 
 Bodies are written here. Answers are those of the filled store of the tests, in `examples.json`:
 `EXAMPLES=record pytest tests/integration/test_api_documented.py` records them.

@@ -1,6 +1,6 @@
-"""Places of the API: how many requests of one token, and of all, are worked on at once.
+"""Concurrency limits of the API, for one token and for all.
 
-Looks have places of their own: what changes something may wait for the registry, and no look waits behind it.
+Reads have places apart: a write may wait for the registry, and no read waits behind it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The routes of receivers: where they ask for their Security Event Tokens (RFC 8936), and are tried."""
+"""Routes of event receivers: poll Security Event Tokens (RFC 8936), send a test."""
 
 from __future__ import annotations
 

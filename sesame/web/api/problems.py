@@ -37,7 +37,7 @@ from sesame.web.api.words import in_words
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 30
-"""When to ask again what is down: a supervisor has started it by then, or nobody does."""
+"""`Retry-After` while a dependency is down: time for a supervisor to restart it."""
 
 _MISSING: Final = (
     NoSuchDeadLetter,
@@ -153,7 +153,7 @@ def _plain(status: HTTPStatus, *, errors: Sequence[WrongPlace] = ()) -> Problem:
 
 
 def status_of(error: SesameError) -> HTTPStatus:
-    """What of an error of ours HTTP has a word for; any other is that it cannot be done as things stand."""
+    """The HTTP status of an error: its kind's, else 422 for wrong usage, else 409."""
     if isinstance(error, ApiError):
         return error.status
     for kinds, status in _STATUSES:
@@ -174,7 +174,10 @@ _STATUSES: Final[Sequence[tuple[tuple[type[SesameError], ...], HTTPStatus]]] = (
 
 
 def _challenge(*, bearer: bool) -> str:
-    """RFC 6750, 3: who gave no token is told no error."""
+    """The `WWW-Authenticate` header.
+
+    Without a token it names no error (RFC 6750, 3).
+    """
     return 'Bearer realm="sesame"' + (', error="invalid_token"' if bearer else "")
 
 

@@ -1,4 +1,4 @@
-"""The routes of what somebody is asked: who is who, what is whose, who is opened after a restore."""
+"""Routes of open questions: identity doubts, adoptions, reopening after a restore."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How often a token may ask, and how much processor time that may take: counted in this process's memory.
+"""Rate limits of tokens (requests, processor time), kept in this process's memory.
 
-A table would make each look a write, and a copy of this process more lets a token ask more often, no less.
-What it keeps from harm is this process.
+A table would make each read a write. Each further copy of this process allows a token more requests, never
+fewer: what the limit protects is one process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ class Rates:
         self._windows: dict[str, _Window] = {}
 
     def take(self, name: str) -> dict[str, str]:
-        """Count one more request; what the answer says of it (draft-ietf-httpapi-ratelimit-headers-10).
+        """Count one more request.
+
+        Returns:
+            The headers of its answer (draft-ietf-httpapi-ratelimit-headers-10).
 
         Raises:
             TooManyRequests: it was one too many, and is not counted.

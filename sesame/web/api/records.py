@@ -1,4 +1,4 @@
-"""The routes of what stays when the rest goes: the audit, erasures and their receipts."""
+"""Routes of lasting records: the audit, erasures and their receipts."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Repeats:
 
 @dataclass(frozen=True)
 class _Opening:
-    """What token and key make: a name, and keys of its own for the request's digest and for the answer."""
+    """A name and two keys (request digest, answer), derived from token and key."""
 
     name: str
     digesting: bytes

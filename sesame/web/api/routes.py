@@ -1,7 +1,7 @@
-"""The table of routes, and what stands before each of them.
+"""The table of routes, and the checks before each of them.
 
-A route is a function that renders one act. Who comes is asked first, then how often, then whether they may; a
-body is read only then. The act itself looks once more whether they may.
+A route is a function that renders one act. Checks run in this order: token, rate, right; only then is a body
+read. The act itself checks the right once more.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Call:
         return single
 
     def position(self, cursor: str | None, wanted: Mapping[str, object]) -> Any:
-        """Where the page that is asked for begins; None: the first one.
+        """The place in the list where the requested page begins; None: the first page.
 
         Raises:
             UnfitCursor: the cursor is not of this list.
@@ -282,7 +282,7 @@ async def _with_body(
 
 
 def check_text(json_text: bytes) -> None:
-    """Refuse JSON that is not UTF-8 (RFC 8259, 8.1), or has a text that no store of ours keeps.
+    """Refuse JSON that is not UTF-8 (RFC 8259, 8.1) or has text that no store keeps.
 
     Raises:
         UnusableRequest: with a NUL, or one half of a surrogate pair.
@@ -299,13 +299,15 @@ def check_text(json_text: bytes) -> None:
 
 
 def check_json(body: bytes, *, key: Callable[[str], str] = str) -> None:
-    """Refuse a JSON body with two readings: a name twice in an object, or bidirectional controls in a text.
+    """Refuse a JSON body with two readings.
+
+    These are a name twice in an object, and bidirectional controls in a text.
 
     Args:
         key: two names are one if this makes the same of them.
 
     Raises:
-        UnusableRequest: it has. What is no JSON is not looked at.
+        UnusableRequest: it has two readings. A body that is no JSON is not examined.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -346,7 +348,10 @@ async def _with_file(
 async def stopped_by_leaving(
     request: Request, stop: ImportStop, answer: Coroutine[Any, Any, Response]
 ) -> Response:
-    """Answer; an import of it is stopped when whoever sent it closes the connection. The body was read."""
+    """Answer; stop the import when the client closes the connection.
+
+    The body was read before.
+    """
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -366,10 +371,10 @@ def _write_line(file: Path, body: bytes) -> bytes:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The object that a body is.
+    """Parse a body as a JSON object.
 
     Raises:
-        UnusableRequest: it is none, or a name stands in it twice.
+        UnusableRequest: it is none, or has a name twice.
     """
     check_json(body)
     try:
@@ -447,13 +452,16 @@ async def _once(
 
 
 def language_of(request: Request, api: Api) -> Any:
-    """The language of an answer: the one that is asked for, else the site's."""
+    """The language of an answer: the requested one, else the site's."""
     accepted = request.headers.get("accept-language")
     return spoken(None, accepted) if accepted is not None else api.site.settings.language or "en"
 
 
 def bearer_token(request: Request) -> str:
-    """The token that a request has in its head (RFC 6750, 2.1): nowhere else is looked for one."""
+    """The bearer token of the `Authorization` header (RFC 6750, 2.1).
+
+    It is looked for nowhere else.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -463,7 +471,10 @@ def _is_list(annotation: object) -> bool:
 
 
 def _check_query(request: Request, known: set[str], several: set[str]) -> None:
-    """A filter that is not known would show everybody, and one that is given twice is one of the two."""
+    """Refuse unknown and repeated query parameters.
+
+    An unknown filter would show every student; of a repeated one only one value would count.
+    """
     given = Counter(name for name, _ in request.query_params.multi_items())
     for name, count in sorted(given.items()):
         if name not in known:

@@ -1,7 +1,7 @@
-"""What other programs send by themselves, signed (Standard Webhooks): enrolments and teachings.
+"""Signed enrolments and teachings that other programs push (Standard Webhooks).
 
-No token travels: who has one of the keys in the file of `console.webhooks` is that source, and may import,
-and nothing else. A message that comes again is answered as it was, by its id.
+No token is sent: a sender with a key in the file of `console.webhooks` is that source, and may do nothing but
+import. A message that is repeated gets the first answer, by its id.
 """
 
 from __future__ import annotations

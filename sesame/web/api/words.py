@@ -1,4 +1,4 @@
-"""What is wrong with a value that a program sent, in words: never the value, which may be a person's."""
+"""Messages about wrong request values; never with the value: it may be personal."""
 
 from __future__ import annotations
 

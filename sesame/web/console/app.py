@@ -1,4 +1,4 @@
-"""The console as an application: routes, guard, language, and what is shown when something goes wrong."""
+"""The console application: routes, guard, language and error pages."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Speaking:
 
 
 def _not_logged_in(request: Request, _error: Exception) -> Response:
-    """Who only looks logs in, and comes back to where they were; a form that is late says so."""
+    """Send a reader to log in, and back to the page; a form gets a message: it is late."""
     if request.method != "GET":
         return _say(request, 401, "session")
     return RedirectResponse(f"{LEAVE_PATH}?{urlencode({'page': page_of(request)})}", status_code=303)
@@ -129,7 +129,7 @@ def _down(request: Request, error: Exception) -> Response:
 
 
 def _fault(request: Request, _error: Exception) -> Response:
-    """An unforeseen error: the server logs its class and place; the page says nothing of it."""
+    """An unforeseen error: the log gets its class and place; the page shows neither."""
     return _say(request, 500, "fault")
 
 

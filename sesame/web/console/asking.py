@@ -1,6 +1,6 @@
-"""Replays that go on in this process after their form was answered, each at its pace, until they are stopped.
+"""Replays that run in this process after their form was answered, until stopped.
 
-Nothing is lost with the process: whoever lets a replay go on asks for those who were not asked yet.
+Each has its pace. Nothing is lost with the process: resuming a replay sends the requests that are left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sesame.web.kit.site import Site
 
 
 def go_on(site: Site, actor: Actor, request: Resumption, clock: Callable[[], datetime]) -> None:
-    """Ask for the rest of a replay in a thread of its own.
+    """Resume a replay in a new thread.
 
     Raises:
         ActRefused: the actor may not; nothing was begun.

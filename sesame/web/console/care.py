@@ -1,4 +1,4 @@
-"""'Plans retenus', 'Journal': what stands still until somebody says so, and what was done."""
+"""'Plans retenus', 'Journal': plans that wait for a release, and the audit."""
 
 from __future__ import annotations
 

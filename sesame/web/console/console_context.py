@@ -1,4 +1,4 @@
-"""Everything that the console works with, made once: the site, the CAS server, keys, pages."""
+"""The console's dependencies, made once: the site, the CAS server, keys, pages."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ RESTED: Final = 5.0
 """Where it takes long to make, it may be so many times as old: looking takes a sixth of the time."""
 
 GLANCE_S: Final = 30.0
-"""How old the numbers beside the navigation may be: no page waits for them."""
+"""How old the numbers of the navigation may be: no page waits for them."""
 
 QUICK_S: Final = 0.1
-"""Whoever asks for one that takes no longer makes it. Where it takes longer nobody waits: see `keep`."""
+"""Below this, build reports on request; above it, serve the last one: see `keep`."""
 
 KEPT_S: Final = 60.0
-"""How often one that takes long is made, though nobody asks: whoever comes in finds it."""
+"""How often a slow report is built without a request, so that a visitor finds one."""
 
 
 class RunningImport(Protocol):
@@ -89,12 +89,13 @@ class ConsoleContext:
 
 
 class SharedReport(Generic[_Seen]):
-    """What counts everybody, as it was a moment ago, in each language: looked at once for all who ask.
+    """A report over all students, built once for all readers, in each language.
+
     Thread-safe.
 
     Args:
         name: of the act.
-        act: looks.
+        act: builds the report.
     """
 
     def __init__(
@@ -115,11 +116,13 @@ class SharedReport(Generic[_Seen]):
         self._wanted = threading.Event()
 
     def show(self, actor: Actor, *, age_s_max: float = FRESH_S) -> _Seen:
-        """It, about as old as that at most. Whoever comes while somebody looks is shown the one before.
+        """The report, about as old as `age_s_max` at most.
+
+        While one caller builds it, the others get the one before.
 
         Raises:
             ActRefused: the actor may not see it.
-            StoreUnavailable: nobody can.
+            StoreUnavailable: it cannot be built.
         """
         check(actor, self._name)
         language = spoken()
@@ -136,14 +139,16 @@ class SharedReport(Generic[_Seen]):
         try:
             before = self._seen.get(language)
             if before is not None and before is not found:
-                return before[2]  # somebody has looked meanwhile
+                return before[2]  # another caller has built it meanwhile
             return self._look(language, actor)
         finally:
             self._turn.release()
 
     def keep(self, stopping: threading.Event) -> None:
-        """Have one ready from the beginning, and where it takes long make it whenever it is wanted and from
-        time to time, until told to stop."""
+        """Keep a report ready until `stopping` is set.
+
+        One is built at the start; a slow one also whenever it is wanted, and from time to time.
+        """
         self._kept = True
         due = 0.0
         while not stopping.is_set():

@@ -1,6 +1,7 @@
-"""In and out of the console: to the CAS server and back, single logout, the language.
+"""Login and logout at the console by the CAS server, single logout, the language.
 
-Coming back is believed only in the browser that left: or somebody could be led into another one's session.
+A return from CAS counts only in the browser that left for it: else an attacker could put a reader into the
+attacker's session.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def come_back(visit: Anybody, ticket: str = "") -> Response:
 
 @router.post("/login")
 async def single_logout(request: Request) -> Response:
-    """The CAS server says that somebody has logged out."""
+    """Take the CAS server's notice that a person has logged out."""
     body = await request.body()  # of a size and within a time that the guard has seen to
     said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
     context: ConsoleContext = request.app.state.context

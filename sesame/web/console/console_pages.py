@@ -1,4 +1,4 @@
-"""Renders the console's pages: the templates in both languages, with the words of the operations."""
+"""Renders the console's pages in both languages, with the texts of the operations."""
 
 from __future__ import annotations
 

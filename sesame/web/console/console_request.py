@@ -1,4 +1,4 @@
-"""One request at the console: the browser, its session and whose it is, and the pages that answer it."""
+"""One request at the console: browser, session, actor, and the answering pages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class NotLoggedIn(Exception):
 
 @dataclass
 class ConsoleRequest:
-    """One request, and what its answer will carry. `session`: None: nobody has logged in."""
+    """One request, and what its answer will carry.
+
+    `session` is None without a login.
+    """
 
     request: Request
     context: ConsoleContext
@@ -62,8 +65,10 @@ class ConsoleRequest:
 
     @property
     def actor(self) -> Actor:
-        """Who acts: the CAS server's name for them, in one spelling whatever was typed there, or one person
-        could be the two that a release may ask for."""
+        """The actor, by the CAS server's name in one spelling, however it was typed.
+
+        Otherwise one person could count as the two whom a release may require.
+        """
         if self.session is None:
             return Actor("", frozenset())
         roles = frozenset(Role(role) for role in self.session.roles if role in list(Role))
@@ -72,7 +77,10 @@ class ConsoleRequest:
     # --- what it gets ---
 
     def keep(self, name: str, value: str, *, age_s: int | None = None) -> None:
-        """Let the browser keep this; without an age until it is closed; of age 0: no longer."""
+        """Set a cookie.
+
+        Without an age it lasts until the browser is closed; age 0 deletes it.
+        """
         self._cookies.append((name, value, age_s))
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
@@ -97,7 +105,7 @@ class ConsoleRequest:
         )
 
     def _counts(self) -> Mapping[str, int]:
-        """What the navigation has a number beside."""
+        """The numbers that the navigation shows."""
         seen = self.context.overview.show(self.actor, age_s_max=GLANCE_S)
         return {"failures": seen.dead_letters, "waiting": seen.waiting}
 
@@ -107,13 +115,15 @@ class ConsoleRequest:
         return self.carry(RedirectResponse(where, status_code=303))
 
     def done(self, path: str, *told: str) -> Response:
-        """Answer an act by sending the browser to a page that tells what came of it. What is told goes with
-        the address, signed, and is kept nowhere: another process may show the page."""
+        """Redirect to a page that shows the act's result.
+
+        The result is in the address, signed, and kept nowhere: another process may show the page.
+        """
         lines = [line[:_TOLD_MAX] for line in told][:_TOLD_LINES_MAX]
         return self.to(path, fait=self.context.signing.sign(signatures.TOLD, [self.actor.name, *lines]))
 
     def _told(self) -> Sequence[str]:
-        """What an act came to, told to whoever did it."""
+        """The result of an act, for its actor."""
         text = self.request.query_params.get("fait", "")
         found = self.context.signing.read(signatures.TOLD, text, age_s_max=_TOLD_S)
         return found[1:] if found and found[0] == self.actor.name else ()
@@ -125,12 +135,12 @@ class ConsoleRequest:
 
 
 def page_of(request: Request) -> str:
-    """The page that is asked for, as a link has it."""
+    """The requested page, as a link has it."""
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def utc_now() -> datetime:
-    """The time, in UTC, by which acts are asked for."""
+    """The current time, in UTC; acts are requested with it."""
     return datetime.now(UTC)
 
 
@@ -139,7 +149,7 @@ def _full(name: str, context: ConsoleContext) -> str:
 
 
 def anybody(request: Request) -> ConsoleRequest:
-    """This request, whoever makes it."""
+    """A request of any visitor."""
     context: ConsoleContext = request.app.state.context
     cookies = request.cookies
     token = cookies.get(_full(SESSION, context))
@@ -153,10 +163,11 @@ def anybody(request: Request) -> ConsoleRequest:
 
 
 def somebody(request: Request) -> ConsoleRequest:
-    """This request, of somebody with a role.
+    """A request of a person with a role.
 
     Raises:
-        NotLoggedIn, ConsoleRefusal: of nobody; of somebody without one.
+        NotLoggedIn: there is no login.
+        ConsoleRefusal: the person has no role.
     """
     visit = anybody(request)
     if visit.session is None:

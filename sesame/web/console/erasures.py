@@ -1,4 +1,4 @@
-"""'Effacements': a person is erased in two steps, under their own eyes; how far it is, and the receipt."""
+"""'Effacements': erase a person in two steps; show progress and the receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""'Échecs': what was given up, by cause; preview, five drawn by lot, then the rest at a pace; a report."""
+"""'Échecs': failures by cause: preview, five at random, then the rest, a report."""
 
 from __future__ import annotations
 
@@ -150,10 +150,10 @@ def stop(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:  # n
 
 
 def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelection:
-    """Whom this cause is about.
+    """The students whom this cause concerns.
 
     Raises:
-        NobodyToReplay: nobody any more.
+        NobodyToReplay: none is left.
     """
     found = replays.select(visit.context.site, visit.actor, ReplayFilter(consumer=consumer, cause=cause))
     if not found.students:

@@ -1,4 +1,4 @@
-"""The bars of how long propagations lasted, as coordinates of an SVG picture: drawn here, not by a script."""
+"""The histogram of propagation times as SVG coordinates: drawn without a script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _LEAST: Final = 2.0
 
 @dataclass(frozen=True)
 class DrawnBar:
-    """A bar and its edge: `x`, `width`, `y`, `height` of the bar; `middle`, where its number stands."""
+    """A bar and its edge.
+
+    `x`, `width`, `y`, `height` are the bar's; `middle` is the place of its number.
+    """
 
     bar: Bar
     x: float

@@ -1,4 +1,4 @@
-"""Parts of pages that are kept live while somebody looks."""
+"""Live parts of pages, updated while a reader looks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LOOK_EVERY_S: Final = 2.0
 
 
 def kept_live(visit: ConsoleRequest, render: Callable[[ConsoleRequest], str]) -> Response:
-    """A page's live part, each time that it is another one, until the session is over.
+    """Stream a page's live part whenever it changes, until the session is over.
 
     Args:
-        render: makes it, for whoever looks.
+        render: makes the part for this reader.
 
     Raises:
         ConsoleRefusal: too many are open already.
@@ -38,7 +38,7 @@ def kept_live(visit: ConsoleRequest, render: Callable[[ConsoleRequest], str]) ->
 
 
 def _part(request: Request, render: Callable[[ConsoleRequest], str], shown: str) -> str | None:
-    """The live part; what is shown while it cannot be had; None when the session is over."""
+    """The live part; `shown` while it cannot be made; None when the session is over."""
     try:
         return render(somebody(request))
     except (NotLoggedIn, ConsoleRefusal):

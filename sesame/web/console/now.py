@@ -1,4 +1,4 @@
-"""'Maintenant': the window at a glance, what is wrong on top, each target and its processes; kept live."""
+"""'Maintenant': the live overview: alerts, then each target and its processes."""
 
 from __future__ import annotations
 

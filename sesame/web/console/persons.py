@@ -1,4 +1,4 @@
-"""'Personnes': whoever is looked for; one student with diagnosis, targets and timeline; acts on them."""
+"""'Personnes': search; one student with diagnosis, targets, timeline and acts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def show_person(visit: Visiting, number: Number, direct: bool = False) -> Respon
 
 
 def _compared(visit: ConsoleRequest, target: str, number: str) -> ReplayPreview | str:
-    """What a target would be written of this student; a sentence: why that cannot be told."""
+    """What a write to this target would change for a student, or a text: why unknown."""
     request = PreviewRequest(consumer=target, students=(number,), selected=1)
     try:
         return preview(visit.context.site, visit.actor, request)
@@ -118,7 +118,7 @@ def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
         students=selected.students,
         lane=Lane.PERSONAL,
         reason=reason_of(fields),
-        again=True,  # the page has said what failed
+        again=True,  # the page has shown what failed
     )
     asked = replay(site, actor, request, utc_now)
     name = visit.context.pages.service(consumer)

@@ -1,4 +1,4 @@
-"""'Cibles': how each stands, pausing and asking it, and what the last comparison found, object by object."""
+"""'Cibles': state, pause and probe of each, and its last comparison by object."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Drifted:
 
     @property
     def place(self) -> str:
-        """Where it stands in the list."""
+        """Its place in the list."""
         return f"{KINDS.index(self.kind)}{self.name}"
 
 

@@ -1,4 +1,4 @@
-"""What is wrong, the worst first: judged from the overview, for the sentence on top of the console."""
+"""Alerts, the worst first: derived from the overview, for the top of the console."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sesame.operations.people.diagnosis.overview import Overview
 
 
 class TroubleKind(StrEnum):
-    """What may be wrong, in the order in which it is shown: what stops everybody first."""
+    """The kinds of alerts in the order of display: what stops every student first."""
 
-    STOPPED = "stopped"  # nobody works for a consumer
+    STOPPED = "stopped"  # no process works for a consumer
     QUARANTINED = "quarantined"
     MISCONFIGURED = "misconfigured"
     DOWN = "down"  # a target does not answer
@@ -60,7 +60,7 @@ _STATES = {
 
 
 def troubles(seen: Overview) -> list[Trouble]:
-    """Everything that is wrong, the worst first: by kind, then by how many students it is about."""
+    """All alerts, the worst first: by kind, then by number of students."""
     found = [*_consumers(seen.consumers), *_failures(seen), *_overdue(seen), *_for_operators(seen)]
     order = list(TroubleKind)
     return sorted(found, key=lambda one: (order.index(one.kind), -one.students, one.consumer, one.token))

@@ -1,12 +1,13 @@
-"""'Importer': the registrar's file from the browser: what it would change and reject, then for good.
+"""'Importer': upload the registrar's file, preview changes and rejects, import.
 
-Nothing of a file is kept: it lies in a folder of the import's own while it is read, and goes with it. So it
-is chosen once more after a look, and a file that is held is sent again with its approval.
+Nothing of a file is kept: it lies in a folder made for the import while it is read, and is deleted with it.
+So it is chosen once more after a preview, and a file that is held is sent again with its approval.
 
-Whom a file concerns and what was refused is kept nowhere either: the answer has it. Where the import takes
-longer than a moment, the answer begins all the same, says how far it is, and ends with what came of it: HTML
-that grows, which needs no script. Whoever leaves the page finds the import on the list, and can stop it
-there as on its page; a look ends with its page. A process that dies leaves what the command leaves.
+Which students a file concerns and which lines were refused is kept nowhere either: the answer has it. Where
+the import takes longer than a moment, the answer begins all the same, shows progress, and ends with the
+result: HTML that grows, which needs no script. A reader who leaves the page finds the import on the list, and
+can stop it there as on its page; a preview ends with its page. A process that dies leaves what the command
+leaves.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ _GROWS: Final = "<!-- grows here -->"
 
 @dataclass(frozen=True)
 class Table:
-    """A file that the import wrote, as a spreadsheet shows it; `more`: these are its first rows only."""
+    """A table that the import wrote, for a spreadsheet; `more`: only its first rows."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -102,7 +103,10 @@ async def send_file(request: Request) -> Response:
 
 
 async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str) -> AsyncIterator[str]:
-    """The page, with how far it is until it has ended; of what stands in its middle the last is shown."""
+    """The page, with progress until the import has ended.
+
+    Of the parts in its middle the last is shown.
+    """
     log = structlog.get_logger()
     try:
         yield head
@@ -143,7 +147,10 @@ class _Sent:
 
 
 class _GoingOn(threading.Thread):
-    """An import, whoever waits for it: a `RunningImport`. `looks`: it will change nothing."""
+    """A running import, independent of its page: a `RunningImport`.
+
+    `looks`: it will change nothing.
+    """
 
     def __init__(self, visit: ConsoleRequest, sent: _Sent) -> None:
         super().__init__(target=copy_context().run, args=(self._go_on,), name="import", daemon=True)
@@ -177,7 +184,7 @@ class _GoingOn(threading.Thread):
         with self._sent.folder:
             try:
                 self._outcome = self._imported()
-            except Exception as error:  # noqa: BLE001 (whatever it is, who waits is told)
+            except Exception as error:  # noqa: BLE001 (the page must show any error)
                 self._outcome = error
             finally:
                 del running[self.key]
@@ -207,10 +214,10 @@ class _GoingOn(threading.Thread):
 
 
 def _kept(form: FormData) -> _Sent:
-    """What a form asks, with its file in a folder of its own.
+    """Read a form, and store its file in a new folder.
 
     Raises:
-        ConsoleRefusal: it asks nothing that there is.
+        ConsoleRefusal: it asks for nothing known.
     """
     file = form.get("fichier")
     asked = {name: str(form.get(name, "")).strip() for name in ("genre", "profil", "annee")}

@@ -1,4 +1,4 @@
-"""'En attente': who waits for what, and who must act; a list of each, and as a file."""
+"""'En attente': waiting students by cause, and who must act; lists and a CSV file."""
 
 from __future__ import annotations
 

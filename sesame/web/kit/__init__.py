@@ -1,1 +1,1 @@
-"""What every page needs: the guard, addresses, languages, signatures, files that are served as they are."""
+"""What all pages use: the guard, addresses, languages, signatures, static files."""

@@ -1,4 +1,4 @@
-"""Who asks: the browser's address, through the reverse proxies that the settings name and no others."""
+"""The client's address, through the reverse proxies of the settings and no others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from sesame.settings.served import Networks
 
-NOBODY = IPv4Address("0.0.0.0")  # noqa: S104 - stands for an address that is not known; never bound to
+NOBODY = IPv4Address("0.0.0.0")  # noqa: S104 - means an unknown address; never bound to
 IPV6_SITE_BITS = 64  # what one household or one telephone is given (RFC 6177)
 
 Ip = IPv4Address | IPv6Address
@@ -19,7 +19,7 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Networks
     Args:
         peer: of the connection; None: a Unix socket.
         forwarded: the values of `X-Forwarded-For`, in their order. Each proxy appends the address that it
-            sees, so only what stands right of the last address that is no proxy of ours can be believed.
+            sees, so only what is right of the last address that is no proxy of ours can be believed.
         trusted: the reverse proxies.
     """
     address = _read(peer or "")

@@ -1,7 +1,7 @@
-"""The style sheet, the script and the pictures, under names that change with their content.
+"""The style sheet, the script and the pictures, under names that change with them.
 
-So browsers keep them for good, and a new version's pages never meet an old version's script. The university's
-colour and logo, which the settings name, are among them.
+So browsers cache them without limit, and a new version's pages never meet an old version's script. The
+university's colour and logo, which the settings name, are among them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Assets:
         """Answer a request (ASGI).
 
         Raises:
-            HTTPException: there is no such file, or something else than reading is asked for.
+            HTTPException: there is no such file, or the method is not GET or HEAD.
         """
         request = Request(scope, receive)
         if request.method not in ("GET", "HEAD"):
@@ -96,7 +96,7 @@ def _address(path: str, name: str, content: bytes) -> str:
 
 
 def _brand(color: str) -> str:
-    """The colour as tokens of the style sheet; what is written on it is the paper's colour."""
+    """The colour as tokens of the style sheet; text on it has the paper's colour."""
     night = legible(color, NIGHT)
     return f":root{{--brand-day:{color};--brand-night:{night}}}\n"
 
@@ -156,5 +156,5 @@ def _only_a_picture(path: Path, root: ET.Element) -> None:
 
 
 def _local(name: object) -> str:
-    """An XML name without its namespace, in lower case; of a comment or an instruction: nothing."""
+    """An XML name without namespace, in lower case; empty for a comment or instruction."""
     return name.rpartition("}")[2].casefold() if isinstance(name, str) else ""

@@ -1,10 +1,10 @@
-"""Connections of our HTTP servers: the socket that listens, a deadline for each request's head, room for all.
+"""Connections of our HTTP servers: listening socket, deadlines and limits.
 
-Who opens many connections and says little on them keeps nobody out: uvicorn has a deadline between two
-requests, but none for the first one, nor for one that has begun and does not go on. A body has the guard's.
-A connection is counted before it begins TLS: asyncio gives that a minute, and names no connection until then.
-Where there are too many connections, the one that was silent longest ends; where there are too many requests,
-503 says when to come back.
+Many silent connections must not keep others out: uvicorn has a deadline between two requests, but none for
+the first one, nor for one that has begun and stalls. The guard has one for bodies. A connection is counted
+before it begins TLS: asyncio allows that a minute, and names no connection until then. Where there are too
+many connections, the one that was silent longest is closed; where there are too many requests, 503 says when
+to come back.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Crowd:
             self._end_silent(max(self._connections, key=self._connections.__getitem__))
 
     def silent(self, connection: PromptProtocol) -> None:
-        """Let a connection be the last of those that say nothing: its request was answered."""
+        """Put a connection last among the silent ones: its request was answered."""
         if (whose := self._open.pop(connection, None)) is not None:
             self._open[connection] = whose
 
@@ -150,7 +150,10 @@ def listener(
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP/1.1 with a deadline for each request's head; the first one's is the TLS handshake's, too."""
+    """HTTP/1.1 with a deadline for each request's head.
+
+    The first head's deadline includes the TLS handshake.
+    """
 
     head_s_max: float = HEAD_S_MAX
     crowd: Crowd
@@ -165,7 +168,7 @@ class PromptProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection: a request is due, and TLS before it where the server has a certificate."""
+        """Start the deadline for a request; it includes TLS where there is a certificate."""
         if self.tls is None:
             super().connection_made(transport)
         else:
@@ -190,7 +193,7 @@ class PromptProtocol(H11Protocol):
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes: of a head, which must be whole in time, or of a request that is under way."""
+        """Take bytes: of a head, which must be whole in time, or of a running request."""
         if self._handshake is not None:  # they came with the handshake's last ones
             self._early += data
             return

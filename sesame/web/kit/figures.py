@@ -1,4 +1,4 @@
-"""The page that says how fast accounts are made: JSON, without persons, for whoever wants to show it."""
+"""Public figures of propagation times, as JSON without persons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ FIGURES_PATH: Final = "/metrics/propagation.json"
 
 
 def figures_answer(figures: Callable[[], PropagationFigures]) -> Response:
-    """The answer: any other site may show it (Fetch, CORS), and caches may keep it as long as we do."""
+    """The answer: any other site may show it (Fetch, CORS).
+
+    Caches may keep it for as long as we do.
+    """
     try:
         body = figures().model_dump_json()
     except DependencyDown:

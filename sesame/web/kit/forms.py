@@ -26,7 +26,10 @@ def fields_of(body: bytes) -> dict[str, str]:
 
 
 def cookie_name(name: str, *, secure: bool) -> str:
-    """The cookie's name: `__Host-` binds it to this host and to HTTPS (RFC 6265bis, 4.1.3.2)."""
+    """The cookie's name: `__Host-` binds it to this host and to HTTPS.
+
+    Source: RFC 6265bis, 4.1.3.2.
+    """
     return f"__Host-{name}" if secure else name
 
 

@@ -1,4 +1,4 @@
-"""What every request must be, and what every answer carries: hosts, origins, sizes, security headers.
+"""Rules for requests (host, origin, size), and security headers of answers.
 
 Sources: OWASP's cheat sheets (HTTP Headers, CSRF, Session Management); Fetch Metadata (W3C); RFC 6797.
 """
@@ -38,15 +38,15 @@ _OPEN_PATHS: Final = frozenset({"/livez"})
 
 
 class Guard:
-    """Lets a request through to the pages if it is what a browser on our own pages sends.
+    """Lets requests through to the pages that a browser on our own pages could send.
 
     Args:
         hosts: what `Host` may be.
         origin: what `Origin` must be, if a request that changes something has one.
         secure: whether students come by HTTPS: the header of RFC 6797 is sent.
-        forms_to: other sites that our forms may end at: the CAS server, when somebody logs out.
-        unguarded_posts: paths to which other servers post, which say themselves whom they believe.
-        uploads: paths to which files are sent, with the most bytes each; who answers there reads the body.
+        forms_to: other sites that our forms may end at: the CAS server, at a logout.
+        unguarded_posts: paths to which other servers post; their routes authenticate them.
+        uploads: paths to which files are sent, with the most bytes each; their routes read the body.
         body_s_max: how long a request's body may take to arrive.
     """
 
@@ -83,7 +83,7 @@ class Guard:
         headers = Headers(scope=scope)
         refused = self._refusal(scope, headers)
         answer_by = with_headers(send, self._headers)
-        if scope["method"] == "HEAD":  # the pages are asked as by GET (RFC 9110, 9.3.2)
+        if scope["method"] == "HEAD":  # the pages see a GET (RFC 9110, 9.3.2)
             scope, answer_by = {**scope, "method": "GET"}, _bodiless(answer_by)
         if refused is None and scope["method"] not in _SAFE and scope["path"] not in self._uploads:
             try:
@@ -125,7 +125,7 @@ class Guard:
 
 
 def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
-    """Every answer with these headers, unless it has others of these names, and kept by nobody."""
+    """Add these headers to every answer that lacks them, and forbid caching."""
 
     async def send_guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -147,10 +147,10 @@ class BodyRefused(Exception):
 
 
 async def whole_body(receive: Receive, *, bytes_max: int, s_max: float) -> bytes | None:
-    """All of what is sent, so that nobody holds a place for long by sending it byte by byte.
+    """Read a whole body within limits, so that slow senders hold no place for long.
 
     Returns:
-        None: who asks has gone before its end, and half a body is none.
+        None: the client left before the end; half a body is none.
 
     Raises:
         BodyRefused: it is too large, or took too long.
@@ -177,7 +177,7 @@ def _closing(text: str, status: int) -> Response:
 
 
 def _bodiless(send: Send) -> Send:
-    """The beginning of an answer, and its end at once: of a live page, which has none, too."""
+    """Send an answer's head, and end it at once: for HEAD, of a live page too."""
     ended = False
 
     async def send_head(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The pages' languages: French is written in the templates, English stands in `locale/en.po`."""
+"""The pages' languages: French is in the templates, English in `locale/en.po`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
 
 
 class French(NullTranslations):
-    """French as the templates have it, with the blanks before double signs that no line may break at."""
+    """French as the templates have it, with no-break spaces before double signs."""
 
     def gettext(self, message: str) -> str:
         """The text."""
@@ -40,7 +40,7 @@ def translations(language: Language) -> NullTranslations:
 
 
 def spoken(chosen: str | None, accepted: str) -> Language:
-    """The language of a page: the one that was chosen, else the first of the browser's that we have.
+    """The language of a page: the chosen one, else the browser's first that we have.
 
     Args:
         chosen: by the reader, on an earlier page.

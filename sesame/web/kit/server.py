@@ -1,5 +1,7 @@
-"""An HTTP server in a thread of its own: uvicorn on a socket that was opened first, so that a port that is
-taken is an error of the start."""
+"""An HTTP server in a thread: uvicorn on a socket that was opened first.
+
+So a port that is taken is an error of the start.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +26,19 @@ STOP_S_MAX: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Where to listen, and how much at once.
+    """Where to listen, and the limits.
 
     Attributes:
         host, port: port 0 takes a free one.
         tls_cert_file, tls_key_file: a certificate chain and its key (PEM); None: without TLS.
         connections_max: requests at once; more are answered 503, and those of one address before all places
             are taken: see `Crowd`.
-        proxies: reverse proxies in front, which say who asks.
+        proxies: reverse proxies in front, which give the client's address.
         waiting_max: connections that may wait to be accepted.
-        stalled_s_max: how long who is sent something may take nothing of it; None: as the system has it.
-        grace_s: how long requests under way may go on at the end.
+        stalled_s_max: how long a client may take nothing of its answer; None: as the system has it.
+        grace_s: how long running requests may last at the end.
         idle_s_max: how long a connection without a request is kept.
-        taken, remedy: the error that says that it cannot be listened there, and what to do.
+        taken, remedy: the error raised when the port cannot be listened on, and its remedy.
     """
 
     host: str
@@ -55,8 +57,11 @@ class Listening:
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, and leave no connection open that nobody serves: one made while it ends, or one whose other
-        side does not take its leave. Who asked there would wait for as long as the process lives."""
+        """Shut down, and close every connection.
+
+        Connections made meanwhile, and those whose client does not close, would keep clients waiting for as
+        long as the process lives.
+        """
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
@@ -64,8 +69,10 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """Serves an ASGI application until told to stop. Who asks is in no log line: addresses of pages have
-    secrets in them."""
+    """Serves an ASGI application until stopped.
+
+    Requests are not logged: addresses of pages have secrets in them.
+    """
 
     def __init__(self, name: str, app: ASGIApp, listening: Listening) -> None:
         self._listening = listening
@@ -79,7 +86,7 @@ class WebServer:
                 log_config=None,
                 lifespan="off",
                 server_header=False,
-                proxy_headers=False,  # whom to believe is said by `trusted_proxies`
+                proxy_headers=False,  # `trusted_proxies` says which to believe
                 timeout_graceful_shutdown=listening.grace_s,
                 timeout_keep_alive=listening.idle_s_max,
                 ssl_certfile=listening.tls_cert_file,
@@ -96,7 +103,7 @@ class WebServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it serves; not before `start`, nor once it has ended by itself."""
+        """Whether it serves; False before `start`, and after it has ended."""
         return self._thread.is_alive()
 
     def start(self) -> None:
@@ -114,8 +121,8 @@ class WebServer:
             remedy=wanted.remedy,
         )
         if wanted.stalled_s_max is not None:
-            # Who takes nothing is noticed by the system, which has room for minutes of answers before we
-            # would be told (tcp(7)); every connection inherits it.
+            # The kernel buffers minutes of answers before a write would block, so let it notice clients that
+            # take nothing (tcp(7)); every connection inherits it.
             self._socket.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(wanted.stalled_s_max * 1000)
             )
@@ -127,7 +134,7 @@ class WebServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Answer what was asked, stop listening, and return; harmless when it was never started."""
+        """Finish running requests, stop listening, and return; harmless before `start`."""
         self._server.should_exit = True
         if self.alive:
             self._thread.join(timeout=STOP_S_MAX)

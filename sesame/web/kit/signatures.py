@@ -1,4 +1,4 @@
-"""What a browser keeps for us and must not change: signed, each kind with a salt of its own."""
+"""Signed values that browsers keep and must not change; each kind has its salt."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Signing:
             return None
 
     def form_token(self, browser: str) -> str:
-        """What a form carries so that it can only be sent by the browser that was given it."""
+        """A form's token: only the browser that it was made for can send the form."""
         return self._signer().get_signature(browser).decode()
 
     def is_form_token(self, browser: str, token: str) -> bool:

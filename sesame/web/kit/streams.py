@@ -49,7 +49,7 @@ async def live_part(
     while not is_over() and not await request.is_disconnected():
         try:
             html = await part(shown)
-        except Exception:  # noqa: BLE001  # the browser asks again by itself, after `retry`
+        except Exception:  # noqa: BLE001 # the browser reconnects after `retry`
             structlog.get_logger().exception("live_page_failed")
             return
         if html is None:

@@ -1,4 +1,7 @@
-"""Templates: nothing inline, everything escaped, nothing undefined; French, English by `locale/en.po`."""
+"""Templates: nothing inline, everything escaped, undefined names are errors.
+
+French is in them, English in `locale/en.po`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The students' pages: activation, forgotten password, and where the account stands.
+"""The students' pages: activation, forgotten password, and the account's state.
 
 `Server` serves them from a `PortalContext`. They need the database and the vault's keys, and no event log:
 what they publish leaves by the outbox.

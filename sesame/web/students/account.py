@@ -1,4 +1,4 @@
-"""'Où en est mon compte ?': the page, its live part, and what a student may do there."""
+"""'Où en est mon compte ?': the page, its live part, and the student's acts there."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def account_page(
 
 
 def _standing(visit: PortalRequest, number: str) -> AccountView:
-    """Where the student stands.
+    """The student's account, for the page.
 
     Raises:
         PageError: the account is not made yet.

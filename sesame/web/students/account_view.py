@@ -68,11 +68,11 @@ class Service:
     Attributes:
         name: `cas`, or a target's.
         state: ready, to_try, under_way, waiting, after (another service, which is not on its way), down,
-            failed, not_yet, shut, or not_ours: of a target that is only observed nothing is promised, and
-            nothing is awaited.
+            failed, not_yet, shut, or not_ours: of a target that is only observed nothing is promised or
+            awaited.
         since: when that began, if it is known.
         reason: a token of what it waits for, or of what went wrong; of `after`: that other service.
-        expected: how long it takes; None: nobody knows, or something is in the way.
+        expected: how long it takes; None: unknown, or something is in the way.
         can_retry: whether the student may ask for it again.
     """
 
@@ -125,8 +125,10 @@ class AccountView:
         return ours.count(READY), len(ours)
 
     def tells(self, service: str) -> bool:
-        """Whether what is found of a service matters: not of one that is not ours, and of a shut account's
-        none."""
+        """Whether to show what is found of a service.
+
+        Not of one that is not ours, and of none of a shut account.
+        """
         if self.shut:
             return service == ACCOUNT
         return all(each.state != NOT_OURS for each in self.services if each.name == service)
@@ -135,7 +137,7 @@ class AccountView:
 def standing_of(
     context: PortalContext, student_number: str, expected: Mapping[str, Expected]
 ) -> AccountView | None:
-    """Where a student stands; None if there is no account under this number (yet)."""
+    """A student's account for the page; None if this number has none (yet)."""
     database, targets = context.database, context.settings.targets
     with database.read() as connection:
         status = person_status(connection, database, student_number, targets=targets, follows=context.follows)
@@ -177,14 +179,17 @@ def standing_of(
 
 
 def _last_day(lifecycle: Lifecycle, account: Account) -> date | None:
-    """The last day of access without another enrolment; None: it is not known, or over."""
+    """The last day of access without another enrolment; None: unknown, or past."""
     steps = lifecycle.timeline(account)
     ends = next((step.day for step in steps if step.stage is Stage.EXPIRED), None)
     return None if ends is None else ends - timedelta(days=1)
 
 
 def _unopened(context: PortalContext, account: Account) -> tuple[str, str | None]:
-    """What is shown of an account that is not activated, and why: it may have been asked for, and wait."""
+    """The state of an account that is not activated, and its reason.
+
+    An activation may have been asked for, and wait.
+    """
     asked = context.choices.situation(account.student_number)
     if asked is None or not asked.activated:
         return NOT_YET, None
@@ -201,11 +206,13 @@ def _leaders_first(targets: tuple[TargetStatus, ...], follows: Mapping[str, str]
 
 
 def _login(context: PortalContext, account: Account, directory: Service | None) -> tuple[Service, ...]:
-    """CAS logs people in by the directory: it can be tried once the directory has the password, and is ready
-    once this very student was seen to log in, and no later login failed.
+    """The service CAS, which logs students in by the directory.
 
-    Without CAS it is ready where the directory tells when passwords are set: one that somebody else sets is
-    then noticed.
+    It can be tried once the directory has the password, and is ready once this very student was seen to log
+    in, and no later login failed.
+
+    Without CAS it is ready where the directory reports when passwords are set: one that is set by another
+    party is then noticed.
     """
     if directory is None:
         return ()

@@ -94,7 +94,7 @@ def _down(request: Request, error: Exception) -> Response:
 
 
 def _fault(request: Request, _error: Exception) -> Response:
-    """An unforeseen error: the server logs its class and place; the page says nothing of it."""
+    """An unforeseen error: the log gets its class and place; the page shows neither."""
     return _say(request, 500, "fault")
 
 

@@ -1,4 +1,4 @@
-"""'Quelque chose ne va pas ?': the causes, the servers asked too, a code for the desk, the case by mail."""
+"""'Quelque chose ne va pas ?': causes, live checks, a desk code, the case by mail."""
 
 from __future__ import annotations
 

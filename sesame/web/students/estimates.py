@@ -1,8 +1,8 @@
-"""How long a service takes: usually, and at present, from what was measured in the last hours.
+"""How long a service takes, usually and now, from the last hours' measurements.
 
 A student's time at a target is counted from the opening of the window to the read-back, as the propagation
-consumer does; only personal acts count, since bulk work waits for them. At present means: those who were done
-in the last minutes, and those who wait now, with what they have waited so far, which is a lower bound.
+consumer does; only personal acts count, since bulk work waits for them. Now means: those finished in the last
+minutes, and those waiting, with their wait so far, which is a lower bound.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Expected:
 
 
 class Expectations:
-    """What each target takes, measured anew every few seconds. Thread-safe."""
+    """The expected time of each target, measured every few seconds. Thread-safe."""
 
     def __init__(
         self, database: Database, targets: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
@@ -88,7 +88,7 @@ def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[
 
 
 def _waiting(connection: Connection, targets: Sequence[str], now: float) -> dict[str, list[float]]:
-    """How long those who are on their way have waited so far, by target that has not finished with them."""
+    """Waits so far, in seconds, of unfinished propagations, by target."""
     under_way = connection.execute(
         select(propagation.c.student_number, propagation.c.version, propagation.c.opened_at)
         .where(propagation.c.lane == Lane.PERSONAL, propagation.c.state == "in_progress")

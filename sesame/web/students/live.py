@@ -1,4 +1,4 @@
-"""The live part of the account's page: server-sent events, from one look at the database for all who watch.
+"""The live part of the account's page: server-sent events from one shared poll.
 
 A thread looks once a second at the rows of all students whose page is open, and wakes those whose rows have
 changed. Without JavaScript, or when there are too many pages, readers refresh theirs.
@@ -111,7 +111,7 @@ class Watch:
             self._watching.pop(one, None)
 
     def run(self, stopping: threading.Event, on_trouble: Callable[[str], None]) -> None:
-        """Look until told to stop."""
+        """Poll until `stopping` is set."""
         while not stopping.wait(LOOK_EVERY_S):
             try:
                 self.look()
@@ -171,7 +171,7 @@ def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
 
 
 def _ended(sessions: Table, numbers: Sequence[str]) -> Select[Any]:
-    """When a session of these students last ended: the page of an ended one ends at the next look."""
+    """When a session of these students last ended: its page ends at the next poll."""
     s = sessions.c
     ended = s.student_number.in_(numbers), s.ended_at.is_not(None)
     return select(s.student_number, func.max(s.ended_at)).where(*ended).group_by(s.student_number)
@@ -208,7 +208,7 @@ def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncItera
 
 
 def _part(visit: PortalRequest, shown: str) -> str | None:
-    """The live part; what is shown while it cannot be had; None when the session is over."""
+    """The live part; `shown` while it cannot be made; None when the session is over."""
     try:
         number = visit.again()
         if number is None:

@@ -1,6 +1,7 @@
-"""'Se connecter': to the CAS server and back. A good ticket shows that CAS works for its owner.
+"""'Se connecter': to the CAS server and back.
 
-Coming back is believed only in the browser that left: or somebody could be led into another one's page.
+A good ticket shows that CAS works for its owner. A return counts only in the browser that left: else an
+attacker could put a student onto the attacker's page.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ AWAY_S_MAX = 15 * 60
 
 
 def login_router(service_path: str) -> APIRouter:
-    """The routes: to CAS, back at the path of `cas.service_url`, and single logout there."""
+    """Routes: to CAS, back at the path of `cas.service_url`, and single logout there."""
     router = APIRouter()
     router.add_api_route(LOGIN_PATH, leave_for_cas, methods=["GET"])
     router.add_api_route(service_path, come_back, methods=["GET"])
@@ -63,7 +64,7 @@ def come_back(visit: Visiting, ticket: str = "") -> Response:
 
 
 async def single_logout(request: Request) -> Response:
-    """The CAS server says that somebody has logged out."""
+    """Take the CAS server's notice that a person has logged out."""
     body = await request.body()  # of a size and within a time that the guard has seen to
     said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
     await run_in_threadpool(_cas(request.app.state.context).logins.logged_out, said.encode())
@@ -77,10 +78,10 @@ def log_out(visit: Visiting) -> Response:
 
 
 def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
-    """Whose ticket it is.
+    """The owner of a ticket.
 
     Raises:
-        PageError: nobody left from this browser, or the ticket is of no use.
+        PageError: this browser did not leave for CAS, or the ticket is of no use.
     """
     logins = _cas(visit.context).logins
     number = visit.context.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)

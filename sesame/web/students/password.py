@@ -98,10 +98,10 @@ def _granted(visit: PortalRequest) -> tuple[str, str]:
 
 
 def _standing(visit: PortalRequest) -> tuple[str, str, ActivationState]:
-    """The proof's id, the grant and the student, if the proof still stands.
+    """The proof's id, the grant and the student, if the proof is still valid.
 
     Raises:
-        PageError: it does not; the page says why, and what to do.
+        PageError: it is not; the page says why, and what to do.
     """
     proof_id, grant = _granted(visit)
     followed = visit.context.proofs.standing(proof_id)

@@ -1,4 +1,4 @@
-"""Everything that the pages need, made once: the database, the vault's keys, what students may settle."""
+"""The pages' dependencies, made once: database, keys, what students may settle."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OWN = Rate(5, 30.0)
 
 @dataclass(frozen=True)
 class Counted:
-    """What happened at the pages, told to whoever counts; nobody is named.
+    """Counters of what happened at the pages, without persons.
 
     Attributes:
         letter: how a message ended: sent, postponed or refused.
@@ -77,7 +77,7 @@ class PortalContext:
         keys: the vault's, as `read_keys` gives them.
         cas: None: the settings name no CAS server.
         support: None: nothing is diagnosed.
-        counted: told of messages, passwords and refusals.
+        counted: called for messages, passwords and refusals.
     """
 
     settings: Settings
@@ -130,11 +130,11 @@ class PortalContext:
     # --- slow-downs ---
 
     def slow_down(self, address: Ip, own: str | None = None) -> float:
-        """Count a form that this address sends; the seconds that it must wait, or 0.0.
+        """Count a form from this address; the seconds that it must wait, or 0.0.
 
         Args:
-            own: what the form has of its own to be counted by where others have used up what the address may
-                send: behind one address stand a lecture hall, or all customers of a telephone company.
+            own: a second key to count the form by where others have used up what the address may send: a
+                lecture hall, or all customers of a telephone company, may share one address.
         """
         portal, factor = self.settings.portal, self.share(address)
         rate = Rate(portal.address_burst * factor, portal.address_every_s / factor)
@@ -142,7 +142,7 @@ class PortalContext:
         return self.take(own, OWN) if wait_s and own is not None else wait_s
 
     def share(self, address: Ip) -> int:
-        """How many times as much as others this address may have: many students stand behind some."""
+        """This address's multiple of the usual limit: many students share some addresses."""
         return self.settings.portal.shared_factor if is_in(address, self._shared) else 1
 
     def take(self, name: str, rate: Rate) -> float:
@@ -154,7 +154,7 @@ class PortalContext:
     # --- sessions ---
 
     def access_link(self, student_number: str) -> str:
-        """A link by which this student's page may be looked at, once, in one browser, within `VIEW_S`."""
+        """A link that shows this student's page once, in one browser, within `VIEW_S`."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             offer = web_sessions.open_session(
@@ -163,7 +163,7 @@ class PortalContext:
         return f"{self.settings.portal.origin}/acces/{offer}"
 
     def offered(self, offer: str) -> str | None:
-        """Whose page this link would show; None: it has expired, or somebody has followed it."""
+        """The student whose page this link would show; None: expired, or already followed."""
         with self.database.read() as connection:
             found = web_sessions.find_offer(connection, offer, self.database.now(connection))
         return None if found is None else found.student_number
@@ -182,7 +182,7 @@ class PortalContext:
             return web_sessions.open_session(connection, student_number, means, now=now, lasts_s=lasts_s)
 
     def session(self, session_id: str | None, cas_token: str | None = None) -> web_sessions.WebSession | None:
-        """The session of this id, if it is open, or the one that a ticket of the CAS server opened."""
+        """The session of this id, if it is open, or the one that a CAS ticket opened."""
         found = None
         if session_id:
             with self.database.read() as connection:
@@ -227,6 +227,6 @@ def smtp_of(settings: Settings) -> Smtp:
 
 
 def _end_sessions(connection: Connection, student_number: str, now: float) -> None:
-    """Whoever is logged in as this student, in whatever browser, is not any more."""
+    """End all sessions of this student, in every browser."""
     web_sessions.end_all(connection, student_number, now)
     cas_sessions.end_all(connection, student_number, now=now)

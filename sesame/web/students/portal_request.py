@@ -1,4 +1,4 @@
-"""One request: the browser's language, session and form, and the pages that answer it."""
+"""One request: the browser's language, session and form, and the answering pages."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class PortalRequest:
 
     @property
     def student(self) -> str:
-        """Whose session it is, for an act of theirs, or for what only they may see.
+        """The session's student, for their acts and what only they may see.
 
         Raises:
-            PageError: nobody's, or one that only shows: the page says how to come in.
+            PageError: there is no session, or one that only shows: the page says how to come in.
         """
         number = self.shown
         if self.owner is None:
@@ -90,10 +90,10 @@ class PortalRequest:
 
     @property
     def shown(self) -> str:
-        """Whose account may be looked at.
+        """The student whose account may be looked at.
 
         Raises:
-            PageError: nobody's: the page says how to come in.
+            PageError: there is none: the page says how to come in.
         """
         if self.session is None:
             raise PageError(401, "session")
@@ -101,7 +101,10 @@ class PortalRequest:
 
     @property
     def owner(self) -> str | None:
-        """Who has shown who they are; None: nobody, or whoever followed a link of the support desk."""
+        """The student who has proved their identity.
+
+        None: no session, or a link of the support desk.
+        """
         return self.session.student_number if self.session is not None and self.session.acts else None
 
     def again(self) -> str | None:
@@ -135,7 +138,11 @@ class PortalRequest:
         return self.carry(HTMLResponse(text, status_code=status))
 
     def render(self, template: str, **context: Any) -> str:
-        """The text of a page, or of a part of one; `path`: where it may be asked for again, if not here."""
+        """Render a page, or a part of one.
+
+        Args:
+            path: where it may be requested again, if not here.
+        """
         return self.context.pages.render(
             template,
             self.language,
@@ -146,7 +153,7 @@ class PortalRequest:
         )
 
     def _here(self) -> str:
-        """Where a browser may ask for this page by GET: in another language, or when it comes back."""
+        """The path where a browser may GET this page: in another language, or on return."""
         path = self.request.url.path
         return path if self.request.method == "GET" else SHOWN_AT.get(path, path)
 

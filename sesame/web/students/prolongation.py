@@ -47,7 +47,7 @@ def take_prolongation(visit: Visiting, form: Posted) -> Response:
 
 
 def _offer(visit: PortalRequest, number: str | None) -> tuple[Account | None, date | None, int]:
-    """The account, the day until which it may be prolonged now, and how many times are left."""
+    """The account, the day until which it can be prolonged now, and how many times."""
     settings = visit.context.settings
     lifecycle = Lifecycle(settings.registry, settings.lifecycle)
     with visit.context.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Serves the pages: the HTTP server, the postman, the look-out for open pages, housekeeping."""
+"""Serves the pages: HTTP server, mail sender, watch of open pages, housekeeping."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class PortalPortTaken(SesameError):
 
 
 class Server:
-    """The portal, until told to stop. Use `start` and `stop`, or `run`.
+    """The portal, until stopped. Use `start` and `stop`, or `run`.
 
     Args:
-        around: makes of the application what is served.
+        around: wraps the application for serving.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Server:
             thread.join(timeout=10.0)
 
     def run(self, stopping: threading.Event) -> None:
-        """Serve until told to stop.
+        """Serve until `stopping` is set.
 
         Raises:
             PortalPortTaken: as `start`.

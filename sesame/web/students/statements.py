@@ -1,4 +1,4 @@
-"""What the university says to whoever asks: terms of use, privacy, accessibility, a lost address."""
+"""The university's statements: terms, privacy, accessibility, lost address."""
 
 from __future__ import annotations
 

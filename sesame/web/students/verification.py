@@ -176,7 +176,7 @@ def link_page(visit: PortalRequest, followed: Link, link: str) -> Response:
 
 
 def granted(visit: PortalRequest) -> tuple[str, str] | None:
-    """The proof that this browser was shown to hold, and the grant itself; None: it has none, or too old."""
+    """The proof that this browser holds, and its grant; None: it has none, or too old."""
     grant = visit.cookie(GRANT)
     age_s_max = visit.context.settings.portal.grant_min * 60
     value = visit.context.signing.read(signatures.GRANT, grant, age_s_max=age_s_max)
@@ -201,5 +201,5 @@ def _request(visit: PortalRequest) -> ProofRequest:
 
 
 def _after_the_code(visit: PortalRequest) -> Response:
-    """Where to go on without a request: its code may have been typed a moment ago, in this very browser."""
+    """The next page without a request: this browser may have just typed its code."""
     return visit.to("/" if granted(visit) is None else "/mot-de-passe")

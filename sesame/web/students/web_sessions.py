@@ -1,6 +1,6 @@
-"""Sessions of the students' pages, kept here so that they can be ended: by a new password, or by a click.
+"""Sessions of the students' pages, stored so that a password or click ends them.
 
-A session's id is random and known to one browser; here stands its digest. An **offer** is a link that the
+A session's id is random and known to one browser; its digest is stored here. An **offer** is a link that the
 support desk gives: followed once, it becomes a session that only shows (a *view*).
 """
 
@@ -32,7 +32,7 @@ web_sessions = Table(
 
 @dataclass(frozen=True)
 class WebSession:
-    """One session: whose, by which means it was opened (mail, cas, view), until when (epoch seconds)."""
+    """One session: its student, means of opening (mail, cas, view), end (epoch s)."""
 
     student_number: str
     means: str
@@ -41,7 +41,7 @@ class WebSession:
 
     @property
     def acts(self) -> bool:
-        """Whether something may be changed in it: only its owner reads the mail, or has the password."""
+        """Whether it may change data: only its owner reads the mail or has the password."""
         return self.means in (MAIL, CAS)
 
 
@@ -68,7 +68,7 @@ def find(connection: Connection, session_id: str, now: float) -> WebSession | No
 
 
 def find_offer(connection: Connection, offer_id: str, now: float) -> WebSession | None:
-    """The offer of this id, if nobody has taken it yet. Looking uses nothing up."""
+    """The offer of this id, if it is untaken. Looking does not use it up."""
     return _open(connection, offer_id, now, web_sessions.c.means == OFFER)
 
 

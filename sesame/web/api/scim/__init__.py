@@ -1,4 +1,4 @@
-"""SCIM 2.0 at `/scim/v2`: programs read and send persons, as users over the registry."""
+"""SCIM 2.0 at `/scim/v2`: programs read and send persons, as registry users."""
 
 from __future__ import annotations
 

@@ -66,7 +66,10 @@ _theirs: Final = Error.from_validation_error
 
 
 def error_of_value(error: Mapping[str, Any]) -> Error:
-    """What one error of a validation is answered with: the library repeats pydantic's sentence."""
+    """The SCIM error for one validation error.
+
+    The library would repeat pydantic's sentence.
+    """
     is_scim = str(error["type"]).startswith("scim_")
     return _theirs(error if is_scim else {**error, "msg": words.in_words(error)})
 
@@ -86,7 +89,7 @@ def places_of(error: ValidationError, names: Mapping[str, str], within: str = ""
 
 
 def in_words(error: SesameError) -> str:
-    """What an error says, what it means, and what to do, where SCIM has one text for all of it."""
+    """An error's message, meaning and remedy in one text: SCIM has one field for all."""
     means, said = gettext(meaning(type(error))), str(error)
     texts = (said if said != means else "", means, gettext(error.remedy))
     return " ".join(text if text.endswith(".") else f"{text}." for text in texts if text)

@@ -1,4 +1,7 @@
-"""What of a filter the database answers (RFC 7644, 3.4.2.2): keys, and columns that a page is narrowed by."""
+"""Translates filters for the database: keys, and columns that narrow a page.
+
+Source: RFC 7644, 3.4.2.2.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ _FIXED: Final = ("schemas", "meta.resourcetype")
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What the database answers of a filter; `exact`: all of it, else some whom it finds do not fit."""
+    """The database's part of a filter.
+
+    `exact`: it is the whole filter; else some rows found do not match.
+    """
 
     where: Where
     exact: bool

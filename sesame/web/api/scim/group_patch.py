@@ -1,7 +1,7 @@
-"""What a modification says of a group's members, apart from the rest of it (RFC 7644, 3.5.2).
+"""Separates a modification's member changes from the rest of it (RFC 7644, 3.5.2).
 
-Members are never read to be changed: who joins and who leaves is taken out of the operations as they stand,
-in the forms that clients have (a filter in the path, a list as the value, no path at all).
+Members are never read to be changed: who joins and who leaves is taken from the operations as they are, in
+the forms that clients send (a filter in the path, a list as the value, no path at all).
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _PATH: Final = re.compile(
 
 @dataclass
 class MemberMoves:
-    """Who joins and who leaves; `whole`: of which everybody else leaves; None: nobody else does."""
+    """Members who join and who leave.
+
+    `whole`: the complete new list, all others leave; None: no others leave.
+    """
 
     whole: set[str] | None = None
     join: set[str] = field(default_factory=set)
@@ -48,10 +51,10 @@ class MemberMoves:
 
 
 def split(patch: PatchOp[Any]) -> tuple[MemberMoves, list[PatchOperation[Any]]]:
-    """The members' part of a modification, and the operations that are left.
+    """Split a modification into its member changes and the other operations.
 
     Raises:
-        InvalidValueException, InvalidPathException: it cannot be told who is meant.
+        InvalidValueException, InvalidPathException: the members meant are unclear.
     """
     moves, others = MemberMoves(), []
     for operation in patch.operations or ():

@@ -1,5 +1,8 @@
-"""The library's handler, where nobody needs to read a group's members to change some, and nobody is told of a
-conflict who did not ask for it."""
+"""The library's SCIM handler, with two changes.
+
+Changing some members of a group does not read all of them, and conflicts are reported only to clients that
+asked for it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class RequestHandler(ScimHandler):
     """Serves one request: see `ScimHandler`.
 
     Args:
-        spend: told the seconds of processor time that other threads took for it.
+        spend: called with the processor time, in seconds, that other threads took for it.
     """
 
     storage: Storage
@@ -68,8 +71,10 @@ class RequestHandler(ScimHandler):
     def patch_resource(
         self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions
     ) -> Resource[Any]:
-        """See `ScimHandler.patch_resource`. What was read and is written is read once more if somebody came
-        between."""
+        """See `ScimHandler.patch_resource`.
+
+        If the resource changed between read and write, it is read once more.
+        """
         if resource_type.name == GROUPS:
             return self._patch_group(resource_type, resource_id, patch_op, conditions)
         for _ in range(_AGAIN_MAX):
@@ -116,7 +121,7 @@ class RequestHandler(ScimHandler):
 
 
 def _made_together(plan: BulkPlan, steps: Sequence[BulkStep]) -> Iterator[BulkStep]:
-    """The next steps that each make another user, if whatever fails the rest goes on."""
+    """The next steps that each create another user, if failures do not end the bulk."""
     students: set[str] = set()
     for step in steps if plan.fail_on_errors is None else ():
         operation = plan.operation(step)

@@ -1,4 +1,4 @@
-"""Requests that are answered later: 202 at once, then a Security Event Token (RFC 9967, 2.5.1 and 3)."""
+"""Deferred answers: 202, then a Security Event Token (RFC 9967, 2.5.1 and 3)."""
 
 from __future__ import annotations
 
@@ -47,10 +47,12 @@ class AnsweredLater(Exception):
 
 
 def wait_s_of(prefer: Iterable[str]) -> float | None:
-    """After how many seconds somebody would rather be answered later (RFC 7240, 4.1 and 4.3); None: never.
+    """The seconds after which the client prefers a deferred answer; None: never.
+
+    Source: RFC 7240, 4.1 and 4.3.
 
     Args:
-        prefer: the headers of this name.
+        prefer: the values of the header `Prefer`.
     """
     preferences: dict[str, str] = {}
     for each in ",".join(prefer).split(","):
@@ -63,7 +65,7 @@ def wait_s_of(prefer: Iterable[str]) -> float | None:
 
 
 def security_events(site: HasSettings) -> dict[str, Any] | None:
-    """What ServiceProviderConfig says of tokens (RFC 9967, 4); None: nobody is told any."""
+    """The tokens' part of ServiceProviderConfig (RFC 9967, 4); None: no token is sent."""
     receivers = site.settings.webhooks.receivers.values()
     types = {name: None for each in receivers if each.form == "set" for name in each.types}
     if not types:
@@ -80,7 +82,7 @@ class LateAnswers:
         self._base_url = base_url
 
     def keep(self, stopping: threading.Event) -> None:
-        """Tell it, until told to stop."""
+        """Send deferred answers until `stopping` is set."""
         while not stopping.wait(_LOOK_S):
             with suppress(DependencyDown):  # the console's pages say so
                 self.tell()
@@ -96,7 +98,7 @@ class LateAnswers:
                 late_answers.tell(self._site, request, self._answer)
             except DependencyDown:
                 raise
-            except Exception as error:  # noqa: BLE001 (one's trouble is one's: the others are told)
+            except Exception as error:  # noqa: BLE001 (one answer's failure must not keep the others)
                 structlog.get_logger().error("late_answer_fault", error=fault(error))
 
     def _answer(self, request: AcceptedRequest, came: Outcome) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Users as this service shows them, and what it says of itself (RFC 7643).
+"""Users as this service shows them, and its description of itself (RFC 7643).
 
-What is declared is what is kept: who the registrar says somebody is can be sent, what follows from it (the
-login, the addresses, the stage) can only be read.
+Only what is kept is declared: a client can send the person's identity as the registrar has it; what follows
+from it (the login, the addresses, the stage) is read-only.
 """
 
 from __future__ import annotations
@@ -369,7 +369,7 @@ def user_of(person: RegisteredPerson) -> Any:
 
 
 def user_json(person: RegisteredPerson, base_url: str) -> dict[str, Any]:
-    """The same as it is answered, whole: a twentieth of what the library's models take."""
+    """The whole JSON of a user: takes a twentieth of the time of the library's models."""
     number = person.student_number
     times = {"created": person.named_at, "lastModified": person.changed_at}
     return _given(
@@ -525,7 +525,7 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
 
 
 def _refuse_two_readings(steps: Sequence[Enrolment]) -> None:
-    """Make sure that each enrolment is there once, and one of each year is the main one."""
+    """Check that each enrolment occurs once, and that each year has one main enrolment."""
     alike = {(each.year, each.step, each.step_version): each for each in reversed(steps)}
     main: dict[int, Enrolment] = {}
     for each in steps:
@@ -543,6 +543,9 @@ def _enrolment(sent: StudentEnrolment) -> Enrolment:
 
 
 def version_of(person: RegisteredPerson) -> str:
-    """Of all that is shown: an account's version does not count what only the registrar wants to know."""
+    """The version (ETag) of all that is shown.
+
+    An account's version does not do: it does not count data that only the registrar uses.
+    """
     shown = person.model_dump_json(exclude={"named_at", "changed_at", "holds"})
     return f'W/"{hashlib.sha256(f"{shown}{sorted(person.holds)}".encode()).hexdigest()[:16]}"'

@@ -1,6 +1,7 @@
-"""SCIM 2.0 as an application (RFC 7644): the protocol is the library's, who may do what is the acts'.
+"""SCIM 2.0 as an application (RFC 7644).
 
-The same tokens, the same rates and the same acts as the rest of the API; errors are SCIM's own.
+The library does the protocol, the acts check the rights. Tokens, rates and acts are those of the API; errors
+are SCIM's.
 """
 
 from __future__ import annotations
@@ -123,7 +124,11 @@ class _Scim:
         await _send(answered, send)
 
     def _answer(self, asked: ScimRequest, wait_s: float | None) -> ScimResponse:
-        """`wait_s`: who asks would rather be answered later than after so many seconds; None: never."""
+        """Answer a request.
+
+        Args:
+            wait_s: seconds after which the client prefers a deferred answer; None: never.
+        """
         begun = time.thread_time()
         try:
             return self._handled(asked, wait_s)
@@ -168,7 +173,7 @@ class _Service(ScimService):
         self._events = events
 
     def service_provider_config(self, location: str, query: Mapping[str, str]) -> ScimResponse:
-        """See `ScimService.service_provider_config`; the library does not know RFC 9967 yet."""
+        """See `ScimService.service_provider_config`; adds RFC 9967, unknown to the library."""
         answered = super().service_provider_config(location, query)
         if self._events is not None and answered.body is not None:
             answered.body["securityEvents"] = self._events
@@ -184,7 +189,10 @@ class _Service(ScimService):
     def patch_response(
         self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]
     ) -> ScimResponse:
-        """The resource as it is now; nothing of a group whose members were not read (RFC 7644, 3.5.2)."""
+        """The resource after the change; empty for a group whose members were not read.
+
+        Source: RFC 7644, 3.5.2.
+        """
         if isinstance(resource, ScimGroup) and resource.members is None:
             return super().patch_response(base_url, resource, response_parameters)
         return self.replacement_response(base_url, resource, response_parameters)

@@ -1,4 +1,4 @@
-"""What the SCIM library asks of a store, answered by acts: one storage serves one request."""
+"""The SCIM library's storage, implemented by acts; one instance per request."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ class ResourceStore(Protocol):
     """Resources of one type."""
 
     def get(self, resource_id: str, *, whole: bool, to_change: bool = False) -> Resource[Any]:
-        """See `ScimStorage.get`; `whole`: with what may be large; `to_change`: once all is done that was
-        accepted of it."""
+        """See `ScimStorage.get`.
+
+        Args:
+            whole: with the attributes that may be large.
+            to_change: after all accepted changes of it are done.
+        """
 
     def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:
         """See `ScimStorage.search`; `page`: of `PersonsAsked`."""
@@ -85,7 +89,7 @@ class Storage(ScimStorage):
         kinds, after = [str(each.name) for each in resource_types], ""
         if position is not None:
             kind, after = position if isinstance(position, list) else ("", "")
-            if kind not in kinds:  # it was given to somebody who may see more, or by a former release
+            if kind not in kinds:  # given to a client with more rights, or by a former release
                 raise InvalidCursorException
             kinds = kinds[kinds.index(kind) :]
         wanted = search_request.filter
@@ -97,7 +101,10 @@ class Storage(ScimStorage):
         )
 
     def _one_after_the_other(self, kinds: list[str], asked: SearchRequest[Any], after: str) -> SearchPage:
-        """A page of the resources of several types; its place is a type, and how far it was shown."""
+        """A page of resources of several types.
+
+        Its place is a type, and how far that type was shown.
+        """
         by_cursor = asked.cursor is not None
         page = SearchPage(None if by_cursor else 0, [])
         skip = 0 if by_cursor else min(asked.start_index_0 or 0, INTEGER_MAX)

@@ -44,7 +44,7 @@ class ScimUsers:
 
     Args:
         wait, later: see `sent_persons.put`.
-        approve: the guard's id that whoever asks gave.
+        approve: the id of the guard's hold, as the client sent it.
         accept: the code of a value that looks damaged and is right, likewise.
     """
 
