@@ -1,1 +1,1 @@
-"""The application: settings put together, wiring, running, background work, observability, health, doctor."""
+"""The application: wiring, processes, background work, observability, doctor."""

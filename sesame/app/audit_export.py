@@ -1,4 +1,4 @@
-"""The audit on its way to whoever else keeps it: in order, each entry at least once."""
+"""Export of the audit to other systems: in order, each entry at least once."""
 
 from __future__ import annotations
 
@@ -31,15 +31,18 @@ class Receiver(Protocol):
     """Who gets entries."""
 
     def send(self, documents: Sequence[Mapping[str, Any]]) -> None:
-        """Hand these over; what came back without an error has arrived, as far as the receiver lets one know.
+        """Send these; a return without error means delivery, if the receiver confirms it.
 
         Raises:
-            OSError: all of them are to be sent again.
+            OSError: send all of them again.
         """
 
 
 class JsonLines:
-    """A file that a JSON object a line is appended to; of an entry that was written twice the id tells."""
+    """A file to which one JSON object a line is appended.
+
+    The id shows that an entry was written twice.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -100,7 +103,7 @@ def _as_it_is(line: HandedOn) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Behind:
-    """How far a receiver is behind: so many entries, the oldest of which is so old in seconds."""
+    """A receiver's backlog: number of entries, and the oldest one's age in seconds."""
 
     entries: int
     oldest_s: float
@@ -115,13 +118,13 @@ def behind(connection: Connection, name: str, now: float) -> Behind:
 
 
 class AuditExport:
-    """Sends entries to each receiver as they are noted; of several processes one does at a time.
+    """Sends new entries to each receiver; of several processes one does at a time.
 
     Args:
-        database: whose audit; how far each receiver has got is kept there, too.
+        database: holds the audit, and how far each receiver has got.
         receivers: by name.
         as_sent: an entry as a receiver gets it.
-        on_trouble: told (`audit`, what is wrong).
+        on_trouble: called with (`audit`, what is wrong).
     """
 
     def __init__(

@@ -1,8 +1,10 @@
-"""What has to be done beside the consumers: sending the outbox and the audit, running timers, housekeeping,
-the comparison of each target with the accounts at night, and the look at what hands change there by day.
+"""Background duties next to the consumers.
 
-Each process does what its own consumers need. Of several processes one sends and one runs timers at a time,
-so it does not matter how many there are.
+They send the outbox and the audit, run timers and housekeeping, compare each target with the accounts at
+night, and watch for manual changes there by day.
+
+Each process does what its consumers need. Of several processes one sends and one runs timers at a time, so
+their number does not matter.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ TIMERS_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Loop:
-    """What a thread runs until it is told to stop.
+    """What a thread runs until it is stopped.
 
     Attributes:
-        consumer: whose work it is, if it is a consumer's; `name` tells its workers apart.
+        consumer: the consumer that it works for, if any; `name` tells that one's workers apart.
     """
 
     name: str
@@ -109,7 +111,7 @@ class Background:
                 self._reporter.trouble("timers", str(error))
 
     def _bury_timer(self, connection: Connection, kind: str, student_number: str, error: Exception) -> None:
-        """A timer's action failed: an operator is told whom it was for; it is tried again by itself."""
+        """Record a failed timer action as a dead letter; the timer is retried later."""
         database = self._application.database
         cause = error.cause if isinstance(error, Rejected) else "internal_error"
         text = str(error) if isinstance(error, SesameError) else fault(error)
@@ -127,6 +129,9 @@ class Background:
         self._reporter.trouble("timers", f"{kind}: {cause}: {text}")
 
     def _housekeep(self, stopping: threading.Event) -> None:
-        """Apart from the timers: a chore may wait for a server, and lateness must be told in time."""
+        """Run chores in a thread apart from the timers.
+
+        A chore may wait for a server, and lateness must be reported in time.
+        """
         while not stopping.wait(TIMERS_EVERY_S):
             self.housekeeping.run_due()

@@ -1,4 +1,4 @@
-"""From the settings to the CAS server: client, logins and login probe; None: they name no server."""
+"""Builds CAS client, logins and probe from the settings; None without a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumers.directory import NAME as DIRECTORY
 from pipeline.db.database import Database
 from sesame.settings import LiveSecret, Settings
 
-if TYPE_CHECKING:  # the library of CAS is loaded where somebody asks that server
+if TYPE_CHECKING:  # the CAS library is loaded only where the server is called
     from consumers.directory.trial import Trial
     from sesame.login.client import CasClient
     from sesame.login.login import CasLogins
@@ -41,7 +41,7 @@ def logins(settings: Settings, database: Database) -> CasLogins | None:
 
 
 def console(settings: Settings, database: Database) -> tuple[CasClient, CasLogins] | None:
-    """The CAS server for the console, and logins by it, with the roles that the settings give."""
+    """The CAS server for the console, and its logins, with the roles of the settings."""
     from sesame.login.roles import roles_of
 
     wanted = settings.console

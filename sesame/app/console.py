@@ -1,7 +1,7 @@
-"""`sesame console`: the operators' console and the API, served together, apart from the students' pages.
+"""`sesame console`: serves the operators' console and the API, no student pages.
 
-Whoever works here may change much, and from few networks; the students' pages are asked by the whole world,
-and so have little. See ADR 44.
+The console may change much, and is reached from few networks; the students' pages are open to the whole
+world, and so may do little. See ADR 44.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ConsolePortTaken(SesameError):
 
 
 def serve(application: Application, stopping: threading.Event) -> None:
-    """Serve the console and the API until told to stop.
+    """Serve the console and the API until `stopping` is set.
 
     Raises:
         ConsolePortTaken: the address cannot be listened on.

@@ -1,5 +1,7 @@
-"""What hands change at targets, noticed within a minute where the target tells of changes; at all of them,
-that much was lost."""
+"""Detects manual changes at targets that report changes, within a minute.
+
+At every target it detects that many objects were lost.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ _WATCH: Final = Actor("watch", frozenset({Role.OPERATOR}))
 
 
 class DriftWatch:
-    """Asks the targets of the consumers that this process runs what has changed.
+    """Polls the targets of this process's consumers for changes.
 
     Args:
         targets: those of this process.
-        on_trouble: told (target, what was found or went wrong).
+        on_trouble: called with (target, what was found or went wrong).
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class DriftWatch:
             found = watch(app, _WATCH, request, clock=utc_now, progress=until(stopping))
         except (ReconcileStopped, TargetDown, Throttled, Misconfigured):
             return
-        except Exception as error:  # noqa: BLE001 (somebody else's code: the process and the others go on)
+        except Exception as error:  # noqa: BLE001 (foreign code: the process and the other targets continue)
             why = error if isinstance(error, SesameError) else fault(error)
             self._on_trouble(target, f"its changes were not compared: {why}")
             return

@@ -1,5 +1,7 @@
-"""The registry says whose access ends and when, and who has another address; activation writes to students:
-here both meet."""
+"""Connects the registry to activation's mail to students.
+
+The registry knows whose access ends and when, and whose address has changed; activation writes to them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from sesame.settings import Settings
 
 
 def void_links(connection: Connection, student_number: str, now: float) -> None:
-    """A personal address was lost, maybe to somebody else: what was sent there proves nothing any more."""
+    """Void the links sent to a lost personal address: it may have a new owner."""
     mail_proofs.void_others(connection, student_number, PASSWORD, now)
 
 

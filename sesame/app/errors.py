@@ -1,4 +1,4 @@
-"""What an operator can do about an error, whether a dependency is away, and the reference page of all."""
+"""The remedy of an error, whether a dependency is down, and the reference page."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.language import gettext
 
 
 def remedy_of(error: SesameError) -> str:
-    """The error's remedy; without one, what its class's docstring says unless that is its message."""
+    """The error's remedy, or its class's docstring unless that is its message."""
     explanation = gettext(error.remedy or meaning(type(error)))
     return "" if explanation == str(error) else explanation
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the error says that a dependency is down, and not that something is wrong on this side."""
+    """Whether the error means that a dependency is down, not a fault on this side."""
     return isinstance(error, DependencyDown | LogUnavailable | TargetDown | Throttled)
 
 

@@ -1,4 +1,4 @@
-"""What a process has made before its work begins is left alone by the garbage collector.
+"""Exempts objects made before a process's work begins from garbage collection.
 
 Modules, settings and schemas live as long as the process, yet each full collection would walk through all of
 them: with some 200,000 objects that is a third of the processor time that work costs, and a sixth of a short
@@ -27,15 +27,18 @@ def load() -> None:
 
 
 def usual() -> None:
-    """Collect as Python does, what is made from now on: the rest is not walked through at once."""
+    """Restore Python's usual collection for new objects, without a full walk now."""
     gc.freeze()
     gc.unfreeze()
     gc.set_threshold(*_USUAL)
 
 
 def settle() -> None:
-    """Collect once, and let what is left live for ever; see `gc.freeze`. Whatever is made later is collected
-    as ever. Call it when what the process needs is loaded, before its threads begin."""
+    """Collect once, and exempt what is left from collection; see `gc.freeze`.
+
+    Later objects are collected as usual. Call it when what the process needs is loaded, before its threads
+    begin.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_USUAL)

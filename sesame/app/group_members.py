@@ -1,4 +1,4 @@
-"""The names by which this machine's processes are known in consumer groups: the same after a restart.
+"""Names of this machine's members of consumer groups: the same after a restart.
 
 A member that comes back under its name takes its partitions up again at once, instead of waiting until its
 former self is taken for dead. Two that live at once must not have one name. So each takes the first number of
@@ -37,7 +37,7 @@ class GroupMembers:
         self._held: dict[tuple[str, int], tuple[str, int]] = {}  # (group, worker) to name and open file
 
     def name(self, group: str, worker: int = 1) -> str:
-        """The name of this process's member number `worker` of a group: the same whenever it is asked for.
+        """The name of this process's member `worker` of a group; the same at each call.
 
         Raises:
             TooManyMembers: there is no number left.

@@ -1,4 +1,4 @@
-"""Handlers around a target's own: which secret was refused, who is asked about, and what is only observed."""
+"""Wrappers of a target's handler: refused secrets, open questions, dry runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sesame.operations.questions.adoption import adoptions
 from sesame.settings import LiveSecret
 
 ADOPTION_UNDECIDED: Final = "adoption_undecided"
-"""Reason of waiting: what exists in this target contradicts something, and nobody has decided."""
+"""Reason of waiting: an object in this target is contradictory, and undecided."""
 
 REFUSED: Final = "refused: "
 """Begins the name of what would stand in the way of a write, among what would be written."""
@@ -104,7 +104,7 @@ class Credentials(Around):
 
 
 class Unusable:
-    """Stands for a connector that cannot be used: its consumer says why, and the others go on.
+    """Replaces an unusable connector: its consumer reports why, the others continue.
 
     Args:
         name: the target's.
@@ -139,7 +139,7 @@ class Unusable:
 
 
 class AdoptionGate(Around):
-    """Lets a handler have only those students about whom an operator is not asked something.
+    """Keeps students with an open question to an operator from a handler.
 
     Two objects that carry one number, a login that is another person's elsewhere, an entry without a number:
     what Sésame would write could be wrong, and waits until it is decided. Shutting access is not a question:
@@ -186,15 +186,14 @@ def _is_written(account: Account) -> bool:
 
 
 class DryRun(Around):
-    """Says what another handler would write, and never writes: of a target that is only observed.
+    """Reports what a handler would write, and never writes: for observed targets.
 
     A student is never done there, not even if nothing differs: Sésame promises nothing of what it does not
-    write. That no write leaves all the same is not this class's word: the port below, which is read only,
-    refuses it.
+    write. This class does not enforce that no write leaves: the port below, which is read-only, refuses it.
     """
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """Read, and end each turn as waiting: an event, for instance a replay, looks again."""
+        """Read, and end each turn as waiting: an event, such as a replay, looks again."""
         previews = self.preview([task.account for task in tasks])
         return {
             number: Waiting(OBSERVED_ONLY, _would_write(preview), WHEN_RUNG)
@@ -203,5 +202,5 @@ class DryRun(Around):
 
 
 def _would_write(preview: Preview) -> tuple[str, ...]:
-    """What would be written, in the target's own words, and what would stand in the way."""
+    """What would be written, in the target's terms, and what would prevent it."""
     return (*preview.differs, *((f"{REFUSED}{preview.obstacle}",) if preview.obstacle else ()))

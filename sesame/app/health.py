@@ -1,4 +1,4 @@
-"""The port for metrics and health, and `sesame serve`: a process that shows them for all the others."""
+"""The port for metrics and health; `sesame serve` serves it for all processes."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class NothingToServe(SesameError):
 def health_server(
     application: Application, metrics: Metrics, ready: Mapping[str, Check]
 ) -> HttpServer | None:
-    """The port that the settings describe; None: they want none.
+    """The health server of the settings; None: they want none.
 
     Args:
-        application: whose store is asked whether it is there.
+        application: its store is checked.
         metrics: what `/metrics` shows.
-        ready: what `/readyz` asks besides.
+        ready: further checks of `/readyz`.
     """
     wanted = application.settings.http
     return _health_server(application, metrics, ready, port=wanted.port) if wanted.enabled else None
 
 
 def portal_health_server(application: Application, metrics: Metrics) -> HttpServer | None:
-    """The port of `sesame web`, which runs beside `sesame run`; None: the settings want none.
+    """The health server of `sesame web`, next to `sesame run`'s; None: none is set.
 
-    The students' own port shows no metrics: whoever may ask there is anybody.
+    The students' port shows no metrics, since it is open to the world.
     """
     port = application.settings.portal.metrics_port
     return None if port is None else _health_server(application, metrics, {}, port=port)
@@ -73,7 +73,7 @@ def _health_server(
 
 
 def serve(application: Application, metrics: Metrics, stopping: threading.Event) -> None:
-    """Show the gauges of the store and whether store and log are there, until told to stop.
+    """Serve the store's gauges, and checks of store and log, until `stopping` is set.
 
     Raises:
         NothingToServe, PortTaken: there is no port.

@@ -1,4 +1,4 @@
-"""What is looked after from time to time, beside the registry: old facts and records, names of others."""
+"""Periodic chores next to the registry: old facts and records, reserved names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sesame.operations.privacy.erasure import advance
 from sesame.settings.folders import FolderUnusable
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
-ERASURES_EVERY_S = 1.0  # somebody may be waiting
+ERASURES_EVERY_S = 1.0  # a person may be waiting
 Trouble = Callable[[str, str], None]
 
 
@@ -33,11 +33,11 @@ class _Chore:
 
 
 class Housekeeping:
-    """Does each chore when it is due. A chore that fails is told of, and done again at its next time.
+    """Runs each chore when it is due. A failed chore is reported, and runs at its next time.
 
     Args:
         consumers: those that this process runs: each has its chores.
-        on_trouble: told (chore, what went wrong).
+        on_trouble: called with (chore, what went wrong).
         monotonic: seconds.
     """
 
@@ -109,7 +109,7 @@ class Housekeeping:
         self._application.prune_log()
 
     def _prune_store(self) -> None:
-        """Remove what is over: a bounded number of rows a transaction, until nothing is left to remove."""
+        """Remove expired rows, a bounded number a transaction, until none is left."""
         app, store = self._application, self._application.settings.store
         with app.database.read() as connection:
             now = app.database.now(connection)

@@ -1,7 +1,7 @@
-"""Looks whether the files under the store and the log are whole, and still the ones that were opened.
+"""Checks that the files of store and log are undamaged, and still the opened ones.
 
-A page that was overwritten, or a file that was deleted, is met by nobody who does not happen to read it: work
-would go on, and be lost. A process that meets damage stops.
+A page that was overwritten, or a file that was deleted, is noticed only by a process that happens to read it:
+work would continue, and be lost. A process that meets damage stops.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Integrity:
         self._heart = Heart(application, monotonic)
 
     def watch(self, stopping: threading.Event) -> None:
-        """Look until told to stop.
+        """Check until `stopping` is set.
 
         Raises:
-            StoreDamaged, DamagedLog, StoreRestored: whoever works must stop.
+            StoreDamaged, DamagedLog, StoreRestored: the process must stop working.
         """
         while not stopping.is_set():
             self.look()
             stopping.wait(LOOK_EVERY_S)
 
     def look(self) -> None:
-        """Look once: at all of the files if that is due, and whether the store is the one that it was.
+        """Check once: the whole files if that is due, and that the store is the same.
 
         Raises:
             StoreDamaged, DamagedLog, StoreRestored: as `watch`.
@@ -55,7 +55,7 @@ class Integrity:
             except StoreDamaged:
                 raise
             except (StoreUnavailable, LogUnavailable):
-                continue  # that is seen, and said, by everybody who works
+                continue  # every loop that works notices and reports it
         if due:
             took_s = self._monotonic() - began
             self._examine_at = began + max(EXAMINE_EVERY_S, REST * took_s)

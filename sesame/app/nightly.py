@@ -18,12 +18,13 @@ _NIGHT: Final = Actor("nightly", frozenset({Role.OPERATOR}))
 
 
 class Nightly:
-    """Compares the targets of the consumers that this process runs, once a night whatever the number of
-    processes. A night that nobody was awake in is made up for.
+    """Compares the targets of this process's consumers once a night.
+
+    It is once whatever the number of processes. A night in which none ran is made up for.
 
     Args:
         targets: those of this process.
-        on_trouble: told (target, what was found or went wrong).
+        on_trouble: called with (target, what was found or went wrong).
         now: the time, with the machine's time zone.
     """
 
@@ -47,7 +48,7 @@ class Nightly:
                 self.run_due(target, stopping)
 
     def run_due(self, target: str, stopping: threading.Event) -> None:
-        """Compare this target, if that is due and nobody else does it. Told to stop, leave it to others."""
+        """Compare this target if due and no other process does, until `stopping` is set."""
         app = self._application
         due_at = last_time(app.settings.reconcile.at, self._now()).timestamp()
         try:

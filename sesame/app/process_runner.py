@@ -1,7 +1,7 @@
-"""`sesame run` and `sesame consume`: consumers and their duties in one process, each in a thread of its own.
+"""`sesame run` and `sesame consume`: consumers and their duties, each in a thread.
 
-A loop that ends by an error says so in its state and in the log, and is started again after a pause: no
-consumer is silent, and one that cannot go on does not take the others with it.
+A loop that ends by an error reports it in its state and in the log, and is started again after a pause: no
+consumer is silent, and one that fails does not take the others with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OneOwner(SesameError):
 
 
 class ProcessRunner:
-    """Runs consumers until told to stop.
+    """Runs consumers until stopped.
 
     Args:
         consumers: names: `registry`, `propagation`, `webhooks`, and targets; None: all, with the gauges of
@@ -87,15 +87,15 @@ class ProcessRunner:
             metrics.refresh_with(self._reporter.refresh_from(application.outbox, everything, receivers))
 
     def run(self, stopping: threading.Event) -> list[str]:
-        """Run until told to stop; then let what is under way end, within a bound.
+        """Run until `stopping` is set; then let running work end, within a bound.
 
         Returns:
             The loops that have not ended in time. What they do is repeated by others when the process ends.
 
         Raises:
             SesameError: something that is needed from the start is missing.
-            StoreRestored: the store may not be believed until somebody has checked; nothing was begun.
-            StoreDamaged, DamagedLog, StoreRestored: the process stopped by itself.
+            StoreRestored: the store must be checked by an operator first; nothing was begun.
+            StoreDamaged, DamagedLog, StoreRestored: the process stopped without a signal.
         """
         admit(self._application, works=True)
         loops = [*self._loops(), Loop("integrity", self._watch)]
@@ -153,7 +153,7 @@ class ProcessRunner:
         return [*loops, *self._duties.loops(propagation)]
 
     def _watch(self, stopping: threading.Event) -> None:
-        """Stop the process when the store's or the log's file is damaged, or not the one any more."""
+        """Stop the process when the file of the store or the log is damaged or replaced."""
         try:
             Integrity(self._application).watch(stopping)
         except (StoreDamaged, DamagedLog, StoreRestored) as error:
@@ -162,7 +162,7 @@ class ProcessRunner:
             stopping.set()
 
     def _say_hello(self, loops: Sequence[Loop]) -> None:
-        """Who died here before is seen off, and each consumer is there before the port says that it is."""
+        """Remove dead processes' states, and report each consumer before the port opens."""
         self._reporter.see_off(self._application.life.host, _is_dead)
         for loop in loops:
             if loop.consumer:
@@ -217,5 +217,5 @@ def _is_dead(process: int) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        return False  # somebody else's
+        return False  # another user's process
     return False

@@ -1,4 +1,4 @@
-"""What the loops say of themselves: metrics, log lines, and rows that other processes can read."""
+"""Reports of the loops: metrics, log lines, and rows for other processes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Said:
 
 
 class Gauges:
-    """What several workers of one consumer show as one: their backlogs together, the worst of the states."""
+    """Merges the gauges of a consumer's workers: the sum of backlogs, the worst state."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -98,7 +98,7 @@ class Gauges:
 
 
 class Reporter:
-    """Told by every loop what happens; see `pipeline.runner.Observer` and `pipeline.facts.FactObserver`.
+    """Observes loops; see `pipeline.runner.Observer`, `pipeline.facts.FactObserver`.
 
     Args:
         process: this process life's name.
@@ -124,7 +124,7 @@ class Reporter:
         self._log = structlog.get_logger()
 
     def of_worker(self, worker: int) -> Reporter:
-        """The reporter of one of several workers: it says what is its own, and gauges show all of them."""
+        """The reporter of one of several workers: its own rows, and gauges shared by all."""
         if worker == 1:
             return self
         process = f"{self._process}#{worker}"
@@ -152,7 +152,7 @@ class Reporter:
             self._log.warning("turn_failed", target=target, outcome=kind, cause=outcome.cause)
 
     def state(self, consumer: str, state: str, reason: str) -> None:
-        """A consumer's state; written for other processes when it changes, and now and then."""
+        """Set a consumer's state; written for other processes on change, and periodically."""
         now, said = self._clock(), self._said.get(consumer)
         changed = said is None or (said.state, said.reason) != (state, reason)
         if not changed and said is not None and now - said.at < REPORT_EVERY_S:
@@ -177,7 +177,7 @@ class Reporter:
             self._log.warning("status_not_written", consumer=consumer)
 
     def _say(self, consumer: str, state: str, reason: str, since: float, now: float) -> _Said:
-        """What is said now; the rate is that of the time since it was last said, unless that was just now."""
+        """The new state row; its rate covers the time since the last count if not short."""
         turns, before = self._turns.get(consumer, 0), self._said.get(consumer)
         if before is None:
             return _Said(state, reason, since, now, turns, now)
@@ -188,7 +188,7 @@ class Reporter:
         return _Said(state, reason, since, now, turns, now, per_s)
 
     def gone(self, consumer: str | None = None) -> None:
-        """This process has ended as it should, or one loop has nothing to say any more: nobody misses it."""
+        """Remove the states of a process that ended normally, or of one ended loop."""
         for name in [name for name in self._said if consumer in (None, name)]:
             del self._said[name]
         try:
@@ -198,12 +198,12 @@ class Reporter:
             self._log.warning("status_not_written", consumer=consumer or "")
 
     def see_off(self, host: str, is_dead: Callable[[int], bool]) -> None:
-        """Forget those who died on this machine before: whoever starts them again has seen it.
+        """Remove the states of processes that died here: the restart has seen it.
 
         Args:
             host: as processes name it.
-            is_dead: whether the process of this number is none of ours. Who is taken for dead, and is not,
-                says so again within seconds.
+            is_dead: whether the process of this number is none of ours. A process that is taken for dead, and
+                is not, reports again within seconds.
         """
         try:
             with self._database.write() as connection:
@@ -249,10 +249,10 @@ class Reporter:
     def refresh_from(
         self, outbox: OutboxRelay, consumers: Collection[str] = (), receivers: Collection[str] = ()
     ) -> Callable[[], None]:
-        """A refresher of the gauges that are read from the store when somebody looks.
+        """A refresher of the gauges that are read from the store at each exposition.
 
         Args:
-            outbox: whose rows are counted.
+            outbox: its rows are counted.
             consumers: those that should run somewhere.
             receivers: those of the audit.
         """

@@ -113,15 +113,15 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
 def prune(
     connection: Connection, *, now: float, history_before: float, audit_before: float
 ) -> dict[str, int]:
-    """Remove rows whose time is over, some of each table; return how many, by table.
+    """Remove expired rows, some of each table; return how many, by table.
 
     The students' pages remove their own codes and sessions.
 
     Args:
         connection: of a transaction that writes.
         now: database time, seconds since the epoch, UTC.
-        history_before: what was over before this moment (seconds since the epoch, UTC).
-        audit_before: what was said before this moment. The audit itself is archived: see `audit`.
+        history_before: history that ended before this moment (seconds since the epoch, UTC) has expired.
+        audit_before: likewise for remarks. The audit itself is archived: see `audit`.
     """
     removals: dict[str, Callable[[], int]] = {
         "webhook_events": lambda: webhooks.forget_old(
@@ -156,7 +156,10 @@ def _replays(connection: Connection, before: float) -> int:
 
 
 def _imports(connection: Connection, before: float) -> int:
-    """Those that no row of a feed refers to. Ids go on above the newest, so it stays."""
+    """Remove old imports that no row of a feed refers to.
+
+    The newest stays, since ids continue from it.
+    """
     newest = connection.execute(select(func.max(imports.c.id))).scalar_one()
     referred = select(feed_rows.c.import_id).union(select(teaching_rows.c.import_id))
     over = imports.c.started_at < before, imports.c.id < (newest or 0), imports.c.id.not_in(referred)
@@ -164,7 +167,10 @@ def _imports(connection: Connection, before: float) -> int:
 
 
 def _tombstones(connection: Connection, before: float) -> int:
-    """Those that a newer secret of the same student and purpose has followed: it keeps the order."""
+    """Remove old tombstones followed by a newer secret of that student and purpose.
+
+    The newer one keeps the order.
+    """
     newer = vault.alias()
     followed = select(newer.c.sequence).where(
         newer.c.student_number == vault.c.student_number,

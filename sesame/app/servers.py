@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from sesame.settings import LiveSecret, Settings
 
-if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
+if TYPE_CHECKING:  # a target's libraries are loaded on use: most commands need none
     from consumers.directory.upsert import LdapDirectory
 
 
 def execution_s_max(target: str, settings: Settings) -> float:
-    """How long a target may go on, in seconds, with a call that was given up."""
+    """How long a target may continue, in seconds, with a call that was given up."""
     section = getattr(settings, target)
     seconds: float = getattr(
         section, "execution_s_max", 0.0

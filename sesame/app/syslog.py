@@ -1,4 +1,7 @@
-"""Lines for a syslog receiver (RFC 5424): over TLS (RFC 5425), TCP (RFC 6587), UDP or a unix socket."""
+"""Sends lines to a syslog receiver (RFC 5424): TLS, TCP, UDP or a unix socket.
+
+Transports: RFC 5425 (TLS), RFC 6587 (TCP).
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ _NOT_PRINTED = re.compile(r"[^\x21-\x7e]")
 
 
 class Syslog:
-    """A receiver, connected anew for each batch.
+    """A receiver, with a new connection for each batch.
 
     Over TCP and TLS a batch is ended and the receiver's own end awaited: a receiver that reads to the end and
     closes has read all of it. One that dies before resets the connection, and the batch is sent again.
-    Datagrams are sent, and that is all that is known.
+    Datagrams are sent without any confirmation.
 
     Args:
         address: `tls://HOST:PORT`, `tcp://…`, `udp://…` or `unix:/PATH`.
@@ -91,7 +94,10 @@ class Syslog:
 
 
 def _short(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a datagram has of an entry that is too long for one: enough to miss nothing, and to ask for it."""
+    """The short form of an entry that is too long for a datagram.
+
+    It suffices to notice the entry, and to look it up.
+    """
     return {name: value for name, value in document.items() if name not in {"detail", "persons"}} | {
         "cut": True
     }

@@ -1,4 +1,4 @@
-"""Every room's tables, in the one metadata that the migrations make: importing a module declares them."""
+"""All tables, in the metadata of the migrations; importing a module declares them."""
 # ruff: noqa: F401
 
 from __future__ import annotations

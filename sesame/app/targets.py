@@ -37,11 +37,11 @@ def handler(
     vault: Callable[[], Vault],
     traces: Traces | None,
 ) -> Handler:
-    """The handler of a target, by its name; it only observes where the settings say so.
+    """The handler of a target; it only observes where the settings say so.
 
     Args:
-        vault: asked for by the targets that are given passwords; the others' processes need no key of it.
-        traces: told of each call; None: nobody is.
+        vault: called for targets that are given passwords; the others' processes need no key of it.
+        traces: records each call; None: no traces.
 
     Raises:
         SettingsError: a secret is missing.
@@ -90,7 +90,7 @@ def _made(
         return chosen.connector(context), secrets
     except SesameError:
         raise  # it says itself what is wrong
-    except Exception as error:  # somebody else's code: the other targets go on
+    except Exception as error:  # foreign code: the other targets continue
         raise ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}") from error
 
 
@@ -133,7 +133,7 @@ def _role(settings: Settings, target: str) -> str | None:
 
 
 def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dict[str, AdoptedRef]:
-    """What a connector is told of the objects that were adopted for these students."""
+    """References of the objects that were adopted for these students, for a connector."""
     found = _adopted(database, target, numbers)
     return {number: AdoptedRef(*named.split(NUMBER_AFTER, 1)) for number, named in found.items()}
 
@@ -145,7 +145,7 @@ def _connector(
     vault: Callable[[], Vault],
     traces: Traces | None,
 ) -> Handler:
-    """Its consumer's logic; what cannot be used says so, and the other targets go on."""
+    """A target's handler; an unusable connector reports why, and the others continue."""
     try:
         passwords = _passwords(target, settings, vault)
         made, secrets = _made(target, settings, database, passwords=passwords)
@@ -167,7 +167,7 @@ def _passwords(target: str, settings: Settings, vault: Callable[[], Vault]) -> P
 
 
 def _known_passwords(connector: type[Anything], target: str, database: Database) -> Passwords:
-    """Which passwords a target was given, for whoever gives it none."""
+    """Which passwords a target was given, for callers that give it none."""
     if connector.credential is None:
         return NoPasswords()
     return KnownPasswords(database, target if issubclass(connector.section, PlainPasswordSettings) else None)

@@ -90,7 +90,7 @@ class Application:
 
     @cached_property
     def database(self) -> Database:
-        """The store, in the form that this version wants; an embedded one is made, or migrated, now.
+        """The store, in this version's schema; an embedded one is created or migrated now.
 
         Raises:
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: it cannot be used.
@@ -103,7 +103,10 @@ class Application:
         return database
 
     def with_store_open(self) -> Iterable[str]:
-        """The other processes that have the embedded store open, in words, as far as this user may see."""
+        """Other processes that have the embedded store open, as texts.
+
+        Only those that this user may see.
+        """
         path = self.settings.store_file
         return () if path is None else processes_with(path)
 
@@ -130,7 +133,7 @@ class Application:
 
     @cached_property
     def erased_numbers(self) -> ErasedNumbers:
-        """Whose records and bells are nobody's any more."""
+        """The numbers of erased persons: their records and bells are dropped."""
         from consumers.registry.erasure.erased_numbers import ErasedNumbers
 
         return ErasedNumbers(lambda: self.database, lambda: self.privacy_if_any)
@@ -164,7 +167,7 @@ class Application:
 
     @cached_property
     def traces(self) -> Traces | None:
-        """Told what happens, as spans; None: the settings want none."""
+        """The recorder of spans; None: the settings want none."""
         if not self.settings.observability.traces:
             return None
         from sesame.app.observability.tracing import Traces
@@ -222,7 +225,7 @@ class Application:
 
     @property
     def privacy_if_any(self) -> PrivacyKey | None:
-        """The same; None: there is no key, and nobody was ever erased.
+        """The privacy key; None: there is none, and no person was ever erased.
 
         Raises:
             PrivacyKeyError: as `privacy`; without the key the names of erased persons would be given again.
@@ -248,8 +251,13 @@ class Application:
         return self.settings.data_dir / "audit"
 
     def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
-        """Put a pseudonym in the log's older records (`before`: epoch seconds); in how many of them.
-        None: this log cannot.
+        """Put a pseudonym in the log's older records; return in how many.
+
+        Args:
+            before: seconds since the epoch; newer records are left.
+
+        Returns:
+            None: this log cannot.
 
         Raises:
             LogUnavailable: do it again.
@@ -262,8 +270,7 @@ class Application:
         return log.erase(student_number, pseudonym, before=before)
 
     def rewrite_files(self) -> bool:
-        """Rewrite the embedded store and log, and the persons' keys, so that nothing is left in them of what
-        was removed.
+        """Rewrite the embedded store and log, and the persons' keys, without removed data.
 
         Returns:
             False: the store is a server's.
@@ -281,7 +288,7 @@ class Application:
         return self.database.is_sqlite
 
     def portal(self, metrics: Metrics | None = None) -> PortalContext:
-        """What the students' pages work with: the database and the vault's keys, and no log.
+        """The context of the students' pages: database and vault keys, and no log.
 
         Args:
             metrics: where what happens is counted.
@@ -352,7 +359,7 @@ class Application:
         )
 
     def _end_notices(self) -> MailedEndNotices | None:
-        """By which students are warned that access ends; None: there are no pages, nor who sends."""
+        """Warns students that access ends; None: there are no pages, so no mail is sent."""
         if "portal" not in self.settings.model_fields_set:
             return None
         from consumers.registry.people import People
@@ -379,7 +386,7 @@ class Application:
 
     @property
     def webhooks(self) -> Webhooks:
-        """The handler of what receivers are told."""
+        """The handler of events for receivers."""
         from consumers.webhooks.handler import Webhooks
 
         receivers = self.settings.webhooks.receivers
@@ -425,7 +432,9 @@ class Application:
         return targets.handler(target, self.settings, self.database, lambda: self.vault, self.traces)
 
     def cas_probe(self) -> LoginProbe | None:
-        """The login probe, which tries no login without a password; None: the settings name no CAS server.
+        """The login probe; None: the settings name no CAS server.
+
+        It tries no login without a password.
 
         Raises:
             SettingsError: the account's password cannot be read.
@@ -438,7 +447,7 @@ class Application:
 
     @contextmanager
     def directory(self, *, read_only: bool = False) -> Iterator[LdapDirectory]:
-        """The directory itself, for what concerns everybody in it; disconnected at the end.
+        """The directory itself, for work on all its entries; disconnected at the end.
 
         Raises:
             SettingsError: a secret is missing.
@@ -451,7 +460,7 @@ class Application:
 
     @contextmanager
     def connector(self, target: str) -> Iterator[Anything]:
-        """A connector that is found by entry point, which can write nothing; disconnected at the end.
+        """A read-only connector, found by entry point; disconnected at the end.
 
         Raises:
             ConnectorUnusable: its package or its section is wrong.
@@ -467,7 +476,7 @@ class Application:
 
     @property
     def log_has_one_owner(self) -> bool:
-        """Whether a consumer group has one member at work, whatever the number of processes."""
+        """Whether a consumer group has one active member, however many processes run."""
         return self.settings.log.kind == "sqlite"
 
     @cached_property
@@ -491,7 +500,7 @@ class Application:
         )
 
     def effects(self, target: str, handler: Handler) -> Effects:
-        """What carries turns of this target out, in the right order. Each one has leases of its own."""
+        """Carries out this target's turns in order; each instance has its leases."""
         from pipeline.runner import WAIT_S_MAX, Effects
 
         engine = self.settings.engine

@@ -1,4 +1,4 @@
-"""CAS: logging in, the observation that it works, single logout, and the login probe.
+"""CAS: login, the observation that it works, single logout, and the login probe.
 
-Its rooms are asked for by their own names: who looks at what is recorded needs no library of CAS.
+Import its modules by name: code that reads what is recorded needs no CAS library.
 """

@@ -1,7 +1,7 @@
-"""What programs were answered: whoever asks again under the same key is answered the same, for a day.
+"""Answers to programs, kept for a day: a repeat under a key gets the same answer.
 
 An answer may be about persons. It is sealed with what only the program has, its token and the key that it
-chose; neither is here. So nobody can read it, in a backup neither. The request's digest is keyed likewise.
+chose; neither is stored. So it cannot be read here, nor in a backup. The request's digest is keyed likewise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.errors import SesameError
 
 DAY_S: Final = 86_400.0
 UNDER_WAY_S_MAX: Final = 900.0
-"""After so long whoever was asked has died: whoever asks again is answered anew."""
+"""After this the answering process counts as dead: a repeat is answered as new."""
 
 api_answers = Table(
     "api_answers",
@@ -78,7 +78,7 @@ def keep(connection: Connection, name: str, sealed: str) -> None:
 
 
 def give_up(connection: Connection, name: str) -> None:
-    """Forget that it was begun: whoever asks again is answered anew."""
+    """Forget a begun request: a repeat is answered as new."""
     connection.execute(delete(api_answers).where(api_answers.c.name == name, api_answers.c.sealed.is_(None)))
 
 

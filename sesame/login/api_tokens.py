@@ -1,8 +1,8 @@
-"""Tokens by which programs enter the API: what each may do, and until when.
+"""API tokens of programs: what each may do, and until when.
 
 A token is `sesame_<id>_<secret>`; scanners of secrets find it by `sesame_[0-9a-f]{12}_[0-9a-f]{64}`. The
-secret is 256 random bits. No table has it, only its SHA-256: nobody chose it, so a salt or a slow hash would
-add nothing.
+secret is 256 random bits. Tables have only its SHA-256: it was not chosen by a person, so a salt or a slow
+hash would add nothing.
 """
 
 from __future__ import annotations

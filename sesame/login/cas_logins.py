@@ -1,4 +1,4 @@
-"""Who was seen to log in through CAS: the first time is the observation that it works for this student."""
+"""Observed CAS logins: the first one shows that CAS works for this student."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CasLogin:
 
 
 def of(connection: Connection, student_number: str) -> CasLogin | None:
-    """One student's; None: nobody came back from CAS for them."""
+    """One student's login; None: no return from CAS was seen."""
     row = connection.execute(_LOGINS, {"number": student_number}).one_or_none()
     return None if row is None else CasLogin(*row)
 

@@ -1,7 +1,7 @@
-"""Which ticket opened which session, so that a single logout ends it: a cookie alone cannot be revoked.
+"""Links tickets to sessions for single logout: a cookie alone cannot be revoked.
 
-Neither the token that the browser keeps nor the ticket is here, only their SHA-256: whoever reads the
-database cannot enter a session.
+Neither the token that the browser keeps nor the ticket is here, only their SHA-256: a reader of the database
+cannot enter a session.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class CasSession:
 
     Attributes:
         service: the address that the ticket was given for.
-        student_number: None: whoever it is has no account here.
-        roles: what the released attributes make of them at this service, when they logged in.
+        student_number: None: the person has no account here.
+        roles: what the released attributes gave at this service, at the login.
     """
 
     service: str

@@ -1,8 +1,8 @@
-"""CAS over python-cas: the only file that imports `cas`, and the one where its traps are shut.
+"""CAS over python-cas: the one file that imports `cas` and avoids its traps.
 
 python-cas 1.7 knows no time-outs, follows redirects, takes no notice of the answer's status (a 500 that
 carries a success is a login to it), drops the server's reason, and lets a variable of the environment replace
-the certificate authorities. So its session is ours, and it is told at each call what to verify with.
+the certificate authorities. So its session is ours, and each call sets what to verify with.
 """
 
 from __future__ import annotations
@@ -121,13 +121,15 @@ class CasClient:
             server_url=self.server_url,
             renew=renew,
             verify_ssl_certificate=self._verify,
-            session=session or object(),  # without one it makes its own, which waits for ever
+            session=session or object(),  # without one it makes one that has no time-out
         )
 
 
 class BoundedSession(requests.Session):
-    """Time-outs, no redirects, no proxies and no authorities from the environment; a status that was not
-    asked for is an error."""
+    """A session with time-outs, without redirects, proxies or environment authorities.
+
+    A status that is not in `accepted` is an error.
+    """
 
     def __init__(self, *, verify: str | bool, timeout_s: tuple[float, float]) -> None:
         super().__init__()
@@ -151,7 +153,7 @@ class BoundedSession(requests.Session):
 
 
 def trouble(client: CasClient, error: requests.RequestException) -> SesameError:
-    """What a call without a usable answer means: the server is away, a setting is wrong, we are refused."""
+    """The error for a failed call: server down, wrong setting, or service refused."""
     url = client.server_url
     if isinstance(error, requests.exceptions.SSLError):
         return _tls_trouble(url, error)
@@ -167,7 +169,7 @@ def trouble(client: CasClient, error: requests.RequestException) -> SesameError:
 
 
 def _tls_trouble(url: str, error: requests.exceptions.SSLError) -> TargetDown | Misconfigured:
-    """A certificate that is refused says why; what is no TLS at all has none to refuse."""
+    """The error for a failed TLS handshake: a refused certificate, no TLS, or a cut."""
     if why := re.search(r"certificate verify failed: ([^(\"]*)", str(error)):
         return Misconfigured(
             f"the certificate of {url} does not verify: {why.group(1).strip().rstrip('.')}",

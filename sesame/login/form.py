@@ -1,4 +1,4 @@
-"""A CAS server's pages, as far as a login needs them: forms and their hidden fields."""
+"""Parses a CAS server's pages for a login: forms and their hidden fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def login_form(text: str) -> LoginForm | None:
 def onward_form(text: str) -> LoginForm | None:
     """The form of a page between a login and its ticket; None: this is no such page.
 
-    Apereo CAS shows one before a password expires; its form only goes on.
+    Apereo CAS shows one before a password expires; its form only continues.
     """
     forms = _forms(text)
     if any(form.asks_password for form in forms):

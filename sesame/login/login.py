@@ -1,4 +1,4 @@
-"""From a ticket to a session, and to the observation that CAS works for this very student."""
+"""Turns a CAS ticket into a session, and notes that CAS works for this student."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class LoginFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Somebody who came back from CAS with a good ticket.
+    """A return from CAS with a good ticket.
 
     Attributes:
         token: enters the session; for the browser's cookie alone.
-        student_number: None: whoever it is has no account here.
+        student_number: None: the person has no account here.
         as_expected: whether it is the student who was sent there.
     """
 
@@ -53,7 +53,7 @@ class CasLogins:
         session_s: how long a session lasts at most.
         number_attribute: the released attribute that holds the student number; where it is there, it must
             agree with the account's.
-        roles_of: what the released attributes make of somebody at this service.
+        roles_of: the roles that a login's released attributes give at this service.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CasLogins:
         with database.write() as connection:
             number, shown = _student(connection, validated.login)
             if number is not None and claimed and {number, shown}.isdisjoint(claimed):
-                number = None  # the login is not this account's any more: nobody's page is shown
+                number = None  # the login is not this account's any more: show no page
             if number is not None:
                 cas_logins.seen(connection, database, number)
             if expected is not None and number != expected:
@@ -118,12 +118,12 @@ class CasLogins:
             return cas_sessions.find(connection, token, service=self._server.service_url, now=now)
 
     def leave(self, token: str) -> None:
-        """End a session of ours. The browser is sent to `LoginServer.logout_url` besides."""
+        """End a session of ours. Also send the browser to `LoginServer.logout_url`."""
         with self._database.write() as connection:
             cas_sessions.end(connection, token, now=self._database.now(connection))
 
     def logged_out(self, body: bytes) -> bool:
-        """A single logout's request (its `logoutRequest`): end the session of the ticket that it names."""
+        """Handle a single logout (its `logoutRequest`): end the session of its ticket."""
         ticket = self._server.logged_out(body)
         if ticket is None:
             return False
@@ -146,8 +146,10 @@ def _failure(error: Exception) -> LoginFailure:
 
 
 def _student(connection: Connection, login: str) -> tuple[str | None, str | None]:
-    """Whose login it is, and the student number that the directory shows where it is another one; CAS
-    servers may give the login in another case (uid compares without, RFC 4519)."""
+    """The account's student number, and the directory's if it shows another one.
+
+    CAS servers may give the login in another case (uid compares without, RFC 4519).
+    """
     query = select(accounts.c.student_number).where(func.lower(accounts.c.login) == login.lower())
     found = connection.execute(query).scalars().all()
     account = find(connection, found[0]) if len(found) == 1 else None

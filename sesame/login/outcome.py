@@ -42,7 +42,7 @@ class ProbeOutcome(StrEnum):
 
     @property
     def of_the_probe(self) -> bool:
-        """Whether it says something of the probe's own account only, and nothing of anybody else."""
+        """Whether it concerns the probe's own account only, and no other person's."""
         return self in (
             ProbeOutcome.NOT_TRIED,
             ProbeOutcome.NO_FORM,

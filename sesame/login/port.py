@@ -42,17 +42,19 @@ class LoginServer(Protocol):
     service_url: str
 
     def login_url(self, *, renew: bool = False) -> str:
-        """Where to send a browser; with `renew`, whoever is logged in already must say so again."""
+        """Where to send a browser; `renew`: those already logged in must log in again."""
 
     def logout_url(self) -> str:
-        """Where to send a browser to end everything; it comes back to `service_url`, the one address that
-        the server knows of us: Apereo CAS answers 403 to any other."""
+        """Where to send a browser to end everything; it comes back to `service_url`.
+
+        The server knows no other address of ours: Apereo CAS answers 403 to any other.
+        """
 
     def validate(self, ticket: str) -> Validated:
-        """Ask whose ticket it is; a ticket can be asked about once. Takes up to the two time-outs together.
+        """Validate a ticket, which works once. Takes up to the two time-outs together.
 
         Raises:
-            TicketRefused: nobody's, or not for this service.
+            TicketRefused: the ticket is unknown, or not for this service.
             ServiceRefused: the server refuses this service.
             TargetDown: the server cannot be reached, or what it answers is no answer.
             Misconfigured: `server_url` is not where it is, or its certificate does not verify.

@@ -1,8 +1,9 @@
-"""The login probe: a service account logs in through CAS as a person would, from the form to the attributes.
+"""The login probe: logs a service account in through CAS, as a person would.
 
-CAS refuses a login in the same words whether the password is wrong, the service's access strategy is not met
-or its directory is away. So a refusal is looked at a second time, in the directory; and, where the directory
-lets the account in, at CAS without a service. A wrong password is never tried again: it would lock the entry.
+It goes from the form to the attributes. CAS refuses a login in the same words whether the password is wrong,
+the service's access strategy is not met or its directory is away. So a refusal is looked at a second time, in
+the directory; and, where the directory lets the account in, at CAS without a service. A wrong password is
+never tried again: it would lock the entry.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ class LoginProbe:
     """Logs in as one account, and out again.
 
     Args:
-        login, password: of a service account; the password is asked for at each probe. None: no login is
+        login, password: of a service account; the password is read at each probe. None: no login is
             tried.
         expected: attributes that must be released, with these values.
-        second_look: asks the directory about a login that CAS refuses; None: there is none to ask.
+        second_look: tries at the directory a login that CAS refuses; None: there is no directory.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class LoginProbe:
         self._second_look = second_look
 
     def run(self) -> ProbeResult:
-        """Take the whole path: form, password, ticket, validation, attributes, logout. What fails is told,
-        not raised."""
+        """Take the whole path: form, password, ticket, validation, attributes, logout.
+
+        Failures are returned, not raised.
+        """
         try:
             with self._client.session() as session:
                 try:
@@ -79,7 +82,7 @@ class LoginProbe:
         session.accepted = {HTTPStatus.OK, *_REDIRECTS}
         form = login_form(session.get(url).text)
         if self._password is None:
-            with suppress(TicketRefused):  # which is the right answer: nobody has this ticket
+            with suppress(TicketRefused):  # the right answer: this ticket does not exist
                 self._client.validate("ST-of-nobody")
             return ProbeResult(ProbeOutcome.NOT_TRIED, gettext("no login was tried"))
         if form is None:
@@ -101,7 +104,7 @@ class LoginProbe:
         return session.post(address, data=form.hidden | given, headers={"Referer": url})
 
     def _went_on(self, session: BoundedSession, url: str, answer: requests.Response) -> ProbeResult:
-        """CAS has let the account in: to a ticket, by way of pages of its own."""
+        """Follow CAS, which has let the account in, through its own pages to a ticket."""
         between = 0
         while (form := onward_form(answer.text)) is not None and between < _PAGES_BETWEEN_MAX:
             answer = self._send(session, url, form)
@@ -121,7 +124,7 @@ class LoginProbe:
         return result
 
     def _log_out(self, session: BoundedSession) -> None:
-        with suppress(requests.RequestException):  # the session ends by itself then
+        with suppress(requests.RequestException):  # the session expires then
             session.get(self._client.logout_url())
 
     def _redeem(self, answer: requests.Response) -> ProbeResult:
@@ -172,8 +175,10 @@ class LoginProbe:
         return ProbeResult(outcome, gettext("{name}: {value}", name=refused, value=trial.said))
 
     def _let_in_elsewhere(self, refused: str, password: str) -> ProbeResult:
-        """The directory lets the account in: does CAS, when no service is named? Its access strategies are
-        then out of play."""
+        """Try the login at CAS without a service, after the directory has accepted it.
+
+        Access strategies do not count there.
+        """
         url = urljoin(self._client.server_url, "login")
         with self._client.session() as session:
             form = login_form(session.get(url).text) or LoginForm()
@@ -194,5 +199,5 @@ class LoginProbe:
 
 
 def _refused(answer: requests.Response) -> bool:
-    """Whether CAS did not let somebody in: 401 (Apereo), or the form once more (django-cas-server)."""
+    """Whether CAS refused a login: 401 (Apereo) or the form again (django-cas-server)."""
     return answer.status_code == HTTPStatus.UNAUTHORIZED or login_form(answer.text) is not None

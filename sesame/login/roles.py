@@ -1,4 +1,4 @@
-"""Which roles somebody has at a service of ours, by what the CAS server releases of them."""
+"""Roles of a person at a service of ours, from the attributes that CAS releases."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def roles_of(rules: Mapping[_Role, Sequence[str]], validated: Validated) -> froz
     Args:
         rules: by role, what gives it: `ATTRIBUTE=VALUE` each, e.g. `memberOf=cn=operators,ou=groups,dc=univ`.
 
-    Values are compared as directories compare names
-    (RFC 4517, caseIgnoreMatch; RFC 4514): without regard to case, and to blanks beside a comma or at an end.
+    Values are compared as directories compare names (RFC 4517, caseIgnoreMatch; RFC 4514): without regard to
+    case, and to blanks next to a comma or at an end.
     """
     released = {
         (name.casefold(), _comparable(value))

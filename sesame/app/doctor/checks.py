@@ -1,8 +1,7 @@
-"""The checks of `sesame doctor`: what each dependency must be able to do, and the remedy when it is not.
+"""The checks of `sesame doctor`: each tests a dependency, and names a remedy.
 
 A check is a name and a callable that returns a `CheckResult`, or raises: a `SesameError` becomes a failed
-one, with its message and remedy. Checks use what the application would use, and change nothing that it
-reads.
+one, with its message and remedy. Checks use what the application would use, and change nothing that it reads.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ def _vault(settings: Settings) -> CheckResult:
 
 
 def _webhooks(settings: Settings) -> CheckResult:
-    """Whether what is told to receivers can be signed; none of them is called."""
+    """Check that webhooks can be signed; no receiver is called."""
     from consumers.webhooks.signatures import WebhookKeyUnusable, private_key, sign
 
     receivers = settings.webhooks.receivers
@@ -242,14 +241,14 @@ def _embedded_log(settings: Settings) -> CheckResult:
             gettext("chown it to the user that runs Sésame: {path}", path=path),
         )
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
-        pass  # SQLite writes files of its own beside the log
+        pass  # SQLite writes further files next to the log
     with closing(build(settings)) as application:
         application.log.end_offsets(catalogue.ENROLMENTS)  # a damaged file, or another number of partitions
     return ok(gettext("{path} is writable, {size} MB", path=path, size=path.stat().st_size // 10**6))
 
 
 def _portal(settings: Settings) -> CheckResult:
-    """What the students' pages need besides the store and the vault: their files and the mail server."""
+    """Check what only the students' pages need: their files and the mail server."""
     from sesame.web.kit.assets import LogoUnusable, read_logo
     from sesame.web.students import smtp_of
 
@@ -279,8 +278,10 @@ def _portal(settings: Settings) -> CheckResult:
 
 
 def _target(settings: Settings, target: str) -> CheckResult:
-    """Exercise the whole path to a target, as its consumer does after an outage: on no student's object; and
-    hear what the running consumers say of it."""
+    """Exercise the whole path to a target, as its consumer does after an outage.
+
+    No student's object is touched. What the running consumers report is added.
+    """
     from sesame.app.doctor.second_opinion import beside
     from sesame.app.wiring import build
 
@@ -311,7 +312,7 @@ def _path_to(application: Application, target: str) -> CheckResult:
 
 
 def _cas(settings: Settings) -> CheckResult:
-    """Log in as the service account; without its password, only ask whether the server would serve us."""
+    """Log in as the service account; without its password, only check the service."""
     from sesame.app.wiring import build
     from sesame.login.outcome import ProbeOutcome
 

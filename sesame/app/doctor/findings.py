@@ -1,4 +1,4 @@
-"""What a check of `sesame doctor` finds: a line in plain words, and the remedy when something is wrong."""
+"""The result of a check of `sesame doctor`: a line of text, and any remedy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ok(text: str) -> CheckResult:
 
 
 def warn(text: str, remedy: str) -> CheckResult:
-    """It works, and somebody should look at it."""
+    """A check that passed, with something for an operator to look at."""
     return CheckResult(CheckState.WARN, text, remedy)
 
 

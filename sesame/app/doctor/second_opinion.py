@@ -1,4 +1,4 @@
-"""What the running processes say of a target, beside what `sesame doctor` has just tried itself.
+"""Adds what running processes report of a target to `sesame doctor`'s own test.
 
 The doctor reads the secrets from their files now; a process may have read others before, or have other
 settings. Where the two differ, both are shown, each with its time.
@@ -26,7 +26,7 @@ _STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)
 
 
 def beside(finding: CheckResult, settings: Settings, database: Database, target: str) -> CheckResult:
-    """The doctor's own finding, with what the running consumers of the target say where it differs."""
+    """Add the reports of the target's consumers to a finding where they differ."""
     with database.read() as connection:
         now = database.now(connection)
         said = [

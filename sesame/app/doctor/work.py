@@ -1,4 +1,4 @@
-"""The checks of `sesame doctor` that ask the store how the work goes: quarantine, processes, retries."""
+"""The checks of `sesame doctor` on work: quarantine, processes, retries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-_RETRIES_LAST_S = 60.0  # for so long a failure may pass by itself
+_RETRIES_LAST_S = 60.0  # a failure of up to this age may pass without help
 
 
 def quarantine(settings: Settings) -> CheckResult:
@@ -87,7 +87,7 @@ def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
 
 
 def retries(settings: Settings) -> CheckResult:
-    """Who is tried again: a target may refuse some students while its whole path works."""
+    """Students under retry: a target may refuse some while its whole path works."""
     from pipeline import parking
     from sesame.operations.people.diagnosis.reasons import explain
 

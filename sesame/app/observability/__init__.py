@@ -1,1 +1,1 @@
-"""What operators see: structured logs, metrics, and the port that serves metrics and health (`http`)."""
+"""What operators see: structured logs, metrics, the port for metrics and health."""

@@ -1,4 +1,4 @@
-"""Figures for those who only look: how far propagations are, and how the last imports ended."""
+"""Figures for observers: progress of propagations, results of the last imports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def propagation_counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def oldest_in_progress(connection: Connection, now: float) -> dict[str, float]:
-    """The age in seconds of the oldest propagation in progress, by lane, less what it waited."""
+    """The age in seconds, less waits, of the oldest propagation in progress, by lane."""
     rows = connection.execute(
         select(p.c.lane, func.min(p.c.opened_at + p.c.waited_s))
         .where(p.c.state == IN_PROGRESS)

@@ -1,6 +1,7 @@
-"""The port for operators: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever restarts processes.
+"""The port for operators: `/metrics` for Prometheus, `/livez` and `/readyz`.
 
-It has no authentication and carries no personal data; it listens on loopback unless it is told otherwise.
+Supervisors that restart processes use the last two. It has no authentication and carries no personal data; it
+listens on loopback unless the settings say otherwise.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class PortTaken(SesameError):
 
 
 class HttpServer:
-    """Serves metrics and health from a thread of its own.
+    """Serves metrics and health from a thread.
 
     Args:
         metrics: what `/metrics` shows.
         live: checks of `/livez`: one that fails says that only a restart helps.
         ready: checks of `/readyz`: one that fails says what is missing just now.
-        figures: what `FIGURES_PATH` shows: how fast it is, for everybody to read.
+        figures: what `FIGURES_PATH` shows, publicly: how fast propagations are.
         host, port: where to listen; port 0 takes a free one.
         check_s_max: a check that takes longer counts as failed.
     """
@@ -90,7 +91,7 @@ class HttpServer:
         return self._web.port
 
     def stop(self) -> None:
-        """Answer what was asked, stop listening, and return; harmless when it was never started."""
+        """Finish running requests, stop listening, and return; harmless before the start."""
         self._web.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 

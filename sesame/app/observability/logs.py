@@ -1,6 +1,6 @@
-"""Structured logs on standard error: one event a line, whose fields are on a list.
+"""Structured logs on standard error: one event a line, fields by allow-list.
 
-A field that is not on the list is dropped and counted, whoever logged it, so that no person's data can slip
+A field that is not on the list is dropped and counted, whatever logged it, so that no person's data can slip
 into a log line. Messages of libraries are written without their text (which may quote a request), except for
 those that are known to speak of themselves only. Of an exception its class and its place are written; its
 message only if it is one of our own, which carry no personal data.
@@ -32,7 +32,7 @@ LOG_FIELDS: Final[frozenset[str]] = frozenset(
         "logger",
         "process_id",
         "fields_dropped",
-        # what: never whom, nor an event's id, which whoever tries all numbers finds one by
+        # what: never which person, nor an event's id: trying all student numbers would find its person
         "version",
         "stage",
         "lane",
@@ -109,13 +109,13 @@ def configure_logs(
     on_dropped: OnDropped | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Send every log line of this process to `stream`, in the form of `observability.log_format`.
+    """Send all log lines of this process to `stream`, in `observability.log_format`.
 
     Args:
         level: the least serious level written: debug, info, warning or error.
         form: `json`, `console`, or `auto` (console on a terminal).
         stream: where to, default standard error as it is now.
-        on_dropped: told how many fields of a line were not on the list.
+        on_dropped: called with the number of a line's fields that were not on the list.
         monotonic: seconds, for lines that repeat.
     """
     out = stream or sys.stderr
@@ -164,7 +164,7 @@ class _Repeats:
         self._lines: dict[Hashable, tuple[float, int]] = {}  # since when, and how many
 
     def count(self, line: Hashable) -> int | None:
-        """How many like it were left out before this one; None: this one is to be left out."""
+        """The number of like lines left out before; None: leave this one out, too."""
         now = self._monotonic()
         with self._lock:
             since, seen = self._lines.get(line, (now, 0))
@@ -208,7 +208,7 @@ def _without_repeated_records(repeats: _Repeats) -> Callable[[logging.LogRecord]
 
 
 class _Allowed:
-    """Keeps the fields of `LOG_FIELDS` with plain, bounded values; says how many it left out."""
+    """Keeps the fields of `LOG_FIELDS` with plain, bounded values; counts the others."""
 
     def __init__(self, on_dropped: OnDropped | None) -> None:
         self._on_dropped = on_dropped
@@ -225,7 +225,7 @@ class _Allowed:
 
 
 def _plain(value: object) -> object:
-    """A value that can only say what its type says: texts are cut, and objects are named by their class."""
+    """A loggable value: long texts are cut, objects become their class's name."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -237,7 +237,7 @@ def _plain(value: object) -> object:
 
 
 def _without_exception_text(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
-    """Replace `exc_info` by the exception's class, its place, and its message if it is one of ours."""
+    """Replace `exc_info` by the exception's class, place and, if ours, message."""
     given = event_dict.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
@@ -257,7 +257,7 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 
 def _library_line(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
-    """Name the library that logs, and leave out its message unless it is known to be harmless."""
+    """Name the library that logs; drop its message unless it is known to be harmless."""
     record: logging.LogRecord = event_dict["_record"]
     event_dict["logger"] = record.name
     if repeated := getattr(record, "repeated", 0):

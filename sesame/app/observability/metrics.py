@@ -58,9 +58,9 @@ class Definition:
 
 
 class Metrics:
-    """The metrics of one process, in a registry of their own.
+    """The metrics of one process, in a registry made for them.
 
-    Gauges that are read from the store or the log are refreshed when somebody looks: see `refresh_with`.
+    Gauges that are read from the store or the log are refreshed at each exposition: see `refresh_with`.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -286,12 +286,15 @@ class Metrics:
         )
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
-        """Call `refresher`, which is quick, before each exposition: it sets gauges from the store or log."""
+        """Call `refresher` before each exposition: it sets gauges from store or log.
+
+        It must be quick.
+        """
         self._refreshers.append(refresher)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format. A refresher that fails is counted; its gauges stay."""
-        with self._lock:  # gauges are emptied and filled: nobody may look in between
+        with self._lock:  # gauges are emptied and filled: no exposition in between
             self.scrape_failing.set(0)
             for refresher in self._refreshers:
                 try:

@@ -1,12 +1,12 @@
-"""Traces, by OpenTelemetry: what became of an event, and of what it came from. Off by default.
+"""Traces by OpenTelemetry: the course of an event, and its causes. Off by default.
 
 **The id of an event is its trace**: the first 32 of its digits; the last 16 are the span of its publication.
 So nothing has to be carried along: headers of the log, rows of the outbox, parked students and facts that
 wait have the id already, and a redelivery or a try hours later is found in the same trace. What led to an
 event is a link, not a parent: no span lasts longer than one act, one call or one turn. See ADR 48.
 
-What is exported, and where to, is said by OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, …).
-No span names a person: neither a number, nor a login, nor an address of a page.
+What is exported, and where to, is set by OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, …). No
+span names a person: neither a number, nor a login, nor an address of a page.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _within(trace: SpanContext) -> SpanContext:
 
 
 def _anew() -> SpanContext:
-    """A new span in a trace of its own."""
+    """A new span in a new trace."""
     return _within(SpanContext(int(secrets.token_hex(16), 16) or 1, 1, is_remote=False))
 
 
@@ -96,7 +96,7 @@ class Traces:
 
     Args:
         process: this process life's name.
-        processor: takes them; it exports from a thread of its own.
+        processor: takes them; it exports from another thread.
     """
 
     def __init__(self, process: str, processor: SpanProcessor) -> None:
@@ -120,15 +120,17 @@ class Traces:
         """Export what is left."""
         self._processor.shutdown()
 
-    # --- what begins by itself --------------------------------------------------------------------------
+    # --- roots of traces --------------------------------------------------------------------------------
 
     @contextmanager
     def act(self, name: str, caller: str = "") -> Iterator[TracedAct]:
-        """An act of somebody's: a command, or a request; what is published meanwhile is linked to it.
+        """A person's or program's act: a command, or a request.
+
+        What is published meanwhile is linked to it.
 
         Args:
             name: of the span.
-            caller: the header `traceparent` (W3C Trace Context) of who asked, if there is one.
+            caller: the caller's header `traceparent` (W3C Trace Context), if there is one.
         """
         found = _TRACEPARENT.fullmatch(caller)
         links = [_context(*found.groups())] if found else []
@@ -158,16 +160,19 @@ class Traces:
         return _TracedFacts(handler, self)
 
     def handler(self, handler: Handler) -> Handler:
-        """The same, and each call has a span of its own."""
+        """Wrap a handler: each call has a span."""
         return _TracedHandler(handler, self)
 
     def verbs(self, target: str, connector: Any) -> None:
-        """Let each verb of this connector have a span within the call: reading, writing, reading back."""
+        """Give each verb of this connector a span within the call: read, write, read back."""
         for verb in (_READ, *_WRITES):
             setattr(connector, verb, self._timed(target, verb, getattr(connector, verb)))
 
     def observer(self, observer: Observer) -> Observer:
-        """The same, and each student's turn has a span in its event's trace, linked to the call."""
+        """Wrap an observer: each student's turn has a span in its event's trace.
+
+        It is linked to the call.
+        """
         return _TracedObserver(observer, self)
 
     # --- what the wrappers say --------------------------------------------------------------------------
@@ -360,7 +365,10 @@ class _TracedObserver:
 
 
 class _TracedRequests:
-    """ASGI: the span of a request has its route, never its address: numbers and secrets stand in those."""
+    """ASGI: a request's span has its route, never its address, which may hold secrets.
+
+    Student numbers occur in addresses, too.
+    """
 
     def __init__(self, app: ASGIApp, traces: Traces) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Examples of operations, and formats of numbers and names, for the API description.
+"""Examples of operations, and formats of values, for the API's description.
 
 Bodies are written here. Answers are those of the filled store of the tests, in `examples.json`:
 `EXAMPLES=record pytest tests/integration/test_api_documented.py` records them.

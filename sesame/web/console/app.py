@@ -88,7 +88,7 @@ class Speaking:
 
 
 def _not_logged_in(request: Request, _error: Exception) -> Response:
-    """Send a reader to log in, and back to the page; a form gets a message: it is late."""
+    """Redirect a page request to the login; answer an expired form with a message."""
     if request.method != "GET":
         return _say(request, 401, "session")
     return RedirectResponse(f"{LEAVE_PATH}?{urlencode({'page': page_of(request)})}", status_code=303)

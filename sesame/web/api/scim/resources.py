@@ -525,7 +525,7 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
 
 
 def _refuse_two_readings(steps: Sequence[Enrolment]) -> None:
-    """Check that each enrolment occurs once, and that each year has one main enrolment."""
+    """Check that each enrolment occurs once, and each year has one main enrolment."""
     alike = {(each.year, each.step, each.step_version): each for each in reversed(steps)}
     main: dict[int, Enrolment] = {}
     for each in steps:

@@ -173,7 +173,7 @@ class _Service(ScimService):
         self._events = events
 
     def service_provider_config(self, location: str, query: Mapping[str, str]) -> ScimResponse:
-        """See `ScimService.service_provider_config`; adds RFC 9967, unknown to the library."""
+        """See `ScimService.service_provider_config`; adds RFC 9967, which it lacks."""
         answered = super().service_provider_config(location, query)
         if self._events is not None and answered.body is not None:
             answered.body["securityEvents"] = self._events
