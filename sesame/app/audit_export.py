@@ -28,7 +28,7 @@ _LOCK_S: Final = 120.0  # longer than a batch takes
 
 
 class Receiver(Protocol):
-    """Who gets entries."""
+    """A system that gets entries."""
 
     def send(self, documents: Sequence[Mapping[str, Any]]) -> None:
         """Send these; a return without error means delivery, if the receiver confirms it.
@@ -57,7 +57,7 @@ class JsonLines:
 
 
 def receivers(settings: AuditSettings) -> dict[str, Receiver]:
-    """Those that the settings name."""
+    """The receivers of the settings, by name."""
     found: dict[str, Receiver] = {}
     if settings.syslog is not None:
         found["syslog"] = Syslog(settings.syslog, ca_file=settings.syslog_ca_file)

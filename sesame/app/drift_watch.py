@@ -44,7 +44,10 @@ class DriftWatch:
                 self.look(target, stopping)
 
     def look(self, target: str, stopping: threading.Event) -> None:
-        """Ask this target, and tell what was found. That a target is away, its consumer tells."""
+        """Poll this target and report what was found.
+
+        Its consumer reports that a target is down.
+        """
         app = self._application
         request = WatchRequest(target=target, repair=app.settings.reconcile.repair)
         try:

@@ -63,7 +63,7 @@ class MailedEndNotices:
         )
 
     def withdraw(self, connection: Connection, student_number: str, now: float) -> None:
-        """What was not sent yet is not true any more."""
+        """Withdraw unsent notices: they are not true any more."""
         self._notices.withdraw(connection, ENDING, student_number, now)
 
     def _title(self, target: str, language: Language) -> str:

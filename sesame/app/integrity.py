@@ -19,7 +19,7 @@ from sesame.app.wiring import Application
 LOOK_EVERY_S = 1.0
 EXAMINE_EVERY_S = 60.0
 REST = 50.0
-"""An examination reads the whole file: it is followed by so many times its own duration without one."""
+"""An examination reads the whole file: pause for this many times its duration after it."""
 
 
 class Integrity:

@@ -35,7 +35,7 @@ from sesame.operations.questions.reconcile import passes
 
 REPORT_EVERY_S = 5.0
 RATE_OVER_S = 4.0
-"""A rate is that of so many seconds at least."""
+"""The shortest time, in seconds, that a rate is measured over."""
 FORGET_AFTER_S = 86_400.0
 _OUTCOMES: dict[type, str] = {
     Done: "done",
@@ -52,7 +52,7 @@ _IMPORT_RESULTS = {
     "cancelled": "cancelled",
     "unchanged": "unchanged",
 }
-"""What the metric calls what an import has counted."""
+"""Names in the metric of what an import counts."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Gauges:
         self._lags: dict[str, dict[str, dict[str, int]]] = {}
 
     def state(self, consumer: str, process: str, state: str) -> None:
-        """A worker's state is this now."""
+        """Set a worker's state."""
         with self._lock:
             states = self._states.setdefault(consumer, {})
             states[process] = state
@@ -86,7 +86,7 @@ class Gauges:
         self._metrics.circuit_state.labels(consumer).set(circuit)
 
     def lag(self, consumer: str, process: str, by_topic: Mapping[str, int]) -> None:
-        """A worker's backlog is this now, by topic."""
+        """Set a worker's backlog, by topic."""
         with self._lock:
             lags = self._lags.setdefault(consumer, {})
             before, lags[process] = lags.get(process, {}), dict(by_topic)
@@ -135,12 +135,12 @@ class Reporter:
     # --- the loops' observers ---------------------------------------------------------------------
 
     def batch(self, target: str, students: int, seconds: float) -> None:
-        """A call to a target ended."""
+        """Record a finished call to a target."""
         self._metrics.call_seconds.labels(target).observe(seconds)
         self._metrics.batch_students.labels(target).observe(students)
 
     def outcome(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
-        """A student's turn ended."""
+        """Record the end of a student's turn."""
         kind = _OUTCOMES[type(outcome)]
         self._turns[target] = self._turns.get(target, 0) + 1
         self._metrics.attempts.labels(target, kind).inc()
@@ -166,7 +166,7 @@ class Reporter:
             with self._database.write() as connection:
                 lags = self._lags.get(consumer, {})
                 personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
-                at = self._database.now(connection)  # the one clock by which others tell who is silent
+                at = self._database.now(connection)  # the shared clock by which silence is measured
                 began = at - (now - since)
                 row = ConsumerStatus(
                     consumer, self._process, state, reason, began, at, personal, bulk, said_now.per_s
@@ -234,7 +234,7 @@ class Reporter:
     # --- propagation and backlogs -----------------------------------------------------------------
 
     def said(self, event: Said) -> None:
-        """An account is everywhere, or an edge of its window has passed."""
+        """Record that an account is everywhere, or that an edge of its window has passed."""
         if isinstance(event, PropagationCompleted):
             self._completed(event)
         else:

@@ -174,6 +174,6 @@ def _known_passwords(connector: type[Anything], target: str, database: Database)
 
 
 def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:
-    """What was there before Sésame, and was found to be these students'."""
+    """Objects older than Sésame that were found to be these students'."""
     with database.read() as connection:
         return adoptions.objects_of(connection, target, numbers)

@@ -175,7 +175,7 @@ class Application:
         return Traces.exported(self.life.owner)
 
     def traced(self, app: ASGIApp) -> ASGIApp:
-        """An application whose requests have spans, if the settings want any."""
+        """Wrap an application so that its requests have spans, if the settings want any."""
         return app if self.traces is None else self.traces.around(app)
 
     @staticmethod
@@ -394,7 +394,7 @@ class Application:
         return Webhooks(self.database, types, forgotten=self.erased_numbers.forgotten)
 
     def senders(self, observer: SenderObserver) -> list[Sender]:
-        """What tells each receiver."""
+        """The senders of events, one for each receiver."""
         from consumers.webhooks.sender import Sender
 
         settings, issuer = self.settings.webhooks, self.settings.console.public_url

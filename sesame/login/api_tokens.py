@@ -86,7 +86,7 @@ def keep(connection: Connection, token: str, kept: ApiToken) -> None:
 
 
 def valid(connection: Connection, token: str, *, now: float) -> ApiToken | None:
-    """What this token may do; None: it is none of ours, is revoked, or is over."""
+    """The token's record, with its rights; None: unknown, revoked or expired."""
     form = _FORM.fullmatch(token)
     if form is None:
         return None
@@ -109,7 +109,7 @@ def is_noted(token: ApiToken, *, now: float) -> bool:
 
 
 def every(connection: Connection) -> list[ApiToken]:
-    """All that are not forgotten, oldest first."""
+    """All tokens that are not forgotten, oldest first."""
     query = select(*_COLUMNS).order_by(api_tokens.c.created_at, api_tokens.c.id)
     return [_made(row) for row in connection.execute(query)]
 

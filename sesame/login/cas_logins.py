@@ -49,7 +49,7 @@ def of(connection: Connection, student_number: str) -> CasLogin | None:
 
 
 def seen(connection: Connection, database: Database, student_number: str) -> None:
-    """A ticket of this very student was validated."""
+    """Record that a ticket of this very student was validated."""
     now = database.now(connection)
     statement = database.insert(cas_logins).values(student_number=student_number, seen_at=now, last_at=now)
     connection.execute(
@@ -61,7 +61,7 @@ def seen(connection: Connection, database: Database, student_number: str) -> Non
 
 
 def failed(connection: Connection, database: Database, student_number: str, failure: str) -> None:
-    """This student's browser came back from CAS, and nothing could be seen by it."""
+    """Record that this student's return from CAS failed, and showed no login."""
     values = {"failed_at": database.now(connection), "failure": failure}
     statement = database.insert(cas_logins).values(student_number=student_number, **values)
     connection.execute(

@@ -94,7 +94,7 @@ class CasClient:
         return ticket if _TICKET.fullmatch(ticket) else None
 
     def session(self) -> BoundedSession:
-        """A session that waits no longer, follows nothing, and verifies whom it talks to."""
+        """A session with time-outs and TLS verification that follows no redirects."""
         return BoundedSession(verify=self._verify, timeout_s=self._timeout_s)
 
     def refused(self) -> ServiceRefused:
@@ -183,7 +183,7 @@ def _tls_trouble(url: str, error: requests.exceptions.SSLError) -> TargetDown | 
 
 
 def _lists(attributes: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
-    """One value or several, always as several; empty ones are left out."""
+    """Make each value a list; drop empty ones."""
     found = {
         name: value if isinstance(value, list) else [value] for name, value in (attributes or {}).items()
     }

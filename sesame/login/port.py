@@ -21,11 +21,11 @@ class ServiceRefused(SesameError):
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """What the CAS server says of a ticket that it vouches for.
+    """The CAS server's answer to a good ticket.
 
     Attributes:
-        login: whose it is.
-        attributes: what it releases of them to this service.
+        login: of the ticket's owner.
+        attributes: what it releases of the owner to this service.
     """
 
     login: str

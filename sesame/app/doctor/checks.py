@@ -148,7 +148,7 @@ def _store(settings: Settings) -> CheckResult:
 
 
 def _restored(database: Database) -> CheckResult | None:
-    """What a restore has left to do, if anything."""
+    """The work that a restore has left, if any."""
     from sesame.acts import life
     from sesame.operations.questions.restored import questions
     from sesame.operations.questions.restored.questions import RestoreAnswer
@@ -170,7 +170,7 @@ def _restored(database: Database) -> CheckResult | None:
 
 
 def _server(database: Database) -> CheckResult | None:
-    """What is wrong with a PostgreSQL server, if anything."""
+    """The fault of a PostgreSQL server, if any."""
     from sqlalchemy import text
 
     with database.read() as connection:

@@ -48,7 +48,7 @@ class Check:
 
 
 def ok(text: str) -> CheckResult:
-    """All is well; `text` says with what."""
+    """A check that passed; `text` gives details."""
     return CheckResult(CheckState.OK, text)
 
 
@@ -58,7 +58,7 @@ def warn(text: str, remedy: str) -> CheckResult:
 
 
 def fail(text: str, remedy: str, *, down: bool = False) -> CheckResult:
-    """It does not work."""
+    """A check that failed."""
     return CheckResult(CheckState.FAIL, text, remedy, down)
 
 

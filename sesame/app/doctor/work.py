@@ -125,7 +125,7 @@ def retries(settings: Settings) -> CheckResult:
 
 
 def _looked_up(settings: Settings, look: Callable[[Database, Connection], Found]) -> Found | None:
-    """What the store's rows say; None: there is no store yet, and none is made."""
+    """What `look` finds in the store; None: there is no store (none is created)."""
     from pipeline.db.database import Database
 
     path = settings.store_file

@@ -93,7 +93,7 @@ _ITEMS_MAX = 32
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _REPEATS_MAX: Final = 5
-"""Of lines that say the same so many are written in `_WINDOW_S`; the next one after it counts the others."""
+"""Like lines written in `_WINDOW_S` at most; the next one after it counts the others."""
 _WINDOW_S: Final = 60.0
 _LINES_KNOWN_MAX: Final = 1_000
 
@@ -197,7 +197,7 @@ def _without_repeats(repeats: _Repeats) -> Processor:
 
 
 def _without_repeated_records(repeats: _Repeats) -> Callable[[logging.LogRecord], bool]:
-    """The same for libraries' lines: their loggers know nothing of `DropEvent`."""
+    """Limit repeats of libraries' lines: their loggers know nothing of `DropEvent`."""
 
     def passes(record: logging.LogRecord) -> bool:
         left_out = repeats.count((record.name, record.levelno, str(record.msg)))

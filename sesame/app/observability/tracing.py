@@ -77,7 +77,7 @@ def _anew() -> SpanContext:
 
 @dataclass
 class TracedAct:
-    """An act that is under way: what its span will be called, and say."""
+    """A running act: the name and the attributes of its span."""
 
     name: str
     attributes: dict[str, str | int]
@@ -85,7 +85,7 @@ class TracedAct:
 
 @dataclass
 class _Call:
-    """A call of a target that is under way: its span, and whether it has written."""
+    """A running call of a target: its span, and whether it has written."""
 
     place: SpanContext
     written: bool = False
@@ -146,17 +146,17 @@ class Traces:
             self._record(act.name, place, begun, links=links, attributes=act.attributes, failed=failed)
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """The same, and each request is an act."""
+        """Wrap an application: each request is an act."""
         return _TracedRequests(app, self)
 
     # --- what is handed on ------------------------------------------------------------------------------
 
     def producer(self, producer: Producer) -> Producer:
-        """The same, and each event that is published has a span, linked to what caused it."""
+        """Wrap a producer: each published event has a span, linked to its cause."""
         return _TracedProducer(producer, self)
 
     def facts(self, handler: FactHandler) -> FactHandler:
-        """The same, and each fact that is applied has a span in its event's trace."""
+        """Wrap a handler of facts: each applied fact has a span in its event's trace."""
         return _TracedFacts(handler, self)
 
     def handler(self, handler: Handler) -> Handler:
@@ -178,7 +178,7 @@ class Traces:
     # --- what the wrappers say --------------------------------------------------------------------------
 
     def published(self, record: NewRecord, begun: int) -> None:
-        """An event was appended to the log."""
+        """Record that an event was appended to the log."""
         headers = {name: value.decode() for name, value in record.headers if name.startswith("ce_")}
         if "ce_id" not in headers:
             return
@@ -193,7 +193,7 @@ class Traces:
         )
 
     def applied(self, consumer: str, event_id: str, begun: int, failed: str) -> None:
-        """A fact was applied, or refused."""
+        """Record that a fact was applied, or refused."""
         parent = place_of(event_id)
         self._record(
             f"process {consumer}",
@@ -207,7 +207,7 @@ class Traces:
 
     @contextmanager
     def calling(self, target: str, tasks: Sequence[Task]) -> Iterator[None]:
-        """A target is called for these students."""
+        """Record a call of a target for these students."""
         call, begun, failed = _Call(_anew()), time.time_ns(), ""
         token = self._call.set(call)
         try:
@@ -229,7 +229,7 @@ class Traces:
             )
 
     def ended(self, target: str, outcome: HandlerOutcome, admitted: Admitted) -> None:
-        """A student's turn has ended, and everything about it is recorded."""
+        """Record the end of a student's turn."""
         event_id = admitted.item.bell.event_id
         parent = place_of(event_id)
         with self._guard:

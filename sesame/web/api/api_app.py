@@ -46,7 +46,7 @@ from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
 ROOMS: Final = (reading, questions, records, completions, polling, acting, enrolments)
-"""Whose routes there are."""
+"""The modules whose routes are served."""
 
 _DESCRIPTION: Final = """\
 What an operator can do, for programs: every operation is an act that the command line has too, and answers

@@ -83,7 +83,10 @@ async def stream_completions(
 async def _events(
     call: Call, thread: ThreadPoolExecutor, stream: Completions, found: list[Completion], *, wait: bool
 ) -> AsyncIterator[ServerSentEvent]:
-    """What is sent. The answer has begun: whatever happens from here on ends it, and is no exception."""
+    """The stream of events.
+
+    The answer has begun: an error from here on ends it, and cannot be raised.
+    """
     loop = asyncio.get_running_loop()
     looked = heard = time.monotonic()
     try:

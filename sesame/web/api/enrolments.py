@@ -42,7 +42,7 @@ REJECTED_MAX: Final = 1_000
 """Refused lines listed in an answer at most; all are counted."""
 
 FORMS: Final = {"enrolments": "file", "teachings": "groups"}
-"""What may be sent, and what of `ImportRequest` it is."""
+"""Accepted kinds, each with its field of `ImportRequest`."""
 
 _PROFILE: Final = "pegase"
 TURNS: Final = {kind: ImportTurns() for kind in FORMS}
@@ -81,7 +81,7 @@ _REMEDIES: Final = {
     Fault.MISSING_VALUE: gettext_noop("Send the value too."),
     Fault.UNDECODABLE: gettext_noop("Send UTF-8."),
 }
-"""What a program can do about a fault, where that is another thing than with a file."""
+"""Remedies for programs, where they differ from those for files."""
 
 
 class EnrolmentsImported(Report):

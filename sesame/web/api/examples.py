@@ -37,7 +37,7 @@ PLACES: Final[Mapping[str, str | int]] = {
     "cohort": "M2INFO-2026",
     "action": "hold",
 }
-"""An example of each parameter of a path, and of some of a query."""
+"""An example of each path parameter, and of some query parameters."""
 
 _ENROLMENT: Final = {
     "codeApprenant": "22600001",
@@ -112,12 +112,12 @@ BODIES: Final[Mapping[str, Any]] = {
     "import_teachings": _TEACHING,
     "receive_webhook": {"type": "enrolments", "data": [_ENROLMENT]},
 }
-"""A body of each operation that takes one."""
+"""A body for each operation that takes one."""
 
 
 @cache
 def answers() -> Mapping[str, Any]:
-    """What operations answered, by their ids."""
+    """Recorded answers of operations, by their ids."""
     found: Mapping[str, Any] = json.loads(files(__package__).joinpath("examples.json").read_text("utf-8"))
     return found
 

@@ -17,7 +17,7 @@ AT_ONCE: Final = 16
 """Requests that are worked on at once, each in a thread: of looks, and of what changes something."""
 
 OF_ONE: Final = AT_ONCE // 2
-"""The same, of one token."""
+"""Requests of one token worked on at once."""
 
 WAIT_S_MAX: Final = 5.0
 """How long a request waits for a place."""

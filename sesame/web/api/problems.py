@@ -1,4 +1,4 @@
-"""What is answered where something is wrong: problem details (RFC 9457).
+"""Error answers: problem details (RFC 9457).
 
 An error of ours is its own type of problem, `urn:sesame:error:NoSuchStudent`; docs/reference/errors.md says
 what each means. Anything else that HTTP has a word for is `about:blank`.
@@ -137,7 +137,7 @@ def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
 
 
 def headers_of(error: SesameError, *, bearer: bool = False) -> dict[str, str]:
-    """What else the answer to an error of ours says."""
+    """Further headers of the answer to an error of ours."""
     headers = dict(error.headers) if isinstance(error, ApiError) else {}
     if isinstance(error, TokenRefused):
         headers["WWW-Authenticate"] = _challenge(bearer=bearer)

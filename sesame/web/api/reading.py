@@ -45,7 +45,7 @@ Cursor = Annotated[
 
 
 def _day(text: str) -> date:
-    """As RFC 3339 writes it: pydantic and Python take other forms too."""
+    """A date in RFC 3339's form only: pydantic and Python accept others too."""
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is not None:
         with suppress(ValueError):
             return date.fromisoformat(text)

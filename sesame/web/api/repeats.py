@@ -36,7 +36,7 @@ class UnfitKey(ApiError):
 
 
 class Repeats:
-    """Answers each request once. A refusal or failure is not kept: it may be asked again."""
+    """Answers each request once. Refusals and failures are not kept: they may be retried."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

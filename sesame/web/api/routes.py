@@ -57,7 +57,7 @@ _BIDI: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Unicode's Bidi_Control: a text with these shows as another one (a file's are left out where it is read)."""
 
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-"""What a path names: a student number, an id."""
+"""A path's parameter: a student number, an id."""
 
 ImportId = Annotated[int, InPath(ge=1, le=INTEGER_MAX)]
 
@@ -133,7 +133,7 @@ def route(
 
 @dataclass(frozen=True)
 class Api:
-    """What answers are made with."""
+    """The dependencies of answers."""
 
     site: Site
     clock: Callable[[], datetime]
@@ -146,7 +146,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Call:
-    """One request that was let in."""
+    """One admitted request."""
 
     api: Api
     actor: Actor
@@ -155,7 +155,7 @@ class Call:
 
     @property
     def site(self) -> Site:
-        """Whose acts are called."""
+        """The site whose acts are called."""
         return self.api.site
 
     @property
@@ -174,7 +174,7 @@ class Call:
 
     @property
     def file(self) -> Path:
-        """What was sent, where it is taken as a file; its folder is the request's own."""
+        """The body, where it is taken as a file; its folder belongs to the request."""
         file: Path = self.request.state.file
         return file
 
@@ -415,7 +415,7 @@ async def read_body(request: Request) -> bytes:
         body = await whole_body(request.receive, bytes_max=BODY_BYTES_MAX, s_max=BODY_S_MAX)
     except BodyRefused as error:
         raise BodyUnread(error) from error
-    if body is None:  # who asked has gone
+    if body is None:  # the client has left
         raise HTTPException(HTTPStatus.BAD_REQUEST)
     return body
 

@@ -113,11 +113,11 @@ async def receive_webhook(request: Request) -> Response:
 
 
 def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, WebhookHead]:
-    """The key by which this source is known, and the message's head.
+    """The key that authenticates this source, and the message's head.
 
     Raises:
-        SignatureRefused: it is not known: a source that there is none of looks no different.
-        KeysUnusable: the log says why, and not who asks.
+        SignatureRefused: there is none; an unknown source gets the same answer.
+        KeysUnusable: the log says why, the answer does not.
     """
     head, file = WebhookHead.of(request.headers), api.site.settings.console.webhooks.get(source)
     if file is None:

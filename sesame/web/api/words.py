@@ -25,7 +25,7 @@ _WORDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), _DAY),
     **dict.fromkeys(("datetime_type", "datetime_parsing", "timezone_aware"), _TIME),
 }
-"""By pydantic's type of error, as JSON calls things: the settings' words are those of a file."""
+"""Messages by pydantic's type of error, in JSON's terms: those of the settings are for a file."""
 
 
 def in_words(error: Mapping[str, Any]) -> str:

@@ -115,7 +115,7 @@ def _no_such_question(request: Request, _error: Exception) -> Response:
 
 
 def _told(request: Request, error: Exception) -> Response:
-    """What an act could not do says why, and what to do."""
+    """A page for a failed act: why, and what to do."""
     remedy = error.remedy if isinstance(error, SesameError) else ""
     return _say(request, 409, "told", (str(error), remedy or ""))
 
@@ -134,7 +134,7 @@ def _fault(request: Request, _error: Exception) -> Response:
 
 
 def _say(request: Request, status: int, what: str, words: Sequence[str] = ()) -> Response:
-    """A page that says why there is no other; it works without the store too."""
+    """A page that says why the requested one is not shown; works without the store."""
     try:
         visit = anybody(request)
         return visit.page("refused.html", status, what=what, words=[word for word in words if word])

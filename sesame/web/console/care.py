@@ -89,7 +89,7 @@ def export_audit(
 
 
 def _filter(visit: ConsoleRequest, asked: AuditAsked) -> dict[str, Any]:
-    """What was asked, in the act's words; a day is one of the site's own clock."""
+    """The filter as the act's parameters; a day is one of the site's own clock."""
     zone = ZoneInfo(visit.context.site.settings.portal.timezone)
     since, until = (
         None if each is None else datetime.combine(each, time(), zone) for each in (asked.du, asked.au)

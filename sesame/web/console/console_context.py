@@ -45,7 +45,10 @@ KEPT_S: Final = 60.0
 
 
 class RunningImport(Protocol):
-    """An import of this process that has not ended. `done`: steps, of `of`; None: not known yet."""
+    """An import of this process that has not ended.
+
+    `done`: steps, of `of`; None: not known yet.
+    """
 
     name: str
     stop: ImportStop

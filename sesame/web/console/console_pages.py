@@ -37,7 +37,7 @@ _STAFF: Final = {
     "operator": {"fr": "l'équipe informatique", "en": "the IT team"},
     "nobody": {"fr": "personne, la suite vient d'elle-même", "en": "nobody, it goes on by itself"},
 }
-"""Who must act, for staff: the diagnosis says it to students."""
+"""Who must act, in texts for staff: the diagnosis has them for students."""
 
 _ROLES: Final = {
     "viewer": {"fr": "consultation", "en": "viewer"},
@@ -65,7 +65,7 @@ class ConsolePages:
         }
 
     def service(self, name: str) -> str:
-        """What people call a consumer, in the language that is spoken."""
+        """The common name of a consumer, in the current language."""
         return service_name(self._settings, name, language=spoken())
 
     def render(self, template: str, language: Language, **context: Any) -> str:
@@ -82,7 +82,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
         return _set(explain(token).what, language)
 
     def remedy(token: str) -> str:
-        """What happens next, or who must do what."""
+        """The next step, or who must do what."""
         return _set(explain(token).next, language)
 
     return {
@@ -104,7 +104,7 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
 
 
 def service_name(settings: Settings, name: str, *, language: Language) -> str:
-    """What people call a consumer, without an article."""
+    """The common name of a consumer, without an article."""
     if name in _OF_THE_STORE:
         return _OF_THE_STORE[name][language]
     given = settings.titles.get(name, {}).get(language) or word("services", name, language)

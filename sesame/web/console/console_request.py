@@ -60,7 +60,7 @@ class ConsoleRequest:
     # --- what it brings ---
 
     def cookie(self, name: str) -> str | None:
-        """What the browser kept under this name."""
+        """The cookie of this name."""
         return self.request.cookies.get(_full(name, self.context))
 
     @property

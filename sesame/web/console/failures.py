@@ -28,7 +28,7 @@ router = APIRouter()
 PAGE: Final = 50
 CANARY: Final = 5
 LOOKED_AT_MAX: Final = 100
-"""Students whom a preview compares with their target: it is waited for."""
+"""Students whom a preview compares with their target; the reader waits for it."""
 
 PER_S_MAX: Final = 10_000
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]

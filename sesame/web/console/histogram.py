@@ -13,7 +13,7 @@ HEIGHT: Final = 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 10.0, 10.0, 34.0, 26.0
 _GAP: Final = 6.0
 _LEAST: Final = 2.0
-"""As high is the bar of a single one among many: it is to be seen."""
+"""The least height of a bar: a single one among many must be visible."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class DrawnBar:
 
     @property
     def middle(self) -> float:
-        """Of the bar."""
+        """The middle of the bar, for its number."""
         return round(self.x + self.width / 2, 1)
 
     @property

@@ -23,7 +23,7 @@ def show(visit: Visiting) -> Response:
 
 
 def now_page(seen: Overview, context: ConsoleContext) -> dict[str, Any]:
-    """What the page shows of an overview."""
+    """The page's variables, from an overview."""
     objectives = context.site.settings.propagation
     failed, waiting = by_consumer(seen.dead_letters_by_cause), seen.waiting_by_reason
     return {
@@ -39,7 +39,7 @@ def now_page(seen: Overview, context: ConsoleContext) -> dict[str, Any]:
 
 
 def by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
-    """What is counted by `consumer cause`."""
+    """Regroup counts that are keyed by `consumer cause`."""
     found: dict[str, dict[str, Any]] = {}
     for name, value in counted.items():
         consumer, _, token = name.partition(" ")

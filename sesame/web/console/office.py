@@ -28,7 +28,7 @@ ImportId = Annotated[int, Path(ge=1, lt=INTEGER_MAX)]
 QuestionId = Annotated[str, Path(pattern=r"^[0-9a-f]{6,64}$")]
 SHOWN_MAX: Final = 200
 OBJECTS_MAX: Final = 50
-"""Of each kind so many are listed; the command lists all."""
+"""Rows listed of each kind; the command lists all."""
 
 
 @router.get("/questions")
@@ -131,7 +131,7 @@ async def follow_import(visit: Visiting, import_id: ImportId) -> Response:
 
 
 def _progress(visit: ConsoleRequest, import_id: int) -> str:
-    """The list tells it, and is no look that the audit has to keep."""
+    """Progress, from the list: showing it is no look that the audit has to keep."""
     wanted = ImportsPage(limit=1, after=import_id + 1, persons=None)
     one = next(iter(past_imports.listed(visit.context.site, visit.actor, wanted).imports), None)
     if one is None or one.id != import_id:

@@ -69,7 +69,7 @@ def show_target(visit: Visiting, target: Target, apres: str = "") -> Response:
 
 
 def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
-    """What is remembered, by kind and name, after a place of the list."""
+    """Remembered differences by kind and name, after a place of the list."""
     for kind in (each for each in KINDS if each != WENT_BACK):
         for name in sorted(found.left.get(kind, ())):
             one = Drifted(kind, name, found.evidence.get(name, ()))

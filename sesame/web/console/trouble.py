@@ -28,13 +28,13 @@ class TroubleKind(StrEnum):
 
 @dataclass(frozen=True)
 class Trouble:
-    """One thing that is wrong.
+    """One alert.
 
     Attributes:
         consumer: where; empty: everywhere, or at several that `words` names.
         token: the cause or reason, if it has one.
-        students: whom it is about; 0: everybody.
-        words: what the consumer says of itself.
+        students: how many it concerns; 0: all.
+        words: the consumer's own report.
     """
 
     kind: TroubleKind
@@ -56,7 +56,7 @@ _STATES = {
     "hanging": TroubleKind.HANGING,
     "paused": TroubleKind.PAUSED,
 }
-"""What a consumer's state means here; `running` and `throttled` are no trouble."""
+"""The alert for each state of a consumer; `running` and `throttled` give none."""
 
 
 def troubles(seen: Overview) -> list[Trouble]:
@@ -102,7 +102,7 @@ def _for_operators(seen: Overview) -> Iterator[Trouble]:
 
 
 def _named(counts: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int]]:
-    """What the overview counts by `consumer cause`."""
+    """The overview's counts that are keyed by `consumer cause`."""
     for name, count in counts.items():
         consumer, _, token = name.partition(" ")
         yield (consumer, token), count

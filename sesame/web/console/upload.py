@@ -55,7 +55,7 @@ router = APIRouter()
 UPLOAD_PATH: Final = "/console/imports"
 UPLOAD_BYTES_MAX: Final = 256 * 1024**2
 MOMENT_S: Final = 1.0
-"""An import that takes no longer is answered as any act is; then it says how far it is as often."""
+"""A shorter import is answered as any act is; a longer one shows progress at this interval."""
 
 _ARRIVES_S_MAX: Final = 600.0
 _FIELD_BYTES_MAX: Final = 4_096
@@ -138,7 +138,10 @@ def stop_import(visit: Visiting, fields: Posted) -> Response:
 
 @dataclass(frozen=True)
 class _Sent:
-    """What was sent. `asked`: the fields, as they were typed; `folder`: of `path`, which goes at the end."""
+    """A sent form.
+
+    `asked`: the fields, as they were typed; `folder`: of `path`, deleted at the end.
+    """
 
     folder: TemporaryDirectory[str]
     path: Path

@@ -156,5 +156,5 @@ def _only_a_picture(path: Path, root: ET.Element) -> None:
 
 
 def _local(name: object) -> str:
-    """An XML name without namespace, in lower case; empty for a comment or instruction."""
+    """An XML name without namespace, in lower case; empty for comments and the like."""
     return name.rpartition("}")[2].casefold() if isinstance(name, str) else ""

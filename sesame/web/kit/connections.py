@@ -87,12 +87,12 @@ class Crowd:
                 return
 
     def _whose(self, peer: tuple[str, int] | None, forwarded: Any) -> str:
-        """An address as it is counted; empty: a proxy's."""
+        """An address as limits count it; empty: a proxy's."""
         address = client_address(peer[0] if peer else None, forwarded, self._proxies)
         return "" if is_in(address, self._proxies) else counted_as(address)
 
     def admitting(self, app: ASGIApp) -> ASGIApp:
-        """The same application, where there is room for a request."""
+        """Wrap an application: refuse requests beyond the limit."""
 
         async def admit(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -204,7 +204,7 @@ class PromptProtocol(H11Protocol):
             self._await_head()
 
     def on_response_complete(self) -> None:
-        """A request was answered: until the next one the server's own deadline holds."""
+        """After an answer: until the next request the server's own deadline holds."""
         self._head_has_come()
         self.crowd.silent(self)
         super().on_response_complete()

@@ -1,4 +1,4 @@
-"""What browsers bring back to our pages: the fields of a form, and cookies."""
+"""Input from browsers: the fields of a form, and cookies."""
 
 from __future__ import annotations
 

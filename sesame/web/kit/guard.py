@@ -172,7 +172,7 @@ async def whole_body(receive: Receive, *, bytes_max: int, s_max: float) -> bytes
 
 
 def _closing(text: str, status: int) -> Response:
-    """An answer after which nothing more is read."""
+    """An answer that closes the connection."""
     return PlainTextResponse(text, status, headers={"Connection": "close"})
 
 
@@ -192,7 +192,7 @@ def _bodiless(send: Send) -> Send:
 
 
 def received_whole(body: bytes, receive: Receive) -> Receive:
-    """What the pages receive: the body at once, then what comes after it."""
+    """Replay a read body: the body at once, then later messages."""
     parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_whole() -> Message:

@@ -1,4 +1,4 @@
-"""What the console and the API need of the site: all that acts need. The application is one."""
+"""The port to the application that console and API need: all that acts need."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PING_S: Final = 20
 
 
 class EventStream(EventSourceResponse):
-    """An answer that gives its place back when it ends, however it ends."""
+    """An event stream that releases its place when it ends, however it ends."""
 
     media_type = "text/event-stream"  # FastAPI describes it by this
 

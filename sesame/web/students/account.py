@@ -146,7 +146,7 @@ def account_page(
     address: str = "",
     ticked: bool = False,
 ) -> dict[str, Any]:
-    """All that the page shows."""
+    """All variables of the page."""
     standing = _standing(visit, number)
     support = visit.context.support
     causes = support.causes(number, visit.language) if support is not None else ()

@@ -47,10 +47,10 @@ _SHOWN: Final = {
 }
 CAS, REGISTRY, ACCOUNT = "cas", "registry", "account"
 PASSWORD_UNTOLD: Final = "password_untold"  # noqa: S105 (a token)
-"""Reason of to_try: the directory does not tell whether it still has the student's own password."""
+"""Reason of to_try: the directory does not show whether it still has the student's own password."""
 
 _ENTRY_WORKS: Final = frozenset({"group_not_ours"})
-"""What the directory may wait for while people can log in."""
+"""Reasons for which the directory may wait while students can log in."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sesame.web.students.portal_request import PageError, PortalRequest, Posted,
 router = APIRouter()
 
 LOOKS = Rate(5, 120.0)
-"""How often one student may have all servers asked."""
+"""How often one student may have all servers checked."""
 
 
 @router.get("/compte/aide")

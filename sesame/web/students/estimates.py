@@ -48,7 +48,7 @@ class Expectations:
         self._until = float("-inf")
 
     def all(self) -> Mapping[str, Expected]:
-        """What is expected of each target."""
+        """The expected time of each target."""
         with self._turn:
             if self._monotonic() >= self._until:
                 with self._database.read() as connection:

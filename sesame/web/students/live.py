@@ -47,7 +47,7 @@ THREADS: Final = 2
 
 @dataclass(eq=False)
 class Watching:
-    """One open page. `over`: another one of the same student has taken its place."""
+    """One open page. `over`: a newer page of the same student has replaced it."""
 
     student_number: str
     address: str
@@ -120,7 +120,7 @@ class Watch:
         self.wake_all()
 
     def look(self) -> None:
-        """Look once, and wake those for whom something has changed."""
+        """Poll once, and wake the pages whose rows have changed."""
         with self._turn:
             watching = list(self._watching)
         if not watching:
@@ -144,7 +144,7 @@ class Watch:
 
 
 def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
-    """What each of these students' pages is made of, to be compared only."""
+    """The state of each student's page, only for comparison."""
     found: dict[str, list[object]] = {number: [] for number in numbers}
     t = target_states.c
     queries = (

@@ -49,7 +49,7 @@ class Pages:
 
 
 def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
-    """What the settings say in this language."""
+    """The settings' texts in this language."""
     portal = settings.portal
     office = portal.registrar_office_en if language == "en" else spaced(portal.registrar_office)
     day = portal.accessibility_date

@@ -41,7 +41,7 @@ VIEW_S = 15 * 60.0
 """How long a link of the support desk may be followed; and then, how long it shows the page. In seconds."""
 
 OWN = Rate(5, 30.0)
-"""What a request may send although its address has sent too much."""
+"""The rate of a request's own key, used when its address has sent too much."""
 
 
 @dataclass(frozen=True)

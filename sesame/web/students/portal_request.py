@@ -38,7 +38,7 @@ SHOWN_AT: Final = {
         "/",
     ),
 }
-"""Of the forms that go where no page is: which page has them."""
+"""For forms posted to a path without a page: the path of the page that has the form."""
 
 MONTH_S: Final = 30 * 86_400
 
@@ -73,7 +73,7 @@ class PortalRequest:
     # --- what it brings ---
 
     def cookie(self, name: str) -> str | None:
-        """What the browser kept under this name."""
+        """The cookie of this name."""
         return self.request.cookies.get(_full(name, self.context))
 
     @property
@@ -108,7 +108,7 @@ class PortalRequest:
         return self.session.student_number if self.session is not None and self.session.acts else None
 
     def again(self) -> str | None:
-        """Whose session it still is, looked at once more; None: it has ended."""
+        """The session's student, read again; None: it has ended."""
         session = self.context.session(self.cookie(SESSION), self.cookie(CAS_SESSION))
         return None if session is None else session.student_number
 

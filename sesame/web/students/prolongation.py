@@ -60,7 +60,7 @@ def _offer(visit: PortalRequest, number: str | None) -> tuple[Account | None, da
 
 
 def _state(followed: Link, account: Account | None, until: date | None) -> str:
-    """What the page says: the account tells more of an old link than the link does."""
+    """The page's state: for an old link the account says more than the link."""
     proof = followed.proof
     if proof is None or account is None:
         return "unknown"

@@ -33,12 +33,12 @@ _ADDRESS_LIKE = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
 IDS_KEPT = 3
-"""Of a request's messages, in the browser's cookie: by one of them the store finds the others."""
+"""Message ids of a request kept in the cookie: from one the store finds the others."""
 
 
 @dataclass(frozen=True)
 class ProofRequest:
-    """What a browser keeps of what it has asked for.
+    """A browser's record of its request.
 
     Attributes:
         proof_ids: of its messages, the newest last.
@@ -168,7 +168,7 @@ def leave(visit: Visiting) -> Response:
 
 
 def link_page(visit: PortalRequest, followed: Link, link: str) -> Response:
-    """What a link is worth, in words, and what to do."""
+    """The page that explains a link's state, and what to do."""
     status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
     number = followed.proof.student_number if followed.proof is not None else None
     path = f"/lien/{link}" if link else "/"

@@ -45,7 +45,7 @@ _SAID: Final[Mapping[type[SesameError], type[SCIMException]]] = {
 
 
 def error_of(exception: Exception) -> Error:
-    """What an error is answered with, in the language that is spoken."""
+    """The SCIM error for an exception, in the current language."""
     if isinstance(exception, SCIMException):
         cause = exception.__cause__
         if isinstance(exception, InvalidValueException) and isinstance(cause, ValidationError):

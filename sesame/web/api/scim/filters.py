@@ -36,10 +36,10 @@ TERMS_MAX: Final = 100
 """Comparisons of one filter: the keys of as many persons as a page has at most."""
 
 FILTER_CHARACTERS_MAX: Final = 20_000
-"""As much as so many comparisons need; a longer one is not read."""
+"""Room for that many comparisons; a longer filter is not read."""
 
 _FIXED: Final = ("schemas", "meta.resourcetype")
-"""What all users have alike."""
+"""Values that all users share."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Narrower:
 
     @staticmethod
     def _several(found: Sequence[Narrowed | None], op: LogicalOperator) -> Narrowed | None:
-        """Of `and` each part narrows; of `or` all of them together do, or none."""
+        """Combine parts: `and` uses those that narrow; `or` needs all to narrow."""
         parts, some = [each for each in found if each is not None], op is LogicalOperator.or_
         whole = len(parts) == len(found)
         if not parts or (some and not whole):

@@ -33,17 +33,17 @@ class MemberMoves:
     leave: set[str] = field(default_factory=set)
 
     def add(self, numbers: set[str]) -> None:
-        """These join."""
+        """Let these join."""
         self.join |= numbers
         self.leave -= numbers
 
     def remove(self, numbers: set[str]) -> None:
-        """These leave."""
+        """Let these leave."""
         self.leave |= numbers
         self.join -= numbers
 
     def replace(self, numbers: set[str]) -> None:
-        """These alone are in it."""
+        """Make these the only members."""
         self.whole, self.join, self.leave = numbers, set(), set()
 
     def __bool__(self) -> bool:
@@ -85,7 +85,7 @@ def _apply(moves: MemberMoves, op: PatchOperation.Op, path: str, value: Any) -> 
     if op is PatchOperation.Op.remove:
         if named is not None:
             moves.remove({named})
-        elif value:  # as Entra says whom it means
+        elif value:  # Entra's form of a member
             moves.remove(_numbers(value))
         else:
             moves.replace(set())

@@ -32,7 +32,7 @@ SORTED_BY: Final = {
     "externalid": "external_id",
     "meta.lastmodified": "changed_at",
 }
-"""What groups are sorted by, and what it is called in `GroupsAsked`."""
+"""Sortable attributes of groups, and their names in `GroupsAsked`."""
 
 
 class ScimGroups:

@@ -41,7 +41,7 @@ class AnsweredLater(Exception):
         self._number = student_number
 
     def response(self, base_url: str) -> ScimResponse:
-        """As RFC 9967 has it: without a body."""
+        """The answer 202 without a body (RFC 9967)."""
         where = {"Location": f"{base_url}/Users/{self._number}"}
         return ScimResponse(HTTPStatus.ACCEPTED, None, self._headers | where)
 
@@ -102,7 +102,7 @@ class LateAnswers:
                 structlog.get_logger().error("late_answer_fault", error=fault(error))
 
     def _answer(self, request: AcceptedRequest, came: Outcome) -> dict[str, Any]:
-        """As one operation of a bulk response (RFC 7644, 3.7.3)."""
+        """The outcome as one operation of a bulk response (RFC 7644, 3.7.3)."""
         said: dict[str, Any] = {"method": request.method}
         failed = isinstance(came, SesameError)
         if not (failed and request.method == "POST"):

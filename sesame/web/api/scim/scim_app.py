@@ -66,7 +66,7 @@ from sesame.web.kit.languages import speak_for
 
 SCIM_PREFIX: Final = "/scim/v2"
 WAIT_S_MAX: Final = 15.0
-"""So long a request waits for the registry; clients wait 30 s or more."""
+"""How long a request waits for the registry; clients wait 30 s or more."""
 
 _LOOK_S: Final = 0.02
 _LOOKS: Final = frozenset({Operation.query, Operation.search, Operation.search_with_body})

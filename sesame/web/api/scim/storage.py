@@ -75,7 +75,7 @@ class Storage(ScimStorage):
         )
 
     def head(self, resource_type: ResourceType, resource_id: str) -> Resource[Any]:
-        """The same, to change it, without what may be large."""
+        """A resource to be changed, without the attributes that may be large."""
         return self._of(resource_type).get(resource_id, whole=False, to_change=True)
 
     def search(

@@ -36,7 +36,7 @@ SORTED_BY: Final = {
     "name.givenname": "given_name",
     "meta.lastmodified": "changed",
 }
-"""What users are sorted by, and what it is called in `PersonsAsked`."""
+"""Sortable attributes of users, and their names in `PersonsAsked`."""
 
 
 class ScimUsers:
