@@ -67,14 +67,14 @@ def receivers(settings: AuditSettings) -> dict[str, Receiver]:
 
 
 class Pseudonyms:
-    """Names students by one pseudonym for so many days, counted from 1970 on.
+    """Replaces student numbers by pseudonyms that change every `days` since 1970.
 
     A receiver keeps what it was sent when the person is erased: so it gets neither number nor salt. The `id`
     of an entry leads those who may read the audit to the person.
 
     Args:
         keys: the vault's, the present one first: when it is changed, the pseudonyms are.
-        days: how long a pseudonym is one student's.
+        days: how long a student keeps one pseudonym.
     """
 
     def __init__(self, keys: Sequence[str], days: int) -> None:

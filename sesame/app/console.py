@@ -74,8 +74,10 @@ def serve(application: Application, stopping: threading.Event) -> None:
 
 
 def console_context(application: Application, stopping: threading.Event) -> ConsoleContext | None:
-    """What the pages work with; None: there is no CAS server to log in by. `stopping` is set when open pages
-    shall be let go.
+    """The context of the console's pages; None: there is no CAS server to log in by.
+
+    Args:
+        stopping: set to close open pages.
 
     Raises:
         VaultKeyError: the vault's key cannot be used.

@@ -24,10 +24,10 @@ class NotKafka(SettingsError):
 
 
 def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
-    """The event log. The embedded one is made now, with its topics; Kafka's are made by `sesame topics`.
+    """The event log. The embedded one is created now; Kafka's topics by `sesame topics`.
 
     Args:
-        erased: whose records Kafka has as they were.
+        erased: erased persons; Kafka still has their records unchanged.
 
     Raises:
         LogError: it cannot be used, or the embedded one has other partitions than the settings say.
@@ -45,7 +45,7 @@ def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
 
 
 def kafka_access(settings: Settings) -> Access:
-    """How Kafka is reached, and as whom.
+    """Kafka's addresses and credentials.
 
     Raises:
         SettingsError: the password is missing.

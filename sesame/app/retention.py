@@ -1,4 +1,4 @@
-"""How long each table keeps its rows, and the removal of those whose time is over.
+"""How long each table keeps its rows, and the removal of expired ones.
 
 What grows with acts and with time is pruned; what grows with the number of students alone stays with them.
 """

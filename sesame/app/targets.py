@@ -89,7 +89,7 @@ def _made(
     try:
         return chosen.connector(context), secrets
     except SesameError:
-        raise  # it says itself what is wrong
+        raise  # its message says what is wrong
     except Exception as error:  # foreign code: the other targets continue
         raise ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}") from error
 

@@ -115,7 +115,7 @@ def every(connection: Connection) -> list[ApiToken]:
 
 
 def revoke(connection: Connection, token_id: str, *, now: float) -> ApiToken | None:
-    """End a token, once and for all; None: there is none of this id."""
+    """Revoke a token for good; None: there is none of this id."""
     this = api_tokens.c.id == token_id
     connection.execute(
         update(api_tokens).where(this, api_tokens.c.revoked_at.is_(None)).values(revoked_at=now)
@@ -125,7 +125,7 @@ def revoke(connection: Connection, token_id: str, *, now: float) -> ApiToken | N
 
 
 def forget_over(connection: Connection, *, now: float) -> int:
-    """Forget those whose time is over; return how many."""
+    """Forget expired tokens; return how many."""
     return connection.execute(delete(api_tokens).where(api_tokens.c.expires_at <= now)).rowcount
 
 

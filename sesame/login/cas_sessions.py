@@ -105,7 +105,7 @@ def end_all(connection: Connection, student_number: str, *, now: float) -> None:
 
 
 def forget_over(connection: Connection, *, now: float) -> int:
-    """Forget sessions whose time is over."""
+    """Forget expired sessions."""
     return connection.execute(delete(cas_sessions).where(cas_sessions.c.expires_at <= now)).rowcount
 
 

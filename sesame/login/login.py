@@ -72,7 +72,7 @@ class CasLogins:
         self._roles_of = roles_of
 
     def arrive(self, ticket: str, *, expected: str | None = None) -> Arrival:
-        """Validate a ticket, open a session, and note that CAS works for whom it is.
+        """Validate a ticket, open a session, and note that CAS works for its owner.
 
         Args:
             expected: the student who was sent to CAS, if that is known.
@@ -131,7 +131,7 @@ class CasLogins:
             return cas_sessions.end_by_ticket(connection, ticket, now=self._database.now(connection))
 
     def note_failure(self, student_number: str | None, failure: LoginFailure) -> None:
-        """Keep, with the student who was sent to CAS, why coming back was of no use."""
+        """Note why the return from CAS failed, with the student who was sent there."""
         if student_number is not None:
             with self._database.write() as connection:
                 cas_logins.failed(connection, self._database, student_number, failure)

@@ -33,7 +33,7 @@ class ProbeOutcome(StrEnum):
 
     @property
     def down(self) -> bool:
-        """Whether a server is away, and no setting of ours is wrong."""
+        """Whether a server is down, and no setting of ours is wrong."""
         return self in (
             ProbeOutcome.UNAVAILABLE,
             ProbeOutcome.DIRECTORY_DOWN,

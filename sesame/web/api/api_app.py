@@ -79,10 +79,10 @@ def make_api(
     """The API, to be mounted under `API_PREFIX`.
 
     Args:
-        site: whose acts it calls.
-        keys: the vault's, by keys derived from which cursors are signed.
+        site: its acts are called.
+        keys: the vault's; keys derived from them sign cursors.
         clock: the time, in UTC.
-        monotonic: seconds, by which requests are counted.
+        monotonic: seconds; rates are counted by it.
         per_minute: how many requests of one token.
     """
     app = _with_routes()

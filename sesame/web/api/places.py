@@ -39,10 +39,10 @@ class Places:
 
     @asynccontextmanager
     async def one(self, name: str) -> AsyncIterator[None]:
-        """Have a place.
+        """Hold a place.
 
         Args:
-            name: whose token asks.
+            name: of the request's token.
 
         Raises:
             NoPlace: none was free in time.

@@ -48,8 +48,8 @@ class Repeats:
 
         Args:
             key: as the header has it.
-            token: whose bearer asks; a key is theirs alone.
-            request: all that makes it another one.
+            token: the caller's; a key counts for one token alone.
+            request: all that distinguishes it from another one.
             answer: makes the answer.
 
         Raises:

@@ -71,8 +71,8 @@ class ConsoleContext:
         server: the CAS server, whose `service_url` is the console's own.
         logins: by it, with the roles of `console.roles`.
         keys: the vault's, as `read_keys` gives them.
-        stopping: set when open pages shall be let go.
-        imports: those that pages of this process have started, by a name that is not to be guessed.
+        stopping: set to close open pages.
+        imports: those that pages of this process have started, by an unguessable name.
     """
 
     site: Site

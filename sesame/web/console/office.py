@@ -1,4 +1,4 @@
-"""'Questions': who is who and what is whose, decided once. 'Imports': what the registrar's files did."""
+"""'Questions': identity and ownership doubts to decide. 'Imports': past imports."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ class ServerBusy(SesameError):
 
 
 class Crowd:
-    """Whose connections are open and whose requests are under way. Owned by the server's loop.
+    """Counts open connections and running requests. Owned by the server's loop.
 
     Args:
-        most: requests under way; there may be twice as many connections.
-        proxies: what forwards for others: no limit of one address is theirs.
+        most: requests at once; there may be twice as many connections.
+        proxies: these forward for others, and are exempt from the limit of one address.
     """
 
     def __init__(self, most: int, proxies: Networks) -> None:

@@ -95,7 +95,7 @@ def duration(seconds: float, language: Language) -> str:
 
 
 def speak_for(language: Language) -> None:
-    """From here on, in this context, let operations speak this language."""
+    """Set the language of operations from here on, in this context."""
     speak(language, in_code if language == "en" else partial(_of_staff, language))
 
 

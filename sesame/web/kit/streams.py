@@ -37,13 +37,14 @@ async def live_part(
     part: Callable[[str], Awaitable[str | None]],
     rest: Callable[[], Awaitable[object]],
 ) -> AsyncIterator[ServerSentEvent]:
-    """A page's live part, each time that it is another one, for `common.js`. The answer has begun: whatever
-    happens from here on ends it, and is no exception.
+    """Stream a page's live part whenever it changes, for `common.js`.
+
+    The answer has begun: an error from here on ends it, and cannot be raised.
 
     Args:
         is_over: whether the server ends.
-        part: makes it, given what is shown; None: nothing comes any more.
-        rest: waits until it may be another one.
+        part: makes it, given what is shown; None: the stream ends.
+        rest: waits until it may have changed.
     """
     shown = ""
     while not is_over() and not await request.is_disconnected():

@@ -87,10 +87,12 @@ class Service:
 
 @dataclass(frozen=True)
 class AccountView:
-    """A student's account as its owner sees it. `complete`: every service that is ours is ready.
+    """A student's account as its owner sees it.
 
-    `called`: what the page calls the student, a given name; `last_day`: of access, without a new enrolment;
-    `prolongations_left`: how often a student in grace may still prolong it.
+    Attributes:
+        called: what the page calls the student, a given name.
+        last_day: of access, without a new enrolment.
+        prolongations_left: how often a student in grace may still prolong it.
     """
 
     student_number: str
@@ -120,14 +122,14 @@ class AccountView:
 
     @property
     def counted(self) -> tuple[int, int]:
-        """How many services are ready, of how many; those that are not ours apart."""
+        """The numbers of ready and of all services, without those that are not ours."""
         ours = [service.state for service in self.services if service.state != NOT_OURS]
         return ours.count(READY), len(ours)
 
     def tells(self, service: str) -> bool:
         """Whether to show what is found of a service.
 
-        Not of one that is not ours, and of none of a shut account.
+        Not of one that is not ours; of a shut account only of the account itself.
         """
         if self.shut:
             return service == ACCOUNT

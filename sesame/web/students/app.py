@@ -1,4 +1,4 @@
-"""The application: routes, guard, and what is shown when something goes wrong."""
+"""The application: routes, guard and error pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WORDS: Final = {404: "missing", 405: "missing"}
 
 
 def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
-    """The pages; `stopping` is set when open ones shall be let go."""
+    """The pages' application; `stopping` is set to close open pages."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.context = context
     app.state.stopping = stopping

@@ -54,7 +54,7 @@ def _mine(visit: PortalRequest, code: str) -> Case:
     """The student's own case.
 
     Raises:
-        PageError: it is none of theirs, or has expired.
+        PageError: it is another student's, or has expired.
     """
     try:
         return _support(visit).mine(code, visit.student, visit.language)

@@ -63,7 +63,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Cas:
-    """The CAS server, and what is kept of logins by it."""
+    """The CAS server, and its logins."""
 
     server: LoginServer
     logins: CasLogins
@@ -146,7 +146,7 @@ class PortalContext:
         return self.settings.portal.shared_factor if is_in(address, self._shared) else 1
 
     def take(self, name: str, rate: Rate) -> float:
-        """Ask for one more of what is limited; the seconds until it may be done, or 0.0."""
+        """Count one more use of a limit; the seconds until it is allowed, or 0.0."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             return throttles.take(connection, self.database, name, rate, now)
@@ -203,7 +203,7 @@ class PortalContext:
     # --- housekeeping ---
 
     def tidy(self) -> None:
-        """Forget what is of no use any more."""
+        """Forget expired data."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             mail_proofs.forget(connection, expired_before=now - KEPT_S)

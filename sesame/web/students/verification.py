@@ -1,4 +1,4 @@
-"""The pages by which students show who they are: number and address, code or link."""
+"""Pages on which students prove their identity: number and address, code or link."""
 
 from __future__ import annotations
 

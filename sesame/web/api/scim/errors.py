@@ -75,11 +75,11 @@ def error_of_value(error: Mapping[str, Any]) -> Error:
 
 
 def places_of(error: ValidationError, names: Mapping[str, str], within: str = "") -> str:
-    """What is wrong with the attributes of a resource.
+    """The errors of a resource's attributes, each with its place.
 
     Args:
         names: of ours, as SCIM calls them, where that is not the same in camel case.
-        within: where they stand.
+        within: the path of the resource.
     """
     return "; ".join(
         f"{within}{names.get(name) or to_camel(name)}: {words.in_words(each)}"

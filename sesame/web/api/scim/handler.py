@@ -45,7 +45,7 @@ class RequestHandler(ScimHandler):
         self._spend = spend
 
     def bulk(self, request: ScimRequest) -> ScimResponse:
-        """See `ScimHandler.bulk`. Users who are made one after the other wait for the registry together."""
+        """See `ScimHandler.bulk`. Users created in a row wait for the registry together."""
         with self.service.provider, ThreadPoolExecutor(OF_ONE) as threads:
             self.service.route(request, Operation.bulk)
             plan = self.service.read_bulk(request.body, request.header("Content-Type"))

@@ -86,8 +86,8 @@ def make_scim(api: Api, keys: list[str]) -> ASGIApp:
     """SCIM, to be mounted at `SCIM_PREFIX`.
 
     Args:
-        api: with whose tokens and rates.
-        keys: the vault's, the present one first: by a key derived from it cursors are sealed.
+        api: its tokens and rates count here, too.
+        keys: the vault's, the present one first; a key derived from it seals cursors.
     """
     Error.from_validation_error = error_of_value  # type: ignore[method-assign] # it can be had no other way
     console = api.site.settings.console

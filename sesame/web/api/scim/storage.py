@@ -69,7 +69,7 @@ class Storage(ScimStorage):
         *,
         response_parameters: ResponseParameters[Any] | None = None,
     ) -> Resource[Any]:
-        """See `ScimStorage.get`: who looks has `response_parameters`."""
+        """See `ScimStorage.get`; `response_parameters` are given for a read."""
         return self._of(resource_type).get(
             resource_id, whole=_with_members(response_parameters), to_change=response_parameters is None
         )
