@@ -1,4 +1,4 @@
-"""`sesame audit`: who did what, when and why, and whether it is as it was noted."""
+"""`sesame audit`: who did what, when and why, and whether its chain is intact."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FILTERS: Final = (
 
 
 def _filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which entries."""
+    """The options that select entries."""
     for option in reversed(_FILTERS):
         command = option(command)
     return command
@@ -165,7 +165,7 @@ def _say_verified(found: AuditVerified) -> None:
 
 
 def _broken(kind: str, entry: int) -> str:
-    """A break, in words."""
+    """Describe a break of the chain."""
     words = {
         "changed": gettext("entry {id} was changed", id=entry),
         "replaced": gettext("entry {id} was changed, with its hash", id=entry),

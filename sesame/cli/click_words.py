@@ -1,6 +1,6 @@
-"""What click says of wrong usage, in the language of the command.
+"""Translate click's usage errors into the command's language.
 
-click asks `_` and `ngettext` of each of its modules, which are Python's own and know the process's locale
+click calls `_` and `ngettext` in each of its modules, which are Python's and know the process's locale
 only. They are replaced by ours.
 """
 
@@ -49,7 +49,7 @@ WORDS = (
 
 
 def translate() -> None:
-    """Let click say its words in the language of the context."""
+    """Translate click's texts into the language of the context."""
     for module in (core, decorators, exceptions, formatting, parser, termui, types):
         for name, ours in (("_", gettext), ("ngettext", _one_or_several)):
             if hasattr(module, name):

@@ -1,4 +1,4 @@
-"""Every command and where it is defined, and the groups that import a command when it is asked for.
+"""The table of commands, and the groups that import a command on demand.
 
 To add one: write its file, then a line here. The help of a command loads no library but click: what else its
 module needs is imported by its functions.
@@ -66,11 +66,11 @@ COMMANDS: Final[dict[str, str]] = {
     "version": "sesame.cli.installation:version",
     "web": "sesame.cli.services:web",
 }
-"""Name to `module:attribute` of a click command. A module is imported only when its command is asked for."""
+"""Name to `module:attribute` of a click command; the module is imported when the command runs."""
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands as `module:attribute`: starting one does not import the others."""
+    """A group that imports a command, named `module:attribute`, only when it runs."""
 
     def __init__(self, *args: Any, lazy_commands: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
         return sorted({*super().list_commands(ctx), *self._lazy})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now, with its help in the language that is spoken."""
+        """The command, imported now, with its help in the current language."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._lazy[cmd_name].partition(":")
@@ -92,16 +92,16 @@ class LazyGroup(click.Group):
 
 
 def _imported(module: str) -> ModuleType:
-    """A module, in English whatever is spoken: click's types name themselves when they are made."""
+    """Import a module in English: click's types take their names at creation."""
     speak("en")
     return importlib.import_module(module)
 
 
 class RootGroup(LazyGroup):
-    """The group of all commands: whatever goes wrong in one ends here, in a sentence and an exit code."""
+    """The root group: turns a command's exception into a message and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the whole of `sesame`, on outputs that take every character, and in one language."""
+        """Run `sesame` in one language, on outputs that take every character."""
         write_anything()
         click_words.translate()
         try:
@@ -110,17 +110,17 @@ class RootGroup(LazyGroup):
             speak("en")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words, in the language that they ask for."""
+        """Parse the arguments, in the language that they select."""
         self.get_help_option(ctx)  # made now, in English: it is kept
         speak_as_asked(args)
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help, in the language that is spoken."""
+        """Write the help, in the current language."""
         super(RootGroup, in_words(self)).format_help(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn an exception into its message, its remedy and its exit code."""
+        """Run the command; on an exception write its message and remedy, and set its code."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):

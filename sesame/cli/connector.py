@@ -1,4 +1,4 @@
-"""`sesame connector`: which connectors there are, a new one, and what the suite says of one."""
+"""`sesame connector`: list connectors, write a new one, run the suite on one."""
 
 from __future__ import annotations
 

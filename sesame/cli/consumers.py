@@ -1,4 +1,4 @@
-"""`sesame processes`, `quarantine` and `lost-records`: where consumers run, and why one stands still."""
+"""`sesame processes`, `quarantine`, `lost-records`: running and stopped consumers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command is handed: the settings, loaded once, and the application, built at its first use."""
+"""Every command's context: settings, loaded once, and an application, built late."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Context:
         return settings
 
     def choose(self, language: Language | None) -> None:
-        """Speak this language, whatever the settings say; None: theirs, or the locale's, as was chosen."""
+        """Set the language, over the settings; None: theirs, or the locale's."""
         self._chosen = language
         if language is not None:
             speak(language)
 
     @property
     def application(self) -> Application:
-        """Everything connected as the settings say; built at the first use, closed with the command."""
+        """The application as configured; built at the first use, closed with the command."""
         if self._built is None:
             from sesame.app.wiring import build
 
@@ -75,7 +75,7 @@ class Context:
 
     @property
     def looking(self) -> Application:
-        """The same for a command that only looks: it makes no database where there is none.
+        """The application for a read-only command: it creates no database.
 
         Raises:
             NothingYet: there is none.
@@ -89,7 +89,7 @@ class Context:
         return self.application
 
     def quiet_logs(self) -> None:
-        """Keep log lines below a warning from a command's standard error: it has words of its own."""
+        """Keep log lines below a warning off standard error: commands write messages."""
         from sesame.app.observability.logs import configure_logs
 
         level = self.settings.observability.log_level
@@ -98,7 +98,7 @@ class Context:
         )
 
     def close(self) -> None:
-        """Give back what the application holds."""
+        """Release the application's resources."""
         if self._built is not None:
             self._acting.close()
             self._built.close()

@@ -1,4 +1,4 @@
-"""`sesame dead-letters`: work that is not tried again by itself."""
+"""`sesame dead-letters`: work that is not retried automatically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sesame doctor`: is everything that Sésame needs there, and what to do if not."""
+"""`sesame doctor`: check that everything Sésame needs is there, and advise."""
 
 from __future__ import annotations
 

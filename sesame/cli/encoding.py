@@ -1,7 +1,7 @@
-"""Standard output and standard error that cannot write every character: then the nearest one, never an error.
+"""Outputs that cannot write every character: write the nearest one, never fail.
 
-Text is for people, and reads on: `Noël… Œuvrard` is `Noël... Oeuvrard` in Latin-1. JSON is escaped instead
-(`output.write_json`), so that nothing is lost.
+Text is for people, and stays readable: `Noël… Œuvrard` is `Noël... Oeuvrard` in Latin-1. JSON is escaped
+instead (`output.write_json`), so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def write_anything() -> None:
 
 
 class _AsciiOutput(io.TextIOWrapper):
-    """An output in ASCII that stays one: click takes `ascii` for a mistake, and writes UTF-8 into it."""
+    """An ASCII output that stays one: click would take `ascii` for an error.
+
+    It would write UTF-8 instead.
+    """
 
     encoding = "x-ascii"  # which click does not know
 
@@ -41,7 +44,7 @@ class _AsciiOutput(io.TextIOWrapper):
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of `codecs`: what to write for characters that the encoding has not."""
+    """A `codecs` error handler: substitutes for characters that the encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_near, error.object[error.start : error.end])), error.end

@@ -1,4 +1,4 @@
-"""From an exception to what the operator reads and what the shell sees."""
+"""Turn an exception into an operator's message and an exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEBUG_VARIABLE = "SESAME_DEBUG"
 
 
 class ExitCode(IntEnum):
-    """What a command's end means to the shell."""
+    """The meaning of a command's exit code to the shell."""
 
     DONE = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""`sesame hold`: shut access at once, a student's or of everybody on a list, or open it again."""
+"""`sesame hold`: shut a student's access, or that of a list, or open it again."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def lift_command(
 
 
 def _answer_list(report: HoldsReport) -> None:
-    """Say what came of a list; exit code 1 if it names nobody, 3 if some of its lines do not."""
+    """Report on a list; exit code 1 if no line names a student, 3 if some do not."""
     write(CommandResult(report.model_dump(mode="json"), partial(_show_list, report)))
     if report.wrong:
         lines = ", ".join(map(str, report.wrong[:_LINES_SHOWN]))
@@ -150,7 +150,7 @@ def _show_list(report: HoldsReport) -> None:
 
 
 def _said(report: HoldReport) -> dict[str, str]:
-    """What its sentences name."""
+    """The values that a message's text refers to."""
     from sesame.operations.people.diagnosis.words import word
 
     at = "" if report.since is None else local_time(report.since)

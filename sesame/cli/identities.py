@@ -1,4 +1,4 @@
-"""`sesame identities` and `ledger`: who may be whom, and the names that are given for ever."""
+"""`sesame identities` and `ledger`: possible duplicates, and names given for good."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def mint_again_command(context: Context, *, student: str, reason: str, yes: bool
 def _decide(
     context: Context, decide: Callable[[Application, Actor, Said], Decided], request: Said, *, yes: bool
 ) -> None:
-    """Ask whether it is right what it would mean, and say it."""
+    """Confirm the consequences of a decision, and publish it."""
     site, actor = context.looking, operator()
     if not yes:
         would = decide(site, actor, request.model_copy(update={"dry_run": True}))

@@ -1,4 +1,4 @@
-"""Doubtful identities in words: what agrees, how a doubt stands, and what is known of each side."""
+"""Doubtful identities in words: what agrees, a doubt's state, each side's data."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ NONE: Final = "–"
 
 
 def evidence(kinds: Iterable[str]) -> str:
-    """What raised a doubt."""
+    """The evidence for a doubt, in words."""
     return ", ".join(gettext(_EVIDENCE[each]) for each in kinds)
 
 
 def state(verdict: str) -> str:
-    """How a doubt stands."""
+    """The state of a doubt."""
     return gettext(_STATES[verdict])
 
 
 def stage(token: str | None) -> str:
-    """How far an account is."""
+    """An account's stage, in words."""
     from sesame.operations.people.diagnosis.words import word
 
     return NONE if token is None else word("stages", token)
@@ -81,7 +81,7 @@ def born(day: str) -> str:
 
 
 def compared(before: Side, after: Side | None) -> list[tuple[str, str, str, str]]:
-    """A row for each thing that is known: its label, both sides' values, and whether they differ."""
+    """A row for each known field: its label, both sides' values, whether they differ."""
     mine = before.model_dump()
     theirs = {} if after is None else after.model_dump()
     rows = []

@@ -1,4 +1,4 @@
-"""What `sesame import` says, for people."""
+"""The output of `sesame import` for people."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _given(line: LineReading) -> str:
 
 
 def _written(of: Layout | ImportReport) -> str:
-    """How a file is written: what it was packed in, its encoding and its separator."""
+    """A file's form: its packing, its encoding and its separator."""
     if of.sheet:
         return gettext("{form}, sheet {sheet}", form=of.form, sheet=of.sheet)
     if not of.separator:
@@ -108,7 +108,7 @@ def _written(of: Layout | ImportReport) -> str:
 
 
 def _passed_over(of: Layout | ImportReport) -> Iterator[str]:
-    """The lines that state nothing, and were not read as a student's."""
+    """Lines passed over as no student's data."""
     if of.titles:
         yield ngettext(
             "{n} line above the header was passed over",
@@ -148,7 +148,7 @@ def told(report: ImportReport) -> list[str]:
 
 
 def _facts(report: ImportReport) -> Iterator[str]:
-    """What is published, in numbers."""
+    """The numbers of published facts."""
     if report.kind is ImportKind.ENROLMENTS:
         yield ngettext("{n} enrolment", "{n} enrolments", report.recorded)
         yield ngettext("{n} cancellation", "{n} cancellations", report.cancelled)
@@ -172,7 +172,7 @@ def _unchanged(report: ImportReport) -> str:
 
 
 def _year(figures: YearFigures) -> str:
-    """What would change unusually in one academic year."""
+    """The unusual changes of one academic year."""
     changes = ", ".join(
         gettext("{what}: {n}", what=gettext(CHANGES[change]), n=people)
         for change, people in sorted(figures.changes.items())
@@ -204,7 +204,7 @@ def _year(figures: YearFigures) -> str:
 
 
 def warn(report: ImportReport, approve: str | None, again: str) -> None:
-    """Say what needs somebody's attention.
+    """Warn of what needs an operator's attention.
 
     Args:
         approve: the approval that was given.
@@ -235,7 +235,7 @@ def warn(report: ImportReport, approve: str | None, again: str) -> None:
 
 
 def _of_files(report: ImportReport) -> Iterator[str]:
-    """Which files were written, and what follows from refused lines."""
+    """The files written, and the consequences of refused lines."""
     if report.affected_path is not None:
         yield gettext("who is affected, and how: {path}", path=report.affected_path)
     if report.rejects_path is not None:
@@ -287,7 +287,7 @@ def _of_hold(report: ImportReport, approve: str | None, again: str) -> Iterator[
 
 
 def _misread(report: ImportReport, again: str) -> Iterator[str]:
-    """What to do about a file of which many lines hold damaged text."""
+    """Advice for a file with many lines of damaged text."""
     yield ngettext(
         "{n} of {lines} lines holds damaged text, as of a file in a wrong encoding.",
         "{n} of {lines} lines hold damaged text, as of a file in a wrong encoding.",

@@ -39,7 +39,7 @@ _CODE = re.compile(r"[\w.-]+:[0-9a-f]{8}", re.ASCII)
 
 
 def _codes(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """What is to be accepted is what somebody has seen."""
+    """Parse the codes to accept: each is of a value that an operator has seen."""
     for each in given:
         if not _CODE.fullmatch(each):
             raise click.BadParameter(
@@ -49,7 +49,7 @@ def _codes(_context: click.Context, _option: click.Parameter, given: tuple[str, 
 
 
 class _Import(click.Command):
-    """A command whose `--explain` may stand alone: what follows is its value only if it is a number."""
+    """A command whose `--explain` takes what follows as its value only if a number."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         following = [*args, ""][1:]
@@ -191,7 +191,7 @@ def _code(imported: Imported) -> ExitCode:
 
 
 def _imported(context: Context, request: ImportRequest) -> Imported:
-    """Import the files. What interrupts it says what was done; the files before have their reports first."""
+    """Import the files. If interrupted, report what was done, after earlier files' reports."""
     from producers.registrar.import_subject import ImportInterrupted
     from producers.registrar.report import ImportKind
     from sesame.app.wiring import utc_now
@@ -245,7 +245,7 @@ def _check_usage(
 
 
 def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
-    """The command that imports one of the files again in the same way, to be completed by an option."""
+    """The command that repeats the import of one of the files; append an option to it."""
     command = click.get_current_context()
     words = ["sesame", *(("--config", str(context.config)) if context.config else ()), "import"]
     words += [*(["--groups"] if groups else []), str(path)]

@@ -1,4 +1,4 @@
-"""`sesame migrate`, `vault` and `version`: what an installation needs once, and what it is."""
+"""`sesame migrate`, `vault`, `version`: set up an installation, show its version."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def version() -> CommandResult:
 
 
 def installed_version() -> str:
-    """The version that is installed; `unknown` when the program runs from files that are not."""
+    """The installed version; `unknown` when the program runs from a checkout."""
     try:
         return version_of("sesame")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, the system's word to end, are taken alike: what is under way says how far it came."""
+"""Treat Ctrl-C and SIGTERM alike: running work reports how far it came."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """In here SIGTERM raises KeyboardInterrupt. Only the main thread is told of signals."""
+    """Within this, SIGTERM raises KeyboardInterrupt. Only the main thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -25,8 +25,10 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """In here the first SIGINT or SIGTERM is only remembered, so that no step is cut in two; a second one
-    ends it as usual. Yields whether one came."""
+    """Defer the first SIGINT or SIGTERM, so that no step is cut in two.
+
+    A second one ends the step as usual. Yields a function that says whether one came.
+    """
     asked = False
     before: dict[int, Any] = {}
 

@@ -1,7 +1,7 @@
-"""A command's language: `--lang`, else the setting `language`, else the locale's, else English.
+"""A command's language: `--lang`, else the setting `language`, else the locale's.
 
-It is chosen before anything is parsed, by a look at the words themselves: so wrong usage and a command's help
-are in it too. What click then parses says the same again, and checks it.
+English if none applies. It is chosen before anything is parsed, by a look at the arguments: so usage errors
+and a command's help are in it too. Click then parses the same option again, and checks it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _Command = TypeVar("_Command", bound=click.Command)
 
 
 def speak(language: Language) -> None:
-    """Say everything in this language from here on."""
+    """Set the language of all texts from here on."""
     spoken.speak(language, in_code if language == "en" else partial(_translations, language))
 
 
 def speak_as_asked(words: Sequence[str]) -> None:
-    """Say everything in the language that these words, the settings or the locale ask for."""
+    """Use the language that these arguments, the settings or the locale select."""
     speak(_known(_given(words, "--lang")) or _of_settings(_given(words, "--config")) or of_locale())
 
 
@@ -53,7 +53,7 @@ def of_locale() -> Language:
 
 
 def _of_settings(config: str) -> Language | None:
-    """What the setting says, if it can be read; whatever is wrong with it is told when it is loaded."""
+    """The setting's value, if readable; its faults are reported when it is loaded."""
     if given := os.environ.get("SESAME_LANGUAGE"):
         return _known(given)
     named = config or os.environ.get(CONFIG_VARIABLE)
@@ -69,7 +69,7 @@ def _known(given: object) -> Language | None:
 
 
 def _given(words: Sequence[str], option: str) -> str:
-    """The value that an option has among these words, wherever it stands; empty: it is not there."""
+    """The value of an option anywhere among these arguments; empty: it is absent."""
     found = ""
     for word, after in zip(words, [*words, ""][1:], strict=False):
         if word == option:
@@ -80,7 +80,7 @@ def _given(words: Sequence[str], option: str) -> str:
 
 
 def in_words(command: _Command) -> _Command:
-    """The command with its help in the language that is spoken; English is the docstring itself."""
+    """The command with its help translated; English is the docstring itself."""
     if spoken.spoken() == "en":
         return command
     told = copy(command)
@@ -117,7 +117,7 @@ def with_lang(command: click.Command) -> click.Command:
                 help=HELP,
                 hidden=True,
                 expose_value=False,
-                is_eager=True,  # what is wrong with the others is told in this language
+                is_eager=True,  # errors in the other options are reported in this language
                 callback=_choose,
             )
         )

@@ -1,4 +1,4 @@
-"""`sesame lifecycle`: what time will change about accounts, and what the guard over it holds."""
+"""`sesame lifecycle`: what time will change about accounts, and held plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gives a command: what the audit holds."""
+"""The operator's name, for the audit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LOGIN_UID = Path("/proc/self/loginuid")
 """Who logged in, as Linux keeps it through sudo, su and runuser (pam_loginuid(8))."""
-_NO_LOGIN = 2**32 - 1  # nobody logged in: a service, a timer, a container
+_NO_LOGIN = 2**32 - 1  # no login: a service, a timer, a container
 
 
 def operator_name() -> str:
@@ -29,14 +29,17 @@ def operator_name() -> str:
 
 
 def operator() -> Actor:
-    """Who gives this command. Whoever may read the settings and the secrets administers the site."""
+    """The operator who gives this command.
+
+    Anyone who may read the settings and the secrets administers the site.
+    """
     from sesame.acts.acts import Actor, Role
 
     return Actor(operator_name(), frozenset(Role), tell=lambda sentence: click.echo(sentence, err=True))
 
 
 def _caller() -> int | None:
-    """The number of the user who logged in or called sudo; None: nobody did."""
+    """The user id of the user who logged in or called sudo; None: there is none."""
     try:
         login = int(LOGIN_UID.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Options that mean the same in every command."""
+"""Options with the same meaning in every command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def json_option(command: Callable[..., CommandResult | None]) -> Callable[..., None]:
-    """`--json`: what the command answers is written as JSON, or as text for people."""
+    """`--json`: write the answer as JSON instead of text for people."""
 
     @wraps(command)
     def answered(*arguments: Any, **given: Any) -> None:
@@ -35,7 +35,7 @@ def wants_json() -> bool:
 
 
 def write(answer: CommandResult) -> None:
-    """Write an answer, and end the command with its code; for a command that does more afterwards.
+    """Write an answer and end with its code; for a command that does more after it.
 
     Raises:
         click.exceptions.Exit, SesameError: what the answer ends with.

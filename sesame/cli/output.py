@@ -1,4 +1,4 @@
-"""Where a command's words go: data to standard output, the rest to standard error."""
+"""Write a command's output: data to standard output, the rest to standard error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _LITERAL: Final[dict[str, Any]] = {"markup": False, "emoji": False, "highlight":
 
 
 def data_console() -> Console:
-    """Standard output; colours on a terminal only, and not with NO_COLOR. Nothing, if it is closed."""
+    """Standard output; colours on a terminal only, and not with NO_COLOR.
+
+    Writes nothing if it is closed.
+    """
     from rich.console import Console
 
     out = sys.stdout or io.StringIO()
@@ -87,12 +90,12 @@ def show_table(
 
 
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
-    """Text for `click.echo`, which leaves colours out where there is no terminal; none with NO_COLOR."""
+    """Text for `click.echo`, coloured on a terminal only, and never with NO_COLOR."""
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
 
 
 def local_time(at: datetime) -> str:
-    """A time as people here read it: by this machine's clock, in the form of the language that is spoken."""
+    """A time by this machine's clock, in the form of the current language."""
     return written_time(at.astimezone(), spoken())
 
 
@@ -109,11 +112,13 @@ def side_console() -> Console:
 
 
 def confirm(question: str) -> None:
-    """Ask on standard error; who does not say yes ends the command. In French `o` and `oui` are yes too.
+    """Ask on standard error; end the command unless the answer is yes.
+
+    In French `o` and `oui` are yes too.
 
     Raises:
         click.Abort: it was not answered.
-        click.exceptions.Exit: it was said no.
+        click.exceptions.Exit: the answer was no.
     """
     yes, no = _ANSWERS["en"]
     shown = "[y/N]: "
@@ -136,7 +141,7 @@ def confirm(question: str) -> None:
 
 
 class CommandResult(NamedTuple):
-    """What a command came to.
+    """The outcome of a command.
 
     Attributes:
         document: for `--json`: a report, or what JSON can say of it. An iterator is written as it comes.
@@ -158,7 +163,7 @@ def write_json(document: object) -> None:
 
 
 def write_json_list(documents: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON list to standard output, each element as it comes: no more than one is in memory."""
+    """Stream a JSON list to standard output: at most one element is in memory."""
     comma = "["
     for document in documents:
         click.echo(f"{comma}\n{indent(_json(document), '  ')}", nl=False)
@@ -167,7 +172,7 @@ def write_json_list(documents: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _json(document: object) -> str:
-    """A document as JSON; escaped where standard output is not in UTF-8, as JSON is, or cannot take it."""
+    """A document as JSON; escaped where standard output cannot write it."""
     text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
@@ -178,14 +183,14 @@ def _json(document: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: a report as a mapping, a time as ISO 8601 has it, anything else as text."""
+    """Convert for JSON: a report to a mapping, a time to ISO 8601, all else to text."""
     if (dump := getattr(value, "model_dump", None)) is not None:
         return dump()
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def progress_bar() -> Progress:
-    """A progress bar on standard error, shown on a terminal only, with the time that is left."""
+    """A progress bar with the time left, on standard error, on a terminal only."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

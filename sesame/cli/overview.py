@@ -1,4 +1,4 @@
-"""`sesame overview`: everybody, in one look."""
+"""`sesame overview`: all accounts at a glance."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _lines(found: Overview) -> Iterator[str]:
 
 
 def _causes(found: Overview) -> Iterator[str]:
-    """What students wait for, why work was given up or is tried again, and what each of these means."""
+    """Why students wait, why work failed or is retried, and what each cause means."""
     for name, count in found.waiting_by_reason.items():
         yield "  " + gettext("waiting: {name}: {count}", name=name, count=count)
         yield _meaning(name)
@@ -92,14 +92,14 @@ def _causes(found: Overview) -> Iterator[str]:
 
 
 def _meaning(name: str) -> str:
-    """What a reason or cause means, below its line; a consumer's name may stand before it."""
+    """The meaning of a reason or cause, below its line; may follow a consumer's name."""
     from sesame.operations.people.diagnosis.reasons import explain
 
     return "    " + explain(name.rpartition(" ")[2]).what
 
 
 def _stops(found: Overview) -> Iterator[str]:
-    """Each consumer that runs nowhere, and each process in which one does not run, with the reason."""
+    """Each consumer that runs nowhere, and each process without it, with the reason."""
     from sesame.operations.people.diagnosis.words import word
 
     for name, consumer in found.consumers.items():
@@ -119,7 +119,7 @@ def _stops(found: Overview) -> Iterator[str]:
 
 
 def _observed(found: Overview) -> Iterator[str]:
-    """What would be written where Sésame only observes."""
+    """Writes withheld from targets in observation."""
     for target, one in found.observed.items():
         yield gettext(
             "{target}: {students} students only observed, {changed} of them would be written",

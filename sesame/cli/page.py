@@ -30,7 +30,7 @@ ends with 0, whether there is something to do or not; with 3 or 5 where somethin
 
 
 def walk(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[click.Context]:
-    """Every command below `command`, itself included, as a context that knows its full name."""
+    """Every command from `command` down, as a context that knows its full name."""
     shown = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
     context = click.Context(command, info_name=path, parent=parent, **shown)
     yield context

@@ -86,7 +86,7 @@ def _show_last(ended: list[Pass]) -> None:
 
 
 def _kinds() -> dict[str, str]:
-    """What a difference is called, by its token."""
+    """Names of the kinds of difference, by token."""
     return {
         "missing": gettext("missing"),
         "different": gettext("different"),

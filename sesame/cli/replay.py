@@ -1,4 +1,4 @@
-"""`sesame replay` and `sesame replays`: let a consumer compare students with its target again."""
+"""`sesame replay` and `sesame replays`: compare students with a target again."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def replay(
     if not given["dry_run"]:
         from sesame.acts.admission import admit
 
-        admit(site, works=False)  # before anybody is asked anything
+        admit(site, works=False)  # before the operator has to answer questions
     if resume is not None:
         return _resume(site, resume, given)
     selected = _select(site, consumer, given)
@@ -222,7 +222,7 @@ def _show_preview(found: ReplayPreview) -> None:
 
 
 def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> CommandResult:
-    """Ask for the rest; if some of those before ended badly, only after a question."""
+    """Replay the rest; ask first if some earlier ones ended badly."""
     from sesame.app.wiring import utc_now
     from sesame.operations.work.blast_radius import PreviewRequest, preview
     from sesame.operations.work.replays import Resumption, resume, standing

@@ -67,7 +67,10 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool) -> None:
 
 @contextmanager
 def _compared(context: Context, file: Path) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
-    """Show what is missing and what is too much; give it, with what can change it. Raises NotKafka."""
+    """Show missing and surplus rights; return them, and a client to change them.
+
+    Raises NotKafka.
+    """
     from sesame.app.event_log import NotKafka, kafka_access
 
     if context.settings.log.kind != "kafka":

@@ -1,4 +1,7 @@
-"""`sesame run`, `consume`, `serve`, `web`, `console`: what runs until it is told to stop, and how it ends."""
+"""`sesame run`, `consume`, `serve`, `web`, `console`: long-running processes.
+
+And how they end.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_process(context: Context, work: Work) -> None:
-    """Do `work` until SIGINT or SIGTERM, then end: code 0, or 1 if something did not end in time. A second
-    signal ends the process at once, as kill -9 would: nothing is lost, what was under way is repeated."""
+    """Run `work` until SIGINT or SIGTERM; exit 0, or 1 if a part did not end in time.
+
+    A second signal ends the process at once, as kill -9 would: nothing is lost, what was under way is
+    repeated.
+    """
     import structlog
 
     from sesame.app import gc_freeze
@@ -62,7 +68,7 @@ def run_process(context: Context, work: Work) -> None:
 
 
 def _end(code: ExitCode) -> None:
-    """End the process if a thread is left: Python would wait for it, however long its call takes."""
+    """Exit even if a thread is left: Python would wait for it, however long it takes."""
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     if code is ExitCode.DONE and all(thread.daemon for thread in others):
         return

@@ -79,7 +79,7 @@ def settle_command(
 
 
 def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> CommandResult:
-    """Say it one by one, and what came of it."""
+    """Publish the decisions one by one, and report the results."""
     from sesame.app.wiring import utc_now
     from sesame.operations.identities.settlement import settle
 
@@ -120,7 +120,7 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> 
 
 
 def _show(shown: SettlementPreview, *, in_full: bool) -> None:
-    """Both sides of what would be settled, what is left, and the counts."""
+    """Show both sides of each doubt to settle, those left over, and the counts."""
     from consumers.registry.doubt_rules import RULES
 
     rule = RULES[shown.rule]

@@ -1,4 +1,7 @@
-"""`sesame status` and `students`: where one student stands, and who is in which state, a page at a time."""
+"""`sesame status` and `students`: one student's state, and students by state.
+
+The list comes a page at a time.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,7 @@ def _show(person: PersonStatus, *, uses_cas: bool) -> None:
 
 
 def _ending(person: PersonStatus) -> Iterator[str]:
-    """Of a student with no enrolment in force: which ones ended, and what becomes of the account."""
+    """A student with no enrolment in force: those that ended, the account's future."""
     if person.enrolled or not person.ended:
         return
     cancelled = [each for each in person.ended if each.cancelled]
@@ -226,7 +229,7 @@ def _show_cohorts(found: Sequence[CohortWaiting]) -> None:
 
 
 def _targets(student: ListedStudent) -> Iterator[str]:
-    """What there is to say of targets that do not have everything, and of those that are tried again."""
+    """The report on targets that are incomplete or being retried."""
     from sesame.operations.people.diagnosis.words import word
 
     for name, one in student.targets.items():

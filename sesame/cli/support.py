@@ -1,4 +1,4 @@
-"""`sesame diagnose`, `support` and `access`: what the support desk asks about one student."""
+"""`sesame diagnose`, `support`, `access`: the support desk's look at one student."""
 
 from __future__ import annotations
 

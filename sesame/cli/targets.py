@@ -1,4 +1,4 @@
-"""`sesame targets`: how each target stands; pausing one, letting it go on, asking its server."""
+"""`sesame targets`: show each target's state, pause or resume it, probe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
+"""The settings: TOML file, environment and secret files, checked and explained."""
 
 from consumers.directory.settings import DirectorySettings
 from consumers.moodle.settings import MoodleSettings

@@ -1,4 +1,4 @@
-"""Where the audit is sent to as it happens."""
+"""The receivers of the audit's entries."""
 
 from __future__ import annotations
 

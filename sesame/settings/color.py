@@ -17,7 +17,7 @@ _STEP: Final = 0.005
 
 
 def legible(color: str, background: str) -> str:
-    """The nearest colour that can be read on a background: darker on a light one, lighter on a dark one.
+    """The nearest legible colour: darker on a light background, lighter on a dark one.
 
     Args:
         color: `#RRGGBB`; itself if it can be read.

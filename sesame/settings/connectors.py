@@ -1,7 +1,7 @@
-"""Sections of connectors that other packages bring: which connector each one is, and what is wrong with it.
+"""Sections of connectors from other packages: each one's connector, or its fault.
 
-A connector that cannot be used must not keep the others from their work: its section is left aside, with the
-reason, which its consumer then tells.
+A connector that cannot be used must not keep the others from their work: its section is left out, with the
+reason, which its consumer then reports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WHICH = "connector"
 
 
 def choices(sources: Sources) -> dict[str, Choice]:
-    """The connector of each section that is not Sésame's own, and of each target that has no section.
+    """Connectors of sections that are not Sésame's, and of targets without a section.
 
     A section is for the connector that it is named for, or for the one that its `connector` names.
     """
@@ -43,7 +43,7 @@ def _named(sources: Sources) -> Iterator[tuple[str, str]]:
 
 
 def _targets(sources: Sources) -> Sequence[str]:
-    """The targets as they were given, before anything is known of them."""
+    """The targets as given, before their connectors are known."""
     found: JsonValue = sources.content.get("targets", [])
     if text := sources.environment.get(f"{ENV_PREFIX}TARGETS"):
         try:

@@ -55,5 +55,5 @@ class ConsoleSettings(ServedSettings):
 
     @property
     def login_url(self) -> str:
-        """Where the CAS server sends operators back to, and says that they have logged out."""
+        """The URL to which the CAS server returns operators, and reports their logout."""
         return f"{self.public_url.rstrip('/')}/console/login"

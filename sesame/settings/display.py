@@ -1,4 +1,4 @@
-"""The settings in force as an operator is shown them: every secret masked."""
+"""The settings in force, to show an operator: every secret masked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _safe(value: object, name: str) -> object:
 
 
 def _address(url: str) -> str:
-    """A database's address, of which only the password is secret; all of it, if it is none."""
+    """A database's address with its password hidden; all of it hidden, if it is none."""
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):

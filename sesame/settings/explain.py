@@ -1,4 +1,4 @@
-"""Say what is wrong with a setting in plain words: where it was read, what is wrong, what would be right."""
+"""Explain a wrong setting plainly: where it is, what is wrong, what is right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENV_NESTED = "__"
 
 @dataclass(frozen=True)
 class Sources:
-    """What was read: the file (its path, text and content) and the environment (names in upper case)."""
+    """The sources read: the file (path, text, content) and the upper-case environment."""
 
     file: Path | None
     text: str
@@ -60,7 +60,7 @@ class Sources:
         return bool(loc)
 
     def line(self, names: Sequence[str]) -> int | None:
-        """The line of a key, found by its section's header and its name; None if it is written otherwise."""
+        """The line of a key, by its section's header and its name; None: not found."""
         section = ""
         for number, line in enumerate(self.text.splitlines(), start=1):
             if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
@@ -98,7 +98,7 @@ def explain(error: ValidationError, model: type[BaseModel], sources: Sources) ->
 
 
 def unknown_key(model: type[BaseModel], loc: Loc) -> str:
-    """What is said of an unknown key: the nearest valid names, if any is near."""
+    """The message for an unknown key: the nearest valid names, if any is near."""
     names = all_names(model)
     here = [name for name in names if name.rpartition(".")[0] == dotted(loc[:-1])]
     last = str(loc[-1])
@@ -186,7 +186,7 @@ def _what(each: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _found(each: ErrorDetails, model: type[BaseModel]) -> str:
-    """What was found, unless it may be a secret or is too long to help."""
+    """The value found, unless it may be a secret or is too long to help."""
     value = each["input"]
     if _may_be_secret(each["loc"], model) or not isinstance(value, str | int | float):
         return ""

@@ -13,7 +13,7 @@ class FolderUnusable(SesameError):
 
 
 def make(folder: Path) -> None:
-    """Have this folder: closed to others when it is made now, left as it is when it is there.
+    """Make this folder, closed to others; leave an existing one as it is.
 
     Raises:
         FolderUnusable: something else has its name, or it may not be made.

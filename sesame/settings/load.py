@@ -37,7 +37,7 @@ class _File:
 
 
 def find_file(config: Path | None = None) -> Path | None:
-    """The settings file: the one named, else `SESAME_CONFIG`'s, else the first usual one there is, or none.
+    """The settings file: as named, else `SESAME_CONFIG`, else a usual one, or none.
 
     Raises:
         SettingsError: the file named does not exist.
@@ -95,7 +95,7 @@ def load(config: Path | None = None) -> Settings:
 
 
 def _checked(chosen: Mapping[str, Choice], sources: Sources) -> Settings:
-    """The settings; a section of somebody else's connector that is wrong is left aside, and the others go on.
+    """The settings, without wrong sections of other packages' connectors.
 
     Raises:
         ValidationError: another part of them is wrong.
@@ -145,13 +145,16 @@ def _environment() -> dict[str, str]:
 
 
 def _is_setting(model: type[Settings], name: str) -> bool:
-    """Whether the variable's first part is a setting or a section: the rest is checked with the file."""
+    """True if the variable begins with a setting or section.
+
+    Its remainder is checked with the file.
+    """
     first = name.removeprefix(ENV_PREFIX).split(ENV_NESTED, maxsplit=1)[0]
     return first.lower() in model.model_fields
 
 
 def _absolute(model: type[BaseModel], content: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    """`content` with the relative paths in it made relative to the folder of the file `path`."""
+    """Resolve the relative paths in `content` against the folder of the file `path`."""
     if path is None:
         return dict(content)
     fields = model.model_fields

@@ -66,7 +66,7 @@ def _title(section: ConnectorSettings, connector: type[Anything]) -> Mapping[Lan
 
 
 class _Known(PydanticBaseSettingsSource):
-    """A source without the settings that there are no more: `load` has looked at these."""
+    """A source without withdrawn settings: `load` has checked these."""
 
     def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
@@ -151,32 +151,34 @@ class Settings(BaseSettings):
 
     @property
     def unneeded(self) -> tuple[tuple[str, str], ...]:
-        """What was given and need not be: where it stands, and what to do about it."""
+        """Settings given without need: where each is, and what to do about it."""
         return self._unneeded
 
     def note(self, unneeded: tuple[tuple[str, str], ...]) -> None:
-        """Keep what `unneeded` says."""
+        """Record these for `unneeded`."""
         self._unneeded = unneeded
 
     _connectors: Mapping[str, Choice] = PrivateAttr({})
 
     def choose(self, connectors: Mapping[str, Choice]) -> None:
-        """Keep which connector each section of another package is."""
+        """Record the connector of each section of another package."""
         self._connectors = connectors
 
     @property
     def connectors(self) -> Mapping[str, Choice]:
-        """Of each section of another package its connector's class, or why it cannot be used."""
+        """By section of another package: its connector's class, or why it cannot be used."""
         return self._connectors
 
     def connector_of(self, target: str) -> Choice:
-        """The connector of a target that is found by entry point, or why there is none."""
+        """A target's connector, found by entry point, or why there is none."""
         return self._connectors.get(target) or Choice.of(target)
 
     @property
     def titles(self) -> Mapping[str, Mapping[Language, str]]:
-        """What people call services, by target and language: those of other packages' connectors, and those
-        of our own that the site calls otherwise."""
+        """Display names of services, by target and language.
+
+        Those of other packages' connectors, and those of ours that the site has renamed.
+        """
         named = {name: Choice.of(name).connector for name in self.target_names() if self._renames(name)}
         return {
             name: _title(getattr(self, name), connector)
@@ -190,7 +192,7 @@ class Settings(BaseSettings):
 
     @property
     def roles(self) -> Mapping[str, str]:
-        """What other packages' connectors are to students, by target, of those that are something."""
+        """The roles towards students of other packages' connectors, by target, if any."""
         return {name: each.role for name, each in self._made.items() if each.role is not None}
 
     @property
@@ -205,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        """Every consumer that runs somewhere: those that touch the store alone, then the targets'."""
+        """Every consumer to run: those that touch the store alone, then the targets'."""
         told = (WEBHOOKS,) if self.webhooks.receivers else ()
         return ("registry", "propagation", *told, *self.targets)
 
@@ -217,7 +219,7 @@ class Settings(BaseSettings):
 
     @property
     def plain_passwords(self) -> Mapping[str, float]:
-        """The targets that are given passwords as they are typed, and for how many seconds each is kept."""
+        """The targets that receive plain passwords, and for how many seconds each is kept."""
         sections = {target: getattr(self, target) for target in self.targets if target not in self.observed}
         return {
             target: section.password_s_max
@@ -227,7 +229,7 @@ class Settings(BaseSettings):
 
     @property
     def keeps_last_hash(self) -> bool:
-        """Whether the last hash that the directory took is kept for an entry that is deleted.
+        """Whether to keep the directory's last hash for a deleted entry.
 
         Raises:
             SettingsError: a server's dumps would have it.
@@ -259,7 +261,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def target_names(cls) -> tuple[str, ...]:
-        """What `targets` may name: sections of targets, and those of connectors that cannot be used."""
+        """Names that `targets` may hold: sections of targets, usable connectors or not."""
         return tuple(
             name
             for name, field in cls.model_fields.items()

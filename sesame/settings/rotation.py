@@ -1,4 +1,4 @@
-"""Secrets that change while a process runs: a file is read again once it has changed."""
+"""Secrets that change while a process runs: reread a file after it has changed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _Stamp = tuple[int, int, int]
 class LiveSecret:
     """One secret of a running process, asked for at each use. Safe to share between threads.
 
-    A file that has become unreadable, empty or open to everybody, or that somebody may still be writing, is
-    not taken: the secret read last stays in use, and the log says so once. A secret that is in no file stays
-    as it was at the start.
+    A file that is unreadable, empty, open to others or possibly half written is not taken: the secret read
+    last stays in use, and the log says so once. A secret that is in no file stays as it was at the start.
     """
 
     def __init__(self, section: Section, name: str, *, clock: Callable[[], float] = time.time) -> None:
@@ -56,7 +55,7 @@ class LiveSecret:
 
     @property
     def told(self) -> str:
-        """Which secret it is and when it was read, for operators."""
+        """The secret's name and the time of its reading, for operators."""
         key = f"{self._section.place}.{self._name}"
         if self._path is None:
             return f"the secret {key}, which is in no file: a change of it needs a restart"
@@ -65,7 +64,7 @@ class LiveSecret:
         return f"the secret of {key}{FILE_SUFFIX} that was read at {read_at}{kept if self._not_taken else ''}"
 
     def _stamp_now(self) -> _Stamp | None:
-        """What changes when the file, its mode or its owner does; None: it is not there, or there is none."""
+        """A stamp of the file, its mode and its owner; None: no file, or a missing one."""
         try:
             found = self._path.stat() if self._path is not None else None
         except OSError:
@@ -76,7 +75,7 @@ class LiveSecret:
         return stamp is None or not 0 <= self._clock() - stamp[0] / 1e9 < _SETTLED_S
 
     def _take(self, stamp: _Stamp | None) -> None:
-        """Read the file that has changed, or remember why it is not taken."""
+        """Read the changed file, or record why it is not taken."""
         self._stamp = stamp
         try:
             self._value = self._section.secret(self._name).get_secret_value()

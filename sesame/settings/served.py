@@ -1,4 +1,4 @@
-"""What every section has whose process answers browsers or programs over HTTP."""
+"""The common settings of sections whose process serves HTTP."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class ServedSettings(Section):
 
     @property
     def secure(self) -> bool:
-        """Whether it is asked by HTTPS."""
+        """True if requests come by HTTPS."""
         return self.origin.startswith("https://")
 
     @staticmethod
     def networks(texts: tuple[str, ...]) -> Networks:
-        """These addresses and networks, read."""
+        """The addresses and networks, parsed."""
         return tuple(ip_network(text, strict=False) for text in texts)
 
     @field_validator("trusted_proxies", "shared_networks", check_fields=False)

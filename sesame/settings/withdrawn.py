@@ -1,7 +1,7 @@
-"""Settings that there were: what no site could choose is a constant now, with its reason where it is used.
+"""Withdrawn settings: no site could choose them, so they are constants now.
 
-A file of before still works: where it says what is so anyhow, the operator is told that it need not; where it
-says otherwise, the start stops, since what it asks for would not be done.
+The reason is where each is used. An older file still works: where it gives the constant's value, the operator
+is warned that it is unneeded; where it gives another, the start stops, since it would not be obeyed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WITHDRAWN: Final[Mapping[tuple[str, str], float]] = {
 
 @dataclass(frozen=True)
 class WithdrawnSetting:
-    """One that is still given: where, as what, and what to do about it."""
+    """A withdrawn setting that is still given: its place, its value, and the remedy."""
 
     place: str
     value: object
@@ -35,7 +35,7 @@ class WithdrawnSetting:
 
     @property
     def same(self) -> bool:
-        """Whether it changes nothing."""
+        """True if it changes nothing."""
         try:
             return not isinstance(self.value, bool) and float(str(self.value)) == self.always
         except ValueError:
@@ -55,7 +55,7 @@ class WithdrawnSetting:
 
 
 def found_in(sources: Sources) -> Iterator[WithdrawnSetting]:
-    """Those that the file or the environment still gives."""
+    """Withdrawn settings that the file or the environment still gives."""
     for (section, name), always in WITHDRAWN.items():
         if _holds(sources.content, section, name):
             line = sources.line((section, name))

@@ -1,6 +1,6 @@
-"""What tests, benchmarks and authors of connectors share; nothing that is shipped imports it.
+"""Shared by tests, benchmarks and connectors' authors; no shipped code imports it.
 
-It wants pytest, which the application does not install; `servers` is for a checkout, as the sandbox is.
+It needs pytest, which the application does not install; `servers` is for a checkout, as the sandbox is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A wire between clients and one server, which a test watches and cuts."""
+"""A relay between clients and one server, which a test watches and cuts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PIECE_BYTES_MAX = 65_536
 
 
 class Cut(Exception):  # it is no error: the wire is cut
-    """Raised by a watcher: this connection ends now, at both sides, and what it holds goes nowhere.
+    """Raised by a watcher to close this connection at both sides and drop its data.
 
     Args:
         last: what the client is still sent.
@@ -25,7 +25,7 @@ class Cut(Exception):  # it is no error: the wire is cut
 
 
 class Watcher(Protocol):
-    """One connection's. Each method returns what is passed on of a piece, or raises Cut."""
+    """Watches one connection. Each method returns the bytes to pass on, or raises Cut."""
 
     def asked(self, piece: bytes) -> bytes:
         """The client sent this."""
@@ -35,7 +35,7 @@ class Watcher(Protocol):
 
 
 class Relay:
-    """Listens on a port of its own while the `with` lasts, and connects each client with the server.
+    """Listens on a free port while the `with` lasts; connects clients with the server.
 
     Args:
         server: `host:port`.
@@ -57,9 +57,9 @@ class Relay:
         return f"127.0.0.1:{self.port}"
 
     def die(self) -> None:
-        """Take no connection any more."""
+        """Stop accepting connections."""
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in accept
         self._listener.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The suite on a configured target: `sesame connector check` starts it, and reads its JSON."""
+"""The suite on a configured target, run by `sesame connector check` for its JSON."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ _UNDER_TLS = (
 
 
 def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
-    """The connector of this section of the settings, on its true target; what it has to remember goes to a
-    store of the check's own, at `store`."""
+    """The connector of this section of the settings, on its real target.
+
+    What it has to remember goes to a store of the check's at `store`.
+    """
     settings = load(config)
     database = Database(f"sqlite:///{store}")
     migrate.upgrade(database)
@@ -57,7 +59,7 @@ def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
 
 
 def main() -> None:
-    """Run every check, erase what was made, and write what was found, and what is left."""
+    """Run every check, erase what was made, and write the results and what is left."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--config", type=Path)
@@ -68,7 +70,7 @@ def main() -> None:
 
 
 def check_all(name: str, config: Path | None, store: Path, checks: Mapping[str, Check]) -> None:
-    """The same, with the check's own store at `store`. What could not be erased again is not made."""
+    """Run the checks with their store at `store`; none if accounts cannot be erased."""
     try:
         bench = bench_of(name, config, store)
         with bench.connected() as connector:
@@ -92,7 +94,7 @@ def check_all(name: str, config: Path | None, store: Path, checks: Mapping[str, 
             failed.append({"check": check_name, "message": told(error)})
         except AssertionError as error:
             failed.append({"check": check_name, "message": str(error)})
-        except Exception as error:  # noqa: BLE001 (somebody else's code: the other checks are run)
+        except Exception as error:  # noqa: BLE001 (another package's code: the other checks are run)
             failed.append({"check": check_name, "message": f"{type(error).__name__}: {error}"})
         else:
             passed.append(check_name)
@@ -101,7 +103,7 @@ def check_all(name: str, config: Path | None, store: Path, checks: Mapping[str, 
 
 
 def clean(bench: ConnectorBench) -> list[str]:
-    """Erase what this run and earlier ones have made, where the connector can; what is left, in words."""
+    """Erase what this and earlier runs made, where possible; describe what is left."""
     try:
         if "erase" in bench.connector.verbs():
             with bench.connected() as connector:
@@ -116,7 +118,7 @@ def clean(bench: ConnectorBench) -> list[str]:
 
 
 def _left(bench: ConnectorBench) -> list[TargetObject]:
-    """The objects of the suite's own accounts; of who is not listed by number, those of this run."""
+    """The objects of the suite's accounts; without numbers, those of this run."""
     if "objects" not in bench.connector.verbs() or bench.connector.known_by != "number":
         return [one for account in bench.made for one in bench.seen(account)]
     with bench.connected() as connector:

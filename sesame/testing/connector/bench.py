@@ -1,4 +1,4 @@
-"""What the suite is given of a connector: how to make one, and how to trouble its target."""
+"""A connector's harness for the suite: make connectors, and disturb their target."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _Handle = Callable[[Sequence[Task]], Mapping[str, HandlerOutcome]]
 
 
 class Skipped(Exception):
-    """This check says nothing of this connector, and why."""
+    """The check does not apply to this connector, for this reason."""
 
 
 @dataclass
@@ -75,10 +75,10 @@ class ConnectorBench:
     made: list[Account] = field(default_factory=list)
 
     def account(self, **changes: Any) -> Account:
-        """An account of the suite's own: nobody else has its number, login or address.
+        """An account of the suite, with a unique number, login and address.
 
         Raises:
-            Skipped: the target would know nobody, for it follows another one, which is not there.
+            Skipped: the target would know no account, for it follows another one, which is absent.
         """
         leader = self.connector.follows
         if leader is not None and self.leader is None:
@@ -118,7 +118,7 @@ class ConnectorBench:
     def connected(
         self, address: str | None = None, *, read_only: bool = False, **values: Any
     ) -> Iterator[Any]:
-        """The connector at this address, the target's own if none is named; disconnected at the end.
+        """The connector at this address, by default the target's; disconnected at the end.
 
         Args:
             values: of its section, over those of `settings`; what it has no setting for is left out.
@@ -154,7 +154,7 @@ class ConnectorBench:
             yield connector, made
 
     def seen(self, account: Account) -> list[TargetObject]:
-        """What the target shows of this student now, through a connector of its own."""
+        """What the target shows of this student now, through a separate connector."""
         with self.connected() as connector:
             found = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
         if not isinstance(found, Iterable):
@@ -162,7 +162,7 @@ class ConnectorBench:
         return [each for each in found if each.student_number == account.student_number]
 
     def needs(self, *verbs: str) -> None:
-        """Go on only if the connector has these verbs.
+        """Skip unless the connector has these verbs.
 
         Raises:
             Skipped: it has not.
@@ -173,7 +173,7 @@ class ConnectorBench:
 
 
 def _led(handle: _Handle, leader: Callable[[Sequence[Account]], object]) -> _Handle:
-    """The same, once the leader has done its part."""
+    """The account, after the leader has done its part."""
 
     def led(tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         leader([task.account for task in tasks if not task.close_only])
@@ -183,11 +183,11 @@ def _led(handle: _Handle, leader: Callable[[Sequence[Account]], object]) -> _Han
 
 
 def shut(account: Account) -> Account:
-    """The same, without access."""
+    """The account without access."""
     return account.model_copy(update={"holds": frozenset({Hold.SUSPENDED}), "version": account.version + 1})
 
 
 def renamed(account: Account) -> Account:
-    """The same, with another given name."""
+    """The account with another given name."""
     person = account.person.model_copy(update={"given_name": "Zélie"})
     return account.model_copy(update={"person": person, "version": account.version + 1})

@@ -52,7 +52,7 @@ def the_probe_succeeds(bench: ConnectorBench) -> None:
 
 @check
 def a_new_student_is_there_when_it_is_said(bench: ConnectorBench) -> None:
-    """What is announced is there, for whoever looks by another connection."""
+    """What is announced is visible to a reader on another connection."""
     bench.needs("apply")
     account = bench.account()
     with bench.handler() as (connector, handler):
@@ -117,7 +117,7 @@ def nothing_is_announced_that_was_not_read_back(bench: ConnectorBench) -> None:
 
 @check
 def a_wrong_address_fails_the_probe(bench: ConnectorBench) -> None:
-    """Something answers there, and it is not the service: nobody is told that all is well."""
+    """An answer from the wrong service fails the probe."""
     _http(bench)
     with bench.handler(f"{_server(bench)}/no-such-place", **_QUICK) as (_, handler):
         error = _raises(handler.probe)
@@ -166,7 +166,7 @@ def shut_access_opens_again(bench: ConnectorBench) -> None:
 
 @check
 def closing_only_shuts_and_does_nothing_else(bench: ConnectorBench) -> None:
-    """While the leader is behind, access is shut and no field is touched, but what says that it is shut."""
+    """While the leader is behind, shut access and write no field but the closing's."""
     bench.needs("apply", "close")
     with _known(bench) as (account, connector, handler):
         before = _only(bench.seen(account))
@@ -185,7 +185,7 @@ def closing_only_shuts_and_does_nothing_else(bench: ConnectorBench) -> None:
 
 @check
 def nobody_without_access_gets_an_object(bench: ConnectorBench) -> None:
-    """Who may use nothing is not made known to the target."""
+    """A student without access gets no object in the target."""
     account = shut(bench.account())
     with bench.handler() as (_, handler):
         outcome = _handle(handler, account)
@@ -207,7 +207,7 @@ def only_who_was_asked_for_is_answered(bench: ConnectorBench) -> None:
 
 @check
 def one_refused_student_is_found_among_fifty(bench: ConnectorBench) -> None:
-    """The others are done, and it is known who is not."""
+    """The others are done, and the refused one is identified."""
     bench.needs("apply")
     if bench.refuse is None:
         raise Skipped("the bench makes nobody whom the target refuses (`refuse`)")
@@ -225,7 +225,7 @@ def one_refused_student_is_found_among_fifty(bench: ConnectorBench) -> None:
 
 @check
 def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
-    """An object that holds the login and carries no number of ours is somebody's: it stays as it is."""
+    """An object with the login and none of our numbers is foreign: it stays as it is."""
     bench.needs("apply")
     if bench.stranger is None:
         raise Skipped("the bench puts no stranger into the target (`stranger`)")
@@ -242,7 +242,7 @@ def foreign_objects_are_never_taken_over(bench: ConnectorBench) -> None:
 
 @check
 def read_only_never_writes(bench: ConnectorBench) -> None:
-    """A target that is only observed is compared, and whatever is tried, nothing leaves."""
+    """A target in observation is compared, and no attempt to write reaches it."""
     bench.needs("apply")
     account = bench.account()
     with bench.connected(read_only=True) as connector:
@@ -262,7 +262,7 @@ def read_only_never_writes(bench: ConnectorBench) -> None:
 
 @check
 def objects_shows_everybody_once(bench: ConnectorBench) -> None:
-    """Whoever was made is shown, once, in memory that does not grow with their number."""
+    """Every account made is listed once, in memory independent of their number."""
     bench.needs("apply", "objects")
     accounts = [bench.account() for _ in range(_MANY)]
     with bench.handler() as (connector, handler):
@@ -286,7 +286,7 @@ def objects_shows_everybody_once(bench: ConnectorBench) -> None:
 
 @check
 def erased_means_not_found(bench: ConnectorBench) -> None:
-    """Nothing is found of somebody who was erased, and nobody else is gone."""
+    """Nothing is found of an erased student, and no other is gone."""
     bench.needs("apply", "erase")
     account, other = bench.account(), bench.account()
     with bench.handler() as (connector, handler):
@@ -294,7 +294,7 @@ def erased_means_not_found(bench: ConnectorBench) -> None:
         _done(_handle(handler, other))
         refused = connector.erase(bench.seen(account), Deadline.after(READ_S_MAX))
         assert not refused, refused
-    if bench.leader is not None:  # who follows it finds whomever it has
+    if bench.leader is not None:  # a follower of the leader finds those that it has
         bench.leader([account.model_copy(update={"stage": Stage.ERASED})])
     assert not bench.seen(account), "it is still found"
     _only(bench.seen(other))
@@ -317,7 +317,7 @@ def it_describes_what_it_owns(bench: ConnectorBench) -> None:
 
 @check
 def every_reason_has_words(bench: ConnectorBench) -> None:
-    """What an operator or a student may be told of is explained in each language."""
+    """Every reason shown to an operator or a student is explained in each language."""
     known = {**explanations(), **bench.connector.reasons}
     for token in sorted(_tokens(bench.connector)):
         assert token in known, f"{token!r} has no words: add it to `reasons`"
@@ -334,7 +334,7 @@ def every_reason_has_words(bench: ConnectorBench) -> None:
 
 @check
 def a_target_that_is_away_charges_nobody(bench: ConnectorBench) -> None:
-    """Nobody listens: that is the target's trouble, and nothing was written."""
+    """A closed port is the target's failure: it charges no attempt and writes nothing."""
     with FaultProxy(_server(bench)) as proxy:
         address = proxy.address
     with bench.handler(address, **_QUICK) as (_, handler):
@@ -364,7 +364,7 @@ def half_an_answer_is_compared_before_it_is_written_again(bench: ConnectorBench)
 
 @check
 def throttling_is_honoured(bench: ConnectorBench) -> None:
-    """The target says when to come back: the consumer is told so, and nobody is charged."""
+    """The consumer gets the target's retry time, and no attempt is charged."""
     bench.needs("apply")
     _http(bench)
     with FaultProxy(_server(bench)) as proxy, bench.handler(proxy.address, **_QUICK) as (connector, handler):
@@ -381,7 +381,7 @@ def throttling_is_honoured(bench: ConnectorBench) -> None:
 
 @check
 def a_lying_success_is_not_announced(bench: ConnectorBench) -> None:
-    """The answer says that it was carried out, and it was not."""
+    """A false answer of success is not announced."""
     bench.needs("apply")
     _http(bench)
     with FaultProxy(_server(bench)) as proxy, bench.handler(proxy.address, **_QUICK) as (connector, handler):
@@ -402,7 +402,7 @@ def a_lying_success_is_not_announced(bench: ConnectorBench) -> None:
 
 @check
 def certificates_are_verified(bench: ConnectorBench) -> None:
-    """A server that nobody vouches for is not spoken to: no token and no name reaches it."""
+    """An unverified certificate ends the connection: it carries no token and no name."""
     _server(bench)
     with tempfile.TemporaryDirectory() as folder, impostor(Path(folder)) as (address, told):
         values = {name: _secured(value) for name, value in bench.settings(address).items()}
@@ -414,7 +414,7 @@ def certificates_are_verified(bench: ConnectorBench) -> None:
 
 @check
 def a_call_ends_within_its_time(bench: ConnectorBench) -> None:
-    """A target that takes calls and never answers holds nobody for longer than `call_s_max` says."""
+    """A target that accepts calls and never answers holds none beyond `call_s_max`."""
     _server(bench)
     with FaultProxy(_server(bench)) as proxy:
         values = {**_QUICK, "call_s_max": 2.0}
@@ -440,7 +440,7 @@ def _handle(handler: Handler, account: Account) -> HandlerOutcome:
 
 @contextmanager
 def _known(bench: ConnectorBench) -> Iterator[tuple[Account, Any, Handler]]:
-    """A student whom the target has, the connector, and its handler."""
+    """A student that the target has, the connector, and its handler."""
     account = bench.account()
     with bench.handler() as (connector, handler):
         _done(_handle(handler, account))
@@ -452,8 +452,10 @@ def _done(outcome: HandlerOutcome) -> None:
 
 
 def _others(bench: ConnectorBench, connector: Anything, account: Account) -> list[TargetObject]:
-    """Objects without a number that hold this account's names, as `read` shows them, or as `objects` does if
-    `read` says that they are in the way."""
+    """Objects without a number that hold this account's names.
+
+    As `read` shows them, or as `objects` does if `read` says that they are in the way.
+    """
     seen = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
     if isinstance(seen, Held):
         bench.needs("objects")
@@ -482,7 +484,7 @@ def _raises(call: Callable[[], object]) -> SesameError:
 
 @contextmanager
 def _writes(connector: Anything) -> Iterator[list[str]]:
-    """The verbs that write which are called meanwhile, in their order."""
+    """The writing verbs called meanwhile, in their order."""
     called: list[str] = []
     verbs: Mapping[str, Callable[..., Any]] = {verb: getattr(connector, verb) for verb in ("apply", "close")}
     for name, verb in verbs.items():
@@ -511,7 +513,7 @@ def _recording(verb: Callable[..., Any], asked: list[Any]) -> Callable[..., Any]
 
 
 def _whose(connector: type[Anything], found: TargetObject) -> str:
-    """What tells whose a listed object is."""
+    """The number or mail that identifies a listed object's owner."""
     if connector.known_by == "number":
         return found.student_number
     return next((value for kind, value in found.names if kind == "mail"), "")
@@ -563,7 +565,7 @@ def _lost_answer(bench: ConnectorBench, fault: Fault) -> None:
 
 
 def _tokens(connector: type[Anything]) -> set[str]:
-    """The tokens that the connector's own modules name where they make a Held, a Refused or a reason."""
+    """The tokens that the connector's modules give a Held, a Refused or a reason."""
     package = connector.__module__.rpartition(".")[0]
     modules = [connector.__module__]
     if package and package not in ("consumers", ""):

@@ -19,7 +19,7 @@ RETRY_AFTER_S = 7
 
 
 class Fault(Enum):
-    """What becomes of a call that changes something."""
+    """A fault of a call that writes."""
 
     RESET = "the connection breaks after the target has carried it out"
     HANG = "the target carries it out and never answers"
@@ -32,10 +32,10 @@ HTTP_ONLY = frozenset({Fault.THROTTLE, Fault.LIE})
 
 
 class FaultProxy:
-    """Listens beside a target; passes everything on until a fault is armed.
+    """Listens in front of a target; passes everything on until a fault is armed.
 
-    A fault is for the calls within `apply` and `close`: reading stays as it is, so that what is said of a
-    student can be compared with what is there.
+    A fault is for the calls within `apply` and `close`: reading stays as it is, so that a reported state can
+    be compared with the real one.
     """
 
     def __init__(self, address: str) -> None:
@@ -59,26 +59,26 @@ class FaultProxy:
         self._relay.__exit__()
 
     def watch(self, connector: Anything) -> None:
-        """Know when this connector writes."""
+        """Track when this connector writes."""
         for verb in ("apply", "close"):
             setattr(connector, verb, self._while_writing(getattr(connector, verb)))
 
     @property
     def writing(self) -> bool:
-        """Whether a write is under way."""
+        """True while a write is under way."""
         return self._writing.is_set()
 
     def answered(self, piece: bytes) -> None:
-        """Remember what the target said of the last write."""
+        """Record the target's answer to the last write."""
         self._last += piece
 
     def asked(self) -> None:
-        """A new write begins."""
+        """Begin a new write."""
         self._last = b""
 
     @property
     def last(self) -> bytes:
-        """What the target said of the last write."""
+        """The target's answer to the last write."""
         return self._last
 
     def _while_writing(self, verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,7 +113,7 @@ class _Wire:
             return b""
         request, self._held = self._held, b""
         if request.split(b" ", 1)[0] in (b"GET", b"HEAD", b"OPTIONS"):
-            return request  # whoever looks before writing sees what is there
+            return request  # a read before a write gets the true state
         proxy.struck += 1
         raise Cut(_THROTTLED if proxy.armed is Fault.THROTTLE else proxy.last)
 
@@ -133,8 +133,10 @@ class _Wire:
 
 
 class _Handshake:
-    """Tells by the records of TLS (RFC 8446, 5.1) when something was asked: a connection that breaks before
-    has carried nothing out. Without TLS there is none."""
+    """Detects by TLS records (RFC 8446, 5.1) when a request was sent.
+
+    A connection that breaks before has carried nothing out. Without TLS there is no handshake.
+    """
 
     def __init__(self) -> None:
         self._asked, self._answered = b"", b""
@@ -156,7 +158,7 @@ class _Handshake:
 
     @property
     def over(self) -> bool:
-        """Whether something was asked."""
+        """True if a request was sent."""
         return not self._tls or self._data >= self._before
 
 
@@ -198,8 +200,7 @@ def _whole(request: bytes) -> bool:
 
 @contextmanager
 def impostor(folder: Path) -> Iterator[tuple[str, list[bytes]]]:
-    """A server with a certificate that nobody vouches for: its address, and what it was told in
-    confidence."""
+    """A server with an untrusted certificate: its address, and the secrets received."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(folder))
     told: list[bytes] = []

@@ -1,4 +1,7 @@
-"""The suite as tests: `from sesame.testing.connector.suite import *` beside a fixture `bench`."""
+"""The suite as tests: `from sesame.testing.connector.suite import *`.
+
+Import it where a fixture `bench` is defined.
+"""
 
 from __future__ import annotations
 

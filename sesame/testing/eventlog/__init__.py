@@ -1,4 +1,4 @@
-"""The suite that every adapter of the event log passes: the port's promises, one test each.
+"""The suite that every adapter of the event log passes: one test for each promise.
 
 The author of an adapter writes a fixture `adapter` that yields an `Adapter`, takes the other fixtures into
 the same conftest.py, and the tests into files of tests, each of crash, delivery, groups, order and records:

@@ -8,7 +8,7 @@ from typing import Protocol
 from pipeline.eventlog.port import EventLog
 
 SESSION_TIMEOUT_S = 2.0
-"""What an opener gives each log: a test can outwait it, and a busy machine does not reach it by itself."""
+"""An opener's value for each log: a test can outwait it, and load alone does not reach it."""
 
 
 class Adapter(Protocol):
@@ -18,7 +18,7 @@ class Adapter(Protocol):
     """`package.module:function`, which opens the log of a URL, in this process and in others."""
 
     url: str
-    """The log; nobody else uses it."""
+    """The log, for this test alone."""
 
     lives: int
     """How many lives in a row the crash test gives a process, for each of its stories."""

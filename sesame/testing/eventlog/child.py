@@ -1,4 +1,4 @@
-"""A process beside the tests', which may be killed.
+"""A child process of the tests, which may be killed.
 
 It is `python -m sesame.testing.eventlog.child VERB OPENER URL ARGUMENTS`, and reports in lines of JSON on
 stdout, each written whole and at once.
@@ -26,8 +26,8 @@ def report(said: Any) -> None:
 
 
 def append(open_log: Open, topic: str, start: int, seed: int) -> None:
-    """Append for ever, in batches; after each is acknowledged, report the number of the next record."""
-    chance = random.Random(seed)  # noqa: S311 - a story that can be told again
+    """Append batches without end; report the next number after each acknowledgement."""
+    chance = random.Random(seed)  # noqa: S311 - a reproducible sequence
     producer = open_log().producer()
     number = start
     while True:
@@ -42,7 +42,10 @@ def append(open_log: Open, topic: str, start: int, seed: int) -> None:
 
 
 def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) -> None:
-    """Wait for a line, then append `count` numbered records of one key in batches, and end."""
+    """Wait for a line, then append `count` numbered records of one key, and end.
+
+    The records go in batches.
+    """
     log = open_log()
     producer = log.producer()
     report("ready")
@@ -54,7 +57,10 @@ def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) ->
 
 
 def consume(open_log: Open, *, topic: str, group: str, member: str, commit: int, beyond: int) -> None:
-    """Read `commit` records and commit them, read `beyond` more, report all, then hang until killed."""
+    """Read and commit `commit` records, read `beyond` more, report all, then hang.
+
+    It hangs until it is killed.
+    """
     consumer = open_log().consumer(group, [topic], member=member)
     records: list[Record] = []
     while len(records) < commit:

@@ -13,7 +13,7 @@ from sesame.testing.eventlog.kit import Child, numbered, numbers, read, run_at_o
 
 
 def present(adapter: Adapter, topic: str, group: str) -> list[int]:
-    """Every number that the log holds, in partition 0's order, read by a new handle and a new group."""
+    """The numbers in the log, in partition 0's order, by a new handle and group."""
     log = open_log(adapter)
     consumer = log.consumer(group, [topic], member="auditor")
     try:
@@ -28,7 +28,7 @@ def present(adapter: Adapter, topic: str, group: str) -> list[int]:
 def test_every_append_that_was_acknowledged_survives_kill_9(
     seed: int, adapter: Adapter, new_topic: NewTopic
 ) -> None:
-    chance = random.Random(seed)  # noqa: S311 - a story that can be told again
+    chance = random.Random(seed)  # noqa: S311 - a reproducible sequence
     topic = new_topic()
     held: list[int] = []
     for life in range(adapter.lives):

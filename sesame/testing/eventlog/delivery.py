@@ -1,4 +1,4 @@
-"""Delivery: at least once from the committed offset, which moves by `commit` and by nothing else."""
+"""Delivery: at least once from the committed offset, which only `commit` moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the suite's tests ask for, made of the fixture `adapter`."""
+"""The fixtures of the suite's tests, made of the fixture `adapter`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def producer(log: EventLog) -> Iterator[Producer]:
 
 @pytest.fixture
 def new_topic(log: EventLog) -> NewTopic:
-    """Creates a topic with a name of its own."""
+    """Creates a topic with a unique name."""
 
     def create(partitions: int = 1) -> str:
         name = f"t-{uuid4().hex[:12]}"
@@ -43,7 +43,7 @@ def new_topic(log: EventLog) -> NewTopic:
 
 @pytest.fixture
 def join(log: EventLog) -> Iterator[Join]:
-    """Joins a consumer group; everybody leaves at the end of the test."""
+    """Joins a consumer group; every consumer leaves at the end of the test."""
     with ExitStack() as leaving:
 
         def consumer(*topics: str, group: str = "directory", member: str = "one") -> Consumer:

@@ -1,4 +1,4 @@
-"""Sharing: groups do not see one another; in a group each partition has at most one live member."""
+"""Groups are independent; in a group each partition has at most one live member."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_stale_member_serves_again_after_its_successor_left_from_the_committed
     successor.close()
     assert numbers(read(stale, 1), "key") == [4]
     assert stale.assignment().keys() == {tp}
-    assert stale.assignment() != before  # whoever did not look meanwhile is told that others were there
+    assert stale.assignment() != before  # a member that did not poll meanwhile sees that others were there
     stale.commit({tp: 5})
     assert stale.committed(tp) == 5
 

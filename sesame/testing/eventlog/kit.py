@@ -1,4 +1,4 @@
-"""What the suite's tests share: reading with a deadline, and processes that may be killed."""
+"""The suite's shared tools: reads with a deadline, and processes to kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 240.0
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Call `condition`, which waits a little by itself, until it holds.
+    """Call `condition`, which waits a little in each call, until it holds.
 
     Raises:
         AssertionError: it did not come about in time.
@@ -66,9 +66,10 @@ def numbers(records: Iterable[Record], key: str) -> list[int]:
 
 
 class Child:
-    """Another process that works on the log (`sesame.testing.eventlog.child`) and reports in lines of JSON.
+    """A process that works on the log and reports in lines of JSON.
 
-    Leaving the `with` block kills it: SIGKILL, as a power cut would look to it.
+    It runs `sesame.testing.eventlog.child`. Leaving the `with` block kills it: SIGKILL, as a power cut would
+    look to it.
     """
 
     def __init__(self, verb: str, opener: str, url: str, **arguments: Any) -> None:
@@ -99,7 +100,7 @@ class Child:
         return json.loads(line)
 
     def kill(self) -> list[Any]:
-        """SIGKILL it; what it had reported and was not read yet."""
+        """SIGKILL it; return its reports not read yet."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         if self.process.stdout.closed:
@@ -118,12 +119,12 @@ class Child:
         self.process.stdin.flush()
 
     def finish(self) -> None:
-        """Wait until it ends by itself, well."""
+        """Wait until it ends without a signal, with code 0."""
         assert self.process.wait(PATIENCE_S) == 0
 
 
 def run_at_once(children: Sequence[Child], meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Start all as nearly at once as can be, when each has reported that it is ready; all end well."""
+    """Start all nearly at once, when each has reported ready; all must end well."""
     with ExitStack() as killing:
         for child in children:
             killing.enter_context(child)

@@ -1,4 +1,4 @@
-"""Who reads a topic in no group reads all of it from where they say, and takes nothing from anybody."""
+"""A reader without a group reads all from a given offset, and affects no group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record carries comes back unchanged, and what the log does not take is refused whole."""
+"""A record's content comes back unchanged; what the log refuses it refuses whole."""
 
 from __future__ import annotations
 

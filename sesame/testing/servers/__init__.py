@@ -1,4 +1,4 @@
-"""The sandbox's real servers as tests and benchmarks use them, and students made for them."""
+"""The sandbox's real servers for tests and benchmarks, and students made for them."""
 
 from __future__ import annotations
 

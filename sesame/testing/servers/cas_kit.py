@@ -1,4 +1,4 @@
-"""People who log in through CAS as a browser does, and a service on loopback that they come back to."""
+"""People who log in through CAS as a browser does, and a service on loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sesame.testing.relay import Cut, Relay
 from sesame.testing.servers import require_service
 
 STAFF = "http://127.0.0.1:7/staff"
-"""A service that lets in nobody but staff."""
+"""A service that admits staff only."""
 
 SERVICES = (
     Service("staff", r"^http://127[.]0[.]0[.]1:7/", only_if={"eduPersonAffiliation": "^staff$"}),
@@ -44,7 +44,7 @@ class Program(Protocol):
 
 
 class Wire(Relay):
-    """What connects a CAS server with its directory.
+    """The connection between a CAS server and its directory.
 
     Attributes:
         cut: whether nothing passes.
@@ -55,18 +55,18 @@ class Wire(Relay):
         self.cut = False
 
     def asked(self, piece: bytes) -> bytes:
-        """What goes to the directory."""
+        """Bytes sent to the directory."""
         if self.cut:
             raise Cut
         return piece
 
     def answered(self, piece: bytes) -> bytes:
-        """What comes back."""
+        """Bytes sent back."""
         return piece
 
     @contextmanager
     def severed(self) -> Iterator[None]:
-        """Nothing passes meanwhile."""
+        """Let nothing pass within this."""
         self.cut = True
         try:
             yield
@@ -119,12 +119,12 @@ class Browser:
         return self._http.get(url, allow_redirects=False, timeout=PATIENCE_S)
 
     def log_in(self, url: str, login: str, password: str) -> requests.Response:
-        """Open the login page at `url` and send the form; what the server answers, not followed."""
+        """Send the login form at `url`; return the answer, redirects not followed."""
         hidden = _hidden(self.get(url).text)
         return self._post(url, {**hidden, "username": login, "password": password})
 
     def go_on(self, url: str, page: requests.Response) -> requests.Response:
-        """Send the form of a page that stands between the login and the ticket."""
+        """Send the form of a page between the login and the ticket."""
         (form,) = re.findall(r"<form(?:(?!<form).)*?proceed.*?</form>", page.text, re.DOTALL)
         (action,) = re.findall(r'action="([^"]*)"', form)
         return self._post(urljoin(url, action), _hidden(form))

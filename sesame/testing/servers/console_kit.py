@@ -1,4 +1,4 @@
-"""The operators' console on real sockets, beside a portal's store, registry and clock."""
+"""The operators' console on real sockets, with a portal's store and clock."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _tickets = itertools.count(1)
 
 @dataclass
 class Appended:
-    """Appends to the log, and remembers what."""
+    """A producer that records what it appends."""
 
     log: Producer
     appended: list[NewRecord] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Appended:
 
 @dataclass
 class ConsoleDesk:
-    """One console and its world, started by `with`; what it shows stands in the store of `portal`."""
+    """One console and its world, started by `with`; it reads the store of `portal`."""
 
     folder: Path
     store: str = ""  # the database's address; default: a new one of SQLite
@@ -124,7 +124,7 @@ class ConsoleDesk:
         self.portal.database.close()
 
     def session(self, *roles: str, login: str = "ada") -> str:
-        """A session that a ticket opened for somebody with these roles; the token that the browser keeps."""
+        """Open a session by a ticket, with these roles; return the browser's token."""
         number = next(_tickets)
         token, now = f"token-{number}", self.portal.clock.now
         session = CasSession(self.settings.console.login_url, login, None, now, now + 3600.0, roles)
@@ -139,7 +139,7 @@ class ConsoleDesk:
 
     @contextmanager
     def browser(self, *roles: str, login: str = "ada", **headers: str) -> Iterator[Browser]:
-        """A browser without JavaScript: of somebody with these roles; without any: of nobody."""
+        """A browser without JavaScript, logged in with these roles, if any."""
         context = ssl.create_default_context(cafile=str(self.portal.ca.ca_file))
         with httpx.Client(
             base_url=self.url, verify=context, headers=headers, follow_redirects=True, timeout=PATIENCE_S

@@ -1,4 +1,4 @@
-"""A morning in September for the console: students who are complete, late, waiting, tried again, given up."""
+"""A September morning for the console: students complete, late, waiting, failed."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ DURATIONS_S = (0.8, 1.4, 1.9, 2.2, 2.7, 2.9, 3.3, 3.8, 4.6, 7.1, 12.0, 41.0, 640
 
 
 def complete(desk: ConsoleDesk, number: str, elapsed_s: float = 2.9) -> None:
-    """As if every target had this student, so long after the request."""
+    """Simulate a student complete at every target, so long after the request."""
     _propagated(desk, number, "completed", opened_s_ago=elapsed_s + 60, elapsed_s=elapsed_s)
     for target in TARGETS:
         put(desk.portal, number, target, "provisioned", None)
 
 
 def under_way(desk: ConsoleDesk, number: str, since_s: float) -> None:
-    """As if this student's request were so old, and nothing had come of it."""
+    """Simulate a request of this age, without any result."""
     _propagated(desk, number, "in_progress", opened_s_ago=since_s)
 
 
 def waits(desk: ConsoleDesk, number: str, target: str, reason: str) -> None:
-    """As if a target waited for something of this student's."""
+    """Simulate a target that waits for something of this student's."""
     _propagated(desk, number, "waiting", opened_s_ago=600.0)
     _seen(desk, number, target, "waiting", reason)
     put(desk.portal, number, target, "waiting", reason)
 
 
 def given_up(desk: ConsoleDesk, number: str, target: str, cause: str, message: str = "no") -> None:
-    """As if a target's work for this student had been given up."""
+    """Simulate work that a target has given up for this student."""
     _propagated(desk, number, "failed", opened_s_ago=900.0)
     _seen(desk, number, target, "failed", cause)
     put(desk.portal, number, target, "failed", cause)
@@ -72,7 +72,7 @@ def given_up(desk: ConsoleDesk, number: str, target: str, cause: str, message: s
 
 
 def tried_again(desk: ConsoleDesk, number: str, target: str, cause: str) -> None:
-    """As if a target were tried again for this student."""
+    """Simulate a target's retry for this student."""
     under_way(desk, number, 40.0)
     now = desk.portal.clock.now
     values = {"consumer": target, "student_number": number, "kind": "retry", "version": 2, "due_at": now + 9}
@@ -82,7 +82,10 @@ def tried_again(desk: ConsoleDesk, number: str, target: str, cause: str) -> None
 
 
 def at_work(desk: ConsoleDesk, silent: Sequence[str] = (), **states: str) -> None:
-    """As if every consumer had a process in this state (default: running), and these another, silent one."""
+    """Simulate a process for every consumer, in this state (default: running).
+
+    The `silent` ones have a second process, which reports no more.
+    """
     now = desk.portal.clock.now
     names = desk.settings.consumers
     rows = [
@@ -106,7 +109,7 @@ def at_work(desk: ConsoleDesk, silent: Sequence[str] = (), **states: str) -> Non
 
 
 def morning(desk: ConsoleDesk) -> dict[str, str]:
-    """All of it; some students by what they are there for."""
+    """The whole scene; some students are named after their state."""
     portal = desk.portal
     at_work(desk, silent=("moodle",))
     for elapsed_s in DURATIONS_S * 3:
@@ -137,7 +140,7 @@ def morning(desk: ConsoleDesk) -> dict[str, str]:
 
 
 def _compared(desk: ConsoleDesk, number: str) -> None:
-    """As if Moodle had been compared with the accounts last night."""
+    """Simulate last night's comparison of Moodle with the accounts."""
     left = {"missing": ["22990001"], "different": [number], "extra": [], "orphaned": ["1743"]}
     found = Pass(
         target="moodle",
@@ -156,7 +159,7 @@ def _compared(desk: ConsoleDesk, number: str) -> None:
 
 
 def _imported(desk: ConsoleDesk) -> None:
-    """As if the registrar's file had been imported twice, and a third import were under way."""
+    """Simulate two finished imports of the registrar's file, and a third under way."""
     steps = {"L1INFO": Difference(new=41, gone=2), "M1CHIM": Difference(new=3, changed=1)}
     year = YearDifference(year=2026, people=Difference(new=42, gone=2, changed=3), programmes=steps)
     runs, now = SqlImports(desk.portal.database), desk.portal.clock.now

@@ -1,8 +1,8 @@
-"""Servers in containers, by testcontainers: asked for by TEST_CONTAINERS=1, or where programs are missing.
+"""Servers in containers (testcontainers), with TEST_CONTAINERS=1 or as a fallback.
 
 Images are parameters: POSTGRES_IMAGE and KAFKA_IMAGE, by default those of docker-compose.yml. What an image
-must understand is in sandbox/images/README.md, beside images for where none can be pulled. Ports are
-published on loopback only.
+must understand is in sandbox/images/README.md, with images for hosts that can pull none. Ports are published
+on loopback only.
 """
 
 from __future__ import annotations

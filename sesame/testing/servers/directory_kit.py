@@ -1,4 +1,4 @@
-"""Students, and a directory consumer over a real slapd, for the tests of this room."""
+"""Students, and a directory consumer over a real slapd, for the directory's tests."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def differences(wanted: DesiredEntry, shown: ObservedEntry) -> set[str]:
 
 
 class VaultOfTheTest(NoPasswords):
-    """References and hashes in a dict, as the vault keeps them; consumed ones become None."""
+    """References and hashes in a dict, like the vault's; consumed ones become None."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, str | None] = {}
@@ -142,7 +142,7 @@ def directory_of(
     sleep: Callable[[float], None] = lambda _: None,
     **place: Any,
 ) -> LdapDirectory:
-    """The directory port over this slapd; attempts within a call follow one another without a pause."""
+    """The directory port over this slapd; it retries within a call without a pause."""
     branches: dict[str, Any] = {"people": slapd.people_dn, "groups": slapd.groups_dn, "probe": slapd.probe_dn}
     return LdapDirectory(client or client_of(slapd), Branches(**(branches | place)), sleep=sleep)
 

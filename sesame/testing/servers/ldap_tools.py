@@ -1,4 +1,4 @@
-"""OpenLDAP's own command-line tools, as an observer that shares no code with the project."""
+"""OpenLDAP's command-line tools, an observer that shares no code with the project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def ldap_tool(
     uri: str | None = None,
     stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ldapsearch, ldapadd, ldapmodify or ldapwhoami with a simple bind; the exit code is LDAP's."""
+    """Run ldapsearch, ldapadd, ldapmodify or ldapwhoami; the exit code is LDAP's.
+
+    It binds with name and password (simple bind).
+    """
     tls = ["-ZZ"] if starttls else []
     return subprocess.run(
         [program, "-x", "-H", uri or slapd.ldap_uri, *tls, "-D", who, "-w", password, *arguments],
@@ -42,7 +45,7 @@ def as_provisioner(slapd: Slapd, program: str, *arguments: str, stdin: str | Non
 
 
 def search(slapd: Slapd, base: str, criterion: str, *attributes: str) -> dict[str, dict[str, list[str]]]:
-    """Search as the provisioner: the entries found by DN, their attributes by name, values as text."""
+    """Search as the provisioner: entries by DN, attributes by name, values as text."""
     out = as_provisioner(
         slapd, "ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-b", base, criterion, *attributes
     )
@@ -66,7 +69,10 @@ def parse_ldif(text: str) -> dict[str, dict[str, list[str]]]:
 
 
 def can_log_in(slapd: Slapd, dn: str, password: str) -> bool:
-    """Whether a bind as this entry succeeds; any answer but success and invalid credentials is an error."""
+    """True if a bind as this entry succeeds, False for invalid credentials.
+
+    Any other result is an error.
+    """
     done = ldap_tool(slapd, "ldapwhoami", who=dn, password=password)
     assert done.returncode in (0, 49), done.stderr
     return done.returncode == 0

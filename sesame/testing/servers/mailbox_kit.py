@@ -1,4 +1,4 @@
-"""The mailbox consumer on a real Dovecot and a real slapd, with the journal in a real store."""
+"""The mailbox consumer on real Dovecot and slapd, its journal in a real store."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WELCOME = Welcome(
 
 
 class ProcessDied(BaseException):
-    """Stands for kill -9: nothing of the handler catches it."""
+    """Simulates kill -9: the handler catches none of it."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Student:
 
 @dataclass
 class Dying:
-    """Mailboxes whose process is killed at a chosen moment: before anything is written, or after."""
+    """Mailboxes whose process is killed before anything is written, or after."""
 
     inner: Mailboxes
     before_apply: bool = False
@@ -112,7 +112,7 @@ class Dying:
 
 
 class Cut:
-    """A relay to a port of this machine that hangs up on the client once it has passed on so many bytes.
+    """A relay to a local port that hangs up on the client after so many bytes.
 
     The server gets everything that was passed on; of its answer to the last part, the client sees nothing.
     """

@@ -1,6 +1,7 @@
-"""What the tests of the Moodle consumer share: accounts, a handler on the stand-in, and another pair of eyes.
+"""Shared by the Moodle consumer's tests: accounts, a handler, and an observer.
 
-Arranging and checking go through an HTTP client of their own (`Operator`), never through the adapter.
+The handler works on the stand-in. Arranging and checking go through a separate HTTP client (`Operator`),
+never through the adapter.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ YEAR = "2026"
 
 
 class SlowClock:
-    """A monotonic clock on which next to nothing takes any time: whatever was remembered is still young."""
+    """A monotonic clock that barely moves: whatever was cached is still fresh."""
 
     def __init__(self) -> None:
         self._ticks = itertools.count(1)
@@ -47,7 +48,7 @@ class SlowClock:
 
 
 def is_managed(idnumber: str) -> bool:
-    """The cohorts that the template `{step}-{year}` makes of this establishment's steps."""
+    """True for cohorts of the template `{step}-{year}` from our steps."""
     return idnumber.startswith(("L1", "L2", "L3", "M1", "M2")) and idnumber.endswith(f"-{YEAR}")
 
 
@@ -63,7 +64,7 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
 
 
 class Unlocked:
-    """`SiteLock` that keeps out the other threads of its connector, and no other connector."""
+    """`SiteLock` that excludes its connector's threads only, and no other connector."""
 
     def __init__(self) -> None:
         self._threads = threading.Lock()
@@ -81,7 +82,7 @@ def connector_on(
     adopted: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {},
     database: Database | None = None,
 ) -> MoodleConnector:
-    """A connector with a connection and memories of its own, like another process's."""
+    """A connector with a separate connection and caches, like another process's."""
     site = SiteFacts(database=database, is_managed=is_managed)
     context = ConnectorContext(
         "moodle",
@@ -109,7 +110,7 @@ class Handlers:
         self._made: list[Handler] = []
 
     def connector(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> MoodleConnector:
-        """See `connector_on`; whoever makes it disconnects it."""
+        """See `connector_on`; the caller disconnects it."""
         return connector_on(settings_for(self._moodle, **changes), clock=clock, database=self._database)
 
     def __call__(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> Handler:
@@ -127,7 +128,7 @@ def cohort(step: str, *, met: bool = True, requires: Requirement = Requirement.P
 
 
 def account(number: str = "22600001", *cohorts: Membership, **changes: Any) -> Account:
-    """Élodie, or whoever `changes` makes of her; login and mail follow the number unless given."""
+    """Élodie, with `changes`; login and mail follow the number unless given."""
     values: dict[str, Any] = {
         "student_number": number,
         "version": 1,
@@ -160,7 +161,7 @@ def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) 
 
 
 class Operator:
-    """Somebody with the token and a browser's view of the site."""
+    """An operator with the token and a browser's view of the site."""
 
     def __init__(self, moodle: MoodleStandIn) -> None:
         self._moodle = moodle

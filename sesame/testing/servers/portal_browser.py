@@ -1,4 +1,4 @@
-"""A real Chromium for the students' pages, and what is looked at on each page."""
+"""A real Chromium for the students' pages, and the checks of each page."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ expect.set_options(timeout=1000 * PATIENCE_S)
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium; if it is installed its headless shell, which has the same pages for half the time.
-    Where both are missing: skip on a laptop, fail when CI=true."""
+    """Debian's Chromium, or its headless shell: same pages in half the time.
+
+    Where both are missing: skip on a laptop, fail when CI=true.
+    """
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if program is None:
         message = "Chromium is not installed: apt-get install chromium-headless-shell"
@@ -46,7 +48,9 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def page_of(browser: Browser, *known: str, **options: Any) -> Iterator[Page]:
-    """A page in a context of its own; afterwards: nothing was asked of any other site, no script failed.
+    """A page in a new context; at the end check requests to other sites and scripts.
+
+    Fails if the page requested another site or a script failed.
 
     Args:
         known: beginnings of the addresses that may be asked.
@@ -115,7 +119,7 @@ OPERATED = frozenset({"button", "link", "textbox", "checkbox", "meter", "region"
 
 
 def heard(page: Page) -> list[Heard]:
-    """The page's accessibility tree (Chromium's own, which screen readers are given), in reading order."""
+    """The page's accessibility tree (Chromium's, as screen readers get it), in order."""
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     session.detach()

@@ -1,4 +1,4 @@
-"""The students' pages on real sockets: HTTPS, a store, a registry, a mail server that keeps what comes."""
+"""The students' pages on real HTTPS, with a store, a registry and a mail server."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ _sequences = itertools.count(1)
 
 @dataclass
 class Portal:
-    """One portal and its world, started by `with`; `wish` and `proofs` are settings of these sections.
+    """One portal and its world, started by `with`.
 
-    Its clock stands still until a test moves it: messages leave without the random delay.
+    `wish` and `proofs` are settings of these sections. Its clock moves only when a test moves it: messages
+    leave without the random delay.
     """
 
     folder: Path
@@ -76,7 +77,7 @@ class Portal:
     registry_settings: dict[str, Any] = field(default_factory=dict)
     store: str = ""  # the database's address; default: a new one of SQLite
     more: dict[str, Any] = field(default_factory=dict)  # further settings
-    authority: ThrowawayCA | None = None  # certifies it; default: one of its own
+    authority: ThrowawayCA | None = None  # certifies it; default: a new one
     accents: bool = True  # whether the mail server takes addresses with accents before the @
 
     def __post_init__(self) -> None:
@@ -212,7 +213,7 @@ class Portal:
         return number
 
     def said(self, number: str) -> list[Event]:
-        """What waits in the outbox about a student, the registry's own announcements apart."""
+        """A student's events in the outbox, without the registry's announcements."""
         with self.database.read() as connection:
             rows = connection.execute(
                 select(outbox).where(outbox.c.key == number).order_by(outbox.c.id)
@@ -224,7 +225,7 @@ class Portal:
         return [message.event for message in messages if "account.changed" not in message.event.type]
 
     def deliver(self, number: str) -> None:
-        """Let the registry read what the pages have said about a student."""
+        """Let the registry read the pages' events about a student."""
         for event in self.said(number):
             self.apply(event)
 
@@ -276,7 +277,7 @@ def enter(portal: Portal, browser: Browser, number: str) -> None:
 
 
 def somewhere() -> dict[str, str]:
-    """Headers of a browser at an address of its own."""
+    """Headers of a browser at a new address."""
     number = next(_addresses)
     return {"X-Forwarded-For": f"198.51.{number // 250}.{number % 250 + 1}"}
 
@@ -284,7 +285,7 @@ def somewhere() -> dict[str, str]:
 def put(
     portal: Portal, number: str, target: str, state: str, reason: str | None, pending: str = "[]"
 ) -> None:
-    """As if a consumer had recorded this outcome."""
+    """Simulate a consumer's recorded outcome."""
     since = portal.clock.now - 60.0
     values = {
         "target": target,
@@ -308,7 +309,7 @@ def put(
 
 
 def running(portal: Portal, **states: str) -> None:
-    """As if these consumers said this of themselves."""
+    """Simulate these consumers' reports about themselves."""
     now = portal.clock.now
     with portal.database.write() as connection:
         connection.execute(consumer_status.delete())

@@ -1,4 +1,4 @@
-"""A reader of the students' pages: messages as they are read, and a browser that runs no script."""
+"""A reader of the students' pages: its mail, and a browser that runs no script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real slapd and a real Dovecot together, and students of the one who have a mailbox in the other."""
+"""A real slapd and a real Dovecot, with students of the one and their mailboxes."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class PostOffice:
 
 
 def doveadm(dovecot: Dovecot, *commands: tuple[str, dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Call a server's doveadm over HTTP, one answer per command, as an administrator would."""
+    """Call a server's doveadm over HTTP as an administrator, one answer per command."""
     key = b64encode(dovecot.api_key_file.read_bytes()).decode()
     tls = ssl.create_default_context(cafile=str(dovecot.ca_file))
     with httpx.Client(verify=tls, timeout=PATIENCE_S) as client:

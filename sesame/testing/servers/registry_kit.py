@@ -1,4 +1,4 @@
-"""What the registry's tests share: a store in a temporary folder, a clock that is told, facts to apply."""
+"""Shared by the registry's tests: a temporary store, a settable clock, facts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LEA, PAUL = "22001234", "22005678"
 
 @dataclass
 class Clock:
-    """A time that stands still until it is set."""
+    """A time that changes only when a test sets it."""
 
     now: float = START.timestamp()
 
@@ -90,7 +90,7 @@ class Desk:
     def apply(
         self, event: Event, topic: str | None = None, *, at: datetime | None = None, tag: str = ""
     ) -> Message:
-        """Let the registry apply a fact in a transaction of its own, as its loop does."""
+        """Let the registry apply a fact in one transaction, as its loop does."""
         topic = topic or _topic_of(event)
         moment = at or datetime.fromtimestamp(self.clock(), UTC)
         identity = event_id(event.type, "test", tag or str(next(self._offsets)))
@@ -134,7 +134,7 @@ class Desk:
             return unresolved(connection, consumer="registry", student_number=student_number)
 
     def announced(self, student_number: str = LEA) -> list[tuple[str, AccountChanged]]:
-        """Topic and event of each `account.changed` of this student, in the order of writing."""
+        """Topic and event of each `account.changed` of this student, in writing order."""
         with self.database.read() as connection:
             rows = connection.execute(
                 select(outbox).where(outbox.c.key == student_number).order_by(outbox.c.id)
@@ -147,7 +147,7 @@ class Desk:
             return self.vault.seal(connection, student_number, purpose, secret)
 
     def propagated(self, state: str, version: int, *, completed_version: int = 0) -> None:
-        """As if the propagation consumer had recorded this."""
+        """Simulate an outcome recorded by the propagation consumer."""
         values = {
             "student_number": LEA,
             "version": version,
@@ -180,7 +180,7 @@ class Desk:
 
 
 def enrolled(student_number: str = LEA, sequence: int = 1, **more: Any) -> EnrolmentRecorded:
-    """The registrar's fact about Léa Martin in L1 Informatique, with what is given instead."""
+    """The registrar's fact about Léa Martin in L1 Informatique, with these changes."""
     values: dict[str, Any] = {
         "student_number": student_number,
         "source": "apogee",
@@ -217,7 +217,7 @@ def cancelled(student_number: str = LEA, sequence: int = 2, **more: Any) -> Enro
 def taught(
     *units: str, student_number: str = LEA, sequence: int = 1, year: int = 2026, source: str = "groups"
 ) -> TeachingsRecorded:
-    """The registrar's list of a student's year: `UE1` is a unit, `UE1/TD2` a group of it."""
+    """The registrar's list of a student's year: `UE1` a unit, `UE1/TD2` its group."""
     teachings = tuple(
         Teaching(element=element, group=group or None, label=f"Cours {element}")
         for element, _, group in (unit.partition("/") for unit in units)

@@ -1,4 +1,4 @@
-"""The databases that every test of the store runs on: SQLite's file and a real PostgreSQL server.
+"""The databases that store tests run on: an SQLite file and a real PostgreSQL.
 
 PostgreSQL comes from the first of these: the address in `TEST_POSTGRES_URL` (an administrator's, of a server
 made for tests: databases come and go there), a container if `TEST_CONTAINERS=1`, the installed programs, a
@@ -46,14 +46,14 @@ class Server(Protocol):
         """Create a database; its address."""
 
     def drop(self, database: str) -> None:
-        """Remove it, whoever is connected."""
+        """Remove it, even with open connections."""
 
     def hang_up(self, database: str = "sesame") -> int:
         """End every connection to it."""
 
 
 class Elsewhere:
-    """A server that somebody else has started, at an administrator's address."""
+    """A server started outside the tests, at an administrator's address."""
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
@@ -65,7 +65,7 @@ class Elsewhere:
         return self._url.set(database=database).render_as_string(hide_password=False)
 
     def drop(self, database: str) -> None:
-        """Remove it, whoever is connected."""
+        """Remove it, even with open connections."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
     def hang_up(self, database: str = "sesame") -> int:
@@ -115,7 +115,7 @@ def empty_database(server: Server) -> Iterator[str]:
 
 
 class Shelf:
-    """One PostgreSQL database in the form that this version wants, emptied before each test that gets it."""
+    """A migrated PostgreSQL database, emptied before each test that gets it."""
 
     def __init__(self, postgres: Server) -> None:
         self._postgres = postgres
@@ -129,14 +129,14 @@ class Shelf:
             ).fetchall()
 
     def empty(self) -> str:
-        """Its address, once nobody is connected, no row is left and its form is this version's."""
+        """Its address, when no connection and no row is left and its schema is current."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(_HANG_UP_THE_OTHERS)
             # Only what a test has used: emptying every table takes longer than most tests.
             if used := [sql.Identifier(name) for (name,) in connection.execute(_WITH_ROWS)]:
                 connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(used)))
             connection.execute(_RESTART_SEQUENCES)
-            # A test may have said that the form is another one.
+            # A test may have declared another schema version.
             [(version, oldest)] = self._form
             connection.execute("UPDATE alembic_version SET version_num = %s", [version])
             connection.execute("UPDATE store_form SET oldest = %s", [oldest])
@@ -149,7 +149,7 @@ class Shelf:
 
 @functools.cache
 def _new_sqlite() -> bytes:
-    """An SQLite database in the form that this version wants: migrating takes longer than writing it."""
+    """A migrated SQLite database to copy: migrating takes longer than writing it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "template.db"
         with closing(Database(f"sqlite:///{file}")) as database:
@@ -158,7 +158,7 @@ def _new_sqlite() -> bytes:
 
 
 def keep(database: Database, account: Account, *, changed_at: float = 0.0) -> None:
-    """Let this be the newest version of the account, whatever was there."""
+    """Store this as the account's newest version, replacing any other."""
     row = {
         "student_number": account.student_number,
         "version": account.version,
@@ -174,7 +174,7 @@ def keep(database: Database, account: Account, *, changed_at: float = 0.0) -> No
 
 
 def sqlite_store(folder: Path) -> str:
-    """The address of a new SQLite database in `folder`, without rows, in the form that this version wants."""
+    """The address of a new, empty, migrated SQLite database in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "store.db"
     file.touch(mode=0o600)
