@@ -147,6 +147,13 @@ def slapd() -> Iterator[Slapd]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def counted_slapd() -> Iterator[Slapd]:
+    """A directory for one file of tests, in which a comparison counts every entry."""
+    with require_service(lambda: Slapd(fsync=False)) as server:
+        yield server
+
+
 @pytest.fixture
 def own_slapd() -> Iterator[Slapd]:
     """A directory for one test, which may freeze, kill and restart it."""

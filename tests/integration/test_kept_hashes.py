@@ -46,8 +46,8 @@ class Keeping(DirectoryPlace):
 
 
 @pytest.fixture
-def place(slapd: Slapd, tmp_path: Path) -> Iterator[Keeping]:
-    place = Keeping(tmp_path / "site", slapd)
+def place(counted_slapd: Slapd, tmp_path: Path) -> Iterator[Keeping]:
+    place = Keeping(tmp_path / "site", counted_slapd)
     entries = [place.dn(number) for number in PASSWORDS]
     yield place
     for dn in entries:
@@ -67,8 +67,8 @@ def test_an_entry_that_a_hand_deleted_is_made_again_with_its_password(place: Kee
     assert place.kept() == PASSWORDS.keys(), "it may be deleted again"
 
 
-def test_elsewhere_the_student_chooses_another(slapd: Slapd, tmp_path: Path) -> None:
-    with closing(DirectoryPlace(tmp_path / "site", slapd)) as place:
+def test_elsewhere_the_student_chooses_another(counted_slapd: Slapd, tmp_path: Path) -> None:
+    with closing(DirectoryPlace(tmp_path / "site", counted_slapd)) as place:
         for number in PASSWORDS:
             place.by_hand("ldapdelete", place.dn(number))
         assert place.compared().evidence[LEA] == ("credential_needed",)

@@ -34,7 +34,6 @@ from sesame.operations.questions.reconcile.acts import (
     watch,
 )
 from sesame.operations.questions.reconcile.passes import reconciliations
-from sesame.testing.servers import require_service
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.integration.active_directory_kit import Domain
 from tests.integration.site_kit import Site
@@ -211,16 +210,9 @@ def configured(folder: Path, **changes: tuple[str, str]) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def slapd() -> Iterator[Slapd]:
-    """A directory for these tests: a comparison counts everybody who is in it."""
-    with require_service(lambda: Slapd(fsync=False)) as server:
-        yield server
-
-
 @pytest.fixture
-def directory(slapd: Slapd, tmp_path: Path) -> Iterator[DirectoryPlace]:
-    place = DirectoryPlace(tmp_path / "site", slapd)
+def directory(counted_slapd: Slapd, tmp_path: Path) -> Iterator[DirectoryPlace]:
+    place = DirectoryPlace(tmp_path / "site", counted_slapd)
     yield place
     for number in PASSWORDS:
         place.by_hand("ldapdelete", place.dn(number))
