@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +19,17 @@ from starlette.routing import Mount
 from pipeline.db import migrate
 from pipeline.errors import SesameError
 from pipeline.vault import new_key, read_keys
-from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, build, utc_now
-from sesame.operations.programs import tokens
-from sesame.operations.programs.tokens import TokenAsked
 from sesame.settings import load
 from sesame.web.api import make_api
 from sesame.web.api.scim import make_scim
 from sesame.web.kit.server import Listening, WebServer
+
+_IS_BEFORE: Final = find_spec("sesame.acts") is None
+"""Whether this is the code of a release whose acts are not in rooms."""
+
+acts: Any = import_module("sesame.operations.acts" if _IS_BEFORE else "sesame.acts.acts")
+tokens: Any = import_module(f"sesame.operations{'' if _IS_BEFORE else '.programs'}.tokens")
 
 _SETTINGS: Final = """
 data_dir = "{folder}"
@@ -70,8 +75,10 @@ def serve(site: Application) -> None:
     app = Starlette(routes=[Mount("/v1", api), Mount("/scim/v2", make_scim(api.state.api, keys))])
     server = WebServer("api", app, Listening(host="127.0.0.1", port=0, taken=SesameError, remedy=""))
     server.start()
-    asked = TokenAsked(scopes=("administrator",), days=1)
-    print(server.port, tokens.create(site, Actor("bench", frozenset(Role)), asked).token, flush=True)
+    asked = tokens.TokenAsked(scopes=("administrator",), days=1)
+    print(
+        server.port, tokens.create(site, acts.Actor("bench", frozenset(acts.Role)), asked).token, flush=True
+    )
     sys.stdin.read()
     server.stop()
 
