@@ -78,8 +78,9 @@ class SentLine:
 
 
 class _Waiting:
-    def __init__(self, line: SentLine) -> None:
+    def __init__(self, line: SentLine, stop: ImportStop) -> None:
         self.line = line
+        self.stop = stop
         self.outcome: Future[LineImported] = Future()
 
 
@@ -121,14 +122,14 @@ class ImportTurns:
         Raises:
             As `imports.import_sent`.
         """
-        mine = _Waiting(line)
+        mine = _Waiting(line, stop)
         with self._changed:
             self.waiting.append(mine)
             self._changed.notify_all()
         try:
             with self.turn(stop, until=mine.outcome.done) as has_it:
                 while has_it and not mine.outcome.done():
-                    _import_all(site, self._gathered(), clock, stop)
+                    _import_all(site, self._gathered(), clock)
         finally:
             with self._changed:
                 self.waiting.remove(mine)
@@ -155,9 +156,7 @@ class ImportTurns:
         return chosen
 
 
-def _import_all(
-    site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime], stop: ImportStop
-) -> None:
+def _import_all(site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime]) -> None:
     """Import these lines and set the outcome of each."""
     if len(chosen) > 1:
         _import_together(site, chosen, clock)
@@ -165,7 +164,7 @@ def _import_all(
         if each.outcome.done():
             continue
         try:
-            each.outcome.set_result(_imported(site, [each.line], clock, stop)[0])
+            each.outcome.set_result(_imported(site, [each.line], clock, each.stop)[0])
         except Exception as error:  # noqa: BLE001 (raised where it was sent)
             each.outcome.set_exception(error)
 
