@@ -36,8 +36,6 @@ def run_process(context: Context, work: Work) -> None:
     A second signal ends the process at once, as kill -9 would: nothing is lost, what was under way is
     repeated.
     """
-    import structlog
-
     from sesame.app import gc_freeze
     from sesame.app.observability.logs import configure_logs
     from sesame.app.observability.metrics import Metrics
@@ -50,8 +48,6 @@ def run_process(context: Context, work: Work) -> None:
         form=settings.observability.log_format,
         on_dropped=metrics.log_fields_dropped.inc,
     )
-    for place, remedy in settings.unneeded:
-        structlog.get_logger().warning("setting_not_needed", reason=f"{place}. {remedy}")
     stopping = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:

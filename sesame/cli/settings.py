@@ -52,8 +52,6 @@ def check(context: Context) -> None:
 
     where = find_file(context.config)
     found = context.settings
-    for place, remedy in found.unneeded:
-        click.echo(f"{place}\n  {remedy}", err=True)
     unusable = [each.fault for each in found.connectors.values() if each.fault is not None]
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
     for fault in (*unusable, *faults):

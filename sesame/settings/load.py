@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -20,7 +20,6 @@ from schemas.language import gettext
 from sesame.settings import connectors
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, in_environment, unknown_key
 from sesame.settings.model import Settings
-from sesame.settings.withdrawn import WithdrawnSetting, found_in, without
 
 CONFIG_VARIABLE = "SESAME_CONFIG"
 RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "SESAME_DEBUG"})
@@ -78,19 +77,15 @@ def load(config: Path | None = None) -> Settings:
         for name in sorted(sources.environment)
         if name not in RESERVED_VARIABLES and not _is_setting(model, name)
     ]
-    former = list(found_in(sources))
-    contrary = [each for each in former if not each.same]
-    faults += map(str, contrary)
     try:
         settings = _checked(chosen, sources)
     except ValidationError as error:
-        raise _refused(faults + explain(error, model, sources), contrary) from None
+        raise _refused(faults + explain(error, model, sources)) from None
     except SourceError as error:
         wrong = gettext("environment: {error}: it must be JSON", error=error)
         raise _refused([*faults, wrong]) from None
     if faults:
-        raise _refused(faults, contrary)
-    settings.note(tuple((str(each), each.remedy) for each in former))
+        raise _refused(faults)
     return settings
 
 
@@ -102,7 +97,7 @@ def _checked(chosen: Mapping[str, Choice], sources: Sources) -> Settings:
     """
     model = connectors.model_for(chosen)
     try:
-        settings = model(**_absolute(model, without(sources.content), sources.file))
+        settings = model(**_absolute(model, sources.content, sources.file))
     except ValidationError as error:
         wrong = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
         if not wrong or not wrong <= {name for name, each in chosen.items() if each.connector is not None}:
@@ -117,10 +112,10 @@ def _checked(chosen: Mapping[str, Choice], sources: Sources) -> Settings:
     return settings
 
 
-def _refused(faults: list[str], contrary: Sequence[WithdrawnSetting] = ()) -> SettingsError:
-    text = "\n".join([gettext("the settings cannot be used:"), *(f"  {fault}" for fault in faults)])
-    others = [SettingsError.remedy] if len(faults) > len(contrary) else []
-    return SettingsError(text, remedy=" ".join([*(each.remedy for each in contrary), *others]))
+def _refused(faults: list[str]) -> SettingsError:
+    return SettingsError(
+        "\n".join([gettext("the settings cannot be used:"), *(f"  {fault}" for fault in faults)])
+    )
 
 
 def _read(path: Path | None) -> _File:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumers.directory import NAME as DIRECTORY
@@ -42,7 +41,6 @@ from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings, ReconcileSettings
 from sesame.settings.storage import SQLITE, PrivacySettings, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
-from sesame.settings.withdrawn import without
 
 
 def _none_but(names: Iterable[str], known: Collection[str]) -> None:
@@ -63,20 +61,6 @@ def _title(section: ConnectorSettings, connector: type[Anything]) -> Mapping[Lan
     title = connector.title
     french = section.title or title["fr"]
     return {"fr": french, "en": section.title_en or section.title or title["en"]}
-
-
-class _Known(PydanticBaseSettingsSource):
-    """A source without withdrawn settings: `load` has checked these."""
-
-    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._source = source
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self._source.get_field_value(field, field_name)
-
-    def __call__(self) -> dict[str, Any]:
-        return without(self._source())
 
 
 class Settings(BaseSettings):
@@ -138,25 +122,14 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the library's signature)
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the library's signature)
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment first, then what `load` read from the file. Nothing else is looked at."""
-        return (_Known(settings_cls, env_settings), init_settings)
-
-    _unneeded: tuple[tuple[str, str], ...] = PrivateAttr(())
-
-    @property
-    def unneeded(self) -> tuple[tuple[str, str], ...]:
-        """Settings given without need: where each is, and what to do about it."""
-        return self._unneeded
-
-    def note(self, unneeded: tuple[tuple[str, str], ...]) -> None:
-        """Record these for `unneeded`."""
-        self._unneeded = unneeded
+        return (env_settings, init_settings)
 
     _connectors: Mapping[str, Choice] = PrivateAttr({})
 

@@ -167,7 +167,6 @@ SAYS_ONE = {
     "consumers/webhooks/security_events.py",  # the form of a subject's identifier (RFC 9967)
     "schemas/asyncapi.py",  # examples
     "sesame/operations/people/diagnosis/rules/__init__.py",  # modules of this room
-    "sesame/settings/withdrawn.py",  # what settings were
     "sesame/web/api/examples.py",  # examples
 }
 

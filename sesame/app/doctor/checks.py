@@ -31,7 +31,6 @@ _FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its 
 def checks_for(settings: Settings) -> list[Check]:
     """Every check, in the order in which their dependencies build on one another."""
     return [
-        *([Check("settings", lambda: _unneeded(settings))] if settings.unneeded else []),
         Check("disk", lambda: _disk(settings)),
         Check("vault", lambda: _vault(settings)),
         *([Check("privacy", lambda: _privacy(settings))] if _erases(settings) else []),
@@ -45,11 +44,6 @@ def checks_for(settings: Settings) -> list[Check]:
         *([Check("webhooks", lambda: _webhooks(settings))] if settings.webhooks.receivers else []),
         *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
     ]
-
-
-def _unneeded(settings: Settings) -> CheckResult:
-    places, remedies = zip(*settings.unneeded, strict=True)
-    return warn("; ".join(places), " ".join(remedies))
 
 
 def _disk(settings: Settings) -> CheckResult:

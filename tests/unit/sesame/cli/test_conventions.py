@@ -121,16 +121,6 @@ def test_settings_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch)
     assert len(json.loads(as_json.stdout)) == len((first + advanced).splitlines())
 
 
-def test_what_a_file_needs_no_longer_is_said_and_stops_nothing(tmp_path: Path) -> None:
-    (tmp_path / "sesame.toml").write_text("[support]\nagain_s = 900\n", encoding="utf-8")
-    checked, doctor = sesame("settings", "check"), sesame("doctor", "--json")
-    assert checked.exit_code == 0
-    assert "line 2, support.again_s: is no longer needed, it is always 900" in checked.stderr
-    first = json.loads(doctor.stdout)[0]
-    assert (first["check"], first["state"]) == ("settings", "warn")
-    assert first["remedy"] == "Remove line 2 of sesame.toml."
-
-
 def test_checking_the_settings_reads_every_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sesame("settings", "check").exit_code == 0
     monkeypatch.setenv("SESAME_MOODLE__TOKEN_FILE", str(tmp_path / "nowhere"))

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
-from consumers.kit.http import ATTEMPTS
-from consumers.moodle.members import AGE_S_MAX
-from pipeline.eventlog.settings import LINGER_S
-from producers.activation.hashes import LANES
-from sesame.operations.people.support.cases import AGAIN_S
 from sesame.settings import MoodleSettings, SecretUnreadable, Section, Settings, SettingsError, load
 from sesame.settings.page import documented
 
@@ -317,88 +311,17 @@ def test_what_an_operator_reads_first_are_110_settings_at_most() -> None:
     assert apart.count("<br>`SESAME_") == len(documented().advanced())
 
 
-BEFORE = (Path(__file__).with_name("settings_before.toml")).read_text(encoding="utf-8")
-OVER = [
-    ("activation", "lanes", "1", "2", LANES),
-    ("log", "linger_s", "0.005", "0", LINGER_S),
-    ("moodle", "membership_age_s_max", "60.0", "61", AGE_S_MAX),
-    ("support", "again_s", "900.0", "0.5", AGAIN_S),
-    ("timetable", "attempts", "2", '"two"', ATTEMPTS),
-]
-"""What is a constant now: as it was by default, as it was not, and the constant."""
-
-
-def test_a_file_of_before_works_and_is_told_what_it_needs_no_longer(written: Written) -> None:
-    config = written(BEFORE)
-    settings = load(config)
-    lines = BEFORE.splitlines()
-    told = []
-    for section, name, same, *_ in OVER:
-        line = lines.index(f"{name} = {same}", lines.index(f"[{section}]")) + 1
-        told.append(
-            (f"{config}, line {line}, {section}.{name}: is no longer needed", f"Remove line {line} of")
-        )
-    assert len(settings.unneeded) == len(told)
-    for (place, remedy), (said, done) in zip(settings.unneeded, told, strict=True):
-        assert place.startswith(said)
-        assert remedy.startswith(done)
-
-
-def test_secrets_of_before_may_stand_in_the_file_itself(written: Written) -> None:
-    remarks = re.findall(r"(?m)^# (\w+) = \"…\"", BEFORE)
-    assert len(remarks) == 9
-    text = re.sub(r"(?m)^# (\w+) = \"…\".*\n\1_file = .*$", r'\1 = "s3cret"', BEFORE)
-    assert "s3cret" in load(written(text)).moodle.secret("token").get_secret_value()
-    assert text.count("s3cret") == len(remarks)
-
-
-@pytest.mark.parametrize(("section", "name", "same", "other", "constant"), OVER)
-def test_what_would_now_be_another_stops_the_start_and_its_remedy_works(
-    written: Written, section: str, name: str, same: str, other: str, constant: float
-) -> None:
-    assert constant == float(same)
-    text = f"[{section}]\n\n{name} = {other}\n[http]\nport = 1\n"
-    config = written(text)
-    with pytest.raises(SettingsError) as caught:
-        load(config)
-    assert f"{config}, line 3, {section}.{name}: can no longer be set and is always {constant:g}" in str(
-        caught.value
-    )
-    remedy = re.fullmatch(r"Remove line (\d+) of (.+)\.", caught.value.remedy)
-    assert remedy is not None
-    file, lines = Path(remedy[2]), text.splitlines()
-    del lines[int(remedy[1]) - 1]
-    file.write_text("\n".join(lines), encoding="utf-8")
-    settings = load(config)
-    assert (settings.http.port, settings.unneeded) == (1, ())
-
-
 @pytest.mark.parametrize(
-    ("variable", "value", "remedy"),
+    ("text", "said"),
     [
-        ("SESAME_SUPPORT__AGAIN_S", "60", "Unset SESAME_SUPPORT__AGAIN_S."),
-        ("SESAME_SUPPORT", '{"again_s": 60, "code_days": 3}', "Take again_s out of SESAME_SUPPORT."),
+        ("[support]\nagain_s = 900", "line 2, support.again_s: unknown; support has code_days, desks"),
+        ("[engine]\nslot = 3", "line 2, engine.slot: unknown; did you mean engine.slots?"),
     ],
 )
-def test_a_variable_that_is_a_constant_now_is_told_apart_too(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, remedy: str
+def test_what_is_no_setting_any_longer_stops_the_start_like_any_unknown_name(
+    written: Written, text: str, said: str
 ) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(SettingsError, match=f"environment, {variable}: can no longer be set") as caught:
-        load()
-    assert caught.value.remedy == remedy
-    monkeypatch.setenv(variable, value.replace("60", "900"))
-    settings = load()
-    assert [each for _, each in settings.unneeded] == [remedy]
-    assert settings.support.code_days == (3 if "code_days" in value else 14)
-
-
-def test_a_constant_and_another_fault_are_told_together(written: Written) -> None:
-    with pytest.raises(SettingsError) as caught:
-        load(written("[support]\nagain_s = 1\n[http]\nport = -1\n"))
-    assert len(str(caught.value).splitlines()) == 3
-    assert caught.value.remedy.startswith("Remove line 2 of ")
-    assert caught.value.remedy.endswith(SettingsError.remedy)
+    assert said in complaint(written(text))
 
 
 def test_the_engines_settings_reach_it(written: Written) -> None:
