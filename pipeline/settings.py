@@ -20,7 +20,6 @@ FILE_SUFFIX = "_file"
 ADVANCED: Final[dict[str, JsonValue]] = {"advanced": True}
 """`json_schema_extra` of a bound of the machinery, which few sites change: the reference shows it apart."""
 
-EXECUTION = "Longest time that the server may go on with a call that Sésame gave up; leases outlive it."
 CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."
 
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)]

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from consumers.kit.settings import Dn, LdapUri, PlainPasswordSettings
-from pipeline.settings import ADVANCED, CA_FILE
+from consumers.kit.settings import BatchSize, Dn, LdapUri, PlainPasswordSettings
+from pipeline.settings import ADVANCED
 from schemas.language import gettext
 
 Suffix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)*$", max_length=253)]
@@ -23,16 +23,11 @@ class ActiveDirectorySettings(PlainPasswordSettings):
     uri: LdapUri = Field(
         description="A domain controller that takes writes: `ldaps://HOST:PORT`, or `ldap://…` with StartTLS."
     )
-    ca_file: Path | None = Field(None, description=CA_FILE)
     bind_dn: Dn = Field(
         description="Sésame's own account in the domain. It needs rights on the two OUs only."
     )
-    bind_password: SecretStr | None = Field(
-        None, description="Its password. Better given by a file.", json_schema_extra=ADVANCED
-    )
-    bind_password_file: Path | None = Field(
-        None, description="File that holds `active_directory.bind_password`."
-    )
+    bind_password: SecretStr | None = None
+    bind_password_file: Path | None = Field(None, description="File that holds its password.")
     users_dn: Dn = Field(description="The OU in which new users are made.")
     groups_dn: Dn | None = Field(
         None, description="The OU of the groups that Sésame makes and fills. Unset: it touches no group."
@@ -56,9 +51,7 @@ class ActiveDirectorySettings(PlainPasswordSettings):
     page_size: int = Field(
         500, ge=1, le=1000, description="Users per page of a listing.", json_schema_extra=ADVANCED
     )
-    batch_size: int = Field(
-        20, ge=1, le=200, description="Students in one call, one after the other.", json_schema_extra=ADVANCED
-    )
+    batch_size: BatchSize = 20
 
     @property
     def system(self) -> str:

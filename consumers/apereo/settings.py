@@ -30,13 +30,9 @@ class ApereoSettings(HttpClientSettings):
         description="As whom it is called (HTTP Basic), where there is a password.",
         json_schema_extra=ADVANCED,
     )
-    password: SecretStr | None = Field(
-        None,
-        description="The password, if CAS asks for one. Better given by a file.",
-        json_schema_extra=ADVANCED,
-    )
+    password: SecretStr | None = None
     password_file: Path | None = Field(
-        None, description="File that holds `apereo.password`.", json_schema_extra=ADVANCED
+        None, description="File that holds the password, if CAS asks for one.", json_schema_extra=ADVANCED
     )
 
     @property

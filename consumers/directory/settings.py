@@ -9,14 +9,22 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from consumers.directory import NAME
-from consumers.kit.settings import ConnectorSettings, Dn, LdapUri
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Seconds
+from consumers.kit.settings import (
+    AnswerTime,
+    BatchSize,
+    BatchTime,
+    ClientSettings,
+    Dn,
+    ExecutionTime,
+    LdapUri,
+)
+from pipeline.settings import ADVANCED
 from schemas.language import gettext
 
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 
 
-class DirectorySettings(ConnectorSettings):
+class DirectorySettings(ClientSettings):
     """The directory: OpenLDAP, with the SupAnn and eduPerson schemas and Sésame's own."""
 
     place: ClassVar[str] = NAME
@@ -24,14 +32,11 @@ class DirectorySettings(ConnectorSettings):
     uri: LdapUri = Field(
         "ldap://127.0.0.1:389", description="`ldap://HOST:PORT` (with StartTLS) or `ldaps://…`."
     )
-    ca_file: Path | None = Field(None, description=CA_FILE)
     bind_dn: Dn = Field(
         "cn=provisioner,ou=system,dc=univ-exemple,dc=fr", description="Sésame's own account in the directory."
     )
-    bind_password: SecretStr | None = Field(
-        None, description="Its password. Better given by a file.", json_schema_extra=ADVANCED
-    )
-    bind_password_file: Path | None = Field(None, description="File that holds `directory.bind_password`.")
+    bind_password: SecretStr | None = None
+    bind_password_file: Path | None = Field(None, description="File that holds its password.")
     people_dn: Dn = Field(
         "ou=people,dc=univ-exemple,dc=fr", description="The branch of the people's entries."
     )
@@ -76,19 +81,10 @@ class DirectorySettings(ConnectorSettings):
     mail_quota: Quota = Field(
         "1G", description="Quota of a mailbox, e.g. `500M` or `1G`. Empty: the mail server's own."
     )
-    connect_timeout_s: int = Field(
-        5, ge=1, le=120, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
-    receive_timeout_s: int = Field(
-        5, ge=1, le=600, description="Longest wait for one answer.", json_schema_extra=ADVANCED
-    )
-    call_s_max: Seconds = Field(
-        15.0,
-        description="Longest time for one batch in all; the rest is retried.",
-        json_schema_extra=ADVANCED,
-    )
-    execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
-    batch_size: int = Field(20, ge=1, le=500, description="Students in one call.", json_schema_extra=ADVANCED)
+    batch_size: BatchSize = 20
+    timeout_s: AnswerTime = 5.0
+    call_s_max: BatchTime = 15.0
+    execution_s_max: ExecutionTime = 10.0
 
     @property
     def system(self) -> str:
@@ -101,7 +97,7 @@ class DirectorySettings(ConnectorSettings):
 
         A connection, TLS, a bind and the answer.
         """
-        return self.connect_timeout_s + 3.0 * self.receive_timeout_s
+        return self.connect_timeout_s + 3 * self.timeout_s
 
     @property
     def mail_quota_bytes(self) -> int | None:

@@ -8,6 +8,7 @@ attributes is guarded by values instead of an assertion (see `difference.UNIQUE`
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -90,8 +91,8 @@ class LdapDirectory:
             bind_dn=settings.bind_dn,
             password=password,
             ca_file=settings.ca_file,
-            connect_timeout_s=settings.connect_timeout_s,
-            receive_timeout_s=settings.receive_timeout_s,
+            connect_timeout_s=math.ceil(settings.connect_timeout_s),
+            receive_timeout_s=math.ceil(settings.timeout_s),
             read_only=read_only or settings.mode == "observe",
         )
         branches = Branches(

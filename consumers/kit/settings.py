@@ -1,4 +1,7 @@
-"""Settings common to all connectors' sections; an author adds the target's own."""
+"""Settings common to all connectors' sections; an author adds the target's own.
+
+A section changes a default by an annotated name: `timeout_s: AnswerTime = 10.0`.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,56 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from pipeline.settings import (
-    ADVANCED,
-    CA_FILE,
-    EXECUTION,
-    MODE,
-    HttpsUrl,
-    Mode,
-    Seconds,
-    TargetName,
-    TargetSection,
-    tls,
-)
+from pipeline.settings import ADVANCED, CA_FILE, MODE, HttpsUrl, Mode, TargetName, TargetSection, tls
 
 LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
 Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
-Duration = Annotated[float, Field(ge=0, le=3600)]
+
+BatchTime = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=3600,
+        description="Longest time for one batch; who is left is tried again.",
+        json_schema_extra=ADVANCED,
+    ),
+]
+ExecutionTime = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=3600,
+        description="Longest time that the server may continue a call that Sésame gave up; leases "
+        "outlive it. PHP continues up to its `max_execution_time`.",
+        json_schema_extra=ADVANCED,
+    ),
+]
+BatchSize = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=1000,
+        description="Students in one call, at most. Fewer where the service allows few calls in a minute.",
+        json_schema_extra=ADVANCED,
+    ),
+]
+ConnectTime = Annotated[
+    float,
+    Field(gt=0, le=3600, description="Longest wait for a connection.", json_schema_extra=ADVANCED),
+]
+AnswerTime = Annotated[
+    float,
+    Field(gt=0, le=3600, description="Longest wait for one answer.", json_schema_extra=ADVANCED),
+]
+AnswerBytes = Annotated[
+    int,
+    Field(
+        ge=1_000,
+        le=100_000_000,
+        description="Largest answer read, in bytes.",
+        json_schema_extra=ADVANCED,
+    ),
+]
 
 
 class ConnectorSettings(TargetSection):
@@ -50,12 +87,8 @@ class ConnectorSettings(TargetSection):
         json_schema_extra=ADVANCED,
     )
     mode: Mode = Field("write", description=MODE)
-    call_s_max: Seconds = Field(
-        60.0,
-        description="Longest time for one batch; who is left is tried again.",
-        json_schema_extra=ADVANCED,
-    )
-    execution_s_max: Duration = Field(30.0, description=EXECUTION, json_schema_extra=ADVANCED)
+    call_s_max: BatchTime = 60.0
+    execution_s_max: ExecutionTime = 30.0
 
     @property
     def system(self) -> str:
@@ -66,13 +99,10 @@ class ConnectorSettings(TargetSection):
 class ClientSettings(ConnectorSettings):
     """A target that is called over the network."""
 
-    batch_size: int = Field(
-        50, ge=1, le=1000, description="Students in one call, at most.", json_schema_extra=ADVANCED
-    )
-    connect_timeout_s: Seconds = Field(
-        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
-    timeout_s: Seconds = Field(15.0, description="Longest wait for one answer.", json_schema_extra=ADVANCED)
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    batch_size: BatchSize = 50
+    connect_timeout_s: ConnectTime = 5.0
+    timeout_s: AnswerTime = 15.0
 
     @property
     def verb_s_max(self) -> float:
@@ -95,28 +125,24 @@ class PlainPasswordSettings(ClientSettings):
     )
 
 
+class TokenSettings(ClientSettings):
+    """A target that may want a token with each call."""
+
+    token: SecretStr | None = None
+    token_file: Path | None = Field(
+        None, description="File that holds the token that the service wants with each call, if any."
+    )
+
+
 class HttpClientSettings(ClientSettings):
     """What the kit's HTTP client wants to know, besides addresses."""
 
-    ca_file: Path | None = Field(None, description=CA_FILE)
-    bytes_max: int = Field(
-        8_000_000,
-        ge=1_000,
-        le=100_000_000,
-        description="Largest answer read, in bytes.",
-        json_schema_extra=ADVANCED,
-    )
+    bytes_max: AnswerBytes = 8_000_000
 
 
-class HttpTokenSettings(HttpClientSettings):
+class HttpTokenSettings(HttpClientSettings, TokenSettings):
     """The same, of a service that may want a token with each call."""
 
-    token: SecretStr | None = Field(
-        None,
-        description="A token that the service wants with each call, if any. Better given by a file.",
-        json_schema_extra=ADVANCED,
-    )
-    token_file: Path | None = Field(None, description="File that holds the token.")
     token_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] = Field(
         "Authorization",
         description="The header that carries it; `Authorization` carries `Bearer` and it.",

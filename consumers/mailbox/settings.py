@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from consumers.kit.settings import ClientSettings
+from consumers.kit.settings import AnswerTime, BatchSize, BatchTime, ClientSettings, ExecutionTime
 from consumers.mailbox import NAME
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Address, HttpsUrl, Seconds, tls
+from pipeline.settings import Address, HttpsUrl, tls
 
 
 class MailboxSettings(ClientSettings):
@@ -20,11 +20,8 @@ class MailboxSettings(ClientSettings):
     doveadm_url: HttpsUrl = Field(
         "https://127.0.0.1:8443/doveadm/v1", description="doveadm's HTTP address; `http://` on loopback only."
     )
-    ca_file: Path | None = Field(None, description=CA_FILE)
-    api_key: SecretStr | None = Field(
-        None, description="doveadm's API key. Better given by a file.", json_schema_extra=ADVANCED
-    )
-    api_key_file: Path | None = Field(None, description="File that holds `mailbox.api_key`.")
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = Field(None, description="File that holds doveadm's API key.")
     lmtp_host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Host of the LMTP service.")
     lmtp_port: int = Field(24, ge=1, le=65_535, description="TCP port of the LMTP service.")
     probe_user: Address = Field(
@@ -41,20 +38,11 @@ class MailboxSettings(ClientSettings):
     support: Address = Field(
         "assistance@univ-exemple.fr", description="The address that the welcome message gives for help."
     )
-    timeout_s: float = Field(
-        10.0,
-        ge=10,
-        le=600,
-        description="Longest wait for an answer; with its directory down, Dovecot takes about 6 s to say so.",
-        json_schema_extra=ADVANCED,
-    )
-    call_s_max: Seconds = Field(
-        10.0,
-        description="Time after which nothing more is begun for a batch; the rest is retried.",
-        json_schema_extra=ADVANCED,
-    )
-    execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
-    batch_size: int = Field(10, ge=1, le=100, description="Students in one call.", json_schema_extra=ADVANCED)
+    # With its directory down, Dovecot takes about 6 s to say so.
+    timeout_s: Annotated[AnswerTime, Field(ge=10)] = 10.0
+    batch_size: BatchSize = 10
+    call_s_max: BatchTime = 10.0
+    execution_s_max: ExecutionTime = 10.0
 
     @property
     def system(self) -> str:

@@ -63,7 +63,7 @@ class Deletions:
             warned = self._functions.update_users(sent, deadline)
             return [warned.get(user.id, "") for user in some]
 
-        size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.user_batch)
+        size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.batch_size)
         report = carry(rows, size, call)
         faults = {each.row.id: MoodleFault(_refused(each.error)) for each in report.failed}
         faults |= {user.id: MoodleFault(cause_of_warning(code)) for user, code in report.accepted if code}
@@ -79,7 +79,7 @@ class Deletions:
             return [None] * len(some)
 
         try:
-            report = carry(users, self._functions.rows(1, self._settings.user_batch), call)
+            report = carry(users, self._functions.rows(1, self._settings.batch_size), call)
         except DeletionForbidden:
             return {user.id: MoodleFault(MoodleCause.DELETION_FORBIDDEN) for user in users}
         return {each.row.id: MoodleFault(_refused(each.error)) for each in report.failed}

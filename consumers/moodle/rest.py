@@ -47,7 +47,7 @@ def http_client(context: ConnectorContext[MoodleSettings], **more: Any) -> HttpC
     limits = HttpLimits(
         connect_s=settings.connect_timeout_s,
         send_s=settings.write_timeout_s,
-        answer_s=settings.read_timeout_s,
+        answer_s=settings.timeout_s,
         bytes_max=_BYTES_MAX,
     )
     context = replace(context, connections_max=settings.max_in_flight)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import AnswerTime, BatchTime, TokenSettings
 from consumers.moodle import NAME
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, HttpsUrl, Seconds, tls
+from pipeline.settings import ADVANCED, HttpsUrl, Seconds, tls
 
 ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
 
 
-class MoodleSettings(ConnectorSettings):
+class MoodleSettings(TokenSettings):
     """Moodle, by its web services."""
 
     place: ClassVar[str] = NAME
@@ -23,23 +22,11 @@ class MoodleSettings(ConnectorSettings):
     base_url: HttpsUrl = Field(
         "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."
     )
-    ca_file: Path | None = Field(None, description=CA_FILE)
-    token: SecretStr | None = Field(
-        None, description="The service user's token. Better given by a file.", json_schema_extra=ADVANCED
-    )
-    token_file: Path | None = Field(None, description="File that holds `moodle.token`.")
     max_input_vars: int = Field(
         1000,
         ge=50,
         le=100_000,
         description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
-    )
-    user_batch: int = Field(
-        50,
-        ge=1,
-        le=500,
-        description="Users in one call; 50 was the best measured.",
-        json_schema_extra=ADVANCED,
     )
     member_batch: int = Field(
         200,
@@ -55,25 +42,11 @@ class MoodleSettings(ConnectorSettings):
         description="Calls at once; the number of the site's cores is a good value.",
         json_schema_extra=ADVANCED,
     )
-    connect_timeout_s: Seconds = Field(
-        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
     write_timeout_s: Seconds = Field(
         10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
     )
-    read_timeout_s: Seconds = Field(
-        30.0, description="Longest wait for an answer.", json_schema_extra=ADVANCED
-    )
-    call_s_max: Seconds = Field(
-        40.0,
-        description="Longest time for one batch in all; the rest is retried.",
-        json_schema_extra=ADVANCED,
-    )
-    execution_s_max: Seconds = Field(
-        30.0,
-        description=f"{EXECUTION} PHP goes on up to its `max_execution_time`.",
-        json_schema_extra=ADVANCED,
-    )
+    timeout_s: AnswerTime = 30.0
+    call_s_max: BatchTime = 40.0
     read_attempts: int = Field(
         3,
         ge=1,
@@ -117,11 +90,6 @@ class MoodleSettings(ConnectorSettings):
         return self
 
     @property
-    def batch_size(self) -> int:
-        """Students in one call, at most."""
-        return self.user_batch
-
-    @property
     def system(self) -> str:
         """See `ConnectorSettings.system`."""
         return f"Moodle {self.address}"
@@ -129,7 +97,7 @@ class MoodleSettings(ConnectorSettings):
     @property
     def verb_s_max(self) -> float:
         """See `ConnectorSettings.verb_s_max`."""
-        return self.connect_timeout_s + self.write_timeout_s + self.read_timeout_s
+        return self.connect_timeout_s + self.write_timeout_s + self.timeout_s
 
     @property
     def address(self) -> str:

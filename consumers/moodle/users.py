@@ -112,7 +112,7 @@ class Users:
         def sift(rows: Sequence[Work]) -> list[Work]:
             return self._sift(rows, suspects, deadline)
 
-        size = self._functions.rows(max(len(_new(work)) for work in works), self._settings.user_batch)
+        size = self._functions.rows(max(len(_new(work)) for work in works), self._settings.batch_size)
         report = carry(works, size, call, sift=sift)
         # A mail address of another user may be accepted: sites can allow that. Each is tried alone.
         asked = carry(suspects, 1, call)
@@ -225,7 +225,7 @@ class Users:
             warned = self._functions.update_users(sent, deadline)
             return [warned.get(ids[work.wanted.idnumber], "") for work in rows]
 
-        size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.user_batch)
+        size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.batch_size)
         report = carry(works, size, call)
         others_pass = any(code == "" for _, code in report.accepted)
         renamed = []

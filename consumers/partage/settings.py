@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from consumers.kit.settings import HttpClientSettings, server_of
+from consumers.kit.settings import BatchSize, HttpClientSettings, server_of
 from pipeline.settings import ADVANCED, HttpsUrl, tls
 
 Domain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$", max_length=253)]
@@ -25,11 +25,7 @@ class PartageSettings(HttpClientSettings):
         description="The address of BSS; `http://` on loopback only.",
     )
     domain: Domain = Field(description="The mail domain that the key is for, as RENATER knows it.")
-    key: SecretStr | None = Field(
-        None,
-        description="The domain's pre-authentication key. Better given by a file.",
-        json_schema_extra=ADVANCED,
-    )
+    key: SecretStr | None = None
     key_file: Path | None = Field(None, description="File that holds the domain's pre-authentication key.")
     class_of_service: str | None = Field(
         None,
@@ -70,9 +66,7 @@ class PartageSettings(HttpClientSettings):
     page_size: int = Field(
         200, ge=1, le=1000, description="Accounts per page of a listing.", json_schema_extra=ADVANCED
     )
-    batch_size: int = Field(
-        10, ge=1, le=100, description="Students in one call, one after the other.", json_schema_extra=ADVANCED
-    )
+    batch_size: BatchSize = 10
 
     @property
     def system(self) -> str:

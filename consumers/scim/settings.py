@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from consumers.kit.settings import HttpConnectorSettings, server_of
+from consumers.kit.settings import BatchSize, HttpConnectorSettings, server_of
 from pipeline.settings import ADVANCED
 
 UserName = Literal["login", "mail", "principal"]
@@ -32,13 +32,7 @@ class ScimSettings(HttpConnectorSettings):
         description="What the `externalId` of Sésame's groups begins with; other groups are left alone.",
         json_schema_extra=ADVANCED,
     )
-    batch_size: int = Field(
-        20,
-        ge=1,
-        le=1000,
-        description="Students in one call, at most. Fewer where the service allows few calls in a minute.",
-        json_schema_extra=ADVANCED,
-    )
+    batch_size: BatchSize = 20
     page_size: int = Field(
         100,
         ge=1,

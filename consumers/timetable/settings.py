@@ -6,10 +6,17 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from consumers.kit.settings import Duration, HttpTokenSettings, server_of
+from consumers.kit.settings import (
+    AnswerBytes,
+    AnswerTime,
+    BatchSize,
+    ExecutionTime,
+    HttpTokenSettings,
+    server_of,
+)
 from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
-from pipeline.settings import ADVANCED, EXECUTION, MODE, Mode, Seconds, tls
+from pipeline.settings import ADVANCED, tls
 
 CalendarUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", max_length=2048)]
 NotScheduled = Literal["missing", "empty"]
@@ -44,23 +51,10 @@ class TimetableSettings(HttpTokenSettings):
         description="How often to look again at who is not scheduled yet.",
         json_schema_extra=ADVANCED,
     )
-    bytes_max: int = Field(
-        1_000_000,
-        ge=1_000,
-        le=20_000_000,
-        description="Largest calendar read, in bytes.",
-        json_schema_extra=ADVANCED,
-    )
-    timeout_s: Seconds = Field(10.0, description="Longest time for one calendar.", json_schema_extra=ADVANCED)
-    batch_size: int = Field(
-        5, ge=1, le=100, description="Students in one call, one after the other.", json_schema_extra=ADVANCED
-    )
-    mode: Mode = Field(
-        "write", description=f"{MODE} Nothing is written there in either.", json_schema_extra=ADVANCED
-    )
-    execution_s_max: Duration = Field(
-        0.0, description=f"{EXECUTION} A read has no effect.", json_schema_extra=ADVANCED
-    )
+    batch_size: BatchSize = 5
+    timeout_s: AnswerTime = 10.0
+    bytes_max: AnswerBytes = 1_000_000
+    execution_s_max: ExecutionTime = 0.0  # a read has no effect
 
     @property
     def system(self) -> str:

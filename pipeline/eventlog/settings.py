@@ -53,10 +53,8 @@ class LogSettings(Section):
     username: str | None = Field(
         None, min_length=1, max_length=255, description="Kafka: the user, with `SASL_SSL`."
     )
-    password: SecretStr | None = Field(
-        None, description="Kafka: the user's password.", json_schema_extra=ADVANCED
-    )
-    password_file: Path | None = Field(None, description="File that holds `log.password`.")
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="Kafka: file that holds the user's password.")
     group_prefix: str = Field(
         "sesame.",
         max_length=100,

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from pipeline.settings import ADVANCED, HttpsUrl
-from sesame.settings.served import ServedSettings
+from pipeline.settings import ADVANCED
+from sesame.settings.served import Port, PublicUrl, ServedSettings, SessionTime
 
 RoleName = Literal["viewer", "support", "registrar", "operator", "administrator"]
 """As `sesame.acts.acts.Role` has them."""
@@ -25,26 +25,15 @@ class ConsoleSettings(ServedSettings):
 
     place: ClassVar[str] = "console"
 
-    public_url: HttpsUrl = Field(
-        "https://sesame.univ-exemple.fr",
-        description="The address that operators and programs use; requests for any other host are refused. "
-        "`http://` on loopback only.",
-    )
-    port: int = Field(8081, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+    public_url: PublicUrl = "https://sesame.univ-exemple.fr"
+    port: Port = 8081
+    session_min: SessionTime = 480.0
     roles: dict[RoleName, tuple[Released, ...]] = Field(
         {},
         description="Who may do what at the console: by role, the attributes that give it, `NAME=VALUE` as "
         "the CAS server releases them. Roles add up; whoever has none is not let in.",
         json_schema_extra=ADVANCED,
     )
-    session_min: float = Field(
-        480.0,
-        gt=0,
-        le=1440,
-        description="How long an operator's session lasts at most, in minutes.",
-        json_schema_extra=ADVANCED,
-    )
-
     webhooks: dict[WebhookSource, Path] = Field(
         {},
         description="Who may send enrolments and teachings by signed webhooks: by the source's name, as it "

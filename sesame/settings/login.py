@@ -46,12 +46,12 @@ class CasSettings(Section):
     probe_login: str = Field(
         "sesame-probe", min_length=1, max_length=255, description="The service account that the probe uses."
     )
-    probe_password: SecretStr | None = Field(
+    probe_password: SecretStr | None = None
+    probe_password_file: Path | None = Field(
         None,
-        description="Its password. Without it the probe only asks whether the server answers.",
-        json_schema_extra=ADVANCED,
+        description="File that holds its password. Without it the probe only asks whether the server "
+        "answers.",
     )
-    probe_password_file: Path | None = Field(None, description="File that holds `cas.probe_password`.")
 
     @model_validator(mode="after")
     def _under_tls(self) -> Self:

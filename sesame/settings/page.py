@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -14,8 +15,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from consumers.kit import registration
+from consumers.kit import settings as kit
 from consumers.kit.registration import Choice
-from pipeline.settings import is_advanced
+from pipeline.settings import FILE_SUFFIX, Section, is_advanced
+from sesame.settings import served
 from sesame.settings.connectors import model_for
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.model import Settings
@@ -33,20 +36,68 @@ relative to its folder. [examples/sesame.toml](../../examples/sesame.toml) is a 
 
 - The variable of `moodle.base_url` is `SESAME_MOODLE__BASE_URL`: two underscores between a section and a
   name. A list or a table is written as JSON.
-- A secret `x` is better given as `x_file`: the path of a file that holds it and nothing else, and that
-  others cannot read. Secrets are never shown and never logged.
+- A secret `x` is given as `x_file`, the path of a file that holds it and nothing else, and that others cannot
+  read; or as `x` itself, best as its variable. Secrets are never shown and never logged.
 - An unknown name is an error. `sesame settings check` reads everything again, and explains what is wrong.
 - Units stand last in a name: `_s` seconds, `_min` and `_max` bounds.
-- What a site has to choose, or may well choose, comes first. [Advanced](#advanced) are the bounds of the
-  machinery, and secrets written into the file itself.
+- What a site has to choose, or may well choose, comes first; what few sites change is
+  [Advanced](#advanced).
+- What several sections have is in one table, *Every target* and *Both web sites*: `SESAME_…__MODE` is then
+  `SESAME_MOODLE__MODE` for Moodle's. A section whose default differs is named with its own.
 """
 
 _ADVANCED = """\
 ## Advanced
 
-Time-outs, retries, sizes and thresholds, whose defaults were measured or follow from one another, and secrets
-that are not given by a file. They stand in the same sections of the same file; few sites change any.
+Time-outs, retries, sizes and thresholds, whose defaults were measured or follow from one another. They are
+in the same sections of the same file; few sites change any.
 """
+
+
+_SEVERAL = (
+    (kit.__name__, "Every target: `[TARGET]`", "The section of a target, whichever connector it has."),
+    (
+        served.__name__,
+        "Both web sites: `[portal]` and `[console]`",
+        "What `sesame web` and `sesame console` serve.",
+    ),
+)
+"""By module: where a table of inherited settings is declared, its heading, and a sentence about it."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of a table."""
+
+    variable: str
+    name: str
+    field: FieldInfo
+    default: str
+    more: str = ""
+
+    def __str__(self) -> str:
+        told = (self.field.description or "") + self.more
+        cells = (f"`{self.name}`<br>`{ENV_PREFIX}{self.variable}`", _type(self.field), self.default, told)
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A heading, and the settings below it."""
+
+    title: str
+    about: str
+    rows: tuple[_Row, ...]
+
+    def text(self, mark: str, rows: Iterable[_Row]) -> Iterator[str]:
+        """Its Markdown with these of its rows; nothing without any."""
+        shown = list(rows)
+        if shown:
+            head = ("| Setting and variable | Type | Default | What it is |", "|---|---|---|---|")
+            yield f"{mark} {self.title}\n"
+            yield from [f"{self.about}\n"] if self.about else []
+            yield "\n".join([*head, *map(str, shown)]) + "\n"
+            yield from (f"{text}\n" for row in shown for text in _items(row.name, row.field))
 
 
 def documented() -> type[Settings]:
@@ -59,34 +110,87 @@ def settings_page() -> str:
     """The page, in Markdown."""
     model = documented()
     sections = model.sections()
-    top = {name: field for name, field in model.model_fields.items() if name not in sections}
-    parts = [_HEAD, "## Without a section\n", _table("", top)]
-    for name, section in sections.items():
-        if main := _fields(section, advanced=False):
-            parts += [f"## `[{name}]`\n", _about(section), _table(name, main)]
+    first = _Table(
+        "Without a section",
+        "",
+        tuple(_row("", model, name) for name in model.model_fields if name not in sections),
+    )
+    tables = list(_tables(sections))
+    parts = [_HEAD, *first.text("##", first.rows)]
+    for table in tables:
+        parts += table.text("##", (row for row in table.rows if not is_advanced(row.field)))
     parts.append(_ADVANCED)
-    for name, section in sections.items():
-        if advanced := _fields(section, advanced=True):
-            parts += [f"### `[{name}]`\n", _about(section), _table(name, advanced)]
+    for table in tables:
+        parts += table.text("###", (row for row in table.rows if is_advanced(row.field)))
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
-def _fields(section: type[BaseModel], *, advanced: bool) -> dict[str, FieldInfo]:
-    return {name: field for name, field in section.model_fields.items() if is_advanced(field) is advanced}
+_Inherited = Mapping[str, tuple[type[BaseModel], Mapping[str, FieldInfo]]]
+"""Settings of several sections: the class that declares each, and the field that each section has."""
 
 
-def _about(section: type[BaseModel]) -> str:
-    return " ".join((section.__doc__ or "").strip().split("\n\n")[0].split()) + "\n"
+def _tables(sections: Mapping[str, type[BaseModel]]) -> Iterator[_Table]:
+    """A table for each section, and one before the first of several that inherit settings."""
+    waiting = {module: (title, about, _inherited(module, sections)) for module, title, about in _SEVERAL}
+    known: set[tuple[str, str]] = set()
+    for name, section in sections.items():
+        for module in [module for module in waiting if _bases(module, section)]:
+            title, about, inherited = waiting.pop(module)
+            known.update((each, key) for key, (_, own) in inherited.items() for each in own)
+            yield _Table(title, about, tuple(_common(inherited)))
+        about = " ".join((section.__doc__ or "").strip().split("\n\n")[0].split())
+        yield _Table(
+            f"`[{name}]`",
+            about,
+            tuple(_row(name, section, key) for key in _visible(section) if (name, key) not in known),
+        )
 
 
-def _table(section: str, fields: Mapping[str, FieldInfo]) -> str:
-    rows = ["| Setting and variable | Type | Default | What it is |", "|---|---|---|---|"]
-    for name, field in fields.items():
-        variable = ENV_PREFIX + (f"{section}{ENV_NESTED}{name}" if section else name).upper()
-        cells = (f"`{name}`<br>`{variable}`", _type(field), _default(field), field.description or "")
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    extra = [text for name, field in fields.items() for text in _items(name, field)]
-    return "\n".join(rows) + "\n" + "".join(f"\n{text}\n" for text in extra)
+def _inherited(module: str, sections: Mapping[str, type[BaseModel]]) -> _Inherited:
+    """Settings that at least two sections have from this module."""
+    found: dict[str, tuple[type[BaseModel], dict[str, FieldInfo]]] = {}
+    for name, section in sections.items():
+        for base in _bases(module, section):
+            for key in _visible(base):
+                found.setdefault(key, (base, {}))[1][name] = section.model_fields[key]
+    return {key: (base, own) for key, (base, own) in found.items() if len(own) > 1}
+
+
+def _bases(module: str, section: type[BaseModel]) -> list[type[BaseModel]]:
+    """The classes of this module that a section inherits, the most general one first."""
+    return [base for base in reversed(section.__mro__) if base.__module__ == module]
+
+
+def _secrets(section: type[BaseModel]) -> tuple[str, ...]:
+    return section.secrets() if issubclass(section, Section) else ()
+
+
+def _visible(section: type[BaseModel]) -> list[str]:
+    """The settings with a row: a secret is in the row of its file."""
+    return [name for name in section.model_fields if name not in _secrets(section)]
+
+
+def _common(inherited: _Inherited) -> Iterator[_Row]:
+    """A row for each setting that several sections inherit, with the sections whose default differs."""
+    most = max(len(own) for _, own in inherited.values())
+    for name, (base, own) in inherited.items():
+        field = base.model_fields[name]
+        usual = (_default(field), _type(field))
+        differs = {each: it for each, it in own.items() if (_default(it), _type(it)) != usual}
+        told = [] if len(differs) == len(own) else [usual[0]]
+        for each, it in differs.items():
+            bounds = "".join(f" ({bound})" for bound in _bounds(it) if bound not in _bounds(field))
+            told.append(f"{each}: {_default(it)}{bounds}")
+        only = "" if len(own) == most else f" Of {', '.join(own)}."
+        yield _row("…", base, name, default="<br>".join(told), more=only)
+
+
+def _row(place: str, section: type[BaseModel], name: str, *, default: str = "", more: str = "") -> _Row:
+    field = section.model_fields[name]
+    variable = (f"{place}{ENV_NESTED}{name}" if place else name).upper()
+    if name.removesuffix(FILE_SUFFIX) in _secrets(section):
+        more = f" Or the variable `{ENV_PREFIX}{variable.removesuffix(FILE_SUFFIX.upper())}`.{more}"
+    return _Row(variable, name, field, default or _default(field), more)
 
 
 def _items(name: str, field: FieldInfo) -> Iterator[str]:
@@ -105,9 +209,11 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _type(field: FieldInfo) -> str:
-    words = _words(field.annotation)
-    bounds = [text for item in field.metadata if (text := _bound(item))]
-    return f"{words}, {', '.join(bounds)}" if bounds else words
+    return ", ".join([_words(field.annotation), *_bounds(field)])
+
+
+def _bounds(field: FieldInfo) -> list[str]:
+    return [text for item in field.metadata if (text := _bound(item))]
 
 
 def _bound(item: object) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 
 from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, TargetName, is_loopback
 from schemas.language import gettext
-from sesame.settings.served import ServedSettings
+from sesame.settings.served import Port, PublicUrl, ServedSettings
 
 PORTAL: Final = "ent"
 """Among the links: the portal that the login opens (environnement numérique de travail)."""
@@ -25,12 +25,8 @@ class PortalSettings(ServedSettings):
 
     place: ClassVar[str] = "portal"
 
-    public_url: HttpsUrl = Field(
-        "https://compte.univ-exemple.fr",
-        description="The address that students use. Links in messages begin with it, and requests for any "
-        "other host are refused. `http://` on loopback only.",
-    )
-    port: int = Field(8080, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+    public_url: PublicUrl = "https://compte.univ-exemple.fr"
+    port: Port = 8080
     institution: str = Field(
         "Université d'exemple",
         min_length=1,
@@ -99,13 +95,6 @@ class PortalSettings(ServedSettings):
     timezone: str = Field(
         "Europe/Paris",
         description="Time zone of the times that students read.",
-        json_schema_extra=ADVANCED,
-    )
-    session_min: float = Field(
-        60.0,
-        gt=0,
-        le=1440,
-        description="How long a student's session lasts, in minutes.",
         json_schema_extra=ADVANCED,
     )
     grant_min: float = Field(
@@ -240,10 +229,8 @@ class SmtpSettings(Section):
     )
     ca_file: Path | None = Field(None, description=CA_FILE)
     user: str | None = Field(None, max_length=255, description="User name, if the server wants one.")
-    password: SecretStr | None = Field(
-        None, description="Its password. Better given by a file.", json_schema_extra=ADVANCED
-    )
-    password_file: Path | None = Field(None, description="File that holds `smtp.password`.")
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="File that holds its password.")
     timeout_s: float = Field(
         20.0, ge=1, le=120, description="Longest wait for an answer.", json_schema_extra=ADVANCED
     )

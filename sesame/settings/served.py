@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -14,13 +14,26 @@ from schemas.language import gettext
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
+PublicUrl = Annotated[
+    HttpsUrl,
+    Field(
+        description="The address that people and programs use. Links in messages begin with it, and requests "
+        "for any other host are refused. `http://` on loopback only."
+    ),
+]
+Port = Annotated[int, Field(ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")]
+SessionTime = Annotated[
+    float,
+    Field(gt=0, le=1440, description="How long a session lasts, in minutes.", json_schema_extra=ADVANCED),
+]
+
 
 class ServedSettings(Section):
     """Where it listens, and by which address it is known."""
 
-    public_url: HttpsUrl = Field("https://localhost", description="The address that is asked for.")
+    public_url: PublicUrl = "https://localhost"
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
-    port: int = Field(0, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+    port: Port = 0
     tls_cert_file: Path | None = Field(
         None,
         description="Certificate chain (PEM), to serve HTTPS without a reverse proxy.",
@@ -34,6 +47,7 @@ class ServedSettings(Section):
         description="Addresses or networks of the reverse proxies in front. Their `X-Forwarded-For` says who "
         "asks; nobody else's is believed.",
     )
+    session_min: SessionTime = 60.0
 
     @property
     def origin(self) -> str:

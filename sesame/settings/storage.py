@@ -23,22 +23,18 @@ class StoreSettings(Section):
 
     place: ClassVar[str] = "store"
 
-    url: SecretStr | None = Field(
-        None,
-        description="URL of the database: `postgresql://USER@HOST:PORT/DATABASE`, or "
-        "`sqlite:////PATH`. It may hold a password; `store.password_file` is better. A server that is not "
-        "this machine is verified (`sslmode=verify-full`). "
-        "Without it: SQLite, in the file `sesame.db` of `data_dir`.",
-    )
+    url: SecretStr | None = None
     url_file: Path | None = Field(
-        None, description="File that holds `store.url`.", json_schema_extra=ADVANCED
-    )
-    password: SecretStr | None = Field(
         None,
-        description="PostgreSQL: the password of the URL's user. Better given by a file.",
-        json_schema_extra=ADVANCED,
+        description="File that holds the database's URL, `postgresql://USER@HOST:PORT/DATABASE` or "
+        "`sqlite:////PATH`. It may hold a password; `password_file` is better. A server that is not this "
+        "machine is verified (`sslmode=verify-full`). Without it: SQLite, in the file `sesame.db` of "
+        "`data_dir`.",
     )
-    password_file: Path | None = Field(None, description="File that holds `store.password`.")
+    password: SecretStr | None = None
+    password_file: Path | None = Field(
+        None, description="PostgreSQL: file that holds the URL's user's password."
+    )
     ca_file: Path | None = Field(
         None,
         description="PostgreSQL: certificates (PEM) that the server's one is verified with. Without it: "

@@ -54,7 +54,7 @@ def test_poison_a_database_that_only_reads_and_other_settings_are_told_and_lose_
     change(site, "log.partitions = 16\n")
     wrong = site.sesame.run("run", allowed=(REFUSED, 2))
     assert "has 8 partitions, not 16" in wrong.err
-    change(site, "moodle.user_batch = 2\n")
+    change(site, "moodle.batch_size = 2\n")
     again = site.start("run")
     site.activate()
     wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting")

@@ -93,7 +93,7 @@ def site(tmp_path: Path, store_url: str, slapd: Slapd) -> Iterator[ManySite]:
         f'groups_dn = "{slapd.groups_dn}"',
         f'probe_dn = "{slapd.probe_dn}"',
         "connect_timeout_s = 2",
-        "receive_timeout_s = 3",
+        "timeout_s = 3",
         "call_s_max = 10",
         "execution_s_max = 5",
     )

@@ -24,7 +24,7 @@ def bench(slapd: Slapd) -> ConnectorBench:
             "people_dn": slapd.people_dn,
             "groups_dn": slapd.groups_dn,
             "probe_dn": slapd.probe_dn,
-            "receive_timeout_s": 1,
+            "timeout_s": 1,
         }
 
     def stranger(account: Account) -> None:

@@ -47,7 +47,7 @@ def bench(site: MoodleStandIn, database: Database) -> ConnectorBench:
         lambda address: {
             "base_url": f"http://{address}",
             "token": site.token,
-            "read_timeout_s": 1.5,
+            "timeout_s": 1.5,
             "read_attempts": 2,
             "retry_wait_s_max": 0.01,
         },
@@ -73,7 +73,7 @@ def world(tmp_path: Path) -> Iterator[tuple[MoodleStandIn, Callable[..., Any]]]:
         config = tmp_path / "sesame.toml"
         config.write_text(
             f'data_dir = "{tmp_path}"\ntargets = ["moodle"]\n[moodle]\nbase_url = "{server.url}"\n'
-            f'token_file = "{token}"\nread_timeout_s = 2.0\nread_attempts = 2\n[lifecycle]\nerase = true\n',
+            f'token_file = "{token}"\ntimeout_s = 2.0\nread_attempts = 2\n[lifecycle]\nerase = true\n',
             encoding="utf-8",
         )
 

@@ -116,7 +116,7 @@ def test_reads_that_fail_once_are_simply_repeated(handler: Handler, moodle: Mood
 
 
 def test_a_slow_site_leaves_the_rest_for_later(moodle: MoodleStandIn, handlers: Handlers) -> None:
-    handler = handlers(call_s_max=1.0, user_batch=1)
+    handler = handlers(call_s_max=1.0, batch_size=1)
     handler.probe()
     moodle.set(latency_per_call_s=0.15)
     outcomes = handle(handler, *(account(each) for each in numbers(20)))

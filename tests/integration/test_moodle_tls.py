@@ -76,7 +76,7 @@ def serve(ca: ThrowawayCA) -> Iterator[Serve]:
 
 def call(base_url: str, ca_file: Path | None) -> object:
     settings = MoodleSettings(
-        base_url=base_url, token=SecretStr("jeton-d-essai"), ca_file=ca_file, read_timeout_s=5
+        base_url=base_url, token=SecretStr("jeton-d-essai"), ca_file=ca_file, timeout_s=5
     )
     context = ConnectorContext("moodle", settings, lambda name: LiveSecret(settings, name))
     client = RestClient(http_client(context), context)

@@ -79,7 +79,7 @@ OUTBOX: Final = "outbox"
 WORK_S_MAX: Final = 8.0
 LEASE_MARGIN_S: Final = 2.0
 DIRECTORY: Final = DirectorySettings(
-    uai=UAI, mail_quota="", call_s_max=WORK_S_MAX, connect_timeout_s=1, receive_timeout_s=1
+    uai=UAI, mail_quota="", call_s_max=WORK_S_MAX, connect_timeout_s=1, timeout_s=1
 )
 TIMETABLE: Final = TimetableSettings(
     calendar_url=ADDRESS,

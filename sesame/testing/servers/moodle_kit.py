@@ -58,7 +58,7 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
         "token": SecretStr(moodle.token),
         "retry_wait_s_max": 0.01,
         "call_s_max": 30.0,
-        "read_timeout_s": 10.0,
+        "timeout_s": 10.0,
     }
     return MoodleSettings(**{**values, **changes})
 

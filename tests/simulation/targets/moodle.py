@@ -27,8 +27,8 @@ MOODLE: Final = MoodleSettings(
     call_s_max=8.0,
     connect_timeout_s=0.5,
     write_timeout_s=1.0,
-    read_timeout_s=1.0,
-    user_batch=4,
+    timeout_s=1.0,
+    batch_size=4,
     operator_recheck_s=120.0,
 )
 

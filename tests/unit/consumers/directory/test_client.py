@@ -243,7 +243,7 @@ def test_nothing_is_begun_after_the_nearest_end(tree: Tree) -> None:
 
 
 def test_the_longest_operation_is_a_connection_tls_a_bind_and_the_answer() -> None:
-    assert DirectorySettings(connect_timeout_s=2, receive_timeout_s=7).verb_s_max == 2 + 3 * 7
+    assert DirectorySettings(connect_timeout_s=2, timeout_s=7).verb_s_max == 2 + 3 * 7
 
 
 @pytest.mark.parametrize(("verb", "unknown"), [("modify", True), ("search", False)])

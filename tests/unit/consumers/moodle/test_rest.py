@@ -238,7 +238,7 @@ def test_bad_parameters_are_not_tried_again(deadline: Deadline) -> None:
 
 def test_a_call_waits_as_long_as_the_settings_say_in_as_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(ok([]))
-    times: dict[str, Any] = {"read_timeout_s": 30.0, "connect_timeout_s": 3.0, "write_timeout_s": 7.0}
+    times: dict[str, Any] = {"timeout_s": 30.0, "connect_timeout_s": 3.0, "write_timeout_s": 7.0}
     client_for(server, **times).read("f", {}, Deadline.after(4, lambda: 0.0))
     waits = {"connect": 3.0, "read": 30.0, "write": 7.0, "pool": 30.0}
     assert server.requests[0].extensions["timeout"] == pytest.approx(waits)
