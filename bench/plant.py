@@ -14,15 +14,13 @@ from sqlalchemy import insert
 from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.digest import digest_of
 from pipeline.engine.bell import topics_for
 from pipeline.engine.core import Engine
-from pipeline.engine.limits import Limits
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff, Limits
 from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
 from pipeline.runner import Effects, TargetWorker
 from pipeline.runner.announcement import Admitted
-from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
+from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task, digest_of
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id, to_record

@@ -15,12 +15,31 @@ A target's own port (in its room's `port.py`) has five verbs, each over a batch:
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from schemas.account import Account
+
+
+def digest_of(observed: Any) -> str:
+    """Return `sha256:` and the hex digest of `observed`'s canonical JSON.
+
+    Canonical: sorted keys, no blanks, UTF-8.
+
+    Args:
+        observed: dicts, lists, strings, numbers, booleans and None only. Sort a list first, unless the target
+            keeps its order.
+
+    Raises:
+        TypeError: a value has no JSON form.
+    """
+    text = json.dumps(observed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
 
 OBSERVED_ONLY: Final = "observed_only"
 """Reason of waiting of every student at a target that is only observed: `pending` names what would be

@@ -77,7 +77,7 @@ Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 """Names something kept elsewhere: a secret in the vault, a replay, a dead letter. It is no secret itself."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-"""A digest of what was read back from a target (`pipeline.digest`)."""
+"""A digest of what was read back from a target (`pipeline.target`)."""
 
 Ine = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{11}$")]
 """The national student number (INE)."""

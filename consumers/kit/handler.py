@@ -38,9 +38,19 @@ from consumers.kit.passwords import (
     SEAL_BROKEN_TEXT,
     Passwords,
 )
-from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, TargetDown, Throttled
-from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from pipeline.target import (
+    Closed,
+    Dead,
+    Description,
+    Done,
+    HandlerOutcome,
+    Preview,
+    Retry,
+    Task,
+    Waiting,
+    digest_of,
+)
 from schemas.account import Account, Hold, Stage
 
 COLLISION: Final = "identity_collision"

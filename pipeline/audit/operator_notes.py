@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select
 
 from pipeline import audit
-from pipeline.audit.tables import remarks as r
+from pipeline.audit.trail import remarks as r
 from pipeline.db.database import Database
 
 REFERENCE_BYTES = 12

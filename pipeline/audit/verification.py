@@ -12,8 +12,7 @@ from sqlalchemy import Connection, Row, select
 
 from pipeline.audit import chain
 from pipeline.audit.chain import Named
-from pipeline.audit.tables import audit, audit_persons
-from pipeline.audit.trail import HEAD, REMOVED, Mark, mark
+from pipeline.audit.trail import HEAD, REMOVED, Mark, audit, audit_persons, mark
 from pipeline.db.database import Database
 
 ENTRIES_PER_STEP = 1_000

@@ -21,13 +21,11 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from pipeline.engine.bell import Batch, Bell, Place, WorkItem
-from pipeline.engine.circuit import Circuit, CircuitState
+from pipeline.engine.bell import Batch, Bell, Place, QueuedStudent, Queues, WorkItem
+from pipeline.engine.circuit import Circuit, CircuitState, FailureRate
 from pipeline.engine.culprit import Culprit
-from pipeline.engine.failure_rate import FailureRate
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
-from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
 
 _ENDS_KEPT: Final = 10

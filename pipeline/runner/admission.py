@@ -13,7 +13,7 @@ from pipeline.db.persons import Forgotten
 from pipeline.dead_letters import events as dead_letters
 from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, lane_for, parked_item, replays_of
+from pipeline.parking.rows import LEASE_RETRY_MARGIN_S, Why, lane_for, parked_item, replays_of
 from pipeline.runner.announcement import Admitted
 from pipeline.target import Dead, HandlerOutcome, Retry
 from pipeline.target_states import TargetState

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.parking.parked_items import lane_for, replays_of
+from pipeline.parking.rows import lane_for, replays_of
 from pipeline.target import ADMINISTRATIVE_PENDING, Closed, Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Lane, Stage

@@ -10,20 +10,112 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from pipeline.engine.bell import Batch
+from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
-from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
-from pipeline.eventlog.port import TopicPartition
+from pipeline.errors import DependencyDown, Misconfigured, OutOfOrder, TargetDown, Throttled, fault, told
+from pipeline.eventlog.port import LogError, TopicPartition
 from pipeline.runner.announcement import Admitted
-from pipeline.runner.call_queue import CallQueue
 from pipeline.runner.effects import Effects
 from pipeline.runner.group_commit import GroupCommit
 from pipeline.target import Dead, Handler, HandlerOutcome, Retry, Task
+from schemas.account import Lane
+
+
+@dataclass
+class Precedence:
+    """Order of the lanes: persons first, with a minimum share for bulk.
+
+    Bulk work never takes the last slots.
+
+    Attributes:
+        bulk_max: how many bulk batches may have a slot at once.
+        bulk_every: while both lanes have work, at least every n-th batch is a bulk one.
+    """
+
+    bulk_max: int
+    bulk_every: int
+    _since_bulk: int = 0
+
+    def order(self, bulk_running: int) -> tuple[Lane, ...]:
+        """Return the lanes that may have a slot now, in order of preference."""
+        if bulk_running >= self.bulk_max:
+            return (Lane.PERSONAL,)
+        if self._since_bulk + 1 >= self.bulk_every:
+            return (Lane.BULK, Lane.PERSONAL)
+        return (Lane.PERSONAL, Lane.BULK)
+
+    def started(self, lane: Lane) -> None:
+        """A batch of this lane has a slot."""
+        self._since_bulk = 0 if lane is Lane.BULK else self._since_bulk + 1
+
+
+class CallQueue:
+    """Batches that wait for a slot of the target, and those that have one. Thread-safe."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._slots = limits.slots
+        self._precedence = Precedence(limits.bulk_slots, limits.bulk_every)
+        self._waiting: dict[Lane, deque[Batch]] = {lane: deque() for lane in Lane}
+        self._running = dict.fromkeys(Lane, 0)
+        self._changed = threading.Condition()
+        self._idle = threading.Event()  # no slot is taken, nor about to be
+        self._idle.set()
+        self._over = False
+
+    def put(self, batch: Batch) -> None:
+        """Queue a batch for a slot."""
+        with self._changed:
+            self._waiting[batch.lane].append(batch)
+            self._changed.notify()
+
+    def take(self, *, wait: bool = True) -> Batch | None:
+        """Return the next batch, which has a slot until `done`.
+
+        None: the queue has ended, or (not `wait`) no batch may start.
+        """
+        with self._changed:
+            while not self._over:
+                if (batch := self._next()) is not None or not wait:
+                    return batch
+                self._changed.wait()
+            return None
+
+    def done(self, batch: Batch) -> None:
+        """Its call has ended, and its slot is free."""
+        with self._changed:
+            self._running[batch.lane] -= 1
+            if not any(self._running.values()) and not any(self._waiting.values()):
+                self._idle.set()
+            self._changed.notify()
+
+    def wait_idle(self, timeout_s: float) -> None:
+        """Return when no slot is taken or waited for, or after this time."""
+        self._idle.wait(timeout_s)
+
+    def end(self) -> None:
+        """End the queue: `take` returns None from now on."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _next(self) -> Batch | None:
+        if sum(self._running.values()) >= self._slots:
+            return None
+        for lane in self._precedence.order(self._running[Lane.BULK]):
+            if self._waiting[lane]:
+                self._precedence.started(lane)
+                self._running[lane] += 1
+                self._idle.clear()
+                return self._waiting[lane].popleft()
+        return None
+
 
 WAIT_S_MAX = 2.0
 """How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""
@@ -294,3 +386,112 @@ class Runner:
             work()
         except Exception as error:  # noqa: BLE001  # the loop's thread raises it
             self._broken = error
+
+
+class Results:
+    """Reports the end of each run and probe to the engine. For the loop's thread.
+
+    Args:
+        name: of the consumer, for the observer.
+        runner: stops calling earlier batches when a result requires the others to wait.
+        clock: monotonic seconds, the engine's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        effects: Effects,
+        runner: Runner,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._engine = engine
+        self._effects = effects
+        self._runner = runner
+        self._observer = observer
+        self._clock = clock
+
+    def tell(self, report: BatchRun | Probed) -> None:
+        """Report a run's or probe's end to the engine.
+
+        Raises:
+            DependencyDown: the store or the log failed; the batch will repeat.
+        """
+        if isinstance(report, Probed) and self._engine.circuit.looked():
+            self._looked(report.error)
+        elif isinstance(report, Probed):
+            charged = self._engine.probed(self._clock(), ok=report.error is None, reason=told(report.error))
+            if charged is not None:
+                self._charge(charged)
+        elif report.error is not None:
+            self._runner.stop_calling(self._engine.last)  # of the target, the store or the log: others wait
+            self._failed(report.batch, report.error)
+        elif report.withdrawn:
+            self._engine.repeat(report.batch, self._clock(), halved=False)
+        else:
+            self._engine.settled(
+                report.batch,
+                self._clock(),
+                answered=report.called,
+                uncalled=report.uncalled,
+                given_up=report.given_up,
+            )
+
+    def _looked(self, error: Exception | None) -> None:
+        """Apply a probe made without work: success counts as work's, no attempt charged."""
+        circuit, now = self._engine.circuit, self._clock()
+        if not circuit.passes:  # work has met more meanwhile
+            return
+        if error is None:
+            if not circuit.quarantined:
+                circuit.answered()
+        elif isinstance(error, Throttled):
+            circuit.throttled(now, told(error), error.retry_after_s)
+        elif isinstance(error, Misconfigured):
+            circuit.misconfigured(now, told(error))
+        else:
+            circuit.down(now, told(error))
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        now = self._clock()
+        if isinstance(error, TargetDown):
+            self._engine.tripped(batch, now, told(error), answered=isinstance(error, OutOfOrder))
+        elif isinstance(error, Throttled):
+            self._engine.throttled(batch, now, told(error), error.retry_after_s)
+        elif isinstance(error, Misconfigured):
+            self._engine.misconfigured(batch, now, told(error))
+        elif isinstance(error, DependencyDown | LogError):
+            self._engine.repeat(batch, now, halved=False)
+            raise DependencyDown(str(error)) from error
+        else:
+            self._fault(batch, error)
+
+    def _fault(self, batch: Batch, error: Exception) -> None:
+        """Handle an unforeseen fault of our code or data: it must not block the others."""
+        self._observer.trouble(self._name, f"unexpected: {fault(error)}")
+        if len(batch.items) > 1 or not batch.items[0].suspect:
+            self._engine.repeat(batch, self._clock(), halved=True)
+            return
+        try:
+            self._effects.record_fault(batch.items[0], error)
+        except DependencyDown:
+            self._engine.repeat(batch, self._clock(), halved=True)
+            raise
+        self._engine.settled(batch, self._clock(), answered=False)
+
+    def _charge(self, batch: Batch) -> None:
+        """Charge an attempt to a student whose work failed alone while the target is well.
+
+        It is no evidence that the target is well: the next student's work is.
+        """
+        try:
+            self._effects.charge(batch.items)
+        except (DependencyDown, LogError) as error:
+            self._engine.repeat(batch, self._clock(), halved=True)
+            raise DependencyDown(str(error)) from error
+        except Exception as error:  # noqa: BLE001  # as for any item
+            self._fault(batch, error)
+        else:
+            self._engine.settled(batch, self._clock(), answered=False)

@@ -19,10 +19,10 @@ from pipeline.db.persons import Forgotten
 from pipeline.dead_letters import events as letter_events
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.engine.bell import WorkItem
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff
 from pipeline.errors import fault
 from pipeline.parking import Kind
-from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, parked_item
+from pipeline.parking.rows import LEASE_RETRY_MARGIN_S, Why, parked_item
 from pipeline.runner.announcement import Admitted, attempt, failure, reason_of
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import Conclusion, State

@@ -12,7 +12,7 @@ from pipeline.db.persons import Forgotten, nobody
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.engine.bell import WorkItem
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.runner.admission import Admission
 from pipeline.runner.announcement import Admitted, announcement

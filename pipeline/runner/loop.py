@@ -31,9 +31,8 @@ from pipeline.eventlog.port import (
 )
 from pipeline.parking.parking_lot import ParkingLot
 from pipeline.quarantine import Quarantine
-from pipeline.runner.batch_run import BatchRun, Observer, Probed, Runner
+from pipeline.runner.batch_run import BatchRun, Observer, Probed, Results, Runner
 from pipeline.runner.effects import Effects
-from pipeline.runner.results import Results
 from pipeline.status import TOLD_TO_STOP
 from pipeline.target import Handler
 from schemas import catalogue

@@ -19,14 +19,13 @@ from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 from pipeline.vault import Vault
-from producers.activation import mail_proofs, prolongations, request_rows
-from producers.activation.activation_requests import NAME
+from producers.activation import activation_requests, mail_proofs
+from producers.activation.activation_requests import NAME, ActivationRequest
 from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
 from producers.activation.notices import CHANGED, ENDING, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
-from producers.activation.request_rows import ActivationRequest
 from schemas import catalogue
 from schemas.account import Hold, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
@@ -37,8 +36,38 @@ from schemas.events import (
     HoldLifted,
     Preference,
     PreferenceChanged,
+    ProlongationRequested,
 )
 from schemas.language import Language
+
+
+def ask(
+    connection: Connection,
+    student_number: str,
+    *,
+    ends_on: date,
+    until: date,
+    now: float,
+    reason_ref: str | None = None,
+) -> None:
+    """Publish `prolongation.requested` with the caller's transaction.
+
+    Args:
+        connection: the caller's transaction.
+        student_number: whose access.
+        ends_on: its last day as known now. Once it is another one, the registry does nothing.
+        until: the last day that is wanted.
+        now: epoch seconds.
+        reason_ref: where an operator's words are kept.
+    """
+    event = ProlongationRequested(
+        student_number=student_number, ends_on=ends_on, until=until, reason_ref=reason_ref
+    )
+    identity = event_id(event.type, NAME, student_number, ends_on.isoformat(), until.isoformat())
+    message = Message(identity, SOURCE_PREFIX + NAME, datetime.fromtimestamp(now, UTC), event)
+    topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL)
+    outbox.enqueue(connection, message, topic, Lane.PERSONAL)
+
 
 charter_acceptances = Table(
     "charter_acceptances",
@@ -177,7 +206,7 @@ class Choices:
             mail_proofs.void_others(connection, number, ENDING, now)
             detail = {"student_number": number, "until": until.isoformat()}
             audit.note(connection, self._database, actor="student", action="lifecycle.prolong", detail=detail)
-            prolongations.ask(connection, number, ends_on=ends_on, until=until, now=now)
+            ask(connection, number, ends_on=ends_on, until=until, now=now)
         return True
 
     # --- events ---
@@ -186,7 +215,7 @@ class Choices:
         person = self._known.known(connection, student_number)
         if person is not None and person.activated_at is not None:
             return True
-        asked = request_rows.find(connection, [student_number]).get(student_number)
+        asked = activation_requests.find(connection, [student_number]).get(student_number)
         return asked is not None and asked.confirmed_at is not None
 
     def _announce_password(
@@ -204,7 +233,7 @@ class Choices:
             event, ActivationRequested
         ):  # the outbox will not lose it: `sesame activate` skips them
             request = ActivationRequest(number, identity, ref, now, confirmed_at=now)
-            request_rows.intend(connection, self._database, [request])
+            activation_requests.intend(connection, self._database, [request])
 
     def _open_again(self, connection: Connection, number: str, ref: str, now: float) -> None:
         """Lift the stolen-password hold of a student with a new one; no other hold."""

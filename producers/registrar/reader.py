@@ -14,8 +14,8 @@ from functools import partial
 
 from pipeline.errors import system_words
 from producers.registrar import json_lines
+from producers.registrar.damage import unwrapped
 from producers.registrar.encodings import DOS, MAC, TWICE, UTF8, WINDOWS
-from producers.registrar.excel_numbers import unwrapped
 from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.headers import (
     EXPORT_AGAIN,

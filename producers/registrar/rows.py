@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from producers.registrar.damage import damage, damage_of_address, is_no_value
-from producers.registrar.excel_numbers import write_whole
+from producers.registrar.damage import damage, damage_of_address, is_no_value, write_whole
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile, Problem, known_values

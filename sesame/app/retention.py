@@ -14,7 +14,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from consumers.registry.people import people
 from consumers.webhooks import rows as webhooks
 from pipeline import attempts
-from pipeline.audit.tables import remarks
+from pipeline.audit.trail import remarks
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
 from pipeline.dead_letters import rows as dead_letters

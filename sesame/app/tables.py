@@ -23,12 +23,12 @@ from pipeline import (
     timers,
     vault,
 )
-from pipeline.audit import tables as audit
+from pipeline.audit import trail as audit
 from pipeline.db import migrate
 from pipeline.db.metadata import metadata
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import rows as parking
-from producers.activation import choices, mail_proofs, request_rows, throttles
+from producers.activation import activation_requests, choices, mail_proofs, throttles
 from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from producers.registrar.teachings import memberships

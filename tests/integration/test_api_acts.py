@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from consumers.registry.erasure.erasures import erasures
 from consumers.registry.people import enrolments
-from pipeline.audit.tables import audit
+from pipeline.audit.trail import audit
 from sesame.operations.questions.restored.questions import restore_questions
 from tests.integration.api_kit import COMPLETED, FAILED, WAITING, ApiWorld
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from pipeline import audit, target_states
-from pipeline.audit.tables import audit as audit_table
+from pipeline.audit.trail import audit as audit_table
 from pipeline.dead_letters import events as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from producers.activation.smtp import MailServerDown

@@ -11,8 +11,7 @@ from consumers.kit.handler import _Turn
 from consumers.registry.erasure.privacy_key import PrivacyKey
 from consumers.registry.registrar import RegistrarFacts
 from pipeline.db.persons import of_nobody
-from pipeline.digest import digest_of
-from pipeline.target import Done, Task
+from pipeline.target import Done, Task, digest_of
 from producers.registrar.feed_memory import feed_rows
 from schemas.account import Stage
 from sesame.operations.privacy import erasure

@@ -30,12 +30,11 @@ from consumers.timetable import answers
 from consumers.timetable import connector as timetable
 from consumers.timetable.address import Subject
 from pipeline import outbox
-from pipeline.digest import digest_of
 from pipeline.runner import Effects
 from pipeline.runner.admission import Admission
 from pipeline.runner.announcement import Admitted
 from pipeline.runner.conclusion import _conclusion
-from pipeline.target import Done, HandlerOutcome, Retry, Waiting
+from pipeline.target import Done, HandlerOutcome, Retry, Waiting, digest_of
 from schemas.account import Account, Stage
 from schemas.envelope import Message
 from schemas.events import DeadLetterRecorded

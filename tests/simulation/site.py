@@ -31,8 +31,7 @@ from pipeline import timers
 from pipeline.db.persons import Forgotten, nobody
 from pipeline.engine.bell import topics_for
 from pipeline.engine.core import Engine
-from pipeline.engine.limits import Limits
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff, Limits
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.facts import FactHandler, FactLoop

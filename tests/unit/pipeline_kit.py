@@ -15,8 +15,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.engine.bell import topics_for
 from pipeline.engine.core import Engine
-from pipeline.engine.limits import Limits
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff, Limits
 from pipeline.eventlog.port import Consumer, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.runner import Effects, TargetWorker

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.digest import digest_of
 from pipeline.engine.bell import Bell, WorkItem
 from pipeline.eventlog.port import TopicPartition
 from pipeline.runner.announcement import Admitted
-from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
+from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task, digest_of
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Lane
 from schemas.events import Event, TargetProvisioned

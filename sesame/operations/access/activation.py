@@ -14,7 +14,7 @@ from consumers.registry.people import People, people
 from pipeline.accounts import accounts, number_pages
 from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
-from producers.activation.password_judge import PasswordJudge
+from producers.activation.policy import PasswordJudge
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from sesame.acts import acts

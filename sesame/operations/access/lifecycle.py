@@ -21,7 +21,7 @@ from consumers.registry.people import People
 from pipeline import accounts, timers
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
-from producers.activation import prolongations
+from producers.activation import choices
 from schemas.account import Account, Stage
 from schemas.language import gettext
 from schemas.scalars import Text
@@ -305,7 +305,7 @@ def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
             words=request.reason,
             detail={"student_number": number, "until": until.isoformat()},
         )
-        prolongations.ask(connection, number, ends_on=before, until=until, now=now, reason_ref=ref)
+        choices.ask(connection, number, ends_on=before, until=until, now=now, reason_ref=ref)
         times = len(person.prolongations) + 1
         return Prolonged(student_number=number, before=before, until=until, times=times)
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from consumers.mailbox.welcome_journal import RecordedIntent, WelcomeMessages, welcome_messages
 from pipeline import accounts, audit, status
 from pipeline.accounts import accounts as accounts_table
-from pipeline.audit.tables import audit as audit_table
+from pipeline.audit.trail import audit as audit_table
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.events import record_unreadable

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from pipeline.audit import operator_notes
-from pipeline.audit.tables import audit, audit_persons
+from pipeline.audit.trail import audit, audit_persons
 from producers.holds import HoldRequest, lift, place
 from schemas import catalogue
 from schemas.account import Hold

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from pipeline.accounts import accounts
-from pipeline.audit.tables import audit, remarks
+from pipeline.audit.trail import audit, remarks
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter

@@ -12,7 +12,7 @@ from sqlalchemy import MetaData
 
 from consumers.registry.ledger import ledger
 from consumers.registry.people import people
-from pipeline.audit.tables import audit_persons
+from pipeline.audit.trail import audit_persons
 from pipeline.db import persons
 from pipeline.db.persons import OnErasure
 from pipeline.errors import SesameError

@@ -25,7 +25,7 @@ from pipeline.target_states import State
 from schemas.language import gettext
 from sesame.acts.acts import Actor, Report, act, shown, utc
 from sesame.acts.ports import Following, Stored
-from sesame.operations.people.diagnosis.people import ACTIVATED, people
+from sesame.operations.people.diagnosis.overview import ACTIVATED, people
 from sesame.operations.people.diagnosis.reasons import explanations
 
 LIMIT_MAX: Final = 1000

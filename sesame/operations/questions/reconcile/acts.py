@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from consumers.kit.connector import Anything, Changes, TargetObject
 from consumers.kit.handler import SHARED
 from pipeline import accounts, pauses, target_states
-from pipeline.digest import digest_of
 from pipeline.errors import DependencyDown, SesameError, fault
+from pipeline.target import digest_of
 from pipeline.threshold import Threshold
 from producers.replay.requests import replay
 from schemas.account import Lane

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline import audit
 from pipeline.audit import trail, verification
-from pipeline.audit.tables import audit as table
-from pipeline.audit.tables import audit_persons
+from pipeline.audit.trail import audit as table
+from pipeline.audit.trail import audit_persons
 from pipeline.audit.verification import verify
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgetting, ForgottenRows

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table, insert, select
 
-from pipeline.audit.tables import remarks
+from pipeline.audit.trail import remarks
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import Forgetting, ForgottenRows, forget

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.bell import Batch, Bell, Place
+from pipeline.engine.bell import Batch, Bell, Place, QueuedStudent, Queues
 from pipeline.engine.circuit import CircuitState
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
-from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 from tests.unit.pipeline.engine.engine_kit import numbers

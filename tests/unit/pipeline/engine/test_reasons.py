@@ -7,11 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.engine.bell import Place
-from pipeline.engine.circuit import TRANSITIONS, Circuit, CircuitState
-from pipeline.engine.failure_rate import FailureRate
-from pipeline.engine.limits import Limits
+from pipeline.engine.circuit import TRANSITIONS, Circuit, CircuitState, FailureRate
+from pipeline.engine.limits import Backoff, Limits
 from pipeline.engine.offsets import Offsets
-from pipeline.engine.retry import Backoff
 from schemas import catalogue
 
 LIMITS = Limits(

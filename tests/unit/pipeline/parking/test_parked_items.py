@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.parking import Kind, Parked
-from pipeline.parking.parked_items import Why, parked_item
+from pipeline.parking.rows import Why, parked_item
 from pipeline.runner.announcement import Admitted
 from pipeline.target import Waiting
 from schemas.account import Lane

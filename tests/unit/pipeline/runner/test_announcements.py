@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.engine.bell import Bell, Place, WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.parking.parked_items import lane_for, replays_of
+from pipeline.parking.rows import lane_for, replays_of
 from pipeline.runner.announcement import Admitted, announcement, failure
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import State, TargetState

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.engine.bell import Batch
 from pipeline.engine.limits import Limits
-from pipeline.runner.call_queue import CallQueue, Precedence
+from pipeline.runner.batch_run import CallQueue, Precedence
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import parking, target_states
 from pipeline.engine.bell import Bell, Place, WorkItem
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
 from pipeline.parking import Kind, resync

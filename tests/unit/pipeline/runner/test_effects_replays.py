@@ -7,7 +7,7 @@ import pytest
 from pipeline import replays
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.engine.bell import WorkItem
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff
 from pipeline.outbox import OutboxRelay
 from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, HandlerOutcome, Waiting

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.engine.bell import WorkItem
-from pipeline.engine.limits import Limits
-from pipeline.engine.retry import Backoff
+from pipeline.engine.limits import Backoff, Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
 from pipeline.runner import Effects

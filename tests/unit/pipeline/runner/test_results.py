@@ -14,8 +14,7 @@ from pipeline.engine.circuit import CircuitState
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
-from pipeline.runner.batch_run import BatchRun, Probed
-from pipeline.runner.results import Results
+from pipeline.runner.batch_run import BatchRun, Probed, Results
 from pipeline.target import Dead, HandlerOutcome
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS

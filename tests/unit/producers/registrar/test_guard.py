@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from pipeline.audit.tables import audit
+from pipeline.audit.trail import audit
 from pipeline.threshold import Threshold
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed_memory import SqlFeedMemory, feed_rows

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.registrar.excel_numbers import whole_number
+from producers.registrar.damage import whole_number
 from producers.registrar.explanation import explain
 from producers.registrar.faults import UnusableFile
 from producers.registrar.mapping import MappingUnusable, read_mapping

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from pipeline.audit.tables import audit
+from pipeline.audit.trail import audit
 from pipeline.threshold import Threshold
 from producers.registrar.import_runs import imports
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, NOW, ZOE, Registrar

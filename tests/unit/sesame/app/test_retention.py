@@ -13,8 +13,8 @@ from sqlalchemy import func, insert, select
 
 from consumers.registry.people import people
 from pipeline import attempts, audit, replays
-from pipeline.audit.tables import audit as audit_table
-from pipeline.audit.tables import audit_persons, remarks
+from pipeline.audit.trail import audit as audit_table
+from pipeline.audit.trail import audit_persons, remarks
 from pipeline.audit.verification import verify
 from pipeline.db.database import Database
 from pipeline.lost_records import lost_records

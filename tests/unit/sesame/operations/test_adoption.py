@@ -15,7 +15,7 @@ from sqlalchemy import select
 from consumers.directory.port import DesiredEntry, EntryRefused, ObservedEntry
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.registry.ledger import MINTED, SqlLedger
-from pipeline.audit.tables import audit
+from pipeline.audit.trail import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate

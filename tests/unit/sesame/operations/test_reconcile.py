@@ -26,7 +26,7 @@ from consumers.kit.connector import (
 from consumers.kit.deadline import Deadline
 from consumers.kit.settings import ClientSettings
 from pipeline.accounts import accounts
-from pipeline.audit.tables import audit
+from pipeline.audit.trail import audit
 from pipeline.db.database import Database
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import NewRecord

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from consumers.kit.connector import Changes, TargetObject, Wanted
 from consumers.kit.handler import AMBIGUOUS
 from pipeline import pauses
-from pipeline.audit.tables import audit
+from pipeline.audit.trail import audit
 from pipeline.db.database import Database
 from pipeline.errors import TargetDown
 from pipeline.target_states import target_states
