@@ -30,9 +30,7 @@ from bench.rows import Row
 from consumers.active_directory.connector import ActiveDirectoryConnector
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import ConnectorContext
-from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.port import IntendedWelcome, Intent, WelcomeJournal
-from consumers.mailbox.welcome_journal import WelcomeMessages
+from consumers.mailbox.welcome_journal import RecordedIntent, WelcomeMessages
 from consumers.scim.connector import Scim
 from consumers.scim.settings import ScimSettings
 from pipeline.db.database import Database
@@ -196,16 +194,15 @@ def slapd_target(students: int = 800) -> Iterator[Target]:
 @contextmanager
 def dovecot_target(students: int = 240) -> Iterator[Target]:
     """Dovecot: folders, quota and the welcome message, over doveadm's HTTP and LMTP."""
-    opened = mailbox_kit.Desk.mailboxes
 
     def handler(database: Database | None) -> Handler:
-        journal: WelcomeJournal = (
+        journal = (
             Remembered()
             if database is None
             else WelcomeMessages(database, clock=time.time, adopted=lambda _numbers: {})
         )
-        desk.wanted = WantedMailbox(folders=("Scolarité",))
-        return desk.connector(opened(desk), journal).handler()
+        desk.quota_bytes = None
+        return desk.handler(journal=journal)
 
     def people(count: int) -> list[Account]:
         made = [_named(directory_kit.account(), office.slapd.layout.domain) for _ in range(count)]
@@ -278,37 +275,27 @@ def scim_target(students: int = 400) -> Iterator[Target]:
         yield Target("scim", handler, people, students, note="scim2-server; ")
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """See `Intent`."""
-
-    uidvalidity: int
-    uidnext: int
-    state: str = "intended"
-
-
-class Remembered:
+class Remembered(WelcomeMessages):
     """The intents to send a welcome message, without a store."""
 
     def __init__(self) -> None:
-        self._intents: dict[str, Intent] = {}
+        self._intents: dict[str, RecordedIntent] = {}
 
-    def intend(self, intended: Mapping[str, IntendedWelcome]) -> Mapping[str, Intent]:
-        """See `WelcomeJournal`."""
+    def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> dict[str, RecordedIntent]:
+        """See `WelcomeMessages`."""
         earlier = self.known(list(intended))
-        for number, (_, uidvalidity, uidnext) in intended.items():
-            self._intents.setdefault(number, _Recorded(uidvalidity, uidnext))
+        for number, inbox in intended.items():
+            self._intents.setdefault(number, RecordedIntent(*inbox, "intended"))
         return earlier
 
-    def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intent]:
-        """See `WelcomeJournal`."""
+    def known(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
+        """See `WelcomeMessages`."""
         return {number: self._intents[number] for number in student_numbers if number in self._intents}
 
     def sent(self, student_numbers: Sequence[str]) -> None:
-        """See `WelcomeJournal`."""
+        """See `WelcomeMessages`."""
 
-    def undecided(self, student_numbers: Sequence[str]) -> None:
-        """See `WelcomeJournal`."""
+    undecided = sent
 
 
 def _named(account: Account, domain: str = "etu.univ-exemple.fr") -> Account:

@@ -331,7 +331,9 @@ class _Turn:
                 raise
 
     def _unanswered(self) -> bool:
-        return any(isinstance(each, Retry) and each.unknown for each in self._outcomes.values())
+        return self._deadline.unanswered or any(
+            isinstance(each, Retry) and each.unknown for each in self._outcomes.values()
+        )
 
     def _doubt(self) -> None:
         """Probe the target before any student is charged with a failure.

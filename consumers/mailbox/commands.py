@@ -1,38 +1,95 @@
-"""Commands that read and write a mailbox over doveadm and LMTP; pure.
+"""The doveadm commands that read, write and empty a mailbox, and what their answers mean; pure.
 
-And what their answers mean. Each command costs the server a look-up of the user and an opening of the
-mailbox, some milliseconds.
+Each command costs the server a look-up of the user and an opening of the mailbox, some milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from consumers.mailbox.difference import SCRIPT
-from consumers.mailbox.dovecot import Command, DoveadmAnswer, Exit
-from consumers.mailbox.lmtp import Delivery, DeliveryVerdict
-from consumers.mailbox.port import (
-    ApplyResult,
-    Full,
-    Key,
-    MailboxChange,
-    MailboxRefused,
-    MailboxUnsettled,
-    ObservedMailbox,
-    ReadResult,
-    Sighting,
-    Unknown,
-)
+from consumers.kit.connector import Fields, Held, Refused
+from consumers.mailbox.mailbox import FOLDERS, FULL, NOT_ENABLED, REDIRECT, SCRIPT, Mailbox
+from pipeline.errors import Misconfigured
 
 MAILBOX_BUSY: Final = "mailbox_busy"
+LOST: Final = Refused(NOT_ENABLED.cause, "the mail server does not know this user any more")
+_FOLDER_REFUSED: Final = Refused(
+    "folder_name_refused", "Dovecot cannot use a folder's name: see mailbox.folders", lasting=True
+)
+_SCRIPT_REFUSED: Final = Refused(
+    "redirect_refused", "Dovecot does not accept the sieve script of the redirection", lasting=True
+)
+
 _STATUS: Final = ("uidvalidity", "uidnext", "messages")
 _ACCESS_MAX: Final = 100  # folders of which the access list is read: a student may have thousands
 _UNREAD: Final = ""  # a script that is there, before its text was asked for
+_GONE: Final = frozenset({"mailboxDelete", "mailboxUnsubscribe", "sieveDelete"})
+
+Observed = Mailbox | Refused
+"""A mailbox, or why it was not seen: `NOT_ENABLED`, where the server knows no such user."""
 
 
-def commands_for(key: Key) -> list[Command]:
+class CommandUnknown(Misconfigured):
+    """Dovecot does not know a command that the mailbox needs: its version, or a plugin that is not loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One doveadm command with its parameters, as the API names them."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DoveadmAnswer:
+    """One command's answer.
+
+    Attributes:
+        code: 0, or doveadm's exit code: see `Exit`.
+        rows: its output; empty after an error.
+    """
+
+    code: int
+    rows: Any = ()
+
+
+class Exit:
+    """The exit codes of doveadm (sysexits.h) that we distinguish."""
+
+    OK: Final = 0
+    USAGE: Final = 64  # a name that the server cannot use
+    DATA: Final = 65  # it exists already; or a script does not compile; or an active script is to be deleted
+    NO_USER: Final = 67
+    NOT_FOUND: Final = 68
+    FULL: Final = 73  # over quota
+    TEMPORARY: Final = 75  # the directory behind it is away; or a lock, or the disk
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Which mailbox to read, and what to look for in it.
+
+    Attributes:
+        address: the main mail address, which is the user name.
+        message_id: look for this Message-ID (angle brackets included) in all folders; None: do not look.
+        since_uid: with `message_id`, also list the inbox's messages from this UID on.
+        delivered: the message was delivered a moment ago: it is looked for among those, and elsewhere only if
+            it is not there.
+    """
+
+    address: str
+    message_id: str | None = None
+    since_uid: int = 1
+    delivered: bool = False
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def first_looks(key: Key) -> list[Command]:
     """The first commands for a mailbox, in the order in which `observed` reads them."""
     user = {"user": key.address}
     commands = [
@@ -54,82 +111,91 @@ def commands_for(key: Key) -> list[Command]:
     ]
 
 
-def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
-    """What the answers to `commands_for` show."""
-    codes = {answer.code for answer in answers}
-    if Exit.NO_USER in codes:
-        return Unknown()
-    if codes != {Exit.OK}:
-        return unread(max(codes))
+def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> Observed:
+    """What the answers to `first_looks` show."""
+    if (failed := unread(answers)) is not None:
+        return failed
     folders, subscribed, quota, status, scripts, *found = (answer.rows for answer in answers)
-    names = _scripts(scripts)
-    return ObservedMailbox(
-        address=key.address,
+    active = [row["script"] for row in scripts if row["active"]]
+    names = frozenset(row["script"] for row in scripts)
+    limits = [int(r["limit"]) for r in quota if r["type"] == "STORAGE" and r["limit"] != "-"]
+    return Mailbox(
+        ref=key.address.lower(),
         folders=_names(folders),
         subscribed=_names(subscribed),
-        quota_kib=_storage_limit(quota),
+        quota_kib=min(limits, default=None),  # the smallest among the storage roots
+        used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
+        messages=int(status[0]["messages"]),
+        scripts=names,
+        active_script=active[0] if active else None,
         uidvalidity=int(status[0]["uidvalidity"]),
         uidnext=int(status[0]["uidnext"]),
         redirect_script=_UNREAD if SCRIPT in names else None,
-        redirect_active=names.get(SCRIPT, False),
-        own_script_active=_others_active(names),
-        sighting=_sighting(key, *found) if found else None,
-        used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
-        messages=int(status[0]["messages"]),
-        scripts=frozenset(names),
+        copies=len(found[0]) if found else None,
+        uids=tuple(sorted(int(row["uid"]) for rows in found[1:] for row in rows)),
     )
 
 
-def second_looks(key: Key, result: ReadResult) -> list[Command]:
+def second_looks(key: Key, seen: Observed) -> list[Command]:
     """The commands that the first answers make necessary.
 
     The text of a script that is there (reading one that is not is an error in the server's log), and a
     message that is not where it was delivered.
     """
-    if not isinstance(result, ObservedMailbox):
+    if isinstance(seen, Refused):
         return []
     looks = []
-    if result.redirect_script == _UNREAD:
+    if seen.redirect_script == _UNREAD:
         looks.append(Command("sieveGet", {"user": key.address, "scriptname": SCRIPT}))
-    missed = result.sighting is not None and result.sighting.copies == 0
-    if key.delivered and missed and key.message_id is not None:
+    if key.delivered and seen.copies == 0 and key.message_id is not None:
         looks.append(_everywhere(key.address, key.message_id))
     return looks
 
 
-def completed(result: ReadResult, command: Command, answer: DoveadmAnswer) -> ReadResult:
-    """The result with the answer to one of its `second_looks`."""
-    if not isinstance(result, ObservedMailbox):
-        return result
-    if answer.code == Exit.NO_USER:
-        return Unknown()
-    if command.name == "fetch":
-        if answer.code != Exit.OK:
-            return unread(answer.code)
-        return replace(result, sighting=Sighting(len(answer.rows), ()))
-    if answer.code not in (Exit.OK, Exit.NOT_FOUND):
-        return unread(answer.code)
-    return replace(result, redirect_script=_text(answer))
+def completed(seen: Observed, looks: Sequence[Command], answers: Sequence[DoveadmAnswer]) -> Observed:
+    """The mailbox with the answers to its `second_looks`."""
+    for look, answer in zip(looks, answers, strict=True):
+        gone = look.name == "sieveGet" and answer.code == Exit.NOT_FOUND
+        failed = None if gone else unread([answer])
+        if failed is not None or isinstance(seen, Refused):
+            return failed or seen
+        if look.name == "fetch":
+            seen = replace(seen, copies=len(answer.rows))
+        else:
+            seen = replace(seen, redirect_script=None if gone else answer.rows[0]["sieve script"])
+    return seen
 
 
-def access_looks(address: str, result: ReadResult) -> list[Command]:
+def access_looks(address: str, seen: Observed) -> list[Command]:
     """The access lists of a mailbox's folders, the inbox's first. Each costs the server 4 ms."""
-    if not isinstance(result, ObservedMailbox):
+    if isinstance(seen, Refused):
         return []
-    folders = sorted(result.folders, key=lambda folder: (folder != "INBOX", folder))[:_ACCESS_MAX]
+    folders = sorted(seen.folders, key=lambda folder: (folder != "INBOX", folder))[:_ACCESS_MAX]
     return [Command("aclGet", {"user": address, "mailbox": folder}) for folder in folders]
 
 
-def with_access(result: ReadResult, answers: Sequence[DoveadmAnswer]) -> ReadResult:
-    """The result with the answers to its `access_looks`. A folder that only holds others has no list."""
-    if not isinstance(result, ObservedMailbox):
-        return result
+def with_access(seen: Observed, answers: Sequence[DoveadmAnswer]) -> Observed:
+    """The mailbox with the answers to its `access_looks`. A folder that only holds others has no list."""
+    if isinstance(seen, Refused):
+        return seen
     if any(answer.code == Exit.TEMPORARY for answer in answers):
-        return unread(Exit.TEMPORARY)
-    own = {"owner", f"user={result.address}".casefold()}
+        return _busy(Exit.TEMPORARY)
+    own = {"owner", f"user={seen.ref}".casefold()}
     given = [row for answer in answers for row in answer.rows if row["id"].casefold() not in own]
     rights = {right for row in given for right in row["rights"].split() if not right.startswith("-")}
-    return replace(result, shared=bool(rights))
+    return replace(seen, shared=bool(rights))
+
+
+def unread(answers: Sequence[DoveadmAnswer]) -> Refused | None:
+    """Why one mailbox could not be read now; None: it was."""
+    codes = {answer.code for answer in answers}
+    if Exit.NO_USER in codes:
+        return NOT_ENABLED
+    return _busy(max(codes)) if codes != {Exit.OK} else None
+
+
+def _busy(code: int) -> Refused:
+    return Refused(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")
 
 
 def _folders(address: str) -> list[Command]:
@@ -148,63 +214,36 @@ def _names(rows: Sequence[Mapping[str, str]]) -> frozenset[str]:
     return frozenset(row["mailbox"] for row in rows)
 
 
-def _scripts(rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Whether each script is the active one, by name."""
-    return {row["script"]: bool(row["active"]) for row in rows}
+# --- writing ----------------------------------------------------------------------------------------
 
 
-def _others_active(names: Mapping[str, bool]) -> bool:
-    return any(active for name, active in names.items() if name != SCRIPT)
-
-
-def _text(answer: DoveadmAnswer) -> str | None:
-    return answer.rows[0]["sieve script"] if answer.code == Exit.OK else None
-
-
-def _sighting(key: Key, copies: Sequence[Any], since: Sequence[Any] = ()) -> Sighting:
-    """Where the message was seen.
-
-    `N:*` always names the last message, even below N (RFC 9051, section 9: seq-range).
-    """
-    uids = sorted(uid for row in since if (uid := int(row["uid"])) >= key.since_uid)
-    return Sighting(copies=len(copies), uids=tuple(uids))
-
-
-def _storage_limit(roots: Sequence[Mapping[str, str]]) -> int | None:
-    """The smallest limit among the storage roots; `-` is none."""
-    limits = [int(r["limit"]) for r in roots if r["type"] == "STORAGE" and r["limit"] != "-"]
-    return min(limits, default=None)
-
-
-def unread(code: int) -> MailboxUnsettled:
-    """One mailbox that could not be read now."""
-    return MailboxUnsettled(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")
-
-
-def folder_commands(change: MailboxChange) -> list[Command]:
-    """One command per folder.
+def folder_commands(address: str, fields: Fields, seen: Mailbox) -> list[Command]:
+    """Make folders, and subscribe those that exist: one command per folder.
 
     With several in one, a folder that exists hides the outcome of the others.
     """
-    user = change.address
+    folders = fields.get(FOLDERS, ())
     return [
-        Command("mailboxCreate", {"user": user, "mailbox": [folder], "subscriptions": True})
-        for folder in change.create
-    ] + [Command("mailboxSubscribe", {"user": user, "mailbox": [folder]}) for folder in change.subscribe]
+        Command("mailboxCreate", {"user": address, "mailbox": [folder], "subscriptions": True})
+        for folder in folders
+        if folder not in seen.folders
+    ] + [
+        Command("mailboxSubscribe", {"user": address, "mailbox": [folder]})
+        for folder in folders
+        if folder in seen.folders - seen.subscribed
+    ]
 
 
-def script_commands(change: MailboxChange) -> list[Command]:
+def script_commands(address: str, fields: Fields, seen: Mailbox) -> list[Command]:
     """The redirection's script; a script of the student's own is never touched."""
-    user = change.address
-    commands = []
-    if change.install is not None:
-        put = {"user": user, "scriptname": SCRIPT, "file": change.install, "activate": True}
-        commands.append(Command("sievePut", put))
-    if change.remove and change.deactivate:
-        commands.append(Command("sieveDeactivate", {"user": user}))
-    if change.remove:
-        commands.append(Command("sieveDelete", {"user": user, "scriptname": [SCRIPT]}))
-    return commands
+    script, user = fields.get(REDIRECT), {"user": address}
+    if script is None:
+        return []
+    if script:
+        put = {**user, "scriptname": SCRIPT, "file": script[0], "activate": True}
+        return [Command("sievePut", put)]
+    delete = Command("sieveDelete", {**user, "scriptname": [SCRIPT]})
+    return [Command("sieveDeactivate", user), delete] if seen.redirect_active else [delete]
 
 
 def erasure_looks(address: str) -> list[Command]:
@@ -226,17 +265,14 @@ def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Com
     if hidden := sorted(_names(subscribed)):
         commands.append(Command("mailboxUnsubscribe", {**user, "mailbox": hidden}))
     commands.append(Command("expunge", {**user, "query": ["mailbox", "INBOX", "all"]}))
-    names = _scripts(scripts)
-    if any(names.values()):
+    if any(row["active"] for row in scripts):
         commands.append(Command("sieveDeactivate", user))
-    return commands + [Command("sieveDelete", {**user, "scriptname": [name]}) for name in sorted(names)]
+    names = sorted(row["script"] for row in scripts)
+    return commands + [Command("sieveDelete", {**user, "scriptname": [name]}) for name in names]
 
 
-_GONE: Final = frozenset({"mailboxDelete", "mailboxUnsubscribe", "sieveDelete"})
-
-
-def failure(command: Command, answer: DoveadmAnswer) -> ApplyResult | None:
-    """What an exit code means for the student whose command it was."""
+def failure(command: Command, answer: DoveadmAnswer) -> Held | Refused | None:
+    """What an exit code means for the student whose command it was; what exists or is gone is success."""
     match answer.code:
         case Exit.OK:
             return None
@@ -245,46 +281,11 @@ def failure(command: Command, answer: DoveadmAnswer) -> ApplyResult | None:
         case Exit.NOT_FOUND if command.name in _GONE:
             return None  # it is gone; the read-back confirms it
         case Exit.FULL:
-            return Full()
+            return FULL
         case Exit.NO_USER:
-            return MailboxUnsettled("mailbox_not_enabled", "the mail server does not know this user any more")
+            return LOST
         case Exit.USAGE:
-            return MailboxRefused(
-                "folder_name_refused", "Dovecot cannot use a folder's name: see mailbox.folders"
-            )
+            return _FOLDER_REFUSED
         case Exit.DATA:
-            return MailboxRefused(
-                "redirect_refused", "Dovecot does not accept the sieve script of the redirection"
-            )
-    return MailboxUnsettled(MAILBOX_BUSY, f"{command.name} did not succeed (doveadm: {answer.code})")
-
-
-def undelivered(verdict: DeliveryVerdict) -> ApplyResult:
-    """What it means for the student that the message was not delivered."""
-    codes = verdict.codes
-    match verdict.delivery:
-        case Delivery.FULL:
-            return Full()
-        case Delivery.NO_USER:
-            return MailboxUnsettled("mailbox_not_enabled", "the mail server does not know this user any more")
-        case Delivery.REFUSED:
-            return MailboxRefused(
-                "welcome_refused", f"the mail server refuses the welcome message (LMTP {codes})"
-            )
-        case Delivery.UNKNOWN:
-            return MailboxUnsettled(
-                "delivery_unknown", f"the delivery's outcome is unknown ({codes})", unknown=True
-            )
-    return MailboxUnsettled("delivery_deferred", f"the mail server defers the welcome message (LMTP {codes})")
-
-
-def with_delivery(result: ApplyResult, *, delivered: bool) -> ApplyResult:
-    """The result, with whether the message was delivered before another step failed."""
-    match result:
-        case Full():
-            return Full(delivered)
-        case MailboxRefused(cause, message):
-            return MailboxRefused(cause, message, delivered)
-        case MailboxUnsettled(cause, message, _, unknown):
-            return MailboxUnsettled(cause, message, delivered, unknown)
-    return result
+            return _SCRIPT_REFUSED
+    return Refused(MAILBOX_BUSY, f"{command.name} did not succeed (doveadm: {answer.code})")

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from consumers.kit.connector import (
-    AdoptedRefs,
+    SLOW,
+    TOO_SLOW,
     Advice,
     Change,
     Connector,
@@ -26,79 +28,58 @@ from consumers.kit.connector import (
     TargetObject,
     Wanted,
 )
-from consumers.kit.deadline import Deadline
-from consumers.kit.handler import SHARED
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.reasons import Reason, read_reasons
-from consumers.mailbox.difference import (
+from consumers.mailbox import commands
+from consumers.mailbox.commands import Command, CommandUnknown, DoveadmAnswer, Exit, Key, Observed
+from consumers.mailbox.mailbox import (
     FOLDERS,
-    MAILBOX_FULL,
+    FULL,
+    NOT_ENABLED,
     QUOTA,
-    RECHECK_S,
     REDIRECT,
     WELCOME,
+    Mailbox,
     RedirectInvalid,
-    WantedMailbox,
-    change_of,
     foreseen,
-    hidden,
-    shown_fields,
-    wanted_fields,
+    script_of,
+    shown,
     wanted_of_all,
 )
-from consumers.mailbox.port import (
-    ApplyResult,
-    Full,
-    Key,
-    MailboxChange,
-    Mailboxes,
-    MailboxRefused,
-    MailboxUnsettled,
-    ObservedMailbox,
-    ReadResult,
-    WelcomeJournal,
-    WrittenMailbox,
-)
+from consumers.mailbox.posting import Posting
 from consumers.mailbox.settings import MailboxSettings
-from consumers.mailbox.welcome import AddressInvalid, Posting, Welcome, WelcomeStanding
+from consumers.mailbox.welcome import AddressInvalid, Welcome
+from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.tls import trusting
 from schemas.account import Account, Stage
 from schemas.language import Language, gettext
 
+if TYPE_CHECKING:
+    from consumers.mailbox.dovecot import Doveadm
+    from consumers.mailbox.lmtp import Lmtp
+    from consumers.mailbox.welcome_journal import WelcomeMessages
+
 _BEHIND: Final = Refused("directory_behind", "access is to be shut, and the mail server still finds the user")
 _HIDDEN: Final = Held("mailbox_hidden", recheck_after_s=3600.0)
-_SHARED: Final = Held(SHARED)
-_NOT_ENABLED: Final = Refused(
-    "mailbox_not_enabled",
-    "the mail server does not find this user: the directory's entry has another mail or is not enabled "
-    "(sesameMailEnabled)",
-)
+_LATE: Final = Refused(SLOW, TOO_SLOW)
 _UNWRITABLE: Final = Refused(
     "mail_address_invalid",
     "no welcome message can be written: the address cannot stand in a header",
     lasting=True,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxObject(TargetObject):
-    """A mailbox as it was read, from which a change is made.
-
-    Attributes:
-        seen: all that the server shows.
-        standing: the state of the welcome message.
-    """
-
-    seen: ObservedMailbox = field(kw_only=True)
-    standing: WelcomeStanding = field(kw_only=True)
+_DIRECTORY_AWAY: Final = "Dovecot cannot look users up: its directory is away"
 
 
 class MailboxConnector(Connector[MailboxSettings]):
     """One mailbox per student, on a Dovecot, by doveadm over HTTP and by LMTP.
 
     Args:
-        mailboxes: the port; None: the server that the settings name.
+        doveadm, lmtp: administration and delivery; None: the server that the settings name.
         journal: where the intent to send the welcome message is recorded; None: the site's store.
         welcome: renders it; None: as the settings say.
+
+    Raises:
+        Misconfigured: the file of certificate authorities cannot be read.
     """
 
     section = MailboxSettings
@@ -118,17 +99,28 @@ class MailboxConnector(Connector[MailboxSettings]):
     def __init__(
         self,
         context: ConnectorContext[MailboxSettings],
-        mailboxes: Mailboxes | None = None,
-        journal: WelcomeJournal | None = None,
+        doveadm: Doveadm | None = None,
+        lmtp: Lmtp | None = None,
+        journal: WelcomeMessages | None = None,
         welcome: Welcome | None = None,
     ) -> None:
+        from consumers.mailbox.dovecot import Doveadm  # slow to load, and the words are wanted without it
+        from consumers.mailbox.lmtp import Lmtp
+
         super().__init__(context)
-        self._wanted = WantedMailbox(self.settings.folders, context.site.mail_quota_bytes)
-        self._mailboxes = mailboxes or dovecot_mailboxes(context)
+        settings = self.settings
+        self._wanted_of_all = wanted_of_all(settings.folders, context.site.mail_quota_bytes)
+        self._doveadm = doveadm or Doveadm(context)
+        self._lmtp = lmtp or Lmtp(
+            settings.lmtp_host,
+            settings.lmtp_port,
+            sender=settings.sender,
+            context=trusting(context.name, settings.ca_file),
+        )
         self._posting = Posting(
-            self._mailboxes,
-            journal or _journal(context, self.adopted_refs),
-            welcome or welcome_of(self.settings),
+            self._look,
+            journal or self._journal(),
+            welcome or welcome_of(settings),
             records=not context.read_only,
         )
 
@@ -137,10 +129,11 @@ class MailboxConnector(Connector[MailboxSettings]):
         if not account.access_open:
             return Wanted({}, _BEHIND)
         try:
-            return Wanted(wanted_fields(account, self._wanted))
-        except RedirectInvalid as error:  # all else is done
+            script = script_of(account)
+        except RedirectInvalid as error:  # all else is done, and the redirection stays as it is
             fault = f"the redirection's address cannot be used: {error}"
-            return Wanted(wanted_of_all(self._wanted), Refused("redirect_invalid", fault, lasting=True))
+            return Wanted(self._wanted_of_all, Refused("redirect_invalid", fault, lasting=True))
+        return Wanted({**self._wanted_of_all, REDIRECT: () if script is None else (script,)})
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -148,48 +141,64 @@ class MailboxConnector(Connector[MailboxSettings]):
         """See `Connector.read`. A mailbox is the student's to whom the directory gives its address."""
         seen: dict[str, Seen] = {}
         if shut := [account for account in accounts if not account.access_open]:
-            there = self._mailboxes.read([Key(account.mail) for account in shut], deadline)
-            seen = {a.student_number: _shut(a, there[a.mail], self.name) for a in shut}
+            there = self._look([Key(account.mail) for account in shut], deadline)
+            seen = {a.student_number: self._shut(a, there[a.mail]) for a in shut}
         if opened := [account for account in accounts if account.access_open]:
             looked = self._posting.look(opened, deadline)
-            seen |= {a.student_number: self._opened(a, *looked[a.student_number]) for a in opened}
+            seen |= {a.student_number: self._opened(a, looked[a.student_number]) for a in opened}
         return seen
+
+    def look(self, account: Account) -> Observed:
+        """All that the server shows of one mailbox, and of its welcome message."""
+        key = Key(account.mail, message_id=self._posting.message_id(account))
+        deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
+        return self._look([key], deadline)[account.mail]
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
         """See `Connector.foresee`."""
         said: dict[str, Held | Refused] = {}
         for each in changes:
-            obstacle = foreseen(each.fields, _box(each).seen)
+            obstacle = foreseen(each.fields, _box(each))
             if WELCOME in each.fields and not self._posting.can_be_written(each.account):
                 obstacle = _UNWRITABLE
             if obstacle is not None:
                 said[each.account.student_number] = obstacle
         return said
 
-    def look(self, account: Account) -> ReadResult:
-        """All that the server shows of one mailbox, and of its welcome message."""
-        key = Key(account.mail, message_id=self._posting.message_id(account))
-        deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
-        return self._mailboxes.read([key], deadline)[account.mail]
-
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`: the users that the server finds, by address alone.
 
-        No mailbox is opened.
+        In one answer, without the probe's; no mailbox is opened.
         """
-        for address in self._mailboxes.addresses():
-            mail = address.lower()
-            yield TargetObject(ref=mail, names=(("mail", mail),))
+        listing = self._user("*")
+        if listing.code == Exit.DATA:
+            raise Misconfigured(
+                "Dovecot cannot list its users",
+                remedy="Lift the directory's size limit for Dovecot's account (ops/ldap/slapd.conf).",
+            )
+        if listing.code not in (Exit.OK, Exit.NO_USER):
+            raise TargetDown(_DIRECTORY_AWAY, unknown=False)
+        for address in listing.rows["userList"] if listing.code == Exit.OK else ():
+            if address != self.settings.probe_user:
+                mail = address.lower()
+                yield TargetObject(ref=mail, names=(("mail", mail),))
 
     def probe(self) -> None:
-        """See `Connector.probe`: a look-up of the service account."""
-        self._mailboxes.probe()
+        """See `Connector.probe`: look up the service account, through the directory behind doveadm."""
+        answer = self._user(self.settings.probe_user)
+        if answer.code == Exit.NO_USER:
+            raise Misconfigured(
+                "Dovecot does not know the service account that the probe looks up",
+                remedy="Enable the mailbox of mailbox.probe_user in the directory (ops/ldap/tree.ldif).",
+            )
+        if answer.code != Exit.OK:
+            raise TargetDown(_DIRECTORY_AWAY, unknown=False)
 
     def advice(self) -> Iterator[Advice]:
         """See `Connector.advice`: kept doveadm processes get slower with each student."""
         from consumers.mailbox.dovecot import keeps_processes
 
-        if keeps_processes(self.context):
+        if keeps_processes(self._doveadm, self._moment()):
             yield Advice(
                 gettext("Dovecot keeps its doveadm processes, and each gets slower with every student"),
                 gettext(
@@ -198,67 +207,176 @@ class MailboxConnector(Connector[MailboxSettings]):
                 ),
             )
 
-    def _opened(self, account: Account, seen: ReadResult, standing: WelcomeStanding) -> Seen:
-        if isinstance(seen, MailboxUnsettled):
-            return Refused(seen.cause, seen.message)
-        if not isinstance(seen, ObservedMailbox):
-            return _NOT_ENABLED
-        shown = shown_fields(seen, self._wanted, due=standing.due)
-        return [
-            MailboxObject(
-                ref=account.mail.lower(),
-                student_number=account.student_number,
-                fields=shown,
-                held=_SHARED if seen.shared else hidden(self.wanted(account).fields, shown, seen),
-                note=standing.note,
-                seen=seen,
-                standing=standing,
+    def _look(self, keys: Sequence[Key], deadline: Deadline) -> dict[str, Observed]:
+        """Read these mailboxes, by address, in one request, and in a second one what is then left to read.
+
+        What access lists give to others is expensive, and read only where the server is only observed.
+        """
+        first = self._ask({key.address: commands.first_looks(key) for key in keys}, deadline)
+        seen = {key.address: commands.observed(key, first[key.address]) for key in keys}
+        looks = {key.address: commands.second_looks(key, seen[key.address]) for key in keys}
+        second = self._each(looks, deadline)
+        seen = {
+            address: commands.completed(seen[address], looks[address], second[address]) for address in seen
+        }
+        if not self.context.read_only:
+            return seen
+        try:
+            lists = self._each(
+                {mail: commands.access_looks(mail, one) for mail, one in seen.items()}, deadline
             )
-        ]
+        except CommandUnknown:
+            return seen  # without Dovecot's acl plugin there are no lists
+        return {address: commands.with_access(one, lists[address]) for address, one in seen.items()}
+
+    def _opened(self, account: Account, seen: Observed) -> Seen:
+        if isinstance(seen, Refused):
+            return seen
+        return [shown(seen, account.student_number, self.wanted(account).fields)]
+
+    def _shut(self, account: Account, seen: Observed) -> Seen:
+        """What matters of a mailbox that is not to be used.
+
+        Whether the server still finds its user; and, if it is to be erased, whether it holds anything. In
+        that case the server finds the user until the directory's entry is removed, after everything else.
+        """
+        erased = account.stage is Stage.ERASED
+        if isinstance(seen, Refused):
+            if seen is not NOT_ENABLED:
+                return seen
+            return _HIDDEN if erased and self.name in account.stages else ()
+        if erased and seen.erased:
+            return ()
+        return [TargetObject(ref=account.mail.lower(), student_number=account.student_number)]
 
     # --- writing ------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """See `Connector.apply`. The intent to send a message is recorded before it is sent."""
+        """See `Connector.apply`. All folders in one request, the messages one by one, then all scripts.
+
+        The intent to send a message is recorded before it is sent. Each step needs the success of the one
+        before; nothing is written for a student who cannot be welcomed.
+        """
         boxes = {each.account.student_number: _box(each) for each in changes}
         new = [each.account for each in changes if WELCOME in each.fields]
         welcomes = self._posting.decide([(account, boxes[account.student_number]) for account in new])
         deadline.left_s()
-        writes: dict[str, MailboxChange] = {}
-        for each in changes:
-            number = each.account.student_number
-            welcome = welcomes.get(number)
-            if isinstance(welcome, AddressInvalid):
-                continue  # nothing is written for a student who cannot be welcomed
-            write = change_of(each.fields, boxes[number].seen, self._wanted, welcome)
-            if not write.empty:
-                writes[number] = write
-        written = self._mailboxes.apply(list(writes.values()), deadline)
-        results = {number: written[write.address] for number, write in writes.items()}
-        sent = [number for number, write in writes.items() if write.welcome and _delivered(results[number])]
-        self._posting.sent({number: boxes[number].seen for number in sent})
-        said = {number: _said(result, writes[number].welcome) for number, result in results.items()}
-        unwritable = [number for number, one in welcomes.items() if isinstance(one, AddressInvalid)]
-        return {
-            **{number: one for number, one in said.items() if one is not None},
-            **dict.fromkeys(unwritable, _UNWRITABLE),
+        said: dict[str, Held | Refused] = {
+            number: _UNWRITABLE for number, one in welcomes.items() if isinstance(one, AddressInvalid)
         }
+        left = {n: each for each in changes if (n := each.account.student_number) not in said}
+        said |= self._write(
+            {n: commands.folder_commands(c.account.mail, c.fields, boxes[n]) for n, c in left.items()},
+            deadline,
+        )
+        messages = {
+            number: (each.account.mail, message)
+            for number, each in left.items()
+            if number not in said and isinstance(message := welcomes.get(number), bytes)
+        }
+        undelivered = self._deliver(messages, deadline)
+        delivered = messages.keys() - undelivered.keys()
+        self._posting.sent({number: boxes[number] for number in delivered})
+        said |= undelivered
+        scripts = {
+            number: commands.script_commands(each.account.mail, each.fields, boxes[number])
+            for number, each in left.items()
+            if number not in said
+        }
+        try:
+            said |= self._write(scripts, deadline)
+        except OutOfTime:  # what was delivered is
+            said |= {number: _LATE for number, several in scripts.items() if several}
+        waiting = replace(FULL, pending=(WELCOME,))
+        unsent = welcomes.keys() - delivered
+        return {n: waiting if one == FULL and n in unsent else one for n, one in said.items()}
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.close`: it ends sessions; new ones are the directory's to refuse."""
-        self._mailboxes.close([each.account.mail for each in changes], deadline)
+        """See `Connector.close`: it ends sessions, if any; new ones are the directory's to refuse."""
+        mails = [each.account.mail for each in changes]
+        literal = [mail for mail in mails if not set(mail) & set("*?")]  # the command takes masks
+        self._doveadm.call([Command("kick", {"mask": [mail]}) for mail in literal], deadline)
         return {}
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.erase`: all that a mailbox holds. The server finds its user, and an empty inbox,
-        until the directory's entry is erased too; afterwards no mailbox could be found to be emptied."""
-        results = self._mailboxes.erase([each.ref for each in found], deadline)
-        said = {each.ref: _said(results[each.ref]) for each in found}
-        return {ref: one for ref, one in said.items() if isinstance(one, Refused)}
+        """See `Connector.erase`: all that a mailbox holds, in two requests.
+
+        The server finds its user, and an empty inbox, until the directory's entry is erased too; afterwards
+        no mailbox could be found to be emptied. A user whom the server does not know has nothing.
+        """
+        answers = self._ask({each.ref: commands.erasure_looks(each.ref) for each in found}, deadline)
+        unseen = {
+            ref: why for ref, several in answers.items() if (why := commands.unread(several)) is not None
+        }
+        emptying = {
+            ref: commands.erasure_commands(ref, each) for ref, each in answers.items() if ref not in unseen
+        }
+        said = {ref: why for ref, why in unseen.items() if why is not NOT_ENABLED}
+        failed = self._write(emptying, deadline)
+        return said | {ref: why for ref, why in failed.items() if isinstance(why, Refused)}
 
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
-        self._mailboxes.disconnect()
+        self._doveadm.close()
+        self._lmtp.close()
+
+    def _write(self, asked: Mapping[str, list[Command]], deadline: Deadline) -> dict[str, Held | Refused]:
+        """Send the commands of all students together; return the first failure of each."""
+        said: dict[str, Held | Refused] = {}
+        for key, answers in self._ask(asked, deadline, writes=True).items():
+            for command, answer in zip(asked[key], answers, strict=True):
+                if key not in said and (why := commands.failure(command, answer)) is not None:
+                    said[key] = why
+        return said
+
+    def _deliver(
+        self, messages: Mapping[str, tuple[str, bytes]], deadline: Deadline
+    ) -> dict[str, Held | Refused]:
+        """Deliver the messages one by one over kept connections; return who did not get theirs, and why."""
+        undelivered: dict[str, Held | Refused] = {}
+        for number, (address, message) in messages.items():
+            if self.context.read_only:
+                raise WriteForbidden
+            try:
+                deadline.left_s()
+                said = self._lmtp.deliver(address, message, self._moment())
+            except OutOfTime:
+                said = _LATE
+            if said is not None:
+                undelivered[number] = said
+                deadline.unanswered |= isinstance(said, Refused) and said.unknown
+        return undelivered
+
+    # --- doveadm ------------------------------------------------------------------------------------
+
+    def _ask(
+        self, asked: Mapping[str, list[Command]], deadline: Deadline, *, writes: bool = False
+    ) -> dict[str, list[DoveadmAnswer]]:
+        """As `_each`; the directory behind Dovecot is away if every answer is temporary."""
+        answers = self._each(asked, deadline, writes=writes)
+        if {each.code for several in answers.values() for each in several} == {Exit.TEMPORARY}:
+            raise TargetDown(_DIRECTORY_AWAY, unknown=writes)
+        return answers
+
+    def _each(
+        self, asked: Mapping[str, list[Command]], deadline: Deadline, *, writes: bool = False
+    ) -> dict[str, list[DoveadmAnswer]]:
+        """Send the commands of several mailboxes in one request; the answers, by the same key."""
+        together = [command for several in asked.values() for command in several]
+        answers = iter(self._doveadm.call(together, deadline, writes=writes))
+        return {key: list(islice(answers, len(several))) for key, several in asked.items()}
+
+    def _user(self, mask: str) -> DoveadmAnswer:
+        return self._doveadm.call([Command("user", {"userMask": [mask]})], self._moment())[0]
+
+    def _moment(self) -> Deadline:
+        return Deadline.after(self.settings.timeout_s, self.context.monotonic)
+
+    def _journal(self) -> WelcomeMessages:
+        from consumers.mailbox.welcome_journal import WelcomeMessages
+
+        assert self.context.site.database is not None, "the mailbox needs the store"  # noqa: S101
+        return WelcomeMessages(self.context.site.database, clock=time.time, adopted=self.adopted_refs)
 
 
 def welcome_of(settings: MailboxSettings) -> Welcome:
@@ -266,70 +384,7 @@ def welcome_of(settings: MailboxSettings) -> Welcome:
     return Welcome(settings.sender, settings.portal_url, settings.support, lambda: datetime.now(UTC))
 
 
-def _shut(account: Account, seen: ReadResult, target: str) -> Seen:
-    """What matters of a mailbox that is not to be used.
-
-    Whether the server still finds its user; and, if it is to be erased, whether it holds anything. In that
-    case the server finds the user until the directory's entry is removed, after everything else.
-    """
-    if isinstance(seen, MailboxUnsettled):
-        return Refused(seen.cause, seen.message)
-    if account.stage is Stage.ERASED and target in account.stages and not isinstance(seen, ObservedMailbox):
-        return _HIDDEN
-    if not isinstance(seen, ObservedMailbox) or (account.stage is Stage.ERASED and seen.erased):
-        return ()
-    return [TargetObject(ref=account.mail.lower(), student_number=account.student_number)]
-
-
-def _box(change: Change) -> MailboxObject:
+def _box(change: Change) -> Mailbox:
     """What a change is made from: no mailbox is ever made here."""
-    assert isinstance(change.found, MailboxObject)  # noqa: S101  (for the type checker)
+    assert isinstance(change.found, Mailbox)  # noqa: S101  (for the type checker)
     return change.found
-
-
-def _delivered(result: ApplyResult) -> bool:
-    """Whether the mail server took charge of the message that was part of a write."""
-    return isinstance(result, WrittenMailbox) or result.delivered
-
-
-def _said(result: ApplyResult, welcome: bytes | None = None) -> Held | Refused | None:
-    """The outcome of a write that did not succeed; None: it did.
-
-    Args:
-        result: of the write.
-        welcome: the message that was part of it.
-    """
-    match result:
-        case Full(delivered):
-            return Held(MAILBOX_FULL, () if delivered or welcome is None else (WELCOME,), RECHECK_S)
-        case MailboxRefused(cause, message):
-            return Refused(cause, message, lasting=True)
-        case MailboxUnsettled(cause, message, _, unknown):
-            return Refused(cause, message, unknown=unknown)
-    return None
-
-
-def _journal(context: ConnectorContext[MailboxSettings], adopted: AdoptedRefs) -> WelcomeJournal:
-    from consumers.mailbox.welcome_journal import WelcomeMessages
-
-    assert context.site.database is not None, "the mailbox needs the store"  # noqa: S101
-    return WelcomeMessages(context.site.database, clock=time.time, adopted=adopted)
-
-
-def dovecot_mailboxes(context: ConnectorContext[MailboxSettings]) -> Mailboxes:
-    """The server that the settings name; connects to nothing until it is used.
-
-    Raises:
-        Misconfigured: the file of certificate authorities cannot be read.
-    """
-    from consumers.mailbox.dovecot import Doveadm, http_client
-    from consumers.mailbox.lmtp import Lmtp
-    from consumers.mailbox.mailboxes import DovecotMailboxes
-
-    wanted = context.settings
-    doveadm = Doveadm(http_client(context), context)
-    tls = trusting(context.name, wanted.ca_file)
-    lmtp = Lmtp(wanted.lmtp_host, wanted.lmtp_port, sender=wanted.sender, context=tls)
-    return DovecotMailboxes(
-        doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s, monotonic=context.monotonic
-    )

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from consumers.kit.connector import ConnectorContext, secret_of
 from consumers.kit.deadline import Deadline
 from consumers.kit.http import HttpClient, HttpLimits
 from consumers.kit.http_answers import ANY_STATUS, HttpAnswer
+from consumers.mailbox.commands import Command, CommandUnknown, DoveadmAnswer, Exit
 from consumers.mailbox.settings import MailboxSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
@@ -39,45 +39,8 @@ _LOOKING: Final = frozenset(
 """The commands that a server may be sent that is only observed."""
 
 
-class CommandUnknown(Misconfigured):
-    """Dovecot does not know a command that the mailbox needs: its version, or a plugin that is not loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One doveadm command with its parameters, as the API names them."""
-
-    name: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class DoveadmAnswer:
-    """One command's answer.
-
-    Attributes:
-        code: 0, or doveadm's exit code: see `Exit`.
-        rows: its output; empty after an error.
-    """
-
-    code: int
-    rows: Any = ()
-
-
-class Exit:
-    """The exit codes of doveadm (sysexits.h) that we distinguish."""
-
-    OK: Final = 0
-    USAGE: Final = 64  # a name that the server cannot use
-    DATA: Final = 65  # it exists already; or a script does not compile; or an active script is to be deleted
-    NO_USER: Final = 67
-    NOT_FOUND: Final = 68
-    FULL: Final = 73  # over quota
-    TEMPORARY: Final = 75  # the directory behind it is away; or a lock, or the disk
-
-
-def http_client(context: ConnectorContext[MailboxSettings], **more: Any) -> HttpClient:
-    """The kit's client, on doveadm.
+class Doveadm:
+    """Dovecot's administration. Safe to share between threads.
 
     Args:
         context: the connector's.
@@ -86,23 +49,11 @@ def http_client(context: ConnectorContext[MailboxSettings], **more: Any) -> Http
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
-    settings = context.settings
-    limits = HttpLimits(
-        settings.connect_timeout_s, settings.timeout_s, settings.timeout_s, _BYTES_MAX, kept=False
-    )
-    return HttpClient(context, service="doveadm", setting="doveadm_url", limits=limits, **more)
 
-
-class Doveadm:
-    """Dovecot's administration. Safe to share between threads.
-
-    Args:
-        http: the connection; closed with this.
-        context: the connector's.
-    """
-
-    def __init__(self, http: HttpClient, context: ConnectorContext[MailboxSettings]) -> None:
-        self._http = http
+    def __init__(self, context: ConnectorContext[MailboxSettings], **more: Any) -> None:
+        answer_s = context.settings.timeout_s
+        limits = HttpLimits(context.settings.connect_timeout_s, answer_s, answer_s, _BYTES_MAX, kept=False)
+        self._http = HttpClient(context, service="doveadm", setting="doveadm_url", limits=limits, **more)
         self._url = context.settings.doveadm_url
         self._api_key = context.secret("api_key")
         self.read_only = context.read_only
@@ -142,7 +93,7 @@ class Doveadm:
         self._http.disconnect()
 
 
-def keeps_processes(context: ConnectorContext[MailboxSettings]) -> bool:
+def keeps_processes(doveadm: Doveadm, deadline: Deadline) -> bool:
     """Whether a doveadm process serves connection after connection without an end.
 
     False where the server does not show its processes.
@@ -150,8 +101,6 @@ def keeps_processes(context: ConnectorContext[MailboxSettings]) -> bool:
     Raises:
         TargetDown, Misconfigured, OutOfTime: as `Doveadm.call`.
     """
-    doveadm = Doveadm(http_client(context), context)
-    deadline = Deadline.after(context.settings.timeout_s, context.monotonic)
     seen: set[str] = set()
     try:
         for _ in range(_SERVED_MAX + 1):
@@ -163,9 +112,7 @@ def keeps_processes(context: ConnectorContext[MailboxSettings]) -> bool:
                 return False  # one has ended
             seen |= present
     except CommandUnknown:
-        return False
-    finally:
-        doveadm.close()
+        pass
     return False
 
 

@@ -11,11 +11,12 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from ipaddress import ip_address
 
+from consumers.kit.connector import Held, Refused
 from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.mailbox.commands import LOST
+from consumers.mailbox.mailbox import FULL
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.tls import tls_fault
 
@@ -24,26 +25,11 @@ _TEMPORARY = range(400, 500)
 _IDLE_MAX = 8
 
 
-class Delivery(Enum):
-    """What became of one message."""
+Outcome = Held | Refused | None
+"""What became of one message; None: the server took charge of it.
 
-    DELIVERED = "delivered"  # the server took charge of it
-    FULL = "full"  # over quota
-    NO_USER = "no_user"
-    DEFERRED = "deferred"  # refused for now
-    REFUSED = "refused"  # refused for good
-    UNKNOWN = "unknown"  # the connection broke after the message was sent: outcome unknown
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryVerdict:
-    """The outcome, and the reply codes behind it (RFC 3463).
-
-    No address and no text, which are personal.
-    """
-
-    delivery: Delivery
-    codes: str = ""
+Its words have the reply's codes (RFC 3463) and neither an address nor a text, which are personal.
+"""
 
 
 class Lmtp:
@@ -66,7 +52,7 @@ class Lmtp:
         self._local_hostname = local_hostname
         self._idle: deque[smtplib.LMTP] = deque()
 
-    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> DeliveryVerdict:
+    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Outcome:
         """Deliver one message (with CRLF line ends) to one mailbox.
 
         Raises:
@@ -75,12 +61,13 @@ class Lmtp:
             Misconfigured: the certificate does not verify, or TLS is missing outside loopback.
         """
         client = self._connection(deadline)
-        verdict = _transaction(client, self._sender, recipient, message, deadline)
-        if verdict.delivery is Delivery.UNKNOWN or len(self._idle) >= _IDLE_MAX:
+        outcome = _transaction(client, self._sender, recipient, message, deadline)
+        unknown = isinstance(outcome, Refused) and outcome.unknown
+        if unknown or len(self._idle) >= _IDLE_MAX:
             client.close()
         else:
             self._idle.append(client)
-        return verdict
+        return outcome
 
     def close(self) -> None:
         """Give the connections back."""
@@ -139,28 +126,29 @@ class Lmtp:
 
 def _transaction(
     client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: Deadline
-) -> DeliveryVerdict:
+) -> Outcome:
     """MAIL, RCPT, DATA. Until the message's last line is sent, a break means that nothing was delivered."""
     try:
         for command in (lambda: client.mail(sender), lambda: client.rcpt(recipient)):
             code, text = _step(client, deadline, command)
             if code not in _POSITIVE:
-                return verdict_of(code, text)
+                return outcome_of(code, text)
     except (OSError, OutOfTime) as error:
         client.close()
-        return DeliveryVerdict(Delivery.DEFERRED, type(error).__name__)
+        return _deferred(type(error).__name__)
     try:
         code, text = _step(client, deadline, lambda: client.data(message))
     except smtplib.SMTPDataError as error:  # DATA itself was refused, before the message
-        return verdict_of(error.smtp_code, _bytes(error.smtp_error))
+        return outcome_of(error.smtp_code, _bytes(error.smtp_error))
     except OutOfTime:  # none was left to begin
-        return DeliveryVerdict(Delivery.DEFERRED, "out of time")
-    except OSError as error:
-        return DeliveryVerdict(Delivery.UNKNOWN, type(error).__name__)
-    return verdict_of(code, text)
+        return _deferred("out of time")
+    except OSError as error:  # the connection broke after the message was sent
+        why = f"the delivery's outcome is unknown ({type(error).__name__})"
+        return Refused("delivery_unknown", why, unknown=True)
+    return outcome_of(code, text)
 
 
-def verdict_of(code: int, text: bytes) -> DeliveryVerdict:
+def outcome_of(code: int, text: bytes) -> Outcome:
     """What a reply to RCPT, DATA or the message means.
 
     RFC 5321, section 4.2; RFC 3463.
@@ -169,12 +157,19 @@ def verdict_of(code: int, text: bytes) -> DeliveryVerdict:
     enhanced = first if first.replace(".", "").isdigit() else ""
     codes = f"{code} {enhanced}".strip()
     if code in _POSITIVE:
-        return DeliveryVerdict(Delivery.DELIVERED, codes)
+        return None
     if code == 552 or enhanced.endswith(".2.2"):  # noqa: PLR2004  (RFC 5321: exceeded storage allocation)
-        return DeliveryVerdict(Delivery.FULL, codes)
+        return FULL
     if enhanced in ("5.1.1", "5.1.0", "5.2.1"):
-        return DeliveryVerdict(Delivery.NO_USER, codes)
-    return DeliveryVerdict(Delivery.DEFERRED if code in _TEMPORARY else Delivery.REFUSED, codes)
+        return LOST
+    if code in _TEMPORARY:
+        return _deferred(codes)
+    why = f"the mail server refuses the welcome message (LMTP {codes})"
+    return Refused("welcome_refused", why, lasting=True)
+
+
+def _deferred(codes: str) -> Refused:
+    return Refused("delivery_deferred", f"the mail server defers the welcome message (LMTP {codes})")
 
 
 def _step(

@@ -8,25 +8,26 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from consumers.kit.connector import Change, Held, Refused
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.dovecot import Doveadm, http_client
-from consumers.mailbox.lmtp import Lmtp
-from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import (
-    ApplyResult,
-    IntendedWelcome,
-    Key,
-    MailboxChange,
-    MailboxUnsettled,
-    ObservedMailbox,
-)
-from consumers.mailbox.welcome import NOT_SENT_AGAIN
+from consumers.mailbox.connector import MailboxConnector
+from consumers.mailbox.posting import NOT_SENT_AGAIN
+from consumers.mailbox.welcome import Welcome
 from pipeline.errors import Misconfigured, TargetDown
-from pipeline.target import Done, Retry
-from pipeline.tls import trusting
+from pipeline.target import Dead, Done, Retry
 from sandbox.ports import free_port
 from sandbox.process import wait_until
-from sesame.testing.servers.mailbox_kit import WELCOME, Cut, Desk, Dying, ProcessDied, Student, desk_at
+from schemas.account import Account
+from sesame.testing.servers.mailbox_kit import (
+    WELCOME,
+    Cut,
+    Desk,
+    Dying,
+    DyingAfter,
+    ProcessDied,
+    Student,
+    desk_at,
+)
 from sesame.testing.servers.post_office import PostOffice
 
 OUTAGE_S = 3.0
@@ -45,9 +46,9 @@ def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
 
 def crash(desk: Desk, student: Student, *, delivered: bool) -> None:
     """The process is killed after the intent was recorded: before the message was sent, or just after."""
-    dying = Dying(desk.mailboxes(), before_apply=not delivered, after_apply=delivered)
+    dying = desk.lmtp(DyingAfter if delivered else Dying)
     with pytest.raises(ProcessDied):
-        desk.provision(student, handler=desk.handler(dying))
+        desk.provision(student, handler=desk.handler(lmtp=dying))
     assert desk.intended(student) == "intended"
 
 
@@ -139,19 +140,26 @@ def test_without_a_journal_a_message_that_is_there_is_recognised(desk: Desk, tmp
     assert desk.welcomes(ines) == 1
 
 
-def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(desk: Desk) -> None:
+class Long(Welcome):
+    """A message that takes several packets."""
+
+    def render(self, account: Account) -> bytes:
+        """See `Welcome.render`."""
+        return super().render(account) + b"une ligne de plus\r\n" * 2000
+
+
+def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The message arrives and its acknowledgement does not: the outcome is unknown, and found out later."""
     paul = desk.student("paul.martin")
-    [observed] = desk.mailboxes().read([Key(paul.mail)], Deadline.after(20.0)).values()
-    assert isinstance(observed, ObservedMailbox)
-    wanted = WELCOME.message_id(paul.number)
-    desk.journal.intend({paul.number: IntendedWelcome(wanted, observed.uidvalidity, observed.uidnext)})
-    long = WELCOME.render(paul.account) + b"une ligne de plus\r\n" * 2000
-    with Cut(desk.office.dovecot.ports.lmtp, after_bytes=len(long) // 2) as cut:
-        change = MailboxChange(paul.mail, welcome=long)
-        result = desk.mailboxes(lmtp_port=cut.port).apply([change], Deadline.after(20.0))[paul.mail]
-    assert isinstance(result, MailboxUnsettled)
-    assert result.unknown
+    long = Long(WELCOME.sender, WELCOME.portal_url, WELCOME.support, WELCOME.clock)
+    monkeypatch.setattr("sesame.testing.servers.mailbox_kit.WELCOME", long)
+    with Cut(desk.office.dovecot.ports.lmtp, after_bytes=len(long.render(paul.account)) // 2) as cut:
+        [outcome] = desk.provision(paul, handler=desk.handler(lmtp_port=cut.port))
+    assert isinstance(outcome, Retry)
+    assert outcome.unknown
+    assert desk.intended(paul) == "intended"
     wait_until(lambda: desk.welcomes(paul) == 1, "the message whose acknowledgement was lost")
     assert isinstance(desk.provision(paul)[0], Done)
     assert desk.welcomes(paul) == 1
@@ -169,7 +177,7 @@ def test_kept_connections_that_a_restart_closed_are_replaced(desk: Desk) -> None
 
 def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(desk: Desk) -> None:
     luc = desk.student("luc.moreau")
-    handler = desk.handler(desk.mailboxes(timeout_s=OUTAGE_S))
+    handler = desk.handler(timeout_s=OUTAGE_S)
     desk.office.slapd.stop()
     with pytest.raises(TargetDown) as down:
         handler.probe()
@@ -191,7 +199,7 @@ def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(de
 
 
 def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> None:
-    handler = desk.handler(desk.mailboxes(api_key=SecretStr("une autre clef")))
+    handler = desk.handler(api_key=SecretStr("une autre clef"))
     with pytest.raises(Misconfigured) as refused:
         handler.probe()
     assert "mailbox.api_key" in refused.value.remedy
@@ -199,49 +207,39 @@ def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> Non
 
 
 def test_a_certificate_of_another_authority_stops_the_consumer(desk: Desk) -> None:
-    dovecot = desk.office.dovecot
     other = desk.office.slapd.ca_file
     with pytest.raises(Misconfigured, match="doveadm's certificate"):
-        desk.mailboxes(ca_file=other).probe()
-    nora, context = desk.student("nora.barbier"), desk.context()
-    mailboxes = DovecotMailboxes(
-        Doveadm(http_client(context), context),
-        Lmtp("127.0.0.1", dovecot.ports.lmtp, sender=WELCOME.sender, context=trusting("mailbox", other)),
-        probe_user=desk.office.slapd.probe_mail,
-        timeout_s=20.0,
-    )
-    desk.opened.append(mailboxes)
+        desk.connector(ca_file=other).probe()
+    nora = desk.student("nora.barbier")
     with pytest.raises(Misconfigured, match="LMTP service's certificate"):
-        desk.provision(nora, handler=desk.handler(mailboxes))
+        desk.provision(nora, handler=desk.handler(lmtp=desk.lmtp(ca_file=other)))
     assert isinstance(desk.provision(nora)[0], Done)
     assert desk.welcomes(nora) == 1
 
 
 def test_a_missing_lmtp_service_is_an_outage_in_which_nothing_was_sent(desk: Desk) -> None:
-    mailboxes = desk.mailboxes(lmtp_port=free_port())
     sami = desk.student("sami.haddad")
     with pytest.raises(TargetDown) as down:
-        desk.provision(sami, handler=desk.handler(mailboxes))
+        desk.provision(sami, handler=desk.handler(lmtp_port=free_port()))
     assert not down.value.unknown
     assert isinstance(desk.provision(sami)[0], Done)
     assert desk.welcomes(sami) == 1
 
 
 def test_an_unknown_probe_account_is_a_fault_of_the_settings(desk: Desk) -> None:
-    mailboxes = desk.mailboxes(probe_user="inconnue@univ-exemple.fr")
     with pytest.raises(Misconfigured, match="service account"):
-        mailboxes.probe()
+        desk.connector(probe_user="inconnue@univ-exemple.fr").probe()
 
 
 def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_are_done(desk: Desk) -> None:
     eva, max_ = desk.student("eva.fontaine"), desk.student("max.legrand")
 
-    class DisabledMeanwhile(Dying):
-        def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
+    class DisabledMeanwhile(MailboxConnector):
+        def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
             desk.office.change("eva.fontaine", sesameMailEnabled=["FALSE"])
-            return self.inner.apply(batch, deadline)
+            return super().apply(changes, deadline)
 
-    gone, done = desk.provision(eva, max_, handler=desk.handler(DisabledMeanwhile(desk.mailboxes())))
+    gone, done = desk.provision(eva, max_, handler=desk.handler(kind=DisabledMeanwhile))
     assert isinstance(gone, Retry)
     assert gone.cause == "mailbox_not_enabled"
     assert isinstance(done, Done)
@@ -251,8 +249,6 @@ def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_a
 
 
 def test_a_folder_name_that_dovecot_cannot_use_is_refused_by_name_of_the_setting(desk: Desk) -> None:
-    nadia = desk.student("nadia.cohen")
-    change = MailboxChange(nadia.mail, create=("/racine",))
-    result = desk.mailboxes().apply([change], Deadline.after(20.0))[nadia.mail]
-    assert not isinstance(result, MailboxUnsettled)
-    assert "mailbox.folders" in getattr(result, "message", "")
+    [outcome] = desk.provision(desk.student("nadia.cohen"), handler=desk.handler(folders=("/racine",)))
+    assert isinstance(outcome, Dead)
+    assert "mailbox.folders" in outcome.message

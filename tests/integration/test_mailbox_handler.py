@@ -10,7 +10,7 @@ import pytest
 
 from consumers.kit.connector import Held, Refused
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.difference import SCRIPT, WantedMailbox
+from consumers.mailbox.mailbox import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import PATIENCE_S, wait_until
 from schemas.account import Hold, Stage
@@ -167,7 +167,7 @@ def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_
 
 
 def test_a_full_mailbox_waits_with_a_reason_and_goes_on_when_there_is_room(desk: Desk) -> None:
-    desk.wanted = WantedMailbox(folders=("Scolarité",))
+    desk.quota_bytes = None
     max_ = desk.student("max.legrand", sesameMailQuota="20000000")
     filler = "From: x\r\n\r\n" + "une ligne de plus dans une boite pleine\r\n" * 300_000
     client = desk.office.imap(max_.mail)

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.dovecot import Command, Doveadm, http_client
+from consumers.mailbox.commands import Command
+from consumers.mailbox.dovecot import Doveadm
 from pipeline.errors import CredentialsRefused
 from pipeline.target import Done
 from sandbox.dovecot import Dovecot
@@ -80,8 +81,7 @@ def test_a_process_serves_a_few_dozen_students_and_ends(own_desk: Desk) -> None:
 
 
 def test_a_wrong_key_is_refused_though_the_connection_ends(desk: Desk) -> None:
-    context = desk.context(api_key=SecretStr("une autre clef"))
-    doveadm = Doveadm(http_client(context), context)
+    doveadm = Doveadm(desk.context(api_key=SecretStr("une autre clef")))
 
     for _ in range(2):
         with pytest.raises(CredentialsRefused):

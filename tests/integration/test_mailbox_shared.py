@@ -41,7 +41,7 @@ def provisioned(desk: Desk, *logins: str) -> list[Student]:
 
 
 def compared(desk: Desk, *students: Student) -> TargetDrift:
-    connector = desk.connector(desk.mailboxes(read_only=True))
+    connector = desk.connector(read_only=True)
     return TargetComparison(connector, desk.database).run(again=[each.number for each in students])
 
 

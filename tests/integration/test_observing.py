@@ -6,13 +6,11 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import Any
 
 import pytest
 
 from consumers.kit.connector import Change
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.port import MailboxChange
 from consumers.moodle.connector import MoodleConnector
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
@@ -180,7 +178,7 @@ def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal
     desk.provision(zoe)
     desk.office.messages(noe.mail)  # a mailbox that was used before, and has none of our folders
     changed = zoe.now(mail_redirect="zoe@ailleurs.example")
-    observer = DryRun(desk.handler(desk.mailboxes(read_only=True)))
+    observer = DryRun(desk.handler(read_only=True))
     before = files(desk.office)
 
     observer.probe()
@@ -198,11 +196,11 @@ def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal
 
 
 def test_no_command_that_writes_is_ever_sent_to_an_observed_mail_server(desk: Desk) -> None:
-    port, ada = desk.mailboxes(read_only=True), desk.student("ada.martin")
-    change: dict[str, Any] = {"address": ada.mail}
-    for part in ({"create": ("Scolarité",)}, {"welcome": b"Subject: x\r\n\r\nx\r\n"}, {"install": "keep;"}):
+    observer, ada = desk.connector(read_only=True), desk.student("ada.martin")
+    [found] = observer.read([ada.account], Deadline.after(20.0))[ada.number]  # type: ignore[misc]  # it is read
+    for fields in ({"folders": ("Scolarité",)}, {"welcome": ("given",)}, {"redirect": ("keep;",)}):
         with pytest.raises(WriteForbidden):
-            port.apply([MailboxChange(**change, **part)], Deadline.after(20.0))
+            observer.apply([Change(ada.account, found, fields)], Deadline.after(20.0))
     with pytest.raises(WriteForbidden):
-        port.close([ada.mail], Deadline.after(20.0))
+        observer.close([Change(ada.account, found, {}, open=False)], Deadline.after(20.0))
     assert desk.office.messages(ada.mail) == []

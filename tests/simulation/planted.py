@@ -15,8 +15,9 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection, delete, update
 
-from consumers.mailbox.port import Intent, ObservedMailbox
-from consumers.mailbox.welcome import Posting, WelcomeStanding
+from consumers.mailbox.mailbox import Mailbox, WelcomeStanding
+from consumers.mailbox.posting import Posting
+from consumers.mailbox.welcome_journal import RecordedIntent
 from consumers.propagation.handler import Propagation
 from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
 from pipeline import target_states
@@ -227,7 +228,7 @@ def _remember_apart() -> AbstractContextManager[object]:
 def _welcome_again() -> AbstractContextManager[object]:
     """The welcome message is sent whatever came of an earlier intent: nobody looks for it in the mailbox."""
 
-    def judge(_self: Posting, intent: Intent | None, _seen: ObservedMailbox) -> WelcomeStanding:
+    def judge(_self: Posting, intent: RecordedIntent | None, _seen: Mailbox) -> WelcomeStanding:
         return WelcomeStanding(due=True, intent=intent)
 
     return patch.object(Posting, "_judge", judge)

@@ -18,8 +18,8 @@ from consumers.kit import handler as kit
 from consumers.kit.connector import Held, Refused, TargetObject, Wanted, differing
 from consumers.kit.ldap_answers import Modification
 from consumers.mailbox.connector import MailboxConnector
-from consumers.mailbox.difference import WELCOME
-from consumers.mailbox.welcome import Posting, WelcomeStanding
+from consumers.mailbox.mailbox import WELCOME, WelcomeStanding
+from consumers.mailbox.posting import Posting
 from consumers.moodle import objects as moodle
 from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
@@ -202,7 +202,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
         _differing_otherwise(_in_one_case), patch.object(Work, "differing", _without_case)
     ),
     "read a mailbox back and compare nothing": lambda: patch.object(kit, "_after", _after_any_mailbox),
-    "install no redirection": lambda: patch("consumers.mailbox.difference.script_of", lambda _account: None),
+    "install no redirection": lambda: patch("consumers.mailbox.connector.script_of", lambda _account: None),
     "send no welcome": lambda: patch.object(Posting, "_standing", lambda *_args: WelcomeStanding()),
     "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: WelcomeStanding()),
     "end no session of a mailbox": lambda: patch.object(MailboxConnector, "sessions", new=False),

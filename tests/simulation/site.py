@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 from unittest.mock import patch
 
 from cryptography.fernet import Fernet
@@ -258,7 +258,8 @@ class Site:
             journal = WelcomeMessages(database, clock=self.wall, adopted=lambda _numbers: {})
             welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
             of_mailbox = ConnectorContext("mailbox", MAILBOX, _no_secret, monotonic=now)
-            return MailboxConnector(of_mailbox, self.mailboxes, journal, welcome).handler()
+            server: Any = self.mailboxes
+            return MailboxConnector(of_mailbox, server, server, journal, welcome).handler()
         if name == "timetable":
             with patch("consumers.kit.http.HttpClient", lambda _context, **_more: self.timetable):
                 context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumers.mailbox.difference import script_for
+from consumers.mailbox.mailbox import script_for
 from consumers.registry.choices import preference_change
 from pipeline.facts import Rejected
 from producers.activation.letters import mailbox

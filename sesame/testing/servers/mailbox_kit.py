@@ -7,9 +7,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,21 +19,14 @@ from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext, SiteFacts
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.connector import MailboxConnector, dovecot_mailboxes
-from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.port import (
-    ApplyResult,
-    Key,
-    MailboxChange,
-    Mailboxes,
-    ReadResult,
-    WelcomeJournal,
-)
+from consumers.mailbox.connector import MailboxConnector
+from consumers.mailbox.lmtp import Lmtp, Outcome
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
+from pipeline.tls import trusting
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Person, Stage
 from sesame.settings import LiveSecret
@@ -76,39 +69,22 @@ class Student:
         return self.account
 
 
-@dataclass
-class Dying:
-    """Mailboxes whose process is killed before anything is written, or after."""
+class Dying(Lmtp):
+    """A delivery whose process is killed before the message is sent, or after the server took it."""
 
-    inner: Mailboxes
-    before_apply: bool = False
-    after_apply: bool = False
+    delivers = False
 
-    def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        if self.before_apply:
-            raise ProcessDied
-        results = self.inner.apply(batch, deadline)
-        if self.after_apply:
-            raise ProcessDied
-        return results
+    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Outcome:
+        """See `Lmtp.deliver`."""
+        if self.delivers:
+            super().deliver(recipient, message, deadline)
+        raise ProcessDied
 
-    def close(self, addresses: Sequence[str], deadline: Deadline) -> None:
-        self.inner.close(addresses, deadline)
 
-    def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
-        return self.inner.read(keys, deadline)
+class DyingAfter(Dying):
+    """The same, killed after."""
 
-    def addresses(self) -> Iterator[str]:
-        return self.inner.addresses()
-
-    def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        return self.inner.erase(addresses, deadline)
-
-    def probe(self) -> None:
-        self.inner.probe()
-
-    def disconnect(self) -> None:
-        self.inner.disconnect()
+    delivers = True
 
 
 class Cut:
@@ -158,20 +134,17 @@ class Desk:
 
     office: PostOffice
     folder: Path
-    wanted: WantedMailbox = field(
-        default_factory=lambda: WantedMailbox(folders=("Scolarité",), quota_bytes=GIB)
-    )
+    folders: tuple[str, ...] = ("Scolarité",)
+    quota_bytes: int | None = GIB
 
     def __post_init__(self) -> None:
         self.database = Database(sqlite_store(self.folder))
-        self.journal: WelcomeJournal = WelcomeMessages(
-            self.database, clock=time.time, adopted=lambda _numbers: {}
-        )
-        self.opened: list[Mailboxes] = []
+        self.journal = WelcomeMessages(self.database, clock=time.time, adopted=lambda _numbers: {})
+        self.opened: list[MailboxConnector] = []
 
     def close(self) -> None:
-        for mailboxes in self.opened:
-            mailboxes.disconnect()
+        for connector in self.opened:
+            connector.disconnect()
         self.database.close()
 
     def context(self, *, read_only: bool = False, **changes: Any) -> ConnectorContext[MailboxSettings]:
@@ -185,26 +158,38 @@ class Desk:
             probe_user=self.office.slapd.probe_mail,
             sender=WELCOME.sender,
             timeout_s=20.0,
-        ).model_copy(update=changes)
+        ).model_copy(update={"folders": self.folders, **changes})
         return ConnectorContext(
-            "mailbox", settings, lambda name: LiveSecret(settings, name), read_only=read_only
+            "mailbox",
+            settings,
+            lambda name: LiveSecret(settings, name),
+            read_only=read_only,
+            site=SiteFacts(mail_quota_bytes=self.quota_bytes),
         )
 
-    def mailboxes(self, *, read_only: bool = False, **changes: Any) -> Mailboxes:
-        """Connections to the server."""
-        mailboxes = dovecot_mailboxes(self.context(read_only=read_only, **changes))
-        self.opened.append(mailboxes)
-        return mailboxes
+    def lmtp(self, kind: type[Lmtp] = Lmtp, *, ca_file: Path | None = None) -> Lmtp:
+        """The server's delivery."""
+        context = trusting("mailbox", ca_file or self.office.dovecot.ca_file)
+        return kind("127.0.0.1", self.office.dovecot.ports.lmtp, sender=WELCOME.sender, context=context)
 
     def connector(
-        self, mailboxes: Mailboxes | None = None, journal: WelcomeJournal | None = None
+        self,
+        *,
+        kind: type[MailboxConnector] = MailboxConnector,
+        lmtp: Lmtp | None = None,
+        journal: WelcomeMessages | None = None,
+        read_only: bool = False,
+        **changes: Any,
     ) -> MailboxConnector:
-        site = SiteFacts(mail_quota_bytes=self.wanted.quota_bytes)
-        context = replace(self.context(folders=self.wanted.folders), site=site)
-        return MailboxConnector(context, mailboxes or self.mailboxes(), journal or self.journal, WELCOME)
+        """A connector on the server."""
+        context = self.context(read_only=read_only, **changes)
+        connector = kind(context, lmtp=lmtp, journal=journal or self.journal, welcome=WELCOME)
+        self.opened.append(connector)
+        return connector
 
-    def handler(self, mailboxes: Mailboxes | None = None) -> Handler:
-        return self.connector(mailboxes).handler()
+    def handler(self, **given: Any) -> Handler:
+        """The handler of such a connector."""
+        return self.connector(**given).handler()
 
     def student(
         self, login: str, *, language: str = "fr", enabled: bool = True, **attributes: Any

@@ -1,49 +1,45 @@
-"""A mail server in memory behind the mailbox consumer's port. It looks its users up in the simulated
-directory, as a real one does; a mailbox is its user's, whatever the address (see ops/dovecot)."""
+"""A mail server in memory: doveadm's commands, and LMTP.
+
+It looks its users up in the simulated directory, as a real one does; a mailbox is its user's, whatever the
+address (see ops/dovecot).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
+from consumers.kit.connector import Refused
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.port import (
-    ApplyResult,
-    Key,
-    MailboxChange,
-    MailboxUnsettled,
-    ObservedMailbox,
-    ReadResult,
-    Sighting,
-    Unknown,
-    WrittenMailbox,
-)
+from consumers.mailbox.commands import LOST, Command, DoveadmAnswer, Exit
+from consumers.mailbox.mailbox import SCRIPT
+from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.targets.directory import SimulatedDirectory
 from tests.simulation.targets.target import Fate, Target
+from tests.unit.consumers.mailbox import mail_kit
 
 FOLDERS = ("Sent", "Trash")
+BUSY = 1
+"""An exit code that says nothing of why."""
 
 
 @dataclass
-class Box:
+class Box(mail_kit.Box):
     """One mailbox, which its first user's look makes.
 
     Attributes:
         session: whether its user has it open.
     """
 
-    folders: set[str] = field(default_factory=lambda: {"INBOX"})
-    subscribed: set[str] = field(default_factory=lambda: {"INBOX"})
-    messages: list[str] = field(default_factory=list)  # Message-IDs; the UID is the place, from 1
-    script: str | None = None
-    active: bool = False
     session: bool = False
 
 
 class SimulatedMailboxes(Target):
-    """See `consumers.mailbox.port.Mailboxes`.
+    """See `consumers.mailbox.dovecot.Doveadm` and `consumers.mailbox.lmtp.Lmtp`: it is both.
 
     Args:
         directory: where users are looked up.
@@ -61,40 +57,49 @@ class SimulatedMailboxes(Target):
         self.sent_on: list[str] = []
         self._directory = directory
 
-    def apply(self, batch: Sequence[MailboxChange], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        """See `Mailboxes.apply`."""
+    def call(
+        self, commands: Sequence[Command], deadline: Deadline, *, writes: bool = False
+    ) -> list[DoveadmAnswer]:
+        """See `Doveadm.call`: one request, whose answer is lost if that to one of its users is."""
+        if not commands:
+            return []
         deadline.left_s()
         self.meet()
-        return {change.address: self._apply(change) for change in batch}
+        answers: list[DoveadmAnswer] = []
+        lost = False
+        for user, several in groupby(commands, lambda each: each.arguments.get("user")):
+            said = self._said(user, list(several), writes=writes)
+            lost = lost or said is None
+            answers += said or []
+        if lost:
+            deadline.unanswered = True
+            raise TargetDown("doveadm does not answer in time", unknown=True)
+        return answers
 
-    def close(self, addresses: Sequence[str], deadline: Deadline) -> None:
-        """See `Mailboxes.close`. The server knows by its sessions whose they are."""
+    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Refused | None:
+        """See `Lmtp.deliver`."""
         deadline.left_s()
-        self.meet()
-        actor = self.schedule.current
-        for account in actor.accounts.values() if actor is not None else ():
-            if account.mail in addresses:
-                number = account.student_number
-                self.closed_for[number] = max(self.closed_for.get(number, 0), account.version)
-                self.boxes.get(number, Box()).session = False
+        number = self._directory.owner(recipient)
+        if number is None:
+            return LOST
+        message_id = message.decode().partition("\r\n")[0].removeprefix("Message-ID: ")
 
-    def read(self, keys: Sequence[Key], deadline: Deadline) -> Mapping[str, ReadResult]:
-        """See `Mailboxes.read`."""
-        deadline.left_s()
-        self.meet()
-        return {key.address: self._read(key) for key in keys}
+        def effect() -> bool:
+            box = self.boxes.setdefault(number, Box())
+            if box.active:
+                self.sent_on.append(number)
+            box.receive(message_id)
+            return True
 
-    def addresses(self) -> Iterator[str]:
-        """See `Mailboxes.addresses`."""
-        mails = ("".join(entry.attributes["mail"]) for entry in self._directory.entries.values())
-        yield from (mail for mail in mails if self._directory.owner(mail) is not None)
+        match self.write(number, effect):
+            case Fate.BUSY:
+                return Refused("delivery_deferred", "451")
+            case Fate.UNKNOWN:
+                return Refused("delivery_unknown", "no answer", unknown=True)
+        return None
 
-    def erase(self, addresses: Sequence[str], deadline: Deadline) -> Mapping[str, ApplyResult]:
-        """See `Mailboxes.erase`."""
-        raise NotImplementedError
-
-    def disconnect(self) -> None:
-        """See `Mailboxes.disconnect`."""
+    def close(self) -> None:
+        """See `Doveadm.close`."""
 
     def visit(self, number: str) -> None:
         """A student reads mail, if the server lets them in."""
@@ -106,7 +111,7 @@ class SimulatedMailboxes(Target):
         """See `Target.drift`."""
         box = self.boxes.get(number)
         if box is not None:
-            box.subscribed &= {"INBOX"}
+            box.subscribed.clear()
         return box is not None
 
     def differs(self, account: Account) -> str:
@@ -123,7 +128,7 @@ class SimulatedMailboxes(Target):
             return "mailbox"
         wrong = {
             "folders": not {"Sent", "Trash"} <= box.folders & box.subscribed,
-            "redirection": not oracle.redirects(box.script if box.active else None, account),
+            "redirection": not oracle.redirects(box.scripts[SCRIPT] if box.active else None, account),
             "welcome": len(box.messages) != 1,
         }
         return ", ".join(what for what, is_so in wrong.items() if is_so)
@@ -138,59 +143,45 @@ class SimulatedMailboxes(Target):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _apply(self, change: MailboxChange) -> ApplyResult:
-        number = self._directory.owner(change.address)
+    def _said(self, user: Any, commands: list[Command], *, writes: bool) -> list[DoveadmAnswer] | None:
+        """The answers to the commands about one user; None: their answer is lost."""
+        if user is None:
+            return [self._of_all(each) for each in commands]
+        number = self._directory.owner(user)
         if number is None:
-            return MailboxUnsettled("mailbox_not_enabled", "no such user")
+            return [DoveadmAnswer(Exit.NO_USER) for _ in commands]
+        if not writes:
+            if self.weather.strikes("busy", 0.01):
+                return [DoveadmAnswer(BUSY) for _ in commands]
+            return self._carried_out(number, commands)
+        said: list[DoveadmAnswer] = [DoveadmAnswer(Exit.OK, []) for _ in commands]
 
-        def effect(change: MailboxChange = change) -> bool:
-            self._carry(number, change)
+        def effect() -> bool:
+            said[:] = self._carried_out(number, commands)
             return True
 
-        def partly() -> bool:  # what the server took charge of by LMTP is not lost
-            return effect(replace(change, create=(), subscribe=(), install=None, remove=False))
-
-        match self.write(number, effect, partly):
+        match self.write(number, effect, lambda: True):
             case Fate.BUSY:
-                return MailboxUnsettled("mailbox_busy", "75")
+                return [DoveadmAnswer(BUSY) for _ in commands]
             case Fate.UNKNOWN:
-                return MailboxUnsettled("delivery_unknown", "no answer", unknown=True)
-        return WrittenMailbox()
+                return None
+        return said
 
-    def _carry(self, number: str, change: MailboxChange) -> None:
+    def _carried_out(self, number: str, commands: list[Command]) -> list[DoveadmAnswer]:
         box = self.boxes.setdefault(number, Box())
-        box.folders |= set(change.create)
-        box.subscribed |= {*change.create, *change.subscribe}
-        if change.welcome is not None:
-            if box.active:
-                self.sent_on.append(number)
-            box.messages.append(change.welcome.decode().partition("\r\n")[0].removeprefix("Message-ID: "))
-        if change.install is not None:
-            box.script, box.active = change.install, True
-        if change.remove:
-            box.script, box.active = None, False
+        answers = [box.answer(each.name, each.arguments) for each in commands]
+        return [DoveadmAnswer(a) if isinstance(a, int) else DoveadmAnswer(Exit.OK, a) for a in answers]
 
-    def _read(self, key: Key) -> ReadResult:
-        number = self._directory.owner(key.address)
-        if number is None:
-            return Unknown()
-        if self.weather.strikes("busy", 0.01):
-            return MailboxUnsettled("mailbox_busy", "75")
-        box = self.boxes.setdefault(number, Box())
-        uids = range(1, len(box.messages) + 1)
-        sighting = None
-        if key.message_id is not None:
-            since = tuple(uid for uid in uids if uid >= key.since_uid)
-            sighting = Sighting(box.messages.count(key.message_id), () if key.delivered else since)
-        return ObservedMailbox(
-            address=key.address,
-            folders=frozenset(box.folders),
-            subscribed=frozenset(box.subscribed),
-            quota_kib=None,
-            uidvalidity=1,
-            uidnext=len(box.messages) + 1,
-            redirect_script=box.script,
-            redirect_active=box.active,
-            own_script_active=False,
-            sighting=sighting,
-        )
+    def _of_all(self, command: Command) -> DoveadmAnswer:
+        """`user`, and `kick`: the server knows by its sessions whose they are."""
+        if command.name == "user":
+            mails = ("".join(entry.attributes["mail"]) for entry in self._directory.entries.values())
+            found = [mail for mail in mails if self._directory.owner(mail) is not None]
+            return DoveadmAnswer(Exit.OK, {"userList": found})
+        actor = self.schedule.current
+        for account in actor.accounts.values() if actor is not None else ():
+            if account.mail in command.arguments["mask"]:
+                number = account.student_number
+                self.closed_for[number] = max(self.closed_for.get(number, 0), account.version)
+                self.boxes.get(number, Box()).session = False
+        return DoveadmAnswer(Exit.OK, [])

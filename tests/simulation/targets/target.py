@@ -57,7 +57,6 @@ class Target:
         self.versions: dict[str, int] = {}
         self.ever: set[tuple[str, int]] = set()
         self.newest: dict[str, int] = {}
-        self.probes = 0
         self._own = Life(name, immune=True)
 
     # --- trouble ----------------------------------------------------------------------------------
@@ -88,7 +87,6 @@ class Target:
     def probe(self) -> None:
         """The whole path, without a student's object."""
         self.meet()
-        self.probes += 1
 
     # --- writing ----------------------------------------------------------------------------------
 

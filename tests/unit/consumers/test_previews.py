@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from consumers.kit.connector import ConnectorContext, SiteFacts
-from consumers.kit.deadline import Deadline
-from consumers.mailbox.connector import MailboxConnector
-from consumers.mailbox.port import Key, MailboxUnsettled, ObservedMailbox, ReadResult, Unknown
-from consumers.mailbox.settings import MailboxSettings
+from consumers.mailbox.mailbox import SCRIPT
+from consumers.mailbox.welcome_journal import RecordedIntent
 from pipeline.target import Preview, Task
 from schemas.account import Account, Hold
 from sesame.testing.servers.directory_kit import handler_over
 from tests.unit.consumers.directory.directory_kit import InMemory, account
-from tests.unit.consumers.mailbox.mail_kit import Intention, Journal, no_secret
-
-SEEN = ObservedMailbox(
-    address="hugo.roux1@univ-exemple.fr",
-    folders=frozenset({"INBOX", "Scolarite"}),
-    subscribed=frozenset({"INBOX", "Scolarite"}),
-    quota_kib=1,
-    uidvalidity=1,
-    uidnext=2,
-    redirect_script=None,
-    redirect_active=False,
-    own_script_active=False,
-)
-
+from tests.unit.consumers.mailbox.mail_kit import Box, Desk, desk_of
 
 # --- directory ------------------------------------------------------------------------------------
 
@@ -71,58 +54,59 @@ def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back(directory: 
 # --- mailbox --------------------------------------------------------------------------------------
 
 
-@dataclass
-class Shown:
-    """A mail server that shows one thing."""
-
-    seen: ReadResult
-
-    def read(self, keys: Sequence[Key], _deadline: Deadline) -> Mapping[str, ReadResult]:
-        return {key.address: self.seen for key in keys}
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return desk_of(monkeypatch, folders=("Scolarite",), quota_bytes=1024)
 
 
-def in_mailbox(wanted: Account, seen: ReadResult, *, welcome: bool = False) -> Preview:
-    journal = Journal()
+def in_mailbox(desk: Desk, wanted: Account, box: Box | None, *, welcome: bool = False) -> Preview:
     if not welcome:
-        journal.kept["1"] = Intention("<1@x>", 1, 1, "sent")
-    settings = MailboxSettings(folders=("Scolarite",))
-    context = ConnectorContext("mailbox", settings, no_secret, site=SiteFacts(mail_quota_bytes=1024))
-    connector = MailboxConnector(context, Shown(seen), journal)  # type: ignore[arg-type]  # it is only read
-    return connector.handler().preview([wanted])["1"]
+        desk.journal.kept["1"] = RecordedIntent("<1@x>", 1, 1, "sent")
+    if box is not None:
+        desk.server.boxes[wanted.mail] = box
+    return desk.preview(wanted)
 
 
-def mailbox_of(**changes: Any) -> ObservedMailbox:
-    return replace(SEEN, **changes)
+def box_of(**changes: Any) -> Box:
+    folders = {"INBOX", "Scolarite"}
+    box = {"folders": set(folders), "subscribed": set(folders), "quota": "1", "uidvalidity": 1, "uidnext": 2}
+    return Box(**{**box, **changes})
 
 
 @pytest.mark.parametrize(
-    ("seen", "welcome", "expected"),
+    ("box", "welcome", "expected"),
     [
-        (SEEN, False, Preview()),
-        (mailbox_of(subscribed=frozenset({"INBOX"})), False, Preview(("folders",))),
-        (mailbox_of(quota_kib=None), False, Preview(("quota",), "read_back_differs")),
-        (mailbox_of(uidnext=1, used_kib=1), True, Preview(("welcome",), "mailbox_full")),
-        (mailbox_of(subscribed=frozenset(), used_kib=1), False, Preview(("folders",), "mailbox_full")),
-        (mailbox_of(redirect_script="keep;", used_kib=1), False, Preview(("redirect",))),
-        (mailbox_of(used_kib=1), False, Preview()),
-        (mailbox_of(redirect_script="keep;"), False, Preview(("redirect",))),
-        (mailbox_of(uidnext=1), True, Preview(("welcome",))),
-        (mailbox_of(uidnext=1), False, Preview()),
-        (Unknown(), False, Preview(obstacle="mailbox_not_enabled")),
-        (MailboxUnsettled("mailbox_busy", "a lock"), False, Preview(obstacle="mailbox_busy")),
+        (box_of(), False, Preview()),
+        (box_of(subscribed={"INBOX"}), False, Preview(("folders",))),
+        (box_of(quota="-"), False, Preview(("quota",), "read_back_differs")),
+        (box_of(uidnext=1, used_kib=1), True, Preview(("welcome",), "mailbox_full")),
+        (box_of(subscribed=set(), used_kib=1), False, Preview(("folders",), "mailbox_full")),
+        (box_of(scripts={SCRIPT: "keep;"}, used_kib=1), False, Preview(("redirect",))),
+        (box_of(used_kib=1), False, Preview()),
+        (box_of(scripts={SCRIPT: "keep;"}), False, Preview(("redirect",))),
+        (box_of(uidnext=1), True, Preview(("welcome",))),
+        (box_of(uidnext=1), False, Preview()),
+        (None, False, Preview(obstacle="mailbox_not_enabled")),
     ],
 )
-def test_a_mailbox_is_compared_by_what_the_pipeline_owns(seen: Any, welcome: bool, expected: Preview) -> None:
-    assert in_mailbox(account("1"), seen, welcome=welcome) == expected
+def test_a_mailbox_is_compared_by_what_the_pipeline_owns(
+    desk: Desk, box: Box | None, welcome: bool, expected: Preview
+) -> None:
+    assert in_mailbox(desk, account("1"), box, welcome=welcome) == expected
 
 
-def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it() -> None:
+def test_a_mailbox_that_cannot_be_read_is_an_obstacle(desk: Desk) -> None:
+    desk.server.bends = lambda asked, answer: 1 if asked.name == "quotaGet" else answer
+    assert in_mailbox(desk, account("1"), box_of()) == Preview(obstacle="mailbox_busy")
+
+
+def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it(desk: Desk) -> None:
     shut = account("1", holds=(Hold.SUSPENDED,))
-    assert in_mailbox(shut, Unknown()) == Preview()
-    assert in_mailbox(shut, SEEN) == Preview(obstacle="directory_behind")
+    assert in_mailbox(desk, shut, None) == Preview()
+    assert in_mailbox(desk, shut, box_of()) == Preview(obstacle="directory_behind")
 
 
-def test_a_redirection_that_a_students_own_script_hides_would_wait() -> None:
+def test_a_redirection_that_a_students_own_script_hides_would_wait(desk: Desk) -> None:
     redirected = account("1", mail_redirect="hugo@exemple.org")
-    seen = mailbox_of(own_script_active=True)
-    assert in_mailbox(redirected, seen) == Preview(obstacle="own_sieve_script_active")
+    box = box_of(scripts={"tri": "keep;"}, active="tri")
+    assert in_mailbox(desk, redirected, box) == Preview(obstacle="own_sieve_script_active")

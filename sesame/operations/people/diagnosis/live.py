@@ -19,7 +19,7 @@ from consumers.directory import NAME as DIRECTORY
 from consumers.kit.deadline import Deadline
 from consumers.mailbox import NAME as MAILBOX
 from consumers.mailbox.connector import MailboxConnector
-from consumers.mailbox.difference import RedirectInvalid, script_of
+from consumers.mailbox.mailbox import RedirectInvalid, script_of
 from consumers.moodle import NAME as MOODLE
 from pipeline.errors import SesameError, TargetDown, fault
 from pipeline.target import Preview

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from consumers.directory.port import ObservedEntry, PasswordPolicy
 from consumers.kit.connector import TargetObject
 from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH
-from consumers.mailbox.port import ReadResult
+from consumers.mailbox.commands import Observed
 from consumers.registry import pending_facts
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.people import KnownPerson, People
@@ -66,7 +66,7 @@ class Live:
 
     entries: tuple[ObservedEntry, ...] | None = None
     policy: PasswordPolicy | None = None
-    mailbox: ReadResult | None = None
+    mailbox: Observed | None = None
     moodle: tuple[TargetObject, ...] | None = None
     objects: Mapping[str, Preview] = field(default_factory=dict)
     login: ProbeResult | None = None

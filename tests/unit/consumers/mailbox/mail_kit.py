@@ -16,23 +16,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.kit.connector import ConnectorContext, Secret, SiteFacts
+from consumers.kit.connector import ConnectorContext, SiteFacts
 from consumers.kit.deadline import Deadline
 from consumers.mailbox.connector import MailboxConnector
-from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.dovecot import Doveadm, http_client
+from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.lmtp import Lmtp
-from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import IntendedWelcome
 from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
+from consumers.mailbox.welcome_journal import RecordedIntent
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
 from sesame.settings import LiveSecret
 from tests.unit.consumers.http_kit import transport_to
 
 PROBE = "probe@univ-exemple.fr"
-WANTED = WantedMailbox(("Sent", "Scolarite"), quota_bytes=1 << 30)
 NO_USER, NOT_FOUND, FULL, EXISTS, TEMPORARY = 67, 68, 73, 65, 75
 
 
@@ -54,6 +51,101 @@ class Box:
         """A message comes."""
         self.messages.append((folder, self.uidnext, message_id))
         self.uidnext += 1
+
+    def answer(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Doveadm's answer to a command: rows, or an exit code."""
+        return getattr(self, f"_{name}")(arguments)
+
+    def _mailboxList(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802 (doveadm's names)
+        shown = self.subscribed if arguments.get("subscriptions") else self.folders
+        return [{"mailbox": each} for each in sorted(shown)]
+
+    def _quotaGet(self, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return [
+            {"root": "User quota", "type": "STORAGE", "value": str(self.used_kib), "limit": self.quota},
+            {"root": "User quota", "type": "MESSAGE", "value": "5000000", "limit": "9"},
+        ]
+
+    def _mailboxStatus(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        inbox = sum(folder == "INBOX" for folder, _uid, _id in self.messages)
+        known = {"uidvalidity": self.uidvalidity, "uidnext": self.uidnext, "messages": inbox}
+        return [{name: known[name] for name in arguments["field"]} for _ in arguments["mailboxMask"]]
+
+    def _sieveList(self, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return [{"script": name, "active": "ACTIVE" if name == self.active else ""} for name in self.scripts]
+
+    def _aclGet(self, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return []
+
+    def _sieveGet(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        text = self.scripts.get(arguments["scriptname"])
+        return NOT_FOUND if text is None else [{"sieve script": text}]
+
+    def _sievePut(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        self.scripts[arguments["scriptname"]] = arguments["file"]
+        if arguments["activate"]:
+            self.active = arguments["scriptname"]
+        return []
+
+    def _sieveDeactivate(self, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        self.active = None
+        return []
+
+    def _sieveDelete(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        (name,) = arguments["scriptname"]
+        if name == self.active:
+            return EXISTS
+        return [] if self.scripts.pop(name, None) is not None else NOT_FOUND
+
+    def _mailboxCreate(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        (folder,) = arguments["mailbox"]
+        if folder in self.folders:
+            return EXISTS
+        self.folders.add(folder)
+        if arguments["subscriptions"]:
+            self.subscribed.add(folder)
+        return []
+
+    def _mailboxSubscribe(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        self.subscribed.update(arguments["mailbox"])
+        return []
+
+    def _mailboxUnsubscribe(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        self.subscribed.difference_update(arguments["mailbox"])
+        return []
+
+    def _mailboxDelete(self, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        (folder,) = arguments["mailbox"]
+        if folder == "INBOX":
+            return EXISTS
+        if folder not in self.folders:
+            return NOT_FOUND
+        self.folders.discard(folder)
+        self.messages = [each for each in self.messages if each[0] != folder]
+        return []
+
+    def _expunge(self, arguments: Mapping[str, Any]) -> Any:
+        assert arguments["query"] == ["mailbox", "INBOX", "all"]
+        self.messages = [each for each in self.messages if each[0] != "INBOX"]
+        return []
+
+    def _fetch(self, arguments: Mapping[str, Any]) -> Any:
+        query = list(arguments["query"])
+        found = self.messages
+        while query:
+            match query.pop(0).upper(), query.pop(0):
+                case "MAILBOX", folder:
+                    found = [each for each in found if folder in ("*", each[0])]
+                case "UID", uids:  # `N:*` always names the last message
+                    last = max((uid for _, uid, _ in found), default=0)
+                    found = [each for each in found if each[1] >= min(int(uids.removesuffix(":*")), last)]
+                case "HEADER", name:
+                    value = query.pop(0)
+                    found = [each for each in found if name.lower() == "message-id" and each[2] == value]
+                case key, _:
+                    raise AssertionError(f"doveadm knows no {key} in a search")
+        rows = [{"mailbox": folder, "uid": str(uid)} for folder, uid, _ in found]
+        return [{name: row[name] for name in arguments["field"]} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -110,98 +202,7 @@ class MailServer:
             self.kicked += arguments["mask"]
             return []
         box = self.boxes.get(arguments["user"])
-        return NO_USER if box is None else getattr(self, f"_{name}")(box, arguments)
-
-    def _mailboxList(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802 (doveadm's names)
-        shown = box.subscribed if arguments.get("subscriptions") else box.folders
-        return [{"mailbox": each} for each in sorted(shown)]
-
-    def _quotaGet(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        return [
-            {"root": "User quota", "type": "STORAGE", "value": str(box.used_kib), "limit": box.quota},
-            {"root": "User quota", "type": "MESSAGE", "value": "5000000", "limit": "9"},
-        ]
-
-    def _mailboxStatus(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        inbox = sum(folder == "INBOX" for folder, _uid, _id in box.messages)
-        known = {"uidvalidity": box.uidvalidity, "uidnext": box.uidnext, "messages": inbox}
-        return [{name: known[name] for name in arguments["field"]} for _ in arguments["mailboxMask"]]
-
-    def _sieveList(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        return [{"script": name, "active": "ACTIVE" if name == box.active else ""} for name in box.scripts]
-
-    def _aclGet(self, _box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        return []
-
-    def _sieveGet(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        text = box.scripts.get(arguments["scriptname"])
-        return NOT_FOUND if text is None else [{"sieve script": text}]
-
-    def _sievePut(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        box.scripts[arguments["scriptname"]] = arguments["file"]
-        if arguments["activate"]:
-            box.active = arguments["scriptname"]
-        return []
-
-    def _sieveDeactivate(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        box.active = None
-        return []
-
-    def _sieveDelete(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        (name,) = arguments["scriptname"]
-        if name == box.active:
-            return EXISTS
-        return [] if box.scripts.pop(name, None) is not None else NOT_FOUND
-
-    def _mailboxCreate(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        (folder,) = arguments["mailbox"]
-        if folder in box.folders:
-            return EXISTS
-        box.folders.add(folder)
-        if arguments["subscriptions"]:
-            box.subscribed.add(folder)
-        return []
-
-    def _mailboxSubscribe(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        box.subscribed.update(arguments["mailbox"])
-        return []
-
-    def _mailboxUnsubscribe(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        box.subscribed.difference_update(arguments["mailbox"])
-        return []
-
-    def _mailboxDelete(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        (folder,) = arguments["mailbox"]
-        if folder == "INBOX":
-            return EXISTS
-        if folder not in box.folders:
-            return NOT_FOUND
-        box.folders.discard(folder)
-        box.messages = [each for each in box.messages if each[0] != folder]
-        return []
-
-    def _expunge(self, box: Box, arguments: Mapping[str, Any]) -> Any:
-        assert arguments["query"] == ["mailbox", "INBOX", "all"]
-        box.messages = [each for each in box.messages if each[0] != "INBOX"]
-        return []
-
-    def _fetch(self, box: Box, arguments: Mapping[str, Any]) -> Any:
-        query = list(arguments["query"])
-        found = box.messages
-        while query:
-            match query.pop(0).upper(), query.pop(0):
-                case "MAILBOX", folder:
-                    found = [each for each in found if folder in ("*", each[0])]
-                case "UID", uids:  # `N:*` always names the last message
-                    last = max((uid for _, uid, _ in found), default=0)
-                    found = [each for each in found if each[1] >= min(int(uids.removesuffix(":*")), last)]
-                case "HEADER", name:
-                    value = query.pop(0)
-                    found = [each for each in found if name.lower() == "message-id" and each[2] == value]
-                case key, _:
-                    raise AssertionError(f"doveadm knows no {key} in a search")
-        rows = [{"mailbox": folder, "uid": str(uid)} for folder, uid, _ in found]
-        return [{name: row[name] for name in arguments["field"]} for row in rows]
+        return NO_USER if box is None else box.answer(name, arguments)
 
 
 class Connection:
@@ -255,30 +256,20 @@ class Connection:
         self.closed = True
 
 
-@dataclass
-class Intention:
-    """What the journal has of one student."""
-
-    message_id: str
-    uidvalidity: int
-    uidnext: int
-    state: str = "intended"
-
-
 class Journal:
-    """`WelcomeJournal` in memory."""
+    """`WelcomeMessages` in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Intention] = {}
+        self.kept: dict[str, RecordedIntent] = {}
 
-    def intend(self, intended: Mapping[str, IntendedWelcome]) -> Mapping[str, Intention]:
+    def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> Mapping[str, RecordedIntent]:
         earlier = self.known(list(intended))
         for number, each in intended.items():
-            self.kept.setdefault(number, Intention(*each))
+            self.kept.setdefault(number, RecordedIntent(*each, "intended"))
         return earlier
 
-    def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intention]:
-        return {n: Intention(**vars(self.kept[n])) for n in student_numbers if n in self.kept}
+    def known(self, student_numbers: Sequence[str]) -> Mapping[str, RecordedIntent]:
+        return {n: self.kept[n] for n in student_numbers if n in self.kept}
 
     def sent(self, student_numbers: Sequence[str]) -> None:
         self._become(student_numbers, "sent")
@@ -288,17 +279,15 @@ class Journal:
 
     def _become(self, student_numbers: Sequence[str], state: str) -> None:
         for number in student_numbers:
-            self.kept[number].state = state
-
-
-def no_secret(_name: str) -> Secret:
-    raise AssertionError("no secret is asked for")
+            self.kept[number] = replace(self.kept[number], state=state)
 
 
 class Desk:
     """A mailbox consumer on this server."""
 
-    def __init__(self, *, wanted: WantedMailbox = WANTED, **more: Any) -> None:
+    def __init__(
+        self, folders: Sequence[str] = ("Sent", "Scolarite"), quota_bytes: int | None = 1 << 30, **more: Any
+    ) -> None:
         self.server = MailServer()
         self.journal = Journal()
         self.welcome = Welcome(
@@ -307,29 +296,26 @@ class Desk:
             "aide@x.fr",
             lambda: datetime(2026, 9, 1, tzinfo=UTC),
         )
-        settings = MailboxSettings(folders=wanted.folders, api_key=SecretStr("clef"))
+        settings = MailboxSettings(folders=tuple(folders), api_key=SecretStr("clef"), probe_user=PROBE)
         self._context = ConnectorContext(
             "mailbox",
             settings,
             lambda name: LiveSecret(settings, name),
-            site=SiteFacts(mail_quota_bytes=wanted.quota_bytes),
+            site=SiteFacts(mail_quota_bytes=quota_bytes),
             **more,
         )
-        self.mailboxes = self._mailboxes()
-        self.connector = MailboxConnector(self._context, self.mailboxes, self.journal, self.welcome)
+        self.connector = self._connector(self._context)
         self.handler = self.connector.handler()
 
-    def _mailboxes(self, *, read_only: bool = False) -> DovecotMailboxes:
-        context = replace(self._context, read_only=read_only)
-        http = http_client(context, transport=transport_to(self.server), pause=lambda _seconds: None)
+    def _connector(self, context: ConnectorContext[MailboxSettings]) -> MailboxConnector:
+        doveadm = Doveadm(context, transport=transport_to(self.server), pause=lambda _seconds: None)
         lmtp = Lmtp("mail.example", 24, sender="bounce@x.fr", context=object())  # type: ignore[arg-type]
-        return DovecotMailboxes(
-            Doveadm(http, context), lmtp, probe_user=PROBE, timeout_s=20.0, monotonic=context.monotonic
-        )
+        journal: Any = self.journal
+        return MailboxConnector(context, doveadm, lmtp, journal, self.welcome)
 
-    def read_only(self) -> DovecotMailboxes:
+    def observer(self) -> MailboxConnector:
         """The same server, only observed."""
-        return self._mailboxes(read_only=True)
+        return self._connector(replace(self._context, read_only=True))
 
     def soon(self) -> Deadline:
         """The time of a batch that begins now."""

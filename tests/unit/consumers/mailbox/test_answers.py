@@ -12,7 +12,8 @@ import pytest
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
 from consumers.mailbox import dovecot
-from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer, http_client
+from consumers.mailbox.commands import Command, DoveadmAnswer
+from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.settings import MailboxSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 from tests.unit.consumers.http_kit import transport_to
@@ -34,8 +35,7 @@ def doveadm(
         {"api_key": key}.__getitem__,  # type: ignore[arg-type]  # all that is asked of a secret
         read_only=read_only,
     )
-    http = http_client(context, transport=transport_to(server), pause=lambda _seconds: None)
-    return Doveadm(http, context)
+    return Doveadm(context, transport=transport_to(server), pause=lambda _seconds: None)
 
 
 def soon() -> Deadline:

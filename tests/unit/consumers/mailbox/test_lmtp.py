@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from consumers.kit.connector import Refused
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.lmtp import Delivery, DeliveryVerdict, Lmtp, verdict_of
+from consumers.mailbox.commands import LOST
+from consumers.mailbox.lmtp import Lmtp, Outcome, outcome_of
+from consumers.mailbox.mailbox import FULL
 from pipeline.errors import Misconfigured, TargetDown
 
 SENDER, ZOE, MESSAGE = "retours@univ-exemple.fr", "zoe.lefevre@univ-exemple.fr", b"Subject: x\r\n\r\ny\r\n"
@@ -105,12 +108,21 @@ def ten_seconds() -> Deadline:
     return Deadline(at=10.0, monotonic=lambda: 0.0)
 
 
-def deliver(to: Lmtp | None = None, deadline: Deadline | None = None) -> DeliveryVerdict:
+def deliver(to: Lmtp | None = None, deadline: Deadline | None = None) -> Outcome:
     return (to or lmtp()).deliver(ZOE, MESSAGE, deadline or ten_seconds())
 
 
+def deferred(codes: str) -> Refused:
+    return Refused("delivery_deferred", f"the mail server defers the welcome message (LMTP {codes})")
+
+
+def refused(codes: str) -> Refused:
+    why = f"the mail server refuses the welcome message (LMTP {codes})"
+    return Refused("welcome_refused", why, lasting=True)
+
+
 def test_the_message_goes_to_the_service_over_tls_with_its_own_sender(server: Server) -> None:
-    assert deliver() == DeliveryVerdict(Delivery.DELIVERED, "250 2.0.0")
+    assert deliver() is None
     assert server.made == [(("mail.example", 24), {"local_hostname": "sesame.example", "timeout": 10.0})]
     assert server.said[1:] == [
         ("LHLO",),
@@ -145,7 +157,7 @@ def test_without_tls_nothing_is_sent_but_to_this_very_machine(
 ) -> None:
     server.offers_tls = False
     if near:
-        assert deliver(lmtp(host)).delivery is Delivery.DELIVERED
+        assert deliver(lmtp(host)) is None
         assert "STARTTLS" not in {command for command, *_ in server.said}
         return
     with pytest.raises(Misconfigured, match="offers no TLS") as refused:
@@ -176,36 +188,34 @@ def test_a_certificate_that_does_not_verify_is_a_fault_of_the_settings(server: S
 
 
 @pytest.mark.parametrize(
-    ("code", "text", "delivery", "codes"),
+    ("code", "text", "outcome"),
     [
-        (250, b"2.0.0 <zoe@x.fr> abc Saved", Delivery.DELIVERED, "250 2.0.0"),
-        (299, b"OK", Delivery.DELIVERED, "299"),
-        (552, b"5.2.2 <zoe@x.fr> Quota exceeded (mailbox for user is full)", Delivery.FULL, "552 5.2.2"),
-        (552, b"zoe's mailbox is full", Delivery.FULL, "552"),
-        (452, b"4.2.2 <zoe@x.fr> Quota exceeded", Delivery.FULL, "452 4.2.2"),
-        (550, b"5.1.1 <zoe@x.fr> User doesn't exist: zoe@x.fr", Delivery.NO_USER, "550 5.1.1"),
-        (550, b"5.1.0 <zoe@x.fr> Address rejected", Delivery.NO_USER, "550 5.1.0"),
-        (550, b"5.2.1 <zoe@x.fr> Mailbox disabled", Delivery.NO_USER, "550 5.2.1"),
-        (451, b"4.3.0 <zoe@x.fr> Temporary internal error", Delivery.DEFERRED, "451 4.3.0"),
-        (421, b"shutting down", Delivery.DEFERRED, "421"),
-        (499, b"zo\xc3\xa9", Delivery.DEFERRED, "499"),
-        (550, "5.1.\uff11".encode(), Delivery.REFUSED, "550"),  # digits elsewhere, not in a reply
-        (554, b"5.6.0 <zoe@x.fr> Conversion error", Delivery.REFUSED, "554 5.6.0"),
-        (501, b"", Delivery.REFUSED, "501"),
-        (300, b"", Delivery.REFUSED, "300"),
+        (250, b"2.0.0 <zoe@x.fr> abc Saved", None),
+        (299, b"OK", None),
+        (552, b"5.2.2 <zoe@x.fr> Quota exceeded (mailbox for user is full)", FULL),
+        (552, b"zoe's mailbox is full", FULL),
+        (452, b"4.2.2 <zoe@x.fr> Quota exceeded", FULL),
+        (550, b"5.1.1 <zoe@x.fr> User doesn't exist: zoe@x.fr", LOST),
+        (550, b"5.1.0 <zoe@x.fr> Address rejected", LOST),
+        (550, b"5.2.1 <zoe@x.fr> Mailbox disabled", LOST),
+        (451, b"4.3.0 <zoe@x.fr> Temporary internal error", deferred("451 4.3.0")),
+        (421, b"shutting down", deferred("421")),
+        (499, b"zo\xc3\xa9", deferred("499")),
+        (550, "5.1.\uff11".encode(), refused("550")),  # digits elsewhere, not in a reply
+        (554, b"5.6.0 <zoe@x.fr> Conversion error", refused("554 5.6.0")),
+        (501, b"", refused("501")),
+        (300, b"", refused("300")),
     ],
 )
-def test_a_reply_means_one_thing_and_its_text_is_not_kept(
-    code: int, text: bytes, delivery: Delivery, codes: str
-) -> None:
-    assert verdict_of(code, text) == DeliveryVerdict(delivery, codes)
+def test_a_reply_means_one_thing_and_its_text_is_not_kept(code: int, text: bytes, outcome: Outcome) -> None:
+    assert outcome_of(code, text) == outcome
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT"])
 def test_what_is_refused_before_the_message_ends_it(server: Server, command: str) -> None:
     for reply, verdict in (
-        ((451, b"4.3.0 later"), DeliveryVerdict(Delivery.DEFERRED, "451 4.3.0")),
-        ((550, b"5.1.1 who"), DeliveryVerdict(Delivery.NO_USER, "550 5.1.1")),
+        ((451, b"4.3.0 later"), deferred("451 4.3.0")),
+        ((550, b"5.1.1 who"), LOST),
     ):
         server.replies[command] = reply
         assert deliver() == verdict
@@ -215,7 +225,7 @@ def test_what_is_refused_before_the_message_ends_it(server: Server, command: str
 @pytest.mark.parametrize("text", [b"5.2.2 full", "5.2.2 full"])
 def test_a_refused_data_command_is_known_to_have_sent_nothing(server: Server, text: bytes | str) -> None:
     server.replies["DATA"] = smtplib.SMTPDataError(452, text)
-    assert deliver() == DeliveryVerdict(Delivery.FULL, "452 5.2.2")
+    assert deliver() == FULL
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
@@ -226,11 +236,12 @@ def test_a_break_leaves_the_outcome_unknown_only_behind_the_message(
     server.replies[command] = error
     service = lmtp()
     unknown = command == "DATA"
-    expected = Delivery.UNKNOWN if unknown else Delivery.DEFERRED
-    assert deliver(service) == DeliveryVerdict(expected, type(error).__name__)
+    lost = f"the delivery's outcome is unknown ({type(error).__name__})"
+    expected = Refused("delivery_unknown", lost, unknown=True) if unknown else deferred(type(error).__name__)
+    assert deliver(service) == expected
     assert server.clients[0].closed
     server.replies.clear()
-    assert deliver(service).delivery is Delivery.DELIVERED
+    assert deliver(service) is None
     reused = "RSET" in {said for said, *_ in server.said}
     assert reused is not unknown  # and a connection in doubt is not even asked
 
@@ -241,7 +252,7 @@ def test_when_time_runs_out_before_the_message_nothing_was_sent(
 ) -> None:
     times = iter([0.0] * steps + [10.0] * 9)
     verdict = deliver(deadline=Deadline(at=10.0, monotonic=lambda: next(times)))
-    assert verdict == DeliveryVerdict(Delivery.DEFERRED, codes)
+    assert verdict == deferred(codes)
     assert "DATA" not in {said for said, *_ in server.said}
 
 
@@ -249,7 +260,7 @@ def test_a_kept_connection_that_answers_no_reset_is_replaced(server: Server) -> 
     service = lmtp()
     for number, reply in enumerate([None, (421, b"bye"), OSError("gone"), (250, b"OK")]):
         server.replies["RSET"] = reply
-        assert deliver(service).delivery is Delivery.DELIVERED
+        assert deliver(service) is None
         assert [client.closed for client in server.clients[:-1]] == [True] * min(number, 2)
     assert len(server.clients) == 3
 

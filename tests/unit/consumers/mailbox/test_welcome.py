@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from consumers.mailbox.difference import RedirectInvalid, script_for
+from consumers.mailbox.mailbox import RedirectInvalid, script_for
 from consumers.mailbox.welcome import AddressInvalid, Welcome
 from schemas.account import Account, Membership, Person, Requirement, Stage
 

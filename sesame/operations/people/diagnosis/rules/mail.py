@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumers.mailbox import NAME as MAILBOX
-from consumers.mailbox.port import ObservedMailbox, Unknown
+from consumers.mailbox.mailbox import NOT_ENABLED, Mailbox
 from schemas.language import gettext
 from sesame.acts.acts import utc
 from sesame.operations.people.diagnosis.rules.base import Finding, rule
@@ -22,7 +22,7 @@ _NEARLY_FULL = 0.95
 def mailbox_not_enabled(s: Situation) -> Iterator[Finding]:
     """The mail server, which looks its users up in the directory, knows nobody of this name."""
     account = s.open_at(MAILBOX)
-    if account is None or not isinstance(s.live.mailbox, Unknown):
+    if account is None or s.live.mailbox != NOT_ENABLED:
         return
     target = s.target(MAILBOX)
     if target is None or target.state not in ("provisioned", "waiting", "retrying", "failed"):
@@ -95,11 +95,11 @@ def mail_goes_elsewhere(s: Situation) -> Iterator[Finding]:
 def welcome_not_there(s: Situation) -> Iterator[Finding]:
     """The mailbox works, and the welcome message is in no folder of it: deleted, or moved by a program."""
     account, seen = s.should_work(MAILBOX), _mailbox(s)
-    if account is None or seen is None or seen.sighting is None:
+    if account is None or seen is None or seen.copies is None:
         return
-    if seen.sighting.copies == 0 and seen.uidnext > 1:
+    if seen.copies == 0 and seen.uidnext > 1:
         yield Finding("welcome_not_there", MAILBOX, {"copies": 0, "folders": ", ".join(sorted(seen.folders))})
 
 
-def _mailbox(s: Situation) -> ObservedMailbox | None:
-    return s.live.mailbox if isinstance(s.live.mailbox, ObservedMailbox) else None
+def _mailbox(s: Situation) -> Mailbox | None:
+    return s.live.mailbox if isinstance(s.live.mailbox, Mailbox) else None

@@ -1,4 +1,7 @@
-"""*Complete means observed*, in the mailbox: it takes every command, and then shows something else."""
+"""The mailbox over its protocol: what is shown, written, sent once, waited for, shut and erased.
+
+That nothing is done before it is read back is the kit's (test_handler.py) and the suite's
+(tests/connectors/test_mailbox.py)."""
 
 from __future__ import annotations
 
@@ -12,18 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from consumers.kit.connector import SLOW, TOO_SLOW
+from consumers.kit.connector import SLOW, TOO_SLOW, Change, Fields, Refused, TargetObject
 from consumers.kit.deadline import Deadline
-from consumers.mailbox.connector import _NOT_ENABLED, MailboxConnector
-from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, SCRIPT, WantedMailbox
-from consumers.mailbox.port import (
-    Key,
-    MailboxChange,
-    MailboxUnsettled,
-    ObservedMailbox,
-    Sighting,
-    Unknown,
-)
+from consumers.mailbox.mailbox import MAILBOX_FULL, NOT_ENABLED, OWN_SCRIPT, SCRIPT, Mailbox
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold, Stage
@@ -113,40 +107,63 @@ def test_the_digest_is_of_what_was_shown(desk: Desk) -> None:
     assert outcome.digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-@pytest.mark.parametrize("after", [0, 1], ids=["from the start", "at the read-back"])
-@pytest.mark.parametrize("where", ["", "subscriptions"], ids=["any list", "the subscribed"])
-@pytest.mark.parametrize("folder", ["Sent", "Scolarite"])
-def test_a_folder_that_is_not_shown_is_no_success(desk: Desk, folder: str, where: str, after: int) -> None:
-    if not where:
-        one(desk)
-        desk.server.boxes[MAIL].folders.discard(folder)
-    bend(
-        desk,
+OTHERWISE: dict[str, tuple[str, str, str, Callable[[Any], Any]]] = {
+    "a folder is not there": ("folders", "mailboxList", "", lambda rows: _without("Sent", rows)),
+    "a folder is not subscribed": ("folders", "mailboxList", "true", lambda rows: _without("Sent", rows)),
+    "another is not there": ("folders", "mailboxList", "", lambda rows: _without("Scolarite", rows)),
+    "folders in another case": (
+        "folders",
         "mailboxList",
-        lambda rows: [r for r in rows if r["mailbox"] != folder],
-        where=where,
-        after=after,
+        "",
+        lambda rows: [{"mailbox": row["mailbox"].lower()} for row in rows],
+    ),
+    "no limit": ("quota", "quotaGet", "", lambda rows: [{**rows[0], "limit": "-"}]),
+    "a limit of nothing": ("quota", "quotaGet", "", lambda rows: [{**rows[0], "limit": "0"}]),
+    "a smaller limit": ("quota", "quotaGet", "", lambda rows: [{**rows[0], "limit": str((1 << 20) - 1)}]),
+    "a larger limit": ("quota", "quotaGet", "", lambda rows: [{**rows[0], "limit": str((1 << 20) + 1)}]),
+    "a smaller limit of another root": (
+        "quota",
+        "quotaGet",
+        "",
+        lambda rows: [*rows, {**rows[0], "root": "other", "limit": "5"}],
+    ),
+    "another script": ("redirect", "sieveGet", "", lambda rows: _replaced(rows, "hugo", "hugu")),
+    "a script in another case": ("redirect", "sieveGet", "", lambda rows: _replaced(rows, "hugo", "Hugo")),
+    "a script that is not active": (
+        "redirect",
+        "sieveList",
+        "",
+        lambda rows: [{**row, "active": ""} for row in rows],
+    ),
+    "no script": ("redirect", "sieveList", "", lambda _rows: []),
+    "a script without a text": ("redirect", "sieveGet", "", lambda _rows: NOT_FOUND),
+}
+
+
+def _without(folder: str, rows: Any) -> Any:
+    return [row for row in rows if row["mailbox"] != folder]
+
+
+def _replaced(rows: Any, old: str, new: str) -> Any:
+    return [{"sieve script": rows[0]["sieve script"].replace(old, new)}]
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_what_is_shown_otherwise_is_a_difference_and_no_success(desk: Desk, what: str) -> None:
+    field, command, where, change = OTHERWISE[what]
+    assert isinstance(one(desk, redirected()), Done)
+    bend(desk, command, change, where=where)
+    assert desk.preview(redirected()).differs == (field,)
+    assert differs(one(desk, redirected())) == field
+
+
+def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk) -> None:
+    one(desk)
+    desk.server.bends = lambda asked, answer: (
+        _without("Sent", answer)
+        if asked.name == "mailboxList" and "subscriptions" not in asked.arguments
+        else answer
     )
-    assert differs(one(desk)) == "folders"
-
-
-@pytest.mark.parametrize("after", [0, 1], ids=["from the start", "at the read-back"])
-def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk, after: int) -> None:
-    looks: list[Asked] = []
-
-    def bend(asked: Asked, answer: Any) -> Any:
-        if asked.name != "mailboxList" or "subscriptions" in asked.arguments:
-            return answer
-        looks.append(asked)
-        return [row for row in answer if row["mailbox"] != "Sent"] if len(looks) > after else answer
-
-    desk.server.boxes[MAIL].subscribed.add("Sent")
-    desk.server.bends = bend
-    assert differs(one(desk)) == "folders"
-
-
-def test_a_folder_in_another_case_is_another_folder(desk: Desk) -> None:
-    bend(desk, "mailboxList", lambda rows: [{"mailbox": row["mailbox"].lower()} for row in rows])
     assert differs(one(desk)) == "folders"
 
 
@@ -177,26 +194,15 @@ def test_a_hidden_folder_is_subscribed_and_not_made_again(desk: Desk) -> None:
     assert len(desk.server.asked("mailboxCreate")) == 2
 
 
-@pytest.mark.parametrize("quota", ["-", "0", str((1 << 20) - 1), str((1 << 20) + 1)])
-def test_another_quota_is_no_success(desk: Desk, quota: str) -> None:
-    desk.server.boxes[MAIL].quota = quota
-    assert differs(one(desk)) == "quota"
-
-
 def test_a_quota_is_compared_in_kibibytes_rounded_up_and_only_if_it_is_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    odd = desk_of(monkeypatch, wanted=WantedMailbox((), quota_bytes=(5 << 10) + 1))
+    odd = desk_of(monkeypatch, folders=(), quota_bytes=(5 << 10) + 1)
     odd.server.boxes[MAIL] = Box(quota="6")
     assert isinstance(one(odd), Done)
-    free = desk_of(monkeypatch, wanted=WantedMailbox(()))
+    free = desk_of(monkeypatch, folders=(), quota_bytes=None)
     free.server.boxes[MAIL] = Box(quota="6")
     assert isinstance(one(free), Done)
-
-
-def test_the_smallest_limit_of_several_roots_is_the_quota(desk: Desk) -> None:
-    bend(desk, "quotaGet", lambda rows: [*rows, {**rows[0], "root": "other", "limit": "5"}])
-    assert differs(one(desk)) == "quota"
 
 
 # --- the redirection --------------------------------------------------------------------------------------
@@ -212,28 +218,6 @@ def test_a_redirection_is_installed_active_and_taken_away(desk: Desk) -> None:
     assert outcome.changed
     assert box.scripts == {}
     assert not box.active
-
-
-def test_a_script_that_is_shown_with_another_text_is_no_success(desk: Desk) -> None:
-    bend(desk, "sieveGet", lambda rows: [{"sieve script": rows[0]["sieve script"].replace("hugo", "hugu")}])
-    assert differs(one(desk, redirected())) == "redirect"
-
-
-def test_a_script_that_is_shown_in_another_case_is_no_success(desk: Desk) -> None:
-    bend(desk, "sieveGet", lambda rows: [{"sieve script": rows[0]["sieve script"].replace("hugo", "Hugo")}])
-    assert differs(one(desk, redirected())) == "redirect"
-
-
-def test_a_script_that_is_not_shown_as_active_is_no_success(desk: Desk) -> None:
-    bend(desk, "sieveList", lambda rows: [{**row, "active": ""} for row in rows])
-    assert differs(one(desk, redirected())) == "redirect"
-
-
-def test_a_script_that_is_not_shown_at_all_is_no_success(desk: Desk) -> None:
-    desk.server.bends = lambda asked, answer: (
-        NOT_FOUND if asked.name == "sieveGet" else [] if asked.name == "sieveList" else answer
-    )
-    assert differs(one(desk, redirected())) == "redirect"
 
 
 def test_a_script_that_is_still_shown_was_not_taken_away(desk: Desk) -> None:
@@ -443,7 +427,7 @@ def test_a_message_that_is_there_without_a_journal_is_recognised(desk: Desk) -> 
 @pytest.mark.parametrize("state", ["sent", "waived", "undecided"])
 def test_what_is_settled_is_neither_sent_nor_looked_for(desk: Desk, state: str) -> None:
     one(desk)
-    desk.journal.kept["1"].state = state
+    desk.journal.kept["1"] = replace(desk.journal.kept["1"], state=state)
     desk.server.boxes[MAIL] = Box()
     desk.server.requests.clear()
     assert "welcome" not in desk.preview(HUGO).differs
@@ -547,9 +531,7 @@ def test_an_intent_that_somebody_else_recorded_meanwhile_is_left_to_them(desk: D
 
 def test_a_server_that_is_only_observed_leaves_the_journal_as_it_is(desk: Desk) -> None:
     desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"))
-    context = replace(desk.connector.context, read_only=True)
-    observer = MailboxConnector(context, desk.read_only(), desk.journal, desk.welcome)
-    assert observer.handler().preview([HUGO])["1"].differs == ("folders",)
+    assert desk.observer().handler().preview([HUGO])["1"].differs == ("folders",)
     assert desk.journal.kept == {}
 
 
@@ -594,20 +576,49 @@ def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -
     def takes_long(command: str) -> None:
         clock[0] = 20.0 if command == "SAVED" else clock[0]
 
+    students = [account(number) for number in "1234"]
+    desk.enable(*students)
+    changes = changes_of(desk, *students, fields={"welcome": ("given",)})
+    changes[0] = replace(changes[0], fields={"welcome": ("given",), "redirect": ("keep;",)})
+    changes[3] = replace(changes[3], fields={"folders": ("A",)})
+    del desk.server.boxes[students[3].mail]
     desk.server.lmtp = takes_long
-    late = account("2").mail
-    changes = [MailboxChange(each, welcome=b"x") for each in (PROBE, MAIL, late)]
-    changes[0] = replace(changes[0], install="keep;")
-    results = desk.mailboxes.apply([*changes, MailboxChange("none@x.fr", create=("A",))], deadline)
-    assert results == {
-        PROBE: MailboxUnsettled(SLOW, TOO_SLOW, delivered=True),
-        MAIL: MailboxUnsettled(SLOW, TOO_SLOW),
-        late: MailboxUnsettled(SLOW, TOO_SLOW),
-        "none@x.fr": MailboxUnsettled(
-            "mailbox_not_enabled", "the mail server does not know this user any more"
-        ),
+    assert desk.connector.apply(changes, deadline) == {
+        **dict.fromkeys("123", Refused(SLOW, TOO_SLOW)),
+        "4": Refused("mailbox_not_enabled", "the mail server does not know this user any more"),
     }
-    assert [to for to, _ in desk.server.delivered] == [PROBE]
+    assert [to for to, _ in desk.server.delivered] == [MAIL]
+    assert {number: each.state for number, each in desk.journal.kept.items()} == {
+        "1": "sent",
+        "2": "intended",
+        "3": "intended",
+    }
+
+
+def test_a_delivery_without_an_answer_stays_unknown_though_the_scripts_meet_no_server(desk: Desk) -> None:
+    other = account("2", mail_redirect=ELSEWHERE)
+    desk.enable(other)
+    saved: list[str] = []
+
+    def lost(command: str) -> None:
+        saved.append(command)
+        if command == "SAVED" and saved.count("SAVED") == 1:
+            raise smtplib.SMTPServerDisconnected("gone")
+
+    def away(asked: Asked, answer: Any) -> Any:
+        if asked.name == "sievePut":
+            raise httpx.ConnectError("refused")
+        return answer
+
+    desk.server.lmtp, desk.server.bends = lost, away
+    with pytest.raises(TargetDown) as down:
+        desk.handle(HUGO, other)
+    assert down.value.unknown
+
+
+def changes_of(desk: Desk, *students: Account, fields: Fields) -> list[Change]:
+    seen = desk.connector.read(students, desk.soon())
+    return [Change(each, seen[each.student_number][0], fields) for each in students]  # type: ignore[index]
 
 
 def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: Desk) -> None:
@@ -693,14 +704,6 @@ def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
     assert not after.changed
 
 
-def test_a_redirection_that_is_there_is_not_written_again(desk: Desk) -> None:
-    first = one(desk, redirected())
-    again = one(desk, redirected())
-    assert isinstance(first, Done)
-    assert again == Done(first.digest, changed=False)
-    assert len(desk.server.asked("sievePut")) == 1
-
-
 def test_a_script_that_went_away_meanwhile_is_gone(desk: Desk) -> None:
     one(desk, redirected())
 
@@ -739,7 +742,7 @@ def test_who_is_unknown_to_the_server_is_tried_again(desk: Desk) -> None:
 def unread(code: int) -> tuple[str, str]:
     """Cause and message of one whose mailbox was not read."""
     if code == NO_USER:
-        return "mailbox_not_enabled", _NOT_ENABLED.message
+        return "mailbox_not_enabled", NOT_ENABLED.message
     return "mailbox_busy", f"the mailbox could not be read now (doveadm: {code})"
 
 
@@ -783,7 +786,7 @@ def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
         lambda: desk.preview(HUGO),
         desk.handler.probe,
         lambda: [*desk.connector.objects()],
-        lambda: desk.mailboxes.erase([MAIL], desk.soon()),
+        lambda: desk.connector.erase([TargetObject(ref=MAIL)], desk.soon()),
     ):
         with pytest.raises(TargetDown, match="directory is away") as down:
             act()
@@ -868,32 +871,27 @@ def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> N
 
 
 def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) -> None:
-    desk.mailboxes.close(
-        ["*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr"], desk.soon()
-    )
+    mails = ("*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr")
+    shut = [Change(account(str(n), mail=mail), None, {}, open=False) for n, mail in enumerate(mails)]
+    assert desk.connector.close(shut, desk.soon()) == {}
     assert desk.server.kicked == [MAIL, "X@univ-exemple.fr"]
 
 
 # --- everybody, and the probe -----------------------------------------------------------------------------
 
 
-def test_everybody_is_read_and_the_probe_is_nobody(desk: Desk) -> None:
-    desk.enable(*(account(str(n)) for n in range(1, 121)))
-    assert sorted(desk.mailboxes.addresses()) == sorted(account(str(n)).mail for n in range(1, 121))
-
-
 def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: Desk) -> None:
     for code in (TEMPORARY, 1):
         desk.server.bends = lambda _asked, _answer, code=code: code  # type: ignore[misc]
         with pytest.raises(TargetDown, match="directory is away") as down:
-            list(desk.mailboxes.addresses())
+            list(desk.connector.objects())
         assert down.value.unknown is False
     desk.server.bends = lambda _asked, _answer: 65
     with pytest.raises(Misconfigured, match="cannot list its users") as refused:
-        list(desk.mailboxes.addresses())
+        list(desk.connector.objects())
     assert "size limit" in refused.value.remedy
     desk.server.bends = lambda _asked, _answer: NO_USER
-    assert list(desk.mailboxes.addresses()) == []
+    assert list(desk.connector.objects()) == []
 
 
 def test_the_probe_looks_its_own_user_up(desk: Desk) -> None:
@@ -906,54 +904,30 @@ def test_the_probe_looks_its_own_user_up(desk: Desk) -> None:
 
 
 def test_what_is_read_is_what_is_there(desk: Desk) -> None:
-    box = desk.server.boxes[MAIL]
+    box, ours = desk.server.boxes[MAIL], desk.welcome.message_id("1")
     box.scripts["vacances"], box.active = "keep;", "vacances"
-    for n in range(3):
-        box.receive(f"<{n}@x>")
-    box.receive("<1@x>", folder="Sent")
+    for each in ("<0@x>", ours, "<2@x>"):
+        box.receive(each)
+    box.receive(ours, folder="Sent")
     box.used_kib = 12
-    seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=2), Key("nobody@x.fr")], desk.soon())
-    assert seen["nobody@x.fr"] == Unknown()
-    found = ObservedMailbox(
-        address=MAIL,
+    found = Mailbox(
+        ref=MAIL,
         folders=frozenset({"INBOX"}),
         subscribed=frozenset(),
         quota_kib=1 << 20,
-        uidvalidity=7,
-        uidnext=5,
-        redirect_script=None,
-        redirect_active=False,
-        own_script_active=True,
-        sighting=Sighting(copies=2, uids=(2, 3)),
         used_kib=12,
         messages=3,
         scripts=frozenset({"vacances"}),
+        active_script="vacances",
+        uidvalidity=7,
+        uidnext=5,
+        copies=2,
+        uids=(1, 2, 3),
     )
-    assert seen[MAIL] == found
-    later = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=9)], desk.soon())[MAIL]
-    assert later == replace(found, sighting=Sighting(copies=2, uids=()))
-    assert len(desk.server.asked("fetch")) == 4
+    assert desk.connector.look(HUGO) == found
     desk.server.bends = lambda asked, answer: [] if asked.name == "quotaGet" else answer
-    assert desk.mailboxes.read([Key(MAIL)], desk.soon())[MAIL] == replace(
-        found, sighting=None, quota_kib=None, used_kib=0
-    )
-
-
-def test_a_message_that_was_just_delivered_is_looked_for_where_it_came_first(desk: Desk) -> None:
-    box = desk.server.boxes[MAIL]
-    box.receive("<1@x>")
-    box.receive("<2@x>")
-
-    def looked(since_uid: int) -> tuple[Sighting | None, list[str]]:
-        desk.server.requests.clear()
-        seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid, delivered=True)], desk.soon())[MAIL]
-        assert isinstance(seen, ObservedMailbox)
-        return seen.sighting, [each.arguments["query"][1] for each in desk.server.asked("fetch")]
-
-    assert looked(1) == (Sighting(1, ()), ["INBOX"])
-    assert looked(2) == (Sighting(1, ()), ["INBOX", "*"])
-    box.messages = []
-    assert looked(1) == (Sighting(0, ()), ["INBOX", "*"])
+    assert desk.connector.look(HUGO) == replace(found, quota_kib=None, used_kib=0)
+    assert desk.connector.look(account("2")) == NOT_ENABLED
 
 
 def test_an_erased_mailbox_holds_nothing_and_the_others_all_they_had(desk: Desk) -> None:
@@ -1028,26 +1002,23 @@ def test_everybody_is_listed_by_address_and_no_mailbox_is_opened(desk: Desk) -> 
 
 
 def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
-    observed = desk.read_only()
+    observed = desk.observer()
     observed.probe()
-    observed.read([Key(MAIL, "<1@x>")], desk.soon())
-    for change in (
-        MailboxChange(MAIL, create=("Sent",)),
-        MailboxChange(MAIL, welcome=b"x"),
-        MailboxChange(MAIL, install="keep;"),
+    for fields in (
+        {"folders": ("Sent",)},
+        {"welcome": ("given",)},
+        {"redirect": ("keep;",)},
+        {"redirect": ()},
     ):
-        with pytest.raises(WriteForbidden):
-            observed.apply([change], desk.soon())
+        changes = changes_of(desk, HUGO, fields=fields)
+        for verb in (observed.apply, observed.close):
+            with pytest.raises(WriteForbidden):
+                verb(changes, desk.soon())
     with pytest.raises(WriteForbidden):
-        observed.close([MAIL], desk.soon())
+        observed.erase([TargetObject(ref=MAIL)], desk.soon())
+    observed.look(HUGO)
     assert {each.name for each in desk.server.asked()} == {
-        "user",
-        "mailboxList",
-        "quotaGet",
-        "mailboxStatus",
-        "sieveList",
-        "fetch",
-        "aclGet",
+        *("user", "mailboxList", "quotaGet", "mailboxStatus", "sieveList", "fetch", "aclGet")
     }
     assert desk.server.delivered == []
 
