@@ -102,7 +102,8 @@ def per_second(bells: Callable[[str], NewRecord], *, outage: bool, applied: bool
 
 def limits() -> Limits:
     """Bounds as shipped, with quick probes: how long the target is away is no matter here."""
-    return EngineSettings(probe_delay_s_min=0.1, probe_delay_s_max=0.1).limits(batch_size=BATCH)
+    delays = {"probe_delay_s_min": 0.1, "probe_delay_s_max": 0.1}
+    return EngineSettings().limits(batch_size=BATCH).model_copy(update=delays)
 
 
 def rows(runs: int) -> Sequence[Row]:

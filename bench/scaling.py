@@ -122,7 +122,8 @@ def _work(
 ) -> None:
     """One worker, in a process of its own."""
     handler = Nothing(BATCH, lambda tasks: time.sleep(STUDENT_S * len(tasks)))
-    limits = EngineSettings(slots=slots, slots_personal=0).limits(batch_size=handler.batch_size)
+    limits = EngineSettings(slots=max(slots, 2)).limits(batch_size=handler.batch_size)
+    limits = limits.model_copy(update={"slots": slots, "slots_personal": 0})
     with (
         closing(Database(url)) as database,
         closing(kafka_log(servers, name)) as log,

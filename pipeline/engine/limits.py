@@ -48,38 +48,11 @@ class EngineSettings(Section):
 
     place: ClassVar[str] = "engine"
 
-    linger_s: float = Field(
-        0.02, ge=0, le=10, description="How long a batch may wait to become full.", json_schema_extra=ADVANCED
-    )
     slots: int = Field(
-        4, ge=1, le=128, description="Calls to one target at once.", json_schema_extra=ADVANCED
-    )
-    slots_personal: int = Field(
-        1,
-        ge=0,
-        le=127,
-        description="Of these, how many never serve bulk work. At least one is left to it.",
-        json_schema_extra=ADVANCED,
-    )
-    bulk_every: int = Field(
-        5,
-        ge=1,
-        le=1000,
-        description="While both lanes have work, at least every n-th batch is a bulk one.",
-        json_schema_extra=ADVANCED,
-    )
-    in_hand_max: int = Field(
-        1000,
-        ge=1,
-        le=100_000,
-        description="Records of one lane that are read and not settled.",
-        json_schema_extra=ADVANCED,
-    )
-    gap_max: int = Field(
-        20_000,
-        ge=1,
-        le=1_000_000,
-        description="How far a partition is read ahead of what can be committed.",
+        4,
+        ge=2,
+        le=128,
+        description="Calls to one target at once; one of them never serves bulk work.",
         json_schema_extra=ADVANCED,
     )
     attempts_max: int = Field(
@@ -125,15 +98,12 @@ class EngineSettings(Section):
         "that it has ended by every clock.",
         json_schema_extra=ADVANCED,
     )
-    probe_delay_s_min: float = Field(
-        1.0,
-        gt=0,
-        le=600,
-        description="First delay between probes of a target that is down.",
-        json_schema_extra=ADVANCED,
-    )
     probe_delay_s_max: float = Field(
-        15.0, gt=0, le=3600, description="Longest delay between these probes.", json_schema_extra=ADVANCED
+        15.0,
+        ge=1,
+        le=3600,
+        description="Longest delay between probes of a target that is down; it doubles up to this.",
+        json_schema_extra=ADVANCED,
     )
     misconfigured_delay_s: float = Field(
         30.0,
@@ -141,37 +111,6 @@ class EngineSettings(Section):
         le=3600,
         description="Delay between probes of a target that refuses the consumer itself.",
         json_schema_extra=ADVANCED,
-    )
-    quarantine_window_s: float = Field(
-        300.0,
-        ge=1,
-        le=86_400,
-        description="Time over which work given up for good is counted.",
-        json_schema_extra=ADVANCED,
-    )
-    quarantine_failed_min: int = Field(
-        20,
-        ge=1,
-        le=100_000,
-        description="As many given up within that time, at least, put a consumer into quarantine.",
-        json_schema_extra=ADVANCED,
-    )
-    quarantine_share: float = Field(
-        0.5,
-        gt=0,
-        le=1,
-        description="And such a share of all turns of that time, at least.",
-        json_schema_extra=ADVANCED,
-    )
-    quarantine_delay_s_min: float = Field(
-        300.0,
-        gt=0,
-        le=86_400,
-        description="Wait before one student is tried in quarantine; it doubles.",
-        json_schema_extra=ADVANCED,
-    )
-    quarantine_delay_s_max: float = Field(
-        3600.0, gt=0, le=86_400, description="The longest such wait.", json_schema_extra=ADVANCED
     )
     shutdown_s_max: float = Field(
         20.0,
@@ -182,15 +121,9 @@ class EngineSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.slots_personal >= self.slots:
-            raise ValueError("slots_personal must be less than slots, so that bulk work keeps one")
+    def _delays_in_order(self) -> Self:
         if self.retry_delay_s_min > self.retry_delay_s_max:
             raise ValueError("retry_delay_s_min must not be above retry_delay_s_max")
-        if self.probe_delay_s_min > self.probe_delay_s_max:
-            raise ValueError("probe_delay_s_min must not be above probe_delay_s_max")
-        if self.quarantine_delay_s_min > self.quarantine_delay_s_max:
-            raise ValueError("quarantine_delay_s_min must not be above quarantine_delay_s_max")
         return self
 
     def limits(self, *, batch_size: int) -> Limits:
@@ -209,15 +142,48 @@ class EngineSettings(Section):
 
 
 class Limits(EngineSettings):
-    """Bounds of one target consumer: the settings', and those its target implies."""
+    """Bounds of one target consumer: the settings, constants, and what its target implies."""
 
-    batch_size: int = Field(10, ge=1, description="Students in one call to the target.")
-    ahead: int = Field(
-        0,
-        ge=0,
-        description="Full batches of a lane that may be in hand beyond its slots: they wait for one, or are "
-        "published and recorded, while others are called.",
-    )
+    slots: int = Field(4, ge=1, le=128)
+    probe_delay_s_max: float = Field(15.0, gt=0, le=3600)
+    batch_size: int = Field(10, ge=1)
+    """Students in one call to the target."""
+    ahead: int = Field(0, ge=0)
+    """Full batches of a lane that may be in hand beyond its slots: they wait for one, or are published and
+    recorded, while others are called."""
+    linger_s: float = Field(0.02, ge=0, le=10)
+    """How long a batch may wait to become full: a person does not notice it, and the records of one read
+    arrive within it."""
+    slots_personal: int = Field(1, ge=0, le=127)
+    """How many slots never serve bulk work: one, so that a person never waits behind a batch."""
+    bulk_every: int = Field(5, ge=1, le=1000)
+    """While both lanes have work, at least every n-th batch is a bulk one: its minimum share is a fifth."""
+    in_hand_max: int = Field(1000, ge=1, le=100_000)
+    """Records of one lane that are read and not settled: many batches of the largest target, some 1 MB."""
+    gap_max: int = Field(20_000, ge=1, le=1_000_000)
+    """How far a partition is read ahead of what can be committed: what a restart repeats at most."""
+    probe_delay_s_min: float = Field(1.0, gt=0, le=600)
+    """First delay between probes of a target that is down: most outages are a restart."""
+    quarantine_window_s: float = Field(300.0, ge=1, le=86_400)
+    """Time over which work given up for good is counted."""
+    quarantine_failed_min: int = Field(20, ge=1, le=100_000)
+    """As many given up within that time, at least, cause a quarantine: fewer are students' own troubles."""
+    quarantine_share: float = Field(0.5, gt=0, le=1)
+    """And such a share of all turns of that time, at least: half of them is the target's trouble."""
+    quarantine_delay_s_min: float = Field(300.0, gt=0, le=86_400)
+    """Wait before one student is tried in quarantine; it doubles. An operator may lift it at once."""
+    quarantine_delay_s_max: float = Field(3600.0, gt=0, le=86_400)
+    """The longest such wait: a mended target is noticed within the hour."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.slots_personal >= self.slots:
+            raise ValueError("slots_personal must be less than slots, so that bulk work keeps one")
+        if self.probe_delay_s_min > self.probe_delay_s_max:
+            raise ValueError("probe_delay_s_min must not be above probe_delay_s_max")
+        if self.quarantine_delay_s_min > self.quarantine_delay_s_max:
+            raise ValueError("quarantine_delay_s_min must not be above quarantine_delay_s_max")
+        return self
 
     @property
     def bulk_slots(self) -> int:

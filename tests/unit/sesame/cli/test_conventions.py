@@ -117,7 +117,7 @@ def test_settings_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch)
     assert "moodle.token = ********" in plain.stdout
     first, _, advanced = plain.stdout.partition("\n# Advanced\n")
     assert "store.url = " in first
-    assert "engine.gap_max = 20000\n" in advanced
+    assert "engine.attempts_max = 12\n" in advanced
     assert len(json.loads(as_json.stdout)) == len((first + advanced).splitlines())
 
 

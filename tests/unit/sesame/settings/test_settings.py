@@ -131,7 +131,7 @@ def test_an_unknown_variable_is_an_error_too(monkeypatch: pytest.MonkeyPatch) ->
         ("[http]\nport = 70000", "http.port: must be at most 65535, and is 70000"),
         ('[http]\nport = "many"', "http.port: must be a whole number, and is 'many'"),
         ("[engine]\nattempts_max = 0", "engine.attempts_max: must be at least 1, and is 0"),
-        ("[engine]\nslots = 2\nslots_personal = 2", "slots_personal must be less than slots"),
+        ("[engine]\nslots = 1", "engine.slots: must be at least 2, and is 1"),
         ("[propagation]\nlate_s = 7200", "late_s must be less than breach_s"),
         (
             '[observability]\nlog_level = "loud"',
