@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Final
 
 from consumers.registry.identity import Names
 from consumers.registry.lifecycle.stages import Lifecycle
@@ -27,6 +28,11 @@ from consumers.registry.people import KnownPerson
 from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
 from consumers.registry.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
+
+_AFFILIATIONS: Final = ("student", "member")
+"""Of who may use what they have, as eduPerson 202208 2.2.1 says: the first is primary."""
+_GRACE_AFFILIATIONS: Final = ("affiliate",)
+"""Of who is in grace: no longer a student, not yet gone."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         aliases=tuple(mail for mail in known.mails if mail != known.names.mail),
         mail_redirect=person.mail_redirect,
         person=shown_person(person, settings),
-        affiliations=_affiliations(stage, settings),
+        affiliations=_affiliations(stage),
         entities=tuple(dict.fromkeys(enrolment.component for enrolment in in_force)),
         enrolments=tuple(current),
         groups=memberships(settings.groups, current, known.teachings),
@@ -206,7 +212,7 @@ def _meets(requires: Requirement, enrolment: Enrolment) -> bool:
     return enrolment.in_force and (requires is Requirement.ADMINISTRATIVE or validated)
 
 
-def _affiliations(stage: Stage, settings: RegistrySettings) -> tuple[str, ...]:
+def _affiliations(stage: Stage) -> tuple[str, ...]:
     if stage in (Stage.PRECREATED, Stage.ACTIVE):
-        return settings.affiliations
-    return settings.grace_affiliations if stage is Stage.GRACE else ()
+        return _AFFILIATIONS
+    return _GRACE_AFFILIATIONS if stage is Stage.GRACE else ()

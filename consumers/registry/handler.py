@@ -161,7 +161,7 @@ class Registry:
 
     def expire_pending(self, connection: Connection, now: float) -> int:
         """Dead-letter a page of facts that waited too long; return how many."""
-        old = pending_facts.take_older(connection, now - self._settings.pending_age_max_s)
+        old = pending_facts.take_older(connection, now - pending_facts.PENDING_AGE_S_MAX)
         for fact in old:
             text = (
                 "no enrolment of this student number has come since: check the number, or import the"

@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from anyascii import anyascii
 
@@ -49,12 +49,14 @@ _APOSTROPHES = (
 _APOSTROPHE = re.compile(rf"\s*[{_APOSTROPHES}]\s*")
 _NOT_OURS = re.compile(r"[^a-z0-9 -]")
 _SEPARATORS = re.compile(r"[._-]{2,}")
+HOMONYMS_MAX: Final = 1000
+"""The highest counter of a name: a thousand of one name are a template that tells nobody apart."""
 _SHORTENED = ("given", "family", "birth_family")
 
 
 class NamesExhausted(Rejected):
-    """Every login or address up to the highest counter is taken. Raise `homonyms_max`, or choose a template
-    that tells homonyms apart better; then replay."""
+    """Every login or address up to the highest counter, 1000, is taken. Choose a template that tells homonyms
+    apart better; then replay."""
 
     def __init__(self) -> None:
         super().__init__("names_exhausted", meaning(type(self)))
@@ -84,7 +86,7 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
     A mail or principal template that contains {login} shares the login's counter, so that they agree.
 
     Raises:
-        NamesExhausted: no counter up to `homonyms_max` is free.
+        NamesExhausted: no counter up to `HOMONYMS_MAX` is free.
     """
     held = dict(ledger.held_by(student_number))
     if held.keys() >= {LOGIN, MAIL, PRINCIPAL}:
@@ -92,7 +94,7 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
     template = Templates(person, student_number, settings)
 
     def claim_first(kinds: tuple[str, ...]) -> None:
-        for counter in range(1, settings.homonyms_max + 1):
+        for counter in range(1, HOMONYMS_MAX + 1):
             login = held.get(LOGIN) or template.login(counter)
             # With a new login the addresses take its counter; otherwise they have their own.
             own = counter if LOGIN not in kinds else 1
@@ -116,7 +118,7 @@ def every_name(person: Person, student_number: str, settings: RegistrySettings) 
     Every counter is included, so that a person can be recognised by a name alone.
     """
     template = Templates(person, student_number, settings)
-    for counter in range(1, settings.homonyms_max + 1):
+    for counter in range(1, HOMONYMS_MAX + 1):
         login = template.login(counter)
         yield LOGIN, login
         for kind in (MAIL, PRINCIPAL):
@@ -132,12 +134,12 @@ def short_login(login: str, student_number: str, settings: RegistrySettings, led
     login.
 
     Raises:
-        NamesExhausted: no counter up to `homonyms_max` is free.
+        NamesExhausted: no counter up to `HOMONYMS_MAX` is free.
     """
     if len(login) <= SHORT_LOGIN_MAX:
         return None
     held = ledger.held_by(student_number).get(SHORT_LOGIN)
-    for counter in range(1, settings.homonyms_max + 1) if held is None else ():
+    for counter in range(1, HOMONYMS_MAX + 1) if held is None else ():
         short = _numbered("{login}", {LOGIN: login}, SHORT_LOGIN_MAX, counter)
         names = {LOGIN: short, SHORT_LOGIN: short}
         if not _reserved(names.values(), settings) and ledger.claim(names, student_number):
@@ -163,7 +165,7 @@ def renamed(
     know people by it.
 
     Raises:
-        NamesExhausted: no counter up to `homonyms_max` is free.
+        NamesExhausted: no counter up to `HOMONYMS_MAX` is free.
     """
     if settings.rename == "keep" or before == after:
         return names
@@ -171,7 +173,7 @@ def renamed(
     if old.address(MAIL, old.login()) == new.address(MAIL, new.login()):
         return names
     of_login = MAIL in new.made_of_login()
-    for counter in range(1, settings.homonyms_max + 1):
+    for counter in range(1, HOMONYMS_MAX + 1):
         login = new.login(counter)
         wanted = {MAIL: new.address(MAIL, login, 1 if of_login else counter)}
         wanted |= {LOGIN: login} if of_login else {}

@@ -33,6 +33,9 @@ from pipeline.db.persons import rows_of
 if TYPE_CHECKING:
     from schemas.envelope import Headers
 
+PENDING_AGE_S_MAX: Final = 14 * 86_400.0
+"""How long a fact waits for the enrolment: a registrar's file that fails is mended within two weeks."""
+
 pending_facts = Table(
     "pending_facts",
     metadata,

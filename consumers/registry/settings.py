@@ -193,9 +193,6 @@ class RegistrySettings(RegistryModel):
         description="What a change of the shown name changes. keep: no name of the account. mail: the mail "
         "address follows, and the one before stays an alias for ever; the login never changes.",
     )
-    homonyms_max: int = Field(
-        default=1000, ge=1, le=9999, description="Highest counter that is tried.", json_schema_extra=ADVANCED
-    )
     reserved_names: frozenset[str] = Field(
         default=frozenset(RESERVED_NAMES),
         description="Logins and local parts that nobody is given.",
@@ -208,17 +205,6 @@ class RegistrySettings(RegistryModel):
     )
     language: Language = Field(
         default="fr", description="Language of those who chose none.", json_schema_extra=ADVANCED
-    )
-    affiliations: tuple[str, ...] = Field(
-        default=("student", "member"),
-        min_length=1,
-        description="eduPersonAffiliation; the first is primary.",
-        json_schema_extra=ADVANCED,
-    )
-    grace_affiliations: tuple[str, ...] = Field(
-        default=("affiliate",),
-        description="The same while in grace: no longer a student, not yet gone.",
-        json_schema_extra=ADVANCED,
     )
     cohorts: tuple[MembershipTemplate, ...] = Field(
         default=(MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),),
@@ -238,11 +224,6 @@ class RegistrySettings(RegistryModel):
         ge=0,
         le=730,
         description="How long access stays when no enrolment is in force any more, in days.",
-    )
-    pending_age_max_s: Annotated[float, Field(gt=0)] = Field(
-        default=14 * 86_400.0,
-        description="How long a fact about an unknown student number waits for the enrolment, in seconds.",
-        json_schema_extra=ADVANCED,
     )
 
     @property

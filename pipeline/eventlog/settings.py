@@ -64,22 +64,11 @@ class LogSettings(Section):
         json_schema_extra=ADVANCED,
     )
     replication: int = Field(
-        3, ge=1, le=15, description="Kafka: how many servers hold each topic, for `sesame topics`."
-    )
-    min_insync_replicas: int = Field(
-        2,
+        3,
         ge=1,
         le=15,
-        description="Kafka: how many of these must have a record before it counts as appended, for "
-        "`sesame topics`.",
-        json_schema_extra=ADVANCED,
-    )
-    partition_bytes_max: int | None = Field(
-        None,
-        ge=10_000_000,
-        description="Kafka: the size in bytes above which a partition's oldest records are removed before "
-        "their time, for `sesame topics`. Without it: age alone decides.",
-        json_schema_extra=ADVANCED,
+        description="Kafka: how many servers hold each topic, for `sesame topics`. All but one must have a "
+        "record before it counts as appended.",
     )
     session_timeout_s: float = Field(
         15.0,
@@ -89,23 +78,23 @@ class LogSettings(Section):
         "servers' `group.min.session.timeout.ms` and `group.max.session.timeout.ms`.",
         json_schema_extra=ADVANCED,
     )
-    poll_interval_s_max: float = Field(
-        60.0,
-        ge=1,
-        le=3600,
-        description="Kafka: a consumer that has not read for so long counts as dead, if its process lives.",
-        json_schema_extra=ADVANCED,
-    )
     request_timeout_s: float = Field(
-        5.0, ge=1, le=300, description="Kafka: how long one request may take.", json_schema_extra=ADVANCED
-    )
-    delivery_timeout_s: float = Field(
-        10.0,
+        5.0,
         ge=1,
-        le=600,
-        description="Kafka: how long an append may take, attempts and all.",
+        le=300,
+        description="Kafka: how long one request may take; an append, with its retries, twice as long.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def min_insync_replicas(self) -> int:
+        """The servers that must have a record before it counts as appended: all but one may be away."""
+        return max(1, self.replication - 1)
+
+    @property
+    def delivery_timeout_s(self) -> float:
+        """The longest time of an append, in seconds: a request that is lost is sent once more."""
+        return 2 * self.request_timeout_s
 
     @field_validator("servers")
     @classmethod
@@ -125,10 +114,4 @@ class LogSettings(Section):
                 raise ValueError(gettext("username must be set with SASL_SSL"))
             if not self.has_secret("password"):
                 raise ValueError(gettext("password_file must be set with SASL_SSL"))
-        if self.min_insync_replicas > self.replication:
-            raise ValueError(gettext("min_insync_replicas must not be above replication"))
-        if self.delivery_timeout_s < self.request_timeout_s + LINGER_S:
-            raise ValueError(
-                gettext("delivery_timeout_s must be {s} above request_timeout_s at least", s=LINGER_S)
-            )
         return self

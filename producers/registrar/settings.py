@@ -51,7 +51,8 @@ class RegistrarSettings(Section):
         ge=0,
         le=1,
         description="A file is held when, in one academic year, more than this share of the people would "
-        "lose an enrolment or change in a way that seldom happens; see `guard_people` and `guard_floor` too.",
+        "lose an enrolment or change in a way that seldom happens; see `guard_people` too. One or two hold "
+        "none, unless they are more than half of the year's people.",
     )
     guard_people: int = Field(
         default=_GUARD.people,
@@ -61,27 +62,13 @@ class RegistrarSettings(Section):
         "unit in one academic year, whatever share they are.",
         json_schema_extra=ADVANCED,
     )
-    guard_floor: int = Field(
-        default=_GUARD.floor,
-        ge=0,
-        le=1000,
-        description="So few people are no reason to hold a file, whatever share they are: in a year of ten, "
-        "one who leaves is 10 %. Unless they are more than half of the year's people, and more than one.",
-        json_schema_extra=ADVANCED,
-    )
 
-    guard_days: int = Field(
-        default=30,
-        ge=1,
-        le=366,
-        description="A leak holds a file too: who lost all they had of a year within so many days is added.",
-        json_schema_extra=ADVANCED,
-    )
     guard_days_share: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="The share of the people above which they hold it; counted anew after each approval.",
+        description="A leak holds a file too: who lost all they had of a year within 30 days is added, and "
+        "this is the share of the people above which they hold it; counted anew after each approval.",
         json_schema_extra=ADVANCED,
     )
 
@@ -97,9 +84,9 @@ class RegistrarSettings(Section):
     @property
     def threshold(self) -> Threshold:
         """When a year's changes hold a file."""
-        return Threshold(share=self.guard_share, people=self.guard_people, floor=self.guard_floor)
+        return Threshold(share=self.guard_share, people=self.guard_people)
 
     @property
     def leak(self) -> Threshold:
-        """When what was lost within `guard_days` holds a file."""
-        return Threshold(share=self.guard_days_share, floor=self.guard_floor)
+        """When what was lost within some days holds a file."""
+        return Threshold(share=self.guard_days_share)

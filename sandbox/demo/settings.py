@@ -128,7 +128,7 @@ def _log(world: World, kafka: Kafka) -> str:
     return (
         f'[log]\nkind = "kafka"\nservers = {json.dumps(kafka.servers)}\nca_file = "{kafka.ca_file}"\n'
         f'username = "sesame"\npassword_file = "{world.private / KAFKA_PASSWORD}"\n'
-        f"replication = {brokers}\nmin_insync_replicas = {max(1, brokers - 1)}\nsession_timeout_s = 6\n"
+        f"replication = {brokers}\nsession_timeout_s = 6\n"
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -32,6 +33,8 @@ from sesame.app.nightly import Nightly
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 
+_PSEUDONYM_DAYS: Final = 90
+"""Days for which what is sent names a student by one pseudonym: two acts can be joined, a career cannot."""
 OUTBOX_LOOK_EVERY_S = 0.5
 TIMERS_EVERY_S = 1.0
 
@@ -62,10 +65,10 @@ class Background:
         receivers = audit_export.receivers(settings.audit) if REGISTRY in consumers else {}
         self._export: AuditExport | None = None
         if receivers:
-            days, how = settings.audit.pseudonym_days, {}
-            if days:
-                how = {"as_sent": Pseudonyms(read_keys(settings.vault_key_file), days)}
-            self._export = AuditExport(application.database, receivers, on_trouble=reporter.trouble, **how)
+            pseudonyms = Pseudonyms(read_keys(settings.vault_key_file), _PSEUDONYM_DAYS)
+            self._export = AuditExport(
+                application.database, receivers, on_trouble=reporter.trouble, as_sent=pseudonyms
+            )
         targets = [target for target in application.settings.targets if target in consumers]
         usable = [target for target in targets if application.settings.connector_of(target).connector]
         self._drift_watch = DriftWatch(application, usable, on_trouble=reporter.trouble) if usable else None

@@ -64,7 +64,6 @@ def kafka_access(settings: Settings) -> Access:
         password=wanted.secret("password").get_secret_value() if authenticated else None,
         timing=Timing(
             session_timeout_s=wanted.session_timeout_s,
-            poll_interval_s_max=wanted.poll_interval_s_max,
             request_timeout_s=wanted.request_timeout_s,
             delivery_timeout_s=wanted.delivery_timeout_s,
         ),
@@ -87,9 +86,9 @@ def topic_plans(settings: Settings) -> list[TopicPlan]:
         configuration = {
             "cleanup.policy": "delete,compact" if topic.name in compacted else "delete",
             "retention.ms": str(topic.retention_s * 1000),
-            "retention.bytes": str(wanted.partition_bytes_max or -1),
+            "retention.bytes": "-1",  # age alone decides: what is read late is there
             "segment.ms": str(catalogue.DAY_S * 1000),
-            "segment.bytes": str(min(_SEGMENT_BYTES, wanted.partition_bytes_max or _SEGMENT_BYTES)),
+            "segment.bytes": str(_SEGMENT_BYTES),
             "max.message.bytes": str(_BATCH_BYTES_MAX),
             "min.insync.replicas": str(wanted.min_insync_replicas),
             "unclean.leader.election.enable": "false",

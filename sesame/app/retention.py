@@ -50,7 +50,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "identity_doubts": (EVER, "what was decided about two persons is not asked again"),
     "adoptions": (STUDENT, "which object of which target is whose"),
     "adoption_questions": (EVER, "what was decided about an object is not asked again"),
-    "pending_facts": ("`registry.pending_age_max_s`", "then a dead letter"),
+    "pending_facts": ("14 days", "then a dead letter"),
     "activation_requests": (STUDENT, "the last one"),
     "accounts": (STUDENT, "the newest version"),
     "teachings": (STUDENT, "the newest list of each year"),

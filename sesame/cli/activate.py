@@ -63,6 +63,7 @@ def activate(
     Exit code 1 when nobody has the number, 3 when that is so of some: the requests are kept, and go on when
     a file brings them.
     """
+    from consumers.registry.pending_facts import PENDING_AGE_S_MAX
     from producers.activation.files import read_passwords, read_students
     from sesame.app.wiring import utc_now
     from sesame.operations.access import activation
@@ -96,7 +97,7 @@ def activate(
             file = None if listed is None else listed.name
             named = Activation(students=students, file=file, **dict(request))
             done = activation.activate(site, actor, named, clock=utc_now, progress=progress)
-    kept_days = site.settings.registry.pending_age_max_s / 86_400
+    kept_days = PENDING_AGE_S_MAX / 86_400
     return CommandResult(done, partial(_show, done, kept_days=kept_days), _code(done))
 
 

@@ -36,15 +36,6 @@ class AuditSettings(Section):
         json_schema_extra=ADVANCED,
     )
 
-    pseudonym_days: int = Field(
-        90,
-        ge=0,
-        le=3650,
-        description="Days for which what is sent names a student by one pseudonym, so that two acts can be "
-        "joined: then by another one. 0: by number, with the salt of each digest.",
-        json_schema_extra=ADVANCED,
-    )
-
     @property
     def receivers(self) -> tuple[str, ...]:
         """The names of those that are set."""

@@ -63,14 +63,6 @@ class StoreSettings(Section):
         "`data_dir`, which is lost with the disk.",
         json_schema_extra=ADVANCED,
     )
-    keys_days: int = Field(
-        7,
-        ge=1,
-        le=30,
-        description="Days that these copies live. Who was erased may be found in a backup until then by who "
-        "has taken a copy elsewhere; in `store.keys_to` the key is destroyed at once.",
-        json_schema_extra=ADVANCED,
-    )
 
     def address(self, embedded: Path) -> SecretStr:
         """The database's URL, complete, with its secrets.

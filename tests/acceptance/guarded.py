@@ -36,7 +36,6 @@ class GuardedSite(ManySite):
             f'password_file = "{folder / ADMIN}.password"',
             "partitions = 2",
             "replication = 1",
-            "min_insync_replicas = 1",
             "session_timeout_s = 6",
         )
         for user, password in {**dict.fromkeys(users, PASSWORD), ADMIN: kafka.admin_password}.items():

@@ -147,6 +147,5 @@ def kafka_settings(servers: Sequence[str], partitions: int, *, replication: int 
         f"servers = {json.dumps(list(servers))}",
         f"partitions = {partitions}",
         f"replication = {replication}",
-        f"min_insync_replicas = {max(1, replication - 1)}",
         "session_timeout_s = 6",
     )

@@ -114,7 +114,6 @@ def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_oth
         'data_dir = "."\n[log]\nkind = "kafka"\nusername = "admin"\n'
         f'servers = ["{bare_kafka.servers[0]}"]\n'
         f'ca_file = "{bare_kafka.ca_file}"\npassword_file = "password"\nreplication = 1\n'
-        "min_insync_replicas = 1\n"
     )
     (tmp_path / "sesame.toml").write_text(settings + "partitions = 2\n", encoding="utf-8")
 
@@ -128,9 +127,7 @@ def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_oth
     assert sesame(tmp_path, "topics", "diff").exit_code == ExitCode.DONE
     assert sesame(tmp_path, "doctor", "--only", "log").exit_code == ExitCode.DONE
 
-    (tmp_path / "sesame.toml").write_text(
-        settings + "partitions = 4\npartition_bytes_max = 50_000_000\n", encoding="utf-8"
-    )
+    (tmp_path / "sesame.toml").write_text(settings + "partitions = 4\n", encoding="utf-8")
     assert sesame(tmp_path, "topics", "apply", "--dry-run").exit_code == ExitCode.PARTLY
     refused = sesame(tmp_path, "topics", "apply", "--yes", "--json")
     assert refused.exit_code == ExitCode.PARTLY

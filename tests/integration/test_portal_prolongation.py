@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 from playwright.sync_api import Browser as Chromium
 
+from consumers.registry.lifecycle import settings as rules
 from pipeline import accounts
 from pipeline.audit import entries
 from pipeline.timers import run_due
@@ -25,8 +26,9 @@ BEFORE, AFTER = date(2026, 10, 14), date(2026, 11, 13)  # 30 days after 14 Septe
 
 
 @pytest.fixture
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    lifecycle = {"prolong_days": 30, "prolong_max": 2}
+def portal(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Portal]:
+    monkeypatch.setattr(rules, "PROLONGATIONS_MAX", 2)
+    lifecycle = {"prolong_days": 30}
     with Portal(
         tmp_path_factory.mktemp("portal"),
         wish={"address_burst": 10_000},

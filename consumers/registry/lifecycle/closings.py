@@ -42,6 +42,10 @@ from pipeline.timers import timers
 from schemas.account import Account, Stage
 
 DAY_S: Final = 86_400
+GUARD_DAYS: Final = 30
+"""The days that are added up: a slow leak is one too, and a month's leavers are seen together."""
+CLASS_MIN: Final = 10
+"""Steps of fewer students are not looked at apart: most of a few leave in any year."""
 ERASURE_DUE: Final = "erasure_due"
 """The kind of the timers of who has expired: something of theirs is to be erased."""
 
@@ -246,7 +250,7 @@ def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: f
     if connection.execute(_ANY, {"closing": scope.key}).scalar_one_or_none() is not None:
         return True
     today = int(now // DAY_S)
-    since = closings.c.day > today - rules.guard_days
+    since = closings.c.day > today - GUARD_DAYS
     rows = connection.execute(
         select(closings.c.day, closings.c.students, closings.c.population).where(
             closings.c.closing == scope.key, since
@@ -260,7 +264,7 @@ def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: f
         return rules.threshold.passed(affected=students, losing=students, in_all=population)
     gone = sum(row.students for row in rows if row.day != today)  # of a class that may be most
     members = population + gone
-    return members >= rules.guard_cohort_floor and rules.cohort_threshold.passed(
+    return members >= CLASS_MIN and rules.cohort_threshold.passed(
         affected=students, losing=students, in_all=members
     )
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from consumers.registry.lifecycle import closings as guard
 from consumers.registry.lifecycle.closings import Scope, closings, held
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Closing, Milestone
@@ -114,7 +115,7 @@ class _Forecast:
                 students count who were in grace as the day began.
         """
         closed = self._closed.get(scope, Counter())
-        since = day - timedelta(days=self._rules.guard_days)
+        since = day - timedelta(days=guard.GUARD_DAYS)
         before = sum(count for at, count in closed.items() if since < at < day)
         if scope.closing is Closing.SHUT:
             students = before + closed[day] + together
@@ -124,7 +125,7 @@ class _Forecast:
         if not scope.cohort:
             return self._rules.threshold.passed(affected=students, losing=students, in_all=population)
         members = population + before
-        return members >= self._rules.guard_cohort_floor and self._rules.cohort_threshold.passed(
+        return members >= guard.CLASS_MIN and self._rules.cohort_threshold.passed(
             affected=students, losing=students, in_all=members
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +13,11 @@ from pipeline.threshold import Threshold
 from schemas.language import gettext
 
 Days = Annotated[int, Field(ge=0, le=3650)]
+
+PROLONGATIONS_MAX: Final = 1
+"""How often students may prolong their access until they are enrolled again: an end is moved, not lifted."""
+_SHARE_OF_CLASS: Final = 0.8
+"""Of those enrolled in one step of one year: a whole class that expires is held, however few of all it is."""
 
 
 class LifecycleSettings(BaseModel):
@@ -47,13 +52,6 @@ class LifecycleSettings(BaseModel):
         "warning; 0: not at all.",
         json_schema_extra=ADVANCED,
     )
-    prolong_max: int = Field(
-        default=1,
-        ge=1,
-        le=12,
-        description="How often they may, until they are enrolled again.",
-        json_schema_extra=ADVANCED,
-    )
     erase: bool = Field(
         default=False,
         description="Whether what targets have of a student is erased when its time has come. Look at "
@@ -78,38 +76,12 @@ class LifecycleSettings(BaseModel):
         gt=0,
         le=1,
         description="Largest share of the open accounts that may expire, be shut at one target in grace, or "
-        "be erased, within `guard_days` before an operator has released it.",
+        "be erased, within 30 days before an operator has released it."
+        " One or two people may, unless they are more than half.",
         json_schema_extra=ADVANCED,
     )
     guard_people: int = Field(
         default=200, ge=1, description="Largest number of students, likewise.", json_schema_extra=ADVANCED
-    )
-    guard_floor: int = Field(
-        default=2,
-        ge=0,
-        description="So many are too few for the share to tell anything.",
-        json_schema_extra=ADVANCED,
-    )
-    guard_share_of_cohort: float = Field(
-        default=0.8,
-        gt=0,
-        le=1,
-        description="The same of those who were enrolled in one step of one year: a whole class that expires "
-        "is held, however few of all it is.",
-        json_schema_extra=ADVANCED,
-    )
-    guard_cohort_floor: int = Field(
-        default=10,
-        ge=1,
-        description="Steps of fewer students are not looked at by themselves.",
-        json_schema_extra=ADVANCED,
-    )
-    guard_days: int = Field(
-        default=30,
-        ge=1,
-        le=366,
-        description="The days that are added up: a slow leak is one too.",
-        json_schema_extra=ADVANCED,
     )
     release_by_two: bool = Field(
         default=False,
@@ -123,17 +95,17 @@ class LifecycleSettings(BaseModel):
 
     def prolongations_left(self, times: int) -> int:
         """How often students may still prolong their access, who have so many times."""
-        return max(0, self.prolong_max - times) if self.prolong_days else 0
+        return max(0, PROLONGATIONS_MAX - times) if self.prolong_days else 0
 
     @property
     def threshold(self) -> Threshold:
         """What may close without an operator's word."""
-        return Threshold(share=self.guard_share, people=self.guard_people, floor=self.guard_floor)
+        return Threshold(share=self.guard_share, people=self.guard_people)
 
     @property
     def cohort_threshold(self) -> Threshold:
         """The same of one step of one year."""
-        return Threshold(share=self.guard_share_of_cohort, people=self.guard_people, floor=self.guard_floor)
+        return Threshold(share=_SHARE_OF_CLASS, people=self.guard_people)
 
     @model_validator(mode="after")
     def _account_last(self) -> Self:

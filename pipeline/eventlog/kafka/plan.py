@@ -150,7 +150,7 @@ class Planner:
             if error is e.InvalidReplicationFactorError:
                 raise LogError(
                     f"{topic['name']}: Kafka has fewer servers than log.replication asks for",
-                    remedy="Start the others, or set log.replication and log.min_insync_replicas lower.",
+                    remedy="Start the others, or set log.replication lower.",
                 )
             if error not in (e.NoError, e.TopicAlreadyExistsError):
                 raise error([topic["name"]])

@@ -38,6 +38,8 @@ from sesame.acts.acts import Actor, Report, act
 from sesame.acts.ports import HasSettings, Recognising, Registering
 
 _YEARS_AHEAD = 2
+_LEAK_DAYS: Final = 30
+"""Days whose losses are added up: a few people lost with each night's file are seen within a month."""
 """An academic year this far ahead of the calendar is still plausible."""
 
 Progress = Callable[[ImportKind, int, int | None], None]
@@ -371,7 +373,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         full_year=request.full_year,
         threshold=settings.threshold,
         leak=settings.leak,
-        leak_days=settings.guard_days,
+        leak_days=_LEAK_DAYS,
         approval=None if request.approve is None else Approval(request.approve, actor.name),
         acceptance=Acceptance(frozenset(request.accept), actor.name),
         actor=actor.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 from babel.dates import format_date
 
+from consumers.registry.lifecycle.settings import PROLONGATIONS_MAX
 from schemas.language import LANGUAGES, Language
 from schemas.typography import spaced
 from sesame.settings import Settings
@@ -30,7 +31,7 @@ class Pages:
             "links": portal.links,
             "privacy_contact": portal.privacy_contact,
             "accessibility": portal.accessibility,
-            "grace_days": settings.registry.grace_days + rules.prolong_days * rules.prolong_max,
+            "grace_days": settings.registry.grace_days + rules.prolong_days * PROLONGATIONS_MAX,
             "history_days": settings.store.history_days,
             "audit_days": settings.store.audit_days,
             "policy": settings.password,

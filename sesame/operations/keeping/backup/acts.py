@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel
 from sqlalchemy import MetaData
@@ -33,6 +34,8 @@ KEYS = "person-keys.db"
 ASIDE = "before-restore-"
 """Prefix of the folder in which a restore keeps the former files."""
 
+_KEY_COPY_DAYS: Final = 7
+"""Days that copies of the persons' keys live: as long old backups open, and erased persons can be found."""
 _LEFT = {audit_persons.name: {"salt": None}}
 """What a row that outlives its person's erasure keeps, next to the pseudonym."""
 _IDENTIFIERS = (
@@ -148,7 +151,7 @@ def back_up(
         made_at=made_at,
         version=version,
     )
-    copied = keys.copy(made_at, days=settings.store.keys_days)
+    copied = keys.copy(made_at, days=_KEY_COPY_DAYS)
     copies.prove(folder, keys=keys, scratch=settings.data_dir)
     removed = []
     if request.keep is not None:

@@ -7,6 +7,7 @@ import threading
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from consumers.registry import identity
 from consumers.registry.identity import Names, NamesExhausted, mint
 from consumers.registry.ledger import SqlLedger, ledger
 from consumers.registry.settings import RegistrySettings
@@ -110,14 +111,14 @@ def test_a_login_that_is_lost_between_look_and_claim_leaves_nothing_behind(datab
         assert late.held_by("22001234") == {}
 
 
-def test_the_search_for_a_free_name_is_bounded(database: Database) -> None:
-    few = RegistrySettings(homonyms_max=2)
-    minted(database, "22000001", few)
-    minted(database, "22000002", few)
+def test_the_search_for_a_free_name_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "HOMONYMS_MAX", 2)
+    minted(database, "22000001")
+    minted(database, "22000002")
     with pytest.raises(NamesExhausted) as exhausted:
-        minted(database, "22000003", few)
+        minted(database, "22000003")
     assert exhausted.value.cause == "names_exhausted"
-    assert "homonyms_max" in str(exhausted.value)
+    assert "the highest counter" in str(exhausted.value)
 
 
 def test_the_database_itself_refuses_a_second_holder(database: Database) -> None:

@@ -254,9 +254,12 @@ def test_a_whole_year_that_leaves_is_held_until_exactly_they_are_released(make: 
     assert desk.account(back).stage is Stage.ACTIVE
 
 
-def test_a_slow_leak_is_stopped_too_and_a_window_that_slides_on_lets_nobody_through(make: MakeDesk) -> None:
+def test_a_slow_leak_is_stopped_too_and_a_window_that_slides_on_lets_nobody_through(
+    make: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One a day out of a hundred, each well below the threshold of a day."""
-    desk = make(LifecycleSettings(guard_share=0.05, guard_days=4))
+    monkeypatch.setattr(closings, "GUARD_DAYS", 4)
+    desk = make(LifecycleSettings(guard_share=0.05))
     numbers = [str(22_020_000 + n) for n in range(1, 41)]
     crowd(desk, numbers)
     leaving = numbers[:6]
@@ -283,10 +286,11 @@ def test_few_who_leave_within_the_bounds_are_not_held(make: MakeDesk) -> None:
 
 @pytest.mark.parametrize(("days_between", "held_at_last"), [(3, True), (90, False)])
 def test_who_left_before_the_window_no_longer_counts(
-    make: MakeDesk, days_between: int, held_at_last: bool
+    make: MakeDesk, monkeypatch: pytest.MonkeyPatch, days_between: int, held_at_last: bool
 ) -> None:
     """Two leave, then two more: each time fewer than the bound of three, and four are more than it."""
-    desk = make(LifecycleSettings(guard_share=0.09, guard_days=7, guard_floor=1))
+    monkeypatch.setattr(closings, "GUARD_DAYS", 7)
+    desk = make(LifecycleSettings(guard_share=0.09))
     numbers = [str(22_020_000 + n) for n in range(1, 41)]
     crowd(desk, numbers)
     earlier, later = numbers[:2], numbers[2:4]
@@ -303,7 +307,7 @@ def test_who_left_before_the_window_no_longer_counts(
 
 
 def test_erasing_is_held_apart_from_expiring(make: MakeDesk) -> None:
-    desk = make(ERASING.model_copy(update={"guard_floor": 0, "guard_share": 0.9}))
+    desk = make(ERASING.model_copy(update={"guard_share": 0.9}))
     crowd(desk, CROWD[:3])
     for number in CROWD[:3]:
         desk.apply(cancelled(number))
@@ -337,8 +341,11 @@ def test_a_plan_is_named_by_what_it_does_to_whom() -> None:
         assert Scope.of(scope.key) == scope
 
 
-def test_a_whole_class_that_leaves_is_held_though_it_is_few_of_all(make: MakeDesk) -> None:
-    desk = make(LifecycleSettings(guard_share=0.5, guard_cohort_floor=5))
+def test_a_whole_class_that_leaves_is_held_though_it_is_few_of_all(
+    make: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closings, "CLASS_MIN", 5)
+    desk = make(LifecycleSettings(guard_share=0.5))
     others, whole = CROWD, [str(22_050_100 + n) for n in range(1, 7)]
     crowd(desk, others)
     for number in whole:
@@ -362,8 +369,9 @@ def test_a_whole_class_that_leaves_is_held_though_it_is_few_of_all(make: MakeDes
     assert set(stages(desk, whole)) == {Stage.EXPIRED}
 
 
-def test_a_small_class_may_leave_as_a_whole(make: MakeDesk) -> None:
-    desk = make(LifecycleSettings(guard_share=0.5, guard_cohort_floor=4))
+def test_a_small_class_may_leave_as_a_whole(make: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closings, "CLASS_MIN", 4)
+    desk = make(LifecycleSettings(guard_share=0.5))
     crowd(desk)
     for number in ("22050101", "22050102", "22050103"):
         desk.apply(of(number, step="M2INFO"))
@@ -380,7 +388,7 @@ AGAIN = ReplayRequested(student_number=LEA, consumer="registry", replay_id="repl
 
 def settings_change(make: MakeDesk, before: LifecycleSettings, after: LifecycleSettings, day: date) -> Desk:
     """Eight who left, past a first guard; then other rules, and everybody is looked at again."""
-    desk = make(before.model_copy(update={"guard_share": 1.0, "guard_share_of_cohort": 1.0}))
+    desk = make(before.model_copy(update={"guard_share": 1.0}))
     crowd(desk)
     desk.pass_time(day)
     later = make(after)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from consumers.registry import identity
 from consumers.registry.identity import (
     MAIL,
     PRINCIPAL,
@@ -379,18 +380,18 @@ def test_a_reserved_address_is_not_given_for_a_new_name_either() -> None:
     assert rename(names, CLAIRE, MARRIED, ledger, settings).mail == "claire.lefebvre2@etu.univ-exemple.fr"
 
 
-def test_the_search_for_a_new_address_is_bounded() -> None:
+def test_the_search_for_a_new_address_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = MemoryLedger(**{"claire.lefebvre": "21000001", "claire.lefebvre2": "21000002"})
     names = mint(CLAIRE, "22001234", RENAMING, ledger)
-    last = RENAMING.model_copy(update={"homonyms_max": 3})
-    assert rename(names, CLAIRE, MARRIED, ledger, last).mail == "claire.lefebvre3@etu.univ-exemple.fr"
+    monkeypatch.setattr(identity, "HOMONYMS_MAX", 3)
+    assert rename(names, CLAIRE, MARRIED, ledger).mail == "claire.lefebvre3@etu.univ-exemple.fr"
     del (
         ledger.holders[MAIL, "claire.lefebvre3@etu.univ-exemple.fr"],
         ledger.holders["login", "claire.lefebvre3"],
     )
-    settings = RENAMING.model_copy(update={"homonyms_max": 2})
+    monkeypatch.setattr(identity, "HOMONYMS_MAX", 2)
     with pytest.raises(NamesExhausted):
-        rename(names, CLAIRE, MARRIED, ledger, settings)
+        rename(names, CLAIRE, MARRIED, ledger)
 
 
 # --- for any name at all ---
@@ -487,12 +488,12 @@ def test_a_short_login_is_never_another_students_login() -> None:
     assert not ledger.claim({"login": "marie-antoinette.d2"}, "3")
 
 
-def test_short_logins_run_out_as_logins_do() -> None:
-    few = RegistrySettings(mail_domain="etu.univ-exemple.fr", homonyms_max=1)
+def test_short_logins_run_out_as_logins_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "HOMONYMS_MAX", 1)
     ledger = MemoryLedger()
-    short_login(LONG, "1", few, ledger)
+    short_login(LONG, "1", SETTINGS, ledger)
     with pytest.raises(NamesExhausted):
-        short_login(f"{LONG}2", "2", few, ledger)
+        short_login(f"{LONG}2", "2", SETTINGS, ledger)
 
 
 @given(st.text("abcdefgh0123456789._-", min_size=21, max_size=64).filter(lambda text: text[0].isalnum()))

@@ -11,10 +11,12 @@ from typing import Protocol
 import pytest
 from sqlalchemy import Connection, func, select
 
+from consumers.registry.lifecycle import settings as rules
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from consumers.registry.lifecycle.stages import Lifecycle, Milestone
 from consumers.registry.lifecycle.warnings import WARNING_DUE
 from consumers.registry.settings import RegistrySettings
+from pipeline.threshold import Threshold
 from pipeline.timers import run_due, timers
 from schemas.account import Account, Hold, Stage
 from schemas.events import HoldPlaced, ProlongationRequested, ReplayRequested
@@ -183,9 +185,11 @@ def test_an_outage_over_the_end_says_nothing_false(make: MakeDesk, told: Told) -
     assert desk.account().stage is Stage.EXPIRED
 
 
-def test_whoever_is_held_by_the_guard_is_not_told_of_a_day_that_is_past(make: MakeDesk, told: Told) -> None:
-    nobody = LifecycleSettings(guard_people=1, guard_floor=0, guard_share=0.0001, warn_days=(0,))
-    desk = make(rules=nobody, grace_days=3)
+def test_whoever_is_held_by_the_guard_is_not_told_of_a_day_that_is_past(
+    make: MakeDesk, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LifecycleSettings, "threshold", Threshold(share=0.0001, floor=0))
+    desk = make(rules=LifecycleSettings(warn_days=(0,)), grace_days=3)
     student(desk)
     desk.pass_time(date(2027, 11, 3))
     wake_on(desk, date(2027, 11, 9))
@@ -242,17 +246,24 @@ def test_whoever_was_in_grace_before_this_version_is_warned_after_a_replay(
 
 # --- prolongation ---
 
-THIRTY_TWICE = LifecycleSettings(prolong_days=30, prolong_max=2, erase=True, data_days=100, account_days=300)
+THIRTY = LifecycleSettings(prolong_days=30, erase=True, data_days=100, account_days=300)
+
+
+@pytest.fixture
+def twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Students may prolong their access twice."""
+    monkeypatch.setattr(rules, "PROLONGATIONS_MAX", 2)
 
 
 def prolonged(ends_on: date, days: int = 30, number: str = LEA) -> ProlongationRequested:
     return ProlongationRequested(student_number=number, ends_on=ends_on, until=ends_on + timedelta(days))
 
 
+@pytest.mark.usefixtures("twice")
 def test_access_is_prolonged_from_the_day_it_would_have_ended_and_warned_of_anew(
     make: MakeDesk, told: Told
 ) -> None:
-    desk = make(rules=THIRTY_TWICE)
+    desk = make(rules=THIRTY)
     student(desk)
     desk.pass_time(FIRST)
     assert told.prolonged_to == [date(2028, 1, 15)]  # 30 days after 16 December
@@ -293,8 +304,9 @@ def test_whoever_is_enrolled_again_may_prolong_anew_the_next_time(make: MakeDesk
     assert told.prolonged_to == [date(2028, 1, 15), date(2029, 1, 15)]
 
 
+@pytest.mark.usefixtures("twice")
 def test_whoever_has_expired_has_access_again_until_the_day_that_is_asked_for(make: MakeDesk) -> None:
-    desk = make(rules=THIRTY_TWICE)
+    desk = make(rules=THIRTY)
     student(desk)
     desk.pass_time(date(2028, 4, 1))  # the mailbox is erased already
     assert desk.account().stages == dict.fromkeys(("mailbox", "moodle"), Stage.ERASED)
@@ -307,10 +319,11 @@ def test_whoever_has_expired_has_access_again_until_the_day_that_is_asked_for(ma
     assert desk.account().stage is Stage.EXPIRED
 
 
+@pytest.mark.usefixtures("twice")
 def test_a_prolongation_opens_nothing_that_a_hold_shuts_and_nothing_before_an_activation(
     make: MakeDesk,
 ) -> None:
-    desk = make(rules=THIRTY_TWICE)
+    desk = make(rules=THIRTY)
     student(desk)
     desk.pass_time(FIRST)
     desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from consumers.registry.lifecycle import closings
 from pipeline.audit import entries, operator_notes
 from pipeline.db.database import Database
 from pipeline.outbox import outbox
@@ -209,11 +210,14 @@ def test_what_will_be_erased_is_foreseen_for_whoever_is_not_held_before(site: Si
     )
 
 
-def test_a_class_that_will_be_held_is_foreseen_though_it_is_few_of_all(tmp_path: Path) -> None:
+def test_a_class_that_will_be_held_is_foreseen_though_it_is_few_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closings, "CLASS_MIN", 3)
     settings = Settings(
         targets=("directory", "moodle"),
         registry={"grace_days": 30},
-        lifecycle={"guard_share": 0.9, "guard_cohort_floor": 3},
+        lifecycle={"guard_share": 0.9},
     )
     desk = Desk(sqlite_store(tmp_path), settings.registry, rules=settings.lifecycle)
     site = Site(desk, settings)
