@@ -179,9 +179,8 @@ def slapd_target(students: int = 800) -> Iterator[Target]:
     """OpenLDAP; every write is on disk before it is acknowledged."""
 
     def handler(_database: Database | None) -> Handler:
-        directory = directory_kit.directory_of(slapd, sleep=time.sleep)
-        vault = directory_kit.VaultOfTheTest()
-        return directory_kit.handler_over(directory, vault)
+        client = directory_kit.client_of(slapd, sleep=time.sleep)
+        return directory_kit.directory_of(slapd, client, directory_kit.VaultOfTheTest()).handler()
 
     def people(count: int) -> list[Account]:
         return [_named(directory_kit.account()) for _ in range(count)]

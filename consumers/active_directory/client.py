@@ -23,13 +23,10 @@ from consumers.active_directory.objects import (
 from consumers.active_directory.settings import ActiveDirectorySettings
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
-from consumers.kit.ldap import Endpoint, LdapClient, any_of, name_dn
+from consumers.kit.ldap import Endpoint, LdapClient, Row, any_of, name_dn
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Operation, Raw
 from pipeline.errors import Misconfigured, SesameError, TargetDown
 from schemas.account import Account
-
-Row = tuple[str, Raw]
-"""An entry: its name and its attributes."""
 
 
 class DomainController(LdapClient):
@@ -66,9 +63,9 @@ class DomainController(LdapClient):
         """See `LdapClient.bind_refused`."""
         return bind_refused(answer)
 
-    def judge_reading(self, answer: LdapAnswer) -> None:
-        """See `LdapClient.judge_reading`."""
-        raise reading_refused(answer)
+    def reading_refused(self, answer: LdapAnswer) -> SesameError:
+        """See `LdapClient.reading_refused`."""
+        return reading_refused(answer)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -76,10 +73,7 @@ class DomainController(LdapClient):
         """The entries below a branch that meet a filter; at most a server's page (1,000)."""
         deadline.left_s()
         with _answered(unknown=False):
-            answer, rows = self.search(base, criterion, attributes)
-        if answer.code != Code.SUCCESS:
-            raise reading_refused(answer)
-        return rows
+            return self.rows(base, criterion, attributes)
 
     def find_any(self, accounts: Sequence[Account], deadline: Deadline) -> list[Row]:
         """All in the domain that may concern one of these accounts.
@@ -100,15 +94,9 @@ class DomainController(LdapClient):
         self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
     ) -> Iterator[Row]:
         """The same, without a limit, a page at a time."""
-        pages = self.pages(base, criterion, attributes, page_size=page_size)
-        while True:
-            with _answered(unknown=False):
-                answer, rows = next(pages, (LdapAnswer(Code.SUCCESS), None))
-            if answer.code != Code.SUCCESS:
-                raise reading_refused(answer)
-            if rows is None:
-                return
-            yield from rows
+        with _answered(unknown=False):
+            for rows in self.pages(base, criterion, attributes, page_size=page_size):
+                yield from rows
 
     def deleted_since(self, usn: int) -> bool:
         """Whether a person's account was deleted since this update sequence number.

@@ -1,22 +1,15 @@
 """What an LDAP answer means for one entry, or for the whole consumer.
 
 RFC 4511, section 4.1.9. Diagnostic messages may quote values, which are personal: only names of attributes
-and classes are taken from them. A directory that is busy, or hangs up, is called a few more times within a
-call.
+and classes are taken from them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
-from consumers.directory.port import ApplyResult, EntryRefused, EntryUnsettled
-from consumers.kit.connector import SLOW, TOO_SLOW
-from consumers.kit.deadline import OutOfTime
-from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost
+from consumers.kit.connector import Refused
+from consumers.kit.ldap_answers import Busy, Code, LdapAnswer
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
 _BUSY = {
@@ -80,7 +73,7 @@ _NON_UNIQUE = "non-unique attributes"
 _NAME = r"[A-Za-z][A-Za-z0-9-]*"
 
 
-def judge(answer: LdapAnswer) -> EntryRefused:
+def judge(answer: LdapAnswer) -> Refused:
     """Return why this entry, and no other, is permanently refused.
 
     Raises:
@@ -96,10 +89,11 @@ def judge(answer: LdapAnswer) -> EntryRefused:
         return taken(re.findall(rf"\(({_NAME})=", answer.diagnostic))
     names = _names(answer.diagnostic)
     about = f" about {names}" if names else ""
-    return EntryRefused(
+    return Refused(
         "schema_violation",
         f"the directory answered {_name(answer.code)} ({answer.code}){about}: correct the student's data at "
         "the registrar, or the server's schema, then replay",
+        lasting=True,
     )
 
 
@@ -120,17 +114,24 @@ def bind_refused(answer: LdapAnswer) -> SesameError:
     return misconfigured(answer.code, answer.diagnostic)
 
 
-def taken(names: list[str]) -> EntryRefused:
+def reading_refused(answer: LdapAnswer) -> SesameError:
+    """The error for a failed search: that concerns the branch and our rights, no student."""
+    try:
+        judge(answer)
+    except (Busy, Misconfigured) as error:
+        return error
+    return misconfigured(answer.code)
+
+
+def taken(names: list[str]) -> Refused:
     """Refuse an entry with a value that another one has; `names`: its attributes."""
     for name in names:
         if name in _TAKEN:
             cause, what = _TAKEN[name]
-            return EntryRefused(
-                cause, f"{what} ({name}): find out whose it is, correct one of the two, then replay"
-            )
-    return EntryRefused(
-        "value_taken", f"another entry has the same value of {', '.join(names)}, which is unique"
-    )
+            told = f"{what} ({name}): find out whose it is, correct one of the two, then replay"
+            return Refused(cause, told, lasting=True)
+    told = f"another entry has the same value of {', '.join(names)}, which is unique"
+    return Refused("value_taken", told, lasting=True)
 
 
 def _names(diagnostic: str) -> str:
@@ -148,78 +149,3 @@ def _name(code: int) -> str:
         return Code(code).name.lower()
     except ValueError:
         return "an unexpected result"
-
-
-T = TypeVar("T")
-
-ATTEMPTS_MAX = 3
-"""How often one student's work is tried within a call when the directory is busy or hangs up."""
-
-
-class Patience:
-    """Tries a few times.
-
-    Args:
-        sleep: waits between the attempts, in seconds.
-    """
-
-    def __init__(self, sleep: Callable[[float], None]) -> None:
-        self._sleep = sleep
-
-    def settled(self, work: Callable[[], ApplyResult]) -> ApplyResult:
-        """Retry one student's work; what stays unsettled counts for this student only."""
-        unanswered = False
-
-        def attempt() -> ApplyResult:
-            nonlocal unanswered
-            try:
-                return work()
-            except Lost:
-                unanswered = True
-                raise
-
-        try:
-            return self._retrying(attempt)
-        except Busy as busy:
-            return EntryUnsettled("directory_busy", str(busy), unknown=unanswered)
-        except Lost as lost:
-            return EntryUnsettled("outcome_unknown", str(lost), unknown=True)
-        except OutOfTime as slow:
-            if unanswered:
-                return EntryUnsettled("outcome_unknown", str(slow), unknown=True)
-            return EntryUnsettled(SLOW, TOO_SLOW)
-
-    def had(self, work: Callable[[], T]) -> T:
-        """Retry work that depends on no student.
-
-        Raises:
-            TargetDown: a directory that cannot do it is down.
-        """
-        try:
-            return self._retrying(work)
-        except (Busy, Lost) as error:
-            raise TargetDown(str(error)) from error
-
-    def _retrying(self, work: Callable[[], T]) -> T:
-        return Retrying(
-            stop=stop_after_attempt(ATTEMPTS_MAX),
-            wait=wait_random_exponential(multiplier=0.1, max=1.0),
-            retry=retry_if_exception_type((Busy, Lost)),
-            sleep=self._sleep,
-            reraise=True,
-        )(work)
-
-
-def expect_success(answer: LdapAnswer) -> None:
-    """Raise if a search failed: that concerns the branch and our rights, no student.
-
-    Raises:
-        TargetDown: the directory is busy.
-        Misconfigured: it refuses the consumer.
-    """
-    if answer.code != Code.SUCCESS:
-        try:
-            judge(answer)
-        except Busy as busy:
-            raise TargetDown(str(busy)) from busy
-        raise misconfigured(answer.code)

@@ -1,33 +1,27 @@
 """The directory's connector: students' SupAnn and eduPerson entries over LDAP.
 
 It is the first of all targets: the mail server looks its users up in the directory. `entry` decides what an
-entry should look like; the port's adapter (`upsert`) how it is written, and under which guards.
+entry should look like, `difference` what to write, `entries` how, and under which guards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from consumers.directory import objects as words
+from consumers.directory import objects
+from consumers.directory.answers import misconfigured
 from consumers.directory.difference import forbidden
-from consumers.directory.entry import Profile, desired_entry, user_password
-from consumers.directory.port import (
-    Applied,
-    ApplyResult,
-    Credential,
-    DesiredEntry,
-    Directory,
-    EntryRefused,
-    Observed,
-    ObservedEntry,
-)
+from consumers.directory.entry import CREDENTIAL, OWNS, VERSION, Profile, wanted_fields
+from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared
 from consumers.directory.settings import DirectorySettings
+from consumers.directory.trial import PasswordPolicy, Trial, leave_mark, policy_of, try_login
 from consumers.kit.connector import (
-    SLOW,
-    TOO_SLOW,
     Advice,
     Change,
     Changes,
@@ -35,27 +29,27 @@ from consumers.kit.connector import (
     ConnectorContext,
     Held,
     Refused,
-    Seen,
     TargetObject,
     Wanted,
+    one_by_one,
 )
-from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.ldap_answers import is_deeper
+from consumers.kit.deadline import Deadline
+from consumers.kit.ldap_answers import Code, is_deeper
 from consumers.kit.reasons import Reason, read_reasons
-from pipeline.errors import TargetDown
 from schemas.account import Account
 from schemas.language import Language, gettext
 
-_PAGE = 400
-_SLICE = 10
-"""Students between two looks at the clock."""
+if TYPE_CHECKING:  # it loads an LDAP library
+    from consumers.directory.client import DirectoryClient
+
+_PAGE: Final = 400
 
 
 class DirectoryConnector(Connector[DirectorySettings]):
     """Entries of one branch, and the groups of another.
 
     Args:
-        directory: the port; None: over LDAP, as the settings say.
+        client: the connections; None: as the settings say.
     """
 
     section = DirectorySettings
@@ -65,95 +59,100 @@ class DirectoryConnector(Connector[DirectorySettings]):
         "freed pages of the server's database (slapd: data.mdb), until they are used again",
         "its own logs and backups",
     )
-    owns = (*words.OWNS, "pwdAccountLockedTime")
-    credential = words.CREDENTIAL
+    owns = (*OWNS, LOCK)
+    credential = CREDENTIAL
 
     def __init__(
-        self, context: ConnectorContext[DirectorySettings], directory: Directory | None = None
+        self, context: ConnectorContext[DirectorySettings], client: DirectoryClient | None = None
     ) -> None:
-        super().__init__(context)
-        self._profile = Profile(context.settings, context.site.principal_scope, context.site.mail_target)
-        if directory is None:
-            from consumers.directory.upsert import LdapDirectory
+        from consumers.directory.client import DirectoryClient
+        from consumers.directory.entries import Entries
 
-            secret = context.secret("bind_password")
-            directory = LdapDirectory.connected(context.settings, secret, read_only=context.read_only)
-        self._directory = directory
+        super().__init__(context)
+        settings = context.settings
+        self._profile = Profile(settings, context.site.principal_scope, context.site.mail_target)
+        self._client = client or DirectoryClient.of(context)
+        self._entries = Entries(self._client, settings)
 
     def wanted(self, account: Account) -> Wanted:
         """See `Connector.wanted`. The version says nothing of the state: equal states have equal digests."""
-        desired = desired_entry(account, self._profile)
-        return Wanted(words.wanted_fields(desired, account.credential_ref), undigested=(words.VERSION,))
+        return Wanted(wanted_fields(account, self._profile), undigested=(VERSION,))
 
     # --- reading --------------------------------------------------------------------------------------
 
-    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Sequence[EntryObject]]:
         """See `Connector.read`: searches by number, then by login, then the groups.
 
         The logins are those of students without an entry.
         """
         adopted = self.adopted_refs([account.student_number for account in accounts])
-        desired = [self._desired(account, adopted) for account in accounts]
-        with self._directory.within(deadline.left_s()):
-            own = self._directory.read(
-                [each.student_number for each in desired],
-                adopted,
-                {each.student_number: each.login for each in desired if each.shown_number is not None},
-            )
-            others = self._directory.holders([d.login for d in desired if not own.get(d.student_number)])
-            groups = self._directory.groups(sorted({name for each in desired for name in each.groups}))
+        with self._client.within(deadline.left_s()):
+            found = self._entries.of(accounts, adopted)
+            groups = self._entries.groups(accounts)
 
-        def seen(each: DesiredEntry) -> list[TargetObject]:
-            other = others.get(each.login.lower())
-            entries = own.get(each.student_number) or (() if other is None else (other,))
-            found = [words.object_of(entry, each, groups) for entry in entries]
-            mine = adopted.get(each.student_number)
-            return [words.placed(one, mine) if self._is_deeper(one) else one for one in found]
+        def seen(account: Account) -> list[EntryObject]:
+            number = account.student_number
+            each = [compared(entry, account, groups) for entry in found[number]]
+            return [objects.placed(one, adopted.get(number)) if self._is_deeper(one) else one for one in each]
 
-        return {each.student_number: seen(each) for each in desired}
+        return {account.student_number: seen(account) for account in accounts}
 
-    def objects(self) -> Iterator[TargetObject]:
+    def objects(self) -> Iterator[EntryObject]:
         """See `Connector.objects`."""
-        return self._listed(self._directory.dump())
+        return self._listed(self._entries.dump())
 
-    def _listed(self, entries: Iterable[ObservedEntry]) -> Iterator[TargetObject]:
+    def _listed(self, entries: Iterable[EntryObject]) -> Iterator[EntryObject]:
         """Show entries; those further down are marked out of place unless adopted."""
         rows = iter(entries)
-        while page := [words.listed(entry) for entry in islice(rows, _PAGE)]:
+        while page := list(islice(rows, _PAGE)):
             deeper = [each for each in page if self._is_deeper(each) and each.student_number]
             adopted = self.context.adopted([each.student_number for each in deeper]) if deeper else {}
             astray = {each.ref: adopted.get(each.student_number) for each in deeper}
             for each in page:
-                yield words.placed(each, astray[each.ref]) if each.ref in astray else each
+                yield objects.placed(each, astray[each.ref]) if each.ref in astray else each
 
-    def _is_deeper(self, one: words.EntryObject) -> bool:
+    def _is_deeper(self, one: EntryObject) -> bool:
         return is_deeper(one.ref, self.settings.people_dn)
 
-    def changes_since(self, mark: str) -> Changes[TargetObject] | None:
+    def changes_since(self, mark: str) -> Changes[EntryObject] | None:  # type: ignore[override]
         """See `Connector.changes_since`: entries only.
 
         The night's comparison finds changes by hand in static groups.
         """
-        told = self._directory.changes_since(mark)
-        if told is None:
-            return None
-        return Changes(told.mark, self._listed(told.objects), told.gone, told.went_back)
+        with self._within():
+            told = self._entries.changes_since(mark)
+        return None if told is None else replace(told, objects=self._listed(told.objects))
 
     def probe(self) -> None:
-        """See `Connector.probe`: the pipeline's own entry is written and read back."""
-        with self._directory.within(self.settings.verb_s_max):
-            self._directory.probe()
+        """See `Connector.probe`: the pipeline's own entry is written and read back.
+
+        The branches that students' work needs are read; the probe's own entry may be elsewhere.
+        """
+        with self._within():
+            self._entries.having("supannEtuId", ["sesame-probe"])
+            groups = partial(self._client.entry, self.settings.groups_dn, ["objectClass"])
+            if self._client.had(groups) is None:
+                raise misconfigured(Code.NO_SUCH_OBJECT)
+            if not self._client.endpoint.read_only:
+                leave_mark(self._client, self.settings.probe_dn)
 
     def advice(self) -> Iterator[Advice]:
-        """See `Connector.advice`: of passwords, who has none, and when they were set."""
-        with self._directory.within(self.settings.verb_s_max):
-            told = self._directory.tells_of_passwords()
-        if not told.absent:
+        """See `Connector.advice`: of passwords, who has none, and when they were set.
+
+        A filter by an attribute that we may not search by matches nothing, negated or not.
+        """
+        ours, people = f"({CREDENTIAL}=*)", self.settings.people_dn
+        with self._within():
+            absent = self._entries.any(self.settings.probe_dn, "(|(userPassword=*)(!(userPassword=*)))")
+            times = not self._entries.any(people, ours) or self._entries.any(
+                people, f"(&{ours}(pwdChangedTime=*))"
+            )
+        if not absent:
             yield Advice(
                 gettext("whether somebody deleted a password cannot be told"),
                 gettext("Let the provisioner search by userPassword (=sw), as in ops/ldap/slapd.conf."),
             )
-        if not told.times:
+        if not times:
             yield Advice(
                 gettext("whether somebody replaced a password cannot be told"),
                 gettext(
@@ -164,97 +163,82 @@ class DirectoryConnector(Connector[DirectorySettings]):
             )
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """See `Connector.foresee`."""
-        batch, observed = self._batch(changes), _observed(changes)
-        with self._directory.within(deadline.left_s()):
-            foreseen = self._directory.foresee(batch, observed)
+        """See `Connector.foresee`: identity, values of other entries, groups that are not ours."""
+        whole = [self._whole(change) for change in changes]
+        with self._client.within(deadline.left_s()):
+            groups = self._entries.groups([change.account for change in changes])
+            taken = self._entries.taken(whole)
         said: dict[str, Held | Refused] = {}
-        for each in batch:
-            number = each.student_number
-            barred = [no for entry in observed[number] if (no := forbidden(each, entry)) is not None]
-            result = barred[0] if barred else foreseen.get(number, Applied(changed=False))
-            if isinstance(result, Applied) and result.foreign:
-                said[number] = Held(words.GROUP_NOT_OURS, result.foreign)
-            elif (refused := _refusal(result)) is not None:
-                said[number] = refused
+        for change in whole:
+            account = change.account
+            barred = None
+            if isinstance(change.found, EntryObject):
+                barred = forbidden(account, change.found, self._adopted(account))
+            if (refused := barred or taken.get(account.student_number)) is not None:
+                said[account.student_number] = refused
+            elif foreign := groups.not_ours(account):
+                said[account.student_number] = Held(GROUP_NOT_OURS, foreign)
         return said
 
     # --- writing --------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.apply`, slice by slice."""
-        return self._in_time(
-            changes, deadline, lambda part: self._directory.apply(self._batch(part), _observed(part))
-        )
+        """See `Connector.apply`, one student after the other."""
+        with self._client.within(deadline.left_s()):
+            return one_by_one(changes, deadline, self._write)
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`, likewise."""
-        return self._in_time(changes, deadline, lambda part: self._directory.close(_observed(part)))
+        with self._client.within(deadline.left_s()):
+            return one_by_one(changes, deadline, self._shut)
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.erase`: the entry, and the memberships that static groups list."""
-        with self._directory.within(deadline.left_s()):
-            results = self._directory.erase({each.ref: each.student_number for each in found})
-        return _refusals(results)
+        with self._client.within(deadline.left_s()):
+            return one_by_one(found, deadline, self._erase)
 
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
-        self._directory.disconnect()
+        self._client.disconnect()
 
-    def _in_time(
-        self,
-        changes: Sequence[Change],
-        deadline: Deadline,
-        verb: Callable[[Sequence[Change]], Mapping[str, ApplyResult]],
-    ) -> dict[str, Refused]:
-        """Write in slices and return the refusals; those out of time are retried."""
-        refused: dict[str, Refused] = {}
-        for start in range(0, len(changes), _SLICE):
-            part = changes[start : start + _SLICE]
-            try:
-                with self._directory.within(deadline.left_s()):
-                    refused |= _refusals(verb(part))
-            except OutOfTime as late:
-                slow = Refused(SLOW, TOO_SLOW, unknown=late.unknown)
-                refused |= {each.account.student_number: slow for each in part}
-            except TargetDown as down:
-                down.unknown = down.unknown or any(each.unknown for each in refused.values())
-                raise
-        return refused
+    def _write(self, change: Change) -> Refused | None:
+        return self._entries.write(self._whole(change), self._adopted(change.account))
 
-    def _batch(self, changes: Sequence[Change]) -> list[DesiredEntry]:
-        adopted = self.adopted_refs([change.account.student_number for change in changes])
-        return [self._desired(change.account, adopted, change.password) for change in changes]
+    def _shut(self, change: Change) -> Refused | None:
+        return self._entries.shut(change.found) if isinstance(change.found, EntryObject) else None
 
-    def _desired(
-        self, account: Account, adopted: Mapping[str, str], hashed: str | None = None
-    ) -> DesiredEntry:
-        credential = None
-        if hashed is not None and account.credential_ref is not None:
-            value = user_password(hashed)
-            credential = Credential(account.credential_ref, lambda: value)
-        mine = adopted.get(account.student_number)
-        return desired_entry(account, self._profile, credential, adopted=mine)
+    def _erase(self, found: TargetObject) -> Refused | None:
+        return self._entries.erase(found.ref, found.student_number)
 
+    def _whole(self, change: Change) -> Change:
+        """The change with all that is wanted: an entry may be read again while it is written."""
+        return replace(change, fields=wanted_fields(change.account, self._profile))
 
-def _observed(changes: Iterable[Change]) -> Observed:
-    """The entries of each of these: several, if more than one carries the number."""
-    observed: dict[str, tuple[ObservedEntry, ...]] = {}
-    for change in changes:
-        number = change.account.student_number
-        observed[number] = (*observed.get(number, ()), *words.entries_of(change.found))
-    return observed
+    def _adopted(self, account: Account) -> str | None:
+        return self.adopted_refs([account.student_number]).get(account.student_number)
 
+    def _within(self) -> AbstractContextManager[None]:
+        return self._client.within(self.settings.verb_s_max)
 
-def _refusals(results: Mapping[str, ApplyResult]) -> dict[str, Refused]:
-    said = {key: _refusal(result) for key, result in results.items()}
-    return {key: refused for key, refused in said.items() if refused is not None}
+    # --- for diagnosis --------------------------------------------------------------------------------
 
+    def look(self, account: Account) -> tuple[tuple[EntryObject, ...], PasswordPolicy | None]:
+        """The entries with this student's number, and the password policy that applies to the only one.
 
-def _refusal(result: ApplyResult) -> Refused | None:
-    match result:
-        case Applied():
-            return None
-        case EntryRefused(cause, message):
-            return Refused(cause, message, lasting=True)
-    return Refused(result.cause, result.message, unknown=result.unknown)
+        Raises:
+            TargetDown, Misconfigured: the directory does not answer us.
+        """
+        with self._within():
+            found = self._entries.of([account], {})[account.student_number]
+            entries = tuple(each for each in found if account.student_number in each.student_numbers)
+            own = entries[0].password.policy_dn if len(entries) == 1 else None
+            return entries, policy_of(self._client, own or self.settings.policy_dn)
+
+    def trial(self, login: str, password: str) -> Trial:
+        """Try a login and password at the directory; a wrong password counts there.
+
+        Raises:
+            TargetDown, Misconfigured: it does not answer us.
+        """
+        with self._within():
+            return try_login(self._client, self.settings, login, password)

@@ -13,10 +13,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from anyascii import anyascii
 
-from consumers.directory.port import Attributes, Credential, DesiredEntry, ObservedEntry
 from consumers.directory.settings import DirectorySettings
 from schemas.account import Account, Enrolment, Hold, Stage
 
@@ -61,8 +61,15 @@ KEPT_UNDER = "{SESAME}"
 """The label in supannRefId of the number that the pipeline keeps an entry under, where supannEtuId, which
 follows the registrar, shows another one or none."""
 
-GROUPS = "groups"
-"""What differs when the static groups are not those that are desired."""
+GROUPS: Final = "groups"
+"""What differs when the groups are not those that are wanted."""
+
+VERSION: Final = "sesameVersion"
+CREDENTIAL: Final = "sesameCredentialRef"
+"""Names the password that an entry has, since a hash cannot be read back; both are one write."""
+
+OWNS: Final = (*OWNED, GROUPS, "uid", "supannEtuId", "objectClass", "userPassword", CREDENTIAL, VERSION)
+"""What is ours of an entry, without its lock (pwdAccountLockedTime), which is its access."""
 
 EVIDENCE = (
     "supannCodeINE",
@@ -104,41 +111,35 @@ class Profile:
     mail_target: str = ""
 
 
-def desired_entry(
-    account: Account, profile: Profile, credential: Credential | None = None, *, adopted: str | None = None
-) -> DesiredEntry:
-    """What the directory must show for this account. `adopted`: see `DesiredEntry`.
-
-    A closed account keeps the password it has: a password written to a locked entry would unlock it (ppolicy
-    takes a new password for an administrator's reset). It is written when access opens again.
-    """
-    closed = not account.access_open
+def wanted_fields(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
+    """What the directory must show for this account, but its lock."""
     attributes = _attributes(account, profile)
-    if account.shown_number is not None:
-        kept_under = f"{KEPT_UNDER}{account.student_number}"
-        attributes = {**attributes, "supannRefId": (*attributes.get("supannRefId", ()), kept_under)}
-    met = {g.key: g.name for g in account.groups if g.met}
-    return DesiredEntry(
-        student_number=account.student_number,
-        login=account.login,
-        version=account.version,
-        classes=CLASSES,
-        attributes={name: attributes.get(name, ()) for name in OWNED},
-        locked=closed,
-        credential=None if closed else credential,
-        groups=met,
-        adopted=adopted,
-        shown_number=account.shown_number,
-    )
+    fields = {
+        "uid": (account.login.lower(),),
+        "supannEtuId": numbers_of(account),
+        "objectClass": CLASSES,
+        **{name: attributes.get(name, ()) for name in OWNED},
+        VERSION: (str(account.version),),
+        GROUPS: folded(group.key for group in account.groups if group.met),
+    }
+    return fields if account.credential_ref is None else {**fields, CREDENTIAL: (account.credential_ref,)}
 
 
-def is_renumbered(desired: DesiredEntry, observed: ObservedEntry) -> bool:
-    """Whether the pipeline decides the student number that the entry shows.
+def numbers_of(account: Account) -> tuple[str, ...]:
+    """The values of supannEtuId."""
+    if account.shown_number is None:
+        return (account.student_number,)
+    return (account.shown_number,) if account.shown_number else ()
 
-    Then it shows, or is to show, another one than it is kept under. Otherwise further numbers on an entry
-    belong to others.
-    """
-    return desired.shown_number is not None or observed.shown_numbers is not None
+
+def ordered(values: Iterable[str]) -> tuple[str, ...]:
+    """Values of an attribute, which have no order."""
+    return tuple(sorted(set(values)))
+
+
+def folded(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as the server compares them: without case (RFC 4519)."""
+    return ordered(name.lower() for name in names)
 
 
 def missing_classes(wanted: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ def user_password(hashed: str) -> str:
     return f"{{ARGON2}}{hashed}" if hashed.startswith("$argon2") else hashed
 
 
-def _attributes(account: Account, profile: Profile) -> Attributes:
+def _attributes(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
     person = account.person
     in_force = [e for e in account.enrolments if e.in_force]
     affiliations = _affiliations(account)
@@ -173,7 +174,7 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
         "eduPersonPrincipalName": [account.principal],
         "eduPersonOrgDN": [profile.settings.organisation_dn or ""],
         "supannAliasLogin": [account.login],
-        "supannRefId": [f"{{{profile.settings.registrar}}}{account.shown_number or account.student_number}"],
+        "supannRefId": _references(account, profile.settings.registrar),
         "supannEtablissement": [f"{{UAI}}{profile.settings.uai}"],
         "supannEntiteAffectation": account.entities,
         "supannEntiteAffectationPrincipale": account.entities[:1],
@@ -186,6 +187,11 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
         "sesameMailQuota": [str(profile.settings.mail_quota_bytes or "")],
     }
     return _clean(values) | _state(account, profile)
+
+
+def _references(account: Account, registrar: str) -> list[str]:
+    shown = f"{{{registrar}}}{account.shown_number or account.student_number}"
+    return [shown] if account.shown_number is None else [shown, f"{KEPT_UNDER}{account.student_number}"]
 
 
 def _state(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:

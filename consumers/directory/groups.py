@@ -19,10 +19,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from consumers.directory.answers import judge, misconfigured
-from consumers.directory.client import DirectoryClient
-from consumers.directory.difference import texts
-from consumers.directory.port import Applied, EntryRefused, GroupNames
+from consumers.directory.client import DirectoryClient, changed
+from consumers.directory.objects import GroupNames, texts
+from consumers.kit.connector import Refused
 from consumers.kit.ldap import all_of, any_of, name_dn
 from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw, normal
 
@@ -47,16 +46,12 @@ class DynamicGroups:
         self._people = people
         self._known: set[str] = set()
 
-    def ensure(self, groups: Mapping[str, str]) -> EntryRefused | tuple[str, ...]:
-        """Create those that do not exist yet.
+    def ensure(self, groups: Mapping[str, str]) -> Refused | None:
+        """Create those that do not exist yet; a name that is taken otherwise is left.
 
         Args:
             groups: descriptions by cn.
-
-        Returns:
-            The names that are taken otherwise.
         """
-        foreign = []
         for key in sorted(groups.keys() - self._known):
             criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
             attributes = {
@@ -65,13 +60,14 @@ class DynamicGroups:
             }
             dn = name_dn("cn", key, self._branch)
             answer = self._client.add(dn, [_DYNAMIC], attributes)
-            if answer.code not in (Code.SUCCESS, Code.ENTRY_EXISTS):
-                return judge(answer)
-            if answer.code == Code.ENTRY_EXISTS and not self._is_dynamic(dn):
-                foreign.append(key)
-            else:
-                self._known.add(key)
-        return tuple(foreign)
+            if answer.code == Code.ENTRY_EXISTS and not _searches(
+                self._client.entry(dn, ["objectClass"]) or {}
+            ):
+                continue
+            if answer.code != Code.ENTRY_EXISTS and (refused := changed(answer)) is not None:
+                return refused
+            self._known.add(key)
+        return None
 
     def among(self, names: Sequence[str]) -> GroupNames:
         """Which of these groups exist, and which names are taken otherwise; read-only."""
@@ -79,9 +75,6 @@ class DynamicGroups:
         ours = groups.present - groups.foreign
         self._known = {name for name in self._known if name not in names or name.lower() in ours}
         return groups
-
-    def _is_dynamic(self, dn: str) -> bool:
-        return _searches(self._client.entry(dn, ["objectClass"]) or {})
 
 
 def _searches(raw: Raw) -> bool:
@@ -104,9 +97,7 @@ class StaticGroups:
 
     def of(self, dn: str) -> tuple[str, ...]:
         """Names of our groups that this entry is a member of, sorted."""
-        ours = self._ours(("member", dn))
-        answer, found = self._client.search(self._branch, ours, ["cn"])
-        _expect_success(answer)
+        found = self._client.rows(self._branch, self._ours(("member", dn)), ["cn"])
         return tuple(sorted(name for _, raw in found for name in texts(raw, "cn")))
 
     def among(self, names: Sequence[str]) -> GroupNames:
@@ -121,44 +112,33 @@ class StaticGroups:
     def everybody(self) -> Mapping[str, tuple[str, ...]]:
         """The groups of each member, by `normal` name."""
         found: dict[str, list[str]] = {}
-        for answer, rows in self._client.pages(
-            self._branch, self._ours(), ["cn", "member"], page_size=_PAGE_SIZE
-        ):
-            _expect_success(answer)
+        for rows in self._client.pages(self._branch, self._ours(), ["cn", "member"], page_size=_PAGE_SIZE):
             for _, raw in rows:
                 for member in texts(raw, "member"):
                     found.setdefault(normal(member), []).extend(texts(raw, "cn"))
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
-    def settle(self, dn: str, wanted: Mapping[str, str]) -> Applied | EntryRefused:
+    def settle(self, dn: str, wanted: Mapping[str, str]) -> Refused | None:
         """Make this entry a member of exactly these of our groups.
 
-        Only what differs is written.
+        Only what differs is written. A group that is not ours is left.
 
         Args:
             dn: the entry.
             wanted: descriptions by cn; a group that does not exist is created.
         """
         inside = {name.lower(): name for name in self.of(dn)}
-        changed = False
-        foreign: list[str] = []
         for name, description in wanted.items():
-            if name.lower() in inside:
-                continue
-            joined = self._join(dn, name, description)
-            if isinstance(joined, EntryRefused):
-                return joined
-            changed = changed or joined.changed
-            foreign += joined.foreign
+            if name.lower() not in inside and (refused := self._join(dn, name, description)) is not None:
+                return refused
         for name in inside.keys() - {name.lower() for name in wanted}:
             answer = self._change(inside[name], ("delete", "member", (dn,)))
-            if answer.code == Code.SUCCESS:
-                changed = True
-            elif answer.code not in (Code.NO_SUCH_ATTRIBUTE, Code.NO_SUCH_OBJECT):  # which is what we want
-                return judge(answer)
-        return Applied(changed, tuple(foreign))
+            gone = answer.code in (Code.NO_SUCH_ATTRIBUTE, Code.NO_SUCH_OBJECT)  # which is what we want
+            if not gone and (refused := changed(answer)) is not None:
+                return refused
+        return None
 
-    def _join(self, dn: str, name: str, description: str) -> Applied | EntryRefused:
+    def _join(self, dn: str, name: str, description: str) -> Refused | None:
         answer = LdapAnswer(Code.BUSY)
         for _ in range(_ATTEMPTS_MAX):
             answer = self._change(name, ("add", "member", (dn,)))
@@ -167,11 +147,8 @@ class StaticGroups:
                 if answer.code == Code.ENTRY_EXISTS:
                     continue
             break
-        if answer.code == Code.VALUE_EXISTS:
-            return Applied(changed=False)
-        if answer.code == Code.NO_SUCH_ATTRIBUTE:
-            return Applied(changed=False, foreign=(name,))
-        return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
+        is_member_or_foreign = answer.code in (Code.VALUE_EXISTS, Code.NO_SUCH_ATTRIBUTE)
+        return None if is_member_or_foreign else changed(answer)
 
     def _change(self, name: str, change: Modification) -> LdapAnswer:
         mine = (self._owner,)
@@ -207,19 +184,11 @@ def _among(
         attribute: shows whose a group is.
         is_ours: judges its values.
     """
-    answer, found = client.search(branch, any_of("cn", names), ["cn", attribute])
-    _expect_success(answer)
     present: set[str] = set()
     foreign: set[str] = set()
-    for dn, raw in found:
+    for dn, raw in client.rows(branch, any_of("cn", names), ["cn", attribute]):
         if normal(re.split(r"(?<!\\),", dn, maxsplit=1)[-1]) == normal(branch):
             taken = {name.lower() for name in texts(raw, "cn")}
             present |= taken
             foreign |= set() if is_ours(raw) else taken
     return GroupNames(frozenset(present), frozenset(foreign))
-
-
-def _expect_success(answer: LdapAnswer) -> None:
-    if answer.code != Code.SUCCESS:
-        judge(answer)  # raises whatever may pass, or concerns the consumer
-        raise misconfigured(answer.code)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
 
-from consumers.directory.entry import CLASSES, GROUPS, OWNED, is_renumbered, missing_classes
-from consumers.directory.port import DesiredEntry, GroupNames, ObservedEntry
+from consumers.directory.entry import (
+    CLASSES,
+    CREDENTIAL,
+    EVIDENCE,
+    GROUPS,
+    KEPT_UNDER,
+    OWNED,
+    VERSION,
+    folded,
+    missing_classes,
+    numbers_of,
+    ordered,
+)
 from consumers.kit.connector import Held, TargetObject
+from consumers.kit.ldap_answers import Raw
 from consumers.kit.passwords import NO_PASSWORD
-
-CREDENTIAL: Final = "sesameCredentialRef"
-VERSION: Final = "sesameVersion"
+from schemas.account import Account
 
 GROUP_NOT_OURS: Final = "group_not_ours"
 """Reason of waiting: a group of that name is not ours. An operator removes it or hands it over."""
@@ -21,11 +33,31 @@ GROUP_NOT_OURS: Final = "group_not_ours"
 OPERATOR_RECHECK_S: Final = 3600.0
 """How often to look again at what waits for an operator."""
 
-OWNS: Final = (*OWNED, GROUPS, "uid", "supannEtuId", "objectClass", "userPassword", CREDENTIAL, VERSION)
-"""What is ours of an entry, without its lock (pwdAccountLockedTime), which is its access."""
+LOCK: Final = "pwdAccountLockedTime"
+LOCKED_FOR_GOOD: Final = "000001010000Z"
+"""The value of pwdAccountLockedTime that only an administrator's act lifts (slapo-ppolicy(5))."""
+
+READ: Final = (
+    "uid",
+    "objectClass",
+    "supannEtuId",
+    VERSION,
+    CREDENTIAL,
+    LOCK,
+    "pwdChangedTime",
+    "pwdFailureTime",
+    "pwdReset",
+    "pwdPolicySubentry",
+    "entryCSN",
+    *OWNED,
+)
+"""The attributes that `shown` takes."""
+
+DUMPED: Final = (*READ, *EVIDENCE)
+"""Those, and what tells whose an entry is."""
 
 _NAMES: Final = {
-    "login": ("supannAliasLogin",),
+    "login": ("uid", "supannAliasLogin"),
     "mail": ("mail", "supannAutreMail"),
     "principal": ("eduPersonPrincipalName",),
 }
@@ -34,88 +66,183 @@ _DATE: Final = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordState:
+    """The server's own state of an entry's password (slapo-ppolicy(5)), for diagnosis.
+
+    Times are UTC.
+
+    Attributes:
+        changed_at: when it was last written; None: the server does not say.
+        locked_at: since when wrong passwords have shut the entry; the server lifts that automatically.
+        failures: when wrong passwords were tried since the last good one, oldest first; some are kept.
+        must_change: an administrator wants another one.
+        policy_dn: the policy that applies instead of the usual one.
+    """
+
+    changed_at: datetime | None = None
+    locked_at: datetime | None = None
+    failures: tuple[datetime, ...] = ()
+    must_change: bool = False
+    policy_dn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryObject(TargetObject):
-    """An entry as the kit sees it. `entry`: as the port showed it."""
+    """An entry as the server shows it.
 
-    entry: ObservedEntry | None = None
+    Attributes:
+        dn: distinguished name (RFC 4514); `ref` is the same in one case.
+        attributes: the values of what was read, as text; sorted where the pipeline owns them.
+        groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
+    """
+
+    dn: str = ""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: tuple[str, ...] | None = None
+
+    def of(self, *names: str) -> tuple[str, ...]:
+        """The values of these attributes."""
+        return tuple(value for name in names for value in self.attributes.get(name, ()))
+
+    @property
+    def logins(self) -> tuple[str, ...]:
+        """The values of uid."""
+        return self.of("uid")
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The values of supannEtuId."""
+        return self.of("supannEtuId")
+
+    @property
+    def kept_under(self) -> tuple[str, ...]:
+        """The number that the pipeline keeps it under, where it shows another one; see `KEPT_UNDER`."""
+        return tuple(
+            value.removeprefix(KEPT_UNDER) for value in self.of("supannRefId") if value.startswith(KEPT_UNDER)
+        )
+
+    @property
+    def student_numbers(self) -> tuple[str, ...]:
+        """Whose it is: empty for people who are not students."""
+        return self.kept_under or self.numbers
+
+    @property
+    def version(self) -> int:
+        """The account version that it shows; 0: none."""
+        return int(next(iter(self.of(VERSION)), 0))
+
+    @property
+    def locked(self) -> bool:
+        """Whether it is closed permanently (a lock that the server lifts does not count)."""
+        return not self.open
+
+    @property
+    def credential_ref(self) -> str | None:
+        """Which credential its password was made from."""
+        return next(iter(self.of(CREDENTIAL)), None)
+
+    @property
+    def password(self) -> PasswordState:
+        """What ppolicy keeps. A lock for good is no lock by wrong passwords."""
+        locked = [value for value in self.of(LOCK) if value != LOCKED_FOR_GOOD]
+        return PasswordState(
+            changed_at=next(_moments(self.of("pwdChangedTime")), None),
+            locked_at=next(_moments(locked), None),
+            failures=tuple(sorted(_moments(self.of("pwdFailureTime")))),
+            must_change=self.of("pwdReset") == ("TRUE",),
+            policy_dn=next(iter(self.of("pwdPolicySubentry")), None),
+        )
+
+    def is_renumbered(self, account: Account) -> bool:
+        """Whether the pipeline decides the student number that the entry shows.
+
+        Then it shows, or is to show, another one than it is kept under. Otherwise further numbers on an entry
+        belong to others.
+        """
+        return account.shown_number is not None or bool(self.kept_under)
 
 
-def entries_of(found: TargetObject | None) -> tuple[ObservedEntry, ...]:
-    """The entry that was read, if there is one."""
-    return (found.entry,) if isinstance(found, EntryObject) and found.entry is not None else ()
+@dataclass(frozen=True, slots=True)
+class GroupNames:
+    """Which of some groups exist; names in one case.
+
+    Attributes:
+        present: those that exist, ours or not.
+        foreign: those that are not ours.
+    """
+
+    present: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
+
+    def not_ours(self, account: Account) -> tuple[str, ...]:
+        """The groups that this account is to be in and that are not ours."""
+        wanted = (group.key for group in account.groups if group.met)
+        return tuple(key for key in wanted if key.lower() in self.foreign)
 
 
-def wanted_fields(desired: DesiredEntry, credential_ref: str | None) -> dict[str, tuple[str, ...]]:
-    """What an entry must show, but its lock."""
+def shown(dn: str, raw: Raw) -> EntryObject:
+    """An entry as the server sent it, with further evidence of its owner."""
+    attributes = {name: texts(raw, name) for name in raw}
+    attributes |= {name: tuple(sorted(attributes[name])) for name in OWNED if name in attributes}
+    entry = EntryObject(ref_of(dn), dn=dn, attributes=attributes)
+    missing = missing_classes(CLASSES, entry.of("objectClass"))
     fields = {
-        "uid": (desired.login.lower(),),
-        "supannEtuId": desired.numbers,
-        "objectClass": desired.classes,
-        **{name: _sorted(values) for name, values in desired.attributes.items()},
-        VERSION: (str(desired.version),),
-        GROUPS: _folded(desired.groups),
+        **{name: ordered(entry.of(name)) for name in (*OWNED, "supannEtuId", VERSION, CREDENTIAL)},
+        "uid": folded(entry.logins),
+        "objectClass": tuple(name for name in CLASSES if name not in missing),
+        GROUPS: folded(entry.of("sesameGroup")),
     }
-    return fields if credential_ref is None else {**fields, CREDENTIAL: (credential_ref,)}
+    changed_at = entry.password.changed_at
+    return replace(
+        entry,
+        student_number=next((each for number in entry.student_numbers if (each := number.strip())), ""),
+        fields=fields,
+        open=LOCKED_FOR_GOOD not in entry.of(LOCK),
+        names=tuple((kind, value) for kind, names in _NAMES.items() for value in entry.of(*names)),
+        revision="".join(entry.of("entryCSN")),
+        evidence=_evidence(entry),
+        password_at=None if changed_at is None else changed_at.timestamp(),
+    )
 
 
-def object_of(entry: ObservedEntry, desired: DesiredEntry, groups: GroupNames) -> EntryObject:
-    """An entry in the form in which it is compared with the desired one.
+def in_groups(entry: EntryObject, groups: Sequence[str]) -> EntryObject:
+    """The entry as a member of these static groups of ours."""
+    names = tuple(sorted(groups))
+    return replace(entry, groups=names, fields={**entry.fields, GROUPS: folded(names)})
+
+
+def is_doubtful(entry: EntryObject) -> bool:
+    """Whether it shows that it was given a password, and not when."""
+    return entry.credential_ref is not None and entry.password_at is None
+
+
+def without_password(entry: EntryObject) -> EntryObject:
+    """The entry, whose password was deleted."""
+    return replace(entry, password_at=NO_PASSWORD)
+
+
+def compared(entry: EntryObject, account: Account, groups: GroupNames) -> EntryObject:
+    """An entry in the form in which it is compared with what its student is to have.
 
     Others' classes, and logins and numbers that others wrote next to ours, do not count. A foreign group
     counts as if the student were in it: the other groups are joined, and the student waits for this one.
     """
-    shown, login, number = listed(entry), desired.login.lower(), desired.student_number
-    wanted = {name.lower(): name for name in desired.groups}
-    foreign = tuple(name for folded, name in wanted.items() if folded in groups.foreign)
-    inside = wanted.keys() & groups.present if entry.groups is None else shown.fields[GROUPS]
+    login, number = account.login.lower(), account.student_number
+    wanted = {group.key.lower() for group in account.groups if group.met}
+    foreign = groups.not_ours(account)
+    inside = wanted & groups.present if entry.groups is None else entry.groups
     fields = {
-        **shown.fields,
-        "uid": (login,) if login in shown.fields["uid"] else shown.fields["uid"],
-        "supannEtuId": _numbers(entry, desired),
-        GROUPS: _folded((*inside, *foreign)),
+        **entry.fields,
+        "uid": (login,) if login in entry.fields["uid"] else entry.fields["uid"],
+        "supannEtuId": _numbers(entry, account),
+        GROUPS: folded((*inside, *foreign)),
     }
     return replace(
-        shown,
-        student_number=number if number in entry.student_numbers else shown.student_number,
+        entry,
+        student_number=number if number in entry.student_numbers else entry.student_number,
         fields=fields,
         held=Held(GROUP_NOT_OURS, foreign, OPERATOR_RECHECK_S) if foreign else None,
     )
-
-
-def listed(entry: ObservedEntry) -> EntryObject:
-    """Any entry as shown, with further evidence of its owner.
-
-    Where groups are searches, it is in those that find it.
-    """
-    groups = entry.attributes.get("sesameGroup", ()) if entry.groups is None else entry.groups
-    missing = missing_classes(CLASSES, entry.classes)
-    fields = {
-        "uid": _folded(entry.logins),
-        "supannEtuId": _sorted(entry.numbers),
-        "objectClass": tuple(name for name in CLASSES if name not in missing),
-        **{name: _sorted(entry.attributes.get(name, ())) for name in OWNED},
-        VERSION: (str(entry.version),) if entry.version else (),
-        GROUPS: _folded(groups),
-        CREDENTIAL: (entry.credential_ref,) if entry.credential_ref else (),
-    }
-    return EntryObject(
-        ref=ref_of(entry.dn),
-        student_number=next((each for number in entry.student_numbers if (each := number.strip())), ""),
-        fields=fields,
-        open=not entry.locked,
-        names=tuple(_names(entry)),
-        revision=entry.revision,
-        evidence=dict(_evidence(entry)),
-        entry=entry,
-        password_at=_password_at(entry),
-    )
-
-
-def _password_at(entry: ObservedEntry) -> float | None:
-    state = entry.password
-    if state.absent:
-        return NO_PASSWORD
-    return None if state.changed_at is None else state.changed_at.timestamp()
 
 
 def placed(found: EntryObject, adopted: str | None) -> EntryObject:
@@ -128,33 +255,34 @@ def ref_of(dn: str) -> str:
     return dn.lower()
 
 
-def _numbers(entry: ObservedEntry, desired: DesiredEntry) -> tuple[str, ...]:
+def texts(raw: Raw, name: str) -> tuple[str, ...]:
+    """An attribute's values as text (RFC 4517: directory strings are UTF-8)."""
+    return tuple(value.decode("utf-8", errors="replace") for value in raw.get(name, ()))
+
+
+def _numbers(entry: EntryObject, account: Account) -> tuple[str, ...]:
     """The values of supannEtuId, as far as they are ours to decide."""
-    if is_renumbered(desired, entry):
-        return _sorted(entry.numbers)
-    return desired.numbers if set(desired.numbers) <= set(entry.student_numbers) else ()
+    wanted = numbers_of(account)
+    if entry.is_renumbered(account):
+        return ordered(entry.numbers)
+    return wanted if set(wanted) <= set(entry.student_numbers) else ()
 
 
-def _names(entry: ObservedEntry) -> Iterator[tuple[str, str]]:
-    yield from (("login", login) for login in entry.logins)
-    for kind, attributes in _NAMES.items():
-        yield from ((kind, value) for name in attributes for value in entry.attributes.get(name, ()))
+def _evidence(entry: EntryObject) -> dict[str, str]:
+    def first(*names: str) -> str:
+        return next(iter(entry.of(*names)), "")
+
+    dates = (_DATE.fullmatch(value) for value in entry.of(*_BIRTH))
+    return {
+        "family": first("supannNomDeNaissance", "sn"),
+        "given": first("givenName"),
+        "ine": first("supannCodeINE"),
+        "birth": next(("-".join(found.groups()) for found in dates if found), ""),
+    }
 
 
-def _evidence(entry: ObservedEntry) -> Iterator[tuple[str, str]]:
-    shown, more = entry.attributes, entry.evidence
-    yield "family", next(iter((*more.get("supannNomDeNaissance", ()), *shown.get("sn", ()))), "")
-    yield "given", next(iter(shown.get("givenName", ())), "")
-    yield "ine", next(iter(more.get("supannCodeINE", ())), "")
-    dates = (_DATE.fullmatch(value) for name in _BIRTH for value in more.get(name, ()))
-    yield "birth", next(("-".join(found.groups()) for found in dates if found), "")
-
-
-def _sorted(values: Iterable[str]) -> tuple[str, ...]:
-    """Values of an attribute, which have no order."""
-    return tuple(sorted(set(values)))
-
-
-def _folded(names: Iterable[str]) -> tuple[str, ...]:
-    """Names as the server compares them: without case (RFC 4519)."""
-    return _sorted(name.lower() for name in names)
+def _moments(values: Iterable[str]) -> Iterator[datetime]:
+    """Generalized times as the server writes them (RFC 4517, section 3.3.13): in UTC."""
+    for value in values:
+        with suppress(ValueError):
+            yield datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)

@@ -7,22 +7,32 @@ when it is refused.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
-from consumers.directory import difference
-from consumers.directory.answers import Patience, expect_success
-from consumers.directory.difference import texts
-from consumers.directory.port import ObservedEntry, PasswordPolicy
-from consumers.kit.ldap_answers import Code, LdapAnswer, Raw
+from consumers.directory.objects import READ, EntryObject, shown, texts
+from consumers.kit.ldap_answers import Code, LdapAnswer
 from pipeline.errors import Misconfigured, TargetDown
 from schemas.language import gettext
 
 if TYPE_CHECKING:  # it loads an LDAP library
     from consumers.directory.client import DirectoryClient
+    from consumers.directory.settings import DirectorySettings
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """The age limit of passwords and the effect of wrong ones, in seconds.
+
+    0: no limit, or until it is lifted.
+    """
+
+    age_s_max: int
+    lockout_s: int
 
 
 _POLICY = ("pwdMaxAge", "pwdLockoutDuration")
@@ -44,24 +54,13 @@ class Trial:
     said: str = ""
 
 
-def try_login(
-    search: Callable[[], tuple[LdapAnswer, Sequence[tuple[str, Raw]]]],
-    bind: Callable[[str, str], LdapAnswer],
-    password: str,
-    *,
-    policy: Callable[[str | None], PasswordPolicy | None],
-) -> Trial:
-    """Find an entry, bind as it, and read it again.
+def try_login(client: DirectoryClient, settings: DirectorySettings, login: str, password: str) -> Trial:
+    """Find an entry, bind as it, and read it again: the bind may have changed the server's state of it.
 
-    The bind may have changed the server's own state of it.
-
-    Args:
-        search: for the entry.
-        bind: gives the server's answer to a name and a password.
-        policy: the password policy that an entry names, or the usual one.
+    Raises:
+        TargetDown, Misconfigured: the directory does not answer us.
     """
-    answer, rows = search()
-    expect_success(answer)
+    rows = client.find_any(settings.people_dn, "uid", [login], READ)
     if len(rows) != 1:
         said = (
             gettext("the directory has {n} entries with this login", n=len(rows))
@@ -69,25 +68,24 @@ def try_login(
             else gettext("the directory has no entries with this login")
         )
         return Trial(TrialVerdict.UNFIT_ENTRY, said)
-    answer = bind(rows[0][0], password)
-    _, rows = search()
-    entry = difference.observed(*rows[0])
-    return _judged(answer, entry, policy(entry.password.policy_dn))
+    answer = client.bind(rows[0][0], password)
+    entry = shown(*client.find_any(settings.people_dn, "uid", [login], READ)[0])
+    return _judged(answer, entry, policy_of(client, entry.password.policy_dn or settings.policy_dn))
 
 
-def policy_of(client: DirectoryClient, patience: Patience, dn: str) -> PasswordPolicy | None:
+def policy_of(client: DirectoryClient, dn: str | None) -> PasswordPolicy | None:
     """The password policy of this name; None: there is none that we may see.
 
     Raises:
-        TargetDown, Misconfigured: as `port.Directory`.
+        TargetDown, Misconfigured: the directory does not answer us.
     """
-    raw = patience.had(lambda: client.entry(dn, list(_POLICY)))
+    raw = None if dn is None else client.had(partial(client.entry, dn, _POLICY))
     if raw is None:
         return None
     return PasswordPolicy(*(int(next(iter(texts(raw, name)), "0")) for name in _POLICY))  # 0: none
 
 
-def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | None) -> Trial:
+def _judged(answer: LdapAnswer, entry: EntryObject, policy: PasswordPolicy | None) -> Trial:
     """What the answer to a bind means, given the entry and its password policy.
 
     The server answers `invalid credentials` for a locked entry and an expired password too.
@@ -112,28 +110,33 @@ def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | N
 _READS_MAX = 3
 
 
-def leave_mark(client: DirectoryClient, patience: Patience, dn: str, now_ns: int) -> None:
+def leave_mark(client: DirectoryClient, dn: str) -> None:
     """Write a mark on the entry for probes and see it there. Several processes may do so at once: a later
-    mark will do too.
+    mark will do too, since marks begin with the time.
 
     Args:
+        client: the connections.
         dn: the entry's name.
-        now_ns: nanoseconds since the epoch: marks are compared by it.
 
     Raises:
         Misconfigured: there is no such entry, or no right to write it.
         TargetDown: it could not be written, or is not shown.
     """
-    mark = f"probe {now_ns:020d} {secrets.token_hex(8)}"
-    answer = patience.had(lambda: client.modify(dn, [("replace", "description", (mark,))], revision=None))
-    if answer.code == Code.NO_SUCH_OBJECT:
-        raise Misconfigured(
-            "the directory has no entry for probes",
-            remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
-        )
-    expect_success(answer)
+    mark = f"probe {time.time_ns():020d} {secrets.token_hex(8)}"
+
+    def write() -> None:
+        answer = client.modify(dn, [("replace", "description", (mark,))])
+        if answer.code == Code.NO_SUCH_OBJECT:
+            raise Misconfigured(
+                "the directory has no entry for probes",
+                remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
+            )
+        if answer.code != Code.SUCCESS:
+            raise client.reading_refused(answer)
+
+    client.had(write)
     for _ in range(_READS_MAX):
-        raw = patience.had(lambda: client.entry(dn, ["description"])) or {}
+        raw = client.had(partial(client.entry, dn, ["description"])) or {}
         if any(value >= mark for value in texts(raw, "description")):
             return
     raise TargetDown("the directory accepted the probe's write and does not show it")

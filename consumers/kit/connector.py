@@ -20,7 +20,7 @@ from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import NoPasswords, Passwords
 from consumers.kit.reasons import Reason
 from consumers.kit.settings import ConnectorSettings
-from pipeline.errors import Misconfigured, SesameError
+from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
 from pipeline.target import Description, Handler
 from schemas.account import Account
 from schemas.language import Language
@@ -531,7 +531,7 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
-_Item = TypeVar("_Item", bound=Account | Change)
+_Item = TypeVar("_Item", bound=Account | Change | TargetObject)
 _Said = TypeVar("_Said")
 
 
@@ -540,21 +540,32 @@ def one_by_one(
 ) -> dict[str, _Said | Refused]:
     """Apply a verb to each item, for a target without bulk calls.
 
-    Returns, by student number, what the verb returned, unless None; those that the time does not reach are
-    retried.
+    Returns, by student number (of objects by `ref`), what the verb returned, unless None; those that the time
+    does not reach are retried. Where the target goes away, what an earlier item left unknown stays so.
     """
     said: dict[str, _Said | Refused] = {}
     one: _Said | Refused | None
     for item in items:
-        account = item if isinstance(item, Account) else item.account
         try:
             deadline.left_s()
             one = verb(item)
-        except OutOfTime:
-            one = Refused(SLOW, TOO_SLOW)
+        except OutOfTime as late:
+            one = Refused(SLOW, TOO_SLOW, unknown=late.unknown)
+        except (TargetDown, Throttled, Misconfigured) as error:
+            error.unknown = error.unknown or any(getattr(each, "unknown", False) for each in said.values())
+            raise
         if one is not None:
-            said[account.student_number] = one
+            said[_key(item)] = one
     return said
+
+
+def _key(item: Account | Change | TargetObject) -> str:
+    match item:
+        case TargetObject():
+            return item.ref
+        case Change():
+            return item.account.student_number
+    return item.student_number
 
 
 Anything = Connector[Any]

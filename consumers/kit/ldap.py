@@ -44,6 +44,9 @@ from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Operation, Raw
 from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
 from pipeline.tls import verified
 
+Row = tuple[str, Raw]
+"""An entry: its name and its attributes."""
+
 _Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 
 _OPERATIONS = {"add": MODIFY_ADD, "delete": MODIFY_DELETE, "replace": MODIFY_REPLACE}
@@ -101,15 +104,15 @@ class LdapClient(ABC):
         """The error for a bind that did not succeed."""
 
     @abstractmethod
-    def judge_reading(self, answer: LdapAnswer) -> None:
-        """Raise for an entry that could not be read, unless that is about the entry alone."""
+    def reading_refused(self, answer: LdapAnswer) -> SesameError:
+        """The error for a failed search: it concerns our settings and rights, or passes."""
 
     def add(
         self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str | bytes]]
     ) -> LdapAnswer:
         """Create an entry. Attributes without values are left out (the protocol has no empty list)."""
         present = {name: list(values) for name, values in attributes.items() if values}
-        return self._run(lambda c: c.add(dn, list(classes), present), writes=True)[0]  # type: ignore[no-untyped-call]
+        return self._run("add", dn, list(classes), present, writes=True)[0]
 
     def modify(
         self,
@@ -134,29 +137,27 @@ class LdapClient(ABC):
             controls.append((_ASSERTION, True, _equality("entryCSN", revision)))
         if permissive:
             controls.append((_PERMISSIVE_MODIFY, False, None))
-        return self._run(lambda c: c.modify(dn, by_name, controls=controls or None), writes=True)[0]  # type: ignore[no-untyped-call]
+        return self._run("modify", dn, by_name, controls=controls or None, writes=True)[0]
 
     def delete(self, dn: str, *, revision: str | None = None) -> LdapAnswer:
         """Delete an entry that has no children; `revision`: only at this entryCSN."""
         controls = [(_ASSERTION, True, _equality("entryCSN", revision))] if revision else None
-        return self._run(lambda c: c.delete(dn, controls=controls), writes=True)[0]  # type: ignore[no-untyped-call]
+        return self._run("delete", dn, controls=controls, writes=True)[0]
 
     def rename(self, dn: str, rdn: str) -> LdapAnswer:
         """Give an entry another name in the same place."""
-        return self._run(lambda c: c.modify_dn(dn, rdn), writes=True)[0]
+        return self._run("modify_dn", dn, rdn, writes=True)[0]
 
     def entry(self, dn: str, attributes: Sequence[str]) -> Raw | None:
         """One entry by its name; None if there is none (or none that we may see)."""
         answer, found, _ = self._search(dn, "(objectClass=*)", BASE, attributes)
-        if answer.code == Code.NO_SUCH_OBJECT:
+        if answer.code in (Code.NO_SUCH_OBJECT, Code.INVALID_NAME):
             return None
-        if answer.code != Code.SUCCESS:
-            self.judge_reading(answer)
-        return found[0][1] if found else None
+        return next((raw for _, raw in self._expected(answer, found)), None)
 
     def search(
         self, base: str, criterion: str, attributes: Sequence[str], *, deleted: bool = False
-    ) -> tuple[LdapAnswer, list[tuple[str, Raw]]]:
+    ) -> tuple[LdapAnswer, list[Row]]:
         """Find the entries below `base` that match a filter made by `any_of`.
 
         `deleted`: in Active Directory, also what is left of deleted entries.
@@ -164,16 +165,25 @@ class LdapClient(ABC):
         answer, found, _ = self._search(base, criterion, SUBTREE, attributes, deleted=deleted)
         return answer, found
 
+    def rows(self, base: str, criterion: str, attributes: Sequence[str]) -> list[Row]:
+        """As `search`; raises `reading_refused` unless it succeeds."""
+        return self._expected(*self.search(base, criterion, attributes))
+
     def pages(
         self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
-    ) -> Iterator[tuple[LdapAnswer, list[tuple[str, Raw]]]]:
-        """As `search`, a page at a time (RFC 2696), over one connection."""
+    ) -> Iterator[list[Row]]:
+        """As `rows`, a page at a time (RFC 2696), over one connection."""
         cookie: bytes | None = None
         while cookie != b"":
             answer, found, cookie = self._search(
                 base, criterion, SUBTREE, attributes, page_size=page_size, cookie=cookie
             )
-            yield answer, found
+            yield self._expected(answer, found)
+
+    def _expected(self, answer: LdapAnswer, found: list[Row]) -> list[Row]:
+        if answer.code != Code.SUCCESS:
+            raise self.reading_refused(answer)
+        return found
 
     def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool, bool]:
         """Whether an entry below `base` was or may have been removed since a cookie.
@@ -196,15 +206,14 @@ class LdapClient(ABC):
 
     def _sync(self, base: str, criterion: str, cookie: str) -> tuple[LdapAnswer, str, bool]:
         answer, response, controls = self._run(
-            lambda c: c.search(
-                base,
-                criterion,
-                SUBTREE,
-                dereference_aliases=DEREF_NEVER,  # OpenLDAP takes nothing else here
-                attributes=["1.1"],
-                size_limit=_SYNC_ENTRIES_MAX,
-                controls=[(ldap_sync.REQUEST, True, ldap_sync.request(cookie))],
-            )
+            "search",
+            base,
+            criterion,
+            SUBTREE,
+            dereference_aliases=DEREF_NEVER,  # OpenLDAP takes nothing else here
+            attributes=["1.1"],
+            size_limit=_SYNC_ENTRIES_MAX,
+            controls=[(ldap_sync.REQUEST, True, ldap_sync.request(cookie))],
         )
         done = controls.get(ldap_sync.DONE)
         fresh, told = ldap_sync.ended(done["value"]) if done else ("", False)
@@ -255,17 +264,16 @@ class LdapClient(ABC):
         page_size: int | None = None,
         cookie: bytes | None = None,
         deleted: bool = False,
-    ) -> tuple[LdapAnswer, list[tuple[str, Raw]], bytes]:
+    ) -> tuple[LdapAnswer, list[Row], bytes]:
         answer, response, controls = self._run(
-            lambda c: c.search(
-                base,
-                criterion,
-                scope,
-                attributes=list(attributes),
-                paged_size=page_size,
-                paged_cookie=cookie,
-                controls=[(_SHOW_DELETED, True, None)] if deleted else None,
-            )
+            "search",
+            base,
+            criterion,
+            scope,
+            attributes=list(attributes),
+            paged_size=page_size,
+            paged_cookie=cookie,
+            controls=[(_SHOW_DELETED, True, None)] if deleted else None,
         )
         found = [
             (str(item["dn"]), item["raw_attributes"])
@@ -276,7 +284,7 @@ class LdapClient(ABC):
         return answer, found, page.get("cookie") or b""
 
     def _run(
-        self, operation: Callable[[Connection], Any], *, writes: bool = False
+        self, operation: str, *values: Any, writes: bool = False, **named: Any
     ) -> tuple[LdapAnswer, Any, Mapping[str, Any]]:
         if writes and self.endpoint.read_only:
             raise WriteForbidden
@@ -285,7 +293,7 @@ class LdapClient(ABC):
             raise OutOfTime(f"{self.endpoint.uri} is too slow: the time for this work is used up")
         connection = self._connection()
         try:
-            _, result, response, _ = operation(connection)
+            _, result, response, _ = getattr(connection, operation)(*values, **named)
         except (LDAPException, OSError) as error:
             self._drop(connection)
             self._local.unanswered = writes or getattr(self._local, "unanswered", False)

@@ -17,7 +17,7 @@ from sesame.acts.acts import UnknownTarget
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from consumers.directory.upsert import LdapDirectory
+    from consumers.directory.connector import DirectoryConnector
     from consumers.kit.connector import Anything
     from consumers.registry.erasure.privacy_key import PrivacyKey
     from consumers.registry.handler import Registry
@@ -58,8 +58,8 @@ def tells_receiver(site: HasSettings, consumer: str) -> bool:
 class HasDirectory(Protocol):
     """The directory."""
 
-    def directory(self, *, read_only: bool = False) -> AbstractContextManager[LdapDirectory]:
-        """Open a new connection to the directory; disconnect at the end."""
+    def directory(self) -> AbstractContextManager[DirectoryConnector]:
+        """The directory's read-only connector, newly connected; disconnect at the end."""
 
 
 class HasConnectors(Protocol):

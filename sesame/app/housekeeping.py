@@ -125,7 +125,7 @@ class Housekeeping:
 
     def _reserve(self) -> None:
         with self._application.directory() as directory:
-            found = reserve_names(directory, self._application.database)
+            found = reserve_names(directory.objects(), self._application.database)
         if found.conflicts:
             self._on_trouble(
                 "ledger", f"{len(found.conflicts)} entries have names of others: sesame ledger refresh"

@@ -14,19 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from consumers.directory import NAME as DIRECTORY
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.db.embedded import processes_with
 from schemas.language import gettext
-from sesame.app import cas, servers
+from sesame.app import cas
 from sesame.settings import LiveSecret, Settings, folders
 
 if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
     from sqlalchemy import Connection, MetaData
     from starlette.types import ASGIApp
 
+    from consumers.directory.connector import DirectoryConnector
     from consumers.directory.trial import Trial
-    from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
     from consumers.propagation.handler import Propagation, Said
     from consumers.registry.erasure.erased_numbers import ErasedNumbers
@@ -442,17 +443,18 @@ class Application:
         return cas.probe(self.settings, self._try_login)
 
     def _try_login(self, login: str, password: str) -> Trial:
-        with self.directory(read_only=True) as directory:
+        with self.directory() as directory:
             return directory.trial(login, password)
 
     @contextmanager
-    def directory(self, *, read_only: bool = False) -> Iterator[LdapDirectory]:
-        """The directory itself, for work on all its entries; disconnected at the end.
+    def directory(self) -> Iterator[DirectoryConnector]:
+        """The directory's connector, to read what is there without the store; disconnected at the end."""
+        from consumers.directory.connector import DirectoryConnector
+        from consumers.kit.connector import ConnectorContext
 
-        Raises:
-            SettingsError: a secret is missing.
-        """
-        made = servers.ldap_directory(self.settings, read_only=read_only)
+        section = self.settings.directory
+        secret = LiveSecret(section, "bind_password")
+        made = DirectoryConnector(ConnectorContext(DIRECTORY, section, lambda _name: secret, read_only=True))
         try:
             yield made
         finally:
@@ -504,16 +506,15 @@ class Application:
         from pipeline.runner import WAIT_S_MAX, Effects
 
         engine = self.settings.engine
+        # How long the target may continue with a call that was given up; unknown of an unusable connector.
+        execution_s_max: float = getattr(getattr(self.settings, target), "execution_s_max", 0.0)
         return Effects(
             target=target,
             owner=f"{self.life.owner}:{secrets.token_hex(2)}",  # a worker that is begun again is another one
             database=self.database,
             producer=self.producer,
             backoff=engine.backoff(),
-            lease_s=WAIT_S_MAX
-            + handler.call_s_max
-            + servers.execution_s_max(target, self.settings)
-            + engine.lease_margin_s,
+            lease_s=WAIT_S_MAX + handler.call_s_max + execution_s_max + engine.lease_margin_s,
             recheck_s=engine.recheck_s,
             follows=self.follows.get(target),
             forgotten=self.erased_numbers.forgotten,

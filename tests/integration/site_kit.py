@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
-from consumers.directory.upsert import LdapDirectory
+from consumers.directory.connector import DirectoryConnector
 from pipeline import status
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import TargetDown
@@ -57,10 +57,10 @@ class Site(Application):
         return self.held[target]
 
     @contextmanager
-    def directory(self, *, read_only: bool = False) -> Iterator[LdapDirectory]:
+    def directory(self) -> Iterator[DirectoryConnector]:
         if "directory" in self._in_memory:
             raise TargetDown("there is no directory to look for others' names in")
-        with super().directory(read_only=read_only) as directory:
+        with super().directory() as directory:
             yield directory
 
     # --- facts in -------------------------------------------------------------------------------------

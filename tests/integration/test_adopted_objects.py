@@ -27,8 +27,7 @@ def add(slapd: Slapd, dn: str, uid: str, more: str = "") -> None:
 def bring(slapd: Slapd, wanted: Account, dn: str) -> tuple[Preview, HandlerOutcome]:
     """What a turn would do, and what it did, for a student for whom this entry was adopted."""
     number = wanted.student_number
-    directory = directory_kit.directory_of(slapd)
-    handler = directory_kit.handler_over(directory, adopted={number: dn})
+    handler = directory_kit.directory_of(slapd, adopted={number: dn}).handler()
     preview = handler.preview([wanted])[number]
     outcome = handler.handle([Task(wanted)])[number]
     handler.close()

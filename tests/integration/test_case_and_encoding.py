@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from consumers.directory.port import EntryRefused
-from consumers.directory.upsert import LdapDirectory
 from consumers.kit.ldap import all_of, any_of
 from pipeline.db.database import Database
 from pipeline.target import Dead, Done, Waiting
@@ -18,18 +16,11 @@ from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer, Validated
 from sesame.testing.servers import directory_kit, stores
-from sesame.testing.servers.directory_kit import Consumer, desired, directory_of, fresh_number
+from sesame.testing.servers.directory_kit import Consumer, fresh_number, put
 from sesame.testing.servers.ldap_tools import as_provisioner, search
 from sesame.testing.servers.moodle_kit import Handlers, Operator, account, handle_one, writes
 
 ELODIE, PAUL = "22600001", "22600002"
-
-
-@pytest.fixture(scope="module")
-def directory(slapd: Slapd) -> Iterator[LdapDirectory]:
-    made = directory_of(slapd)
-    yield made
-    made.disconnect()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +78,7 @@ LOGINS = ("zoe.autre{n}", "ZOE.AUTRE{n}", "Zoe.Autre{n}", "zoe.AUTRE{n}")
 @pytest.mark.parametrize("stands", LOGINS)
 @pytest.mark.parametrize("wanted", LOGINS)
 def test_anothers_entry_with_the_login_in_other_letters_is_a_collision(
-    slapd: Slapd, directory: LdapDirectory, consumer: Consumer, stands: str, wanted: str
+    slapd: Slapd, consumer: Consumer, stands: str, wanted: str
 ) -> None:
     number = fresh_number()
     dn = f"uid={stands.format(n=number)},{slapd.people_dn}"
@@ -99,10 +90,10 @@ def test_anothers_entry_with_the_login_in_other_letters_is_a_collision(
     )
     before = search(slapd, dn, "(uid=*)", "*", "entryCSN")
     login = wanted.format(n=number)
-    result = directory.apply([desired(number, login=login)])[number]
-    assert isinstance(result, EntryRefused)
-    assert result.cause == "identity_collision"
     me = directory_kit.account(number, login=login)
+    refused = put(consumer.directory, me)
+    assert refused is not None
+    assert refused.cause == "identity_collision"
     assert consumer.handler.preview([me])[number].obstacle == "identity_collision"
     outcome = consumer.bring(me)
     assert isinstance(outcome, Dead)

@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 
 from consumers.directory.client import DirectoryClient
-from consumers.directory.port import Applied, DesiredEntry
+from consumers.kit.connector import Change
+from consumers.kit.deadline import Deadline
 from consumers.kit.ldap_answers import LdapAnswer
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.ports import free_port
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
+from schemas.account import Account
 from sesame.testing.servers import require_service
-from sesame.testing.servers.directory_kit import client_of, desired, differences, directory_of
+from sesame.testing.servers.directory_kit import account, client_of, differences, directory_of, put
 from sesame.testing.servers.ldap_tools import search
 
 
 def test_a_server_that_is_not_there_is_down(slapd: Slapd) -> None:
     directory = directory_of(slapd, client_of(slapd, uri=f"ldap://127.0.0.1:{free_port()}"))
-    for verb in (lambda: directory.apply([desired()]), directory.probe, lambda: list(directory.dump())):
+    for verb in (lambda: put(directory, account()), directory.probe, lambda: list(directory.objects())):
         with pytest.raises(TargetDown):
             verb()
 
@@ -31,7 +33,7 @@ def test_a_server_that_is_not_there_is_down(slapd: Slapd) -> None:
 def test_a_server_that_was_never_reached_leaves_nothing_in_doubt(slapd: Slapd) -> None:
     directory = directory_of(slapd, client_of(slapd, uri=f"ldap://127.0.0.1:{free_port()}"))
     with pytest.raises(TargetDown) as down:
-        directory.apply([desired()])
+        put(directory, account())
     assert not down.value.unknown
 
 
@@ -56,8 +58,8 @@ def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
 def test_ldaps_works_as_starttls_does(slapd: Slapd) -> None:
     directory = directory_of(slapd, client_of(slapd, uri=slapd.ldaps_uri))
     directory.probe()
-    wanted = desired()
-    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=True)}
+    wanted = account()
+    assert put(directory, wanted) is None
     directory.disconnect()
 
 
@@ -70,7 +72,7 @@ def test_a_missing_authority_file_is_named(slapd: Slapd, tmp_path: Path) -> None
 def test_a_wrong_password_stops_the_consumer_and_is_not_shown(slapd: Slapd) -> None:
     directory = directory_of(slapd, client_of(slapd, password=lambda: "Pas-le-bon-2026"))
     with pytest.raises(Misconfigured, match="password") as stopped:
-        directory.apply([desired()])
+        put(directory, account())
     assert "Pas-le-bon" not in f"{stopped.value}{stopped.value.remedy}"
 
 
@@ -78,7 +80,7 @@ def test_an_account_without_rights_stops_the_consumer(slapd: Slapd) -> None:
     reader = client_of(slapd, bind_dn=slapd.cas_dn, password=slapd.cas_password_file.read_text)
     directory = directory_of(slapd, reader)
     with pytest.raises(Misconfigured, match="rights"):
-        directory.apply([desired()])
+        put(directory, account())
     with pytest.raises(Misconfigured, match="rights"):
         directory.probe()
     directory.disconnect()
@@ -96,7 +98,7 @@ def test_the_probe_writes_its_own_entry_and_no_students(slapd: Slapd) -> None:
 
 
 def test_a_missing_probe_entry_says_which_to_add(slapd: Slapd) -> None:
-    directory = directory_of(slapd, probe=f"uid=absente,{slapd.people_dn}")
+    directory = directory_of(slapd, probe_dn=f"uid=absente,{slapd.people_dn}")
     with pytest.raises(Misconfigured, match="probes") as stopped:
         directory.probe()
     assert "tree.ldif" in stopped.value.remedy
@@ -106,7 +108,7 @@ def test_a_missing_probe_entry_says_which_to_add(slapd: Slapd) -> None:
 @pytest.mark.parametrize("branch", ["people", "groups"])
 def test_a_branch_that_no_student_can_be_written_to_fails_the_probe(slapd: Slapd, branch: str) -> None:
     """Otherwise the probe ends the outage that the students meet, and each pays for it with attempts."""
-    place: dict[str, Any] = {branch: f"ou=absente,{slapd.base_dn}"}
+    place: dict[str, Any] = {f"{branch}_dn": f"ou=absente,{slapd.base_dn}"}
     directory = directory_of(slapd, **place)
     with pytest.raises(Misconfigured, match="does not exist"):
         directory.probe()
@@ -115,22 +117,22 @@ def test_a_branch_that_no_student_can_be_written_to_fails_the_probe(slapd: Slapd
 
 def test_a_server_restarted_between_two_calls_is_met_again(own_slapd: Slapd) -> None:
     directory = directory_of(own_slapd)
-    first, second = desired(), desired()
-    directory.apply([first])
+    first, second = account(), account()
+    put(directory, first)
     own_slapd.restart()
-    assert directory.apply([second]) == {second.student_number: Applied(changed=True)}
+    assert put(directory, second) is None
     directory.disconnect()
 
 
 def test_a_frozen_server_is_down_and_answers_again_when_it_thaws(own_slapd: Slapd) -> None:
     directory = directory_of(own_slapd, client_of(own_slapd, receive_timeout_s=1))
-    wanted = desired()
+    wanted = account()
     directory.probe()
     own_slapd.pause()
     with pytest.raises(TargetDown):
-        directory.apply([wanted])
+        put(directory, wanted)
     own_slapd.resume()
-    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=True)}
+    assert put(directory, wanted) is None
     directory.disconnect()
 
 
@@ -151,21 +153,19 @@ class _FreezesOnce(DirectoryClient):
 
 
 def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd: Slapd) -> None:
-    client = _FreezesOnce(client_of(own_slapd, receive_timeout_s=1).endpoint)
-    client.slapd = own_slapd
     pauses: list[float] = []
 
     def thaw(seconds: float) -> None:
         pauses.append(seconds)
         own_slapd.resume()
 
-    directory = directory_of(own_slapd, client, sleep=thaw)
-    wanted = desired()
-    result = directory.apply([wanted])[wanted.student_number]
-    assert isinstance(result, Applied)
+    client = _FreezesOnce(client_of(own_slapd, receive_timeout_s=1).endpoint, sleep=thaw)
+    client.slapd = own_slapd
+    directory = directory_of(own_slapd, client)
+    wanted = account()
+    assert put(directory, wanted) is None
     assert (client.frozen, len(pauses)) == (True, 1)
-    (shown,) = directory.read([wanted.student_number])[wanted.student_number]
-    assert differences(wanted, shown) == set()
+    assert differences(directory, wanted) == set()
     directory.disconnect()
 
 
@@ -174,10 +174,10 @@ class _KillsAtTheFirstAdd(DirectoryClient):
 
     slapd: Slapd
 
-    def _run(self, operation: Any, *, writes: bool = False) -> Any:
+    def _run(self, operation: str, *values: Any, writes: bool = False, **named: Any) -> Any:
         if writes and self.slapd.running:
             self.slapd.kill()
-        return super()._run(operation, writes=writes)
+        return super()._run(operation, *values, writes=writes, **named)
 
 
 def test_a_server_that_is_killed_during_a_write_leaves_it_in_doubt(own_slapd: Slapd) -> None:
@@ -185,37 +185,38 @@ def test_a_server_that_is_killed_during_a_write_leaves_it_in_doubt(own_slapd: Sl
     client.slapd = own_slapd
     directory = directory_of(own_slapd, client)
     with pytest.raises(TargetDown) as down:
-        directory.apply([desired()])
+        put(directory, account())
     assert down.value.unknown
     with pytest.raises(TargetDown) as down:
-        directory.apply([desired()])
+        put(directory, account())
     assert not down.value.unknown
 
 
 def test_a_server_killed_in_the_middle_loses_nobody(own_slapd: Slapd) -> None:
     directory = directory_of(own_slapd)
-    students = [desired() for _ in range(120)]
+    students = [account() for _ in range(120)]
     batches = [students[start : start + 10] for start in range(0, len(students), 10)]
-    acknowledged: list[DesiredEntry] = []
+    acknowledged: list[Account] = []
 
-    def bring(batch: list[DesiredEntry]) -> bool:
+    def bring(batch: list[Account]) -> bool:
         if len(acknowledged) >= 40 and own_slapd.running:
             own_slapd.kill()
+        changes = [Change(one, None, {}) for one in batch]
         try:
-            results = directory.apply(batch)
+            refused = directory.apply(changes, Deadline.after(30.0))
         except TargetDown:
             return False
-        acknowledged.extend(one for one in batch if isinstance(results[one.student_number], Applied))
+        acknowledged.extend(one for one in batch if one.student_number not in refused)
         return True
 
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(bring, batches))
     assert not all(outcomes), "the server was killed while batches were under way"
     own_slapd.start()
-    kept = directory.read([one.student_number for one in acknowledged])
+    kept = directory.read(acknowledged, Deadline.after(30.0))
     assert all(len(entries) == 1 for entries in kept.values())
-    again = directory.apply(students)
-    assert all(isinstance(result, Applied) for result in again.values())
-    for number, entries in directory.read([one.student_number for one in students]).items():
+    again = directory.apply([Change(one, None, {}) for one in students], Deadline.after(60.0))
+    assert again == {}
+    for number, entries in directory.read(students, Deadline.after(30.0)).items():
         assert len(entries) == 1, number
     directory.disconnect()

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import count
 from threading import Barrier
 from typing import Any
 
 import pytest
 
-from consumers.directory.objects import GROUP_NOT_OURS
-from consumers.directory.port import Applied, EntryRefused
-from consumers.directory.upsert import LdapDirectory
+from consumers.directory.connector import DirectoryConnector
+from consumers.directory.entries import Entries
+from consumers.directory.objects import GROUP_NOT_OURS, EntryObject, ref_of
+from consumers.kit.connector import Refused, TargetObject
+from consumers.kit.deadline import Deadline
+from consumers.kit.handler import COLLISION
 from pipeline.target import Done, Handler, HandlerOutcome, Task, Waiting
 from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
@@ -22,10 +24,10 @@ from schemas.account import Account, Membership, Requirement, Stage
 from sesame.testing.servers.directory_kit import (
     account,
     client_of,
-    desired,
     directory_of,
     fresh_number,
-    handler_over,
+    put,
+    seen,
 )
 from sesame.testing.servers.ldap_tools import as_provisioner, search
 
@@ -33,15 +35,15 @@ _FRESH = count(1)
 
 
 @pytest.fixture
-def directory(slapd: Slapd) -> Iterator[LdapDirectory]:
-    made = directory_of(slapd, static_groups=True)
+def directory(slapd: Slapd) -> Iterator[DirectoryConnector]:
+    made = directory_of(slapd, group_kind="static")
     yield made
     made.disconnect()
 
 
 @pytest.fixture
-def handler(slapd: Slapd, directory: LdapDirectory) -> Handler:
-    return handler_over(directory)
+def handler(slapd: Slapd, directory: DirectoryConnector) -> Handler:
+    return directory.handler()
 
 
 def bring(handler: Handler, wanted: Account) -> HandlerOutcome:
@@ -180,52 +182,51 @@ def test_a_group_that_was_taken_from_us_is_not_written_any_more(slapd: Slapd, ha
 
 def test_of_many_who_join_at_once_everybody_is_in(slapd: Slapd) -> None:
     one = group()
-    crowd = [desired(groups=(one,)) for _ in range(16)]
-    workers, barrier = [directory_of(slapd, static_groups=True) for _ in range(8)], Barrier(8)
+    crowd = [account(groups=(one,)) for _ in range(16)]
+    workers, barrier = [directory_of(slapd, group_kind="static") for _ in range(8)], Barrier(8)
 
     def work(place: int) -> list[object]:
         barrier.wait(timeout=PATIENCE_S)
         mine = crowd[2 * place : 2 * place + 2]
-        return list(workers[place].apply(mine).values())
+        return [put(workers[place], each) for each in mine]
 
     with ThreadPoolExecutor(8) as pool:
         results = [each for some in pool.map(work, range(8)) for each in some]
-    leave = [replace(each, groups={}, version=2) for each in crowd[:8]]
+    leave = [each.model_copy(update={"groups": (), "version": 2}) for each in crowd[:8]]
     with ThreadPoolExecutor(8) as pool:
-        results += pool.map(lambda at: workers[at].apply([leave[at]])[leave[at].student_number], range(8))
+        results += pool.map(lambda at: put(workers[at], leave[at]), range(8))
     for each in workers:
         each.disconnect()
-    assert results == [Applied(changed=True)] * 24
+    assert results == [None] * 24
     assert members(slapd, one.key) == {f"uid={each.login},{slapd.people_dn}" for each in crowd[8:]}
 
 
-def test_a_dump_knows_everybodys_groups(slapd: Slapd, directory: LdapDirectory) -> None:
+def test_a_dump_knows_everybodys_groups(slapd: Slapd, directory: DirectoryConnector) -> None:
     one, two = group(), group()
-    both, nobody = desired(groups=(one, two)), desired(groups=())
-    directory.apply([both, nobody])
-    found = {number: each.groups for each in directory.dump() for number in each.student_numbers}
+    both, nobody = account(groups=(one, two)), account(groups=())
+    for each in (both, nobody):
+        assert put(directory, each) is None
+    found = {number: each.groups for each in directory.objects() for number in each.student_numbers}
     assert found[both.student_number] == tuple(sorted((one.key, two.key)))
     assert found[nobody.student_number] == ()
-    shown = directory.read([both.student_number])[both.student_number]
-    assert [each.groups for each in shown] == [found[both.student_number]]
+    assert [each.groups for each in seen(directory, both)] == [found[both.student_number]]
 
 
 @pytest.mark.parametrize("name", ["a,b=c+d", 'é "x" <y>', "#start", "(*)\\", " L1 "])
-def test_a_groups_name_may_hold_anything(slapd: Slapd, directory: LdapDirectory, name: str) -> None:
+def test_a_groups_name_may_hold_anything(slapd: Slapd, directory: DirectoryConnector, name: str) -> None:
     odd = f"{name}{fresh_number()}"
-    wanted = replace(desired(groups=()), groups={odd: "x"})
-    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=True)}
-    [shown] = directory.read([wanted.student_number])[wanted.student_number]
+    wanted = account(groups=(group().model_copy(update={"key": odd}),))
+    assert put(directory, wanted) is None
+    [shown] = seen(directory, wanted)
     assert shown.groups is not None
     assert [each.strip() for each in shown.groups] == [odd.strip()]
-    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=False)}
 
 
 def test_a_directory_that_is_only_observed_is_not_written(slapd: Slapd, handler: Handler) -> None:
     wanted = account(groups=(group(),))
     bring(handler, wanted)
     client: Any = client_of(slapd, read_only=True)
-    observing = handler_over(directory_of(slapd, client, static_groups=True))
+    observing = directory_of(slapd, client, group_kind="static").handler()
     more = wanted.model_copy(update={"groups": (*wanted.groups, group())})
     assert observing.preview([more])[wanted.student_number].differs == ("sesameGroup", "groups")
     observing.close()
@@ -237,38 +238,41 @@ def test_a_dynamic_group_whose_name_is_taken_is_told_too(slapd: Slapd) -> None:
     as_provisioner(
         slapd, "ldapadd", stdin=f"dn: {dn}\ncn: {theirs.key}\nobjectClass: groupOfNames\nmember: {dn}\n"
     )
-    dynamic = directory_of(slapd)
-    handler = handler_over(dynamic)
+    handler = directory_of(slapd).handler()
     waiting = bring(handler, account(groups=(theirs,)))
     assert isinstance(waiting, Waiting)
     assert (waiting.reason, waiting.pending) == (GROUP_NOT_OURS, (theirs.key,))
     handler.close()
 
 
+def erase(directory: DirectoryConnector, dn: str, number: str) -> Refused | None:
+    found = TargetObject(ref_of(dn), number)
+    return directory.erase([found], Deadline.after(30.0)).get(found.ref)
+
+
 def test_an_erased_entry_leaves_its_groups_and_nobody_else_s(
-    slapd: Slapd, directory: LdapDirectory, handler: Handler
+    slapd: Slapd, directory: DirectoryConnector, handler: Handler
 ) -> None:
     one = group()
     wanted, other = account(groups=(one,)), account(groups=(one,))
     for each in (wanted, other):
         bring(handler, each)
-    dn = dn_of(slapd, wanted)
-    somebody = account(groups=())
-    assert directory.erase({dn: somebody.student_number})[dn] == EntryRefused(
-        "identity_collision", "the entry does not carry this student number any more"
-    )
+    dn, somebody = dn_of(slapd, wanted), account(groups=())
+    refused = erase(directory, dn, somebody.student_number)
+    assert refused is not None
+    assert (refused.cause, refused.lasting) == (COLLISION, True)
     assert members(slapd, one.key) == {dn, dn_of(slapd, other)}, "nothing was done to another one's entry"
-    assert directory.erase({dn: wanted.student_number}) == {dn: Applied(changed=True)}
+    assert erase(directory, dn, wanted.student_number) is None
     assert members(slapd, one.key) == {dn_of(slapd, other)}
     assert search(slapd, slapd.people_dn, f"(uid={wanted.login})") == {}
-    assert directory.erase({dn: wanted.student_number}) == {dn: Applied(changed=False)}
+    assert erase(directory, dn, wanted.student_number) is None
 
 
 def test_a_search_that_somebody_removed_is_made_again(slapd: Slapd) -> None:
     dynamic = directory_of(slapd)
     wanted = account(groups=(group(),))
     dn = group_dn(slapd, wanted.groups[0].key)
-    for handler in (handler_over(dynamic), handler_over(dynamic)):
+    for handler in (dynamic.handler(), dynamic.handler()):
         assert isinstance(bring(handler, wanted), Done)
         assert handler.preview([wanted])[wanted.student_number].differs == ()
         as_provisioner(slapd, "ldapdelete", dn)
@@ -277,19 +281,21 @@ def test_a_search_that_somebody_removed_is_made_again(slapd: Slapd) -> None:
 
 
 def test_an_entry_that_somebody_gives_to_another_student_meanwhile_is_not_erased(
-    slapd: Slapd, directory: LdapDirectory, monkeypatch: pytest.MonkeyPatch
+    slapd: Slapd, directory: DirectoryConnector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted, other = desired(groups=()), fresh_number()
-    directory.apply([wanted])
-    dn, read = f"uid={wanted.login},{slapd.people_dn}", directory._by_dn  # noqa: SLF001
+    wanted, other = account(groups=()), fresh_number()
+    assert put(directory, wanted) is None
+    dn, read = dn_of(slapd, wanted), Entries._by_dn  # noqa: SLF001
 
-    def stale(name: str) -> object:
-        shown = read(name)
+    def stale(self: Entries, name: str) -> EntryObject | None:
+        shown = read(self, name)
         edit(slapd, dn, "replace: supannEtuId", f"supannEtuId: {other}")
         return shown
 
-    monkeypatch.setattr(directory, "_by_dn", stale)
-    assert isinstance(directory.erase({dn: wanted.student_number})[dn], EntryRefused)
+    monkeypatch.setattr(Entries, "_by_dn", stale)
+    refused = erase(directory, dn, wanted.student_number)
+    assert refused is not None
+    assert refused.lasting
     [entry] = search(slapd, slapd.people_dn, f"(uid={wanted.login})", "supannEtuId").values()
     assert entry == {"supannEtuId": [other]}
 
@@ -301,8 +307,8 @@ def test_a_name_that_is_taken_elsewhere_in_the_tree_is_no_obstacle(slapd: Slapd,
     lines = [f"dn: {unit}", "objectClass: organizationalUnit", f"ou: {theirs.key}", ""]
     lines += [f"dn: cn={theirs.key},{unit}", "objectClass: organizationalRole", f"cn: {theirs.key}"]
     as_provisioner(slapd, "ldapadd", stdin="\n".join(lines) + "\n")
-    directory = directory_of(slapd, static_groups=static)
-    handler, wanted = handler_over(directory), account(groups=(theirs,))
+    directory = directory_of(slapd, group_kind="static" if static else "dynamic")
+    handler, wanted = directory.handler(), account(groups=(theirs,))
     assert isinstance(bring(handler, wanted), Done)
     assert search(slapd, slapd.groups_dn, f"(cn={theirs.key})").keys() == {
         f"cn={theirs.key},{unit}",

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from consumers.kit.deadline import Deadline
 from pipeline.target import Done, Preview, Retry
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold, Stage
 from schemas.events import IdentityDecided, IdentityDecision
-from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
+from sesame.testing.servers.directory_kit import Consumer, account, change_of, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enrolled
 from sesame.testing.servers.stores import sqlite_store
@@ -71,7 +72,9 @@ def test_what_is_kept_under_another_number_is_written_once(consumer: Consumer) -
 def test_a_hold_shuts_an_entry_that_shows_another_number(slapd: Slapd, consumer: Consumer) -> None:
     old, new = fresh_number(), fresh_number()
     one = brought(consumer, old, shown_number=new)
-    consumer.directory.close(consumer.directory.read([old], None, {old: one.login}))
+    closing = change_of(consumer.directory, one)
+    assert closing.found is not None
+    assert consumer.directory.close([closing], Deadline.after(30.0)) == {}
     assert entry(slapd, one)["sesameMailEnabled"] == ["FALSE"]
     held = account(old, version=2, shown_number=new, holds=frozenset({Hold.SUSPENDED}))
     assert isinstance(consumer.bring(held), Done)
@@ -93,7 +96,7 @@ def test_a_number_goes_over_from_the_entry_that_ends(slapd: Slapd, consumer: Con
     assert entry(slapd, goes_on)["supannEtuId"] == [new]
     assert "supannEtuId" not in entry(slapd, ends)
     assert isinstance(consumer.bring(ending), Done), "it is found all the same"
-    dumped = {each.logins[0]: each.student_numbers for each in consumer.directory.dump()}
+    dumped = {each.logins[0]: each.student_numbers for each in consumer.directory.objects()}
     assert (dumped[goes_on.login], dumped[ends.login]) == ((old,), (new,)), "reconciling knows both"
 
 

@@ -6,32 +6,48 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
+from typing import Any
 
 import pytest
 
+from consumers.directory.connector import DirectoryConnector
 from consumers.directory.difference import changes as difference_changes
 from consumers.directory.difference import guarded_by_values
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, EntryUnsettled
-from consumers.directory.upsert import LdapDirectory
+from consumers.directory.objects import EntryObject
+from consumers.kit.connector import Refused
+from consumers.kit.handler import COLLISION
 from consumers.kit.ldap_answers import Code
 from pipeline.errors import Misconfigured
 from sandbox.slapd import Slapd
-from sesame.testing.servers.directory_kit import client_of, desired, differences, directory_of, fresh_number
+from schemas.account import Account
+from sesame.testing.servers.directory_kit import (
+    account,
+    change_of,
+    client_of,
+    differences,
+    directory_of,
+    fresh_number,
+    put,
+    seen,
+)
 from sesame.testing.servers.ldap_tools import as_provisioner, search
 
 
 @pytest.fixture(scope="module")
-def directory(slapd: Slapd) -> Iterator[LdapDirectory]:
+def directory(slapd: Slapd) -> Iterator[DirectoryConnector]:
     made = directory_of(slapd)
     yield made
     made.disconnect()
 
 
-def put(directory: LdapDirectory, wanted: DesiredEntry) -> ApplyResult:
-    return directory.apply([wanted])[wanted.student_number]
+def cause(refused: Refused | None) -> str:
+    """Why a write was refused for good."""
+    assert refused is not None
+    assert refused.lasting
+    return refused.cause
 
 
-def csn(slapd: Slapd, wanted: DesiredEntry) -> list[str]:
+def csn(slapd: Slapd, wanted: Account) -> list[str]:
     (entry,) = search(slapd, slapd.people_dn, f"(supannEtuId={wanted.student_number})", "entryCSN").values()
     return entry["entryCSN"]
 
@@ -50,95 +66,83 @@ def add_person(slapd: Slapd, uid: str, *lines: str) -> str:
     return dn
 
 
-def test_a_new_student_gets_the_entry_of_supann(slapd: Slapd, directory: LdapDirectory) -> None:
-    wanted = desired()
-    assert put(directory, wanted) == Applied(changed=True)
+def test_a_new_student_gets_the_entry_of_supann(slapd: Slapd, directory: DirectoryConnector) -> None:
+    wanted = account()
+    assert put(directory, wanted) is None
     (entry,) = search(slapd, slapd.people_dn, f"(supannEtuId={wanted.student_number})").values()
     assert entry["displayName"] == ["Zoé Lefèvre-Noël"]
     assert entry["cn"] == ["Lefevre-Noel Zoe"]
     assert entry["supannEtuInscription"] == [
         "[etab={UAI}0751717J][anneeinsc=2026][cursusann={SUPANN}L1][affect=SCI][etape={UAI:0751717J}L1INFO-261]"
     ]
-    (shown,) = directory.read([wanted.student_number])[wanted.student_number]
-    assert differences(wanted, shown) == set()
+    assert differences(directory, wanted) == set()
 
 
-def test_a_repetition_writes_nothing(slapd: Slapd, directory: LdapDirectory) -> None:
-    wanted = desired()
+def test_a_repetition_writes_nothing(slapd: Slapd, directory: DirectoryConnector) -> None:
+    wanted = account()
     put(directory, wanted)
     before = csn(slapd, wanted)
-    assert put(directory, wanted) == Applied(changed=False)
+    assert put(directory, wanted) is None
     assert csn(slapd, wanted) == before
 
 
 def test_only_the_difference_is_written_and_what_others_put_there_stays(
-    slapd: Slapd, directory: LdapDirectory
+    slapd: Slapd, directory: DirectoryConnector
 ) -> None:
-    wanted = desired()
+    wanted = account()
     put(directory, wanted)
     dn = f"uid={wanted.login},{slapd.people_dn}"
     others = f"dn: {dn}\nchangetype: modify\nadd: telephoneNumber\ntelephoneNumber: +33 1 44 00 00 00\n-\n"
     drift = "replace: displayName\ndisplayName: Autrement\n"
     as_provisioner(slapd, "ldapmodify", stdin=others + drift)
-    assert put(directory, wanted) == Applied(changed=True)
+    assert put(directory, wanted) is None
     (entry,) = search(slapd, dn, "(uid=*)", "telephoneNumber", "displayName").values()
     assert entry == {"telephoneNumber": ["+33 1 44 00 00 00"], "displayName": ["Zoé Lefèvre-Noël"]}
 
 
 def test_the_login_of_somebody_else_is_a_collision_and_their_entry_stays_as_it_was(
-    slapd: Slapd, directory: LdapDirectory
+    slapd: Slapd, directory: DirectoryConnector
 ) -> None:
     dn = add_person(slapd, "personnel.autre", "employeeNumber: 4711")
     before = search(slapd, dn, "(uid=*)", "*", "entryCSN")
-    result = put(directory, desired(login="personnel.autre"))
-    assert isinstance(result, EntryRefused)
-    assert result.cause == "identity_collision"
+    assert cause(put(directory, account(login="personnel.autre"))) == COLLISION
     assert search(slapd, dn, "(uid=*)", "*", "entryCSN") == before
 
 
-def test_an_entry_adopted_by_its_student_number_is_completed(slapd: Slapd, directory: LdapDirectory) -> None:
+def test_an_entry_adopted_by_its_student_number_is_completed(
+    slapd: Slapd, directory: DirectoryConnector
+) -> None:
     number = fresh_number()
     dn = add_person(slapd, f"adopte{number}", f"supannEtuId: {number}", "employeeNumber: 42")
-    assert put(directory, desired(number, login=f"adopte{number}")) == Applied(changed=True)
+    assert put(directory, account(number, login=f"adopte{number}")) is None
     (entry,) = search(slapd, dn, "(uid=*)", "employeeNumber", "sesameVersion", "sn").values()
     assert entry == {"employeeNumber": ["42"], "sesameVersion": ["1"], "sn": ["Lefèvre-Noël"]}
 
 
 def test_an_entry_of_this_student_under_another_login_waits_for_a_human(
-    slapd: Slapd, directory: LdapDirectory
+    slapd: Slapd, directory: DirectoryConnector
 ) -> None:
     number = fresh_number()
     add_person(slapd, f"ancien{number}", f"supannEtuId: {number}")
-    result = put(directory, desired(number))
-    assert isinstance(result, EntryRefused)
-    assert result.cause == "login_mismatch"
+    assert cause(put(directory, account(number))) == "login_mismatch"
 
 
 @pytest.mark.parametrize(
-    ("field", "cause"), [("mail", "mail_taken"), ("principal", "principal_taken"), ("aliases", "mail_taken")]
+    ("field", "why"), [("mail", "mail_taken"), ("principal", "principal_taken"), ("aliases", "mail_taken")]
 )
-def test_a_unique_value_has_one_owner(directory: LdapDirectory, field: str, cause: str) -> None:
+def test_a_unique_value_has_one_owner(directory: DirectoryConnector, field: str, why: str) -> None:
     value = f"{fresh_number()}@univ-exemple.fr"
-    given = {field: (value,) if field == "aliases" else value}
-    assert put(directory, desired(None, None, **given)) == Applied(changed=True)
-    result = put(directory, desired(None, None, **given))
-    assert isinstance(result, EntryRefused)
-    assert result.cause == cause
-    assert value not in result.message, "values are personal"
+    given: dict[str, Any] = {field: (value,) if field == "aliases" else value}
+    assert put(directory, account(**given)) is None
+    refused = put(directory, account(**given))
+    assert cause(refused) == why
+    assert value not in str(refused), "values are personal"
 
 
-def test_a_value_that_the_schema_refuses_names_the_attribute(directory: LdapDirectory) -> None:
-    result = put(directory, desired(mail="zoé@univ-exemple.fr"))
-    assert isinstance(result, EntryRefused)
-    assert (result.cause, "about mail:" in result.message) == ("schema_violation", True)
-
-
-def test_a_missing_compulsory_attribute_is_a_schema_violation(slapd: Slapd, directory: LdapDirectory) -> None:
-    wanted = desired()
-    without = {**wanted.attributes, "sn": ()}
-    result = put(directory, _with(wanted, without))
-    assert isinstance(result, EntryRefused)
-    assert (result.cause, "sn" in result.message) == ("schema_violation", True)
+def test_a_value_that_the_schema_refuses_names_the_attribute(directory: DirectoryConnector) -> None:
+    refused = put(directory, account(mail="zoé@univ-exemple.fr"))
+    assert cause(refused) == "schema_violation"
+    assert "about mail:" in str(refused)
 
 
 def test_an_empty_value_list_never_reaches_the_server(slapd: Slapd) -> None:
@@ -152,9 +156,9 @@ def test_an_empty_value_list_never_reaches_the_server(slapd: Slapd) -> None:
 
 
 def test_a_branch_that_does_not_exist_stops_the_consumer_with_a_remedy(slapd: Slapd) -> None:
-    astray = directory_of(slapd, people=f"ou=etudiants,{slapd.base_dn}")
+    astray = directory_of(slapd, people_dn=f"ou=etudiants,{slapd.base_dn}")
     with pytest.raises(Misconfigured, match="does not exist") as stopped:
-        astray.apply([desired()])
+        put(astray, account())
     astray.disconnect()
     assert "tree.ldif" in stopped.value.remedy
     assert stopped.value.remedy not in str(stopped.value)  # whoever shows both would say it twice
@@ -165,14 +169,14 @@ def test_a_suffix_that_the_server_does_not_hold_stops_the_consumer(slapd: Slapd)
     answer = client.add("uid=x,dc=ailleurs", ["inetOrgPerson"], {"cn": ["x"], "sn": ["x"]})
     client.disconnect()
     assert answer.code == Code.UNWILLING
-    astray = directory_of(slapd, people="ou=people,dc=ailleurs")
+    astray = directory_of(slapd, people_dn="ou=people,dc=ailleurs")
     with pytest.raises(Misconfigured):
-        astray.apply([desired()])
+        put(astray, account())
     astray.disconnect()
 
 
-def test_a_stale_assertion_is_refused_by_the_server(slapd: Slapd, directory: LdapDirectory) -> None:
-    wanted = desired()
+def test_a_stale_assertion_is_refused_by_the_server(slapd: Slapd, directory: DirectoryConnector) -> None:
+    wanted = account()
     put(directory, wanted)
     client = client_of(slapd)
     dn = f"uid={wanted.login},{slapd.people_dn}"
@@ -184,15 +188,16 @@ def test_a_stale_assertion_is_refused_by_the_server(slapd: Slapd, directory: Lda
 
 
 def test_a_change_of_a_unique_value_needs_no_assertion_and_still_notices_a_faster_writer(
-    slapd: Slapd, directory: LdapDirectory
+    slapd: Slapd, directory: DirectoryConnector
 ) -> None:
-    wanted = desired()
+    wanted = account()
     put(directory, wanted)
-    (read,) = directory.read([wanted.student_number])[wanted.student_number]
-    moved = replace(
-        wanted, version=2, attributes={**wanted.attributes, "mail": (f"n{wanted.login}@univ.fr",)}
-    )
-    changes = guarded_by_values(difference_changes(moved, read), read)
+    moved = wanted.model_copy(update={"version": 2, "mail": f"n{wanted.login}@univ.fr"})
+    change = change_of(directory, moved)
+    read = change.found
+    assert isinstance(read, EntryObject)
+    whole = replace(change, fields=directory.wanted(moved).fields)
+    changes = guarded_by_values(difference_changes(whole, read), read)
     client = client_of(slapd)
     first = client.modify(read.dn, changes, revision=None)
     second = client.modify(read.dn, changes, revision=None)
@@ -200,61 +205,60 @@ def test_a_change_of_a_unique_value_needs_no_assertion_and_still_notices_a_faste
     assert (first.code, second.code) == (Code.SUCCESS, Code.NO_SUCH_ATTRIBUTE)
 
 
-def test_names_with_every_special_character_are_escaped(slapd: Slapd, directory: LdapDirectory) -> None:
+def test_names_with_every_special_character_are_escaped(slapd: Slapd, directory: DirectoryConnector) -> None:
     number = fresh_number()
     login = f"d'a,r\"c+#*(\\)<é>;={number}"
-    wanted = desired(number, login=login, mail=f"darc{number}@univ-exemple.fr")
-    assert put(directory, wanted) == Applied(changed=True)
-    assert put(directory, wanted) == Applied(changed=False)
-    (shown,) = directory.read([number])[number]
+    wanted = account(number, login=login, mail=f"darc{number}@univ-exemple.fr")
+    assert put(directory, wanted) is None
+    assert put(directory, wanted) is None
+    (shown,) = seen(directory, wanted)
     assert shown.logins == (login,)
 
 
-def test_eight_threads_make_one_entry_of_one_student(slapd: Slapd, directory: LdapDirectory) -> None:
-    wanted = desired()
+def test_eight_threads_make_one_entry_of_one_student(slapd: Slapd, directory: DirectoryConnector) -> None:
+    wanted = account()
     together = Barrier(8)
 
-    def race(_: int) -> ApplyResult:
+    def race(_: int) -> Refused | None:
         together.wait()
         return put(directory, wanted)
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(race, range(8)))
-    assert all(isinstance(result, Applied) for result in results)
-    (shown,) = directory.read([wanted.student_number])[wanted.student_number]
-    assert differences(wanted, shown) == set()
+    assert results == [None] * 8
+    assert differences(directory, wanted) == set()
 
 
-def test_of_eight_versions_written_at_once_the_newest_stays(slapd: Slapd, directory: LdapDirectory) -> None:
+def test_of_eight_versions_written_at_once_the_newest_stays(
+    slapd: Slapd, directory: DirectoryConnector
+) -> None:
     number = fresh_number()
-    versions = [desired(number, version=v, aliases=(f"v{v}.{number}@univ-exemple.fr",)) for v in range(1, 9)]
+    versions = [account(number, version=v, aliases=(f"v{v}.{number}@univ-exemple.fr",)) for v in range(1, 9)]
     together = Barrier(8)
 
-    def race(wanted: DesiredEntry) -> ApplyResult:
+    def race(wanted: Account) -> Refused | None:
         together.wait()
         return put(directory, wanted)
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(race, versions))
-    assert results[-1] == Applied(changed=True)
-    (shown,) = directory.read([number])[number]
-    assert differences(versions[-1], shown) == set()
+    assert results[-1] is None
+    assert differences(directory, versions[-1]) == set()
 
 
-def test_an_older_version_never_overwrites_a_newer_one(directory: LdapDirectory) -> None:
+def test_an_older_version_never_overwrites_a_newer_one(directory: DirectoryConnector) -> None:
     number = fresh_number()
-    newer = desired(number, version=5)
+    newer = account(number, version=5)
     put(directory, newer)
-    result = put(directory, desired(number, version=4, aliases=("ancien@univ-exemple.fr",)))
-    assert isinstance(result, EntryUnsettled)
-    assert result.cause == "superseded"
-    (shown,) = directory.read([number])[number]
-    assert differences(newer, shown) == set()
+    refused = put(directory, account(number, version=4, aliases=("ancien@univ-exemple.fr",)))
+    assert refused is not None
+    assert (refused.cause, refused.lasting) == ("superseded", False)
+    assert differences(directory, newer) == set()
 
 
 def test_a_dump_shows_everybody_in_pages(own_slapd: Slapd) -> None:
     directory = directory_of(own_slapd)
-    wanted = [desired() for _ in range(1203)]
+    wanted = [account() for _ in range(1203)]
     client = client_of(own_slapd)
     for one in wanted:  # more than two pages, and more than the server lets an ordinary account read
         client.add(
@@ -263,20 +267,16 @@ def test_a_dump_shows_everybody_in_pages(own_slapd: Slapd) -> None:
             {"cn": ["x"], "sn": ["x"], "supannEtuId": [one.student_number]},
         )
     add_person(own_slapd, "sans.numero")
-    shown = list(directory.dump())
+    shown = list(directory.objects())
     client.disconnect()
     directory.disconnect()
     assert {n for e in shown for n in e.student_numbers} == {one.student_number for one in wanted}
     assert {e.logins for e in shown if not e.student_numbers} == {("sans.numero",), ("sesame-probe",)}
 
 
-def test_a_group_exists_as_soon_as_its_first_member_does(slapd: Slapd, directory: LdapDirectory) -> None:
-    wanted = desired()
+def test_a_group_exists_as_soon_as_its_first_member_does(slapd: Slapd, directory: DirectoryConnector) -> None:
+    wanted = account()
     put(directory, wanted)
     (group,) = search(slapd, slapd.groups_dn, "(cn=L1INFO-2026)", "member", "description").values()
     assert f"uid={wanted.login},{slapd.people_dn}" in group["member"]
     assert group["description"] == ["Licence 1 Informatique"]
-
-
-def _with(wanted: DesiredEntry, attributes: dict[str, tuple[str, ...]]) -> DesiredEntry:
-    return replace(wanted, attributes=attributes)

@@ -14,13 +14,13 @@ import pytest
 
 from consumers.active_directory.connector import ActiveDirectoryConnector
 from consumers.directory.connector import DirectoryConnector
-from consumers.kit.connector import Anything, ConnectorContext, Secret, TargetObject
+from consumers.kit.connector import Anything, Secret, TargetObject
 from consumers.kit.deadline import Deadline
 from sandbox.process import PATIENCE_S
 from sandbox.samba import Samba
 from sandbox.slapd import Slapd
 from schemas.account import Account
-from sesame.testing.servers.directory_kit import PROFILE, Consumer, account
+from sesame.testing.servers.directory_kit import Consumer, account, directory_of
 from tests.integration.active_directory_kit import Desk, Domain
 from tests.integration.active_directory_kit import account as domain_account
 
@@ -35,8 +35,7 @@ class Entries:
     def __init__(self, slapd: Slapd) -> None:
         self.slapd = slapd
         self.consumer = Consumer(slapd)
-        context = ConnectorContext("directory", PROFILE.settings, no_secret)
-        self.connector = DirectoryConnector(context, self.consumer.directory)
+        self.connector = self.consumer.directory
 
     def dn(self, login: str) -> str:
         return f"uid={login},{self.slapd.people_dn}"
@@ -112,14 +111,7 @@ def test_an_entry_further_down_in_the_branch_is_out_of_place_unless_it_was_adopt
     slapd: Slapd,
 ) -> None:
     adopted: dict[str, str] = {}
-    context = ConnectorContext(
-        "directory",
-        PROFILE.settings,
-        no_secret,
-        adopted=lambda numbers: {n: adopted[n] for n in numbers if n in adopted},
-    )
-    entries = Entries(slapd)
-    connector = DirectoryConnector(context, entries.consumer.directory)
+    entries, connector = Entries(slapd), directory_of(slapd, adopted=adopted)
     moved, here, comma = account(), account(), account()
     for one in (moved, here, comma):
         entries.consumer.bring(one)

@@ -239,8 +239,8 @@ def test_a_group_of_somebody_else_is_an_obstacle_until_it_is_mended(place: Place
     )
     dn = f"cn={group.key},{slapd.groups_dn}"
     as_provisioner(slapd, "ldapadd", stdin=f"dn: {dn}\ncn: {group.key}\nobjectClass: organizationalRole\n")
-    directory = directory_kit.directory_of(slapd, static_groups=static)
-    handler = directory_kit.handler_over(directory)
+    directory = directory_kit.directory_of(slapd, group_kind="static" if static else "dynamic")
+    handler = directory.handler()
     with_group = wanted.model_copy(update={"groups": (group,)})
     before_and_after(handler, with_group, "group_not_ours", lambda: place.remove(dn))
     directory.disconnect()

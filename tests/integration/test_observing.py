@@ -43,8 +43,7 @@ def entries(slapd: Slapd) -> str:
 @pytest.fixture
 def watching(own_slapd: Slapd) -> Iterator[DryRun]:
     client = directory_kit.client_of(own_slapd, read_only=True)
-    directory = directory_kit.directory_of(own_slapd, client)
-    observer = DryRun(directory_kit.handler_over(directory))
+    observer = DryRun(directory_kit.directory_of(own_slapd, client).handler())
     yield observer
     observer.close()
 
@@ -75,15 +74,15 @@ def test_an_observed_directory_says_what_would_be_written_and_stays_byte_equal(
 
 def test_no_write_ever_leaves_for_an_observed_directory(own_slapd: Slapd) -> None:
     directory = directory_kit.directory_of(own_slapd, directory_kit.client_of(own_slapd, read_only=True))
-    wanted = directory_kit.desired()
+    wanted = directory_kit.account()
     writing = directory_kit.directory_of(own_slapd)
-    writing.apply([wanted])
+    assert directory_kit.put(writing, wanted) is None
     before = entries(own_slapd)
-    for unwanted in (directory_kit.desired(), directory_kit.desired(wanted.student_number, version=2)):
+    for unwanted in (directory_kit.account(), directory_kit.account(wanted.student_number, version=2)):
         with pytest.raises(WriteForbidden):
-            directory.apply([unwanted])
+            directory_kit.put(directory, unwanted)
     with pytest.raises(WriteForbidden):
-        directory.close(directory.read([wanted.student_number]))
+        directory.close([directory_kit.change_of(directory, wanted)], Deadline.after(30.0))
     assert entries(own_slapd) == before
     for port in (directory, writing):
         port.disconnect()

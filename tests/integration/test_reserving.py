@@ -17,7 +17,7 @@ from sandbox.slapd import Slapd
 from schemas.account import Person
 from sesame.app.tables import metadata
 from sesame.operations.identities.name_reservation import Reserved, reserve_names
-from sesame.testing.servers.directory_kit import desired, directory_of
+from sesame.testing.servers.directory_kit import account, directory_of, put
 from sesame.testing.servers.ldap_tools import as_provisioner
 
 STAFF = """dn: uid=helene.roussel,{people}
@@ -42,7 +42,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def reserve(slapd: Slapd, database: Database) -> Reserved:
     directory = directory_of(slapd)
     try:
-        return reserve_names(directory, database)
+        return reserve_names(directory.objects(), database)
     finally:
         directory.disconnect()
 
@@ -70,9 +70,9 @@ def test_a_student_is_never_given_the_login_of_the_staff(own_slapd: Slapd, datab
 def test_looking_again_changes_nothing_and_a_students_own_names_are_theirs(
     own_slapd: Slapd, database: Database
 ) -> None:
-    entry = desired("22600042")
+    entry = account("22600042")
     directory = directory_of(own_slapd)
-    directory.apply([entry])
+    assert put(directory, entry) is None
     directory.disconnect()
     reserve(own_slapd, database)
     with database.read() as connection:

@@ -11,9 +11,9 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection
 
-from consumers.directory import difference, objects
-from consumers.directory.entry import desired_entry
-from consumers.directory.port import DesiredEntry
+from consumers.directory import difference
+from consumers.directory.entry import wanted_fields
+from consumers.directory.objects import LOCK, EntryObject, compared
 from consumers.kit import handler as kit
 from consumers.kit.connector import Held, Refused, TargetObject, Wanted, differing
 from consumers.kit.ldap_answers import Modification
@@ -41,31 +41,20 @@ from schemas.events import DeadLetterRecorded
 from tests.simulation.planted_registry import both
 
 _changes = difference.changes
-_wanted_fields = objects.wanted_fields
-_object_of = objects.object_of
 _differing = Work.differing
 _judge = answers.judge
 _after = kit._after  # noqa: SLF001
 _publish = Effects.publish
 _enqueue = outbox.enqueue
 
-_ENTRY = "consumers.directory.connector.desired_entry"
+_ENTRY = "consumers.directory.connector.wanted_fields"
+_COMPARED = "consumers.directory.connector.compared"
 _WANTED = "consumers.moodle.connector.wanted_of"
 
 
-def _entry(**changed: Callable[[DesiredEntry], Any]) -> AbstractContextManager[object]:
-    """The directory's desired entry, with these fields made otherwise."""
-
-    def desired(*args: Any, **named: Any) -> DesiredEntry:
-        right = desired_entry(*args, **named)
-        return replace(right, **{name: make(right) for name, make in changed.items()})
-
-    return patch(_ENTRY, desired)
-
-
 def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
-    """The directory's desired entry, with one attribute made otherwise."""
-    return _entry(attributes=lambda right: {**right.attributes, name: values})
+    """What the directory is to show, with one attribute made otherwise."""
+    return patch(_ENTRY, lambda *args: {**wanted_fields(*args), name: values})
 
 
 def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContextManager[object]:
@@ -82,23 +71,28 @@ def _not_compared(name: str) -> AbstractContextManager[object]:
     """One attribute of an entry is not looked at when what is there is compared."""
 
     def fields(*args: Any) -> dict[str, tuple[str, ...]]:
-        return {key: values for key, values in _wanted_fields(*args).items() if key != name}
+        return {key: values for key, values in wanted_fields(*args).items() if key != name}
 
-    return patch.object(objects, "wanted_fields", fields)
+    return patch(_ENTRY, fields)
 
 
-def _no_change_of(name: str) -> AbstractContextManager[object]:
-    """What differs in one attribute of an entry is not written, nor missed when it is read back."""
+def _unwritten(name: str) -> AbstractContextManager[object]:
+    """What differs in one attribute of an entry is not written."""
 
     def changes(*args: Any) -> list[Modification]:
         return [change for change in _changes(*args) if change[1] != name]
 
-    return both(patch.object(difference, "changes", changes), _not_compared(name))
+    return patch.object(difference, "changes", changes)
 
 
-def _without_access(*args: Any) -> objects.EntryObject:
+def _no_change_of(name: str) -> AbstractContextManager[object]:
+    """What differs in one attribute of an entry is not written, nor missed when it is read back."""
+    return both(_unwritten(name), _not_compared(name))
+
+
+def _without_access(*args: Any) -> EntryObject:
     """Whether an entry is locked is not looked at."""
-    return replace(_object_of(*args), open=None)
+    return replace(compared(*args), open=None)
 
 
 def _whatever_is_there(_account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
@@ -183,13 +177,11 @@ def _open_whatever_is_held(self: Account) -> bool:
 
 
 PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
-    "leave a held entry unlocked": lambda: both(
-        _entry(locked=lambda _right: False), patch.object(objects, "object_of", _without_access)
-    ),
+    "leave a held entry unlocked": lambda: both(_unwritten(LOCK), patch(_COMPARED, _without_access)),
     "leave held mail enabled": lambda: _attribute("sesameMailEnabled", "TRUE"),
     "forget the groups of an entry": lambda: _attribute("sesameGroup"),
     "write no password": lambda: both(
-        _entry(credential=lambda _right: None), _not_compared("sesameCredentialRef")
+        patch.object(difference, "_password", lambda *_args: []), _not_compared("sesameCredentialRef")
     ),
     "read an entry back and compare nothing": lambda: patch.object(kit, "_after", _whatever_is_there),
     "never correct a name in the directory": lambda: _no_change_of("displayName"),

@@ -253,7 +253,7 @@ class Site:
                 site=SiteFacts(principal_scope=SCOPE),
                 monotonic=now,
             )
-            return DirectoryConnector(directory, self.directory).handler()
+            return DirectoryConnector(directory, self.directory.client()).handler()
         if name == "mailbox":
             journal = WelcomeMessages(database, clock=self.wall, adopted=lambda _numbers: {})
             welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))

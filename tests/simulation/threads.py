@@ -12,6 +12,9 @@ from contextlib import nullcontext
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+from greenlet import getcurrent
 
 import pipeline.runner
 from tests.simulation.schedule import Life, Schedule
@@ -92,6 +95,29 @@ class Stop(threading.Event):
         return self.is_set()
 
 
+class Local:
+    """An actor's own values; see `threading.local`."""
+
+    def __init__(self) -> None:
+        self.__dict__["of"] = WeakKeyDictionary()
+
+    def _own(self) -> dict[str, Any]:
+        own: dict[str, Any] = self.__dict__["of"].setdefault(getcurrent(), {})
+        return own
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._own()[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._own()[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        del self._own()[name]
+
+
 def simulated(schedule: Schedule) -> Iterator[tuple[str, Any]]:
     """What stands in the place of threads and queues in whatever modules the worker is made of, by name."""
     stands_in = {
@@ -107,6 +133,8 @@ def simulated(schedule: Schedule) -> Iterator[tuple[str, Any]]:
         for name, stand_in in stands_in.items():
             if hasattr(module, name):
                 yield f"{module.__name__}.{name}", stand_in
+    for name in ("connector", "ldap"):
+        yield f"consumers.kit.{name}.threading", SimpleNamespace(local=Local, Lock=nullcontext)
 
 
 def _modules() -> Iterator[ModuleType]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from pydantic import ConfigDict, Field
 
-from consumers.directory.port import Directory, ObservedEntry
+from consumers.directory.objects import EntryObject
 from consumers.registry.ledger import DIRECTORY, SqlLedger
 from pipeline.db.database import Database
 from sesame.acts.acts import Actor, Report, act
@@ -15,6 +15,7 @@ from sesame.acts.ports import Directories
 
 ENTRIES_PER_TRANSACTION = 500
 _KINDS = {
+    "login": ("uid",),
     "mail": ("mail", "supannAutreMail"),
     "principal": ("eduPersonPrincipalName",),
 }
@@ -40,10 +41,10 @@ class Reserved(Report):
 def refresh(site: Directories, _actor: Actor) -> Reserved:
     """Put the directory's names into the ledger now; see `reserve_names`."""
     with site.directory() as directory:
-        return reserve_names(directory, site.database)
+        return reserve_names(directory.objects(), site.database)
 
 
-def reserve_names(directory: Directory, database: Database) -> Reserved:
+def reserve_names(entries: Iterator[EntryObject], database: Database) -> Reserved:
     """Reserve every login, mail address and principal name of the directory.
 
     An entry with exactly one student number holds its names for that student, even if another holder had
@@ -54,7 +55,6 @@ def reserve_names(directory: Directory, database: Database) -> Reserved:
         TargetDown, Misconfigured: the directory cannot be read; what was reserved stays.
     """
     found = Reserved()
-    entries = directory.dump()
     while page := list(islice(entries, ENTRIES_PER_TRANSACTION)):
         with database.write() as connection:
             ledger = SqlLedger(connection, database, database.now(connection))
@@ -63,7 +63,7 @@ def reserve_names(directory: Directory, database: Database) -> Reserved:
     return found
 
 
-def _reserve(ledger: SqlLedger, entry: ObservedEntry, found: Reserved) -> None:
+def _reserve(ledger: SqlLedger, entry: EntryObject, found: Reserved) -> None:
     holder = entry.student_numbers[0] if len(entry.student_numbers) == 1 else None
     found.entries += 1
     free = True
@@ -74,8 +74,6 @@ def _reserve(ledger: SqlLedger, entry: ObservedEntry, found: Reserved) -> None:
         found.conflicts.append(entry.dn)
 
 
-def _names(entry: ObservedEntry) -> Iterator[tuple[str, str]]:
-    yield from (("login", login) for login in entry.logins)
+def _names(entry: EntryObject) -> Iterator[tuple[str, str]]:
     for kind, attributes in _KINDS.items():
-        values: Iterable[str] = (value for name in attributes for value in entry.attributes.get(name, ()))
-        yield from ((kind, value) for value in values)
+        yield from ((kind, value) for value in entry.of(*attributes))

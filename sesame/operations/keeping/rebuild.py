@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.directory import NAME as DIRECTORY
-from consumers.directory.port import ObservedEntry
+from consumers.directory.objects import EntryObject
 from consumers.registry.people import People
 from pipeline import accounts, audit
 from pipeline.db.scratch import ScratchDatabase
@@ -109,15 +109,15 @@ def rebuild(
     if not request.write:
         facts = Counter(message.event.type for _, message in _facts(site.log)) if from_log else None
         progress(DIRECTORY)
-        with site.directory(read_only=True) as directory:
-            entries = sum(_ours(entry) for entry in directory.dump())
+        with site.directory() as directory:
+            entries = sum(_ours(entry) for entry in directory.objects())
         return Rebuilt(written=False, facts=facts and dict(facts), entries=entries)
     if from_log:
         _shut(site)
     progress("names")
     _know_erased(site)
-    with site.directory(read_only=True) as directory:
-        reserve_names(directory, site.database)
+    with site.directory() as directory:
+        reserve_names(directory.objects(), site.database)
     facts, refused = None, Counter[str]()
     if from_log:
         progress("log")
@@ -279,7 +279,7 @@ def _handle(site: Rebuilding, connection: Connection, record: Record, message: M
 # --- the directory ---
 
 
-def _ours(entry: ObservedEntry) -> bool:
+def _ours(entry: EntryObject) -> bool:
     """Whether Sésame wrote this entry, and its student is certain."""
     return entry.version > 0 and len(entry.student_numbers) == 1
 
@@ -287,8 +287,8 @@ def _ours(entry: ObservedEntry) -> bool:
 def _activate(site: Rebuilding) -> tuple[int, int, int]:
     """Activate accounts with an entry of ours: no password, at the entry's version."""
     entries, activated, unknown = 0, 0, 0
-    with site.directory(read_only=True) as directory:
-        ours = (entry for entry in directory.dump() if _ours(entry))
+    with site.directory() as directory:
+        ours = (entry for entry in directory.objects() if _ours(entry))
         while page := {entry.student_numbers[0].strip(): entry.version for entry in islice(ours, _PAGE)}:
 
             def bring(connection: Connection, page: Mapping[str, int] = page) -> tuple[int, int]:

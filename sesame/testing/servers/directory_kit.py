@@ -12,22 +12,23 @@ from argon2 import PasswordHasher
 
 from consumers.directory.client import DirectoryClient
 from consumers.directory.connector import DirectoryConnector
-from consumers.directory.entry import Profile, desired_entry
-from consumers.directory.objects import object_of, wanted_fields
-from consumers.directory.port import (
-    Branches,
-    Credential,
-    DesiredEntry,
-    Directory,
-    GroupNames,
-    ObservedEntry,
-)
+from consumers.directory.entry import Profile
+from consumers.directory.objects import EntryObject
 from consumers.directory.settings import DirectorySettings
-from consumers.directory.upsert import LdapDirectory
-from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret, SiteFacts, Wanted, differing
+from consumers.kit.connector import (
+    AdoptedRef,
+    Change,
+    ConnectorContext,
+    Refused,
+    Secret,
+    SiteFacts,
+    differing,
+    find_own,
+)
+from consumers.kit.deadline import Deadline
 from consumers.kit.ldap import Endpoint
 from consumers.kit.passwords import NoPasswords, Passwords
-from pipeline.target import Handler, HandlerOutcome, Task
+from pipeline.target import HandlerOutcome, Task
 from pipeline.vault import HandedOver
 from sandbox.slapd import Slapd
 from schemas.account import (
@@ -87,19 +88,6 @@ def account(number: str | None = None, **fields: Any) -> Account:
     return Account(**(state | fields))
 
 
-def desired(number: str | None = None, credential: Credential | None = None, **fields: Any) -> DesiredEntry:
-    """What the directory must show for such a student."""
-    return desired_entry(account(number, **fields), PROFILE, credential)
-
-
-def differences(wanted: DesiredEntry, shown: ObservedEntry) -> set[str]:
-    """Names of what an entry does not show as wanted, as the kit compares the two."""
-    there = GroupNames(frozenset(name.lower() for name in wanted.groups))
-    found, ref = object_of(shown, wanted, there), wanted.credential.ref if wanted.credential else None
-    names = set(differing(Wanted(wanted_fields(wanted, ref)), found))
-    return names | ({"access"} if found.open is wanted.locked else set())
-
-
 class VaultOfTheTest(NoPasswords):
     """References and hashes in a dict, like the vault's; consumed ones become None."""
 
@@ -123,40 +111,43 @@ class VaultOfTheTest(NoPasswords):
         return {ref: self.given[ref] for ref in refs if ref in self.given}
 
 
-def client_of(slapd: Slapd, **settings: Any) -> DirectoryClient:
-    """The consumer's connections to this slapd; `settings` replace the endpoint's."""
-    endpoint: dict[str, Any] = {
+def client_of(
+    slapd: Slapd, *, sleep: Callable[[float], None] = lambda _: None, **endpoint: Any
+) -> DirectoryClient:
+    """The connections to this slapd; it retries within a call without a pause. `endpoint` replaces facts."""
+    facts: dict[str, Any] = {
         "uri": slapd.ldap_uri,
         "bind_dn": slapd.provisioner_dn,
         "password": lambda: slapd.provisioner_password_file.read_text(encoding="ascii"),
         "ca_file": slapd.ca_file,
         "receive_timeout_s": 5,
     }
-    return DirectoryClient(Endpoint(**(endpoint | settings)))
+    return DirectoryClient(Endpoint(**(facts | endpoint)), sleep=sleep)
 
 
 def directory_of(
     slapd: Slapd,
     client: DirectoryClient | None = None,
+    passwords: Passwords | None = None,
     *,
-    sleep: Callable[[float], None] = lambda _: None,
-    **place: Any,
-) -> LdapDirectory:
-    """The directory port over this slapd; it retries within a call without a pause."""
-    branches: dict[str, Any] = {"people": slapd.people_dn, "groups": slapd.groups_dn, "probe": slapd.probe_dn}
-    return LdapDirectory(client or client_of(slapd), Branches(**(branches | place)), sleep=sleep)
+    adopted: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> DirectoryConnector:
+    """The connector over this slapd; `settings` replace those of `PROFILE`."""
+    place = {"people_dn": slapd.people_dn, "groups_dn": slapd.groups_dn, "probe_dn": slapd.probe_dn}
+    return directory_over(client or client_of(slapd), passwords, adopted=adopted, **(place | settings))
 
 
-def handler_over(
-    directory: Directory,
+def directory_over(
+    client: DirectoryClient,
     passwords: Passwords | None = None,
     *,
     profile: Profile = PROFILE,
     adopted: Mapping[str, str] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     **settings: Any,
-) -> Handler:
-    """The kit's handler around the directory's connector over this port.
+) -> DirectoryConnector:
+    """The directory's connector over these connections.
 
     Args:
         adopted: by student number, the entry (by DN) that was adopted.
@@ -171,20 +162,45 @@ def handler_over(
         site=SiteFacts(principal_scope=profile.scope),
         monotonic=monotonic,
     )
-    return DirectoryConnector(context, directory).handler()
+    return DirectoryConnector(context, client)
 
 
 def _no_secret(name: str) -> Secret:
-    raise AssertionError(f"a port that is connected wants no {name}")
+    raise AssertionError(f"connections that exist want no {name}")
+
+
+def change_of(directory: DirectoryConnector, wanted: Account, password: str | None = None) -> Change:
+    """What `apply` is given for this account; of several entries it has the first."""
+    number = wanted.student_number
+    found = find_own(wanted, seen(directory, wanted), directory.adopted_refs([number]).get(number))
+    return Change(wanted, next(iter(found), None), {}, password=password)
+
+
+def put(directory: DirectoryConnector, wanted: Account, password: str | None = None) -> Refused | None:
+    """Read, and write what differs; why it was refused."""
+    change = change_of(directory, wanted, password)
+    return directory.apply([change], Deadline.after(30.0)).get(wanted.student_number)
+
+
+def seen(directory: DirectoryConnector, wanted: Account) -> Sequence[EntryObject]:
+    """What a turn reads for this account."""
+    return directory.read([wanted], Deadline.after(30.0))[wanted.student_number]
+
+
+def differences(directory: DirectoryConnector, wanted: Account) -> set[str]:
+    """Names of what the only entry does not show as wanted, as the kit compares the two."""
+    [found] = seen(directory, wanted)
+    names = set(differing(directory.wanted(wanted), found))
+    return names | ({"access"} if found.open is not wanted.access_open else set())
 
 
 class Consumer:
-    """A handler, its vault and its directory."""
+    """The directory's connector, its vault and its handler."""
 
     def __init__(self, slapd: Slapd) -> None:
-        self.directory = directory_of(slapd)
         self.vault = VaultOfTheTest()
-        self.handler = handler_over(self.directory, self.vault)
+        self.directory = directory_of(slapd, passwords=self.vault)
+        self.handler = self.directory.handler()
 
     def bring(self, wanted: Account) -> HandlerOutcome:
         """One student's turn."""

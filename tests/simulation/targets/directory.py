@@ -1,128 +1,82 @@
-"""A directory in memory behind the directory consumer's port. The server keeps attributes and knows nothing
-of accounts; what to write, and whether it may be written, is the shipped `difference`'s, as in the LDAP
-adapter; whether that was right is the `oracle`'s."""
+"""A directory in memory: the shipped client over a tree of entries instead of ldap3's connection. The server
+keeps attributes and knows nothing of accounts; whether they are right is the `oracle`'s to say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from consumers.directory import difference
-from consumers.directory.port import (
-    Applied,
-    ApplyResult,
-    DesiredEntry,
-    EntryUnsettled,
-    GroupNames,
-    Observed,
-    ObservedEntry,
-    PasswordsTold,
-)
-from consumers.kit.ldap_answers import Modification
+from ldap3.core.exceptions import LDAPSocketReceiveError
+
+from consumers.directory.client import DirectoryClient
+from consumers.kit.ldap import Endpoint
 from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.oracle_entry import entry_differs
 from tests.simulation.targets.target import Fate, Target
+from tests.unit.consumers.directory.ldap_kit import PEOPLE, Asked, Connection, branches
 
+_PROBE = f"uid=sesame-probe,{PEOPLE}"
 _KEPT = ("uid", "supannEtuId", "userPassword")
 """What the server always keeps of a write: an entry's names, and a hash, which nobody can read back."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """An entry as the server has it.
-
-    Attributes:
-        shown: the same, as the shipped code reads it.
-    """
+    """An entry as the server has it, without what the server writes itself."""
 
     attributes: Mapping[str, tuple[str, ...]]
-    shown: ObservedEntry
 
 
 class SimulatedDirectory(Target):
-    """See `consumers.directory.port.Directory`.
+    """A directory server.
 
     Attributes:
         passwords: hashes by their references, as they were sealed.
+        entries: by student number.
     """
 
     def __init__(self, *args: object) -> None:
         super().__init__("directory", *args)  # type: ignore[arg-type]  # as `Target` takes them
+        self.tree = branches()
+        self.tree.put(_PROBE, objectClass="account")
         self.entries: dict[str, Kept] = {}
         self.passwords: dict[str, str] = {}
-        self._logins: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
         self._shut_for: dict[str, int] = {}  # the account version that an entry was shut for last
-        self._writes = 0
 
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """See `Directory.within`."""
-        actor = self.schedule.current
-        if actor is None:
-            yield
-            return
-        actor.call_ends_at = self.schedule.now + seconds
-        try:
-            yield
-        finally:
-            actor.call_ends_at = float("inf")
+    def client(self) -> DirectoryClient:
+        """A process's connections."""
+        return SimulatedClient(self)
 
-    def apply(
-        self, batch: Sequence[DesiredEntry], observed: Observed | None = None
-    ) -> Mapping[str, ApplyResult]:
-        """See `Directory.apply`."""
-        self._begin()
-        return {desired.student_number: self._apply(desired) for desired in batch}
+    def carried_out(
+        self, asked: Asked, effect: Callable[[], int], partly: Callable[[], int] | None = None
+    ) -> int:
+        """The code that answers a write to a student's entry."""
+        if asked.verb == "add":
+            number = asked.what["supannEtuId"][0]
+        else:
+            number = self.tree.entries[asked.dn]["supannEtuId"][0]
+        codes: list[int] = []
 
-    def close(self, observed: Observed) -> Mapping[str, ApplyResult]:
-        """See `Directory.close`."""
-        self._begin()
-        return {number: self._close(number) for number in observed}
+        def done(act: Callable[[], int] = effect) -> bool | None:
+            codes.append(act())
+            if codes[-1] != 0:
+                return None
+            if "pwdAccountLockedTime" in asked.what and "sesameVersion" not in asked.what:
+                self._shut_for[number] = self._version_of(number)
+            self._keep(number, asked.dn)
+            return True
 
-    def read(
-        self,
-        student_numbers: Sequence[str],
-        adopted: Mapping[str, str] | None = None,
-        renumbered: Mapping[str, str] | None = None,
-    ) -> Observed:
-        """See `Directory.read`."""
-        self._begin()
-        return {n: (self.entries[n].shown,) if n in self.entries else () for n in student_numbers}
-
-    def holders(self, logins: Sequence[str]) -> Mapping[str, ObservedEntry]:
-        """See `Directory.holders`."""
-        self._begin()
-        known = {login: self._logins[login] for login in logins if login in self._logins}
-        return {login: self.entries[number].shown for login, number in known.items()}
-
-    def groups(self, names: Sequence[str]) -> GroupNames:
-        """See `Directory.groups`: each is there, and nobody else's."""
-        return GroupNames(frozenset(name.lower() for name in names))
-
-    def tells_of_passwords(self) -> PasswordsTold:
-        return PasswordsTold(absent=True, times=True)
-
-    def foresee(self, batch: Sequence[DesiredEntry], observed: Observed) -> Mapping[str, ApplyResult]:
-        """See `Directory.foresee`: nothing here is anybody else's."""
-        return {}
-
-    def erase(self, numbers: Mapping[str, str]) -> Mapping[str, ApplyResult]:
-        """See `Directory.erase`: nobody is erased here."""
-        raise NotImplementedError
-
-    def changes_since(self, mark: str) -> None:
-        return None
-
-    def dump(self) -> Iterator[ObservedEntry]:
-        """See `Directory.dump`."""
-        yield from (entry.shown for entry in self.entries.values())
-
-    def disconnect(self) -> None:
-        """See `Directory.disconnect`."""
+        match self.write(number, done, None if partly is None else lambda: done(partly)):
+            case Fate.BUSY:
+                return 51
+            case Fate.UNKNOWN:
+                raise LDAPSocketReceiveError("no answer")
+        return codes[-1]
 
     # --- for the mail server, and for the checker -------------------------------------------------
 
@@ -143,10 +97,11 @@ class SimulatedDirectory(Target):
 
     def drift(self, number: str) -> bool:
         """See `Target.drift`."""
-        entry = self.entries.get(number)
-        if entry is not None:
-            self._keep(number, {**entry.attributes, "displayName": ("By Hand",)})
-        return entry is not None
+        dn = self._names.get(number)
+        if dn is not None:
+            self.tree.write(dn, displayName="By Hand")
+            self._keep(number, dn)
+        return dn is not None
 
     def differs(self, account: Account) -> str:
         """See `Target.differs`."""
@@ -156,92 +111,76 @@ class SimulatedDirectory(Target):
         password = self.passwords.get(account.credential_ref or "")
         return ", ".join(entry_differs(account, password, entry.attributes))
 
-    # --- inside -----------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        actor = self.schedule.current
-        if actor is not None and self.schedule.now > actor.call_ends_at:
-            raise TargetDown("the call's time is used up", unknown=False)
-        self.meet()
-
-    def _apply(self, desired: DesiredEntry) -> ApplyResult:
-        number = desired.student_number
-        current = self.entries.get(number) or self.entries.get(self._logins.get(desired.login, ""))
-        if current is None:
-            new = {**difference.new_attributes(desired), "objectClass": desired.classes}
-            changes: list[Modification] = [("replace", name, values) for name, values in new.items()]
-        else:
-            forbidden = difference.forbidden(desired, current.shown)
-            if forbidden is not None:
-                return forbidden
-            changes = difference.changes(desired, current.shown)
-            if not changes:
-                return Applied(changed=False)
-        return self._written(number, changes, current)
-
-    def _close(self, number: str) -> ApplyResult:
-        current = self.entries.get(number)
-        if current is None:
-            return Applied(changed=False)
-        if current.shown.locked and current.shown.attributes.get("sesameMailEnabled") == ("FALSE",):
-            return Applied(changed=False)
-
-        def effect() -> bool:  # whatever was written since: nothing is asserted where access is shut
-            now = self.entries[number]
-            self._shut_for[number] = self._version_of(number)
-            self._keep(number, _modified(now.attributes, difference.shutting(now.shown)))
-            return True
-
-        return self._answer(self.write(number, effect))
-
-    def _written(self, number: str, changes: Sequence[Modification], current: Kept | None) -> ApplyResult:
-        """Write under the assertion that the entry is as it was read (RFC 4528)."""
-
-        def effect(changes: Sequence[Modification] = changes) -> bool | None:
-            now = self.entries.get(number)
-            if now is not current:
-                return None
-            self._keep(number, _modified(now.attributes if now is not None else {}, changes))
-            return True
-
-        def partly() -> bool | None:
-            some = [change for change in changes if change[1] not in _KEPT]
-            lost = self.weather.chance.choice(some) if some else None
-            return effect([change for change in changes if change is not lost])
-
-        return self._answer(self.write(number, effect, partly))
-
-    def _answer(self, fate: Fate) -> ApplyResult:
-        match fate:
-            case Fate.BUSY:
-                return EntryUnsettled("directory_busy", "51")
-            case Fate.UNKNOWN:
-                return EntryUnsettled("outcome_unknown", "no answer", unknown=True)
-        return Applied(changed=True)
-
-    def _keep(self, number: str, attributes: Mapping[str, tuple[str, ...]]) -> None:
-        self._writes += 1
-        present = {name: values for name, values in attributes.items() if values}
-        raw = {name: [value.encode() for value in values] for name, values in present.items()}
-        raw["entryCSN"] = [str(self._writes).encode()]
-        dn = f"uid={present['uid'][0]},ou=people,dc=univ-exemple,dc=fr"
-        self.entries[number] = Kept(present, difference.observed(dn, raw))
-        self._logins[present["uid"][0]] = number
-        for address in (*present.get("mail", ()), *present.get("supannAutreMail", ())):
+    def _keep(self, number: str, dn: str) -> None:
+        there = {name: tuple(some) for name, some in self.tree.entries[dn].items() if name != "entryCSN"}
+        self.entries[number] = Kept(there)
+        self._names[number] = dn
+        for address in (*there.get("mail", ()), *there.get("supannAutreMail", ())):
             self._addresses[address] = number
 
 
-def _modified(
-    attributes: Mapping[str, tuple[str, ...]], changes: Sequence[Modification]
-) -> dict[str, tuple[str, ...]]:
-    """The attributes after a modify (RFC 4511, section 4.6)."""
-    after = dict(attributes)
-    for operation, name, values in changes:
-        have = after.get(name, ())
-        if operation == "replace":
-            after[name] = values
-        elif operation == "add":
-            after[name] = (*have, *(value for value in values if value not in have))
-        else:
-            after[name] = tuple(value for value in have if values and value not in values)
-    return after
+class SimulatedClient(DirectoryClient):
+    """The shipped client, over a connection to the tree. Each attempt's fate is its caller's."""
+
+    attempts_max: ClassVar = 1
+
+    def __init__(self, target: SimulatedDirectory) -> None:
+        endpoint = Endpoint("ldap://directory.simulated", "cn=sesame", lambda: "")
+        super().__init__(endpoint, monotonic=lambda: target.schedule.now)
+        self._target = target
+
+    def _connect(self) -> Any:
+        return SimulatedConnection(self._target)
+
+    def _run(self, operation: str, *values: Any, writes: bool = False, **named: Any) -> Any:
+        try:
+            return super()._run(operation, *values, writes=writes, **named)
+        except TargetDown:
+            actor = self._target.schedule.current
+            if actor is not None and actor.unanswered:
+                self._local.unanswered = True
+            raise
+
+
+class SimulatedConnection(Connection):
+    """A connection, whose answers the weather decides."""
+
+    def __init__(self, target: SimulatedDirectory) -> None:
+        self.target, self.tree = target, target.tree
+        self.closed, self.socket = False, None
+
+    def unbind(self) -> None:
+        self.closed = True
+
+    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> Any:
+        def less(lost: str) -> int:
+            kept = [] if lost == "objectClass" else classes
+            return self.tree.add(dn, kept, {name: v for name, v in attributes.items() if name != lost})
+
+        asked = Asked("add", dn, dict(attributes))
+        return self._written(asked, lambda: self.tree.add(dn, classes, attributes), less, "objectClass")
+
+    def modify(self, dn: str, changes: Mapping[str, Any], controls: Sequence[Any] | None = None) -> Any:
+        csn = self.asserted(controls)
+
+        def less(lost: str) -> int:
+            return self.tree.modify(dn, {name: v for name, v in changes.items() if name != lost}, csn)
+
+        return self._written(
+            Asked("modify", dn, dict(changes)), lambda: self.tree.modify(dn, changes, csn), less
+        )
+
+    def _answer(self, asked: Asked, carry_out: Callable[[], int], *, writes: bool = False) -> Any:
+        self.target.meet()
+        return self.answered(carry_out())
+
+    def _written(
+        self, asked: Asked, effect: Callable[[], int], less: Callable[[str], int], *also: str
+    ) -> Any:
+        if not asked.dn.endswith(f",{PEOPLE}") or asked.dn == _PROBE:
+            return self._answer(asked, effect)
+        self.target.meet()
+        some = [name for name in (*asked.what, *also) if name not in _KEPT]
+        lost = self.target.weather.chance.choice(some) if some else None
+        partly = None if lost is None else lambda: less(lost)
+        return self.answered(self.target.carried_out(asked, effect, partly))

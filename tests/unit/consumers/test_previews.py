@@ -2,53 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from consumers.directory.objects import LOCKED_FOR_GOOD
 from consumers.mailbox.mailbox import SCRIPT
 from consumers.mailbox.welcome_journal import RecordedIntent
-from pipeline.target import Preview, Task
+from pipeline.target import Done, Preview, Task
 from schemas.account import Account, Hold
-from sesame.testing.servers.directory_kit import handler_over
-from tests.unit.consumers.directory.directory_kit import InMemory, account
+from tests.unit.consumers.directory.directory_kit import account
+from tests.unit.consumers.directory.ldap_kit import DN, NUMBER, Tree, directory_on, student, tree_of
 from tests.unit.consumers.mailbox.mail_kit import Box, Desk, desk_of
 
 # --- directory ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def directory() -> InMemory:
-    return InMemory()
+def tree(monkeypatch: pytest.MonkeyPatch) -> Tree:
+    return tree_of(monkeypatch)
 
 
-def in_directory(directory: InMemory, wanted: Account) -> Preview:
-    return handler_over(directory).preview([wanted])[wanted.student_number]
+def in_directory(wanted: Account) -> Preview:
+    return directory_on().handler().preview([wanted])[NUMBER]
 
 
-def write(directory: InMemory, wanted: Account) -> None:
-    handler_over(directory).handle([Task(wanted)])
+def write(wanted: Account) -> None:
+    assert isinstance(directory_on().handler().handle([Task(wanted)])[NUMBER], Done)
 
 
-def test_an_entry_that_is_missing_would_be_made_and_one_as_it_should_be_left(directory: InMemory) -> None:
-    assert in_directory(directory, account("1")).differs[0] == "object"
-    write(directory, account("1"))
-    assert in_directory(directory, account("1")) == Preview()
+def test_an_entry_that_is_missing_would_be_made_and_one_as_it_should_be_left(tree: Tree) -> None:
+    assert in_directory(student()).differs[0] == "object"
+    assert not tree.wrote()
+    write(student())
+    assert in_directory(student()) == Preview()
 
 
-def test_what_somebody_changed_by_hand_is_named_and_nothing_is_written(directory: InMemory) -> None:
-    write(directory, account("1"))
-    directory.entries["1"] = replace(directory.entries["1"], attributes={}, locked=True)
-    directory.calls.clear()
-    differs = in_directory(directory, account("1")).differs
-    assert {"sn", "mail", "access"} <= set(differs)
-    assert {verb for verb, _ in directory.calls} == {"within", "read"}
+def test_what_somebody_changed_by_hand_is_named_and_nothing_is_written(tree: Tree) -> None:
+    write(student())
+    tree.write(DN, sn="Other", mail=[], pwdAccountLockedTime=LOCKED_FOR_GOOD)
+    before = len(tree.wrote())
+    assert set(in_directory(student()).differs) == {"sn", "mail", "access"}
+    assert len(tree.wrote()) == before
 
 
-def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back(directory: InMemory) -> None:
-    write(directory, account("1", version=3))
-    assert in_directory(directory, account("1", version=2)).obstacle == "superseded"
+@pytest.mark.usefixtures("tree")
+def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back() -> None:
+    write(student(version=3))
+    assert in_directory(student(version=2)).obstacle == "superseded"
 
 
 # --- mailbox --------------------------------------------------------------------------------------

@@ -5,18 +5,17 @@ compared before anything else is written."""
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
 import pytest
+from ldap3.core.exceptions import LDAPSocketReceiveError
 
-from consumers.directory.port import EntryUnsettled, Observed
 from pipeline.errors import TargetDown
 from pipeline.target import Done, Retry, Task
 from schemas.account import Account, Hold, Person, Stage
-from sesame.testing.servers.directory_kit import handler_over
-from tests.unit.consumers.directory.directory_kit import InMemory
+from tests.unit.consumers.directory.ldap_kit import Asked as LdapAsked
+from tests.unit.consumers.directory.ldap_kit import directory_on, tree_of
 from tests.unit.consumers.mailbox.mail_kit import Asked, desk_of
 
 NUMBER = "22601234"
@@ -39,17 +38,17 @@ def account(**fields: Any) -> Account:
 SHUT = Task(account(holds=frozenset({Hold.SUSPENDED})))
 
 
-class Directory(InMemory):
-    """Closes without an answer; all else is well."""
-
-    def close(self, observed: Observed) -> Mapping[str, EntryUnsettled]:
-        super().close(observed)
-        return {number: EntryUnsettled("outcome_unknown", "no answer", unknown=True) for number in observed}
-
-
-def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_rest_succeeds() -> None:
-    handler = handler_over(Directory())
+def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_rest_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tree, handler = tree_of(monkeypatch), directory_on().handler()
     assert isinstance(handler.handle([Task(account())])[NUMBER], Done)
+
+    def lost(asked: LdapAsked) -> None:
+        if asked.verb == "modify" and "pwdAccountLockedTime" in asked.what:
+            raise LDAPSocketReceiveError("closed")
+
+    tree.before = lost
     outcome = handler.handle([SHUT])[NUMBER]
     assert isinstance(outcome, Retry)
     assert outcome.unknown

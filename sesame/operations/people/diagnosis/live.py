@@ -78,12 +78,9 @@ class LiveChecks:
         return looks
 
     def _directory(self, account: Account) -> Mapping[str, Any]:
-        with self._site.directory(read_only=True) as directory:
-            number = account.student_number
-            renumbered = {} if account.shown_number is None else {number: account.login}
-            entries = directory.read([number], None, renumbered)[number]
-            own = entries[0].password.policy_dn if len(entries) == 1 else None
-            return {"entries": entries, "policy": directory.policy(own)}
+        with self._site.directory() as directory:
+            entries, policy = directory.look(account)
+            return {"entries": entries, "policy": policy}
 
     def _mailbox(self, account: Account) -> Mapping[str, Any]:
         with self._site.connector(MAILBOX) as connector:

@@ -10,7 +10,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from consumers.directory.port import ObservedEntry, PasswordPolicy
+from consumers.directory.objects import EntryObject
+from consumers.directory.trial import PasswordPolicy
 from consumers.kit.connector import TargetObject
 from consumers.kit.handler import AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH
 from consumers.mailbox.commands import Observed
@@ -64,7 +65,7 @@ class Live:
         unseen: service to why it could not be seen; for operators.
     """
 
-    entries: tuple[ObservedEntry, ...] | None = None
+    entries: tuple[EntryObject, ...] | None = None
     policy: PasswordPolicy | None = None
     mailbox: Observed | None = None
     moodle: tuple[TargetObject, ...] | None = None
@@ -75,7 +76,7 @@ class Live:
     unseen: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def entry(self) -> ObservedEntry | None:
+    def entry(self) -> EntryObject | None:
         """The directory's entry, if there is exactly one."""
         return self.entries[0] if self.entries is not None and len(self.entries) == 1 else None
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final, TypeVar
 
 from consumers.directory import NAME as DIRECTORY
-from consumers.directory.objects import listed
-from consumers.directory.port import Directory, ObservedEntry
+from consumers.directory.connector import DirectoryConnector
+from consumers.directory.objects import EntryObject
 from consumers.kit.connector import Anything, TargetObject
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
 from schemas.language import gettext
@@ -27,7 +27,7 @@ _NAME_MAX, _REF_MAX = 255, 512  # the store's columns
 def readers(site: Targets) -> dict[str, Reader]:
     """Read-only readers of configured targets that hold people, the directory first."""
     made: dict[str, Reader] = {
-        DIRECTORY: lambda: _reader(site.directory(read_only=True), entries),
+        DIRECTORY: lambda: _reader(site.directory(), entries),
     }
     targets = sorted(site.settings.targets, key=lambda target: target != DIRECTORY)
     return {
@@ -55,13 +55,13 @@ def _reader(
         yield dump(connected)
 
 
-def entries(directory: Directory) -> Iterator[FoundObject]:
+def entries(directory: DirectoryConnector) -> Iterator[FoundObject]:
     """Every entry of the people's branch.
 
     Raises:
         TargetDown, Misconfigured: the directory cannot be read.
     """
-    return map(_entry, directory.dump())
+    return map(_entry, directory.objects())
 
 
 def objects(connector: Anything) -> Iterator[FoundObject]:
@@ -80,25 +80,19 @@ def objects(connector: Anything) -> Iterator[FoundObject]:
         raise TargetDown(message, unknown=False) from error
 
 
-def _entry(entry: ObservedEntry) -> FoundObject:
+def _entry(entry: EntryObject) -> FoundObject:
     """Convert a listed entry, with all of its numbers and names."""
-    found = listed(entry)
-
-    def of(*attributes: str) -> list[str]:
-        return [value for name in attributes for value in entry.attributes.get(name, ())]
-
-    born = entry.evidence.get("supannNomDeNaissance", ())
     return FoundObject(
         target=DIRECTORY,
-        ref=found.ref,
+        ref=entry.ref,
         login=entry.logins[0] if entry.logins else "",
-        mail=next((mail.lower() for mail in of("mail")), ""),
+        mail=next((mail.lower() for mail in entry.of("mail")), ""),
         numbers=tuple(number.strip() for number in entry.student_numbers if number.strip()),
-        ine=found.evidence["ine"].strip().upper(),
-        birth=found.evidence["birth"],
-        family="\n".join(dict.fromkeys([*born, *of("sn")])),
-        given="\n".join(of("givenName")),
-        names=tuple(dict.fromkeys((kind, value.lower()) for kind, value in found.names)),
+        ine=entry.evidence["ine"].strip().upper(),
+        birth=entry.evidence["birth"],
+        family="\n".join(dict.fromkeys(entry.of("supannNomDeNaissance", "sn"))),
+        given="\n".join(entry.of("givenName")),
+        names=tuple(dict.fromkeys((kind, value.lower()) for kind, value in entry.names)),
     )
 
 

@@ -119,8 +119,8 @@ def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[st
 def _directory(site: Restored, shown: dict[str, Shown]) -> int:
     """Collect entries that are locked, or whose mail is switched off."""
     count = 0
-    with site.directory(read_only=True) as directory:
-        for entry in directory.dump():
+    with site.directory() as directory:
+        for entry in directory.objects():
             count += 1
             if entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",):
                 for number in entry.student_numbers:

@@ -4,20 +4,27 @@ else can be faster, and it can lie, be busy or hang up. Real servers are in test
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
 from consumers.directory.client import DirectoryClient
-from consumers.directory.entry import CLASSES, OWNED
-from consumers.directory.port import Branches, DesiredEntry
-from consumers.directory.upsert import LdapDirectory
+from consumers.directory.connector import DirectoryConnector
+from consumers.directory.entries import Entries
+from consumers.directory.entry import CLASSES, OWNED, VERSION
+from consumers.directory.objects import EntryObject
+from consumers.directory.settings import DirectorySettings
 from consumers.kit import ldap
+from consumers.kit.connector import Change, Refused
 from consumers.kit.ldap import Endpoint
+from consumers.kit.passwords import NoPasswords, Passwords
+from schemas.account import Account, Hold, Membership, Person, Requirement, Stage
+from sesame.testing.servers.directory_kit import directory_over
 
 BASE = "dc=univ-exemple,dc=fr"
 PEOPLE, GROUPS, PROBE = f"ou=people,{BASE}", f"ou=groups,{BASE}", f"cn=probe,{BASE}"
@@ -154,8 +161,11 @@ def _changed(values: Attributes, name: str, operation: str, some: Sequence[str])
 
 
 def _filter(text: str) -> Callable[[Attributes], bool]:
-    """RFC 4515: and, or, equality and presence."""
+    """RFC 4515: and, or, not, equality and presence."""
     inner = text[1:-1]
+    if inner[0] == "!":
+        denied = _filter(inner[1:])
+        return lambda stored: not denied(stored)
     if inner[0] in "&|":
         parts, depth, start = [], 0, 0
         for at, char in enumerate(inner[1:]):
@@ -202,11 +212,7 @@ class Connection:
         )
 
     def modify(self, dn: str, changes: Mapping[str, Any], controls: Sequence[Any] | None = None) -> Any:
-        csn = None
-        if controls:
-            ((oid, critical, value),) = controls
-            assert (oid, critical) == ("1.3.6.1.1.12", True)
-            csn = _asserted(value)
+        csn = self.asserted(controls)
         return self._answer(
             Asked("modify", dn, dict(changes), csn), lambda: self.tree.modify(dn, changes, csn), writes=True
         )
@@ -238,6 +244,20 @@ class Connection:
             found = found[start:end]
         return answer[0], {**answer[1], "controls": controls}, found, None
 
+    @staticmethod
+    def asserted(controls: Sequence[Any] | None) -> str | None:
+        """The entryCSN that a write asserts."""
+        if not controls:
+            return None
+        ((oid, critical, value),) = controls
+        assert (oid, critical) == ("1.3.6.1.1.12", True)
+        return _asserted(value)
+
+    @staticmethod
+    def answered(code: int, remark: str = "") -> Any:
+        """As ldap3 returns it."""
+        return code == 0, {"result": code, "message": remark}, None, None
+
     def _begin(self, asked: Asked) -> int | tuple[int, str] | None:
         self.tree.asked.append(asked)
         return self.tree.before(asked)
@@ -249,7 +269,7 @@ class Connection:
         if writes and self.tree.hangs_up_after:
             self.tree.hangs_up_after -= 1
             raise LDAPSocketReceiveError("socket closed")
-        return code == 0, {"result": code, "message": remark}, None, None
+        return self.answered(code, remark)
 
 
 def _asserted(ber: bytes) -> str:
@@ -263,20 +283,47 @@ def _asserted(ber: bytes) -> str:
     return value[2:].decode()
 
 
-def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
-    """A server with its branches, which every new connection reaches."""
+def branches() -> Tree:
+    """A server with its branches."""
     tree = Tree()
     for dn in (BASE, PEOPLE, GROUPS, PROBE):
         tree.put(dn, objectClass="top")
+    return tree
+
+
+def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """A server with its branches, which every new connection reaches."""
+    tree = branches()
     monkeypatch.setattr(ldap, "Connection", lambda server, **settings: Connection(tree, server, **settings))
     return tree
 
 
-def directory_on(*, static_groups: bool = False, groups: str | None = None, **endpoint: Any) -> LdapDirectory:
-    """The adapter, which waits for nobody."""
-    client = DirectoryClient(Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint))
-    branches = Branches(PEOPLE, groups, PROBE, static_groups=static_groups)
-    return LdapDirectory(client, branches, sleep=lambda _seconds: None, clock_ns=lambda: 1_000)
+def client_on(**endpoint: Any) -> DirectoryClient:
+    """Connections to the tree, which wait for nobody."""
+    facts = Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint)
+    return DirectoryClient(facts, sleep=lambda _seconds: None)
+
+
+def place_of(**settings: Any) -> dict[str, Any]:
+    return {"people_dn": PEOPLE, "groups_dn": GROUPS, "probe_dn": PROBE, **settings}
+
+
+def directory_on(
+    passwords: Passwords | None = None,
+    *,
+    adopted: Mapping[str, str] | None = None,
+    client: DirectoryClient | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> DirectoryConnector:
+    """The connector over the tree; `settings` replace those of `PROFILE`."""
+    place = place_of(**settings)
+    return directory_over(client or client_on(), passwords, adopted=adopted, monotonic=monotonic, **place)
+
+
+def entries_on(**settings: Any) -> Entries:
+    """The people's branch of the tree."""
+    return Entries(client_on(), DirectorySettings(**place_of(**settings)))
 
 
 NUMBER, LOGIN = "22601234", "hugo.roux"
@@ -288,16 +335,84 @@ DN = f"uid={LOGIN},{PEOPLE}"
 HELD = {"uid": LOGIN, "objectClass": [*CLASSES], "cn": "Roux Hugo", "sn": "Roux"}
 
 
-def desired(**fields: Any) -> DesiredEntry:
-    attributes = dict.fromkeys(OWNED, ()) | {
+def student(number: str = NUMBER, login: str = LOGIN, **fields: Any) -> Account:
+    """Hugo Roux, at version 3."""
+    state: dict[str, Any] = {
+        "student_number": number,
+        "version": 3,
+        "stage": Stage.ACTIVE,
+        "login": login,
+        "mail": f"{login}@univ-exemple.fr",
+        "principal": f"{login}@univ-exemple.fr",
+        "person": Person(birth_name="Roux", given_name="Hugo"),
+        "affiliations": ("student",),
+    }
+    return Account(**(state | fields))
+
+
+class Secrets(NoPasswords):
+    """Hashes by their references."""
+
+    def __init__(self, **hashes: str) -> None:
+        self.hashes: dict[str, str] = hashes
+        self.consumed: list[str] = []
+
+    def open(self, ref: str) -> str | None:
+        return self.hashes.get(ref)
+
+    def consume(self, shown: Mapping[str, float | None]) -> None:
+        self.consumed += shown
+
+
+def group_of(key: str, name: str = "") -> Membership:
+    return Membership(key=key, name=name, requires=Requirement.ADMINISTRATIVE, met=True)
+
+
+def desired(
+    version: int = 3,
+    *,
+    locked: bool = False,
+    password: tuple[str, str | None] = ("", None),
+    groups: Mapping[str, str] | None = None,
+    number: str = NUMBER,
+    login: str = LOGIN,
+    **attributes: tuple[str, ...],
+) -> Change:
+    """What an entry is to show: few attributes, unless given.
+
+    Args:
+        password: its reference and its hash.
+    """
+    account = student(
+        number,
+        login,
+        version=version,
+        holds=frozenset({Hold.SUSPENDED} if locked else ()),
+        credential_ref=password[0] or None,
+        groups=tuple(group_of(key, name) for key, name in (groups or {}).items()),
+    )
+    fields = dict.fromkeys(OWNED, ()) | {
         "cn": ("Roux Hugo",),
         "sn": ("Roux",),
         "mail": ("hugo.roux@univ-exemple.fr",),
         "sesameMailEnabled": ("TRUE",),
+        VERSION: (str(version),),
     }
-    one = DesiredEntry(NUMBER, LOGIN, 3, CLASSES, attributes, locked=False)
-    return replace(one, **fields)
+    return Change(account, None, {**fields, **attributes}, password=password[1])
 
 
-def changed(one: DesiredEntry, **attributes: tuple[str, ...]) -> DesiredEntry:
-    return replace(one, attributes={**one.attributes, **attributes})
+def apply(
+    tree: Tree, change: Change, adopted: str | None = None, *, entries: Entries | None = None
+) -> Refused | bool:
+    """Read, and write what differs; whether anything was sent, or why it was refused."""
+    entries = entries or entries_on()
+    account, before = change.account, len(tree.wrote())
+    found = entries.of([account], {} if adopted is None else {account.student_number: adopted})
+    own = [each for each in found[account.student_number] if _is_own(each, account, adopted)]
+    change = Change(account, next(iter(own), None), change.fields, password=change.password)
+    return entries.write(change, adopted) or len(tree.wrote()) > before
+
+
+def _is_own(entry: EntryObject, account: Account, adopted: str | None) -> bool:
+    is_adopted = adopted is not None and entry.ref == adopted.lower() and not entry.student_numbers
+    return account.student_number in entry.student_numbers or is_adopted

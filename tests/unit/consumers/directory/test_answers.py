@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.directory.answers import Patience, bind_refused, judge
-from consumers.directory.port import ApplyResult, EntryUnsettled
-from consumers.kit.connector import SLOW, TOO_SLOW
+from consumers.directory.answers import bind_refused, judge
+from consumers.kit.connector import SLOW, TOO_SLOW, Refused
 from consumers.kit.deadline import OutOfTime
 from consumers.kit.ldap_answers import Busy, LdapAnswer, Lost
 from pipeline.errors import Misconfigured, TargetDown
+from tests.unit.consumers.directory.ldap_kit import client_on
 
 NON_UNIQUE = "non-unique attributes found with (|(mail=lea.martin@univ-exemple.fr))"
 
@@ -80,19 +80,19 @@ def test_a_bind_refused_while_busy_is_a_server_that_is_down() -> None:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ([Lost("-"), Busy("51"), Busy("51")], EntryUnsettled("directory_busy", "51", unknown=True)),
-        ([Busy("51"), Busy("51"), Lost("-")], EntryUnsettled("outcome_unknown", "-", unknown=True)),
-        ([Lost("-"), OutOfTime("slow")], EntryUnsettled("outcome_unknown", "slow", unknown=True)),
-        ([Busy("51"), OutOfTime("slow")], EntryUnsettled(SLOW, TOO_SLOW)),
-        ([Busy("51"), Busy("51"), Busy("51")], EntryUnsettled("directory_busy", "51")),
+        ([Lost("-"), Busy("51"), Busy("51")], Refused("directory_busy", "51", unknown=True)),
+        ([Busy("51"), Busy("51"), Lost("-")], Refused("outcome_unknown", "-", unknown=True)),
+        ([Lost("-"), OutOfTime("slow")], Refused("outcome_unknown", "slow", unknown=True)),
+        ([Busy("51"), OutOfTime("slow")], Refused(SLOW, TOO_SLOW)),
+        ([Busy("51"), Busy("51"), Busy("51")], Refused("directory_busy", "51")),
     ],
 )
 def test_what_had_no_answer_once_may_still_land_whatever_comes_after(
-    answers: list[Exception], expected: EntryUnsettled
+    answers: list[Exception], expected: Refused
 ) -> None:
     left = iter(answers)
 
-    def work() -> ApplyResult:
+    def work() -> Refused | None:
         raise next(left)
 
-    assert Patience(lambda _seconds: None).settled(work) == expected
+    assert client_on().settled(work) == expected

@@ -11,10 +11,8 @@ import pytest
 from ldap3.core.exceptions import LDAPSocketOpenError, LDAPSocketReceiveError, LDAPStartTLSError
 
 from consumers.directory.client import DirectoryClient
-from consumers.directory.port import Branches, PasswordPolicy
 from consumers.directory.settings import DirectorySettings
-from consumers.directory.trial import TrialVerdict
-from consumers.directory.upsert import LdapDirectory
+from consumers.directory.trial import PasswordPolicy, TrialVerdict
 from consumers.kit import ldap
 from consumers.kit.ldap import Endpoint
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification
@@ -22,11 +20,12 @@ from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Write
 from tests.unit.consumers.directory.ldap_kit import (
     ENDPOINT,
     PEOPLE,
-    PROBE,
     PROVISIONER,
     Asked,
     Tree,
     directory_on,
+    entries_on,
+    student,
     tree_of,
 )
 
@@ -110,7 +109,7 @@ def test_tls_comes_before_the_bind(tree: Tree, uri: str, *, starts: bool) -> Non
 def test_who_cannot_be_reached_is_down_and_one_without_trust_is_misconfigured(tree: Tree, verb: str) -> None:
     lose(tree, verb, error=LDAPSocketOpenError)
     with pytest.raises(TargetDown) as down:
-        directory_on().read(["1"])
+        entries_on().of([student("1")], {})
     assert not down.value.unknown
     assert verbs(tree)[-1] == "unbind"
 
@@ -120,7 +119,7 @@ def test_who_cannot_be_reached_is_down_and_one_without_trust_is_misconfigured(tr
 
     tree.before = untrusted
     with pytest.raises(Misconfigured, match="TLS with"):
-        directory_on().read(["1"])
+        entries_on().of([student("1")], {})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_a_bind_that_is_refused_stops_the_consumer_or_waits(
 ) -> None:
     tree.before = lambda asked: code if asked.verb == "bind" else None
     with pytest.raises(raised) as refused:
-        directory_on().read(["1"])
+        entries_on().of([student("1")], {})
     assert type(refused.value) is raised
     assert verbs(tree)[-1] == "unbind"
 
@@ -333,8 +332,7 @@ def trial(
 ) -> tuple[TrialVerdict, str]:
     tree.put(DN, uid="hugo.roux", objectClass="sesameAccount", **attributes)
     tree.before = lambda asked: code if asked.verb == "bind" and asked.dn == DN else None
-    directory = LdapDirectory(DirectoryClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=policy))
-    found = directory.trial("hugo.roux", "secret")
+    found = directory_on(policy_dn=policy).trial("hugo.roux", "secret")
     return found.verdict, found.said
 
 
@@ -409,19 +407,19 @@ def test_what_the_server_keeps_of_a_password_is_read(tree: Tree) -> None:
         pwdFailureTime=["20260903080000.2Z", "20260901090000.1Z", "nonsense"],
         pwdPolicySubentry=POLICY,
     )
-    (entry,) = directory_on().read(["1"])["1"]
+    (entry,), policy = directory_on().look(student("1"))
     state = entry.password
     assert state.changed_at == datetime(2026, 9, 1, 8, tzinfo=UTC)
     assert state.locked_at == datetime(2026, 9, 2, 8, tzinfo=UTC)
     assert state.failures == (datetime(2026, 9, 1, 9, tzinfo=UTC), datetime(2026, 9, 3, 8, tzinfo=UTC))
     assert (state.must_change, state.policy_dn) == (False, POLICY)
-    assert directory_on().policy(POLICY) is None
+    assert policy is None
     tree.put(POLICY, objectClass="pwdPolicy", pwdMaxAge="5")
-    assert directory_on().policy(POLICY) == PasswordPolicy(5, 0)
+    assert directory_on().look(student("1"))[1] == PasswordPolicy(5, 0)
 
 
 def test_evidence_of_a_person_is_read_with_everybody_and_not_with_one(tree: Tree) -> None:
     tree.put(DN, uid="hugo.roux", supannEtuId="1", supannCodeINE="123456789AB")
-    (entry,) = directory_on().read(["1"])["1"]
-    assert entry.evidence == {}
-    assert [each.evidence for each in directory_on().dump()] == [{"supannCodeINE": ("123456789AB",)}]
+    (entry,) = entries_on().of([student("1")], {})["1"]
+    assert entry.evidence["ine"] == ""
+    assert [each.evidence["ine"] for each in directory_on().objects()] == ["123456789AB"]

@@ -10,7 +10,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumers.directory.entry import Profile, desired_entry
+from consumers.directory.entry import Profile, wanted_fields
 from consumers.directory.settings import DirectorySettings
 from consumers.kit.ldap import any_of, name_dn
 from schemas.account import Account, Administrative, Enrolment, Pedagogical, Person, Stage
@@ -111,10 +111,10 @@ def test_a_composite_of_any_codes_can_be_taken_apart_again(
         person=Person(birth_name="Lefèvre", given_name="Zoé"),
         enrolments=(enrolment,),
     )
-    entry = desired_entry(
+    entry = wanted_fields(
         account, Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
     )
-    [composite] = entry.attributes["supannEtuInscription"]
+    [composite] = entry["supannEtuInscription"]
     fields = re.findall(r"\[([a-z]+)=([^\[\]]*)\]", composite)
     assert "".join(f"[{name}={value}]" for name, value in fields) == composite
     found = dict(fields)
@@ -122,4 +122,4 @@ def test_a_composite_of_any_codes_can_be_taken_apart_again(
     assert found["anneeinsc"] == str(year)
     assert found["affect"].strip() == component.strip()
     assert found["etape"] == f"{{UAI:0751717J}}{step}-{version}"
-    assert entry.attributes["supannEtuEtape"] == (found["etape"].strip(),)
+    assert entry["supannEtuEtape"] == (found["etape"].strip(),)

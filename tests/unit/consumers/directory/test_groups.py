@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from consumers.directory.port import Applied, ApplyResult, EntryRefused
+from consumers.directory.connector import DirectoryConnector
+from consumers.directory.entries import Entries
+from consumers.directory.objects import GROUP_NOT_OURS, EntryObject
+from consumers.kit.connector import Change, Held, Refused
+from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured
 from tests.unit.consumers.directory.ldap_kit import (
     DN,
@@ -17,9 +20,12 @@ from tests.unit.consumers.directory.ldap_kit import (
     PEOPLE,
     PROVISIONER,
     Tree,
-    changed,
+    apply,
     desired,
     directory_on,
+    entries_on,
+    group_of,
+    student,
     tree_of,
 )
 
@@ -31,13 +37,21 @@ def tree(monkeypatch: pytest.MonkeyPatch) -> Tree:
     return tree_of(monkeypatch)
 
 
-def apply(**groups: str) -> ApplyResult:
-    return directory_on(groups=GROUPS, static_groups=True).apply([desired(groups=groups)])[NUMBER]
+def static() -> Entries:
+    return entries_on(group_kind="static")
+
+
+def joined(tree: Tree, **groups: str) -> Refused | bool:
+    return apply(tree, desired(groups=groups), entries=static())
 
 
 def shown() -> tuple[str, ...] | None:
-    (entry,) = directory_on(groups=GROUPS, static_groups=True).read([NUMBER])[NUMBER]
+    (entry,) = static().of([student()], {})[NUMBER]
     return entry.groups
+
+
+def everybody(directory: DirectoryConnector) -> dict[str, tuple[str, ...] | None]:
+    return {each.dn: each.groups for each in directory.objects()}
 
 
 def group(tree: Tree, dn: str, *members: str, owner: str = PROVISIONER) -> None:
@@ -49,70 +63,70 @@ def group(tree: Tree, dn: str, *members: str, owner: str = PROVISIONER) -> None:
 
 
 def test_a_group_is_made_with_its_first_member_and_joined_by_the_next(tree: Tree) -> None:
-    assert apply(info="Informatique") == Applied(changed=True)
+    assert joined(tree, info="Informatique") is True
     assert tree.entries[INFO]["member"] == [INFO, DN]
     assert tree.entries[INFO]["owner"] == [PROVISIONER]
     assert tree.entries[INFO]["description"] == ["Informatique"]
     assert tree.entries[INFO]["objectClass"] == ["groupOfNames"]
     assert shown() == ("info",)
-    assert apply(info="Informatique") == Applied(changed=False)
+    assert joined(tree, info="Informatique") is False
 
 
 def test_a_member_is_added_beside_the_others_and_taken_out_alone(tree: Tree) -> None:
     other = f"uid=autre,{PEOPLE}"
     group(tree, INFO, other)
-    assert apply(info="") == Applied(changed=True)
+    assert joined(tree, info="") is True
     assert tree.entries[INFO]["member"] == [INFO, other, DN]
-    assert apply() == Applied(changed=True)
+    assert joined(tree) is True
     assert tree.entries[INFO]["member"] == [INFO, other]
     assert shown() == ()
 
 
 def test_who_changes_group_leaves_the_former_one(tree: Tree) -> None:
-    apply(info="", zero="")
-    assert apply(droit="", zero="") == Applied(changed=True)
+    joined(tree, info="", zero="")
+    assert joined(tree, droit="", zero="") is True
     assert shown() == ("droit", "zero")
     assert DN not in tree.entries[INFO]["member"]
 
 
 def test_a_group_that_is_there_hides_no_other_one_and_a_joining_alone_is_a_change(tree: Tree) -> None:
-    apply(droit="")
-    assert apply(droit="", info="", zero="") == Applied(changed=True)
+    joined(tree, droit="")
+    assert joined(tree, droit="", info="", zero="") is True
     assert shown() == ("droit", "info", "zero")
-    assert apply(droit="", info="", zero="") == Applied(changed=False)
-    assert apply() == Applied(changed=True)
+    assert joined(tree, droit="", info="", zero="") is False
+    assert joined(tree) is True
     assert "description" not in tree.entries[INFO]
 
 
 def test_a_membership_is_kept_whatever_the_case_of_the_group(tree: Tree) -> None:
-    apply()
+    joined(tree)
     group(tree, f"cn=INFO,{GROUPS}", DN)
-    assert apply(info="") == Applied(changed=False)
+    assert joined(tree, info="") is False
 
 
 def test_a_group_of_somebody_else_s_is_left_and_said(tree: Tree) -> None:
     group(tree, INFO, owner=f"cn=other,{PEOPLE}")
-    assert apply(info="", droit="") == Applied(changed=True, foreign=("info",))
+    assert joined(tree, info="", droit="") is True
     assert tree.entries[INFO]["member"] == [INFO]
     assert shown() == ("droit",)
 
 
 def test_nobody_is_taken_out_of_a_group_of_somebody_else_s(tree: Tree) -> None:
     group(tree, INFO, DN, owner=f"cn=other,{PEOPLE}")
-    assert apply() == Applied(changed=True)  # the entry
+    assert joined(tree) is True  # the entry
     assert tree.entries[INFO]["member"] == [INFO, DN]
     assert shown() == ()
 
 
 def test_a_group_that_lost_its_owner_meanwhile_is_left_when_it_is_left(tree: Tree) -> None:
-    apply(info="")
+    joined(tree, info="")
 
     def before(asked: Any) -> None:
         if asked.verb == "modify" and asked.dn == INFO:
             tree.write(INFO, owner=f"cn=other,{PEOPLE}")
 
     tree.before = before
-    assert apply() == Applied(changed=False)
+    assert joined(tree) is True, "it was tried"
     assert DN in tree.entries[INFO]["member"]
 
 
@@ -122,35 +136,35 @@ def test_a_group_that_somebody_made_at_the_same_moment_is_joined(tree: Tree) -> 
             group(tree, INFO)
 
     tree.before = before
-    assert apply(info="") == Applied(changed=True)
+    assert joined(tree, info="") is True
     assert DN in tree.entries[INFO]["member"]
 
 
 def test_who_became_a_member_meanwhile_is_one(tree: Tree) -> None:
-    apply()
+    joined(tree)
 
     def before(asked: Any) -> None:
         if asked.verb == "modify" and asked.dn == INFO:
             group(tree, INFO, DN)
 
     tree.before = before
-    assert apply(info="") == Applied(changed=False)
+    assert joined(tree, info="") is True, "it was tried"
     assert shown() == ("info",)
 
 
 def test_a_refusal_of_a_group_is_the_student_s(tree: Tree) -> None:
-    apply()
+    joined(tree)
     tree.before = lambda asked: 65 if asked.dn == INFO else None
-    assert isinstance(apply(info=""), EntryRefused)
+    assert isinstance(joined(tree, info=""), Refused)
     tree.before = lambda _asked: None
-    apply(info="")
+    joined(tree, info="")
     tree.before = lambda asked: 65 if asked.dn == INFO else None
-    assert isinstance(apply(), EntryRefused)
+    assert isinstance(joined(tree), Refused)
 
 
 def test_an_entry_that_is_refused_joins_nothing(tree: Tree) -> None:
     tree.put(DN, **HELD, supannEtuId="22699999")
-    assert isinstance(apply(info=""), EntryRefused)
+    assert isinstance(joined(tree, info=""), Refused)
     assert INFO not in tree.entries
 
 
@@ -158,98 +172,97 @@ def test_an_adopted_entry_is_the_member_and_not_its_namesake(tree: Tree) -> None
     other = f"uid=hugo.roux,ou=staff,{PEOPLE}"
     tree.put(f"ou=staff,{PEOPLE}", objectClass="top")
     tree.put(other, **HELD)
-    one = desired(groups={"info": ""}, adopted=other)
-    directory_on(groups=GROUPS, static_groups=True).apply([one])
-    directory_on(groups=GROUPS, static_groups=True).apply([replace(one, version=4)])
+    for version in (3, 4):
+        apply(tree, desired(version, groups={"info": ""}), other, entries=static())
     assert tree.entries[INFO]["member"] == [INFO, other]
 
 
 def test_everybody_is_shown_with_their_groups(tree: Tree) -> None:
-    apply(info="", droit="")
+    joined(tree, info="", droit="")
     tree.put(f"uid=autre,{PEOPLE}", uid="autre")
     for n in range(30):
         group(tree, f"cn=g{n},{GROUPS}", DN.upper().replace(",", ", "))
     group(tree, f"cn=theirs,{GROUPS}", DN, owner=f"cn=other,{PEOPLE}")
-    found = {e.dn: e.groups for e in directory_on(groups=GROUPS, static_groups=True).dump()}
-    assert found == {
+    assert everybody(directory_on(group_kind="static")) == {
         DN: tuple(sorted(["info", "droit", *(f"g{n}" for n in range(30))])),
         f"uid=autre,{PEOPLE}": (),
     }
 
 
 def test_where_groups_are_searches_nobody_is_shown_with_any(tree: Tree) -> None:
-    directory_on(groups=GROUPS).apply([desired()])
-    (entry,) = directory_on(groups=GROUPS).read([NUMBER])[NUMBER]
+    apply(tree, desired())
+    (entry,) = entries_on().of([student()], {})[NUMBER]
     assert entry.groups is None
-    assert [e.groups for e in directory_on(groups=GROUPS).dump()] == [None]
-    assert tree.entries
+    assert everybody(directory_on()) == {DN: None}
 
 
 def test_groups_that_cannot_be_read_are_no_absence_of_groups(tree: Tree) -> None:
-    apply(info="")
+    joined(tree, info="")
     tree.before = lambda asked: 50 if asked.verb == "search" and asked.dn == GROUPS else None
     with pytest.raises(Misconfigured):
         shown()
     with pytest.raises(Misconfigured):
-        list(directory_on(groups=GROUPS, static_groups=True).dump())
+        list(directory_on(group_kind="static").objects())
 
 
 # --- dynamic ----------------------------------------------------------------------------------------------
 
 
-def searched(**groups: str) -> ApplyResult:
-    return directory_on(groups=GROUPS).apply([desired(groups=groups)])[NUMBER]
+def searched(tree: Tree, **groups: str) -> Refused | bool:
+    return apply(tree, desired(groups=groups))
 
 
 def test_a_search_is_made_once_and_is_of_the_group_s_own_key(tree: Tree) -> None:
-    assert searched(info="Informatique") == Applied(changed=True)
+    assert searched(tree, info="Informatique") is True
     assert tree.entries[INFO]["memberURL"] == [f"ldap:///{PEOPLE}??sub?(sesameGroup=info)"]
     assert tree.entries[INFO]["description"] == ["Informatique"]
     assert tree.entries[INFO]["objectClass"] == ["groupOfURLs"]
-    searched(droit="")
+    searched(tree, droit="")
     assert "description" not in tree.entries[DROIT]
-    directory = directory_on(groups=GROUPS)
+    entries = entries_on()
     for _ in range(2):
-        directory.apply([desired(groups={"info": ""})])
+        apply(tree, desired(groups={"info": ""}), entries=entries)
     assert sum(each.dn == INFO for each in tree.wrote("add")) == 2  # once by each process
 
 
 def test_something_else_of_that_name_is_left_and_said(tree: Tree) -> None:
     group(tree, INFO)
-    directory = directory_on(groups=GROUPS)
+    directory, one = directory_on(), student(groups=(group_of("info"), group_of("droit")))
     for _ in range(2):
-        result = directory.apply([desired(groups={"info": "", "droit": ""})])[NUMBER]
-        assert isinstance(result, Applied)
-        assert result.foreign == ("info",)
+        searched(tree, info="", droit="")
+        [found] = directory.read([one], Deadline.after(30.0))[NUMBER]
+        assert found.held == Held(GROUP_NOT_OURS, ("info",), 3600.0)
+        assert found.fields["groups"] == ("droit", "info"), "the others are joined"
     assert tree.entries[INFO]["objectClass"] == ["groupOfNames"]
 
 
 def test_a_search_that_is_refused_is_the_student_s_and_the_entry_is_not_written(tree: Tree) -> None:
     tree.before = lambda asked: 65 if asked.dn == INFO else None
-    assert isinstance(searched(info=""), EntryRefused)
+    assert isinstance(searched(tree, info=""), Refused)
     assert DN not in tree.entries
 
 
 # --- foresight --------------------------------------------------------------------------------------------
 
 
-def foreseen(*, static: bool = True, **fields: Any) -> ApplyResult:
-    one = desired(**fields)
-    directory = directory_on(groups=GROUPS, static_groups=static)
-    return directory.foresee([one], directory.read([NUMBER]))[NUMBER]
-
-
-@pytest.mark.parametrize("static", [True, False])
-def test_a_group_of_somebody_else_s_is_foreseen_and_nothing_is_written(tree: Tree, *, static: bool) -> None:
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+def test_a_group_of_somebody_else_s_is_foreseen_and_nothing_is_written(tree: Tree, kind: str) -> None:
     theirs, ours = f"cn=Theirs,{GROUPS}", f"cn=ours,{GROUPS}"
     group(tree, theirs, owner=f"cn=other,{PEOPLE}")
-    if static:
+    if kind == "static":
         group(tree, ours, owner=PROVISIONER.upper().replace(",", ", "))
     else:
         tree.put(ours, objectClass="GroupOfUrls", cn="ours")
-    wanted = {"ours": "", "Theirs": "", "new": ""}
-    assert foreseen(static=static, groups=wanted) == Applied(changed=False, foreign=("Theirs",))
+    wanted = student(groups=tuple(group_of(key) for key in ("ours", "Theirs", "new")))
+    found = directory_on(group_kind=kind).foresee([Change(wanted, None, {})], Deadline.after(30.0))
+    assert found == {NUMBER: Held(GROUP_NOT_OURS, ("Theirs",))}
     assert not tree.wrote()
+
+
+def taken(one: Change, found: EntryObject | None = None) -> dict[str, str]:
+    """By student number, the causes that are foreseen."""
+    foreseen = entries_on().taken([Change(one.account, found, one.fields)])
+    return {number: refused.cause for number, refused in foreseen.items()}
 
 
 TAKEN = {
@@ -265,46 +278,35 @@ TAKEN = {
 def test_a_value_that_another_entry_has_is_foreseen(tree: Tree, case: str) -> None:
     cause, theirs = TAKEN[case]
     tree.put(f"uid=autre,{PEOPLE}", **{"uid": "autre", "objectClass": "top", **theirs})
-    one = changed(
-        desired(),
-        supannAutreMail=("h.roux@univ-exemple.fr",),
-        eduPersonPrincipalName=("hroux@univ-exemple.fr",),
+    one = desired(
+        supannAutreMail=("h.roux@univ-exemple.fr",), eduPersonPrincipalName=("hroux@univ-exemple.fr",)
     )
-    directory = directory_on()
-    result = directory.foresee([one], {})[NUMBER]
-    assert isinstance(result, EntryRefused)
-    assert result.cause == cause
+    assert taken(one) == {NUMBER: cause}
     assert not tree.wrote()
 
 
 def test_a_number_that_an_entry_has_is_foreseen_where_another_one_is_to_get_it(tree: Tree) -> None:
     tree.put(DN, **HELD)
-    (adopted,) = directory_on().read([NUMBER], {NUMBER: DN})[NUMBER]
+    (adopted,) = entries_on().of([student()], {NUMBER: DN})[NUMBER]
     tree.put(f"uid=autre,{PEOPLE}", uid="autre", supannEtuId=NUMBER)
-    result = directory_on().foresee([desired(adopted=DN)], {NUMBER: (adopted,)})[NUMBER]
-    assert isinstance(result, EntryRefused)
-    assert result.cause == "student_number_taken"
+    assert taken(desired(), adopted) == {NUMBER: "student_number_taken"}
 
 
 def test_what_the_student_s_own_entry_has_stands_in_nobody_s_way(tree: Tree) -> None:
-    directory_on().apply([desired()])
-    assert foreseen() == Applied(changed=False)
-    one = changed(desired(), mail=("new@univ-exemple.fr",), supannAutreMail=("hugo.roux@univ-exemple.fr",))
-    directory = directory_on()
-    assert directory.foresee([one], directory.read([NUMBER]))[NUMBER] == Applied(changed=False)
-    assert tree.entries
+    apply(tree, desired())
+    (own,) = entries_on().of([student()], {})[NUMBER]
+    assert taken(desired(), own) == {}
+    one = desired(mail=("new@univ-exemple.fr",), supannAutreMail=("hugo.roux@univ-exemple.fr",))
+    assert taken(one, own) == {}
 
 
 def test_each_of_a_large_batch_is_foreseen_for_itself(tree: Tree) -> None:
-    many = [replace(desired(), student_number=str(n), login=f"u{n}") for n in range(45)]
-    many = [changed(one, mail=(f"{one.login}@univ-exemple.fr",)) for one in many]
+    many = [desired(number=str(n), login=f"u{n}", mail=(f"u{n}@univ-exemple.fr",)) for n in range(45)]
     tree.put(f"uid=autre,{PEOPLE}", uid="autre", mail="u44@univ-exemple.fr")
-    found = directory_on().foresee(many, {})
-    assert {n for n, result in found.items() if isinstance(result, EntryRefused)} == {"44"}
-    assert len(found) == 45
+    assert entries_on().taken(many).keys() == {"44"}
 
 
 def test_a_search_for_holders_that_fails_is_no_freedom(tree: Tree) -> None:
     tree.before = lambda asked: 50 if asked.verb == "search" else None
     with pytest.raises(Misconfigured):
-        directory_on().foresee([desired()], {})
+        taken(desired())

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from consumers.directory.port import DesiredEntry, EntryRefused, ObservedEntry
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.registry.ledger import MINTED, SqlLedger
 from pipeline.audit.trail import audit
@@ -388,19 +387,6 @@ def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: Desk, targets: Targ
     assert {number: intent.state for number, intent in journal.known([LEA, PAUL]).items()} == {LEA: "waived"}
     earlier = journal.intend({LEA: ("<a@b>", 1, 1), PAUL: ("<c@d>", 1, 1)})
     assert {number: intent.state for number, intent in earlier.items()} == {LEA: "waived"}
-
-
-def test_an_adopted_entry_gets_the_number_unless_it_is_somebody_elses_meanwhile() -> None:
-    from consumers.directory.difference import changes, forbidden
-
-    entry = ObservedEntry("uid=lmartin,ou=people", ("lmartin",), (), 0, "1", (), {}, False, None)
-    wanted = DesiredEntry(LEA, "lmartin", 1, (), {}, locked=False)
-    assert isinstance(forbidden(wanted, entry), EntryRefused)
-    adopted = DesiredEntry(LEA, "lmartin", 1, (), {}, locked=False, adopted="UID=lmartin,ou=people")
-    assert forbidden(adopted, entry) is None
-    assert ("add", "supannEtuId", (LEA,)) in changes(adopted, entry)
-    others = ObservedEntry("uid=lmartin,ou=people", ("lmartin",), (PAUL,), 0, "1", (), {}, False, None)
-    assert isinstance(forbidden(adopted, others), EntryRefused)
 
 
 def test_every_kind_has_words_and_a_remedy() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from consumers.directory.port import ObservedEntry
+from consumers.directory.objects import EntryObject, shown
 from consumers.registry.ledger import ledger
 from pipeline.eventlog.port import NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
@@ -45,7 +45,7 @@ class World:
         self.folder = folder
         self.log = SqliteEventLog(folder / "events.db", clock=self._tick)
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
-        self.entries: list[ObservedEntry] = []
+        self.entries: list[EntryObject] = []
 
     def _tick(self) -> float:
         self.now += 1.0
@@ -58,19 +58,21 @@ class World:
         self.log.producer().append([NewRecord(topic, event.student_number, value, headers)])
 
     def show(self, number: str, login: str, version: int) -> None:
-        mail = f"{login}@etu.univ-exemple.fr"
-        attributes = {"mail": (mail,), "eduPersonPrincipalName": (f"{login}@univ-exemple.fr",)}
-        self.entries.append(
-            ObservedEntry(
-                f"uid={login},ou=people", (login,), (number,), version, "", (), attributes, False, None
-            )
-        )
+        values = {
+            "uid": login,
+            "supannEtuId": number,
+            "sesameVersion": str(version),
+            "mail": f"{login}@etu.univ-exemple.fr",
+            "eduPersonPrincipalName": f"{login}@univ-exemple.fr",
+        }
+        raw = {name: [value.encode()] for name, value in values.items()}
+        self.entries.append(shown(f"uid={login},ou=people", raw))
 
     def rebuild(self, *, write: bool = True) -> Rebuilt:
         return rebuild.rebuild(self.site(), CAMILLE, RebuildRequest(write=write), progress=lambda _: None)
 
     def site(self) -> Any:
-        directory = SimpleNamespace(dump=lambda: iter(self.entries))
+        directory = SimpleNamespace(objects=lambda: iter(self.entries))
         return SimpleNamespace(
             database=self.desk.database,
             registry=self.desk.registry,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from consumers.directory.port import ObservedEntry
+from consumers.directory.objects import LOCKED_FOR_GOOD, EntryObject, shown
 from consumers.kit.connector import TargetObject
 from consumers.registry.lifecycle.settings import LifecycleSettings
 from pipeline.errors import TargetDown
@@ -100,20 +100,23 @@ def show(site: Any) -> Any:
         users.append(TargetObject("open", OPEN, open=True))
         users.append(TargetObject("stranger", "", open=False))
         listing = SimpleNamespace(known_by="number", verbs=lambda: ("objects",), objects=lambda: iter(users))
-        directory_shown = SimpleNamespace(dump=lambda: iter(entries))
+        directory_shown = SimpleNamespace(objects=lambda: iter(entries))
         site.directory = lambda **_read_only: nullcontext(directory_shown)
         site.connector = lambda _target: nullcontext(listing)
 
     return shows
 
 
-def entry(number: str, version: int, shut_by: str) -> ObservedEntry:
+def entry(number: str, version: int, shut_by: str) -> EntryObject:
     """A student's, as a directory shows it: locked, without mail, or open."""
-    enabled = "FALSE" if shut_by == "mail" else "TRUE"
-    attributes = {"sesameMailEnabled": (enabled,)}
-    dn = f"uid={number}"
     numbers = (number, LEA_TOO) if number == LEA else (number,)
-    return ObservedEntry(dn, (number,), numbers, version, "1", (), attributes, shut_by == "lock", None)
+    raw = {
+        "sesameMailEnabled": [b"FALSE" if shut_by == "mail" else b"TRUE"],
+        "supannEtuId": [each.encode() for each in numbers],
+        "sesameVersion": [str(version).encode()],
+        "pwdAccountLockedTime": [LOCKED_FOR_GOOD.encode()] if shut_by == "lock" else [],
+    }
+    return shown(f"uid={number}", raw)
 
 
 def checked(site: Any) -> tuple[str, ...]:

@@ -1,0 +1,275 @@
+"""Entries of the people's branch over LDAP: read, and written one at a time; a repetition writes nothing.
+
+The upsert that holds under concurrent writers (docs: ops/ldap/README.md): add when there is no entry; when
+the name is taken (68), read that entry; write only the attributes that differ, with an assertion (RFC 4528)
+that the entry did not change since it was read; when it did (122), read again. A change of unique attributes
+is guarded by values instead of an assertion (see `difference.UNIQUE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from consumers.directory import difference
+from consumers.directory.answers import NUMBER_TAKEN
+from consumers.directory.client import DirectoryClient, changed
+from consumers.directory.entry import CLASSES, CREDENTIAL, numbers_of
+from consumers.directory.foresight import taken_values
+from consumers.directory.groups import DynamicGroups, StaticGroups
+from consumers.directory.objects import (
+    DUMPED,
+    READ,
+    EntryObject,
+    GroupNames,
+    in_groups,
+    is_doubtful,
+    shown,
+    without_password,
+)
+from consumers.directory.settings import DirectorySettings
+from consumers.kit.connector import Change, Changes, Refused
+from consumers.kit.handler import COLLISION
+from consumers.kit.ldap import any_of, name_dn, written_since
+from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost, Modification, normal
+from pipeline.errors import TargetDown
+from schemas.account import Account
+
+_CONFLICTS_MAX: Final = 16
+_CONFLICTS: Final = frozenset(
+    {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
+)
+_PAGE_SIZE: Final = 40  # an entry takes ldap3 some 50 kB
+_CONTENDED: Final = Refused("directory_conflict", "somebody else kept changing the entry")
+
+
+class Entries:
+    """The entries of one branch, and their groups. Thread-safe, as its client is.
+
+    Args:
+        client: the connections.
+        settings: where things are.
+    """
+
+    def __init__(self, client: DirectoryClient, settings: DirectorySettings) -> None:
+        self._client = client
+        self._people = settings.people_dn
+        groups = settings.groups_dn
+        self._groups = (
+            StaticGroups(client, groups, client.endpoint.bind_dn)
+            if settings.group_kind == "static"
+            else DynamicGroups(client, groups, settings.people_dn)
+        )
+        self._static = self._groups if isinstance(self._groups, StaticGroups) else None
+        self._dynamic = self._groups if isinstance(self._groups, DynamicGroups) else None
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def of(
+        self, accounts: Sequence[Account], adopted: Mapping[str, str]
+    ) -> dict[str, tuple[EntryObject, ...]]:
+        """The entries that concern each of these students: theirs, else the one that has their login.
+
+        Theirs carry the number: none, one, or after tampering several. One that shows another number is
+        found by its login. An adopted one counts where none carries the number and it carries none.
+        """
+        found: dict[str, dict[str, EntryObject]] = {account.student_number: {} for account in accounts}
+        renumbered = [account.login for account in accounts if account.shown_number is not None]
+        for name, values in (("supannEtuId", list(found)), ("uid", renumbered)):
+            for entry in self.having(name, values):
+                for number in entry.student_numbers:
+                    if number in found:
+                        found[number][entry.ref] = entry
+        for number in adopted.keys() & found.keys():
+            entry_of_old = None if found[number] else self._client.had(partial(self._by_dn, adopted[number]))
+            if entry_of_old is not None and not entry_of_old.student_numbers:
+                found[number][entry_of_old.ref] = entry_of_old
+        logins = {account.student_number: account.login.lower() for account in accounts}
+        others = self.having("uid", [logins[number] for number, several in found.items() if not several])
+        holders = {login.lower(): entry for entry in others for login in entry.logins}
+        for number, login in logins.items():
+            if not found[number] and login in holders:
+                found[number][login] = holders[login]
+        return {number: tuple(map(self._with_groups, several.values())) for number, several in found.items()}
+
+    def having(self, name: str, values: Sequence[str]) -> list[EntryObject]:
+        """The entries that have any of these values."""
+        found = [shown(*row) for row in self._client.find_any(self._people, name, values, READ)]
+        doubtful = [login for each in found if is_doubtful(each) for login in each.logins]
+        lacking = self._lacking(any_of("uid", doubtful)) if doubtful else ()
+        return list(_without_passwords(found, lacking))
+
+    def dump(self, criterion: str = "(uid=*)") -> Iterator[EntryObject]:
+        """All entries that meet a filter, in bounded memory.
+
+        Raises:
+            TargetDown: the directory does not answer.
+        """
+        lacking: Container[str] | None = None  # asked once, of everybody
+        try:
+            groups = None if self._static is None else self._static.everybody()
+            for rows in self._client.pages(self._people, criterion, DUMPED, page_size=_PAGE_SIZE):
+                found = [shown(*row) for row in rows]
+                if lacking is None and any(map(is_doubtful, found)):
+                    lacking = self._lacking(f"({CREDENTIAL}=*)")
+                for each in _without_passwords(found, lacking or ()):
+                    yield each if groups is None else in_groups(each, groups.get(normal(each.dn), ()))
+        except (Busy, Lost) as error:
+            raise TargetDown(str(error)) from error
+
+    def changes_since(self, mark: str) -> Changes[EntryObject] | None:
+        """The entries that others changed; see `Connector.changes_since`."""
+        try:
+            answer, cookie, gone, behind = self._client.removed_since(self._people, mark)
+        except Lost as error:
+            raise TargetDown(str(error)) from error
+        if answer.code == Code.CRITICAL_EXTENSION:
+            return None
+        if answer.code != Code.SUCCESS:
+            raise self._client.reading_refused(answer)
+        if cookie == mark or not mark:
+            return Changes(cookie)
+        criterion = written_since(mark, but_by=self._client.endpoint.bind_dn)
+        return Changes(cookie, self.dump(f"(&(uid=*){criterion})"), gone, behind)
+
+    def taken(self, batch: Sequence[Change]) -> Mapping[str, Refused]:
+        """Who is to get a value that another entry has; see `taken_values`."""
+        return taken_values(self._client, self._people, batch)
+
+    def groups(self, accounts: Iterable[Account]) -> GroupNames:
+        """Which of the groups that these students are to be in there are: one search."""
+        names = sorted({group.key for account in accounts for group in account.groups if group.met})
+        return self._client.had(partial(self._groups.among, names)) if names else GroupNames()
+
+    def any(self, base: str, criterion: str) -> bool:
+        """Whether anything there meets a filter."""
+        return bool(self._client.had(lambda: next(self._client.pages(base, criterion, ["1.1"], page_size=1))))
+
+    def _lacking(self, whose: str) -> set[str]:
+        """The names of the entries without a password, by a search alone.
+
+        The password is never read; it needs the right to search by `userPassword`.
+        """
+        return {dn for dn, _ in self._client.find(self._people, f"(&{whose}(!(userPassword=*)))", ["1.1"])}
+
+    def _with_groups(self, entry: EntryObject) -> EntryObject:
+        static = self._static
+        return entry if static is None else in_groups(entry, self._client.had(partial(static.of, entry.dn)))
+
+    def _by_dn(self, dn: str) -> EntryObject | None:
+        raw = self._client.entry(dn, READ)
+        return None if raw is None else shown(dn, raw)
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def write(self, change: Change, adopted: str | None) -> Refused | None:
+        """Bring one student's entry and memberships to what is wanted, and write nothing else.
+
+        An entry is created when its name is free. One that exists is changed only if it carries the student
+        number or was adopted for it and carries none, which it then gets; and only if it did not change since
+        it was read (else it is read again).
+
+        Args:
+            change: with all that is wanted in its `fields`.
+            adopted: the DN of the entry that was adopted for the student.
+        """
+        found = change.found if isinstance(change.found, EntryObject) else None
+        read = [] if found is None and adopted is not None else [found]
+        return self._client.settled(partial(self._attempt, change, adopted, read))
+
+    def _attempt(self, change: Change, adopted: str | None, read: list[EntryObject | None]) -> Refused | None:
+        place = name_dn("uid", change.account.login, self._people)
+        dn = change.found.dn if isinstance(change.found, EntryObject) else adopted or place
+        # What was read before a failed attempt is stale: that attempt may have been carried out.
+        current = read.pop() if read else self._by_dn(dn)
+        wanted = {group.key: group.name for group in change.account.groups if group.met}
+        if self._dynamic is not None and (refused := self._dynamic.ensure(wanted)) is not None:
+            return refused
+        refused = self._upsert(change, current, place, adopted)
+        if refused is not None or self._static is None:
+            return refused
+        # After the entry: a group never names a missing one.
+        return self._static.settle(place if current is None else current.dn, wanted)
+
+    def _upsert(
+        self, change: Change, current: EntryObject | None, place: str, adopted: str | None
+    ) -> Refused | None:
+        by_values = False
+        for _ in range(_CONFLICTS_MAX):
+            if current is None:
+                answer = self._client.add(place, CLASSES, difference.new_attributes(change))
+                if answer.code != Code.ENTRY_EXISTS:
+                    return self._unless_moving(change.account, changed(answer))
+                current = self._by_dn(place)
+                continue
+            forbidden = difference.forbidden(change.account, current, adopted)
+            if forbidden is not None:
+                return forbidden
+            changes = difference.changes(change, current)
+            if not changes:
+                return None
+            by_values = by_values or any(name in difference.UNIQUE for _, name, _ in changes)
+            answer = self._modify(current, changes, by_values=by_values)
+            if not _conflicts(answer):
+                return self._unless_moving(change.account, changed(answer))
+            before, current = current, self._by_dn(current.dn)
+            # It is unchanged and the assertion failed all the same: this server cannot compare (see UNIQUE).
+            by_values = by_values or (current is not None and current.revision == before.revision)
+        return _CONTENDED
+
+    def _modify(self, current: EntryObject, changes: list[Modification], *, by_values: bool) -> LdapAnswer:
+        if by_values:
+            return self._client.modify(current.dn, difference.guarded_by_values(changes, current))
+        return self._client.modify(current.dn, changes, revision=current.revision)
+
+    def _unless_moving(self, account: Account, refused: Refused | None) -> Refused | None:
+        """Retry if another entry of the same person still has to give its number up.
+
+        That entry does so in its own turn.
+        """
+        if refused is None or refused.cause != NUMBER_TAKEN:
+            return refused
+        if not any(holder.version for holder in self.having("supannEtuId", numbers_of(account))):
+            return refused
+        return Refused(_CONTENDED.cause, "another entry of the same person has yet to give its number up")
+
+    def shut(self, found: EntryObject) -> Refused | None:
+        """Shut access to an entry in one small write, whatever was written since it was read."""
+        changes = difference.shutting(found)
+        if not changes:
+            return None
+        return self._client.settled(lambda: changed(self._client.modify(found.dn, changes)))
+
+    def erase(self, dn: str, number: str) -> Refused | None:
+        """Remove an entry that carries this number, its memberships first.
+
+        So a repetition completes what an earlier attempt has left.
+        """
+        return self._client.settled(partial(self._erase, dn, number))
+
+    def _erase(self, dn: str, number: str) -> Refused | None:
+        for _ in range(_CONFLICTS_MAX):
+            current = self._by_dn(dn)
+            if current is None:
+                return None
+            if number not in current.student_numbers:
+                told = "the entry does not carry this student number any more"
+                return Refused(COLLISION, told, lasting=True)
+            if self._static is not None and (refused := self._static.settle(dn, {})) is not None:
+                return refused
+            answer = self._client.delete(dn, revision=current.revision)
+            if not _conflicts(answer):
+                return changed(answer)
+        return _CONTENDED
+
+
+def _without_passwords(found: Iterable[EntryObject], lacking: Container[str]) -> Iterator[EntryObject]:
+    for each in found:
+        yield without_password(each) if is_doubtful(each) and each.dn in lacking else each
+
+
+def _conflicts(answer: LdapAnswer) -> bool:
+    """Whether the entry was changed or removed after we read it."""
+    taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
+    return taken or answer.code in _CONFLICTS
