@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.errors import SesameError
 from producers.registrar.faults import Fault, Rejection
-from producers.registrar.feed import FeedMemory
+from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.spool import canonical
 from schemas.language import gettext, gettext_noop
 
@@ -48,7 +48,7 @@ class Acceptance:
 class AcceptedValues:
     """The values that one import accepts: codes given to it, and earlier acceptances."""
 
-    def __init__(self, acceptance: Acceptance | None, memory: FeedMemory) -> None:
+    def __init__(self, acceptance: Acceptance | None, memory: SqlFeedMemory) -> None:
         self._given = acceptance.given if acceptance is not None else frozenset()
         self._actor = acceptance.actor if acceptance is not None else ""
         self._students = {each.rpartition(":")[0] for each in self._given}

@@ -20,14 +20,13 @@ from producers.registrar.acceptance import Acceptance, AcceptedValues
 from producers.registrar.affected import OF_PERSON, RecordedPersons, shown
 from producers.registrar.faults import Rejection, UnusableFile
 from producers.registrar.feed import (
-    FeedMemory,
-    ImportMemory,
     Intended,
     Published,
     StepKey,
     base_after,
     new_record,
 )
+from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.guard import (
     GONE,
     Fingerprint,
@@ -37,8 +36,9 @@ from producers.registrar.guard import (
     changes_between,
     changes_of_person,
 )
+from producers.registrar.import_runs import Note, no_note
 from producers.registrar.import_steps import run_import
-from producers.registrar.import_subject import ImportDeps, ImportOptions, Progress
+from producers.registrar.import_subject import ImportDeps, ImportOptions, ImportSubject, Progress
 from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
@@ -56,11 +56,12 @@ def import_file(
     options: ImportOptions,
     *,
     profile: FeedProfile,
-    feed: FeedMemory,
+    feed: SqlFeedMemory,
     producer: Producer,
     clock: Callable[[], datetime],
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
+    note: Note = no_note,
     persons: RecordedPersons | None = None,
 ) -> ImportReport:
     """Import one export of enrolments; raises as `import_steps.run_import`.
@@ -70,11 +71,11 @@ def import_file(
         options: what to do with it.
         profile: how to read it; see `producers.registrar.profile`.
         feed: what was published before.
-        producer, clock, progress, sleep: see `import_steps.ImportDeps`.
+        producer, clock, progress, sleep, note: see `import_steps.ImportDeps`.
         persons: who was recorded before, for the file of affected people; None: unknown.
     """
     with Spool(profile) as spool:
-        deps = ImportDeps(producer, clock, progress, sleep)
+        deps = ImportDeps(producer, clock, progress, sleep, note)
         subject = _Enrolments(profile, feed, spool, options.acceptance, persons, together=options.together)
         return run_import(path, options, subject, deps)
 
@@ -126,8 +127,8 @@ class ToPublish:
         return new_record(event, identity, time)
 
 
-class _Enrolments:
-    """An `ImportSubject`: a fact is an enrolment, and a line states one."""
+class _Enrolments(ImportSubject[Intended]):
+    """A fact is an enrolment, and a line states one."""
 
     kind = ImportKind.ENROLMENTS
     affected_sheet = AFFECTED
@@ -135,7 +136,7 @@ class _Enrolments:
     def __init__(
         self,
         profile: FeedProfile,
-        feed: FeedMemory,
+        feed: SqlFeedMemory,
         spool: Spool,
         acceptance: Acceptance | None,
         persons: RecordedPersons | None,
@@ -143,16 +144,15 @@ class _Enrolments:
         together: bool,
     ) -> None:
         self.profile = profile
-        self.spool = spool
-        self.memory: ImportMemory[Intended] = feed
-        self._feed = feed
+        self.spool: Spool = spool
+        self.memory: SqlFeedMemory = feed
         self._accepted = AcceptedValues(acceptance, feed)
         self._persons = persons
         self._date_forms: dict[int, str] | None = {} if together else None
 
     def lost(self, since: float) -> Mapping[int, int]:
         """See `ImportSubject.lost`."""
-        return self._feed.lost(self.profile.name, since)
+        return self.memory.lost(self.profile.name, since)
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         parsed = rows.parse(line, self.profile)
@@ -176,11 +176,11 @@ class _Enrolments:
             self._add_absent(comparison.full_year, comparison.last_line)
         counts = Counts()
         source = self.profile.name
-        others = [other for other in self._feed.sources() if other != source]
+        others = [other for other in self.memory.sources() if other != source]
         for page in self.spool.facts():
             students = {each.student for each in page}
-            known = self._feed.published(source, students)
-            anywhere = _newest_of_each([known, *(self._feed.published(other, students) for other in others)])
+            known = self.memory.published(source, students)
+            anywhere = _newest_of_each([known, *(self.memory.published(other, students) for other in others)])
             newest = _newest(anywhere)
             live = Counter((key[0], key[1]) for key, published in anywhere.items() if published.live)
             strangers = {each.student for each in page if each.cancelled} - {key[0] for key in anywhere}
@@ -214,7 +214,7 @@ class _Enrolments:
             UnusableFile: more lines than a source sequence can tell apart.
         """
         line = last_line
-        for page in self._feed.live_steps(self.profile.name, year):
+        for page in self.memory.live_steps(self.profile.name, year):
             for student, _year, step, version in self.spool.absent(page):
                 line += 1
                 fact: Fact = {

@@ -1,4 +1,4 @@
-"""Memory of each registrar's feed: unchanged rows are not republished.
+"""Memory of each registrar's feed: unchanged facts are not republished.
 
 A row is **intended** before its fact is appended to the log, and **confirmed** once the log has
 acknowledged it. After a crash the rows in between are in doubt: whatever the next file says of them is
@@ -7,20 +7,26 @@ recognised.
 
 Rows are confirmed by their import's watermark (`imports.confirmed_through`).
 
-A row also records whether the registrar still held the enrolment, and an outline of the fact, so that the
-next import can tell what it would change before it changes anything.
+A row of an enrolment also records whether the registrar still held it, and an outline of the fact, so that
+the next import can tell what it would change before it changes anything. A row of teachings has the whole
+list: a file that is not complete adds to it, and one that is shows what it would take away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+import json
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Integer,
+    Row,
+    Select,
     String,
     Table,
     Text,
@@ -33,8 +39,16 @@ from sqlalchemy import (
 from pipeline import audit
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from producers.registrar.feed import Intended, Published, StepKey
-from producers.registrar.import_runs import SqlImports, imports, unseen
+from producers.registrar.feed import (
+    Intended,
+    IntendedList,
+    Listed,
+    Published,
+    PublishedList,
+    StepKey,
+    YearKey,
+)
+from producers.registrar.import_runs import SOURCES, SqlImports, imports, unseen
 
 feed_rows = Table(
     "feed_rows",
@@ -62,29 +76,29 @@ accepted_values = Table(
     info=rows_of("student_number"),
 )
 
+teaching_rows = Table(
+    "teaching_rows",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),  # SHA-256 of the fact, in hexadecimal
+    Column("sequence", BigInteger, nullable=False),  # the fact's source sequence
+    Column("base", BigInteger, nullable=False),  # the sequence before it; 0: this is the first fact
+    Column("import_id", Integer, nullable=False),
+    Column("listed", Text, nullable=False),  # JSON list of [unit, group, label]; [] when nothing is left
+    info=rows_of("student_number"),
+)
+
 _PAGE = 500
 _LIVE = feed_rows.c.live.is_not(False)
-_OF_SOURCE = feed_rows.c.source == bindparam("source")
+_NOTHING = "[]"
+_TAUGHT = teaching_rows.c.listed != _NOTHING
 _HELD = feed_rows.alias("held")
-
-# Made once: making a statement costs more than the database does.
-_PUBLISHED: Final = (
-    select(
-        *(feed_rows.c[name] for name in ("student_number", "year", "step", "step_version")),
-        *(feed_rows.c[name] for name in ("fingerprint", "sequence", "base", "live", "outline")),
-        (feed_rows.c.sequence <= imports.c.confirmed_through).label("confirmed"),
-    )
-    .join(imports, imports.c.id == feed_rows.c.import_id)
-    .where(_OF_SOURCE, feed_rows.c.student_number.in_(bindparam("students", expanding=True)))
-)
-_PEOPLE: Final = (
-    select(feed_rows.c.year, func.count(feed_rows.c.student_number.distinct()))
-    .where(_OF_SOURCE, _LIVE)
-    .group_by(feed_rows.c.year)
-)
 _LOST: Final = (
     select(feed_rows.c.year, func.count(feed_rows.c.student_number.distinct()))
-    .where(_OF_SOURCE, feed_rows.c.live.is_(False), unseen(feed_rows.c.import_id))
+    .where(feed_rows.c.source == bindparam("source"))
+    .where(feed_rows.c.live.is_(False), unseen(feed_rows.c.import_id))
     .where(
         ~select(_HELD.c.year)
         .where(*(_HELD.c[name] == feed_rows.c[name] for name in ("source", "student_number", "year")))
@@ -94,9 +108,92 @@ _LOST: Final = (
     .group_by(feed_rows.c.year)
 )
 
+IntendedT = TypeVar("IntendedT", bound=Intended | IntendedList)
+"""What a feed is about to append."""
 
-class SqlFeedMemory(SqlImports):
-    """A feed's memory in the database: implements `producers.registrar.FeedMemory`."""
+
+class SqlFacts(SqlImports, Generic[IntendedT]):
+    """What each feed of one kind has published, in the database.
+
+    Attributes:
+        rows: its table.
+        held: the condition of rows that the registrar holds.
+    """
+
+    rows: ClassVar[Table]
+    held: ClassVar[ColumnElement[bool]]
+    _published: ClassVar[Select[Any]]
+    _people: ClassVar[Select[Any]]
+
+    def __init_subclass__(cls) -> None:
+        """Make the statements once: making one costs more than the database does."""
+        super().__init_subclass__()
+        if "rows" not in vars(cls):
+            return
+        rows, of_source = cls.rows.c, cls.rows.c.source == bindparam("source")
+        cls._published = (
+            select(cls.rows, (rows.sequence <= imports.c.confirmed_through).label("confirmed"))
+            .join(imports, imports.c.id == rows.import_id)
+            .where(of_source, rows.student_number.in_(bindparam("students", expanding=True)))
+        )
+        people = func.count(rows.student_number.distinct())
+        cls._people = select(rows.year, people).where(of_source, cls.held).group_by(rows.year)
+
+    def people(self, source: str) -> dict[int, int]:
+        """Count the students of whom `source` holds something, by academic year.
+
+        Raises:
+            StoreUnavailable: retry.
+        """
+        with self._database.read() as connection:
+            found = connection.execute(self._people, {"source": source})
+            return {int(year): int(students) for year, students in found}
+
+    def intend(self, import_id: int, source: str, rows: Sequence[IntendedT], *, confirmed: int = 0) -> None:
+        """Record durably what is about to be appended; in doubt until confirmed.
+
+        Args:
+            import_id: as `begin` gave it.
+            source: the feed's name.
+            rows: the facts.
+            confirmed: the log has all of this import up to this source sequence.
+
+        Raises:
+            ImportSuperseded: nothing was written, and nothing may be appended.
+            StoreUnavailable: the outcome is unknown; nothing may be appended.
+        """
+        values = [
+            {
+                "source": source,
+                "import_id": import_id,
+                "student_number": row.key[0],
+                "year": row.key[1],
+                "fingerprint": row.fingerprint,
+                "sequence": row.sequence,
+                "base": row.base,
+                **self._columns(row),
+            }
+            for row in rows
+        ]  # before others have to wait
+        with self._database.write() as connection:
+            self._hold(connection, import_id, confirmed)
+            connection.execute(self._database.upsert(self.rows), values)
+
+    @abstractmethod
+    def _columns(self, row: IntendedT) -> Mapping[str, Any]:
+        """The values of the table's own columns."""
+
+    def _rows_of(self, source: str, students: Collection[str]) -> Sequence[Row[Any]]:
+        with self._database.read() as connection:
+            asked = {"source": source, "students": sorted(students)}
+            return connection.execute(self._published, asked).all()
+
+
+class SqlFeedMemory(SqlFacts[Intended]):
+    """What each feed of enrolments has published."""
+
+    rows = feed_rows
+    held = _LIVE
 
     def published(self, source: str, students: Collection[str]) -> dict[StepKey, Published]:
         """What `source` has published, or may have, about these students (some hundreds).
@@ -104,9 +201,6 @@ class SqlFeedMemory(SqlImports):
         Raises:
             StoreUnavailable: retry.
         """
-        with self._database.read() as connection:
-            asked = {"source": source, "students": sorted(students)}
-            found = connection.execute(_PUBLISHED, asked).all()
         return {
             (row.student_number, row.year, row.step, row.step_version): Published(
                 row.fingerprint,
@@ -116,7 +210,7 @@ class SqlFeedMemory(SqlImports):
                 row.live is not False,
                 row.outline,
             )
-            for row in found
+            for row in self._rows_of(source, students)
         }
 
     def known_students(self, students: Collection[str]) -> set[str]:
@@ -129,16 +223,6 @@ class SqlFeedMemory(SqlImports):
         with self._database.read() as connection:
             found = connection.execute(select(number).where(number.in_(sorted(students))).distinct())
             return set(found.scalars())
-
-    def people(self, source: str) -> dict[int, int]:
-        """Count the students with an enrolment of `source`, by academic year.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
-        with self._database.read() as connection:
-            found = connection.execute(_PEOPLE, {"source": source})
-            return {int(year): int(students) for year, students in found}
 
     def lost(self, source: str, since: float) -> dict[int, int]:
         """Count students who lost every enrolment that `source` held, by academic year.
@@ -158,9 +242,8 @@ class SqlFeedMemory(SqlImports):
         Raises:
             StoreUnavailable: retry.
         """
-        query = select(imports.c.source).distinct().order_by(imports.c.source)
         with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+            return sorted(connection.execute(SOURCES).scalars())
 
     def live_steps(self, source: str, year: int) -> Iterator[list[StepKey]]:
         """Every enrolment of the year that `source` holds, in order, in pages.
@@ -211,39 +294,71 @@ class SqlFeedMemory(SqlImports):
             connection.execute(self._database.insert_new(accepted_values), rows)
             audit.note(connection, self._database, actor=actor, action="import.accept", detail=detail)
 
-    def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
-        """Record durably what is about to be appended; in doubt until confirmed.
+    def _columns(self, row: Intended) -> Mapping[str, Any]:
+        _student, _year, step, version = row.key
+        return {"step": step, "step_version": version, "live": row.live, "outline": row.outline}
+
+
+class SqlTeachingMemory(SqlFacts[IntendedList]):
+    """What each feed of teaching units and groups has published."""
+
+    rows = teaching_rows
+    held = _TAUGHT
+
+    def published(self, source: str, students: Collection[str]) -> dict[YearKey, PublishedList]:
+        """The lists that `source` published, or may have, of these students (hundreds).
 
         Raises:
-            ImportSuperseded: nothing was written, and nothing may be appended.
-            StoreUnavailable: the outcome is unknown; nothing may be appended.
+            StoreUnavailable: retry.
         """
-        if not rows:
-            return
-        insert = self._database.insert(feed_rows)
-        replaced = ("fingerprint", "sequence", "base", "import_id", "live", "outline")
-        statement = insert.on_conflict_do_update(
-            index_elements=list(feed_rows.primary_key.columns),
-            set_={name: insert.excluded[name] for name in replaced},
-        )
-        values = [self._values(import_id, source, row) for row in rows]  # before others have to wait
-        with self._database.write() as connection:
-            self._hold(connection, import_id)
-            connection.execute(statement, values)
-
-    @staticmethod
-    def _values(import_id: int, source: str, row: Intended) -> dict[str, Any]:
-        student, year, step, version = row.key
         return {
-            "source": source,
-            "student_number": student,
-            "year": year,
-            "step": step,
-            "step_version": version,
-            "fingerprint": row.fingerprint,
-            "sequence": row.sequence,
-            "base": row.base,
-            "import_id": import_id,
-            "live": row.live,
-            "outline": row.outline,
+            (row.student_number, row.year): PublishedList(
+                row.fingerprint, row.sequence, row.base, bool(row.confirmed), _read(row.listed)
+            )
+            for row in self._rows_of(source, students)
         }
+
+    def listed_students(self, source: str, year: int) -> Iterator[list[str]]:
+        """Students with a list of `source` in that year, in order, in pages.
+
+        Raises:
+            StoreUnavailable: retry.
+        """
+        rows = teaching_rows.c
+        query = select(rows.student_number).where(rows.source == source, rows.year == year, _TAUGHT)
+        after = ""
+        while True:
+            page = query.where(rows.student_number > after).order_by(rows.student_number).limit(_PAGE)
+            with self._database.read() as connection:
+                found = list(connection.execute(page).scalars())
+            if not found:
+                return
+            yield found
+            after = found[-1]
+
+    def enrolled(self, students: Collection[str]) -> set[YearKey]:
+        """The years in which any feed has these students (some hundreds) enrolled.
+
+        Raises:
+            StoreUnavailable: retry.
+        """
+        rows = feed_rows.c
+        query = (
+            select(rows.student_number, rows.year)
+            .where(
+                rows.source.in_(SOURCES),  # for the sake of the primary key
+                rows.student_number.in_(sorted(students)),
+                _LIVE,
+            )
+            .distinct()
+        )
+        with self._database.read() as connection:
+            return {(student, year) for student, year in connection.execute(query)}
+
+    def _columns(self, row: IntendedList) -> Mapping[str, Any]:
+        listed = sorted([element, group, label] for (element, group), label in row.listed.items())
+        return {"listed": json.dumps(listed, ensure_ascii=False)}
+
+
+def _read(listed: str) -> Listed:
+    return {(element, group): label for element, group, label in json.loads(listed)}

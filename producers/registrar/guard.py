@@ -220,8 +220,12 @@ class YearFigures:
         }
 
 
+AffectedPerson = tuple[int, str, frozenset[OutlineChange]]
+"""Year, student, and what would change about them."""
+
+
 def judge(
-    people: Iterable[tuple[int, str, frozenset[OutlineChange]]],
+    people: Iterable[AffectedPerson],
     *,
     known: Mapping[int, int],
     in_file: Mapping[int, int],
@@ -270,7 +274,7 @@ def judge(
     return tuple(figures)
 
 
-Judged = Callable[[Iterable[tuple[int, str, frozenset[OutlineChange]]]], tuple[YearFigures, ...]]
+Judged = Callable[[Iterable[AffectedPerson]], tuple[YearFigures, ...]]
 """`judge`, called with the people."""
 
 

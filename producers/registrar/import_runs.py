@@ -9,7 +9,7 @@ import that wrote them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Connection,
     Float,
     Index,
     Integer,
@@ -69,6 +70,15 @@ imports = Table(
 ID_MAX: Final = 2**31 - 1
 """The largest integer of the databases; a request may have any number."""
 
+_FIRST = select(func.min(imports.c.source).label("source")).cte("feeds", recursive=True)
+_NEXT = select(func.min(imports.c.source)).where(imports.c.source > _FIRST.c.source).scalar_subquery()
+_FEEDS = _FIRST.union_all(select(_NEXT).where(_FIRST.c.source.is_not(None)))
+SOURCES: Final = select(_FEEDS.c.source).where(_FEEDS.c.source.is_not(None))
+"""Every feed that was ever imported: one look into the index for each, however many imports there were."""
+
+Note = Callable[[Connection], None]
+"""Adds to the transaction that records an import what the audit keeps of it."""
+
 BEGIN_ATTEMPTS_MAX = 5
 _LOOKED_BACK = 20
 
@@ -92,6 +102,10 @@ class ImportSuperseded(SesameError):
     has published stays in force until the newer one says otherwise; nothing is to be done."""
 
 
+def no_note(_connection: Connection) -> None:
+    """The note of an import that the audit keeps nothing of."""
+
+
 class SqlImports:
     """The runs of imports in the database, for any kind of feed."""
 
@@ -99,7 +113,13 @@ class SqlImports:
         self._database = database
 
     def begin(
-        self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
+        self,
+        source: str,
+        *,
+        file_name: str,
+        started_at: float,
+        detail: ImportDetail | None = None,
+        note: Note = no_note,
     ) -> int:
         """Begin an import with the highest id; fence off its source's unfinished ones.
 
@@ -108,25 +128,28 @@ class SqlImports:
             file_name: for the operator's eye, without folders.
             started_at: seconds since the epoch, UTC.
             detail: who runs it; None: unknown.
+            note: see `Note`.
 
         Raises:
             StoreUnavailable: nothing has begun, or an import that does nothing.
         """
         values = {"source": source, "file_name": file_name, "started_at": started_at}
-        return self._add(values | {"detail": _document(detail)}, fences=True)
+        return self._add(values | {"detail": _document(detail)}, note, fences=True)
 
-    def note_failed(self, source: str, *, file_name: str, started_at: float, detail: ImportDetail) -> None:
+    def note_failed(
+        self, source: str, *, file_name: str, started_at: float, detail: ImportDetail, note: Note = no_note
+    ) -> None:
         """Record an import whose file was unusable; it fences nothing off.
 
         Args:
-            source, file_name, started_at: as for `begin`.
+            source, file_name, started_at, note: as for `begin`.
             detail: who ran it, and how it ended.
 
         Raises:
             StoreUnavailable: nothing was recorded.
         """
         values = {"source": source, "file_name": file_name, "started_at": started_at}
-        self._add(values | {"detail": _document(detail), "superseded": True}, fences=False)
+        self._add(values | {"detail": _document(detail), "superseded": True}, note, fences=False)
 
     def go_on_above(self, import_id: int) -> None:
         """Raise the next import's id above this one, whose facts exist without its import.
@@ -141,20 +164,21 @@ class SqlImports:
                 values = {"source": "rebuilt", "file_name": "", "started_at": now, "superseded": True}
                 connection.execute(imports.insert().values(id=import_id, finished_at=now, **values))
 
-    def _add(self, values: Mapping[str, object], *, fences: bool) -> int:
+    def _add(self, values: Mapping[str, object], note: Note, *, fences: bool) -> int:
         for attempt in range(1, BEGIN_ATTEMPTS_MAX + 1):
             try:
-                return self._added(values, fences=fences)
+                return self._added(values, note, fences=fences)
             except IntegrityError:  # another process took that id at the same moment
                 if attempt == BEGIN_ATTEMPTS_MAX:
                     raise
         raise AssertionError("unreachable")
 
-    def _added(self, values: Mapping[str, object], *, fences: bool) -> int:
+    def _added(self, values: Mapping[str, object], note: Note, *, fences: bool) -> int:
         running = imports.c.source == values["source"], text(_GOING_ON)
         with self._database.write() as connection:
             newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
             import_id = int(newest) + 1
+            note(connection)
             connection.execute(imports.insert().values(id=import_id, **values))
             if fences:
                 # Waits for a transaction of the older import that is under way: its intents are then visible.
@@ -181,7 +205,9 @@ class SqlImports:
             audit.note(connection, self._database, actor=actor, action="import.approve", detail=noted)
 
     def approver_of(self, source: str, approval: str, since: float) -> str | None:
-        """Who approved what was held under this id; see `ImportMemory`.
+        """Who approved what was held under this id since then (epoch seconds).
+
+        None: no operator has, or it was published since.
 
         Raises:
             StoreUnavailable: retry.
@@ -216,20 +242,11 @@ class SqlImports:
             connection.execute(update(imports).where(this).values(detail=_document(detail)))
         return True
 
-    def confirm(self, import_id: int, through_sequence: int) -> None:
-        """Record that the log has this import's facts up to this source sequence.
-
-        Raises:
-            StoreUnavailable: the rows stay in doubt, and are published again by the next import.
-        """
-        ahead = imports.c.id == import_id, imports.c.confirmed_through < through_sequence
-        with self._database.write() as connection:
-            connection.execute(update(imports).where(*ahead).values(confirmed_through=through_sequence))
-
     def finish(
         self,
         import_id: int,
         *,
+        confirmed: int,
         finished_at: float,
         summary: Mapping[str, int],
         detail: ImportDetail | None = None,
@@ -238,30 +255,34 @@ class SqlImports:
 
         Args:
             import_id: as `begin` gave it.
+            confirmed: the log has all of it up to this source sequence; 0: it published nothing.
             finished_at: seconds since the epoch, UTC.
             summary: counts, without anything personal.
             detail: the rest; None: nothing else is to be kept.
 
         Raises:
-            StoreUnavailable: the import looks unfinished; nothing else follows from it.
+            StoreUnavailable: the import looks unfinished; its last facts are published again.
         """
         counts = json.dumps(dict(summary), sort_keys=True)
-        self._change(import_id, finished_at=finished_at, summary=counts, detail=detail)
+        self._change(import_id, confirmed, finished_at=finished_at, summary=counts, detail=detail)
 
-    def break_off(self, import_id: int, detail: ImportDetail) -> None:
+    def break_off(self, import_id: int, detail: ImportDetail, *, confirmed: int) -> None:
         """Record that the import is incomplete, and why (`detail`).
 
-        What is in doubt stays so.
+        What is above `confirmed` is in doubt, and is published again by the next import.
 
         Raises:
-            StoreUnavailable: the import looks as if it were under way; nothing else follows from it.
+            StoreUnavailable: the import looks as if it were under way; its last facts are published again.
         """
-        self._change(import_id, detail=detail)
+        self._change(import_id, confirmed, detail=detail)
 
-    def _change(self, import_id: int, *, detail: ImportDetail | None, **values: object) -> None:
+    def _change(
+        self, import_id: int, confirmed: int, *, detail: ImportDetail | None, **values: object
+    ) -> None:
         values["detail"] = _document(detail)
         with self._database.write() as connection:
             connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
+            _confirm(connection, import_id, confirmed)
 
     def past(
         self, *, before: int | None, limit: int, persons: bool | None = None, held: bool = False
@@ -329,7 +350,7 @@ class SqlImports:
         return None if row is None else _run(row)
 
     @staticmethod
-    def _hold(connection: Any, import_id: int) -> None:
+    def _hold(connection: Connection, import_id: int, confirmed: int = 0) -> None:
         """Lock the import's row until the transaction ends, if it is still the newest."""
         mine = imports.c.id == import_id, imports.c.superseded.is_(False)
         held = connection.execute(
@@ -337,6 +358,14 @@ class SqlImports:
         )
         if held.rowcount != 1:
             raise ImportSuperseded
+        _confirm(connection, import_id, confirmed)
+
+
+def _confirm(connection: Connection, import_id: int, confirmed: int) -> None:
+    """Raise the import's watermark to this source sequence."""
+    if confirmed:
+        ahead = imports.c.id == import_id, imports.c.confirmed_through < confirmed
+        connection.execute(update(imports).where(*ahead).values(confirmed_through=confirmed))
 
 
 def unseen(import_id: ColumnElement[int]) -> ColumnElement[bool]:

@@ -2,28 +2,39 @@
 
 The steps are the same whatever a file is about; what differs is an `ImportSubject`: how a line is read and
 kept, how the file is compared with what was published before, and what is published then.
+
+Order of effects, batch by batch: the facts are written down as intended, appended to the log, and
+confirmed once the log has acknowledged them: with the next batch's intents, or with the import's end. A
+crash anywhere leaves the last batch in doubt, and the next import publishes those rows again: under the
+same event ids where the file says the same.
 """
 
 from __future__ import annotations
 
 import hmac
+import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.errors import SesameError
+from pipeline.eventlog.port import LogUnavailable, Producer
 from producers.registrar import reader, rows
 from producers.registrar.damage import likely_encoding
 from producers.registrar.encodings import repairing
 from producers.registrar.faults import DAMAGES, UnusableFile
-from producers.registrar.feed import Publisher
-from producers.registrar.guard import Fingerprint, judge
+from producers.registrar.feed import SEQUENCES_PER_IMPORT, UnpublishedFact
+from producers.registrar.feed_memory import IntendedT, SqlFacts
+from producers.registrar.guard import AffectedPerson, Fingerprint, YearFigures, judge
 from producers.registrar.import_subject import ImportDeps, ImportInterrupted, ImportOptions, ImportSubject
 from producers.registrar.packing import opened
 from producers.registrar.physical import Layout, Source
@@ -36,14 +47,14 @@ from producers.registrar.report import (
 from producers.registrar.sheets import REJECTS, affected_cells, reject_cells
 from schemas.language import gettext
 
+APPEND_ATTEMPTS_MAX = 5
+APPEND_WAIT_S_MAX = 5.0
 _PROGRESS_LINES = 500
 _LOOKED_AT = 1000  # damaged values, to tell the encoding
 
-_Intent = TypeVar("_Intent")
-
 
 def run_import(
-    path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
+    path: Path, options: ImportOptions, subject: ImportSubject[IntendedT], deps: ImportDeps
 ) -> ImportReport:
     """Import one file: publish differences from earlier imports, refuse what is wrong.
 
@@ -68,11 +79,11 @@ class HeldTogether(SesameError):
     """The guard would hold these lines together. Each is imported by itself."""
 
 
-class _Import(Generic[_Intent]):
+class _Import(Generic[IntendedT]):
     """One import's steps, and the results of each."""
 
     def __init__(
-        self, path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
+        self, path: Path, options: ImportOptions, subject: ImportSubject[IntendedT], deps: ImportDeps
     ) -> None:
         self.path = path
         self.options = options
@@ -84,7 +95,7 @@ class _Import(Generic[_Intent]):
         self.started_at = deps.clock()
         self.about = ImportDetail(kind=subject.kind, actor=options.actor)
         self.import_id: int | None = None
-        self.publisher: Publisher[_Intent] | None = None
+        self.publisher: Publisher[IntendedT] | None = None
         self.planned = 0
         self.approver: str | None = None
 
@@ -104,6 +115,11 @@ class _Import(Generic[_Intent]):
         """How many facts the log has acknowledged so far."""
         return 0 if self.publisher is None else self.publisher.published
 
+    @property
+    def confirmed(self) -> int:
+        """The source sequence up to which the log has acknowledged them; 0: none."""
+        return 0 if self.publisher is None else self.publisher.confirmed
+
     def _run(self) -> ImportReport:
         with opened(self.path, self.profile, heed=partial(self.deps.progress, 0, None)) as source:
             layout = reader.examine(source, self.profile)
@@ -115,6 +131,7 @@ class _Import(Generic[_Intent]):
                 file_name=self.path.name,
                 started_at=self.started_at.timestamp(),
                 detail=self.about,
+                note=self.deps.note,
             )
         report = self._judge(replace(report, import_id=self.import_id), layout)
         if self.import_id is None:
@@ -130,7 +147,9 @@ class _Import(Generic[_Intent]):
         summary = {**report.counts(), "held": int(report.held)}
         kept = replace(report, rejects_path=None, affected_path=None) if self.options.passing else report
         detail = kept.detail(self.options.actor, ended_at)
-        self.memory.finish(self.import_id, finished_at=ended_at, summary=summary, detail=detail)
+        self.memory.finish(
+            self.import_id, confirmed=self.confirmed, finished_at=ended_at, summary=summary, detail=detail
+        )
         return report
 
     def _publish(self, import_id: int, layout: Layout, report: ImportReport) -> None:
@@ -161,9 +180,10 @@ class _Import(Generic[_Intent]):
                     file_name=self.path.name,
                     started_at=self.started_at.timestamp(),
                     detail=detail,
+                    note=self.deps.note,
                 )
             else:
-                self.memory.break_off(self.import_id, detail)
+                self.memory.break_off(self.import_id, detail, confirmed=self.confirmed)
 
     def _read(self, source: Source, layout: Layout) -> ImportReport:
         """Spool every line's fact or faults, and compare the lines with one another."""
@@ -247,15 +267,7 @@ class _Import(Generic[_Intent]):
                 progress=lambda line: self._advance(layout, 1.0, line),
             ),
         )
-        judged = partial(
-            judge,
-            known=self.memory.people(self.profile.name),
-            in_file=self.spool.people(),
-            threshold=options.threshold,
-            lost=self.subject.lost((self.started_at - timedelta(days=options.leak_days)).timestamp()),
-            leak=options.leak,
-        )
-        years = judged(self.spool.affected_people())
+        years = self._judged(self.spool.affected_people())
         sheet = self.subject.affected_sheet
         if years:
             sheet.write(options.affected_path, affected_cells(sheet, self.spool.affected()))
@@ -276,7 +288,31 @@ class _Import(Generic[_Intent]):
             years=years,
             affected_path=options.affected_path if years else None,
         )
-        return replace(whole, parts=dict(self.subject.parts(whole, judged))) if options.together else whole
+        return (
+            replace(whole, parts=dict(self.subject.parts(whole, self._judged))) if options.together else whole
+        )
+
+    def _judged(self, people: Iterable[AffectedPerson]) -> tuple[YearFigures, ...]:
+        """Judge these people; without any, count nobody."""
+        first, rest = next(iter(people := iter(people)), None), people
+        if first is None:
+            return ()
+        known, in_file, lost = self._in_all
+        options = self.options
+        return judge(
+            chain([first], rest),
+            known=known,
+            in_file=in_file,
+            threshold=options.threshold,
+            lost=lost,
+            leak=options.leak,
+        )
+
+    @cached_property
+    def _in_all(self) -> tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]]:
+        """How many people were known, are in the file, and were lost lately, by academic year."""
+        since = (self.started_at - timedelta(days=self.options.leak_days)).timestamp()
+        return self.memory.people(self.profile.name), self.spool.people(), self.subject.lost(since)
 
     def _approver_of(self, approval: str) -> str | None:
         """Who approves this id: this import's actor, or an operator since it was held."""
@@ -310,6 +346,72 @@ class _Import(Generic[_Intent]):
         """Report progress: a step per line read, half a step per line compared, published."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
         self.deps.progress((int(part * layout.lines) + steps) // 2, layout.lines)
+
+
+class Publisher(Generic[IntendedT]):
+    """Publishes one import's changes, batch by batch, in the order of their lines.
+
+    Args:
+        import_id: as the memory gave it.
+        source: the feed's name.
+        started_at: the facts' time, with a zone.
+        memory: remembers what was published.
+        producer: appends to the log.
+        sleep: waits between two attempts to append; seconds.
+
+    Attributes:
+        published: how many facts the log has acknowledged.
+        confirmed: up to which source sequence; recorded with the next batch's intents, or the import's end.
+    """
+
+    def __init__(
+        self,
+        *,
+        import_id: int,
+        source: str,
+        started_at: datetime,
+        memory: SqlFacts[IntendedT],
+        producer: Producer,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.import_id = import_id
+        self._source = source
+        self._started_at = started_at
+        self._memory = memory
+        self._producer = producer
+        self._sleep = sleep
+        self.published = 0
+        self.confirmed = 0
+
+    def publish(self, changes: Iterable[UnpublishedFact[IntendedT]]) -> None:
+        """Append these facts.
+
+        Raises:
+            ImportSuperseded: a newer import continues alone; nothing of this batch was appended.
+            LogUnavailable: the log did not take them in several attempts; they are in doubt.
+            StoreUnavailable: they are in doubt.
+        """
+        batch = list(changes)
+        if not batch:
+            return
+        sequences = [self.import_id * SEQUENCES_PER_IMPORT + change.line for change in batch]
+        intended = [change.intended(sequence) for change, sequence in zip(batch, sequences, strict=True)]
+        records = [
+            change.record(self._source, sequence, self._started_at)
+            for change, sequence in zip(batch, sequences, strict=True)
+        ]
+        self._memory.intend(self.import_id, self._source, intended, confirmed=self.confirmed)
+        for attempt in Retrying(
+            retry=retry_if_exception_type(LogUnavailable),
+            stop=stop_after_attempt(APPEND_ATTEMPTS_MAX),
+            wait=wait_random_exponential(multiplier=0.2, max=APPEND_WAIT_S_MAX),
+            sleep=self._sleep,
+            reraise=True,
+        ):
+            with attempt:
+                self._producer.append(records)
+        self.published += len(batch)
+        self.confirmed = sequences[-1]
 
 
 def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:

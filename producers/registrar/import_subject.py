@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Generic
 
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import Producer
 from pipeline.threshold import Threshold
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.faults import Rejection
-from producers.registrar.feed import ImportMemory, UnpublishedFact
+from producers.registrar.feed import UnpublishedFact
+from producers.registrar.feed_memory import IntendedT, SqlFacts
 from producers.registrar.guard import Approval, Fingerprint, Judged
+from producers.registrar.import_runs import Note, no_note
 from producers.registrar.lines import Lines
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile
@@ -24,7 +27,6 @@ from producers.registrar.rows import Fact
 from producers.registrar.sheets import WorkbookSheet
 from schemas.language import gettext, ngettext
 
-_Intent = TypeVar("_Intent")
 Progress = Callable[[int, int | None], None]
 """Called with the number of lines done, and of all lines (None: unknown).
 
@@ -87,41 +89,42 @@ class ImportInterrupted(SesameError):
         self.done: tuple[ImportReport, ...] = ()  # the reports of the files before it
 
 
-class ImportSubject(Protocol[_Intent]):
-    """The subject of a file. Made for one import; owned by one thread."""
+class ImportSubject(ABC, Generic[IntendedT]):
+    """The subject of a file. Made for one import; owned by one thread.
 
-    @property
-    def kind(self) -> ImportKind:
-        """The file's kind."""
+    Attributes:
+        kind: the file's kind.
+        affected_sheet: the form of the file of affected people.
+        profile: how the file is written.
+        spool: the import's temporary database, with the file's lines in it.
+        memory: what was published before.
+    """
 
-    @property
-    def affected_sheet(self) -> WorkbookSheet:
-        """The form of the file of affected people."""
+    kind: ClassVar[ImportKind]
+    affected_sheet: ClassVar[WorkbookSheet]
+    profile: FeedProfile
+    spool: Lines
+    memory: SqlFacts[IntendedT]
 
-    @property
-    def profile(self) -> FeedProfile:
-        """How the file is written."""
+    @abstractmethod
+    def parse(self, line: Line) -> Fact | list[Rejection]:
+        """Parse a line: a fact, or all its faults."""
 
-    @property
-    def spool(self) -> Lines:
-        """The import's temporary database, with the file's lines in it."""
+    @abstractmethod
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
+        """Find what differs from what was published before; add each to `fingerprint`."""
 
-    @property
-    def memory(self) -> ImportMemory[_Intent]:
-        """What was published before."""
+    @abstractmethod
+    def changes(self) -> Iterator[Sequence[UnpublishedFact[IntendedT]]]:
+        """The facts to publish, in the order of the lines, some hundreds at a time."""
 
-    def lost(self, since: float) -> Mapping[int, int]:
+    def lost(self, since: float) -> Mapping[int, int]:  # noqa: ARG002
         """Count people who lost all of an academic year, by year.
 
         Since then (epoch seconds), and since an operator last approved an import. A subject whose facts
         come and go regularly counts none.
         """
-
-    def parse(self, line: Line) -> Fact | list[Rejection]:
-        """Parse a line: a fact, or all its faults."""
-
-    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
-        """Find what differs from what was published before; add each to `fingerprint`."""
+        return {}
 
     def check_accepted(self, path: Path) -> None:
         """Refuse an acceptance that fits no line of the file (at `path`).
@@ -130,17 +133,16 @@ class ImportSubject(Protocol[_Intent]):
             AcceptanceUnfit: there is one.
         """
 
-    def remember_accepted(self, import_id: int) -> int:
+    def remember_accepted(self, import_id: int) -> int:  # noqa: ARG002
         """Record what an operator accepted in this import; return for how many students."""
+        return 0
 
-    def parts(self, whole: ImportReport, judged: Judged) -> Iterable[tuple[int, ImportReport]]:
+    def parts(self, whole: ImportReport, judged: Judged) -> Iterable[tuple[int, ImportReport]]:  # noqa: ARG002
         """The report that each accepted line would have had alone, by line number.
 
         Each is of another student. Of teachings: none.
         """
-
-    def changes(self) -> Iterator[Sequence[UnpublishedFact[_Intent]]]:
-        """The facts to publish, in the order of the lines, some hundreds at a time."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +154,11 @@ class ImportDeps:
         clock: the time, with a zone.
         progress: see `Progress`.
         sleep: waits between attempts to append; seconds.
+        note: what the audit keeps of it, in the transaction that records it. Not used in a dry run.
     """
 
     producer: Producer
     clock: Callable[[], datetime]
     progress: Progress
     sleep: Callable[[float], None] = time.sleep
+    note: Note = no_note

@@ -52,7 +52,8 @@ class Lines(ABC):
     Use as a context manager; owned by one thread.
     """
 
-    schema: ClassVar[str] = ""  # what else a kind of import keeps
+    schema: ClassVar[str]
+    """The tables of a kind of import. `facts` has the sound lines: line, student, year, cancels, and more."""
 
     def __init__(self, profile: FeedProfile) -> None:
         self._profile = profile
@@ -161,17 +162,21 @@ class Lines(ABC):
     def settle(self) -> int:
         """Compare the lines with one another; return how many were copies."""
 
-    @abstractmethod
     def students(self) -> int:
         """How many students the sound lines are about."""
+        return int(self._database.execute("SELECT COUNT(DISTINCT student) FROM facts").fetchone()[0])
 
-    @abstractmethod
     def people(self) -> dict[int, int]:
         """How many students the lines that hold are about, by academic year."""
+        rows = self._database.execute(
+            "SELECT year, COUNT(DISTINCT student) FROM facts WHERE NOT cancels GROUP BY year"
+        )
+        return {int(year): int(students) for year, students in rows}
 
-    @abstractmethod
     def has_year(self, year: int) -> bool:
         """Whether any sound line is of this academic year."""
+        query = "SELECT 1 FROM facts WHERE year = ? LIMIT 1"
+        return self._database.execute(query, (year,)).fetchone() is not None
 
 
 def shown(lines: Iterable[int]) -> str:

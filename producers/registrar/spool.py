@@ -20,8 +20,8 @@ from schemas.language import gettext
 _PAGE = 500
 _SCHEMA = """
 CREATE TABLE facts (
-    line INTEGER PRIMARY KEY, student TEXT NOT NULL, step BLOB NOT NULL, person BLOB, primary_in INTEGER,
-    fingerprint TEXT NOT NULL, fact TEXT NOT NULL
+    line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL, cancels INTEGER NOT NULL,
+    step BLOB NOT NULL, person BLOB, primary_in INTEGER, fingerprint TEXT NOT NULL, fact TEXT NOT NULL
 );
 CREATE TABLE to_publish (line INTEGER PRIMARY KEY, base INTEGER NOT NULL, outline TEXT NOT NULL);
 CREATE TABLE differing (student TEXT NOT NULL, year INTEGER NOT NULL, step TEXT NOT NULL, kind TEXT NOT NULL,
@@ -73,10 +73,12 @@ class Spool(Lines):
         text = canonical(fact)
         fingerprint = sha256(text.encode()).hexdigest()
         self._database.execute(
-            "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 line,
                 fact["student_number"],
+                fact["year"],
+                "reason" in fact,
                 step,
                 person,
                 fact["year"] if primary and self._tells_primary else None,
@@ -207,23 +209,6 @@ class Spool(Lines):
         )
         self._database.execute("DELETE FROM facts WHERE student = ? AND primary_in = ?", (student, year))
 
-    def students(self) -> int:
-        """How many different students the facts are about."""
-        return int(self._database.execute("SELECT COUNT(DISTINCT student) FROM facts").fetchone()[0])
-
-    def people(self) -> dict[int, int]:
-        """Count the facts' students by academic year, without cancelled enrolments."""
-        rows = self._database.execute(
-            "SELECT json_extract(fact, '$.year'), COUNT(DISTINCT student) FROM facts"
-            " WHERE person IS NOT NULL GROUP BY 1"
-        )
-        return {int(year): int(students) for year, students in rows}
-
-    def has_year(self, year: int) -> bool:
-        """Whether any fact is of this academic year."""
-        query = "SELECT 1 FROM facts WHERE json_extract(fact, '$.year') = ? LIMIT 1"
-        return self._database.execute(query, (year,)).fetchone() is not None
-
     def absent(self, keys: Sequence[StepKey]) -> list[StepKey]:
         """Those of `keys` that the file lacks, of students without rejected lines."""
         return [key for key in keys if not self._is_named(key)]
@@ -238,7 +223,7 @@ class Spool(Lines):
     def taken(self) -> Iterator[tuple[int, str, bool, bool]]:
         """Each fact's line and student, whether it cancels, and whether to publish it."""
         rows = self._database.execute(
-            "SELECT line, student, person IS NULL, to_publish.line IS NOT NULL"
+            "SELECT line, student, cancels, to_publish.line IS NOT NULL"
             " FROM facts LEFT JOIN to_publish USING (line)"
         )
         for line, student, cancels, changes in rows:

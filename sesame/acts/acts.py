@@ -9,6 +9,7 @@ whom they `show`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +23,8 @@ from pipeline.errors import DependencyDown, SesameError
 from schemas.language import gettext
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from pipeline.db.database import Database
 
 
@@ -74,21 +77,24 @@ def utc_or_none(epoch_s: float | None) -> datetime | None:
     return None if epoch_s is None else utc(epoch_s)
 
 
-def note(database: Database, actor: Actor, action: str, **detail: object) -> None:
+def note(
+    database: Database, actor: Actor, action: str, connection: Connection | None = None, /, **detail: object
+) -> None:
     """Record an actor's act or view in the audit before it happens.
 
     Args:
         database: the store.
         actor: who.
         action: as the audit names it, e.g. `provision`.
+        connection: the transaction that the act is part of; None: one of its own.
         detail: what is needed to understand it later, without names or words of persons; None is left out.
 
     Raises:
         StoreUnavailable: it was not noted, and must not be done.
     """
     given = {name: value for name, value in detail.items() if value is not None}
-    with database.write() as connection:
-        audit.note(connection, database, actor=actor.name, action=action, detail=given)
+    with nullcontext(connection) if connection is not None else database.write() as transaction:
+        audit.note(transaction, database, actor=actor.name, action=action, detail=given)
 
 
 NAMED_MAX = 20

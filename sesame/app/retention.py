@@ -22,9 +22,8 @@ from pipeline.lost_records import lost_records
 from pipeline.replays import replay_students, replays
 from pipeline.vault import vault
 from producers.activation import throttles
-from producers.registrar.feed_memory import feed_rows
+from producers.registrar.feed_memory import feed_rows, teaching_rows
 from producers.registrar.import_runs import imports
-from producers.registrar.teachings.feed_memory import teaching_rows
 from sesame.login import api_answers, api_tokens, cas_sessions
 
 ROWS_PER_PRUNE = 5_000

@@ -29,9 +29,7 @@ from pipeline.db.metadata import metadata
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import rows as parking
 from producers.activation import activation_requests, choices, mail_proofs, throttles
-from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs
-from producers.registrar.teachings import feed_memory as teaching_feed_memory
-from producers.registrar.teachings import memberships
+from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs, memberships
 from sesame.acts import life
 from sesame.login import api_answers, api_tokens, cas_logins, cas_sessions
 from sesame.operations.people.support import support_cases

@@ -90,7 +90,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConsoleDes
         runs, begun = SqlImports(database), ImportDetail(kind=ImportKind.ENROLMENTS, actor="a program")
         which = runs.begin(SENT, file_name="person.jsonl", started_at=now, detail=begun)
         held = begun.model_copy(update={"ended": ImportEnd.HELD, "ended_at": now, "approval": "a" * 20})
-        runs.finish(which, finished_at=now, summary={"lines": 1, "held": 1}, detail=held)
+        runs.finish(which, confirmed=0, finished_at=now, summary={"lines": 1, "held": 1}, detail=held)
         names["import"] = str(which)
         yield desk, names
 

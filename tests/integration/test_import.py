@@ -39,12 +39,16 @@ from producers.registrar.feed_memory import SqlFeedMemory
 from tests.integration.test_import import Site
 
 class Killed(SqlFeedMemory):
-    batches = 0
-    def confirm(self, import_id, through_sequence):
-        Killed.batches += 1
-        if Killed.batches == int(sys.argv[2]):
+    appended = 0
+    def intend(self, *args, **given):
+        self.die_after()
+        Killed.appended += 1
+        super().intend(*args, **given)
+    def finish(self, *args, **given):
+        self.die_after()
+    def die_after(self):
+        if Killed.appended == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
-        super().confirm(import_id, through_sequence)
 
 site = Site(Path(sys.argv[1]))
 site.memory = Killed(site.database)

@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select
 
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline.outbox import outbox
-from producers.registrar.teachings import memberships
-from producers.registrar.teachings.memberships import group_members, teaching_groups
+from producers.registrar import memberships
+from producers.registrar.memberships import group_members, teaching_groups
 from sesame.operations.programs.teaching_groups import FEW_MEMBERS_MAX
 from tests.integration.api_kit import ApiWorld
 from tests.integration.scim_in_kit import patch, scim

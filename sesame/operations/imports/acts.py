@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, InstanceOf, model_serializer
+from sqlalchemy import Connection
 
 from consumers.registry.erasure.erasures import has_forgotten
 from consumers.registry.people import People
@@ -23,15 +24,14 @@ from producers.registrar.enrolments import import_file
 from producers.registrar.explanation import ImportExplanation
 from producers.registrar.explanation import explain as explain_file
 from producers.registrar.faults import UnusableFile
-from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.feed_memory import SqlFeedMemory, SqlTeachingMemory
 from producers.registrar.guard import Approval
 from producers.registrar.import_subject import ImportInterrupted, ImportOptions
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import choose, choose_groups
 from producers.registrar.report import ImportKind, ImportReport
 from producers.registrar.settings import RegistrarSettings
-from producers.registrar.teachings.feed_memory import SqlTeachingMemory
-from producers.registrar.teachings.lists import import_groups, parse
+from producers.registrar.teachings import import_groups, parse
 from schemas.language import gettext, gettext_noop
 from sesame.acts import acts
 from sesame.acts.acts import Actor, Report, act
@@ -195,11 +195,11 @@ def import_files(
     reports = []
     for kind, action, path, run in parts:
         order = _order(request, path, settings, actor)
-        _note(site, actor, action, request, path)
         progress(kind, 0, None)
         told = partial(progress, kind)
         try:
-            reports.append(run(path, order, producer=site.producer, clock=clock, progress=told))
+            note = partial(_note, site, actor, action, request, path)
+            reports.append(run(path, order, producer=site.producer, clock=clock, progress=told, note=note))
         except ImportInterrupted as interrupted:
             interrupted.done = tuple(reports)
             raise
@@ -382,17 +382,19 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
     )
 
 
-def _note(site: Registering, actor: Actor, action: str, request: ImportRequest, file: Path) -> None:
-    if not request.dry_run:
-        acts.note(
-            site.database,
-            actor,
-            action,
-            file=file.name,
-            full_year=request.full_year,
-            republish=request.republish or None,
-            requests=request.together if request.together > 1 else None,
-        )
+def _note(
+    site: Registering, actor: Actor, action: str, request: ImportRequest, file: Path, connection: Connection
+) -> None:
+    acts.note(
+        site.database,
+        actor,
+        action,
+        connection,
+        file=file.name,
+        full_year=request.full_year,
+        republish=request.republish or None,
+        requests=request.together if request.together > 1 else None,
+    )
 
 
 def _joined(documents: list[dict[str, Any]]) -> dict[str, Any]:

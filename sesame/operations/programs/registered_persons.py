@@ -15,9 +15,9 @@ from pipeline.accounts import accounts
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
+from producers.registrar import memberships
 from producers.registrar.external_ids import external_ids
-from producers.registrar.teachings import memberships
-from producers.registrar.teachings.memberships import GroupNamed
+from producers.registrar.memberships import GroupNamed
 from schemas.account import Account, Enrolment, Hold, Stage
 from sesame.acts.acts import Actor, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Stored

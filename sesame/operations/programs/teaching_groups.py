@@ -14,8 +14,8 @@ from consumers.registry.people import People
 from consumers.registry.settings import RegistrySettings
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from producers.registrar.teachings import memberships
-from producers.registrar.teachings.memberships import (
+from producers.registrar import memberships
+from producers.registrar.memberships import (
     CalledBy,
     GroupChanged,
     GroupGone,

@@ -171,10 +171,10 @@ def _imported(desk: ConsoleDesk) -> None:
             update={"ended": ImportEnd.DONE, "ended_at": at + 9, "differences": (year,) if place else ()}
         )
         counts = {"lines": lines, "students": lines - 70, "recorded": 44, "gone": 2, "unchanged": lines - 46}
-        runs.finish(which, finished_at=at + 9, summary={**counts, "rejected": 0}, detail=ended)
+        runs.finish(which, confirmed=0, finished_at=at + 9, summary={**counts, "rejected": 0}, detail=ended)
     begun = ImportDetail(kind=ImportKind.ENROLMENTS, actor="colette", last_line=1_240)
     which = runs.begin("apogee", file_name="inscrits-15.csv", started_at=now - 4, detail=begun)
-    runs.confirm(which, which * SEQUENCES_PER_IMPORT + 733)
+    runs.break_off(which, begun, confirmed=which * SEQUENCES_PER_IMPORT + 733)
 
 
 def _propagated(

@@ -22,7 +22,7 @@ from scim2_models import (
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import SesameError, fault, meaning
-from producers.registrar.teachings.memberships import GroupChanged, GroupGone, GroupTaken
+from producers.registrar.memberships import GroupChanged, GroupGone, GroupTaken
 from schemas.language import gettext
 from sesame.operations.programs.person_facts import PersonRefused
 from sesame.operations.programs.registered_persons import TooManyToCompare

@@ -30,7 +30,6 @@ from pipeline.db.metadata import partial_index
 from pipeline.db.migrate import StoreBeforeFirstForm, StoreFromTheFuture, StoreNotMigrated
 from producers.activation import choices, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
-from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.app.tables import metadata
 from sesame.testing.servers import stores
 from sesame.web.students import web_sessions
@@ -60,7 +59,7 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
     elsewhere = {import_runs.imports, feed_memory.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
     elsewhere |= {web_sessions.web_sessions, choices.charter_acceptances}
     elsewhere |= {quarantine.quarantines, lost_records.lost_records}
-    elsewhere |= {teaching_feed_memory.teaching_rows, teachings.teachings, teachings.known_teachings}
+    elsewhere |= {feed_memory.teaching_rows, teachings.teachings, teachings.known_teachings}
     elsewhere |= {replays.replays, replays.replay_students}
     assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own
     assert ("welcome_messages", "ck_welcome_messages_state") in checks

@@ -14,15 +14,13 @@ from pipeline.threshold import Threshold
 from producers.registrar.acceptance import Acceptance
 from producers.registrar.affected import RecordedPersons
 from producers.registrar.enrolments import import_file
-from producers.registrar.feed import FeedMemory, TeachingMemory
-from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.feed_memory import SqlFeedMemory, SqlTeachingMemory
 from producers.registrar.guard import Approval
 from producers.registrar.import_subject import ImportOptions
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import apogee, choose_groups
 from producers.registrar.report import ImportReport
-from producers.registrar.teachings.feed_memory import SqlTeachingMemory
-from producers.registrar.teachings.lists import import_groups
+from producers.registrar.teachings import import_groups
 from schemas.envelope import Message, from_record
 from sesame.testing.servers.stores import sqlite_store
 
@@ -111,8 +109,8 @@ class Registrar:
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
         self.database = Database(url or sqlite_store(folder))
-        self.memory: FeedMemory = SqlFeedMemory(self.database)
-        self.teachings: TeachingMemory = SqlTeachingMemory(self.database)
+        self.memory = SqlFeedMemory(self.database)
+        self.teachings = SqlTeachingMemory(self.database)
         self.log = RecordedLog()
         self.groups = folder / "groups.csv"
         self.export = folder / "export.csv"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from pipeline.eventlog.port import LogUnavailable
 from producers.registrar import lines as spooled
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.feed import APPEND_ATTEMPTS_MAX, Intended
+from producers.registrar.feed import Intended
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded, SqlImports
+from producers.registrar.import_steps import APPEND_ATTEMPTS_MAX
 from producers.registrar.lines import SpoolFailed
 from producers.registrar.profiles import choose
 from producers.registrar.report import ImportEnd, ImportReport
@@ -33,15 +34,15 @@ class Killed(BaseException):
 class DiesBeforeConfirming(SqlFeedMemory):
     """The process ends after the log acknowledged, before the feed remembers."""
 
-    def confirm(self, import_id: int, through_sequence: int) -> None:
+    def finish(self, import_id: int, **_ended: object) -> None:
         raise Killed
 
 
 class DiesBeforeAppending(SqlFeedMemory):
     """The process ends after the intention was written down."""
 
-    def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
-        super().intend(import_id, source, rows)
+    def intend(self, import_id: int, source: str, rows: Sequence[Intended], *, confirmed: int = 0) -> None:
+        super().intend(import_id, source, rows, confirmed=confirmed)
         raise Killed
 
 
@@ -181,16 +182,7 @@ def test_what_was_acknowledged_before_a_crash_is_not_published_again(
 ) -> None:
     monkeypatch.setattr("producers.registrar.enrolments._PAGE", 1)
 
-    class DiesLater(DiesBeforeConfirming):
-        confirmed = 0
-
-        def confirm(self, import_id: int, through_sequence: int) -> None:
-            if DiesLater.confirmed:
-                super().confirm(import_id, through_sequence)
-            DiesLater.confirmed += 1
-            SqlFeedMemory.confirm(self, import_id, through_sequence)
-
-    die(registrar, DiesLater, ZOE, MAMADOU)
+    die(registrar, DiesBeforeConfirming, ZOE, MAMADOU)
     assert [message.event.student_number for message in registrar.log.take()] == ["22600017", "22600018"]
     registrar.import_rows(ZOE, MAMADOU)
     assert [message.event.student_number for message in registrar.log.take()] == ["22600018"]
@@ -213,9 +205,11 @@ def test_a_log_that_goes_on_refusing_ends_the_import_and_the_next_one_goes_on(re
 
 def test_a_newer_import_fences_an_older_one_off(registrar: Registrar) -> None:
     class Overtaken(SqlFeedMemory):
-        def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
+        def intend(
+            self, import_id: int, source: str, rows: Sequence[Intended], *, confirmed: int = 0
+        ) -> None:
             self.begin(source, file_name="newer.csv", started_at=NOW.timestamp())
-            super().intend(import_id, source, rows)
+            super().intend(import_id, source, rows, confirmed=confirmed)
 
     registrar.memory = Overtaken(registrar.database)
     with pytest.raises(ImportSuperseded):

@@ -13,14 +13,14 @@ from pipeline.threshold import Threshold
 from producers.registrar.explanation import explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import IntendedList
+from producers.registrar.feed_memory import SqlTeachingMemory
 from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import UnknownProfile, choose_groups
 from producers.registrar.report import ImportKind
 from producers.registrar.sheets import MEANINGS
-from producers.registrar.teachings.feed_memory import SqlTeachingMemory
-from producers.registrar.teachings.lists import parse
+from producers.registrar.teachings import parse
 from schemas.catalogue import ENROLMENTS
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
@@ -274,7 +274,7 @@ def test_a_log_that_was_lost_is_given_everything_again_under_the_same_ids(regist
 
 def test_after_a_crash_what_is_in_doubt_is_published_again_under_the_same_id(registrar: Registrar) -> None:
     class Dies(SqlTeachingMemory):
-        def confirm(self, import_id: int, through_sequence: int) -> None:
+        def finish(self, import_id: int, **_ended: object) -> None:
             raise Killed
 
     registrar.teachings = Dies(registrar.database)
@@ -290,10 +290,12 @@ def test_after_a_crash_what_is_in_doubt_is_published_again_under_the_same_id(reg
 
 def test_of_two_imports_at_once_the_newer_one_goes_on_alone(registrar: Registrar) -> None:
     class Overtaken(SqlTeachingMemory):
-        def intend(self, import_id: int, source: str, rows: Sequence[IntendedList]) -> None:
+        def intend(
+            self, import_id: int, source: str, rows: Sequence[IntendedList], *, confirmed: int = 0
+        ) -> None:
             registrar.teachings = SqlTeachingMemory(registrar.database)
             registrar.import_groups(f"{Z} UE2 TD2", full_year=2026)
-            super().intend(import_id, source, rows)
+            super().intend(import_id, source, rows, confirmed=confirmed)
 
     registrar.teachings = Overtaken(registrar.database)
     with pytest.raises(ImportSuperseded):

@@ -86,14 +86,14 @@ def test_a_feeds_last_import_is_told_and_one_that_is_held_is_no_success(
     memory = SqlFeedMemory(database)
     counts = {"lines": 50, "rejected": 2, "recorded": 40, "cancelled": 0, "unchanged": 8, "held": 0}
     first = memory.begin("apogee", file_name="first.csv", started_at=START)
-    memory.finish(first, finished_at=START + 5, summary=counts)
+    memory.finish(first, confirmed=0, finished_at=START + 5, summary=counts)
     second = memory.begin("apogee", file_name="second.csv", started_at=START + 100)
     samples = shown(reporter, database)  # the second one is running
     assert value(samples, "import_finished_timestamp_seconds", feed="apogee") == START + 5
     assert value(samples, "import_lines", feed="apogee", result="read") == 50
     assert value(samples, "import_lines", feed="apogee", result="rejected") == 2
     assert value(samples, "import_held", feed="apogee") == 0
-    memory.finish(second, finished_at=START + 105, summary={**counts, "lines": 3, "held": 1})
+    memory.finish(second, confirmed=0, finished_at=START + 105, summary={**counts, "lines": 3, "held": 1})
     samples = shown(reporter, database)
     assert value(samples, "import_held", feed="apogee") == 1
     assert value(samples, "import_lines", feed="apogee", result="read") == 3

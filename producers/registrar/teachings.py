@@ -10,35 +10,193 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
-from producers.registrar.faults import Rejection, UnusableFile
+from producers.registrar.faults import Fault, Rejection, UnusableFile
 from producers.registrar.feed import (
-    ImportMemory,
     IntendedList,
     Listed,
     PublishedList,
-    TeachingMemory,
     base_after,
     new_record,
 )
-from producers.registrar.guard import Fingerprint, Judged, OutlineChange
+from producers.registrar.feed_memory import SqlTeachingMemory
+from producers.registrar.guard import Fingerprint, OutlineChange
+from producers.registrar.import_runs import Note, no_note
 from producers.registrar.import_steps import run_import
-from producers.registrar.import_subject import ImportDeps, ImportOptions, Progress
+from producers.registrar.import_subject import ImportDeps, ImportOptions, ImportSubject, Progress
+from producers.registrar.lines import Lines, shown, storable
 from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact, TeachingRow, checked
 from producers.registrar.sheets import AFFECTED_TEACHINGS
 from producers.registrar.spool import canonical
-from producers.registrar.teachings.spool import Stated, TeachingSpool
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
-from schemas.language import gettext
+from schemas.language import gettext, gettext_noop
+
+_PAGE = 500
+_SCHEMA = """
+CREATE TABLE facts (
+    line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL, cancels INTEGER NOT NULL,
+    element TEXT NOT NULL, grp TEXT NOT NULL, label TEXT NOT NULL, said BLOB NOT NULL
+);
+CREATE TABLE lists (line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL);
+CREATE TABLE to_publish (
+    line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL, base INTEGER NOT NULL,
+    listed TEXT NOT NULL
+);
+"""
+_SAME = "student = ? AND year = ? AND element = ? AND grp = ?"
+
+
+class Stated(NamedTuple):
+    """What the file has of one student's year.
+
+    Attributes:
+        line: its first line; after the last one if it has none.
+        held: unit and group to the unit's name, of the lines that hold.
+        dropped: unit and group of those that the file cancels.
+        whole: no line of this student was refused.
+    """
+
+    line: int
+    student: str
+    year: int
+    held: dict[tuple[str, str], str]
+    dropped: frozenset[tuple[str, str]]
+    whole: bool
+
+
+class TeachingSpool(Lines):
+    """One import's units and groups, and its rejections."""
+
+    schema = _SCHEMA
+
+    def keep(self, line: int, fact: Fact) -> None:
+        """Store the contents of a line."""
+        said = blake2b(canonical(fact).encode(), digest_size=16).digest()
+        self._database.execute(
+            "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                line,
+                fact["student_number"],
+                fact["year"],
+                fact["state"] == "cancelled",
+                fact["element"],
+                fact["group"] or "",
+                fact["element_label"] or "",
+                said,
+            ),
+        )
+
+    def settle(self) -> int:
+        """Compare the lines with one another: reject contradictions, drop copies.
+
+        Returns:
+            How many lines were copies.
+        """
+        self._database.execute("CREATE INDEX by_list ON facts (student, year, element, grp, said)")
+        self._database.execute("CREATE INDEX by_rejected_student ON rejections (student)")
+        contradictory = self._database.execute(
+            "SELECT student, year, element, grp FROM facts"
+            " GROUP BY student, year, element, grp HAVING COUNT(DISTINCT said) > 1"
+        )
+        for same in contradictory.fetchall():
+            self._reject(
+                _SAME,
+                same,
+                Fault.CONFLICTING_LINES,
+                gettext_noop(
+                    "{lines} are about the same student, year, unit and group, and differ in {what}"
+                ),
+                self._different(same),
+            )
+        copies = self._database.execute(
+            "DELETE FROM facts WHERE line NOT IN"
+            " (SELECT MIN(line) FROM facts GROUP BY student, year, element, grp)"
+        ).rowcount
+        too_many = self._database.execute(
+            "SELECT student, year FROM facts GROUP BY student, year HAVING COUNT(*) > ?", (TEACHINGS_MAX,)
+        )
+        for student, year in too_many.fetchall():
+            self._reject(
+                "student = ? AND year = ?",
+                (student, year),
+                Fault.TOO_MANY_TEACHINGS,
+                gettext_noop("{lines} give one student more than {what} units and groups in one year"),
+                str(TEACHINGS_MAX),
+            )
+        self._database.execute("INSERT INTO lists SELECT MIN(line), student, year FROM facts GROUP BY 2, 3")
+        return copies
+
+    def _different(self, same: tuple[str | int, ...]) -> str:
+        """The columns in which lines with the same key differ."""
+        labels, states = self._database.execute(
+            f"SELECT COUNT(DISTINCT label), COUNT(DISTINCT cancels) FROM facts WHERE {_SAME}",  # noqa: S608
+            same,
+        ).fetchone()
+        fields = (("element_label", labels), ("state", states))
+        return ", ".join(self._profile.column_of(field) for field, values in fields if values > 1)
+
+    def _reject(
+        self, which: str, values: tuple[str | int, ...], fault: Fault, sentence: str, what: str
+    ) -> None:
+        """Reject some lines for one reason.
+
+        Args:
+            which: a condition of ours, for `values`.
+            sentence: the detail, in English; its fields are `lines` and `what`.
+        """
+        found = self._database.execute(
+            f"SELECT line, student, element FROM facts WHERE {which} ORDER BY line",  # noqa: S608
+            values,
+        ).fetchall()
+        detail = gettext(sentence, lines=shown(line for line, _, _ in found), what=what)
+        column = self._profile.column_of("element") or "element"
+        for line, student, element in found:
+            self.reject(Rejection(line, student, column, fault, element, detail))
+        self._database.execute(f"DELETE FROM facts WHERE {which}", values)  # noqa: S608
+
+    def add_absent(self, students: Iterable[str], year: int, line: int) -> int:
+        """Add an empty list of `year` for each of these students whom the file lacks.
+
+        Lines continue after `line`; return the last one.
+        """
+        for student in students:
+            query = "SELECT 1 FROM facts WHERE student = ? AND year = ? LIMIT 1"
+            if self._database.execute(query, (student, year)).fetchone() is None:
+                line += 1
+                self._database.execute("INSERT INTO lists VALUES (?, ?, ?)", (line, student, year))
+        return line
+
+    def stated(self) -> Iterator[list[Stated]]:
+        """The file's contents of each student's year, by line, some hundreds at a time."""
+        rows = self._database.execute("SELECT line, student, year FROM lists ORDER BY line")
+        while page := rows.fetchmany(_PAGE):
+            yield [self._stated(line, student, year) for line, student, year in page]
+
+    def _stated(self, line: int, student: str, year: int) -> Stated:
+        held: dict[tuple[str, str], str] = {}
+        dropped = set()
+        for element, group, label, gone in self._database.execute(
+            "SELECT element, grp, label, cancels FROM facts WHERE student = ? AND year = ?", (student, year)
+        ):
+            if gone:
+                dropped.add((element, group))
+            else:
+                held[element, group] = label
+        refused = self._database.execute(
+            "SELECT 1 FROM rejections WHERE student = ? LIMIT 1", (storable(student),)
+        ).fetchone()
+        return Stated(line, student, year, held, frozenset(dropped), whole=refused is None)
+
 
 _PAGE = 500
 
@@ -48,11 +206,12 @@ def import_groups(
     options: ImportOptions,
     *,
     profile: FeedProfile,
-    feed: TeachingMemory,
+    feed: SqlTeachingMemory,
     producer: Producer,
     clock: Callable[[], datetime],
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
+    note: Note = no_note,
 ) -> ImportReport:
     """Import one file of units and groups; raises as `import_steps.run_import`.
 
@@ -61,10 +220,10 @@ def import_groups(
         options: what to do with it.
         profile: how to read it; see `profiles.choose_groups`.
         feed: what was published before.
-        producer, clock, progress, sleep: see `import_steps.ImportDeps`.
+        producer, clock, progress, sleep, note: see `import_steps.ImportDeps`.
     """
     with TeachingSpool(profile) as spool:
-        deps = ImportDeps(producer, clock, progress, sleep)
+        deps = ImportDeps(producer, clock, progress, sleep, note)
         return run_import(path, options, _Teachings(profile, feed, spool), deps)
 
 
@@ -111,31 +270,19 @@ class ListToPublish:
         return {"student_number": self.student, "year": self.year, "teachings": teachings}
 
 
-class _Teachings:
-    """An `ImportSubject`: a fact is one student's year, a line states a part of it."""
+class _Teachings(ImportSubject[IntendedList]):
+    """A fact is one student's year, and a line states a part of it."""
 
     kind = ImportKind.TEACHINGS
     affected_sheet = AFFECTED_TEACHINGS
 
-    def __init__(self, profile: FeedProfile, feed: TeachingMemory, spool: TeachingSpool) -> None:
+    def __init__(self, profile: FeedProfile, feed: SqlTeachingMemory, spool: TeachingSpool) -> None:
         self.profile = profile
-        self.spool = spool
-        self.memory: ImportMemory[IntendedList] = feed
-        self._feed = feed
-
-    def lost(self, since: float) -> Mapping[int, int]:  # noqa: ARG002
-        """See `ImportSubject.lost`: teachings end with their term."""
-        return {}
+        self.spool: TeachingSpool = spool
+        self.memory: SqlTeachingMemory = feed
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         return parse(line, self.profile)
-
-    def check_accepted(self, path: Path) -> None:
-        """Accept nothing: a list of units has no names."""
-
-    def remember_accepted(self, import_id: int) -> int:
-        del import_id
-        return 0
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         if comparison.full_year is not None:
@@ -143,8 +290,8 @@ class _Teachings:
         counts = Counts()
         for page in self.spool.stated():
             students = {each.student for each in page}
-            known = self._feed.published(self.profile.name, students)
-            enrolled = self._feed.enrolled(students)
+            known = self.memory.published(self.profile.name, students)
+            enrolled = self.memory.enrolled(students)
             for each in page:
                 key = (each.student, each.year)
                 counts.not_enrolled += bool(each.held) and key not in enrolled
@@ -159,7 +306,7 @@ class _Teachings:
             UnusableFile: more lines than a source sequence can tell apart.
         """
         line = last_line
-        for page in self._feed.listed_students(self.profile.name, year):
+        for page in self.memory.listed_students(self.profile.name, year):
             line = self.spool.add_absent(page, year, line)
         if line > LINES_MAX:
             raise UnusableFile(
@@ -222,9 +369,6 @@ class _Teachings:
                 OutlineChange.GONE if absent else change,
                 ("", had, left),
             )
-
-    def parts(self, _whole: ImportReport, _judged: Judged) -> Iterable[tuple[int, ImportReport]]:
-        return ()
 
     def changes(self) -> Iterator[list[ListToPublish]]:
         found = self.spool.database.execute("SELECT * FROM to_publish ORDER BY line")
