@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -39,8 +39,10 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from pipeline.engine.bell import WorkItem
 from schemas.account import Lane
+
+if TYPE_CHECKING:  # it loads the envelope's library, which those who only look do without
+    from pipeline.engine.bell import WorkItem
 
 parked = Table(
     "parked",

@@ -19,13 +19,14 @@ from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
 from pipeline.vault import Vault
-from producers.activation import activation_requests, mail_proofs
-from producers.activation.activation_requests import NAME, ActivationRequest
+from producers.activation import mail_proofs, request_rows
+from producers.activation.activation_requests import NAME
 from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
 from producers.activation.notices import CHANGED, ENDING, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
+from producers.activation.request_rows import ActivationRequest
 from schemas import catalogue
 from schemas.account import Hold, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
@@ -215,7 +216,7 @@ class Choices:
         person = self._known.known(connection, student_number)
         if person is not None and person.activated_at is not None:
             return True
-        asked = activation_requests.find(connection, [student_number]).get(student_number)
+        asked = request_rows.find(connection, [student_number]).get(student_number)
         return asked is not None and asked.confirmed_at is not None
 
     def _announce_password(
@@ -233,7 +234,7 @@ class Choices:
             event, ActivationRequested
         ):  # the outbox will not lose it: `sesame activate` skips them
             request = ActivationRequest(number, identity, ref, now, confirmed_at=now)
-            activation_requests.intend(connection, self._database, [request])
+            request_rows.intend(connection, self._database, [request])
 
     def _open_again(self, connection: Connection, number: str, ref: str, now: float) -> None:
         """Lift the stolen-password hold of a student with a new one; no other hold."""

@@ -28,7 +28,7 @@ from pipeline.db import migrate
 from pipeline.db.metadata import metadata
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import rows as parking
-from producers.activation import activation_requests, choices, mail_proofs, throttles
+from producers.activation import choices, mail_proofs, request_rows, throttles
 from producers.registrar import accepted_requests, external_ids, feed_memory, import_runs, memberships
 from sesame.acts import life
 from sesame.login import api_answers, api_tokens, cas_logins, cas_sessions

@@ -25,7 +25,7 @@ from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking import Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target import Preview
-from producers.activation import activation_requests, mail_proofs
+from producers.activation import mail_proofs, request_rows
 from producers.activation.mail_proofs import MailProof
 from producers.activation.proofs import PASSWORD
 from schemas.account import Account, Lane
@@ -212,5 +212,5 @@ def _newest(letters: Iterable[DeadLetter], targets: Sequence[str]) -> tuple[Dead
 def _requested(connection: Connection, number: str, account: Account | None) -> datetime | None:
     if account is not None and account.activated_at is not None:
         return None
-    request = activation_requests.find(connection, [number]).get(number)
+    request = request_rows.find(connection, [number]).get(number)
     return None if request is None else utc(request.intended_at)

@@ -15,7 +15,7 @@ from pipeline.attempts import Attempt, AttemptEnd
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.replays import AskedReplay
-from producers.activation import activation_requests
+from producers.activation import request_rows
 from producers.activation.mail_proofs import mail_proofs
 from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import imports
@@ -104,7 +104,7 @@ def _enrolments(connection: Connection, number: str) -> Iterator[Moment]:
 
 
 def _account(connection: Connection, number: str) -> Iterator[Moment]:
-    request = activation_requests.find(connection, [number]).get(number)
+    request = request_rows.find(connection, [number]).get(number)
     if request is not None:
         yield from _moment(request.intended_at, gettext("activation asked for"))
     account = accounts.find(connection, number)
