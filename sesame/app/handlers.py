@@ -1,9 +1,9 @@
-"""Wrappers of a target's handler: refused secrets, open questions, dry runs."""
+"""What is done around a target's calls: open questions, refused secrets, dry runs, traces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -30,26 +30,82 @@ REFUSED: Final = "refused: "
 """Begins the name of what would stand in the way of a write, among what would be written."""
 
 
-class Around:
-    """Does as another handler does, and closes it; see `pipeline.target.Handler`."""
+Calling = Callable[[str, Sequence[Task]], AbstractContextManager[None]]
+"""Records a call of a target, by its name, for these students."""
 
-    def __init__(self, handler: Handler) -> None:
+
+class GuardedHandler:
+    """A target's handler with what is done around each of its calls; see `pipeline.target.Handler`.
+
+    Students with an open question to an operator are kept from it: two objects that carry one number, a login
+    that is another person's elsewhere, an entry without a number. What Sésame would write could be wrong, and
+    waits until it is decided. Shutting access is not a question: an account without access goes through.
+
+    Where the target is observed, nothing is written, and no student is done, not even if nothing differs:
+    Sésame promises nothing of what it does not write. This class does not enforce that no write leaves: the
+    connector, which is read-only, refuses it.
+
+    Args:
+        handler: the target's.
+        database: where the questions are; None: none is looked for.
+        secrets: what the target is identified to with. A refusal names them and when each was read, since
+            another process, such as `sesame doctor`, may have read another one.
+        observed: whether it only reports what it would write.
+        calling: around each call of `handle`.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        database: Database | None = None,
+        *,
+        secrets: Collection[LiveSecret] = (),
+        observed: bool = False,
+        calling: Calling = lambda _target, _tasks: nullcontext(),
+    ) -> None:
         self._handler = handler
+        self._database = database
+        self._secrets = secrets
+        self._observed = observed
+        self._calling = calling
         self.name = handler.name
         self.batch_size = handler.batch_size
         self.call_s_max = handler.call_s_max
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """See `Handler.handle`."""
-        return self._handler.handle(tasks)
+        """See `Handler.handle`.
+
+        At an observed target each turn ends as waiting: an event, such as a replay, looks again.
+
+        Raises:
+            StoreUnavailable: the questions cannot be read; nothing was written.
+        """
+        with self._calling(self.name, tasks):
+            if self._observed:
+                previews = self.preview([task.account for task in tasks])
+                return {
+                    n: Waiting(OBSERVED_ONLY, _would_write(each), WHEN_RUNG) for n, each in previews.items()
+                }
+            asked = self._asked([t.account for t in tasks if _is_written(t.account) and not t.close_only])
+            settled = [task for task in tasks if task.account.student_number not in asked]
+            waiting = {number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()}
+            with self._naming_secrets():
+                return {**waiting, **(self._handler.handle(settled) if settled else {})}
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        """See `Handler.preview`."""
-        return self._handler.preview(accounts)
+        """See `Handler.preview`; an open question is an obstacle."""
+        asked = self._asked(accounts)
+        with self._naming_secrets():
+            previews = self._handler.preview(accounts)
+        return {
+            number: replace(preview, obstacle=ADOPTION_UNDECIDED) if number in asked else preview
+            for number, preview in previews.items()
+        }
 
     def probe(self) -> None:
         """See `Handler.probe`."""
-        self._handler.probe()
+        with self._naming_secrets():
+            self._handler.probe()
 
     def describe(self) -> Description:
         """See `Handler.describe`."""
@@ -59,39 +115,8 @@ class Around:
         """See `Handler.close`."""
         self._handler.close()
 
-
-class Credentials(Around):
-    """Says with which secret the target refused it, and when that was read.
-
-    So `sesame doctor`, which reads the file itself, and a running process, which may have read another one,
-    do not contradict each other.
-
-    Args:
-        handler: the target's.
-        secrets: what it identifies itself with.
-    """
-
-    def __init__(self, handler: Handler, *secrets: LiveSecret) -> None:
-        super().__init__(handler)
-        self._secrets = secrets
-
-    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """See `Handler.handle`."""
-        with self._saying_which():
-            return super().handle(tasks)
-
-    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        """See `Handler.preview`."""
-        with self._saying_which():
-            return super().preview(accounts)
-
-    def probe(self) -> None:
-        """See `Handler.probe`."""
-        with self._saying_which():
-            super().probe()
-
     @contextmanager
-    def _saying_which(self) -> Iterator[None]:
+    def _naming_secrets(self) -> Iterator[None]:
         try:
             yield
         except CredentialsRefused as error:
@@ -101,6 +126,12 @@ class Credentials(Around):
             raise CredentialsRefused(
                 f"{error}; it was given {told}", remedy=error.remedy, unknown=error.unknown
             ) from error
+
+    def _asked(self, accounts: Sequence[Account]) -> Mapping[str, tuple[str, ...]]:
+        if self._database is None:
+            return {}
+        with self._database.read() as connection:
+            return adoptions.undecided(connection, self.name, [one.student_number for one in accounts])
 
 
 class Unusable:
@@ -138,67 +169,9 @@ class Unusable:
         """See `Handler.close`."""
 
 
-class AdoptionGate(Around):
-    """Keeps students with an open question to an operator from a handler.
-
-    Two objects that carry one number, a login that is another person's elsewhere, an entry without a number:
-    what Sésame would write could be wrong, and waits until it is decided. Shutting access is not a question:
-    an account without access goes through.
-
-    Args:
-        handler: the target's.
-        database: where the questions are.
-    """
-
-    def __init__(self, handler: Handler, database: Database) -> None:
-        super().__init__(handler)
-        self._database = database
-
-    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """See `Handler.handle`.
-
-        Raises:
-            StoreUnavailable: the questions cannot be read; nothing was written.
-        """
-        asked = self._asked([t.account for t in tasks if _is_written(t.account) and not t.close_only])
-        settled = [task for task in tasks if task.account.student_number not in asked]
-        outcomes: dict[str, HandlerOutcome] = {
-            number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()
-        }
-        return outcomes | dict(super().handle(settled)) if settled else outcomes
-
-    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        """See `Handler.preview`; an open question is an obstacle."""
-        asked = self._asked(accounts)
-        return {
-            number: replace(preview, obstacle=ADOPTION_UNDECIDED) if number in asked else preview
-            for number, preview in super().preview(accounts).items()
-        }
-
-    def _asked(self, accounts: Sequence[Account]) -> Mapping[str, tuple[str, ...]]:
-        with self._database.read() as connection:
-            return adoptions.undecided(connection, self.name, [one.student_number for one in accounts])
-
-
 def _is_written(account: Account) -> bool:
     """Whether more than shutting is to be done."""
     return account.access_open or account.stage is Stage.ERASED
-
-
-class DryRun(Around):
-    """Reports what a handler would write, and never writes: for observed targets.
-
-    A student is never done there, not even if nothing differs: Sésame promises nothing of what it does not
-    write. This class does not enforce that no write leaves: the port below, which is read-only, refuses it.
-    """
-
-    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """Read, and end each turn as waiting: an event, such as a replay, looks again."""
-        previews = self.preview([task.account for task in tasks])
-        return {
-            number: Waiting(OBSERVED_ONLY, _would_write(preview), WHEN_RUNG)
-            for number, preview in previews.items()
-        }
 
 
 def _would_write(preview: Preview) -> tuple[str, ...]:

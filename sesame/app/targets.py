@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumers.kit.connector import (
     MAIL_ROLE,
@@ -18,7 +18,7 @@ from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
-from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
+from sesame.app.handlers import GuardedHandler, Unusable
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.targets.managed_cohorts import ManagedCohorts
@@ -47,9 +47,19 @@ def handler(
         SettingsError: a secret is missing.
         VaultKeyError: the vault's key cannot be used.
     """
-    made: Handler = AdoptionGate(_connector(target, settings, database, vault, traces), database)
-    made = DryRun(made) if target in settings.observed else made
-    return made if traces is None else traces.handler(made)
+    calling: dict[str, Any] = {} if traces is None else {"calling": traces.calling}
+    made: Handler
+    try:
+        passwords = _passwords(target, settings, vault)
+        connector, secrets = _made(target, settings, database, passwords=passwords)
+        made = connector.handler()
+        if traces is not None:
+            traces.verbs(target, connector)
+    except ConnectorUnusable as error:  # it reports why, and the others continue
+        made, secrets = Unusable(target, error), {}
+    return GuardedHandler(
+        made, database, secrets=secrets.values(), observed=target in settings.observed, **calling
+    )
 
 
 def connector(target: str, settings: Settings, database: Database, *, read_only: bool = False) -> Anything:
@@ -136,24 +146,6 @@ def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dic
     """References of the objects that were adopted for these students, for a connector."""
     found = _adopted(database, target, numbers)
     return {number: AdoptedRef(*named.split(NUMBER_AFTER, 1)) for number, named in found.items()}
-
-
-def _connector(
-    target: str,
-    settings: Settings,
-    database: Database,
-    vault: Callable[[], Vault],
-    traces: Traces | None,
-) -> Handler:
-    """A target's handler; an unusable connector reports why, and the others continue."""
-    try:
-        passwords = _passwords(target, settings, vault)
-        made, secrets = _made(target, settings, database, passwords=passwords)
-    except ConnectorUnusable as error:
-        return Unusable(target, error)
-    if traces is not None:
-        traces.verbs(target, made)
-    return Credentials(made.handler(), *secrets.values())
 
 
 def _passwords(target: str, settings: Settings, vault: Callable[[], Vault]) -> Passwords | None:

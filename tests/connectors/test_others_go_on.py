@@ -19,6 +19,7 @@ from pipeline.vault import Vault
 from sesame.app import targets
 from sesame.settings import SettingsError, load
 from sesame.testing.connector.bench import ConnectorBench
+from sesame.testing.servers.stores import sqlite_store
 from tests.connectors.sample import TEMPLATE
 
 SAMPLE = (TEMPLATE / "connector.txt").read_text(encoding="utf-8")
@@ -68,7 +69,7 @@ def test_a_package_s_connector_has_a_section_a_title_and_a_handler(installed: Pa
     assert settings.titles["library"] == {"fr": "La BU", "en": "La BU"}
     assert getattr(settings, "library").url == "https://library.univ-exemple.fr"  # noqa: B009
     database = Database("sqlite://")
-    handler = targets._connector("library", settings, database, no_vault, None)  # noqa: SLF001
+    handler = targets.handler("library", settings, database, no_vault, None)
     assert handler.describe().system == "Library https://library.univ-exemple.fr"
     handler.close()
     database.close()
@@ -105,8 +106,8 @@ def test_a_package_that_cannot_be_used_is_its_own_trouble(installed: Path, text:
     brought(installed, text)
     settings = load(settings_of(installed, WITH))
     assert settings.targets == ("moodle", "library"), "the others are as they were"
-    database = Database("sqlite://")
-    handler = targets._connector("library", settings, database, no_vault, None)  # noqa: SLF001
+    database = Database(sqlite_store(installed))
+    handler = targets.handler("library", settings, database, no_vault, None)
     account = ConnectorBench(ProgramConnector, lambda _address: {}).account()
     for call in (handler.probe, lambda: handler.handle([Task(account)]), lambda: handler.preview([account])):
         with pytest.raises(Misconfigured) as stopped:
@@ -124,7 +125,7 @@ def test_a_section_that_is_wrong_is_its_own_trouble_and_names_the_line(installed
     fault = settings.connectors["library"].fault
     assert isinstance(fault, ConnectorUnusable)
     assert "line 5, library.batch_size: must be at least 1, and is 0" in str(fault)
-    handler = targets._connector("library", settings, Database("sqlite://"), no_vault, None)  # noqa: SLF001
+    handler = targets.handler("library", settings, Database("sqlite://"), no_vault, None)
     with pytest.raises(Misconfigured, match="batch_size"):
         handler.probe()
 

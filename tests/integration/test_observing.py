@@ -18,7 +18,7 @@ from sandbox.demo.sweep_directory import search
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Hold
-from sesame.app.handlers import DryRun
+from sesame.app.handlers import GuardedHandler
 from sesame.testing.servers import directory_kit, moodle_kit
 from sesame.testing.servers.mailbox_kit import Desk
 from sesame.testing.servers.moodle_kit import Handlers, Operator, connector_on, settings_for
@@ -41,15 +41,15 @@ def entries(slapd: Slapd) -> str:
 
 
 @pytest.fixture
-def watching(own_slapd: Slapd) -> Iterator[DryRun]:
+def watching(own_slapd: Slapd) -> Iterator[GuardedHandler]:
     client = directory_kit.client_of(own_slapd, read_only=True)
-    observer = DryRun(directory_kit.directory_of(own_slapd, client).handler())
+    observer = GuardedHandler(directory_kit.directory_of(own_slapd, client).handler(), observed=True)
     yield observer
     observer.close()
 
 
 def test_an_observed_directory_says_what_would_be_written_and_stays_byte_equal(
-    own_slapd: Slapd, watching: DryRun
+    own_slapd: Slapd, watching: GuardedHandler
 ) -> None:
     consumer = directory_kit.Consumer(own_slapd)
     zoe, newcomer = directory_kit.account(), directory_kit.account()
@@ -101,8 +101,8 @@ def observing(moodle: MoodleStandIn) -> MoodleConnector:
     return connector_on(settings_for(moodle, mode="observe"))
 
 
-def watched(moodle: MoodleStandIn) -> DryRun:
-    return DryRun(observing(moodle).handler())
+def watched(moodle: MoodleStandIn) -> GuardedHandler:
+    return GuardedHandler(observing(moodle).handler(), observed=True)
 
 
 def test_an_observed_moodle_says_what_would_be_written_and_stays_byte_equal(
@@ -177,7 +177,7 @@ def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal
     desk.provision(zoe)
     desk.office.messages(noe.mail)  # a mailbox that was used before, and has none of our folders
     changed = zoe.now(mail_redirect="zoe@ailleurs.example")
-    observer = DryRun(desk.handler(read_only=True))
+    observer = GuardedHandler(desk.handler(read_only=True), observed=True)
     before = files(desk.office)
 
     observer.probe()

@@ -41,9 +41,8 @@ from pipeline.eventlog.port import NewRecord, Producer, Record, TopicPartition
 from pipeline.facts import FactHandler
 from pipeline.runner import Observer
 from pipeline.runner.announcement import Admitted
-from pipeline.target import Dead, Handler, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
 from schemas import envelope
-from sesame.app.handlers import Around
 
 EXPORT_S_MAX: Final = 3.0
 """How long a command waits at its end for a collector that is away; OpenTelemetry's variables win."""
@@ -158,10 +157,6 @@ class Traces:
     def facts(self, handler: FactHandler) -> FactHandler:
         """Wrap a handler of facts: each applied fact has a span in its event's trace."""
         return _TracedFacts(handler, self)
-
-    def handler(self, handler: Handler) -> Handler:
-        """Wrap a handler: each call has a span."""
-        return _TracedHandler(handler, self)
 
     def verbs(self, target: str, connector: Any) -> None:
         """Give each verb of this connector a span within the call: read, write, read back."""
@@ -340,16 +335,6 @@ class _TracedFacts:
 
     def make_up_for_lost(self, connection: Connection) -> str:
         return self._handler.make_up_for_lost(connection)
-
-
-class _TracedHandler(Around):
-    def __init__(self, handler: Handler, traces: Traces) -> None:
-        super().__init__(handler)
-        self._traces = traces
-
-    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        with self._traces.calling(self.name, tasks):
-            return super().handle(tasks)
 
 
 class _TracedObserver:

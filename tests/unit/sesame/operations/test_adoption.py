@@ -17,7 +17,7 @@ from consumers.registry.ledger import MINTED, SqlLedger
 from pipeline.audit.trail import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
-from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
+from sesame.app.handlers import ADOPTION_UNDECIDED, GuardedHandler
 from sesame.app.targets import adopted_refs
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer, QuestionRow
@@ -365,7 +365,7 @@ def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(desk: Des
     targets.adopt_and_tell_the_registry()
     opened = {"stage": Stage.ACTIVE}
     lea, paul = (desk.account(number).model_copy(update=opened) for number in (LEA, PAUL))
-    handler = AdoptionGate(Writing(), desk.database)
+    handler = GuardedHandler(Writing(), desk.database)
     outcomes = handler.handle([Task(lea), Task(paul)])
     assert outcomes[LEA] == Waiting(ADOPTION_UNDECIDED, ("mail_differs",))
     assert isinstance(outcomes[PAUL], Done)
