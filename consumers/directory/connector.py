@@ -165,6 +165,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.foresee`: identity, values of other entries, groups that are not ours."""
         whole = [self._whole(change) for change in changes]
+        adopted = self.adopted_refs([change.account.student_number for change in changes])
         with self._client.within(deadline.left_s()):
             groups = self._entries.groups([change.account for change in changes])
             taken = self._entries.taken(whole)
@@ -173,7 +174,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
             account = change.account
             barred = None
             if isinstance(change.found, EntryObject):
-                barred = forbidden(account, change.found, self._adopted(account))
+                barred = forbidden(account, change.found, adopted.get(account.student_number))
             if (refused := barred or taken.get(account.student_number)) is not None:
                 said[account.student_number] = refused
             elif foreign := groups.not_ours(account):
@@ -184,8 +185,10 @@ class DirectoryConnector(Connector[DirectorySettings]):
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.apply`, one student after the other."""
+        adopted = self.adopted_refs([change.account.student_number for change in changes])
+        whole = [self._whole(change) for change in changes]
         with self._client.within(deadline.left_s()):
-            return one_by_one(changes, deadline, self._write)
+            return one_by_one(whole, deadline, partial(self._entries.write, adopted))
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`, likewise."""
@@ -201,9 +204,6 @@ class DirectoryConnector(Connector[DirectorySettings]):
         """See `Connector.disconnect`."""
         self._client.disconnect()
 
-    def _write(self, change: Change) -> Refused | None:
-        return self._entries.write(self._whole(change), self._adopted(change.account))
-
     def _shut(self, change: Change) -> Refused | None:
         return self._entries.shut(change.found) if isinstance(change.found, EntryObject) else None
 
@@ -213,9 +213,6 @@ class DirectoryConnector(Connector[DirectorySettings]):
     def _whole(self, change: Change) -> Change:
         """The change with all that is wanted: an entry may be read again while it is written."""
         return replace(change, fields=wanted_fields(change.account, self._profile))
-
-    def _adopted(self, account: Account) -> str | None:
-        return self.adopted_refs([account.student_number]).get(account.student_number)
 
     def _within(self) -> AbstractContextManager[None]:
         return self._client.within(self.settings.verb_s_max)

@@ -163,39 +163,36 @@ class Entries:
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def write(self, change: Change, adopted: str | None) -> Refused | None:
+    def write(self, adopted: Mapping[str, str], change: Change) -> Refused | None:
         """Bring one student's entry and memberships to what is wanted, and write nothing else.
 
         An entry is created when its name is free. One that exists is changed only if it carries the student
         number or was adopted for it and carries none, which it then gets; and only if it did not change since
-        it was read (else it is read again).
+        it was read (else it is read again). A group never names a missing entry.
 
         Args:
+            adopted: by student number, the DN of the entry that was adopted.
             change: with all that is wanted in its `fields`.
-            adopted: the DN of the entry that was adopted for the student.
         """
+        account, place = change.account, name_dn("uid", change.account.login, self._people)
+        mine = adopted.get(account.student_number)
         found = change.found if isinstance(change.found, EntryObject) else None
-        read = [] if found is None and adopted is not None else [found]
-        return self._client.settled(partial(self._attempt, change, adopted, read))
-
-    def _attempt(self, change: Change, adopted: str | None, read: list[EntryObject | None]) -> Refused | None:
-        place = name_dn("uid", change.account.login, self._people)
-        dn = change.found.dn if isinstance(change.found, EntryObject) else adopted or place
-        # What was read before a failed attempt is stale: that attempt may have been carried out.
-        current = read.pop() if read else self._by_dn(dn)
-        wanted = {group.key: group.name for group in change.account.groups if group.met}
-        if self._dynamic is not None and (refused := self._dynamic.ensure(wanted)) is not None:
-            return refused
-        refused = self._upsert(change, current, place, adopted)
+        if found is None and mine is not None:
+            found = self._client.had(partial(self._by_dn, mine))
+        dn, wanted = place if found is None else found.dn, {g.key: g.name for g in account.groups if g.met}
+        settled = self._client.settled
+        if self._dynamic is not None and (no := settled(partial(self._dynamic.ensure, wanted))) is not None:
+            return no
+        refused = settled(partial(self._upsert, change, place, dn, mine, [found]))
         if refused is not None or self._static is None:
             return refused
-        # After the entry: a group never names a missing one.
-        return self._static.settle(place if current is None else current.dn, wanted)
+        return settled(partial(self._static.settle, dn, wanted))
 
     def _upsert(
-        self, change: Change, current: EntryObject | None, place: str, adopted: str | None
+        self, change: Change, place: str, dn: str, adopted: str | None, read: list[EntryObject | None]
     ) -> Refused | None:
-        by_values = False
+        # What was read before a failed attempt is stale: that attempt may have been carried out.
+        current, by_values = read.pop() if read else self._by_dn(dn), False
         for _ in range(_CONFLICTS_MAX):
             if current is None:
                 answer = self._client.add(place, CLASSES, difference.new_attributes(change))

@@ -151,29 +151,27 @@ class _Turn:
         self._blocked: dict[str, _Blocked] = {}
         self._passwords: dict[str, str] = {}
 
-    def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        numbers = [task.account.student_number for task in tasks]
+    def run(self, batch: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        tasks: Mapping[str, Task] = {task.account.student_number: task for task in batch}
+        numbers = list(tasks)
         try:
             with self._connector.adopted_refs.once(numbers) as self._adopted, suppress(OutOfTime):
-                self._work({task.account.student_number: task for task in tasks})
+                if self._connector.sessions:
+                    tasks = self._end_sessions(tasks)
+                found = self._read([task.account for task in tasks.values()], self._deadline)
+                shut = self._shut(tasks, found)
+                for number, task in tasks.items():
+                    said = self._outcomes.get(number)
+                    if task.close_only and (said is None or isinstance(said, Waiting)):
+                        self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
+                self._erase(tasks, found)
+                self._block()
+                left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
+                self._bring(left, found, shut)
         except (TargetDown, Throttled, Misconfigured) as error:  # an earlier call may still have an effect
             error.unknown = error.unknown or self._unanswered()
             raise
         return {number: self._outcomes.get(number, _slow()) for number in numbers}
-
-    def _work(self, tasks: Mapping[str, Task]) -> None:
-        if self._connector.sessions:
-            tasks = self._end_sessions(tasks)
-        found = self._read([task.account for task in tasks.values()], self._deadline)
-        shut = self._shut(tasks, found)
-        for number, task in tasks.items():
-            said = self._outcomes.get(number)
-            if task.close_only and (said is None or isinstance(said, Waiting)):
-                self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
-        self._erase(tasks, found)
-        self._block()
-        left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
-        self._bring(left, found, shut)
 
     def _end_sessions(self, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
         """End the sessions of those to be shut; return the tasks that are left.

@@ -365,8 +365,11 @@ class Runner:
             self.run(batch)
 
     def _run_all(self) -> None:
-        while (batch := self._queue.take()) is not None:
-            self.run(batch)
+        try:
+            while (batch := self._queue.take()) is not None:
+                self.run(batch)
+        except Exception as error:  # noqa: BLE001  # the loop's thread raises it
+            self._broken = error
 
     def _probe(self) -> None:
         try:
@@ -377,15 +380,7 @@ class Runner:
             self._reports.put(Probed())
 
     def _spawn(self, name: str, work: Callable[[], None]) -> None:
-        threading.Thread(
-            target=partial(self._keep, work), name=f"{self._handler.name}-{name}", daemon=True
-        ).start()
-
-    def _keep(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001  # the loop's thread raises it
-            self._broken = error
+        threading.Thread(target=work, name=f"{self._handler.name}-{name}", daemon=True).start()
 
 
 class Results:

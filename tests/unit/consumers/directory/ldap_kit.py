@@ -407,10 +407,11 @@ def apply(
     """Read, and write what differs; whether anything was sent, or why it was refused."""
     entries = entries or entries_on()
     account, before = change.account, len(tree.wrote())
-    found = entries.of([account], {} if adopted is None else {account.student_number: adopted})
+    mine = {} if adopted is None else {account.student_number: adopted}
+    found = entries.of([account], mine)
     own = [each for each in found[account.student_number] if _is_own(each, account, adopted)]
     change = Change(account, next(iter(own), None), change.fields, password=change.password)
-    return entries.write(change, adopted) or len(tree.wrote()) > before
+    return entries.write(mine, change) or len(tree.wrote()) > before
 
 
 def _is_own(entry: EntryObject, account: Account, adopted: str | None) -> bool:
