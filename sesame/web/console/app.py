@@ -31,11 +31,11 @@ from sesame.web.console import (
 )
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_login import LEAVE_PATH, SERVICE_PATH
-from sesame.web.console.console_request import LANGUAGE, ConsoleRefusal, NotLoggedIn, anybody, page_of
+from sesame.web.console.console_request import LANGUAGE, NotLoggedIn, anybody, page_of
 from sesame.web.console.upload import UPLOAD_BYTES_MAX, UPLOAD_PATH
-from sesame.web.kit.forms import cookie_name
 from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import speak_for, spoken
+from sesame.web.kit.web_request import PageError, cookie_name
 
 ROOMS: Final = (console_login, now, persons, erasures, failures, waiting, targets, care, office, upload)
 
@@ -48,7 +48,7 @@ def make_console(context: ConsoleContext) -> FastAPI:
         app.include_router(room.router)
     app.mount("/static", context.pages.assets, name="static")
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
-    app.add_exception_handler(ConsoleRefusal, _refusal)
+    app.add_exception_handler(PageError, _refusal)
     app.add_exception_handler(ActRefused, _act_refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_question)
@@ -95,7 +95,7 @@ def _not_logged_in(request: Request, _error: Exception) -> Response:
 
 
 def _refusal(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ConsoleRefusal):
+    if not isinstance(error, PageError):
         raise TypeError from error
     return _say(request, error.status, error.what)
 

@@ -16,8 +16,9 @@ from sesame.acts.acts import RIGHTS, check
 from sesame.operations.access import lifecycle
 from sesame.operations.keeping import audit
 from sesame.operations.keeping.audit import AuditFilter, AuditPage
-from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
+from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import PAGE
+from sesame.web.kit.web_request import Posted
 
 router = APIRouter()
 

@@ -86,6 +86,8 @@ class ConsoleContext:
         settings = self.site.settings
         self.pages = ConsolePages(settings)
         self.signing = Signing(derive_keys(list(self.keys), "console"))
+        self.secure = settings.console.secure
+        self.browser_cookie = "console-navigateur"  # a browser does not keep cookies apart by port
         self.overview = SharedReport(self.site, "overview.show", overview.show)
         self.cohorts = SharedReport(self.site, "students.cohorts", students.waiting_by_cohort)
         self.places = threading.BoundedSemaphore(LIVE_MAX)

@@ -17,16 +17,9 @@ from pipeline.errors import Misconfigured, TargetDown
 from schemas.language import LANGUAGES
 from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web.console.console_context import ConsoleContext
-from sesame.web.console.console_request import (
-    DEPARTURE,
-    HOME,
-    LANGUAGE,
-    SESSION,
-    Anybody,
-    ConsoleRefusal,
-    posted,
-)
+from sesame.web.console.console_request import DEPARTURE, HOME, LANGUAGE, SESSION, Anybody
 from sesame.web.kit import signatures
+from sesame.web.kit.web_request import PageError, posted
 
 router = APIRouter()
 
@@ -51,15 +44,15 @@ def come_back(visit: Anybody, ticket: str = "") -> Response:
         return visit.to(HOME) if visit.session is not None else visit.page("login.html")
     page = visit.context.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
     if page is None:
-        raise ConsoleRefusal(403, "departure")
+        raise PageError(403, "departure")
     try:
         arrival = visit.context.logins.arrive(ticket)
     except TicketRefused as error:
-        raise ConsoleRefusal(401, "ticket") from error
+        raise PageError(401, "ticket") from error
     except (ServiceRefused, Misconfigured) as error:
-        raise ConsoleRefusal(503, "cas_misconfigured") from error
+        raise PageError(503, "cas_misconfigured") from error
     except TargetDown as error:
-        raise ConsoleRefusal(503, "cas_down") from error
+        raise PageError(503, "cas_down") from error
     if before := visit.cookie(SESSION):
         visit.context.logins.leave(before)
     visit.keep(DEPARTURE, "", age_s=0)
@@ -90,7 +83,7 @@ def log_out(visit: Anybody) -> Response:
 def choose_language(visit: Anybody, language: str, page: str = HOME) -> Response:
     """Show the pages in another language; `page` is shown next. The browser keeps it, and nobody else."""
     if language not in LANGUAGES:
-        raise ConsoleRefusal(404, "missing")
+        raise PageError(404, "missing")
     visit.keep(LANGUAGE, language, age_s=YEAR_S)
     return visit.carry(RedirectResponse(_ours(page), status_code=303))
 

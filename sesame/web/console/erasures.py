@@ -10,8 +10,9 @@ from sesame.acts.acts import check
 from sesame.operations.people.student import StudentAsked, show
 from sesame.operations.privacy import acts as privacy
 from sesame.operations.privacy.acts import ErasureRequest, how_far
-from sesame.web.console.console_request import ConsoleRefusal, Posted, Visiting
+from sesame.web.console.console_request import Visiting
 from sesame.web.console.persons import Number, reason_of
+from sesame.web.kit.web_request import PageError, Posted
 
 router = APIRouter()
 
@@ -31,7 +32,7 @@ def erase(visit: Visiting, number: Number, fields: Posted) -> Response:
     """The second step: the number was typed once more."""
     check(visit.actor, "privacy.erase")
     if fields.get("numero", "").strip() != number:
-        raise ConsoleRefusal(422, "number")
+        raise PageError(422, "number")
     request = ErasureRequest(student_number=number, reason=reason_of(fields))
     begun = privacy.erase(visit.context.site, visit.actor, request)
     return visit.done(f"/console/effacements/{begun.id}", how_far(begun))

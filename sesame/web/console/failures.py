@@ -19,9 +19,10 @@ from sesame.operations.work.replays import (
     Resumption,
 )
 from sesame.web.console import asking
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
+from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.now import by_consumer
 from sesame.web.console.persons import reason_of
+from sesame.web.kit.web_request import PageError, Posted, utc_now
 
 router = APIRouter()
 
@@ -165,11 +166,11 @@ def _pace(fields: dict[str, str]) -> int | None:
     """Students a second; None: as it was.
 
     Raises:
-        ConsoleRefusal: it is no number, or out of bounds.
+        PageError: it is no number, or out of bounds.
     """
     given = fields.get("par_s", "").strip()
     if given and not re.fullmatch(r"[0-9]{1,5}", given):
-        raise ConsoleRefusal(422, "form")
+        raise PageError(422, "form")
     if given and not 1 <= int(given) <= PER_S_MAX:
-        raise ConsoleRefusal(422, "form")
+        raise PageError(422, "form")
     return int(given) if given else None

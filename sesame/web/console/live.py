@@ -11,8 +11,9 @@ from anyio import to_thread
 from fastapi import Request, Response
 
 from pipeline.errors import DependencyDown
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, NotLoggedIn, somebody
+from sesame.web.console.console_request import ConsoleRequest, NotLoggedIn, somebody
 from sesame.web.kit.streams import EventStream, live_part
+from sesame.web.kit.web_request import PageError
 
 LOOK_EVERY_S: Final = 2.0
 
@@ -24,11 +25,11 @@ def kept_live(visit: ConsoleRequest, render: Callable[[ConsoleRequest], str]) ->
         render: makes the part for this reader.
 
     Raises:
-        ConsoleRefusal: too many are open already.
+        PageError: too many are open already.
     """
     request, places = visit.request, visit.context.places
     if not places.acquire(blocking=False):
-        raise ConsoleRefusal(503, "busy")
+        raise PageError(503, "busy")
 
     async def part(shown: str) -> str | None:
         return await to_thread.run_sync(_part, request, render, shown)
@@ -41,7 +42,7 @@ def _part(request: Request, render: Callable[[ConsoleRequest], str], shown: str)
     """The live part; `shown` while it cannot be made; None when the session is over."""
     try:
         return render(somebody(request))
-    except (NotLoggedIn, ConsoleRefusal):
+    except (NotLoggedIn, PageError):
         return None
     except DependencyDown:
         return shown

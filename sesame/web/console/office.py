@@ -18,9 +18,10 @@ from sesame.operations.questions.adoption import acts as adoption
 from sesame.operations.questions.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionFilter
 from sesame.operations.questions.adoption.adoptions import DECIDED
 from sesame.operations.questions.adoption.questions import WORDS, Words
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting
+from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
 from sesame.web.console.persons import PAGE, Number, reason_of
+from sesame.web.kit.web_request import PageError, Posted
 
 router = APIRouter()
 
@@ -64,7 +65,7 @@ def answer(visit: Visiting, question_id: QuestionId, fields: Posted) -> Response
     check(visit.actor, "adopt.decide")
     said = fields.get("reponse", "")
     if said not in DECIDED:
-        raise ConsoleRefusal(422, "form")
+        raise PageError(422, "form")
     request = AnswerRequest.model_validate(
         {"ids": [question_id], "answer": said, "reason": reason_of(fields)}
     )
@@ -94,7 +95,7 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
     elif said == "une":
         done = identities.merge(site, actor, Merge(**given, keep=fields.get("garder") or None))
     else:
-        raise ConsoleRefusal(422, "form")
+        raise PageError(422, "form")
     return visit.done("/console/questions", done.text)
 
 
@@ -135,5 +136,5 @@ def _progress(visit: ConsoleRequest, import_id: int) -> str:
     wanted = ImportsPage(limit=1, after=import_id + 1, persons=None)
     one = next(iter(past_imports.listed(visit.context.site, visit.actor, wanted).imports), None)
     if one is None or one.id != import_id:
-        raise ConsoleRefusal(404, "missing")
+        raise PageError(404, "missing")
     return visit.render("_import_progress.html", one=one)

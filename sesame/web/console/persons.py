@@ -22,7 +22,8 @@ from sesame.operations.people.search import Search, search
 from sesame.operations.people.student import StudentAsked, show
 from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview, preview
 from sesame.operations.work.replays import NobodyToReplay, ReplayFilter, ReplayRequest, replay, select
-from sesame.web.console.console_request import ConsoleRefusal, ConsoleRequest, Posted, Visiting, utc_now
+from sesame.web.console.console_request import ConsoleRequest, Visiting
+from sesame.web.kit.web_request import PageError, Posted, utc_now
 
 router = APIRouter()
 
@@ -143,7 +144,7 @@ def _held(
 ) -> Response:
     kind = fields.get("motif", "")
     if kind not in list(Hold):
-        raise ConsoleRefusal(422, "form")
+        raise PageError(422, "form")
     request = HoldChange(student_number=number, kind=Hold(kind), reason=reason_of(fields))
     report = change(visit.context.site, visit.actor, request)
     asked = gettext("asked for; each target follows within seconds")
@@ -156,7 +157,7 @@ def prolong(visit: Visiting, number: Number, fields: Posted) -> Response:
     try:
         until = date.fromisoformat(fields.get("jusqu_au", ""))
     except ValueError as error:
-        raise ConsoleRefusal(422, "form") from error
+        raise PageError(422, "form") from error
     request = Prolongation(student_number=number, reason=reason_of(fields), until=until)
     done = lifecycle.prolong(visit.context.site, visit.actor, request)
     return visit.done(_of(number), gettext("access until {day}", day=done.until.isoformat()))
@@ -166,11 +167,11 @@ def reason_of(fields: dict[str, str]) -> str:
     """Why, in the operator's own words.
 
     Raises:
-        ConsoleRefusal: none were given.
+        PageError: none were given.
     """
     reason = fields.get("raison", "").strip()[:REASON_MAX]
     if not reason:
-        raise ConsoleRefusal(422, "reason")
+        raise PageError(422, "reason")
     return reason
 
 

@@ -17,8 +17,9 @@ from sesame.operations.targets import acts as targets
 from sesame.operations.targets import stopped_consumers
 from sesame.operations.targets.acts import TargetAct
 from sesame.operations.targets.stopped_consumers import LetGoOn
-from sesame.web.console.console_request import ConsoleRequest, Posted, Visiting
+from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import PAGE, reason_of
+from sesame.web.kit.web_request import Posted
 
 router = APIRouter()
 

@@ -39,16 +39,8 @@ from producers.registrar.report import ImportKind
 from schemas.language import gettext
 from sesame.acts.acts import check
 from sesame.operations.imports.acts import ImportRequest, ImportStop, import_sent, stop_sent
-from sesame.web.console.console_request import (
-    ConsoleRefusal,
-    ConsoleRequest,
-    Posted,
-    Visiting,
-    form_is_ours,
-    somebody,
-    utc_now,
-)
-from sesame.web.kit.forms import FORM_TOKEN
+from sesame.web.console.console_request import ConsoleRequest, Visiting, somebody
+from sesame.web.kit.web_request import FORM_TOKEN, PageError, Posted, form_is_ours, utc_now
 
 router = APIRouter()
 
@@ -85,7 +77,7 @@ async def send_file(request: Request) -> Response:
         async with asyncio.timeout(_ARRIVES_S_MAX):
             form = await request.form(max_files=1, max_fields=_FIELDS_MAX, max_part_size=_FIELD_BYTES_MAX)
     except (MultiPartException, TimeoutError) as error:
-        raise ConsoleRefusal(400, "form") from error
+        raise PageError(400, "form") from error
     try:
         form_is_ours(request, str(form.get(FORM_TOKEN, "")))
         sent = await to_thread.run_sync(_kept, form)
@@ -220,14 +212,14 @@ def _kept(form: FormData) -> _Sent:
     """Read a form, and store its file in a new folder.
 
     Raises:
-        ConsoleRefusal: it asks for nothing known.
+        PageError: it asks for nothing known.
     """
     file = form.get("fichier")
     asked = {name: str(form.get(name, "")).strip() for name in ("genre", "profil", "annee")}
     known = asked["genre"] in _KINDS and asked["profil"] in _PROFILES
     known = known and _YEAR.fullmatch(asked["annee"]) is not None
     if not isinstance(file, UploadFile) or not file.filename or not known:
-        raise ConsoleRefusal(422, "file")
+        raise PageError(422, "file")
     folder = TemporaryDirectory(prefix="sesame-console-")
     path = Path(folder.name) / _name(file.filename)
     with path.open("xb") as kept:

@@ -11,18 +11,10 @@ from producers.activation.throttles import Rate
 from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
 from sesame.web.kit.languages import day, duration, moment
+from sesame.web.kit.web_request import PageError, Posted, posted, utc_now
 from sesame.web.students.account_view import AccountView, standing_of
 from sesame.web.students.portal_context import VIEW_S
-from sesame.web.students.portal_request import (
-    CAS_SESSION,
-    SESSION,
-    PageError,
-    PortalRequest,
-    Posted,
-    Visiting,
-    posted,
-    utc_now,
-)
+from sesame.web.students.portal_request import CAS_SESSION, SESSION, PortalRequest, Visiting
 
 router = APIRouter()
 

@@ -19,12 +19,13 @@ from sesame.operations.people.diagnosis.figures import Figures
 from sesame.web.kit.assets import STATIC_PATH
 from sesame.web.kit.figures import FIGURES_PATH, figures_answer
 from sesame.web.kit.guard import Guard
+from sesame.web.kit.web_request import PageError
 from sesame.web.students import account, assistance, live, password, prolongation, statements, verification
 from sesame.web.students.estimates import Expectations
 from sesame.web.students.live import THREADS, Watch
 from sesame.web.students.login import login_router
 from sesame.web.students.portal_context import PortalContext
-from sesame.web.students.portal_request import PageError, visit_of
+from sesame.web.students.portal_request import visit_of
 
 _COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}

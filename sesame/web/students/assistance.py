@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Response
 from producers.activation.smtp import MailRefused, MailServerDown
 from producers.activation.throttles import Rate
 from sesame.operations.people.support import Case, Support, UnknownCode
-from sesame.web.students.portal_request import PageError, PortalRequest, Posted, Visiting, posted
+from sesame.web.kit.web_request import PageError, Posted, posted
+from sesame.web.students.portal_request import PortalRequest, Visiting
 
 router = APIRouter()
 

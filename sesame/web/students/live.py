@@ -27,8 +27,9 @@ from pipeline.target_states import target_states
 from sesame.login.cas_sessions import cas_sessions
 from sesame.web.kit.addresses import counted_as
 from sesame.web.kit.streams import EventStream, live_part
+from sesame.web.kit.web_request import PageError
 from sesame.web.students.account import account_page
-from sesame.web.students.portal_request import PageError, PortalRequest, visit_of
+from sesame.web.students.portal_request import PortalRequest, visit_of
 from sesame.web.students.web_sessions import web_sessions
 
 router = APIRouter()

@@ -16,16 +16,9 @@ from pipeline.errors import Misconfigured, TargetDown
 from sesame.login.login import Arrival, LoginFailure
 from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web.kit import signatures
+from sesame.web.kit.web_request import PageError, posted
 from sesame.web.students.portal_context import Cas, PortalContext
-from sesame.web.students.portal_request import (
-    CAS_SESSION,
-    DEPARTURE,
-    SESSION,
-    PageError,
-    PortalRequest,
-    Visiting,
-    posted,
-)
+from sesame.web.students.portal_request import CAS_SESSION, DEPARTURE, SESSION, PortalRequest, Visiting
 
 LOGIN_PATH = "/connexion"
 LOGOUT_PATH = "/deconnexion/cas"

@@ -11,7 +11,8 @@ from producers.activation.choices import ActivationState
 from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
-from sesame.web.students.portal_request import SESSION, PageError, PortalRequest, Posted, Visiting, posted
+from sesame.web.kit.web_request import PageError, Posted, posted
+from sesame.web.students.portal_request import SESSION, PortalRequest, Visiting
 from sesame.web.students.verification import granted, link_page
 
 router = APIRouter()

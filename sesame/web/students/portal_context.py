@@ -93,6 +93,8 @@ class PortalContext:
         portal = self.settings.portal
         self.pages = Pages(self.settings)
         self.signing = Signing(derive_keys(self.keys, "portal"))
+        self.secure = portal.secure
+        self.browser_cookie = "navigateur"
         self.zone = ZoneInfo(portal.timezone)
         self.proxies: Networks = portal.networks(portal.trusted_proxies)
         self._shared: Networks = portal.networks(portal.shared_networks)

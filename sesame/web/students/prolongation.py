@@ -13,7 +13,8 @@ from producers.activation.notices import ENDING
 from producers.activation.proofs import Link, LinkState
 from schemas.account import Account, Stage
 from sesame.web.kit.languages import day
-from sesame.web.students.portal_request import PortalRequest, Posted, Visiting
+from sesame.web.kit.web_request import Posted
+from sesame.web.students.portal_request import PortalRequest, Visiting
 
 router = APIRouter()
 

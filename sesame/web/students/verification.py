@@ -12,17 +12,8 @@ from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
 from sesame.web.kit import signatures
-from sesame.web.students.portal_request import (
-    GRANT,
-    LANGUAGE,
-    MONTH_S,
-    REQUEST,
-    PageError,
-    PortalRequest,
-    Posted,
-    Visiting,
-    posted,
-)
+from sesame.web.kit.web_request import PageError, Posted, posted
+from sesame.web.students.portal_request import GRANT, LANGUAGE, MONTH_S, REQUEST, PortalRequest, Visiting
 
 router = APIRouter()
 
