@@ -15,6 +15,9 @@ from consumers.kit.connector import Refused
 from consumers.kit.ldap_answers import Code, LdapAnswer
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
+BUSY: Final = "ad_busy"
+"""Cause of a retry: the domain controller is busy."""
+
 _BUSY: Final = frozenset({Code.OPERATIONS_ERROR, Code.TIME_LIMIT, Code.BUSY, Code.UNAVAILABLE, Code.OTHER})
 _WINDOWS: Final = re.compile(r"^([0-9A-Fa-f]{8}):")
 _ATTRIBUTE: Final = re.compile(r"Att [0-9A-Fa-f]+ \(([A-Za-z][A-Za-z0-9-]*)\)")
@@ -142,7 +145,7 @@ _MEANING: Final[Mapping[Refusal, Callable[[str], Refused]]] = {
     Refusal.CHANGED: lambda told: Refused("ad_contended", told),
     Refusal.NOT_MEMBER: lambda told: Refused("ad_contended", told),
     Refusal.VALUE: lambda told: Refused("ad_value_refused", told, lasting=True),
-    Refusal.BUSY: lambda told: Refused("ad_busy", told),
+    Refusal.BUSY: lambda told: Refused(BUSY, told),
     Refusal.OTHER: lambda told: Refused("ad_refused", told, lasting=True),
 }
 

@@ -5,12 +5,12 @@ Its answers are translated to the engine's or the student's terms.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from consumers.active_directory.answers import AdRefused, bind_refused, reading_refused
+from consumers.active_directory import answers
+from consumers.active_directory.answers import AdRefused
 from consumers.active_directory.objects import (
     GUID,
     LOGIN,
@@ -21,61 +21,29 @@ from consumers.active_directory.objects import (
     ref_of,
 )
 from consumers.active_directory.settings import ActiveDirectorySettings
-from consumers.kit.connector import ConnectorContext
-from consumers.kit.deadline import Deadline
-from consumers.kit.ldap import Endpoint, LdapClient, Row, any_of, name_dn
-from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Operation, Raw
-from pipeline.errors import Misconfigured, SesameError, TargetDown
+from consumers.kit.connector import ConnectorContext, secret_of
+from consumers.kit.ldap import Row, any_of, name_dn
+from consumers.kit.ldap_answers import Code, LdapAnswer, Operation, Raw
+from consumers.kit.ldap_patience import PatientLdapClient, endpoint_of
+from pipeline.errors import Misconfigured
 from schemas.account import Account
 
 
-class DomainController(LdapClient):
+class DomainController(PatientLdapClient):
     """One domain controller. Thread-safe: one connection per thread.
 
     Reading raises TargetDown or Misconfigured; writing these, with `unknown` where no answer came, and
-    AdRefused. Each method with a deadline raises OutOfTime before it begins.
+    AdRefused. Nothing is called twice within a call.
     """
 
     def __init__(self, context: ConnectorContext[ActiveDirectorySettings]) -> None:
-        settings, secret = context.settings, context.secret("bind_password")
-        self._settings = settings
-
-        def password() -> str:
-            try:
-                return secret()
-            except SesameError as error:
-                raise Misconfigured(str(error), remedy=error.remedy) from error
-
-        super().__init__(
-            Endpoint(
-                uri=settings.uri,
-                bind_dn=settings.bind_dn,
-                password=password,
-                ca_file=settings.ca_file,
-                connect_timeout_s=math.ceil(settings.connect_timeout_s),
-                receive_timeout_s=math.ceil(settings.timeout_s),
-                read_only=context.read_only,
-            ),
-            monotonic=context.monotonic,
-        )
-
-    def bind_refused(self, answer: LdapAnswer) -> SesameError:
-        """See `LdapClient.bind_refused`."""
-        return bind_refused(answer)
-
-    def reading_refused(self, answer: LdapAnswer) -> SesameError:
-        """See `LdapClient.reading_refused`."""
-        return reading_refused(answer)
+        self._settings = context.settings
+        password = partial(secret_of, context.secret("bind_password"))
+        super().__init__(endpoint_of(context, password), answers, monotonic=context.monotonic, attempts_max=1)
 
     # --- reading --------------------------------------------------------------------------------------
 
-    def find(self, base: str, criterion: str, attributes: Sequence[str], deadline: Deadline) -> list[Row]:
-        """The entries below a branch that meet a filter; at most a server's page (1,000)."""
-        deadline.left_s()
-        with _answered(unknown=False):
-            return self.rows(base, criterion, attributes)
-
-    def find_any(self, accounts: Sequence[Account], deadline: Deadline) -> list[Row]:
+    def concerned(self, accounts: Sequence[Account]) -> list[Row]:
         """All in the domain that may concern one of these accounts.
 
         See `objects.concerns`.
@@ -88,15 +56,7 @@ class DomainController(LdapClient):
                 names[LOGIN].append(login)
         criterion = "".join(any_of(name, values) for name, values in names.items() if values)
         wanted = read_attributes(self._settings)
-        return self.find(self._settings.domain_dn, f"(|{criterion})", wanted, deadline)
-
-    def everybody(
-        self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
-    ) -> Iterator[Row]:
-        """The same, without a limit, a page at a time."""
-        with _answered(unknown=False):
-            for rows in self.pages(base, criterion, attributes, page_size=page_size):
-                yield from rows
+        return self.find(self._settings.domain_dn, f"(|{criterion})", wanted)
 
     def deleted_since(self, usn: int) -> bool:
         """Whether a person's account was deleted since this update sequence number.
@@ -105,8 +65,7 @@ class DomainController(LdapClient):
         """
         criterion = f"(&(isDeleted=TRUE)(objectClass=user)(!(objectClass=computer))(uSNChanged>={usn}))"
         base = f"CN=Deleted Objects,{self._settings.domain_dn}"
-        with _answered(unknown=False):
-            answer, rows = self.search(base, criterion, ["1.1"], deleted=True)
+        answer, rows = self.had(partial(self.search, base, criterion, ["1.1"], deleted=True))
         return bool(rows) or answer.code == Code.SIZE_LIMIT
 
     def mark(self) -> tuple[str, int]:
@@ -123,16 +82,15 @@ class DomainController(LdapClient):
 
     def shown(self, dn: str, attributes: Sequence[str]) -> Raw | None:
         """One entry by its name; None: there is none that we may see."""
-        with _answered(unknown=False):
-            return self.entry(dn, attributes)
+        return self.had(partial(self.entry, dn, attributes))
 
-    def may_write(self, names: Sequence[str], deadline: Deadline) -> Mapping[str, frozenset[str]]:
+    def may_write(self, names: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """The attributes that we may write of each of these entries, by objectGUID.
 
         [MS-ADTS] 3.1.1.4.5.21.
         """
-        criterion = any_of("distinguishedName", names)
-        rows = self.find(self._settings.domain_dn, criterion, [GUID, _MAY_WRITE], deadline)
+        attributes = [GUID, _MAY_WRITE]
+        rows = self.find_any(self._settings.domain_dn, "distinguishedName", names, attributes)
         return {ref_of(raw): frozenset(name.decode() for name in raw.get(_MAY_WRITE, ())) for _, raw in rows}
 
     @staticmethod
@@ -142,55 +100,32 @@ class DomainController(LdapClient):
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def make(
-        self,
-        dn: str,
-        classes: Sequence[str],
-        attributes: Mapping[str, Sequence[str | bytes]],
-        deadline: Deadline,
-    ) -> None:
+    def make(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str | bytes]]) -> None:
         """Create an entry."""
-        deadline.left_s()
-        with _answered(unknown=True):
-            _expect(self.add(dn, classes, attributes))
+        self._written(partial(self.add, dn, classes, attributes))
 
     def change(
         self,
         dn: str,
         changes: Sequence[tuple[Operation, str, Sequence[str | bytes]]],
-        deadline: Deadline,
         *,
         permissive: bool = False,
     ) -> None:
         """Change an entry, all or nothing."""
-        deadline.left_s()
-        with _answered(unknown=True):
-            _expect(self.modify(dn, changes, permissive=permissive))
+        self._written(partial(self.modify, dn, changes, permissive=permissive))
 
-    def move(self, dn: str, rdn: str, deadline: Deadline) -> None:
+    def move(self, dn: str, rdn: str) -> None:
         """Give an entry another name in the same place."""
-        deadline.left_s()
-        with _answered(unknown=True):
-            _expect(self.rename(dn, rdn))
+        self._written(partial(self.rename, dn, rdn))
 
-    def remove(self, dn: str, deadline: Deadline) -> None:
+    def remove(self, dn: str) -> None:
         """Delete an entry."""
-        deadline.left_s()
-        with _answered(unknown=True):
-            _expect(self.delete(dn))
+        self._written(partial(self.delete, dn))
+
+    def _written(self, write: Callable[[], LdapAnswer]) -> None:
+        answer = self.had(write)
+        if answer.code != Code.SUCCESS:
+            raise AdRefused(answer)
 
 
 _MAY_WRITE: Final = "allowedAttributesEffective"
-
-
-@contextmanager
-def _answered(*, unknown: bool) -> Iterator[None]:
-    try:
-        yield
-    except Lost as error:
-        raise TargetDown(str(error), unknown=unknown) from error
-
-
-def _expect(answer: LdapAnswer) -> None:
-    if answer.code != Code.SUCCESS:
-        raise AdRefused(answer)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 from consumers.active_directory import objects as words
 from consumers.active_directory.answers import AdRefused, Refusal
@@ -39,6 +40,7 @@ from schemas.language import Language, gettext
 
 _RANDOM_BYTES: Final = 48
 
+_Item = TypeVar("_Item", bound=Change | TargetObject)
 _Modifications = list[tuple[Operation, str, Sequence[str | bytes]]]
 
 
@@ -85,13 +87,14 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
         """See `Connector.read`: one search for all, and one for their groups."""
-        rows = self._client.find_any(accounts, deadline)
         adopted = self.adopted_refs([account.student_number for account in accounts])
-        known = {words.ref_of(raw) for _, raw in rows}
-        for dn in (words.by_guid(ref) for ref in adopted.values() if ref not in known):
-            raw = self._client.shown(dn, words.read_attributes(self.settings))
-            rows += [(dn, raw)] if raw is not None else []
-        found = self._shown(rows, deadline)
+        with self._client.within(deadline.left_s()):
+            rows = self._client.concerned(accounts)
+            known = {words.ref_of(raw) for _, raw in rows}
+            for dn in (words.by_guid(ref) for ref in adopted.values() if ref not in known):
+                raw = self._client.shown(dn, words.read_attributes(self.settings))
+                rows += [(dn, raw)] if raw is not None else []
+            found = self._shown(rows)
 
         def concerned(account: Account) -> list[TargetObject]:
             ref = adopted.get(account.student_number)
@@ -108,7 +111,8 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
         Its numbers are this domain controller's own.
         """
-        controller, usn = self._client.mark()
+        with self._within():
+            controller, usn = self._client.mark()
         before, _, number = mark.partition(":")
         now = f"{controller}:{usn}"
         if not mark or now == mark:
@@ -119,7 +123,8 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             return Changes(now, gone=True, went_back=True)
         since = int(number) + 1
         found = self._everybody(f"(&{words.PEOPLE}(uSNChanged>={since}))")
-        return Changes(now, found, self._client.deleted_since(since))
+        with self._within():
+            return Changes(now, found, self._client.deleted_since(since))
 
     def _everybody(self, criterion: str) -> Iterator[TargetObject]:
         ours = self._groups.all() if self._groups is not None else {}
@@ -131,16 +136,16 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         for _, raw in rows:
             place = words.name_of(raw).partition(",")[2]
             if place not in places and raw.get(self.settings.number_attribute):
-                time = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
-                places[place] = bool(self._out_of_reach([raw], time))
+                with self._within():
+                    places[place] = bool(self._out_of_reach([raw]))
             yield self._object(raw, ours, out_of_reach=places.get(place, False))
 
-    def _shown(self, rows: Sequence[tuple[str, Raw]], deadline: Deadline) -> list[TargetObject]:
+    def _shown(self, rows: Sequence[tuple[str, Raw]]) -> list[TargetObject]:
         groups: Mapping[str, str] = {}
         if self._groups is not None and rows:
             names = [name for _, raw in rows for name in words.member_of(raw)]
-            groups = self._groups.among(names, deadline)
-        away = self._out_of_reach([raw for _, raw in rows], deadline)
+            groups = self._groups.among(names)
+        away = self._out_of_reach([raw for _, raw in rows])
         return [self._object(raw, groups, out_of_reach=words.ref_of(raw) in away) for _, raw in rows]
 
     def _object(self, raw: Raw, groups: Mapping[str, str], *, out_of_reach: bool) -> TargetObject:
@@ -148,12 +153,12 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         ours = [name for name in names if name is not None]
         return words.object_of(raw, ours, self.settings, out_of_reach=out_of_reach)
 
-    def _out_of_reach(self, users: Sequence[Raw], deadline: Deadline) -> set[str]:
+    def _out_of_reach(self, users: Sequence[Raw]) -> set[str]:
         """The `ref` of users outside the users' OU that we may not write."""
         elsewhere = [raw for raw in users if not words.is_below(words.name_of(raw), self.settings.users_dn)]
         if not elsewhere:
             return set()
-        may_write = self._client.may_write([words.name_of(raw) for raw in elsewhere], deadline)
+        may_write = self._client.may_write([words.name_of(raw) for raw in elsewhere])
         needed = words.written(self.settings)
         away = {words.ref_of(raw) for raw in elsewhere}
         return {ref for ref in away if not needed <= may_write.get(ref, frozenset())}
@@ -179,7 +184,8 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         if self.settings.groups_dn is not None:
             places.append(("groups_dn", self.settings.groups_dn, "group"))
         for setting, dn, kind in places:
-            raw = self._client.shown(dn, [_MAY_MAKE])
+            with self._within():
+                raw = self._client.shown(dn, [_MAY_MAKE])
             if raw is None:
                 raise Misconfigured(
                     f"the domain has no such OU: {dn}", remedy=f"Create it, or correct {self.name}.{setting}."
@@ -194,30 +200,39 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.apply`, one student after the other."""
-        return _each(changes, deadline, lambda change: self._write(change, deadline))
+        return self._each(changes, deadline, self._write)
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`: one bit of userAccountControl."""
-        return _each(changes, deadline, lambda change: self._shut(change, deadline))
+        return self._each(changes, deadline, self._shut)
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.erase`. All that names the person is removed before the deletion.
 
         A domain keeps deleted objects for months: so what it keeps holds nothing of the person.
         """
-        refused: dict[str, Refused] = {}
-        for one in found:
-            try:
-                self._erase(one, deadline)
-            except AdRefused as error:
-                refused[one.ref] = _refused(error, one)
-        return refused
+        return self._each(found, deadline, self._erase)
 
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
         self._client.disconnect()
 
-    def _write(self, change: Change, deadline: Deadline) -> Refused | None:
+    def _each(
+        self, items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], Refused | None]
+    ) -> dict[str, Refused]:
+        def said(item: _Item) -> Refused | None:
+            try:
+                return verb(item)
+            except AdRefused as error:
+                return _refused(error, item.found if isinstance(item, Change) else item)
+
+        with self._client.within(deadline.left_s()):
+            return one_by_one(items, deadline, said)
+
+    def _within(self) -> AbstractContextManager[None]:
+        return self._client.within(self.settings.verb_s_max)
+
+    def _write(self, change: Change) -> Refused | None:
         """Write the user, then its groups.
 
         A password that the domain refuses leaves the rest written.
@@ -225,19 +240,19 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         before: Sequence[str] = ()
         if change.found is not None:
             dn = words.by_guid(change.found.ref)
-            refused = self._change(dn, change, deadline)
+            refused = self._change(dn, change)
             before = change.found.fields.get(words.GROUPS, ())
         elif words.LOGIN in change.fields:
             dn = self._client.name_in(self.settings.users_dn, change.fields[words.LOGIN][0])
-            refused = self._make(dn, change, deadline)
+            refused = self._make(dn, change)
         else:
             return Refused("ad_login_missing", "the account has no short login yet", lasting=True)
         if self._groups is not None and words.GROUPS in change.fields:
             wanted = {group.key.lower(): group.key for group in change.account.groups if group.met}
-            refused = self._groups.settle(dn, before, wanted, deadline) or refused
+            refused = self._groups.settle(dn, before, wanted) or refused
         return refused
 
-    def _make(self, dn: str, change: Change, deadline: Deadline) -> Refused | None:
+    def _make(self, dn: str, change: Change) -> Refused | None:
         """A new user; why it has not the password that it should have."""
         control = words.NORMAL | (0 if self.settings.password_expires else words.DONT_EXPIRE)
         fields = {name: values for name, values in change.fields.items() if name != words.GROUPS}
@@ -245,7 +260,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         def make(fields: Mapping[str, Sequence[str]], password: str) -> None:
             secret: Sequence[str | bytes] = (words.typed(password),)
             own = {**fields, words.CONTROL: (str(control),), "unicodePwd": secret}
-            self._client.make(dn, words.CLASSES, own, deadline)
+            self._client.make(dn, words.CLASSES, own)
 
         try:
             make(fields, change.password if change.password is not None else unguessable())
@@ -256,7 +271,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             return error.refused()
         return None
 
-    def _change(self, dn: str, change: Change, deadline: Deadline) -> Refused | None:
+    def _change(self, dn: str, change: Change) -> Refused | None:
         left_out = (words.GROUPS, words.CREDENTIAL)
         changes: _Modifications = [
             ("replace", name, values) for name, values in change.fields.items() if name not in left_out
@@ -264,7 +279,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         if change.open is not None:
             changes += self._access(dn, open_=change.open)
         if changes:
-            self._client.change(dn, changes, deadline)
+            self._client.change(dn, changes)
         if change.password is None:
             return None
         try:
@@ -274,7 +289,6 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
                     ("replace", "unicodePwd", (words.typed(change.password),)),
                     ("replace", words.CREDENTIAL, change.fields[words.CREDENTIAL]),
                 ],
-                deadline,
             )
         except AdRefused as error:
             if error.refusal is not Refusal.PASSWORD:
@@ -282,11 +296,11 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             return error.refused()
         return None
 
-    def _shut(self, change: Change, deadline: Deadline) -> None:
+    def _shut(self, change: Change) -> None:
         assert change.found is not None  # noqa: S101  (for the type checker)
         dn = words.by_guid(change.found.ref)
         if changes := self._access(dn, open_=False):
-            self._client.change(dn, changes, deadline)
+            self._client.change(dn, changes)
 
     def _access(self, dn: str, *, open_: bool) -> _Modifications:
         """The change of one bit, refused if another one has changed since it was read."""
@@ -296,7 +310,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             return []
         return [("delete", words.CONTROL, (str(before),)), ("add", words.CONTROL, (str(after),))]
 
-    def _erase(self, found: TargetObject, deadline: Deadline) -> None:
+    def _erase(self, found: TargetObject) -> None:
         dn, number = words.by_guid(found.ref), self.settings.number_attribute
         raw = self._client.shown(dn, [number, words.NAME])
         if raw is None:
@@ -313,11 +327,11 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             if found.fields.get(name)
         ]
         changes += self._access(dn, open_=False)
-        self._client.change(dn, changes, deadline)
+        self._client.change(dn, changes)
         # Samba renames nothing by its GUID.
-        self._client.move(words.name_of(raw), f"CN={found.ref}", deadline)
-        self._client.change(dn, [("replace", number, ())], deadline)
-        self._client.remove(dn, deadline)
+        self._client.move(words.name_of(raw), f"CN={found.ref}")
+        self._client.change(dn, [("replace", number, ())])
+        self._client.remove(dn)
 
 
 _MAY_MAKE: Final = "allowedChildClassesEffective"
@@ -333,15 +347,3 @@ def _refused(error: AdRefused, found: TargetObject | None) -> Refused:
     if error.refusal is Refusal.RIGHT and found is not None and found.out_of_reach:
         return Refused(OUT_OF_REACH, error.told, lasting=True)
     return error.refused()
-
-
-def _each(
-    changes: Sequence[Change], deadline: Deadline, verb: Callable[[Change], Refused | None]
-) -> dict[str, Refused]:
-    def said(change: Change) -> Refused | None:
-        try:
-            return verb(change)
-        except AdRefused as error:
-            return _refused(error, change.found)
-
-    return one_by_one(changes, deadline, said)

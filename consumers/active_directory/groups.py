@@ -14,7 +14,6 @@ from typing import Final
 from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.client import DomainController
 from consumers.kit.connector import Refused
-from consumers.kit.deadline import Deadline
 from consumers.kit.ldap import all_of, any_of, name_dn
 from consumers.kit.ldap_answers import Operation, Raw, normal
 
@@ -46,14 +45,14 @@ class DomainGroups:
         self._monotonic = monotonic
         self._known: dict[str, float] = {}  # when a group was seen to be ours
 
-    def among(self, names: Iterable[str], deadline: Deadline) -> Mapping[str, str]:
+    def among(self, names: Iterable[str]) -> Mapping[str, str]:
         """Those of these DNs that are our groups: the name of each, in lower case."""
         here = normal(self._branch)
         asked = sorted({name for name in names if normal(name).endswith(f",{here}")})
         found: dict[str, str] = {}
         for start in range(0, len(asked), self._page_size):
             which = any_of("distinguishedName", asked[start : start + self._page_size])
-            rows = self._client.find(self._branch, f"(&{all_of(_OURS)}{which})", ["cn"], deadline)
+            rows = self._client.find(self._branch, f"(&{all_of(_OURS)}{which})", ["cn"])
             found |= {normal(dn): _cn(raw) for dn, raw in rows}
         return found
 
@@ -62,9 +61,7 @@ class DomainGroups:
         rows = self._client.everybody(self._branch, all_of(_OURS), ["cn"], page_size=self._page_size)
         return {normal(dn): _cn(raw) for dn, raw in rows}
 
-    def settle(
-        self, member: str, before: Iterable[str], wanted: Mapping[str, str], deadline: Deadline
-    ) -> Refused | None:
+    def settle(self, member: str, before: Iterable[str], wanted: Mapping[str, str]) -> Refused | None:
         """Make an object a member of exactly these of our groups.
 
         Args:
@@ -74,32 +71,32 @@ class DomainGroups:
         """
         inside = set(before)
         for key in sorted(wanted.keys() - inside):
-            if (refused := self._join(wanted[key], member, deadline)) is not None:
+            if (refused := self._join(wanted[key], member)) is not None:
                 return refused
         for key in sorted(inside - wanted.keys()):
-            self._change(key, ("delete", "member", (member,)), Refusal.NOT_MEMBER, deadline)
+            self._change(key, ("delete", "member", (member,)), Refusal.NOT_MEMBER)
         return None
 
-    def _join(self, name: str, member: str, deadline: Deadline) -> Refused | None:
+    def _join(self, name: str, member: str) -> Refused | None:
         if len(name) > _CN_MAX:
             return Refused("ad_group_refused", "a group's name has more than 64 characters", lasting=True)
         if not self._is_known(name):
-            found = self._find(name, deadline) or self._made(name, deadline)
+            found = self._find(name) or self._made(name)
             if not any(b"sesame" in raw.get("adminDisplayName", ()) for raw in found):
                 return Refused("ad_group_not_ours", "a group of this name is not Sésame's", lasting=True)
             self._known[name.lower()] = self._monotonic()
-        self._change(name, ("add", "member", (member,)), Refusal.NAME_TAKEN, deadline)
+        self._change(name, ("add", "member", (member,)), Refusal.NAME_TAKEN)
         return None
 
     def _is_known(self, name: str) -> bool:
         """Whether it was ours a moment ago."""
         return self._monotonic() - self._known.get(name.lower(), -_KNOWN_S) < _KNOWN_S
 
-    def _find(self, name: str, deadline: Deadline) -> list[Raw]:
-        rows = self._client.find(self._branch, any_of("cn", [name]), ["cn", "adminDisplayName"], deadline)
+    def _find(self, name: str) -> list[Raw]:
+        rows = self._client.find(self._branch, any_of("cn", [name]), ["cn", "adminDisplayName"])
         return [raw for _, raw in rows]
 
-    def _made(self, name: str, deadline: Deadline) -> list[Raw]:
+    def _made(self, name: str) -> list[Raw]:
         """Make the group; none, if its account name is taken elsewhere in the domain."""
         attributes = {
             "sAMAccountName": (re.sub(r'["/\\\[\]:;|=,+*?<>@]', "_", name),),
@@ -107,19 +104,17 @@ class DomainGroups:
             "adminDisplayName": ("sesame",),
         }
         try:
-            self._client.make(name_dn("CN", name, self._branch), ("top", "group"), attributes, deadline)
+            self._client.make(name_dn("CN", name, self._branch), ("top", "group"), attributes)
         except AdRefused as error:
             if error.refusal is not Refusal.NAME_TAKEN:  # another writer was faster
                 raise
-        return self._find(name, deadline)
+        return self._find(name)
 
-    def _change(
-        self, name: str, change: tuple[Operation, str, Sequence[str]], so_already: Refusal, deadline: Deadline
-    ) -> None:
+    def _change(self, name: str, change: tuple[Operation, str, Sequence[str]], so_already: Refusal) -> None:
         """One member more or less. Samba announces the control by which neither is refused where it is so
         already, and refuses all the same."""
         try:
-            self._client.change(name_dn("CN", name, self._branch), [change], deadline, permissive=True)
+            self._client.change(name_dn("CN", name, self._branch), [change], permissive=True)
         except AdRefused as error:
             self._known.pop(name.lower(), None)
             if error.refusal is not so_already:

@@ -7,6 +7,7 @@ and classes are taken from them.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from consumers.kit.connector import Refused
 from consumers.kit.ldap_answers import Busy, Code, LdapAnswer
@@ -58,7 +59,10 @@ _MISCONFIGURED: dict[int, tuple[str, str]] = {
     ),
 }
 
-NUMBER_TAKEN = "student_number_taken"
+BUSY: Final = "directory_busy"
+"""Cause of a retry: the directory is busy."""
+
+NUMBER_TAKEN: Final = "student_number_taken"
 """Cause: another entry carries the student number."""
 
 _TAKEN = {
@@ -121,6 +125,11 @@ def reading_refused(answer: LdapAnswer) -> SesameError:
     except (Busy, Misconfigured) as error:
         return error
     return misconfigured(answer.code)
+
+
+def changed(answer: LdapAnswer) -> Refused | None:
+    """Why a write was refused; None: it was done. Raises as `judge`."""
+    return None if answer.code == Code.SUCCESS else judge(answer)
 
 
 def taken(names: list[str]) -> Refused:

@@ -14,8 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from consumers.directory import objects
-from consumers.directory.answers import misconfigured
+from consumers.directory import answers, objects
 from consumers.directory.difference import forbidden
 from consumers.directory.entry import CREDENTIAL, OWNS, VERSION, Profile, wanted_fields
 from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared
@@ -40,7 +39,7 @@ from schemas.account import Account
 from schemas.language import Language, gettext
 
 if TYPE_CHECKING:  # it loads an LDAP library
-    from consumers.directory.client import DirectoryClient
+    from consumers.kit.ldap_patience import PatientLdapClient
 
 _PAGE: Final = 400
 
@@ -63,15 +62,17 @@ class DirectoryConnector(Connector[DirectorySettings]):
     credential = CREDENTIAL
 
     def __init__(
-        self, context: ConnectorContext[DirectorySettings], client: DirectoryClient | None = None
+        self, context: ConnectorContext[DirectorySettings], client: PatientLdapClient | None = None
     ) -> None:
-        from consumers.directory.client import DirectoryClient
         from consumers.directory.entries import Entries
+        from consumers.kit.ldap_patience import PatientLdapClient, endpoint_of
 
         super().__init__(context)
         settings = context.settings
         self._profile = Profile(settings, context.site.principal_scope, context.site.mail_target)
-        self._client = client or DirectoryClient.of(context)
+        self._client = client or PatientLdapClient(
+            endpoint_of(context, context.secret("bind_password")), answers, monotonic=context.monotonic
+        )
         self._entries = Entries(self._client, settings)
 
     def wanted(self, account: Account) -> Wanted:
@@ -132,7 +133,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
             self._entries.having("supannEtuId", ["sesame-probe"])
             groups = partial(self._client.entry, self.settings.groups_dn, ["objectClass"])
             if self._client.had(groups) is None:
-                raise misconfigured(Code.NO_SUCH_OBJECT)
+                raise answers.misconfigured(Code.NO_SUCH_OBJECT)
             if not self._client.endpoint.read_only:
                 leave_mark(self._client, self.settings.probe_dn)
 

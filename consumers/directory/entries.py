@@ -13,8 +13,7 @@ from functools import partial
 from typing import Final
 
 from consumers.directory import difference
-from consumers.directory.answers import NUMBER_TAKEN
-from consumers.directory.client import DirectoryClient, changed
+from consumers.directory.answers import NUMBER_TAKEN, changed, reading_refused
 from consumers.directory.entry import CLASSES, CREDENTIAL, numbers_of
 from consumers.directory.foresight import taken_values
 from consumers.directory.groups import DynamicGroups, StaticGroups
@@ -32,8 +31,8 @@ from consumers.directory.settings import DirectorySettings
 from consumers.kit.connector import Change, Changes, Refused
 from consumers.kit.handler import COLLISION
 from consumers.kit.ldap import any_of, name_dn, written_since
-from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost, Modification, normal
-from pipeline.errors import TargetDown
+from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, normal
+from consumers.kit.ldap_patience import PatientLdapClient
 from schemas.account import Account
 
 _CONFLICTS_MAX: Final = 16
@@ -52,7 +51,7 @@ class Entries:
         settings: where things are.
     """
 
-    def __init__(self, client: DirectoryClient, settings: DirectorySettings) -> None:
+    def __init__(self, client: PatientLdapClient, settings: DirectorySettings) -> None:
         self._client = client
         self._people = settings.people_dn
         groups = settings.groups_dn
@@ -98,7 +97,9 @@ class Entries:
         found = [shown(*row) for row in self._client.find_any(self._people, name, values, READ)]
         doubtful = [login for each in found if is_doubtful(each) for login in each.logins]
         lacking = self._lacking(any_of("uid", doubtful)) if doubtful else ()
-        return list(_without_passwords(found, lacking))
+        return [
+            without_password(each) if is_doubtful(each) and each.dn in lacking else each for each in found
+        ]
 
     def dump(self, criterion: str = "(uid=*)") -> Iterator[EntryObject]:
         """All entries that meet a filter, in bounded memory.
@@ -107,27 +108,26 @@ class Entries:
             TargetDown: the directory does not answer.
         """
         lacking: Container[str] | None = None  # asked once, of everybody
-        try:
-            groups = None if self._static is None else self._static.everybody()
-            for rows in self._client.pages(self._people, criterion, DUMPED, page_size=_PAGE_SIZE):
-                found = [shown(*row) for row in rows]
-                if lacking is None and any(map(is_doubtful, found)):
-                    lacking = self._lacking(f"({CREDENTIAL}=*)")
-                for each in _without_passwords(found, lacking or ()):
-                    yield each if groups is None else in_groups(each, groups.get(normal(each.dn), ()))
-        except (Busy, Lost) as error:
-            raise TargetDown(str(error)) from error
+        groups = None if self._static is None else self._static.everybody()
+        for row in self._client.everybody(self._people, criterion, DUMPED, page_size=_PAGE_SIZE):
+            entry = shown(*row)
+            if is_doubtful(entry):
+                lacking = self._lacking(f"({CREDENTIAL}=*)") if lacking is None else lacking
+                entry = without_password(entry) if entry.dn in lacking else entry
+            yield entry if groups is None else in_groups(entry, groups.get(normal(entry.dn), ()))
 
     def changes_since(self, mark: str) -> Changes[EntryObject] | None:
         """The entries that others changed; see `Connector.changes_since`."""
-        try:
-            answer, cookie, gone, behind = self._client.removed_since(self._people, mark)
-        except Lost as error:
-            raise TargetDown(str(error)) from error
+
+        def removed() -> tuple[LdapAnswer, str, bool, bool]:
+            found = self._client.removed_since(self._people, mark)
+            if found[0].code not in (Code.SUCCESS, Code.CRITICAL_EXTENSION):
+                raise reading_refused(found[0])
+            return found
+
+        answer, cookie, gone, behind = self._client.had(removed)
         if answer.code == Code.CRITICAL_EXTENSION:
             return None
-        if answer.code != Code.SUCCESS:
-            raise self._client.reading_refused(answer)
         if cookie == mark or not mark:
             return Changes(cookie)
         criterion = written_since(mark, but_by=self._client.endpoint.bind_dn)
@@ -259,11 +259,6 @@ class Entries:
             if not _conflicts(answer):
                 return changed(answer)
         return _CONTENDED
-
-
-def _without_passwords(found: Iterable[EntryObject], lacking: Container[str]) -> Iterator[EntryObject]:
-    for each in found:
-        yield without_password(each) if is_doubtful(each) and each.dn in lacking else each
 
 
 def _conflicts(answer: LdapAnswer) -> bool:

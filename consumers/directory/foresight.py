@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from consumers.directory.answers import taken
-from consumers.directory.client import DirectoryClient
 from consumers.directory.entry import numbers_of
 from consumers.directory.objects import EntryObject, texts
 from consumers.kit.connector import Change, Refused
 from consumers.kit.ldap import any_of
+from consumers.kit.ldap_patience import PatientLdapClient
 
 _MAIL: Final = ("mail", "supannAutreMail")
 _DOMAINS: Final = {
@@ -32,7 +32,7 @@ Holders = Mapping[tuple[str, str], set[str]]
 """By attribute and value in one case: the names, in one case, of the entries that have it."""
 
 
-def taken_values(client: DirectoryClient, people: str, batch: Sequence[Change]) -> Mapping[str, Refused]:
+def taken_values(client: PatientLdapClient, people: str, batch: Sequence[Change]) -> Mapping[str, Refused]:
     """Who is to get a value that another entry below `people` has, by student number.
 
     Args:
@@ -53,7 +53,7 @@ def taken_values(client: DirectoryClient, people: str, batch: Sequence[Change]) 
     return found
 
 
-def _holders(client: DirectoryClient, people: str, values: Sequence[tuple[str, str]]) -> Holders:
+def _holders(client: PatientLdapClient, people: str, values: Sequence[tuple[str, str]]) -> Holders:
     wanted: dict[str, set[str]] = {}
     for name, value in values:
         for other in _DOMAINS[name]:

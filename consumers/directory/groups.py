@@ -19,11 +19,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from consumers.directory.client import DirectoryClient, changed
+from consumers.directory.answers import changed
 from consumers.directory.objects import GroupNames, texts
 from consumers.kit.connector import Refused
 from consumers.kit.ldap import all_of, any_of, name_dn
 from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw, normal
+from consumers.kit.ldap_patience import PatientLdapClient
 
 _DYNAMIC = "groupOfURLs"
 _STATIC = "groupOfNames"
@@ -40,7 +41,7 @@ class DynamicGroups:
         people: the branch that they search.
     """
 
-    def __init__(self, client: DirectoryClient, branch: str, people: str) -> None:
+    def __init__(self, client: PatientLdapClient, branch: str, people: str) -> None:
         self._client = client
         self._branch = branch
         self._people = people
@@ -90,7 +91,7 @@ class StaticGroups:
         owner: the provisioner's name: what marks a group as ours.
     """
 
-    def __init__(self, client: DirectoryClient, branch: str, owner: str) -> None:
+    def __init__(self, client: PatientLdapClient, branch: str, owner: str) -> None:
         self._client = client
         self._branch = branch
         self._owner = owner
@@ -112,10 +113,10 @@ class StaticGroups:
     def everybody(self) -> Mapping[str, tuple[str, ...]]:
         """The groups of each member, by `normal` name."""
         found: dict[str, list[str]] = {}
-        for rows in self._client.pages(self._branch, self._ours(), ["cn", "member"], page_size=_PAGE_SIZE):
-            for _, raw in rows:
-                for member in texts(raw, "member"):
-                    found.setdefault(normal(member), []).extend(texts(raw, "cn"))
+        rows = self._client.everybody(self._branch, self._ours(), ["cn", "member"], page_size=_PAGE_SIZE)
+        for _, raw in rows:
+            for member in texts(raw, "member"):
+                found.setdefault(normal(member), []).extend(texts(raw, "cn"))
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
     def settle(self, dn: str, wanted: Mapping[str, str]) -> Refused | None:
@@ -171,7 +172,7 @@ class StaticGroups:
 
 
 def _among(
-    client: DirectoryClient,
+    client: PatientLdapClient,
     branch: str,
     names: Sequence[str],
     attribute: str,

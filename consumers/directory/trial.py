@@ -14,14 +14,15 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from consumers.directory.answers import reading_refused
 from consumers.directory.objects import READ, EntryObject, shown, texts
 from consumers.kit.ldap_answers import Code, LdapAnswer
 from pipeline.errors import Misconfigured, TargetDown
 from schemas.language import gettext
 
 if TYPE_CHECKING:  # it loads an LDAP library
-    from consumers.directory.client import DirectoryClient
     from consumers.directory.settings import DirectorySettings
+    from consumers.kit.ldap_patience import PatientLdapClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Trial:
     said: str = ""
 
 
-def try_login(client: DirectoryClient, settings: DirectorySettings, login: str, password: str) -> Trial:
+def try_login(client: PatientLdapClient, settings: DirectorySettings, login: str, password: str) -> Trial:
     """Find an entry, bind as it, and read it again: the bind may have changed the server's state of it.
 
     Raises:
@@ -73,7 +74,7 @@ def try_login(client: DirectoryClient, settings: DirectorySettings, login: str, 
     return _judged(answer, entry, policy_of(client, entry.password.policy_dn or settings.policy_dn))
 
 
-def policy_of(client: DirectoryClient, dn: str | None) -> PasswordPolicy | None:
+def policy_of(client: PatientLdapClient, dn: str | None) -> PasswordPolicy | None:
     """The password policy of this name; None: there is none that we may see.
 
     Raises:
@@ -110,7 +111,7 @@ def _judged(answer: LdapAnswer, entry: EntryObject, policy: PasswordPolicy | Non
 _READS_MAX = 3
 
 
-def leave_mark(client: DirectoryClient, dn: str) -> None:
+def leave_mark(client: PatientLdapClient, dn: str) -> None:
     """Write a mark on the entry for probes and see it there. Several processes may do so at once: a later
     mark will do too, since marks begin with the time.
 
@@ -132,7 +133,7 @@ def leave_mark(client: DirectoryClient, dn: str) -> None:
                 remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
             )
         if answer.code != Code.SUCCESS:
-            raise client.reading_refused(answer)
+            raise reading_refused(answer)
 
     client.had(write)
     for _ in range(_READS_MAX):

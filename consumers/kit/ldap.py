@@ -11,13 +11,12 @@ import re
 import ssl
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from ldap3 import (
@@ -83,29 +82,36 @@ class Endpoint:
     read_only: bool = False
 
 
-class LdapClient(ABC):
-    """The few operations that connectors need. Thread-safe: one connection per thread. What an answer means
-    that concerns us, and no entry, its subclass says.
+class Judge(Protocol):
+    """What a server's answers mean that concern us, and no entry: a connector's module of answers."""
+
+    BUSY: str
+    """Cause of a retry: the server is busy."""
+
+    def bind_refused(self, answer: LdapAnswer, /) -> SesameError:
+        """The error for a bind that did not succeed."""
+
+    def reading_refused(self, answer: LdapAnswer, /) -> SesameError:
+        """The error for a failed search: it concerns our settings and rights, or passes."""
+
+
+class LdapClient:
+    """The few operations that connectors need. Thread-safe: one connection per thread.
 
     Every method raises Lost when the connection breaks or no answer comes in time, TargetDown when no
     connection can be made, Misconfigured when the server's certificate or our credentials are refused. A
     write raises WriteForbidden at a directory that is only observed.
     """
 
-    def __init__(self, endpoint: Endpoint, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, endpoint: Endpoint, judge: Judge, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.endpoint = endpoint
+        self._judge = judge
         self._monotonic = monotonic
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
-
-    @abstractmethod
-    def bind_refused(self, answer: LdapAnswer) -> SesameError:
-        """The error for a bind that did not succeed."""
-
-    @abstractmethod
-    def reading_refused(self, answer: LdapAnswer) -> SesameError:
-        """The error for a failed search: it concerns our settings and rights, or passes."""
 
     def add(
         self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str | bytes]]
@@ -166,7 +172,7 @@ class LdapClient(ABC):
         return answer, found
 
     def rows(self, base: str, criterion: str, attributes: Sequence[str]) -> list[Row]:
-        """As `search`; raises `reading_refused` unless it succeeds."""
+        """As `search`; raises `Judge.reading_refused` unless it succeeds."""
         return self._expected(*self.search(base, criterion, attributes))
 
     def pages(
@@ -182,7 +188,7 @@ class LdapClient(ABC):
 
     def _expected(self, answer: LdapAnswer, found: list[Row]) -> list[Row]:
         if answer.code != Code.SUCCESS:
-            raise self.reading_refused(answer)
+            raise self._judge.reading_refused(answer)
         return found
 
     def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool, bool]:
@@ -317,7 +323,7 @@ class LdapClient(ABC):
         connection, answer = _bound(self.endpoint)
         if answer.code != Code.SUCCESS:
             _unbind(connection)
-            raise self.bind_refused(answer)
+            raise self._judge.bind_refused(answer)
         return connection
 
     def _drop(self, connection: Connection) -> None:

@@ -320,9 +320,9 @@ def test_what_is_kept_of_an_erased_student_names_nobody(
     before: list[dict[str, Any]] = []
     remove = DomainController.remove
 
-    def seen(client: DomainController, dn: str, deadline: Deadline) -> None:
+    def seen(client: DomainController, dn: str) -> None:
         before.extend(domain.found(by_guid))  # a recycle bin keeps all of it
-        remove(client, dn, deadline)
+        remove(client, dn)
 
     monkeypatch.setattr(DomainController, "remove", seen)
     by_guid = f"(objectGUID={''.join(f'{chr(92)}{byte:02x}' for byte in guid)})"

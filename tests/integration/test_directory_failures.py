@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from consumers.directory.client import DirectoryClient
+from consumers.directory import answers
 from consumers.kit.connector import Change
 from consumers.kit.deadline import Deadline
 from consumers.kit.ldap_answers import LdapAnswer
+from consumers.kit.ldap_patience import PatientLdapClient
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.ports import free_port
 from sandbox.slapd import Slapd
@@ -136,7 +137,7 @@ def test_a_frozen_server_is_down_and_answers_again_when_it_thaws(own_slapd: Slap
     directory.disconnect()
 
 
-class _FreezesOnce(DirectoryClient):
+class _FreezesOnce(PatientLdapClient):
     """Freezes the server before the first add: no answer comes in time, but the add may still land."""
 
     slapd: Slapd
@@ -159,7 +160,7 @@ def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd
         pauses.append(seconds)
         own_slapd.resume()
 
-    client = _FreezesOnce(client_of(own_slapd, receive_timeout_s=1).endpoint, sleep=thaw)
+    client = _FreezesOnce(client_of(own_slapd, receive_timeout_s=1).endpoint, answers, sleep=thaw)
     client.slapd = own_slapd
     directory = directory_of(own_slapd, client)
     wanted = account()
@@ -169,7 +170,7 @@ def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd
     directory.disconnect()
 
 
-class _KillsAtTheFirstAdd(DirectoryClient):
+class _KillsAtTheFirstAdd(PatientLdapClient):
     """Kills the server in the middle of an add: it may have been carried out."""
 
     slapd: Slapd
@@ -181,7 +182,7 @@ class _KillsAtTheFirstAdd(DirectoryClient):
 
 
 def test_a_server_that_is_killed_during_a_write_leaves_it_in_doubt(own_slapd: Slapd) -> None:
-    client = _KillsAtTheFirstAdd(client_of(own_slapd).endpoint)
+    client = _KillsAtTheFirstAdd(client_of(own_slapd).endpoint, answers)
     client.slapd = own_slapd
     directory = directory_of(own_slapd, client)
     with pytest.raises(TargetDown) as down:

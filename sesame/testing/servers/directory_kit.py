@@ -10,7 +10,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from consumers.directory.client import DirectoryClient
+from consumers.directory import answers
 from consumers.directory.connector import DirectoryConnector
 from consumers.directory.entry import Profile
 from consumers.directory.objects import EntryObject
@@ -27,6 +27,7 @@ from consumers.kit.connector import (
 )
 from consumers.kit.deadline import Deadline
 from consumers.kit.ldap import Endpoint
+from consumers.kit.ldap_patience import PatientLdapClient
 from consumers.kit.passwords import NoPasswords, Passwords
 from pipeline.target import HandlerOutcome, Task
 from pipeline.vault import HandedOver
@@ -113,7 +114,7 @@ class VaultOfTheTest(NoPasswords):
 
 def client_of(
     slapd: Slapd, *, sleep: Callable[[float], None] = lambda _: None, **endpoint: Any
-) -> DirectoryClient:
+) -> PatientLdapClient:
     """The connections to this slapd; it retries within a call without a pause. `endpoint` replaces facts."""
     facts: dict[str, Any] = {
         "uri": slapd.ldap_uri,
@@ -122,12 +123,12 @@ def client_of(
         "ca_file": slapd.ca_file,
         "receive_timeout_s": 5,
     }
-    return DirectoryClient(Endpoint(**(facts | endpoint)), sleep=sleep)
+    return PatientLdapClient(Endpoint(**(facts | endpoint)), answers, sleep=sleep)
 
 
 def directory_of(
     slapd: Slapd,
-    client: DirectoryClient | None = None,
+    client: PatientLdapClient | None = None,
     passwords: Passwords | None = None,
     *,
     adopted: Mapping[str, str] | None = None,
@@ -139,7 +140,7 @@ def directory_of(
 
 
 def directory_over(
-    client: DirectoryClient,
+    client: PatientLdapClient,
     passwords: Passwords | None = None,
     *,
     profile: Profile = PROFILE,

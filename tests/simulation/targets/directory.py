@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
-from consumers.directory.client import DirectoryClient
+from consumers.directory import answers
 from consumers.kit.ldap import Endpoint
+from consumers.kit.ldap_patience import PatientLdapClient
 from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation import oracle
@@ -48,7 +49,7 @@ class SimulatedDirectory(Target):
         self._addresses: dict[str, str] = {}
         self._shut_for: dict[str, int] = {}  # the account version that an entry was shut for last
 
-    def client(self) -> DirectoryClient:
+    def client(self) -> PatientLdapClient:
         """A process's connections."""
         return SimulatedClient(self)
 
@@ -119,14 +120,12 @@ class SimulatedDirectory(Target):
             self._addresses[address] = number
 
 
-class SimulatedClient(DirectoryClient):
+class SimulatedClient(PatientLdapClient):
     """The shipped client, over a connection to the tree. Each attempt's fate is its caller's."""
-
-    attempts_max: ClassVar = 1
 
     def __init__(self, target: SimulatedDirectory) -> None:
         endpoint = Endpoint("ldap://directory.simulated", "cn=sesame", lambda: "")
-        super().__init__(endpoint, monotonic=lambda: target.schedule.now)
+        super().__init__(endpoint, answers, monotonic=lambda: target.schedule.now, attempts_max=1)
         self._target = target
 
     def _connect(self) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
-from consumers.directory.client import DirectoryClient
+from consumers.directory import answers
 from consumers.directory.connector import DirectoryConnector
 from consumers.directory.entries import Entries
 from consumers.directory.entry import CLASSES, OWNED, VERSION
@@ -22,6 +22,7 @@ from consumers.directory.settings import DirectorySettings
 from consumers.kit import ldap
 from consumers.kit.connector import Change, Refused
 from consumers.kit.ldap import Endpoint
+from consumers.kit.ldap_patience import PatientLdapClient
 from consumers.kit.passwords import NoPasswords, Passwords
 from schemas.account import Account, Hold, Membership, Person, Requirement, Stage
 from sesame.testing.servers.directory_kit import directory_over
@@ -181,7 +182,7 @@ def _filter(text: str) -> Callable[[Attributes], bool]:
 
 
 class Connection:
-    """ldap3's, as `DirectoryClient` uses it (SAFE_SYNC)."""
+    """ldap3's, as the client uses it (SAFE_SYNC)."""
 
     def __init__(self, tree: Tree, server: Any, **settings: Any) -> None:
         self.tree = tree
@@ -298,10 +299,10 @@ def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
     return tree
 
 
-def client_on(**endpoint: Any) -> DirectoryClient:
+def client_on(**endpoint: Any) -> PatientLdapClient:
     """Connections to the tree, which wait for nobody."""
     facts = Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint)
-    return DirectoryClient(facts, sleep=lambda _seconds: None)
+    return PatientLdapClient(facts, answers, sleep=lambda _seconds: None)
 
 
 def place_of(**settings: Any) -> dict[str, Any]:
@@ -312,7 +313,7 @@ def directory_on(
     passwords: Passwords | None = None,
     *,
     adopted: Mapping[str, str] | None = None,
-    client: DirectoryClient | None = None,
+    client: PatientLdapClient | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> DirectoryConnector:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from ldap3.core.exceptions import LDAPSocketOpenError, LDAPSocketReceiveError, LDAPStartTLSError
 
-from consumers.directory.client import DirectoryClient
+from consumers.directory import answers
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import PasswordPolicy, TrialVerdict
 from consumers.kit import ldap
-from consumers.kit.ldap import Endpoint
+from consumers.kit.ldap import Endpoint, LdapClient
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 from tests.unit.consumers.directory.ldap_kit import (
@@ -64,7 +64,7 @@ def verbs(tree: Tree) -> list[str]:
 
 
 def test_a_connection_is_kept_and_each_thread_has_its_own(tree: Tree) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     for _ in range(2):
         client.entry(DN, ["uid"])
     thread = threading.Thread(target=lambda: client.entry(DN, ["uid"]))
@@ -81,7 +81,7 @@ def test_a_connection_is_kept_and_each_thread_has_its_own(tree: Tree) -> None:
 def test_a_connection_that_broke_is_replaced_and_the_answer_is_lost(
     tree: Tree, error: type[Exception]
 ) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     lose(tree, "search", error=error)
     with pytest.raises(Lost):
         client.entry(DN, ["uid"])
@@ -91,7 +91,7 @@ def test_a_connection_that_broke_is_replaced_and_the_answer_is_lost(
 
 
 def test_a_server_on_its_way_down_is_asked_over_a_new_connection(tree: Tree) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     tree.before = lambda asked: 52 if asked.verb == "search" and len(tree.connections) == 1 else None
     with pytest.raises(Exception, match="unavailable"):
         client.entry(DN, ["uid"])
@@ -101,7 +101,7 @@ def test_a_server_on_its_way_down_is_asked_over_a_new_connection(tree: Tree) -> 
 
 @pytest.mark.parametrize(("uri", "starts"), [("ldap://x.fr", True), ("ldaps://x.fr", False)])
 def test_tls_comes_before_the_bind(tree: Tree, uri: str, *, starts: bool) -> None:
-    DirectoryClient(Endpoint(uri, PROVISIONER, lambda: "x")).entry(DN, ["uid"])
+    LdapClient(Endpoint(uri, PROVISIONER, lambda: "x"), answers).entry(DN, ["uid"])
     assert verbs(tree)[:3] == (["open", "start_tls", "bind"] if starts else ["open", "bind", "search"])
 
 
@@ -144,7 +144,7 @@ def test_a_bind_that_is_refused_stops_the_consumer_or_waits(
 
 def test_a_password_is_asked_for_at_each_connection(tree: Tree) -> None:
     words = iter(["one", "two"])
-    client = DirectoryClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: next(words)))
+    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: next(words)), answers)
     lose(tree, "search")
     with pytest.raises(Lost):
         client.entry(DN, ["uid"])
@@ -164,7 +164,7 @@ def test_what_ldap3_leaves_open_is_decided(tree: Tree, monkeypatch: pytest.Monke
         connect_timeout_s=3,
         receive_timeout_s=7,
     )
-    DirectoryClient(endpoint).entry(DN, ["uid"])
+    LdapClient(endpoint, answers).entry(DN, ["uid"])
     (connection,) = tree.connections
     assert connection.settings == {
         "user": PROVISIONER,
@@ -188,7 +188,7 @@ def test_an_authority_s_file_that_cannot_be_read_is_named(monkeypatch: pytest.Mo
         raise FileNotFoundError("no such file")
 
     monkeypatch.setattr(ldap, "verified", unreadable)
-    client = DirectoryClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", ca_file=Path("/none.pem")))
+    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", ca_file=Path("/none.pem")), answers)
     with pytest.raises(Misconfigured, match=r"/none\.pem") as refused:
         client.entry(DN, ["uid"])
     assert "PEM" in refused.value.remedy
@@ -200,7 +200,7 @@ def test_the_socket_is_wrapped_for_the_server_s_own_name(tree: Tree, monkeypatch
             return socket, how
 
     monkeypatch.setattr(ldap, "verified", lambda _ca_file: Context())
-    DirectoryClient(Endpoint("ldaps://x.fr", PROVISIONER, lambda: "x")).entry(DN, ["uid"])
+    LdapClient(Endpoint("ldaps://x.fr", PROVISIONER, lambda: "x"), answers).entry(DN, ["uid"])
     (connection,) = tree.connections
     connection.socket = "plain"
     connection.server.tls.wrap_socket(connection)
@@ -209,7 +209,7 @@ def test_the_socket_is_wrapped_for_the_server_s_own_name(tree: Tree, monkeypatch
 
 
 def test_a_connection_that_was_dropped_is_closed_once(tree: Tree) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     lose(tree, "search")
     with pytest.raises(Lost):
         client.entry(DN, ["uid"])
@@ -224,7 +224,7 @@ def test_a_connection_that_was_dropped_is_closed_once(tree: Tree) -> None:
 
 def test_nothing_is_begun_after_the_nearest_end(tree: Tree) -> None:
     clock = Clock()
-    client = DirectoryClient(ENDPOINT, monotonic=clock)
+    client = LdapClient(ENDPOINT, answers, monotonic=clock)
     with client.within(10), client.within(50):
         clock.now += 9.9
         client.entry(DN, ["uid"])
@@ -250,7 +250,7 @@ def test_an_outage_is_unknown_only_after_a_write_without_an_answer(
     tree: Tree, verb: str, *, unknown: bool
 ) -> None:
     clock = Clock()
-    client = DirectoryClient(ENDPOINT, monotonic=clock)
+    client = LdapClient(ENDPOINT, answers, monotonic=clock)
 
     def attempt() -> None:
         lose(tree, verb)
@@ -269,7 +269,7 @@ def test_an_outage_is_unknown_only_after_a_write_without_an_answer(
 
 def test_an_answer_that_was_had_later_does_not_settle_the_write_before_it(tree: Tree) -> None:
     clock = Clock()
-    client = DirectoryClient(ENDPOINT, monotonic=clock)
+    client = LdapClient(ENDPOINT, answers, monotonic=clock)
 
     def attempt() -> None:
         lose(tree, "modify")
@@ -290,7 +290,7 @@ def test_an_answer_that_was_had_later_does_not_settle_the_write_before_it(tree: 
 
 
 def test_no_entry_is_none_and_a_read_that_failed_is_not(tree: Tree) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     assert client.entry(f"uid=none,{PEOPLE}", ["uid"]) is None
     tree.before = lambda asked: 50 if asked.verb == "search" else None
     with pytest.raises(Misconfigured):
@@ -298,7 +298,7 @@ def test_no_entry_is_none_and_a_read_that_failed_is_not(tree: Tree) -> None:
 
 
 def test_a_directory_that_is_only_observed_is_sent_no_write(tree: Tree) -> None:
-    client = DirectoryClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", read_only=True))
+    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", read_only=True), answers)
     with pytest.raises(WriteForbidden):
         client.modify(DN, CHANGE, revision=None)
     with pytest.raises(WriteForbidden):
@@ -308,7 +308,7 @@ def test_a_directory_that_is_only_observed_is_sent_no_write(tree: Tree) -> None:
 
 
 def test_several_changes_of_one_attribute_are_sent_in_order(tree: Tree) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     changes = [("delete", "uid", ("hugo.roux",)), ("add", "uid", ("h.roux",)), ("replace", "sn", ("Roux",))]
     assert client.modify(DN, changes, revision=None) == LdapAnswer(Code.SUCCESS)  # type: ignore[arg-type]
     assert tree.entries[DN]["uid"] == ["h.roux"]
@@ -316,7 +316,7 @@ def test_several_changes_of_one_attribute_are_sent_in_order(tree: Tree) -> None:
 
 
 def test_an_answer_keeps_its_code_and_its_remark(tree: Tree) -> None:
-    client = DirectoryClient(ENDPOINT)
+    client = LdapClient(ENDPOINT, answers)
     tree.before = lambda asked: (19, "sn: no") if asked.verb == "modify" else None
     assert client.modify(DN, CHANGE, revision=None) == LdapAnswer(19, "sn: no")
     assert client.add(DN, ["top"], {"uid": ("x",), "sn": ()}) == LdapAnswer(Code.ENTRY_EXISTS)

@@ -1,76 +1,53 @@
-"""Connections to the directory, which is called again within a call when it is busy or hangs up."""
+"""An LDAP client that calls again within a call when the server is busy or hangs up."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Final, Self, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumers.directory import answers
-from consumers.directory.settings import DirectorySettings
 from consumers.kit.connector import SLOW, TOO_SLOW, ConnectorContext, Refused
 from consumers.kit.deadline import OutOfTime
-from consumers.kit.ldap import Endpoint, LdapClient, Row, any_of
-from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost
-from pipeline.errors import SesameError, TargetDown
+from consumers.kit.ldap import Endpoint, Judge, LdapClient, Row, any_of
+from consumers.kit.ldap_answers import Busy, Lost
+from pipeline.errors import TargetDown
 
 T = TypeVar("T")
 
 _VALUES_PER_SEARCH: Final = 100
 
 
-class DirectoryClient(LdapClient):
-    """Connections to the directory.
+class PatientLdapClient(LdapClient):
+    """Connections of a connector.
 
     Args:
+        endpoint, judge, monotonic: see `LdapClient`.
         sleep: waits between the attempts within a call, in seconds.
+        attempts_max: how often work is tried within a call when the server is busy or hangs up.
     """
-
-    attempts_max: ClassVar = 3
-    """How often work is tried within a call when the directory is busy or hangs up."""
 
     def __init__(
         self,
         endpoint: Endpoint,
+        judge: Judge,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        attempts_max: int = 3,
     ) -> None:
-        super().__init__(endpoint, monotonic=monotonic)
+        super().__init__(endpoint, judge, monotonic=monotonic)
         self._sleep = sleep
-
-    @classmethod
-    def of(cls, context: ConnectorContext[DirectorySettings]) -> Self:
-        """Those that the settings describe."""
-        settings = context.settings
-        endpoint = Endpoint(
-            uri=settings.uri,
-            bind_dn=settings.bind_dn,
-            password=context.secret("bind_password"),
-            ca_file=settings.ca_file,
-            connect_timeout_s=math.ceil(settings.connect_timeout_s),
-            receive_timeout_s=math.ceil(settings.timeout_s),
-            read_only=context.read_only,
-        )
-        return cls(endpoint, monotonic=context.monotonic)
-
-    def bind_refused(self, answer: LdapAnswer) -> SesameError:
-        """See `LdapClient.bind_refused`."""
-        return answers.bind_refused(answer)
-
-    def reading_refused(self, answer: LdapAnswer) -> SesameError:
-        """See `LdapClient.reading_refused`."""
-        return answers.reading_refused(answer)
+        self._attempts_max = attempts_max
 
     def find(self, base: str, criterion: str, attributes: Sequence[str]) -> list[Row]:
         """The entries below a branch that meet a filter.
 
         Raises:
-            TargetDown: the directory does not answer.
-            Misconfigured: it refuses the consumer.
+            TargetDown: the server does not answer.
+            SesameError: it refuses us, as `Judge.reading_refused` says.
         """
         return self.had(lambda: self.rows(base, criterion, attributes))
 
@@ -81,6 +58,16 @@ class DirectoryClient(LdapClient):
             criterion = any_of(name, values[start : start + _VALUES_PER_SEARCH])
             found += self.find(base, criterion, attributes)
         return found
+
+    def everybody(
+        self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
+    ) -> Iterator[Row]:
+        """As `find`, without a limit, a page at a time; what was read before a failure is no end."""
+        try:
+            for rows in self.pages(base, criterion, attributes, page_size=page_size):
+                yield from rows
+        except (Busy, Lost) as error:
+            raise TargetDown(str(error), unknown=False) from error
 
     def settled(self, work: Callable[[], Refused | None]) -> Refused | None:
         """Retry one student's work; what stays unsettled counts for this student only."""
@@ -94,7 +81,7 @@ class DirectoryClient(LdapClient):
                         unanswered = True
                         raise
         except Busy as busy:
-            return Refused("directory_busy", str(busy), unknown=unanswered)
+            return Refused(self._judge.BUSY, str(busy), unknown=unanswered)
         except (Lost, OutOfTime) as error:
             if unanswered:
                 return Refused("outcome_unknown", str(error), unknown=True)
@@ -105,7 +92,7 @@ class DirectoryClient(LdapClient):
         """Retry work that depends on no student.
 
         Raises:
-            TargetDown: a directory that cannot do it is down.
+            TargetDown: a server that cannot do it is down.
         """
         try:
             return self._attempts()(work)
@@ -114,7 +101,7 @@ class DirectoryClient(LdapClient):
 
     def _attempts(self) -> Retrying:
         return Retrying(
-            stop=stop_after_attempt(self.attempts_max),
+            stop=stop_after_attempt(self._attempts_max),
             wait=wait_random_exponential(multiplier=0.1, max=1.0),
             retry=retry_if_exception_type((Busy, Lost)),
             sleep=self._sleep,
@@ -122,10 +109,15 @@ class DirectoryClient(LdapClient):
         )
 
 
-def changed(answer: LdapAnswer) -> Refused | None:
-    """Why a write was refused; None: it was done.
-
-    Raises:
-        Busy, Misconfigured: as `answers.judge`.
-    """
-    return None if answer.code == Code.SUCCESS else answers.judge(answer)
+def endpoint_of(context: ConnectorContext[Any], password: Callable[[], str]) -> Endpoint:
+    """The server and the account that a connector's settings name."""
+    settings = context.settings
+    return Endpoint(
+        uri=settings.uri,
+        bind_dn=settings.bind_dn,
+        password=password,
+        ca_file=settings.ca_file,
+        connect_timeout_s=math.ceil(settings.connect_timeout_s),
+        receive_timeout_s=math.ceil(settings.timeout_s),
+        read_only=context.read_only,
+    )
