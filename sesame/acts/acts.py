@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -291,12 +291,32 @@ _Report = TypeVar("_Report")
 _Act = Callable[Concatenate[_Site, Actor, _More], _Report]
 
 
+class ActPath(NamedTuple):
+    """Where programs call an act.
+
+    Attributes:
+        operation: its name in OpenAPI.
+        method: `GET` looks, `POST` acts.
+        path: below `/v1`; a name in braces is the act's next argument.
+        status: of a success (RFC 9110).
+    """
+
+    operation: str
+    method: str
+    path: str
+    status: int = 200
+
+
 def act(
-    name: str, *, shows: Callable[..., Mapping[str, object] | None] | None = None
+    name: str,
+    *,
+    path: ActPath | None = None,
+    shows: Callable[..., Mapping[str, object] | None] | None = None,
 ) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More, _Report]]:
     """Make a function the act of this name; refuse unauthorised actors before it runs.
 
     Args:
+        path: where programs call it; None: nowhere, or a route of its own renders it.
         shows: of an act that shows persons, what the audit keeps of the look, by the report and what the act
             was called with after the actor: see `shown`; None: no person. It is recorded before the
             report is returned.
@@ -313,7 +333,7 @@ def act(
                 note_look(stored.database, actor, name, **seen)
             return report
 
-        checked.__dict__.update(act=name, shows=shows)
+        checked.__dict__.update(act=name, path=path, shows=shows)
         return checked
 
     return decorate

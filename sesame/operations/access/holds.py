@@ -19,7 +19,7 @@ from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Publishing, Shutting, Stored
 from sesame.operations.people.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.people.search import holders_of
@@ -60,7 +60,7 @@ class HoldReport(Report):
     since: datetime | None
 
 
-@act("hold.place")
+@act("hold.place", path=ActPath("place_hold", "POST", "/holds/place"))
 def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
     """Shut access to every target and end the sessions of the pages.
 
@@ -82,7 +82,7 @@ def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
     return standing.report(changed=True)
 
 
-@act("hold.lift")
+@act("hold.lift", path=ActPath("lift_hold", "POST", "/holds/lift"))
 def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
     """Lift one hold: its reason is gone. Other holds stay.
 

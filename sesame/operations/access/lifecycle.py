@@ -26,7 +26,7 @@ from schemas.account import Account, Stage
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown, utc
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Following, Stored
 from sesame.operations.people.diagnosis.words import word
 
@@ -232,14 +232,18 @@ def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePrevie
     )
 
 
-@act("lifecycle.held", shows=lambda plans: shown(number for plan in plans for number in plan.students))
+@act(
+    "lifecycle.held",
+    path=ActPath("list_plans", "GET", "/plans"),
+    shows=lambda plans: shown(number for plan in plans for number in plan.students),
+)
 def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
     """List the plans that the guard holds."""
     with site.database.read() as connection:
         return list(map(_shown, closings.held(connection)))
 
 
-@act("lifecycle.release")
+@act("lifecycle.release", path=ActPath("release_plan", "POST", "/plans/{plan_id}/release"))
 def release(site: Following, actor: Actor, plan_id: str) -> Released:
     """Release exactly this plan to be carried out.
 
@@ -268,7 +272,7 @@ def release(site: Following, actor: Actor, plan_id: str) -> Released:
     return site.database.transact(let_go)
 
 
-@act("lifecycle.prolong")
+@act("lifecycle.prolong", path=ActPath("prolong_access", "POST", "/prolongations"))
 def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
     """Let a student without an enrolment keep access until a later day.
 

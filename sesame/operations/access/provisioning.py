@@ -21,7 +21,7 @@ from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, 
 from schemas.account import Account, Lane
 from schemas.language import gettext
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
 from sesame.acts.ports import Provided, check_target
 from sesame.operations.people.diagnosis.reasons import explain
@@ -67,7 +67,7 @@ class Provisioned(Report):
     targets: list[Ended]
 
 
-@act("provision")
+@act("provision", path=ActPath("provision_student", "POST", "/provisions"))
 def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Provisioned:
     """Bring a student to the newest version at these targets, now.
 

@@ -27,7 +27,7 @@ from schemas.account import Hold
 from schemas.events import IdentityDecision
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
-from sesame.acts.acts import Actor, ActRequest, Report, act, utc
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Publishing, Stored
 from sesame.operations.people.known_persons import Side, side
 
@@ -121,7 +121,7 @@ class Settled(Report):
     left: tuple[LeftDoubt, ...]
 
 
-@act("identity.preview")
+@act("identity.preview", path=ActPath("preview_settlement", "POST", "/identities/settle/preview"))
 def preview(site: Stored, actor: Actor, request: Settlement) -> SettlementPreview:
     """Preview what this rule would decide, with personal data.
 

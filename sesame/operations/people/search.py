@@ -14,7 +14,7 @@ from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import People, people
 from pipeline import accounts
 from pipeline.db.database import Database
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown
 from sesame.acts.ports import Stored
 from sesame.operations.people.known_persons import Side, side
 
@@ -37,7 +37,11 @@ class Found(Report):
     more: bool
 
 
-@act("students.search", shows=lambda found, _request: shown(one.student_number for one in found.students))
+@act(
+    "students.search",
+    path=ActPath("search_students", "POST", "/students/search"),
+    shows=lambda found, _request: shown(one.student_number for one in found.students),
+)
 def search(site: Stored, _actor: Actor, request: Search) -> Found:
     """Find students; an exact number, login or address gives its one holder alone.
 

@@ -11,7 +11,7 @@ from consumers.registry.people import People
 from pipeline.errors import SesameError
 from schemas.account import Hold
 from schemas.language import gettext
-from sesame.acts.acts import Actor, act, shown_one
+from sesame.acts.acts import Actor, ActPath, act, shown_one
 from sesame.acts.ports import Following
 from sesame.operations.people.diagnosis.person import PersonStatus, TargetStatus, person_status
 from sesame.operations.people.known_persons import NoSuchStudent
@@ -32,7 +32,11 @@ class NoEnrolmentLeft(SesameError):
     if the student is enrolled, ask the registrar's office why the files say otherwise."""
 
 
-@act("status.show", shows=lambda report, _number: shown_one(report.student_number))
+@act(
+    "status.show",
+    path=ActPath("show_student", "GET", "/students/{student_number}"),
+    shows=lambda report, _number: shown_one(report.student_number),
+)
 def show(
     site: Following,
     _actor: Actor,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from pipeline import accounts
 from pipeline.errors import meaning
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown_one
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown_one
 from sesame.acts.ports import Diagnosable, Following
 from sesame.operations.people.diagnosis.engine import DiagnosisReport, diagnose
 from sesame.operations.people.diagnosis.person import PersonStatus
@@ -57,9 +57,13 @@ class Timeline(Report):
     moments: Sequence[Moment]
 
 
-@act("students.timeline", shows=lambda report, _number: shown_one(report.student_number))
+@act(
+    "students.timeline",
+    path=ActPath("show_timeline", "GET", "/students/{student_number}/timeline"),
+    shows=lambda report, _number: shown_one(report.student_number),
+)
 def timeline(site: Following, _actor: Actor, student_number: str) -> Timeline:
-    """A student's history: see `moments`.
+    """What has happened to a student, the newest first.
 
     Raises:
         NoSuchStudent: no student has this number.

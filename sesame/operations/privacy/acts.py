@@ -20,7 +20,7 @@ from pipeline.errors import SesameError
 from schemas.language import gettext, gettext_noop
 from schemas.scalars import Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActRequest, Report, act, utc, utc_or_none
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc, utc_or_none
 from sesame.acts.ports import HasSettings, Stored
 from sesame.operations.keeping.vault import KeyMade, key_made
 from sesame.operations.people.diagnosis.reasons import explanation
@@ -107,7 +107,7 @@ def public_key(site: HasSettings, _actor: Actor) -> SiteKey:
     return receipts.site_key(PrivacyKey.read(site.settings.privacy_key_file))
 
 
-@act("privacy.erase")
+@act("privacy.erase", path=ActPath("erase_person", "POST", "/erasures", 202))
 def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStanding:
     """Have a person erased, everywhere, under all of their numbers.
 
@@ -175,7 +175,7 @@ def _named(awaited: str, cause: str | None) -> str:
     return f"{awaited} ({cause if known is None else known.what})"
 
 
-@act("privacy.standing")
+@act("privacy.standing", path=ActPath("show_erasure", "GET", "/erasures/{erasure_id}"))
 def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
     """An erasure's progress, and what it waits for.
 
@@ -185,7 +185,7 @@ def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
     return _standing(site, _get(site, erasure_id))
 
 
-@act("privacy.list")
+@act("privacy.list", path=ActPath("list_erasures", "GET", "/erasures"))
 def listed(site: Stored, _actor: Actor) -> list[ErasureStanding]:
     """Erasures, the newest first, without names."""
     with site.database.read() as connection:

@@ -17,7 +17,7 @@ from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActRequest, Report, act, note_look, shown, utc, utc_or_none
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, note_look, shown, utc, utc_or_none
 from sesame.acts.ports import Configured, Stored
 from sesame.operations.people.diagnosis.reasons import explain
 
@@ -183,7 +183,11 @@ def _each(connection: Connection, request: DeadLetterPage, limit: int | None) ->
     return map(_shown, dead_letters.each(connection, request.which, last, limit))
 
 
-@act("dead_letters.show", shows=lambda report, _prefix: _seen([report], DeadLetterPage()))
+@act(
+    "dead_letters.show",
+    path=ActPath("show_dead_letter", "GET", "/dead-letters/{letter}"),
+    shows=lambda report, _prefix: _seen([report], DeadLetterPage()),
+)
 def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
     """The dead letter, resolved or not, whose id has this beginning.
 
@@ -194,7 +198,7 @@ def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
         return _shown(only(connection, prefix))
 
 
-@act("dead_letters.dismiss")
+@act("dead_letters.dismiss", path=ActPath("dismiss_dead_letters", "POST", "/dead-letters/dismiss"))
 def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
     """Dismiss these dead letters: they need no action and are listed no more.
 

@@ -22,8 +22,8 @@ from pipeline.vault import derive_keys
 from sesame.acts.acts import RIGHTS
 from sesame.operations.programs.polled_events import public_keys
 from sesame.web.api import (
-    acting,
     completions,
+    derived,
     enrolments,
     examples,
     polling,
@@ -45,7 +45,7 @@ from sesame.web.kit.signatures import Signing
 from sesame.web.kit.site import Site
 
 API_PREFIX: Final = "/v1"
-ROOMS: Final = (reading, questions, records, completions, polling, acting, enrolments)
+ROOMS: Final = (derived, reading, questions, records, completions, polling, enrolments)
 """The modules whose routes are served."""
 
 _DESCRIPTION: Final = """\

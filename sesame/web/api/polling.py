@@ -9,10 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sesame.operations.programs.polled_events import (
     TOKENS_MAX,
     EventsPolled,
-    ReceiverTried,
     TokenId,
     poll,
-    try_receiver,
 )
 from sesame.web.api.routes import Caller, Name, route
 
@@ -55,9 +53,3 @@ def poll_events(call: Caller, receiver: Name, request: TokenPoll) -> TokensPolle
     )
     found = poll(call.site, call.actor, asked)
     return TokensPolled(sets=found.sets, moreAvailable=found.more)
-
-
-@route("POST", "/receivers/{receiver}/try", try_receiver)
-def try_receiver_now(call: Caller, receiver: Name) -> ReceiverTried:
-    """Send a receiver of the settings one event that tells of nothing, and say the status of its answer."""
-    return try_receiver(call.site, call.actor, receiver)

@@ -11,31 +11,19 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from schemas.language import gettext
-from sesame.operations.access import lifecycle
-from sesame.operations.access.lifecycle import HeldPlan
 from sesame.operations.imports import past as past_imports
-from sesame.operations.imports.past import ImportsListed, ImportsPage, PastImportShown
+from sesame.operations.imports.past import ImportsListed, ImportsPage
 from sesame.operations.keeping import daily_export
 from sesame.operations.keeping.daily_export import DayAsked, ExportForm
-from sesame.operations.people import status, student
-from sesame.operations.people.diagnosis import engine, overview, processes, students
+from sesame.operations.people import student
+from sesame.operations.people.diagnosis import engine, students
 from sesame.operations.people.diagnosis.engine import DiagnosisAsked, DiagnosisReport
-from sesame.operations.people.diagnosis.overview import Overview
-from sesame.operations.people.diagnosis.person import PersonStatus
-from sesame.operations.people.diagnosis.processes import ConsumerProcess
-from sesame.operations.people.diagnosis.students import LIMIT_MAX, CohortWaiting, ListedState, Page, PageAsked
-from sesame.operations.people.student import StudentAsked, StudentShown, Timeline
-from sesame.operations.questions.reconcile.acts import latest
-from sesame.operations.questions.reconcile.passes import Pass
-from sesame.operations.targets import acts as targets
-from sesame.operations.targets import stopped_consumers as stopped
-from sesame.operations.targets.acts import TargetLine
-from sesame.operations.targets.connectors.acts import ConnectorLine, list_connectors
-from sesame.operations.targets.stopped_consumers import LostRange, QuarantinedConsumer
+from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, Page, PageAsked
+from sesame.operations.people.student import StudentAsked, StudentShown
 from sesame.operations.work import dead_letters, replays
-from sesame.operations.work.dead_letters import DeadLetterList, DeadLetterPage, DeadLetterShown
-from sesame.operations.work.replays import ReplayProgress, ReplayStanding, Resumption
-from sesame.web.api.routes import Caller, ImportId, Name, described_file, route
+from sesame.operations.work.dead_letters import DeadLetterList, DeadLetterPage
+from sesame.operations.work.replays import ReplayStanding, Resumption
+from sesame.web.api.routes import Caller, Name, described_file, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
 Live = Annotated[bool, Query(description="Whether the servers are asked, which takes seconds.")]
@@ -55,12 +43,6 @@ def _day(text: str) -> date:
 Day = Annotated[date, BeforeValidator(_day), Field(ge=date(1970, 1, 2))]
 PAGE: Final = 100
 _EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
-
-
-@route("GET", "/overview", overview.show)
-def show_overview(call: Caller) -> Overview:
-    """Everybody who has activated, counted: how many are where, why, and how long it took."""
-    return overview.show(call.site, call.actor)
 
 
 @route(
@@ -99,18 +81,6 @@ def list_students(
     return page
 
 
-@route("GET", "/students/{student_number}", status.show)
-def show_student(call: Caller, student_number: Name) -> PersonStatus:
-    """Where a student stands: the account, and every target."""
-    return status.show(call.site, call.actor, student_number)
-
-
-@route("GET", "/students/{student_number}/timeline", student.timeline)
-def show_timeline(call: Caller, student_number: Name) -> Timeline:
-    """What has happened to a student, the newest first: every attempt at a target among it."""
-    return student.timeline(call.site, call.actor, student_number)
-
-
 @route("GET", "/students/{student_number}/diagnosis", engine.show)
 def diagnose_student(
     call: Caller,
@@ -126,12 +96,6 @@ def diagnose_student(
 def show_record(call: Caller, student_number: Name, *, live: Live = False) -> StudentShown:
     """All that is known of a student: who, where each target stands and why, and what has happened."""
     return student.show(call.site, call.actor, StudentAsked(student_number=student_number, live=live))
-
-
-@route("GET", "/cohorts", students.waiting_by_cohort)
-def list_cohorts(call: Caller) -> list[CohortWaiting]:
-    """The cohorts in which somebody waits, those with the most first, and for what."""
-    return students.waiting_by_cohort(call.site, call.actor)
 
 
 @route("GET", "/dead-letters", dead_letters.page)
@@ -153,64 +117,10 @@ def list_dead_letters(
     return page
 
 
-@route("GET", "/dead-letters/{letter}", dead_letters.show)
-def show_dead_letter(call: Caller, letter: Name) -> DeadLetterShown:
-    """One dead letter by its id or the beginning of it, resolved or not."""
-    return dead_letters.show(call.site, call.actor, letter)
-
-
-@route("GET", "/replays", replays.latest)
-def list_replays(call: Caller) -> list[ReplayProgress]:
-    """The latest replays, and how far each has come."""
-    return replays.latest(call.site, call.actor)
-
-
 @route("GET", "/replays/{replay_id}", replays.standing)
 def show_replay(call: Caller, replay_id: Name) -> ReplayStanding:
     """How far a replay has come, and who would be asked next."""
     return replays.standing(call.site, call.actor, Resumption(replay_id=replay_id, first=PAGE))
-
-
-@route("GET", "/processes", processes.listed)
-def list_processes(call: Caller) -> dict[str, ConsumerProcess]:
-    """Each consumer, and the processes that run it, with their last sign of life."""
-    return processes.listed(call.site, call.actor)
-
-
-@route("GET", "/connectors", list_connectors)
-def show_connectors(call: Caller) -> list[ConnectorLine]:
-    """The connectors that are installed and configured."""
-    return list_connectors(call.site, call.actor)
-
-
-@route("GET", "/targets", targets.listed)
-def list_targets(call: Caller) -> list[TargetLine]:
-    """The targets: how each stands, who paused it, and what is Sésame's in it."""
-    return targets.listed(call.site, call.actor)
-
-
-@route("GET", "/quarantine", stopped.quarantined)
-def list_quarantine(call: Caller) -> list[QuarantinedConsumer]:
-    """The consumers that stand still since too much of their work failed for good."""
-    return stopped.quarantined(call.site, call.actor)
-
-
-@route("GET", "/lost-records", stopped.unaccepted)
-def list_lost_records(call: Caller) -> list[LostRange]:
-    """What the log lost before it was read, and nobody has accepted."""
-    return stopped.unaccepted(call.site, call.actor)
-
-
-@route("GET", "/reconciliations", latest)
-def list_reconciliations(call: Caller) -> list[Pass]:
-    """What the last comparison of each target with the accounts came to."""
-    return latest(call.site, call.actor)
-
-
-@route("GET", "/plans", lifecycle.held)
-def list_plans(call: Caller) -> list[HeldPlan]:
-    """What the guard holds: closings of unusually many, until somebody releases them."""
-    return lifecycle.held(call.site, call.actor)
 
 
 @route("GET", "/imports", past_imports.listed)
@@ -231,9 +141,3 @@ def list_imports(
     page = past_imports.listed(call.site, call.actor, asked)
     call.link_next(response, wanted, page.next)
     return page
-
-
-@route("GET", "/imports/{import_id}", past_imports.shown)
-def show_import(call: Caller, import_id: ImportId) -> PastImportShown:
-    """One import, and what it would have changed."""
-    return past_imports.shown(call.site, call.actor, import_id)

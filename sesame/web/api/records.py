@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query, Response
@@ -12,7 +11,6 @@ from schemas.scalars import Moment
 from sesame.operations.keeping import audit
 from sesame.operations.keeping.audit import AuditEntry, AuditFilter, AuditPage
 from sesame.operations.privacy import acts as privacy
-from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding
 from sesame.web.api.reading import PAGE, Cursor, Limit
 from sesame.web.api.routes import JSON, NDJSON, Caller, Name, described_file, route
 
@@ -74,24 +72,6 @@ def _times(since: Moment | None, until: Moment | None) -> dict[str, Any]:
         "since": 0.0 if since is None else since.timestamp(),
         "until": None if until is None else until.timestamp(),
     }
-
-
-@route("GET", "/erasures", privacy.listed)
-def list_erasures(call: Caller) -> list[ErasureStanding]:
-    """Erasures, the newest first: the latest thousand. They name nobody."""
-    return privacy.listed(call.site, call.actor)
-
-
-@route("POST", "/erasures", privacy.erase, status=HTTPStatus.ACCEPTED)
-def erase_person(call: Caller, request: ErasureRequest) -> ErasureStanding:
-    """Have a person erased, everywhere, under all of their numbers: for good."""
-    return privacy.erase(call.site, call.actor, request)
-
-
-@route("GET", "/erasures/{erasure_id}", privacy.standing)
-def show_erasure(call: Caller, erasure_id: Name) -> ErasureStanding:
-    """How far an erasure is, and what it waits for."""
-    return privacy.standing(call.site, call.actor, erasure_id)
 
 
 @route(

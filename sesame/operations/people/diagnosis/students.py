@@ -23,7 +23,7 @@ from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from schemas.language import gettext
-from sesame.acts.acts import Actor, Report, act, shown, utc
+from sesame.acts.acts import Actor, ActPath, Report, act, shown, utc
 from sesame.acts.ports import Following, Stored
 from sesame.operations.people.diagnosis.overview import ACTIVATED, people
 from sesame.operations.people.diagnosis.reasons import explanations
@@ -166,7 +166,7 @@ class CohortWaiting(Report):
     reasons: Mapping[str, int]
 
 
-@act("students.cohorts")
+@act("students.cohorts", path=ActPath("list_cohorts", "GET", "/cohorts"))
 def waiting_by_cohort(site: Stored, _actor: Actor) -> list[CohortWaiting]:
     """Cohorts with waiting students, those with the most first."""
     other = e.alias("other")

@@ -16,7 +16,7 @@ from producers.replay.requests import replay
 from schemas.account import Lane
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown
 from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
 from sesame.operations.access.activation import ActivationOfAll, ask_for
 from sesame.operations.people.known_persons import Side, known
@@ -185,7 +185,9 @@ def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[Adop
 
 
 @act(
-    "adopt.show", shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind)
+    "adopt.show",
+    path=ActPath("show_adoption_question", "GET", "/adoption/questions/{question_id}"),
+    shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind),
 )
 def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
     """One question with all that an operator needs to answer it; query the server.
@@ -211,7 +213,7 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
     )
 
 
-@act("adopt.decide")
+@act("adopt.decide", path=ActPath("answer_adoption_questions", "POST", "/adoption/decide"))
 def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
     """Answer questions for good; the next adoption acts on the answers.
 

@@ -21,7 +21,7 @@ from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift
 from schemas import scalars
 from schemas.account import Hold
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown, utc, utc_or_none
+from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown, utc, utc_or_none
 from sesame.acts.ports import Publishing, Stored
 
 restore_questions = Table(
@@ -145,7 +145,7 @@ def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbo
         ]
 
 
-@act("restored.answer")
+@act("restored.answer", path=ActPath("answer_restored", "POST", "/restored/answer", 204))
 def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
     """Open the access in question, or keep it shut: the hold stays until lifted.
 

@@ -17,7 +17,7 @@ from consumers.kit.registration import Choice
 from pipeline import audit
 from pipeline.errors import SesameError
 from sesame.acts import acts
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import Actor, ActPath, Report, act
 from sesame.acts.ports import Configured, HasSettings
 
 CHECKED: Final = "connector.check"
@@ -119,7 +119,7 @@ class ConnectorChecked(Report):
     left: tuple[str, ...] = ()
 
 
-@act("connector.list")
+@act("connector.list", path=ActPath("show_connectors", "GET", "/connectors"))
 def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> list[ConnectorLine]:  # noqa: FBT001, FBT002
     """Every installed connector, and every section of the settings that is one.
 

@@ -1,0 +1,87 @@
+"""The routes that only forward: derived from the acts that declare where programs call them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from sesame.acts.acts import ActPath
+from sesame.operations.access import activation, holds, lifecycle, provisioning
+from sesame.operations.identities import acts as identities
+from sesame.operations.identities import settlement
+from sesame.operations.imports import past
+from sesame.operations.people import search, status, student
+from sesame.operations.people.diagnosis import overview, processes, students
+from sesame.operations.privacy import acts as privacy
+from sesame.operations.programs import polled_events
+from sesame.operations.questions.adoption import acts as adoption
+from sesame.operations.questions.reconcile import acts as reconcile
+from sesame.operations.questions.restored import questions as restored
+from sesame.operations.targets import acts as targets
+from sesame.operations.targets import stopped_consumers
+from sesame.operations.targets.connectors import acts as connectors
+from sesame.operations.work import blast_radius, dead_letters, replays
+from sesame.web.api.routes import Call, Caller, ImportId, Name, route
+
+SUBJECTS: Final = (
+    *(overview, search, status, student, students, activation, provisioning, holds, lifecycle, past),
+    *(identities, settlement, adoption, restored, reconcile, dead_letters, blast_radius, replays),
+    *(targets, connectors, processes, stopped_consumers, privacy, polled_events),
+)
+"""The modules whose acts are looked at, in the order of the documentation."""
+
+_NAMED: Final = re.compile(r"\{(\w+)\}")
+_NOTES: Final = re.compile(r"\n\n(?:Args|Returns|Raises):")
+
+
+def derive(act: Callable[..., Any], path: ActPath) -> None:
+    """Register the route of an act.
+
+    The path's names are the act's first arguments after site and actor; a request is the body. `clock` is the
+    API's; any other argument that must be given reports progress, which no program sees.
+    """
+    function = inspect.unwrap(act)
+    _site, _actor, *parameters = inspect.signature(function, eval_str=True).parameters.values()
+    named = _NAMED.findall(path.path)
+    taken: dict[str, Any] = {}
+    for name, each in zip(named, parameters, strict=False):
+        taken[name] = ImportId if each.annotation is int else Name
+    arguments = list(taken)
+    more: list[str] = []
+    for each in parameters[len(named) :]:
+        if inspect.isclass(each.annotation) and issubclass(each.annotation, BaseModel):
+            taken["request"] = each.annotation
+            arguments.append("request")
+        elif each.default is inspect.Parameter.empty:
+            more.append(each.name)
+
+    def endpoint(call: Call, **given: Any) -> Any:
+        extra = {name: call.clock if name == "clock" else _silent for name in more}
+        return act(call.site, call.actor, *(given[name] for name in arguments), **extra)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    endpoint.__name__ = path.operation
+    endpoint.__doc__ = _NOTES.split(inspect.getdoc(function) or "")[0]
+    endpoint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("call", keyword, annotation=Caller),
+            *(inspect.Parameter(name, keyword, annotation=kind) for name, kind in taken.items()),
+        ],
+        return_annotation=inspect.signature(function, eval_str=True).return_annotation,
+    )
+    route(path.method, path.path, act, status=path.status)(endpoint)
+
+
+def _silent(*_progress: object) -> None:
+    """Report progress to no program."""
+
+
+for _subject in SUBJECTS:
+    for _act in list(vars(_subject).values()):
+        _path = vars(_act).get("path") if inspect.isfunction(_act) else None
+        if _path is not None and _act.__module__ == _subject.__name__:
+            derive(_act, _path)
