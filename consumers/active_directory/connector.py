@@ -43,6 +43,9 @@ _RANDOM_BYTES: Final = 48
 _Item = TypeVar("_Item", bound=Change | TargetObject)
 _Modifications = list[tuple[Operation, str, Sequence[str | bytes]]]
 
+PAGE_SIZE: Final = 500
+"""Users per page of a listing: half of what a domain controller gives at once ([MS-ADTS] MaxPageSize)."""
+
 
 class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     """Users and groups of one domain."""
@@ -71,9 +74,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         self._client = DomainController(context)
         self._groups: DomainGroups | None = None
         if settings.groups_dn is not None:
-            self._groups = DomainGroups(
-                self._client, settings.groups_dn, settings.page_size, context.monotonic
-            )
+            self._groups = DomainGroups(self._client, settings.groups_dn, PAGE_SIZE, context.monotonic)
 
     def describe(self) -> Description:
         """See `Connector.describe`."""
@@ -129,9 +130,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     def _everybody(self, criterion: str) -> Iterator[TargetObject]:
         ours = self._groups.all() if self._groups is not None else {}
         attributes = words.read_attributes(self.settings)
-        rows = self._client.everybody(
-            self.settings.domain_dn, criterion, attributes, page_size=self.settings.page_size
-        )
+        rows = self._client.everybody(self.settings.domain_dn, criterion, attributes, page_size=PAGE_SIZE)
         places: dict[str, bool] = {}  # by container, whether its users are out of reach: a list only suspects
         for _, raw in rows:
             place = words.name_of(raw).partition(",")[2]

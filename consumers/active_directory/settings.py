@@ -48,9 +48,6 @@ class ActiveDirectorySettings(PlainPasswordSettings):
         "do not expire.",
         json_schema_extra=ADVANCED,
     )
-    page_size: int = Field(
-        500, ge=1, le=1000, description="Users per page of a listing.", json_schema_extra=ADVANCED
-    )
     batch_size: BatchSize = 20
 
     @property

@@ -49,11 +49,13 @@ class DirectorySettings(ClientSettings):
     probe_dn: Dn = Field(
         "uid=sesame-probe,ou=people,dc=univ-exemple,dc=fr",
         description="The entry that the probe writes and reads; nobody's.",
+        json_schema_extra=ADVANCED,
     )
     policy_dn: Dn | None = Field(
         None,
         description="The password policy (ppolicy) that applies to students, for diagnosis. Without it an "
         "expired password is not noticed.",
+        json_schema_extra=ADVANCED,
     )
     uai: Annotated[str, StringConstraints(pattern=r"^[0-9]{7}[A-Z]$")] = Field(
         "0751717J", description="The establishment's national code (UAI), for the SupAnn attributes."
@@ -64,6 +66,7 @@ class DirectorySettings(ClientSettings):
     organisation_dn: Dn | None = Field(
         None,
         description="The establishment's entry, for eduPersonOrgDN. Without it: the attribute is left out.",
+        json_schema_extra=ADVANCED,
     )
     step_format: str = Field(
         "{step}-{version}",

@@ -6,7 +6,7 @@ A section changes a default by an annotated name: `timeout_s: AnswerTime = 10.0`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
@@ -52,15 +52,6 @@ AnswerTime = Annotated[
     float,
     Field(gt=0, le=3600, description="Longest wait for one answer.", json_schema_extra=ADVANCED),
 ]
-AnswerBytes = Annotated[
-    int,
-    Field(
-        ge=1_000,
-        le=100_000_000,
-        description="Largest answer read, in bytes.",
-        json_schema_extra=ADVANCED,
-    ),
-]
 
 
 class ConnectorSettings(TargetSection):
@@ -76,14 +67,7 @@ class ConnectorSettings(TargetSection):
         None,
         min_length=1,
         max_length=60,
-        description="What the pages call the service, in French. Unset: as its connector does.",
-        json_schema_extra=ADVANCED,
-    )
-    title_en: str | None = Field(
-        None,
-        min_length=1,
-        max_length=60,
-        description="The same in English.",
+        description="What the pages call the service, in every language. Unset: as its connector does.",
         json_schema_extra=ADVANCED,
     )
     mode: Mode = Field("write", description=MODE)
@@ -116,13 +100,9 @@ class ClientSettings(ConnectorSettings):
 class PlainPasswordSettings(ClientSettings):
     """A target that wants passwords as they are typed: its connector says so with `credential`."""
 
-    password_s_max: float = Field(
-        86_400.0,
-        ge=60,
-        le=7 * 86_400,
-        description="How long a password is kept for this target as it was typed, encrypted, in seconds. "
-        "After that it has to be chosen again.",
-    )
+    password_s_max: ClassVar[float] = 86_400.0
+    """How long a password is kept for this target as it was typed, encrypted: an outage of a night.
+    After that it has to be chosen again."""
 
 
 class TokenSettings(ClientSettings):
@@ -137,7 +117,8 @@ class TokenSettings(ClientSettings):
 class HttpClientSettings(ClientSettings):
     """What the kit's HTTP client wants to know, besides addresses."""
 
-    bytes_max: AnswerBytes = 8_000_000
+    bytes_max: ClassVar[int] = 8_000_000
+    """Largest answer read: hundreds of objects."""
 
 
 class HttpTokenSettings(HttpClientSettings, TokenSettings):

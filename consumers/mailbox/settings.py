@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from consumers.kit.settings import AnswerTime, BatchSize, BatchTime, ClientSettings, ExecutionTime
 from consumers.mailbox import NAME
-from pipeline.settings import Address, HttpsUrl, tls
+from pipeline.settings import ADVANCED, Address, HttpsUrl, tls
 
 
 class MailboxSettings(ClientSettings):
@@ -27,6 +27,7 @@ class MailboxSettings(ClientSettings):
     probe_user: Address = Field(
         "sesame-probe@etu.univ-exemple.fr",
         description="The service account that the probe looks up; nobody's.",
+        json_schema_extra=ADVANCED,
     )
     sender: Address = Field("ne-pas-repondre@univ-exemple.fr", description="Sender of the welcome message.")
     folders: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(

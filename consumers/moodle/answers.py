@@ -39,9 +39,7 @@ _REMEDY_ENABLE: Final = (
 _REMEDY_URL: Final = (
     "check moodle.base_url: it must be the site's own address ($CFG->wwwroot), without a redirection"
 )
-_REMEDY_SIZE: Final = (
-    "raise post_max_size of the site's PHP, or lower moodle.batch_size and moodle.member_batch"
-)
+_REMEDY_SIZE: Final = "raise post_max_size of the site's PHP, or lower moodle.batch_size"
 
 _MISCONFIGURED: Final = {
     "invalidtoken": _RENEW,

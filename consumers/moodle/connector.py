@@ -48,6 +48,9 @@ if TYPE_CHECKING:  # these load the HTTP library and SQLAlchemy, which settings 
 class MoodleConnector(Connector[MoodleSettings]):
     """Users and cohorts of one Moodle site."""
 
+    operator_recheck_s: ClassVar[float] = 3600.0
+    """How often to look again at what waits for an operator, who may also ask for it."""
+
     section = MoodleSettings
     title: ClassVar[Mapping[Language, str]] = {
         "fr": "Cours en ligne (Moodle)",
@@ -226,7 +229,7 @@ class MoodleConnector(Connector[MoodleSettings]):
 
     def _said(self, fault: MoodleFault) -> Held | Refused:
         if fault.cause.kind is CauseKind.WAIT:
-            return Held(fault.cause.value, recheck_after_s=self.settings.operator_recheck_s)
+            return Held(fault.cause.value, recheck_after_s=self.operator_recheck_s)
         return _refused(fault)
 
 

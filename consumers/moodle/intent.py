@@ -9,7 +9,7 @@ never cut silently: the outcome carries a note. It is not a dead letter, because
 identity rests on the student number, and a long name must keep no one out of their courses.
 
 Moodle refuses a user without a first name or without a last one. A student with only one name gets it as the
-last name, by which lists are sorted, and `missing_name` as the first name.
+last name, by which lists are sorted, and `MISSING_NAME` as the first name.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
     return (*fields, "lang") if settings.languages else fields
 
 
+MISSING_NAME: Final = "."
+"""First name of somebody who has one name only: Moodle takes no blank one, and sorts by the last name."""
+
+
 def wanted_of(account: Account, settings: MoodleSettings) -> WantedUser | MoodleFault:
     """What Moodle should hold, or why it cannot."""
     cohorts = {membership.key: membership.name for membership in account.cohorts if membership.met}
-    first, last = names_of(account, settings)
+    first, last = names_of(account)
     if not last:
         return MoodleFault(MoodleCause.NAME_MISSING)
     if not _USERNAME.fullmatch(account.login) or len(account.login) > _COLUMN_CHARS_MAX:
@@ -67,11 +71,11 @@ def wanted_of(account: Account, settings: MoodleSettings) -> WantedUser | Moodle
     )
 
 
-def names_of(account: Account, settings: MoodleSettings) -> tuple[str, str]:
+def names_of(account: Account) -> tuple[str, str]:
     """First and last name as Moodle shows them; an empty last name: there is no name."""
     person = account.person
     given, family = shortened(person.shown_given_name), shortened(person.family_name)
-    return (given, family) if given and family else (settings.missing_name, family or given)
+    return (given, family) if given and family else (MISSING_NAME, family or given)
 
 
 def shortened(name: str) -> str:

@@ -28,6 +28,10 @@ from consumers.moodle.errors import Broken, OutcomeUnknown, WriteRefused
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import OutOfOrder, TargetDown
 
+ATTEMPTS: Final = 3
+"""To read, before the site is called down; to write while its database refuses, before the batch is split."""
+RETRY_WAIT_S_MAX: Final = 2.0
+"""The longest pause between two of them: a lock of the database lasts no longer."""
 _BYTES_MAX: Final = 64_000_000  # the members of a hundred cohorts are some megabytes
 _WAIT_S: Final = 0.2  # the ceiling of the first pause between attempts; doubled each time
 _PIECES: Final = 64  # of a page that came instead of a large answer
@@ -46,7 +50,7 @@ def http_client(context: ConnectorContext[MoodleSettings], **more: Any) -> HttpC
     settings = context.settings
     limits = HttpLimits(
         connect_s=settings.connect_timeout_s,
-        send_s=settings.write_timeout_s,
+        send_s=settings.send_s,
         answer_s=settings.timeout_s,
         bytes_max=_BYTES_MAX,
     )
@@ -83,7 +87,7 @@ class RestClient:
             OutOfTime: the deadline has passed.
             TargetDown, Throttled, Misconfigured: as the port says.
         """
-        attempts = self._attempts(self._settings.read_attempts, _may_pass)
+        attempts = self._attempts(ATTEMPTS, _may_pass)
         try:
             return attempts(self._call, function, params, deadline, reads=True)
         except (OutcomeUnknown, Broken) as error:
@@ -100,7 +104,7 @@ class RestClient:
             OutOfTime, TargetDown, Throttled, Misconfigured: as `read` does.
             WriteForbidden: the site is only observed; nothing was sent.
         """
-        attempts = self._attempts(self._settings.write_attempts, _left_nothing)
+        attempts = self._attempts(ATTEMPTS, _left_nothing)
         try:
             return attempts(self._call, function, params, deadline, reads=False)
         except OutcomeUnknown:
@@ -134,7 +138,7 @@ class RestClient:
         """
         return Retrying(
             stop=stop_after_attempt(count),
-            wait=wait_random_exponential(multiplier=_WAIT_S, max=self._settings.retry_wait_s_max),
+            wait=wait_random_exponential(multiplier=_WAIT_S, max=RETRY_WAIT_S_MAX),
             retry=retry_if_exception(again),
             sleep=self._pause,
             reraise=True,

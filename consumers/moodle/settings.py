@@ -9,9 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from consumers.kit.settings import AnswerTime, BatchTime, TokenSettings
 from consumers.moodle import NAME
-from pipeline.settings import ADVANCED, HttpsUrl, Seconds, tls
-
-ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
+from pipeline.settings import ADVANCED, HttpsUrl, tls
 
 
 class MoodleSettings(TokenSettings):
@@ -28,13 +26,6 @@ class MoodleSettings(TokenSettings):
         le=100_000,
         description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
     )
-    member_batch: int = Field(
-        200,
-        ge=1,
-        le=1000,
-        description="Cohort memberships in one call; 100 to 240 were the best measured.",
-        json_schema_extra=ADVANCED,
-    )
     max_in_flight: int = Field(
         4,
         ge=1,
@@ -42,46 +33,15 @@ class MoodleSettings(TokenSettings):
         description="Calls at once; the number of the site's cores is a good value.",
         json_schema_extra=ADVANCED,
     )
-    write_timeout_s: Seconds = Field(
-        10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
-    )
     timeout_s: AnswerTime = 30.0
     call_s_max: BatchTime = 40.0
-    read_attempts: int = Field(
-        3,
-        ge=1,
-        le=10,
-        description="Attempts to read before the site is called down.",
-        json_schema_extra=ADVANCED,
-    )
-    write_attempts: int = Field(
-        3,
-        ge=1,
-        le=10,
-        description="Attempts to write while the site's database refuses, before the batch is split.",
-        json_schema_extra=ADVANCED,
-    )
-    retry_wait_s_max: Seconds = Field(
-        2.0, description="Longest pause between two of these attempts.", json_schema_extra=ADVANCED
-    )
     auth: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")] = Field(
-        "cas", description="Authentication plugin of the users created."
-    )
-    missing_name: ShownName = Field(
-        ".",
-        description="First name, in Moodle, of somebody who has one name only: Moodle takes no blank one. "
-        "The name itself is the last name.",
-        json_schema_extra=ADVANCED,
+        "cas", description="Authentication plugin of the users created.", json_schema_extra=ADVANCED
     )
     languages: Mapping[str, str] = Field(
         default_factory=dict,
         description='A person\'s language to a language pack installed on the site, e.g. `{fr = "fr"}`. '
         "Without it the language is left to Moodle.",
-    )
-    operator_recheck_s: Seconds = Field(
-        3600.0,
-        description="How often to look again at what waits for an operator.",
-        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")
@@ -97,7 +57,12 @@ class MoodleSettings(TokenSettings):
     @property
     def verb_s_max(self) -> float:
         """See `ConnectorSettings.verb_s_max`."""
-        return self.connect_timeout_s + self.write_timeout_s + self.timeout_s
+        return self.connect_timeout_s + self.send_s + self.timeout_s
+
+    @property
+    def send_s(self) -> float:
+        """The longest time to send a request, in seconds: it is some kilobytes."""
+        return min(10.0, self.timeout_s / 3)
 
     @property
     def address(self) -> str:

@@ -42,6 +42,9 @@ _PREDELETED: Final = "readytodelete_"
 """What the names of accounts that wait to be deleted begin with: a habit of Partage's administrators, which
 their tools know."""
 
+PAGE_SIZE: Final = 200
+"""Accounts per page of a listing: an answer of some hundred kilobytes."""
+
 
 class PartageConnector(Connector[PartageSettings]):
     """Mail accounts of one domain of RENATER Partage."""
@@ -129,7 +132,7 @@ class PartageConnector(Connector[PartageSettings]):
         A server may give fewer than requested.
         """
         offset, last = 0, ""
-        while page := list(self._page(query, offset, self.settings.page_size, deadline())):
+        while page := list(self._page(query, offset, PAGE_SIZE, deadline())):
             if page[0].ref == last:
                 raise TargetDown("the service gives the same page again and again", unknown=False)
             last = page[0].ref

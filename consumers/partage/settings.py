@@ -36,6 +36,7 @@ class PartageSettings(HttpClientSettings):
     closed_status: Literal["closed", "locked"] = Field(
         "closed",
         description="What shut access is: `closed` (mail is rejected) or `locked` (mail still arrives).",
+        json_schema_extra=ADVANCED,
     )
     redirection: bool = Field(
         True,
@@ -62,9 +63,6 @@ class PartageSettings(HttpClientSettings):
         description="What erasing is: `delete` (DeleteAccount, with all mail), or `predelete` (closed and "
         "renamed `readytodelete_…`, as Partage's administrators do; somebody must delete it later).",
         json_schema_extra=ADVANCED,
-    )
-    page_size: int = Field(
-        200, ge=1, le=1000, description="Accounts per page of a listing.", json_schema_extra=ADVANCED
     )
     batch_size: BatchSize = 10
 

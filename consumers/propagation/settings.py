@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 from schemas.language import gettext
 
 
@@ -15,9 +15,19 @@ class PropagationSettings(Section):
 
     place: ClassVar[str] = "propagation"
 
-    late_s: float = Field(900.0, gt=0, le=86_400, description="Seconds after which a person's act is late.")
+    late_s: float = Field(
+        900.0,
+        gt=0,
+        le=86_400,
+        description="Seconds after which a person's act is late.",
+        json_schema_extra=ADVANCED,
+    )
     breach_s: float = Field(
-        3600.0, gt=0, le=7 * 86_400, description="Seconds after which the promise to the person is broken."
+        3600.0,
+        gt=0,
+        le=7 * 86_400,
+        description="Seconds after which the promise to the person is broken.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, Regis
 from consumers.registry.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
 
+_LANGUAGE: Final = "fr"
+"""Of those who chose none, and of whom the registrar says none."""
 _AFFILIATIONS: Final = ("student", "member")
 """Of who may use what they have, as eduPerson 202208 2.2.1 says: the first is primary."""
 _GRACE_AFFILIATIONS: Final = ("affiliate",)
@@ -90,7 +92,7 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
         principal=known.names.principal,
         aliases=tuple(mail for mail in known.mails if mail != known.names.mail),
         mail_redirect=person.mail_redirect,
-        person=shown_person(person, settings),
+        person=shown_person(person),
         affiliations=_affiliations(stage),
         entities=tuple(dict.fromkeys(enrolment.component for enrolment in in_force)),
         enrolments=tuple(current),
@@ -117,7 +119,7 @@ def _since(previous: Account | None, stage: Stage, today: date) -> date | None:
     return previous.stage_since if previous is not None and previous.stage is stage else today
 
 
-def shown_person(person: KnownPerson, settings: RegistrySettings) -> Person:
+def shown_person(person: KnownPerson) -> Person:
     """What targets see of a person. The student's own choices win over the registrar's."""
     identity = person.identity
     return Person(
@@ -125,7 +127,7 @@ def shown_person(person: KnownPerson, settings: RegistrySettings) -> Person:
         usage_name=identity.usage_name,
         given_name=identity.given_name,
         preferred_given_name=person.preferred_given_name or identity.preferred_given_name,
-        language=person.language or identity.language or settings.language,
+        language=person.language or identity.language or _LANGUAGE,
     )
 
 

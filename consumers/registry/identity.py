@@ -49,6 +49,16 @@ _APOSTROPHES = (
 _APOSTROPHE = re.compile(rf"\s*[{_APOSTROPHES}]\s*")
 _NOT_OURS = re.compile(r"[^a-z0-9 -]")
 _SEPARATORS = re.compile(r"[._-]{2,}")
+PARTICLES: Final = frozenset(
+    (
+        *("d", "de", "des", "du", "l", "la", "le", "les"),  # French
+        *("da", "das", "del", "della", "dei", "di", "do", "dos", "lo"),  # Italian, Portuguese, Spanish
+        *("den", "der", "dem", "ten", "ter", "van", "von", "zu", "zum", "zur", "af", "av"),  # Germanic
+        *("mac", "mc", "o"),  # Gaelic
+        *("abou", "abu", "ait", "al", "bel", "ben", "bin", "bint", "el", "ibn", "ould"),  # Arabic, Berber
+    )
+)
+"""Words of a family name that are glued to the next one: 'de la Tour' gives delatour."""
 HOMONYMS_MAX: Final = 1000
 """The highest counter of a name: a thousand of one name are a template that tells nobody apart."""
 _SHORTENED = ("given", "family", "birth_family")
@@ -190,7 +200,7 @@ class Templates:
 
     def __init__(self, person: Person, student_number: str, settings: RegistrySettings) -> None:
         self._settings = settings
-        self._fields = name_fields(person, student_number, settings.particles)
+        self._fields = name_fields(person, student_number, PARTICLES)
         self._addresses = {MAIL: settings.mail_template, PRINCIPAL: settings.principal_template}
 
     def made_of_login(self) -> tuple[str, ...]:

@@ -227,7 +227,7 @@ class Minter:
         No one has seen them before that: an entry of the directory, or a user, may have been found to be
         theirs.
         """
-        shown, number = shown_person(person, self._settings), person.student_number
+        shown, number = shown_person(person), person.student_number
         if previous is None:
             ledger.give_back(number, every_name(shown, number, self._settings))
             return mint(shown, number, self._settings, ledger)

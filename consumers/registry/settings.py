@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from pipeline.settings import ADVANCED
 from schemas.account import Requirement
-from schemas.language import Language, gettext
+from schemas.language import gettext
 
 NAME_FIELDS = frozenset(
     {"given", "family", "birth_family", "given_initial", "given_initials", "family_initial", "student_number"}
@@ -40,13 +40,6 @@ RESERVED_NAMES = (
     *("accueil", "assistance", "contact", "dsi", "presidence", "president", "scolarite", "securite"),
 )
 
-PARTICLES = (
-    *("d", "de", "des", "du", "l", "la", "le", "les"),  # French
-    *("da", "das", "del", "della", "dei", "di", "do", "dos", "lo"),  # Italian, Portuguese, Spanish
-    *("den", "der", "dem", "ten", "ter", "van", "von", "zu", "zum", "zur", "af", "av"),  # Germanic
-    *("mac", "mc", "o"),  # Gaelic
-    *("abou", "abu", "ait", "al", "bel", "ben", "bin", "bint", "el", "ibn", "ould"),  # Arabic, Berber
-)
 
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
 _LITERAL = re.compile(r"[a-z0-9._-]*\Z")  # what both Moodle's usernames and a mail's local part take
@@ -180,6 +173,7 @@ class RegistrySettings(RegistryModel):
     principal_template: str = Field(
         default="{login}@{scope}",
         description="How eduPersonPrincipalName is made: the login's fields, {login}.",
+        json_schema_extra=ADVANCED,
     )
     login_length_max: int = Field(
         default=32,
@@ -197,14 +191,6 @@ class RegistrySettings(RegistryModel):
         default=frozenset(RESERVED_NAMES),
         description="Logins and local parts that nobody is given.",
         json_schema_extra=ADVANCED,
-    )
-    particles: frozenset[str] = Field(
-        default=frozenset(PARTICLES),
-        description="Words of a family name that are glued to the next one: 'de la Tour' gives delatour.",
-        json_schema_extra=ADVANCED,
-    )
-    language: Language = Field(
-        default="fr", description="Language of those who chose none.", json_schema_extra=ADVANCED
     )
     cohorts: tuple[MembershipTemplate, ...] = Field(
         default=(MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),),
@@ -262,7 +248,7 @@ class RegistrySettings(RegistryModel):
         _check_local_part(local, NAME_FIELDS | {"login"})
         return template
 
-    @field_validator("reserved_names", "particles")
+    @field_validator("reserved_names")
     @classmethod
     def _lower(cls, names: frozenset[str]) -> frozenset[str]:
         return frozenset(name.lower() for name in names)

@@ -45,6 +45,9 @@ _GROUPS: Final = "groups"
 _ATTRIBUTES: Final = "userName,externalId,name,displayName,emails,preferredLanguage,active,meta"
 _CANNOT_SEARCH: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_IMPLEMENTED)
 
+GROUP_MARK: Final = "sesame:"
+"""What the `externalId` of Sésame's groups begins with; other groups are left alone."""
+
 
 class Scim(Connector[ScimSettings]):
     """A service that speaks SCIM 2.0."""
@@ -322,7 +325,7 @@ class Scim(Connector[ScimSettings]):
     def _groups(self) -> Groups:
         from consumers.scim.groups import Groups
 
-        return Groups(self._service, self.settings.group_mark, self.name)
+        return Groups(self._service, GROUP_MARK, self.name)
 
     def _moment(self) -> Deadline:
         return Deadline.after(self.settings.verb_s_max, self.context.monotonic)

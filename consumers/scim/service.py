@@ -106,6 +106,10 @@ class FilterIgnored(Exception):
     """The service answers a search with objects that were not searched for."""
 
 
+PAGE_SIZE: Final = 100
+"""Objects that are asked for at once when everybody is read; a service may give fewer."""
+
+
 class ScimService:
     """One service. Thread-safe.
 
@@ -116,7 +120,6 @@ class ScimService:
 
     def __init__(self, context: ConnectorContext[ScimSettings], http: HttpClient) -> None:
         self._name = context.name
-        self._page_size = context.settings.page_size
         self._monotonic = context.monotonic
         self._http = http
         self._unable: frozenset[Ability] = frozenset()
@@ -275,7 +278,7 @@ class ScimService:
 
     def _pass(self, endpoint: str, params: Mapping[str, str], until: Until) -> Iterator[_Page]:
         said = self.abilities(until())
-        count = min(self._page_size, said.page_max or self._page_size)
+        count = min(PAGE_SIZE, said.page_max or PAGE_SIZE)
         asked = dict(params) | {"count": str(count)}
         if said.cursor:
             yield from self._by_cursor(endpoint, asked, until)

@@ -78,7 +78,7 @@ def events_of(body: bytes) -> int:
 
 def _calendar(answer: HttpAnswer, if_empty: Held | None) -> Held | Refused | None:
     if answer.body is None:
-        message = "the calendar is larger than timetable.bytes_max: raise it, or have the service shorten it"
+        message = "the calendar is larger than a million bytes: have the service shorten it"
         return Refused("timetable_too_large", message, lasting=True)
     if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
         # It was asked for as it is: compressed, its size could not be bounded.

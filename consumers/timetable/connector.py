@@ -39,12 +39,15 @@ _REMEDIES: Final = {
     "timetable_redirected": "set timetable.calendar_url to the final address: redirections are not followed",
     "timetable_missing": "set timetable.probe_url to a calendar that exists, in the service of calendar_url",
     "timetable_unreadable": "check timetable.calendar_url: it must give an iCalendar object, not a page",
-    "timetable_too_large": "raise timetable.bytes_max, or set timetable.probe_url to a smaller calendar",
+    "timetable_too_large": "set timetable.probe_url to a smaller calendar",
 }
 
 
 class TimetableConnector(Connector[TimetableSettings]):
     """One calendar per student, read over HTTP as iCalendar (RFC 5545)."""
+
+    recheck_s: ClassVar[float] = 3600.0
+    """How often to look again at who is not scheduled yet: timetables are published by the day."""
 
     section = TimetableSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "L'emploi du temps", "en": "The timetable"}
@@ -97,4 +100,4 @@ class TimetableConnector(Connector[TimetableSettings]):
         """The obstacle to this calendar; None: it is there."""
         accept = {"Accept": "text/calendar"}
         answer = self._http.call("GET", address, deadline, headers=accept, expect=TO_BE_JUDGED)
-        return judge(answer, not_scheduled, self.settings.recheck_s)
+        return judge(answer, not_scheduled, self.recheck_s)

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from consumers.kit.settings import (
-    AnswerBytes,
     AnswerTime,
     BatchSize,
     ExecutionTime,
@@ -46,14 +45,9 @@ class TimetableSettings(HttpTokenSettings):
         "410), `empty` (a calendar without events).",
         json_schema_extra=ADVANCED,
     )
-    recheck_s: Annotated[float, Field(gt=0, le=604_800)] = Field(
-        3600.0,
-        description="How often to look again at who is not scheduled yet.",
-        json_schema_extra=ADVANCED,
-    )
     batch_size: BatchSize = 5
     timeout_s: AnswerTime = 10.0
-    bytes_max: AnswerBytes = 1_000_000
+    bytes_max: ClassVar[int] = 1_000_000  # a calendar of a year has a tenth of it
     execution_s_max: ExecutionTime = 0.0  # a read has no effect
 
     @property

@@ -102,6 +102,10 @@ class _Told:
     refusal: str = ""
 
 
+TIMEOUT_S: Final = 15.0
+"""Longest wait for an answer, as Standard Webhooks recommends: a receiver answers, then works."""
+
+
 class Sender:
     """Sends to one receiver; of several processes, one at a time.
 
@@ -125,7 +129,7 @@ class Sender:
         observer: SenderObserver,
         *,
         url: str,
-        timeout_s: float,
+        timeout_s: float = TIMEOUT_S,
         issuer: str = "",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -311,7 +315,7 @@ class Sender:
 
 
 def send_trial(
-    name: str, receiver: WebhookReceiver, url: str, *, timeout_s: float, issuer: str, now: float
+    name: str, receiver: WebhookReceiver, url: str, *, timeout_s: float = TIMEOUT_S, issuer: str, now: float
 ) -> int | None:
     """Send a test event, signed as the others; return the status of the answer.
 

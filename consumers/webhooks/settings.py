@@ -95,6 +95,3 @@ class WebhookSettings(Section):
         description="By name, in tables `[webhooks.receivers.NAME]`.",
         json_schema_extra=ADVANCED,
     )
-    timeout_s: float = Field(
-        15.0, gt=0, le=60, description="Longest wait for one answer.", json_schema_extra=ADVANCED
-    )

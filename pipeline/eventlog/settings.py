@@ -25,11 +25,6 @@ class LogSettings(Section):
         "sqlite",
         description="`sqlite`: embedded and durable, in one file. `kafka`: on the servers named below.",
     )
-    path: Path | None = Field(
-        None,
-        description="The embedded log's file. Without it: `events.db` in `data_dir`.",
-        json_schema_extra=ADVANCED,
-    )
     partitions: int = Field(
         8,
         ge=1,
@@ -55,14 +50,6 @@ class LogSettings(Section):
     )
     password: SecretStr | None = None
     password_file: Path | None = Field(None, description="Kafka: file that holds the user's password.")
-    group_prefix: str = Field(
-        "sesame.",
-        max_length=100,
-        pattern=r"^[A-Za-z0-9._-]*$",
-        description="Kafka: what stands before the name of each consumer group. Changing it makes every "
-        "consumer read the log from its beginning.",
-        json_schema_extra=ADVANCED,
-    )
     replication: int = Field(
         3,
         ge=1,
@@ -78,23 +65,11 @@ class LogSettings(Section):
         "servers' `group.min.session.timeout.ms` and `group.max.session.timeout.ms`.",
         json_schema_extra=ADVANCED,
     )
-    request_timeout_s: float = Field(
-        5.0,
-        ge=1,
-        le=300,
-        description="Kafka: how long one request may take; an append, with its retries, twice as long.",
-        json_schema_extra=ADVANCED,
-    )
 
     @property
     def min_insync_replicas(self) -> int:
         """The servers that must have a record before it counts as appended: all but one may be away."""
         return max(1, self.replication - 1)
-
-    @property
-    def delivery_timeout_s(self) -> float:
-        """The longest time of an append, in seconds: a request that is lost is sent once more."""
-        return 2 * self.request_timeout_s
 
     @field_validator("servers")
     @classmethod

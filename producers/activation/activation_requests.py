@@ -26,7 +26,7 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.vault import SealBroken, Vault
 from producers.activation.files import StudentListUnusable, is_student_number
-from producers.activation.hashes import Hasher, HashingSettings
+from producers.activation.hashes import THREADS, Hasher, HashingSettings
 from producers.activation.known_students import Asked, KnownStudents
 from producers.activation.request_rows import ActivationRequest, confirm, find, intend
 from schemas import catalogue
@@ -95,7 +95,6 @@ def activate(
         StudentListUnusable: an entry is no student number; nothing of its batch was published.
         LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
     """
-    settings = hashing or HashingSettings()
     activator = _Activator(
         passwords=passwords,
         lane=lane,
@@ -104,12 +103,12 @@ def activate(
         vault=vault,
         producer=producer,
         clock=clock,
-        hasher=Hasher(settings),
+        hasher=Hasher(hashing or HashingSettings()),
         language=language,
         republish=republish,
         dry_run=dry_run,
     )
-    with ThreadPoolExecutor(settings.threads, thread_name_prefix="hash") as pool:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
         for batch in _batches(students, activator.report):
             activator.run(batch, pool)
             progress(len(batch))

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from pipeline.settings import ADVANCED
 from producers.activation.files import FAULTS_SHOWN_MAX
 from producers.activation.hashes import PASSWORD_LENGTH_MAX
 from producers.activation.known_students import KnownStudents
@@ -30,7 +30,15 @@ from schemas.language import gettext, ngettext
 
 ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; what follows only makes a password stronger
 PERSONAL_LENGTH_MIN = 4  # shorter names are part of many innocent words
-DISTINCT_WORDS_MIN = 5
+KINDS: Final = 4
+"""Kinds of characters: small letters, capitals, digits, others (CNIL, first example)."""
+LONGER_LENGTH_MIN: Final = 14
+"""Characters with which one kind less will do (CNIL, second example)."""
+WORDS_MIN: Final = 7
+"""Words of a phrase, for which the kinds do not count (CNIL, third example)."""
+DISTINCT_WORDS_MIN: Final = 5
+STRENGTH_MIN: Final = 3
+"""Of zxcvbn, from 0 to 4: safely unguessable, ten billion guesses."""
 
 FRENCH_WORDS = (
     *("motdepasse", "azerty", "azertyuiop", "qsdfgh", "wxcvbn", "bonjour", "bonsoir", "soleil", "doudou"),
@@ -62,40 +70,26 @@ class PasswordSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     length_min: int = Field(
-        default=12, ge=8, le=64, description="Characters that a password of `kinds_min` kinds has at least."
-    )
-    kinds_min: int = Field(
-        default=4,
-        ge=1,
-        le=4,
-        description="Kinds of characters (small letters, capitals, digits, others) that such a password has.",
-        json_schema_extra=ADVANCED,
-    )
-    longer_length_min: int = Field(
-        default=14,
+        default=12,
         ge=8,
-        le=64,
-        description="Characters with which one kind less will do.",
-        json_schema_extra=ADVANCED,
-    )
-    words_min: int = Field(
-        default=7,
-        ge=4,
-        le=20,
-        description="Words of a phrase, for which the kinds do not count.",
-        json_schema_extra=ADVANCED,
-    )
-    strength_min: int = Field(
-        default=3,
-        ge=0,
-        le=4,
-        description="Strength that zxcvbn must estimate, from 0 (poor) to 4 (strong).",
-        json_schema_extra=ADVANCED,
+        le=62,
+        description="Characters that a password of all four kinds (small letters, capitals, digits, "
+        "others) has at least; two more serve for one kind less.",
     )
     words_refused: tuple[str, ...] = Field(
         default=(),
         description="Further words that count as known to an attacker, e.g. the university's name.",
     )
+
+    @property
+    def longer_length_min(self) -> int:
+        """Characters with which one kind less will do."""
+        return max(LONGER_LENGTH_MIN, self.length_min + 2)
+
+    @property
+    def words_min(self) -> int:
+        """Words of a phrase, for which the kinds do not count."""
+        return WORDS_MIN
 
 
 class PasswordRule(StrEnum):
@@ -151,19 +145,19 @@ def judge(password: str, personal: Personal, settings: PasswordSettings) -> Pass
     if any(len(word) >= PERSONAL_LENGTH_MIN and word in plain for word in personal.words):
         broken.add(PasswordRule.PERSONAL)
     strength = _strength(password, [*sorted(personal.words), *settings.words_refused, *FRENCH_WORDS])
-    if strength < settings.strength_min:
+    if strength < STRENGTH_MIN:
         broken.add(PasswordRule.COMMON)
     return PasswordVerdict(frozenset(broken), strength)
 
 
 def _has_form(password: str, settings: PasswordSettings) -> bool:
     kinds = _kinds(password)
-    if len(password) >= settings.length_min and kinds >= settings.kinds_min:
+    if len(password) >= settings.length_min and kinds >= KINDS:
         return True
-    if len(password) >= settings.longer_length_min and kinds >= settings.kinds_min - 1:
+    if len(password) >= settings.longer_length_min and kinds >= KINDS - 1:
         return True
     words = [word for word in _words(password) if len(word) > 1]
-    return len(words) >= settings.words_min and len(set(words)) >= min(DISTINCT_WORDS_MIN, settings.words_min)
+    return len(words) >= WORDS_MIN and len(set(words)) >= DISTINCT_WORDS_MIN
 
 
 def _kinds(password: str) -> int:
@@ -279,7 +273,7 @@ class PasswordJudge:
                 "too short, or of too few kinds of characters (at least {length} of {kinds} kinds, {longer} "
                 "of one kind less, or {words} words)",
                 length=policy.length_min,
-                kinds=policy.kinds_min,
+                kinds=KINDS,
                 longer=policy.longer_length_min,
                 words=policy.words_min,
             ),

@@ -11,6 +11,7 @@ import hmac
 import json
 import secrets
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -20,13 +21,17 @@ from producers.activation import mail_proofs, throttles
 from producers.activation.known_students import Contact, KnownStudents
 from producers.activation.letters import canonical
 from producers.activation.mail_proofs import NONE, MailProof
-from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, Digests, ProofSettings
+from producers.activation.proofs import CODE_DIGITS, LIFETIME_H, MESSAGES_AT_ONCE, PASSWORD, REDIRECT, Digests
 from producers.activation.throttles import Rate
 from schemas.account import Stage
 
 HOUR_S = 3600.0
 _UNREACHABLE = frozenset({Stage.EXPIRED.value, Stage.ERASED.value})
 _chance = secrets.SystemRandom()
+
+
+DELAY_S_MAX: Final = 1.0
+"""A message leaves after a random part of this: the time of an answer does not tell whether there is one."""
 
 
 class ProofRequests:
@@ -37,17 +42,16 @@ class ProofRequests:
         database: Database,
         vault: Vault,
         digests: Digests,
-        settings: ProofSettings,
         *,
         known: KnownStudents,
+        delay_s_max: float = DELAY_S_MAX,
     ) -> None:
         self._database = database
         self._vault = vault
         self._digests = digests
-        self._settings = settings
+        self._delay_s_max = delay_s_max
         self._known = known
-        lifetime_s = settings.lifetime_h * HOUR_S
-        self._rate = Rate(settings.messages_at_once, lifetime_s / settings.messages_at_once)
+        self._rate = Rate(MESSAGES_AT_ONCE, LIFETIME_H * HOUR_S / MESSAGES_AT_ONCE)
 
     def ask(self, student_number: str, mail: str, language: str, *, browser: str) -> str:
         """Send a proof to the student, if `mail` is the registrar's personal address.
@@ -151,7 +155,7 @@ class ProofRequests:
         }
         code_digest = self._digests.make("code", proof_id, code)
         link_digest = self._digests.make("link", proof_id, secret)
-        delay_s = _chance.uniform(0.0, self._settings.delay_s_max)
+        delay_s = _chance.uniform(0.0, self._delay_s_max)
         return MailProof(
             id=proof_id,
             purpose=purpose,
@@ -162,7 +166,7 @@ class ProofRequests:
             link_digest=NONE if withheld else link_digest,
             code_digest=code_digest if sends else NONE,
             created_at=now,
-            expires_at=now + self._settings.lifetime_h * HOUR_S,
+            expires_at=now + LIFETIME_H * HOUR_S,
             value=value,
             letter=self._vault.wrap(json.dumps(letter)),
             send_at=now + delay_s if sends else None,

@@ -5,7 +5,7 @@
 **No one can lock out another.** A code belongs to the one request that it was made for, and so do its
 attempts. Messages are limited by number *and* address together, so that only those who know both can use
 them up; and then the last message, whose link needs no attempt, is in the mailbox and still valid: the
-limit refills `messages_at_once` times within a proof's life.
+limit refills `MESSAGES_AT_ONCE` times within a proof's life.
 
 **An answer may be lost.** Browsers on a bad network send a form once more, or miss the answer to their
 request. So the codes of all messages that one browser requested for one student and address are worth the
@@ -20,11 +20,9 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Final
 
 from pipeline.db.database import Database
-from pipeline.settings import ADVANCED
 from producers.activation import mail_proofs
 from producers.activation.mail_proofs import NONE, MailProof
 
@@ -65,46 +63,17 @@ REPEAT_S = 300.0
 
 REPEATS_MAX = 3
 
+LIFETIME_H: Final = 24.0
+"""How long a message's link and code are valid: whoever reads mail once a day reads it in time."""
 
-class ProofSettings(BaseModel):
-    """How a student proves by mail who they are."""
+ATTEMPTS_MAX: Final = 5
+"""Attempts at a message's code: typing errors are forgiven, and of a million codes five are guessed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+MESSAGES_AT_ONCE: Final = 5
+"""Messages to one student at once; then one more each time that this share of `LIFETIME_H` has passed."""
 
-    lifetime_h: float = Field(
-        default=24.0,
-        gt=0,
-        le=168,
-        description="How long a message's link and code are valid, in hours.",
-        json_schema_extra=ADVANCED,
-    )
-    attempts_max: int = Field(
-        default=5, ge=1, le=20, description="Attempts at a message's code.", json_schema_extra=ADVANCED
-    )
-    messages_at_once: int = Field(
-        default=5,
-        ge=2,
-        le=20,
-        description="Messages to one student at once; then one more each time that this share of "
-        "`lifetime_h` has passed.",
-        json_schema_extra=ADVANCED,
-    )
-    delay_s_max: float = Field(
-        default=1.0,
-        ge=0,
-        le=60,
-        description="A message leaves after a random part of this, in seconds, so that the time of an answer "
-        "does not tell whether there is one.",
-        json_schema_extra=ADVANCED,
-    )
-
-    @property
-    def messages_within_lifetime(self) -> int:
-        """Upper bound of one student's messages valid at a time.
-
-        It is what is sent at once, plus what the limit's refill lets follow.
-        """
-        return 2 * self.messages_at_once
+MESSAGES_VALID_MAX: Final = 2 * MESSAGES_AT_ONCE
+"""One student's messages that are valid at a time: those at once, and what the limit's refill lets follow."""
 
 
 class LinkState(StrEnum):
@@ -136,10 +105,9 @@ class Typed:
 class Proofs:
     """Verifies codes and links. Thread-safe."""
 
-    def __init__(self, database: Database, digests: Digests, settings: ProofSettings) -> None:
+    def __init__(self, database: Database, digests: Digests) -> None:
         self._database = database
         self._digests = digests
-        self._settings = settings
 
     def type_code(self, asked: Sequence[str], code: str, *, browser: str) -> Typed:
         """Check a code typed for a request; the messages of one request count as one.
@@ -154,21 +122,19 @@ class Proofs:
         asked_by = self._digests.make("browser", browser)
         with self._database.write() as connection:
             now = self._database.now(connection)
-            request = mail_proofs.of_request(
-                connection, asked, asked_by=asked_by, limit=self._settings.messages_within_lifetime
-            )
+            request = mail_proofs.of_request(connection, asked, asked_by=asked_by, limit=MESSAGES_VALID_MAX)
             left, proved = 0, None
             for before in request:
                 counted = mail_proofs.count_attempt(
                     connection,
                     before.id,
-                    attempts_max=self._settings.attempts_max,
+                    attempts_max=ATTEMPTS_MAX,
                     repeats_max=REPEATS_MAX,
                     proved_after=now - REPEAT_S,
                 )
                 right = self._digests.match(before.code_digest, "code", before.id, given)
                 if before.proved_at is None:
-                    left = max(left, self._settings.attempts_max - before.attempts - counted)
+                    left = max(left, ATTEMPTS_MAX - before.attempts - counted)
                 if counted and right and before.stands(now) and before.student_number is not None:
                     proved = before
             if proved is not None:

@@ -37,6 +37,7 @@ class RegistrarSettings(Section):
         default=False,
         description="Apogée and Pégase: whether an empty family name or given name says that the person has "
         "one name only. Without it the line is refused. A mapping file says it for itself.",
+        json_schema_extra=ADVANCED,
     )
     student_number_pattern: str = Field(
         "",

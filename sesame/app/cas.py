@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # the CAS library is loaded only where the server is called
     from consumers.directory.trial import Trial
     from sesame.login.client import CasClient
     from sesame.login.login import CasLogins
-    from sesame.login.port import Validated
     from sesame.login.probe import LoginProbe
 
 
@@ -29,19 +28,21 @@ def client(settings: Settings, service_url: str | None = None) -> CasClient | No
         wanted.server_url,
         service_url or wanted.service_url,
         ca_file=wanted.ca_file,
-        connect_timeout_s=wanted.connect_timeout_s,
-        read_timeout_s=wanted.read_timeout_s,
+        read_timeout_s=wanted.timeout_s,
     )
 
 
 def logins(settings: Settings, database: Database) -> CasLogins | None:
     """Logins by CAS at the portal."""
+    from sesame.login.login import CasLogins
+
     server = client(settings)
-    return None if server is None else _logins(settings, database, server, session_s=settings.cas.session_s)
+    return None if server is None else CasLogins(database, server)
 
 
 def console(settings: Settings, database: Database) -> tuple[CasClient, CasLogins] | None:
     """The CAS server for the console, and its logins, with the roles of the settings."""
+    from sesame.login.login import CasLogins
     from sesame.login.roles import roles_of
 
     wanted = settings.console
@@ -49,21 +50,7 @@ def console(settings: Settings, database: Database) -> tuple[CasClient, CasLogin
     if server is None:
         return None
     by_roles = partial(roles_of, wanted.roles)
-    return server, _logins(settings, database, server, session_s=60.0 * wanted.session_min, roles=by_roles)
-
-
-def _logins(
-    settings: Settings,
-    database: Database,
-    server: CasClient,
-    *,
-    session_s: float,
-    roles: Callable[[Validated], Iterable[str]] = lambda _validated: (),
-) -> CasLogins:
-    from sesame.login.login import CasLogins
-
-    attribute = settings.cas.number_attribute
-    return CasLogins(database, server, session_s=session_s, number_attribute=attribute, roles_of=roles)
+    return server, CasLogins(database, server, session_s=60.0 * wanted.session_min, roles_of=by_roles)
 
 
 def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> LoginProbe | None:

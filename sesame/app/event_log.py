@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.eventlog.kafka.consumer import ErasedKeys
     from pipeline.eventlog.kafka.plan import TopicPlan
 
+GROUP_PREFIX: Final = "sesame."
+"""Begins the name of each consumer group, by which `ops/kafka/acls.toml` gives rights."""
 _SEGMENT_BYTES = 268_435_456
 _BATCH_BYTES_MAX = 1_048_588  # Kafka's own default: the largest record, with its key and headers, fits
 
@@ -36,7 +38,7 @@ def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
     if settings.log.kind == "kafka":
         from pipeline.eventlog.kafka import KafkaEventLog
 
-        return KafkaEventLog(kafka_access(settings), group_prefix=settings.log.group_prefix, erased=erased)
+        return KafkaEventLog(kafka_access(settings), group_prefix=GROUP_PREFIX, erased=erased)
     folders.make(settings.log_path.parent)
     retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
     log = SqliteEventLog(settings.log_path, retention_s=retention_s)
@@ -64,8 +66,6 @@ def kafka_access(settings: Settings) -> Access:
         password=wanted.secret("password").get_secret_value() if authenticated else None,
         timing=Timing(
             session_timeout_s=wanted.session_timeout_s,
-            request_timeout_s=wanted.request_timeout_s,
-            delivery_timeout_s=wanted.delivery_timeout_s,
         ),
     )
 

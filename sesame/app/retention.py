@@ -100,7 +100,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "mail_proofs": (EXPIRY, "codes and links of the students' pages"),
     "throttles": (EXPIRY, "how often somebody tried"),
     "charter_acceptances": (STUDENT, "for each text of the charter"),
-    "support_cases": (EXPIRY, "`support.code_days`"),
+    "support_cases": (EXPIRY, "14 days"),
     "audit": (AUDIT, "then appended to `audit-YEAR.jsonl` in the folder `audit` of `data_dir`, and removed"),
     "audit_persons": (AUDIT, "whom an entry names; removed with it"),
     "audit_marks": (EVER, "a few rows: the newest entry, and the last one that was removed"),

@@ -403,7 +403,6 @@ class Application:
             Sender(
                 *(name, receiver, self.database, observer),
                 url=receiver.url,
-                timeout_s=settings.timeout_s,
                 issuer=issuer,
             )
             for name, receiver in settings.receivers.items()

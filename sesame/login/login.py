@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import Connection, func, select
 
@@ -46,13 +47,17 @@ class Arrival:
     as_expected: bool = True
 
 
+_NUMBER_ATTRIBUTE: Final = "supannEtuId"
+"""SupAnn 2021's student number: where the CAS server releases it, it must agree with the account's."""
+CAS_SESSION_S: Final = 4 * 3600.0
+"""How long a student's session by CAS lasts at most: half a day at one desk; single logout ends it before."""
+
+
 class CasLogins:
     """Logins by CAS. Every method may block: call none from an event loop.
 
     Args:
         session_s: how long a session lasts at most.
-        number_attribute: the released attribute that holds the student number; where it is there, it must
-            agree with the account's.
         roles_of: the roles that a login's released attributes give at this service.
     """
 
@@ -61,14 +66,12 @@ class CasLogins:
         database: Database,
         server: LoginServer,
         *,
-        session_s: float,
-        number_attribute: str = "supannEtuId",
+        session_s: float = CAS_SESSION_S,
         roles_of: Callable[[Validated], Iterable[str]] = lambda _validated: (),
     ) -> None:
         self._database = database
         self._server = server
         self._session_s = session_s
-        self._number_attribute = number_attribute
         self._roles_of = roles_of
 
     def arrive(self, ticket: str, *, expected: str | None = None) -> Arrival:
@@ -86,7 +89,7 @@ class CasLogins:
         except (TicketRefused, ServiceRefused, TargetDown, Misconfigured) as error:
             self.note_failure(expected, _failure(error))
             raise
-        claimed = validated.attributes.get(self._number_attribute, ())
+        claimed = validated.attributes.get(_NUMBER_ATTRIBUTE, ())
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         database = self._database
         with database.write() as connection:

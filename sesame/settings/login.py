@@ -23,25 +23,8 @@ class CasSettings(Section):
         "https://compte.univ-exemple.fr/cas",
         description="Where the CAS server sends people back to; registered there, with single logout.",
     )
-    connect_timeout_s: Seconds = Field(
-        3.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
-    read_timeout_s: Seconds = Field(
-        10.0, description="Longest wait for an answer.", json_schema_extra=ADVANCED
-    )
-    session_s: float = Field(
-        4 * 3600.0,
-        ge=60,
-        le=7 * 86_400,
-        description="How long a session of the portal lasts at most.",
-        json_schema_extra=ADVANCED,
-    )
-    number_attribute: str = Field(
-        "supannEtuId",
-        min_length=1,
-        max_length=64,
-        description="The attribute, if the CAS server releases it, that must agree with the student number.",
-        json_schema_extra=ADVANCED,
+    timeout_s: Seconds = Field(
+        10.0, description="Longest wait for one answer; for a connection, 3 s.", json_schema_extra=ADVANCED
     )
     probe_login: str = Field(
         "sesame-probe", min_length=1, max_length=255, description="The service account that the probe uses."

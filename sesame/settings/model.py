@@ -30,7 +30,6 @@ from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SettingsError, TargetName, TargetSection, is_advanced
 from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
-from producers.activation.proofs import ProofSettings
 from producers.registrar.settings import RegistrarSettings
 from schemas.language import Language, gettext
 from sesame.settings.audit import AuditSettings
@@ -58,9 +57,7 @@ def _none_but(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def _title(section: ConnectorSettings, connector: type[Anything]) -> Mapping[Language, str]:
-    title = connector.title
-    french = section.title or title["fr"]
-    return {"fr": french, "en": section.title_en or section.title or title["en"]}
+    return {language: section.title or title for language, title in connector.title.items()}
 
 
 class Settings(BaseSettings):
@@ -102,7 +99,6 @@ class Settings(BaseSettings):
     lifecycle: LifecycleSettings = Field(default_factory=LifecycleSettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)
     password: PasswordSettings = Field(default_factory=PasswordSettings)
-    proofs: ProofSettings = Field(default_factory=ProofSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
     smtp: SmtpSettings = Field(default_factory=SmtpSettings)
     console: ConsoleSettings = Field(default_factory=ConsoleSettings)
@@ -161,7 +157,7 @@ class Settings(BaseSettings):
 
     def _renames(self, target: str) -> bool:
         section = getattr(self, target)
-        return isinstance(section, ConnectorSettings) and bool(section.title or section.title_en)
+        return isinstance(section, ConnectorSettings) and bool(section.title)
 
     @property
     def roles(self) -> Mapping[str, str]:
@@ -264,7 +260,7 @@ class Settings(BaseSettings):
     @property
     def log_path(self) -> Path:
         """The embedded log's file."""
-        return self.log.path or self.data_dir / "events.db"
+        return self.data_dir / "events.db"
 
     @property
     def vault_key_file(self) -> Path:

@@ -70,6 +70,7 @@ class PortalSettings(ServedSettings):
         "none",
         description="What an audit against RGAA 4.1 has found; every page says it (decree 2019-768). `none`: "
         "not conforming, or not audited.",
+        json_schema_extra=ADVANCED,
     )
     accessibility_date: date | None = Field(
         None, description="The day of that audit; `partial` and `full` want it.", json_schema_extra=ADVANCED
@@ -85,73 +86,26 @@ class PortalSettings(ServedSettings):
     )
     charter_file: Path | None = Field(
         None,
-        description="The charter in French: text, paragraphs between empty lines. Without it: a short one.",
-    )
-    charter_en_file: Path | None = Field(
-        None,
-        description="The charter in English. Without it: the French one, or the short one.",
-        json_schema_extra=ADVANCED,
+        description="The charter in French: text, paragraphs between empty lines; `NAME.en.txt` beside "
+        "`NAME.txt` is the English one. Without it: a short one.",
     )
     timezone: str = Field(
         "Europe/Paris",
         description="Time zone of the times that students read.",
         json_schema_extra=ADVANCED,
     )
-    grant_min: float = Field(
-        30.0,
-        gt=0,
-        le=240,
-        description="How long after the code a password may be chosen, in minutes.",
-        json_schema_extra=ADVANCED,
-    )
     address_burst: int = Field(
         60,
         ge=1,
         le=100_000,
-        description="Forms that one address may send at once; then one every `address_every_s`. Addresses of "
+        description="Forms that one address may send at once; then one a second. Addresses of "
         "IPv6 count by /64. Think of the lecture hall behind one address.",
         json_schema_extra=ADVANCED,
-    )
-    address_every_s: float = Field(
-        1.0, gt=0, le=3600, description="See `address_burst`, in seconds.", json_schema_extra=ADVANCED
     )
     shared_networks: tuple[str, ...] = Field(
         (),
         description="Networks that many students share (the campus, its Wi-Fi): each address there may send "
-        "`shared_factor` times as many.",
-    )
-    shared_factor: int = Field(
-        50, ge=1, le=10_000, description="See `shared_networks`.", json_schema_extra=ADVANCED
-    )
-    retry_every_s: float = Field(
-        120.0,
-        ge=1,
-        le=86_400,
-        description="How often a student may ask for a failed service again, in seconds.",
-        json_schema_extra=ADVANCED,
-    )
-    live_max: int = Field(
-        1000,
-        ge=0,
-        le=100_000,
-        description="Pages that are kept live at once; further ones are refreshed by hand.",
-        json_schema_extra=ADVANCED,
-    )
-    live_address_max: int = Field(
-        50,
-        ge=1,
-        le=100_000,
-        description="Pages of one address that are kept live at once (IPv6: of one /64); `shared_factor` "
-        "times as many in `shared_networks`.",
-        json_schema_extra=ADVANCED,
-    )
-    stalled_s_max: float = Field(
-        60.0,
-        ge=1,
-        le=3600,
-        description="How long a browser may take nothing of what is sent to it, in seconds; then it is hung "
-        "up on. A telephone that comes out of a tunnel asks again by itself.",
-        json_schema_extra=ADVANCED,
+        "fifty times as many forms, and keep as many more pages live.",
     )
     publish_figures: bool = Field(
         False,
@@ -167,6 +121,13 @@ class PortalSettings(ServedSettings):
         "/readyz, without authentication; 0 takes any free one. Unset: nowhere. Not `http.port`.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def charter_en_file(self) -> Path | None:
+        """The charter in English, beside the French one; None: there is none."""
+        path = self.charter_file
+        english = None if path is None else path.with_suffix(f".en{path.suffix}")
+        return english if english is not None and english.exists() else None
 
     @field_validator("color")
     @classmethod
@@ -231,9 +192,6 @@ class SmtpSettings(Section):
     user: str | None = Field(None, max_length=255, description="User name, if the server wants one.")
     password: SecretStr | None = None
     password_file: Path | None = Field(None, description="File that holds its password.")
-    timeout_s: float = Field(
-        20.0, ge=1, le=120, description="Longest wait for an answer.", json_schema_extra=ADVANCED
-    )
 
     @model_validator(mode="after")
     def _clear_text_stays_here(self) -> Self:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.settings import ADVANCED, Address, Section
+from pipeline.settings import Address, Section
 
 
 class DeskSettings(BaseModel):
@@ -32,13 +32,6 @@ class SupportSettings(Section):
 
     place: ClassVar[str] = "support"
 
-    code_days: float = Field(
-        14.0,
-        gt=0,
-        le=366,
-        description="How long a code leads to its case, in days.",
-        json_schema_extra=ADVANCED,
-    )
     desks: tuple[DeskSettings, ...] = Field(
         (), description="The desks. Without any: the address of `portal.support`, for all causes."
     )

@@ -49,7 +49,7 @@ from sesame.testing.servers.moodle_kit import Operator
 from sesame.testing.servers.portal_reader import Browser as Reader
 
 PASSWORD = "Un-mot-de-passe-2026"
-HASHING = HashingSettings(memory_kib=8192, passes=1)
+HASHING = HashingSettings(memory_kib=8192)
 HASHED = Hasher(HASHING).hash(PASSWORD)
 COLUMNS = (
     *("COD_ETU", "COD_NNE_IND", "LIB_NOM_PAT_IND", "LIB_NOM_USU_IND", "LIB_PR1_IND", "DATE_NAI_IND"),

@@ -67,7 +67,6 @@ class ManySite:
             f'token_file = "{self.moodle.token_file}"',
             "batch_size = 5",  # many calls, so that a burst can be disturbed in its middle
             "connect_timeout_s = 1",  # the leases of a killed process are over soon
-            "write_timeout_s = 2",
             "timeout_s = 3",
             "call_s_max = 15",
             "execution_s_max = 2",

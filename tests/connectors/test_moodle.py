@@ -48,8 +48,6 @@ def bench(site: MoodleStandIn, database: Database) -> ConnectorBench:
             "base_url": f"http://{address}",
             "token": site.token,
             "timeout_s": 1.5,
-            "read_attempts": 2,
-            "retry_wait_s_max": 0.01,
         },
         site.url.removeprefix("http://"),
         stranger=lambda account: Operator(site).create_user(account.login),
@@ -73,7 +71,7 @@ def world(tmp_path: Path) -> Iterator[tuple[MoodleStandIn, Callable[..., Any]]]:
         config = tmp_path / "sesame.toml"
         config.write_text(
             f'data_dir = "{tmp_path}"\ntargets = ["moodle"]\n[moodle]\nbase_url = "{server.url}"\n'
-            f'token_file = "{token}"\ntimeout_s = 2.0\nread_attempts = 2\n[lifecycle]\nerase = true\n',
+            f'token_file = "{token}"\ntimeout_s = 2.0\n[lifecycle]\nerase = true\n',
             encoding="utf-8",
         )
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from consumers.moodle import rest as moodle_rest
+from consumers.scim import service as scim_service
 from pipeline.target import Handler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
@@ -67,14 +69,19 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ThrowawayCA:
 
 @pytest.fixture(scope="module")
 def scim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScimServer]:
-    """One SCIM service for a file, which notes what it is asked."""
-    with ScimServer(tmp_path_factory.mktemp("scim"), record=True) as server:
+    """One SCIM service for a file, which notes what it is asked, in small pages."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ScimServer(tmp_path_factory.mktemp("scim"), record=True) as server,
+    ):
+        patch.setattr(scim_service, "PAGE_SIZE", 3)
         yield server
 
 
 @pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    """A Moodle site of the test's own."""
+def moodle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MoodleStandIn]:
+    """A Moodle site of the test's own, called again without a pause."""
+    monkeypatch.setattr(moodle_rest, "RETRY_WAIT_S_MAX", 0.01)
     with MoodleStandIn(tmp_path / "moodle") as server:
         yield server
 

@@ -93,7 +93,6 @@ class Desk:
             "url": server.url,
             "token_file": server.token_file,
             "groups": ("groups",),
-            "page_size": 3,
             "timeout_s": 30.0,
         }
         self.server = server

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ldap3 import MODIFY_DELETE
 
+from consumers.active_directory import connector
 from consumers.active_directory.client import DomainController
 from consumers.kit.connector import Change
 from consumers.kit.deadline import Deadline
@@ -439,8 +440,11 @@ def test_values_that_come_in_ranges_are_read_to_the_end(desk: Desk, domain: Doma
 # --- everybody ----------------------------------------------------------------------------------------
 
 
-def test_everybody_of_the_domain_is_shown_by_pages(samba: Samba, domain: Domain) -> None:
-    desk = Desk(samba, page_size=3)
+def test_everybody_of_the_domain_is_shown_by_pages(
+    samba: Samba, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "PAGE_SIZE", 3)
+    desk = Desk(samba)
     students = [account(f"2260010{n}", f"etudiant{n}", groups=groups("tous")) for n in range(8)]
     for each in students:
         assert isinstance(desk.outcome(each), Done)

@@ -205,7 +205,7 @@ def test_what_an_administrator_does_in_active_directory_is_seen(domain: Domain, 
             vault=site.vault,
             producer=site.producer,
             clock=utc_now,
-            hashing=HashingSettings(memory_kib=8192, passes=1),
+            hashing=HashingSettings(memory_kib=8192),
         )
         until(lambda: site.states(LEA).get(AD) == "provisioned")
         assert site.rules(LEA) == WELL

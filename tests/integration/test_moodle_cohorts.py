@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 
+import pytest
+
+from consumers.moodle import site
 from pipeline.db.database import Database
 from pipeline.target import Dead, Done, Handler, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
@@ -224,9 +227,10 @@ def test_a_lost_answer_to_a_cohorts_creation_makes_no_second_one(
 
 
 def test_many_memberships_go_in_calls_below_the_limit(
-    moodle: MoodleStandIn, handlers: Handlers, operator: Operator
+    moodle: MoodleStandIn, handlers: Handlers, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler = handlers(member_batch=1000)
+    monkeypatch.setattr(site, "MEMBER_BATCH", 1000)
+    handler = handlers()
     steps = [cohort(f"L1S{index}") for index in range(12)]
     outcomes = handle(handler, *(account(each, *steps) for each in numbers(50)))
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())

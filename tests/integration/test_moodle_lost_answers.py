@@ -108,7 +108,7 @@ def test_php_that_dies_on_a_batch_is_given_smaller_ones(
 def test_calls_stay_below_phps_default_whatever_batch_is_asked_for(
     moodle: MoodleStandIn, handlers: Handlers
 ) -> None:
-    handler = handlers(batch_size=500, member_batch=1000)
+    handler = handlers(batch_size=500)
     outcomes = handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(300)))
     assert len(of_kind(outcomes, Done)) == 300
     assert writes(moodle)[CREATE] == 2  # 166 users of 6 fields at most in a call

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from consumers.moodle import rest
 from consumers.moodle.connector import MoodleConnector
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Done, Handler, Retry
@@ -80,9 +81,10 @@ def test_an_outage_met_before_anything_was_written_leaves_nothing_in_doubt(
 
 
 def test_an_outage_met_while_a_writes_answer_is_missing_leaves_the_batch_in_doubt(
-    handlers: Handlers, moodle: MoodleStandIn
+    handlers: Handlers, moodle: MoodleStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler = handlers(read_attempts=1)
+    monkeypatch.setattr(rest, "ATTEMPTS", 1)
+    handler = handlers()
     handler.probe()
     moodle.fault(FaultKind.HANG_UP_AFTER_COMMIT, wsfunction="core_user_create_users")
     moodle.fault(FaultKind.HANG_UP, calls=50, wsfunction="core_cohort_get_cohorts")

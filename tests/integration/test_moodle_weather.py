@@ -52,7 +52,7 @@ def test_after_any_weather_everybody_is_as_wanted_once_and_nothing_more_is_writt
 ) -> None:
     chance = random.Random(seed)  # noqa: S311  (a seeded test)
     handlers, operator = Handlers(moodle), Operator(moodle)
-    handler = handlers(read_attempts=2)
+    handler = handlers()
     choir = operator.create_cohort("CHORALE")
     wanted: dict[str, Account] = {}
     for version in range(1, 13):

@@ -16,6 +16,7 @@ import pytest
 
 from consumers.kit.connector import Change, ConnectorContext, Refused, TargetObject
 from consumers.kit.deadline import Deadline
+from consumers.partage import connector
 from consumers.partage.bss import TOKEN_S, Bss
 from consumers.partage.connector import PartageConnector
 from consumers.partage.settings import PartageSettings
@@ -367,8 +368,11 @@ def test_a_pause_of_zimbra_s_own_after_wrong_passwords_is_not_lifted(desk: Desk,
 # --- everybody, and erasure ----------------------------------------------------------------------------
 
 
-def test_everybody_is_listed_once_page_by_page(partage: Partage, tls: ThrowawayCA) -> None:
-    desk = Desk(partage, tls, page_size=10)
+def test_everybody_is_listed_once_page_by_page(
+    partage: Partage, tls: ThrowawayCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "PAGE_SIZE", 10)
+    desk = Desk(partage, tls)
     partage.control(
         create=[{"name": f"u{n:03}@{DOMAIN}", "sn": "X", "zimbraNotes": f"{n}"} for n in range(95)]
     )
@@ -387,9 +391,10 @@ def test_a_listing_shows_what_reading_one_shows(desk: Desk) -> None:
 
 
 def test_a_service_that_gives_the_same_page_again_and_again_is_found_out(
-    partage: Partage, tls: ThrowawayCA
+    partage: Partage, tls: ThrowawayCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(partage, tls, page_size=1)
+    monkeypatch.setattr(connector, "PAGE_SIZE", 1)
+    desk = Desk(partage, tls)
     page = (
         "<Response><status type='integer'>0</status><accounts type='array'><account><name>a@x.fr</name>"
         "<id>1</id></account></accounts></Response>"

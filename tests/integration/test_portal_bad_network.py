@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from producers.activation.proofs import REPEAT_S, REPEATS_MAX
+from producers.activation.proofs import ATTEMPTS_MAX, REPEAT_S, REPEATS_MAX
 from sandbox.process import PATIENCE_S
 from sesame.testing.servers.portal_kit import Portal
 from sesame.testing.servers.portal_reader import GOOD, Browser
@@ -67,7 +67,7 @@ def test_it_may_not_be_typed_again_later_nor_for_ever_nor_wrong_nor_once_it_was_
     with portal.browser() as browser:
         browser.ask(often)
         code = portal.message(often).code
-        attempts = portal.settings.proofs.attempts_max
+        attempts = ATTEMPTS_MAX
         for _ in range(attempts - 1):
             assert browser.send("/code", code=wrong(code)).status_code == 422
         found = [lose(portal, browser, "/code", code=code).status_code for _ in range(REPEATS_MAX + 2)]

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from producers.activation import mail_proofs
+from producers.activation.proofs import MESSAGES_AT_ONCE
 from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, somewhere
 from sesame.testing.servers.portal_reader import MAIL
+from sesame.web.students import portal_context
 
 WRONG = "000000"
 
@@ -54,7 +56,7 @@ def test_a_code_works_once_and_only_for_the_browser_that_asked(portal: Portal) -
 
 def test_who_uses_up_a_student_s_messages_does_not_lock_them_out(portal: Portal) -> None:
     number = portal.student()
-    most = portal.settings.proofs.messages_at_once
+    most = MESSAGES_AT_ONCE
     with portal.browser(**somewhere()) as other:
         other.ask(number)
         for _ in range(most + 3):
@@ -81,7 +83,7 @@ def test_every_code_and_link_that_was_sent_works_however_often_more_are_asked_fo
     portal: Portal, which: int
 ) -> None:
     number = portal.student()
-    most = portal.settings.proofs.messages_at_once
+    most = MESSAGES_AT_ONCE
     assert most == 5
     with portal.browser(**somewhere()) as student:
         student.ask(number)
@@ -104,7 +106,7 @@ def test_at_the_limit_nothing_tells_who_is_known(portal: Portal) -> None:
     for number, mail in ((portal.student(), MAIL), ("99999993", "autre@perso.example")):
         with portal.browser(**somewhere()) as browser:
             browser.ask(number, mail)
-            for _ in range(portal.settings.proofs.messages_at_once + 3):
+            for _ in range(MESSAGES_AT_ONCE + 3):
                 browser.send("/renvoyer")
             tries = []
             for _ in range(7):
@@ -118,7 +120,7 @@ def test_an_unsent_message_has_no_code_that_could_be_guessed(portal: Portal) -> 
     number = portal.student()
     ids = [
         portal.context.proof_requests.ask(number, MAIL, "fr", browser="b")
-        for _ in range(portal.settings.proofs.messages_at_once + 1)
+        for _ in range(MESSAGES_AT_ONCE + 1)
     ]
     with portal.database.read() as connection:
         last = mail_proofs.find(connection, ids[-1])
@@ -127,9 +129,11 @@ def test_an_unsent_message_has_no_code_that_could_be_guessed(portal: Portal) -> 
     assert (last.code_digest, last.link_digest) == ("-", "-")
 
 
-def test_an_address_is_slowed_down_and_the_slow_down_survives_a_restart(tmp_path: Path) -> None:
-    wish = {"address_burst": 3, "address_every_s": 60.0}
-    with Portal(tmp_path, wish=wish) as portal:
+def test_an_address_is_slowed_down_and_the_slow_down_survives_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal_context, "ADDRESS_EVERY_S", 60.0)
+    with Portal(tmp_path, wish={"address_burst": 3}) as portal:
         with portal.browser() as browser:
             for _ in range(3):
                 assert browser.ask("99999997").url.path == "/code"
@@ -141,20 +145,20 @@ def test_an_address_is_slowed_down_and_the_slow_down_survives_a_restart(tmp_path
             assert browser.ask("99999997").url.path == "/code"
 
 
-def test_a_shared_network_may_send_more(tmp_path: Path) -> None:
-    wish = {
-        "address_burst": 1,
-        "address_every_s": 60.0,
-        "shared_networks": ("127.0.0.0/8",),
-        "shared_factor": 5,
-    }
+def test_a_shared_network_may_send_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal_context, "ADDRESS_EVERY_S", 60.0)
+    monkeypatch.setattr(portal_context, "SHARED_FACTOR", 5)
+    wish = {"address_burst": 1, "shared_networks": ("127.0.0.0/8",)}
     with Portal(tmp_path, wish=wish) as portal, portal.browser() as browser:
         answers = [browser.ask("99999996").status_code for _ in range(6)]
     assert answers == [200] * 5 + [429]
 
 
-def test_who_has_a_message_is_not_held_up_by_the_neighbours_behind_the_same_address(tmp_path: Path) -> None:
-    with Portal(tmp_path, wish={"address_burst": 2, "address_every_s": 600.0}) as portal:
+def test_who_has_a_message_is_not_held_up_by_the_neighbours_behind_the_same_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal_context, "ADDRESS_EVERY_S", 600.0)
+    with Portal(tmp_path, wish={"address_burst": 2}) as portal:
         number = portal.student()
         with portal.browser() as student, portal.browser() as neighbour:
             student.ask(number)

@@ -25,6 +25,7 @@ from sesame.operations.access.holds import HoldChange
 from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from sesame.testing.servers.portal_reader import Browser
 from sesame.web.students import live as live_pages
+from sesame.web.students import portal_context
 
 WINDOW_BYTES = 2048
 """What a stalled reader's machine takes before it says that it is full: less than one change of the page."""
@@ -33,8 +34,11 @@ WINDOW_BYTES = 2048
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal that keeps two pages live, and lets go after a second who takes nothing."""
-    wish = {"live_max": 2, "stalled_s_max": 1.0, "address_burst": 10_000}
-    with Portal(tmp_path_factory.mktemp("portal"), wish=wish) as portal:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_pages, "LIVE_MAX", 2)
+        patch.setattr(live_pages, "STALLED_S_MAX", 1.0)
+        made = Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000})
+    with made as portal:
         yield portal
 
 
@@ -101,9 +105,12 @@ def test_who_takes_nothing_is_hung_up_on_and_the_place_is_another_s(portal: Port
 @pytest.fixture(scope="module")
 def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal with room for many pages, of an address for three, of a hall for six."""
-    wish = {"live_address_max": 3, "shared_networks": ("203.0.113.0/24",), "shared_factor": 2}
-    with Portal(tmp_path_factory.mktemp("portal"), wish={**BEHIND_A_PROXY, **wish}) as portal:
-        yield portal
+    wish = {**BEHIND_A_PROXY, "shared_networks": ("203.0.113.0/24",)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_pages, "LIVE_ADDRESS_MAX", 3)
+        patch.setattr(portal_context, "SHARED_FACTOR", 2)
+        with Portal(tmp_path_factory.mktemp("portal"), wish=wish) as portal:
+            yield portal
 
 
 @contextmanager

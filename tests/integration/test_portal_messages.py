@@ -10,6 +10,7 @@ from sqlalchemy import select
 from pipeline import accounts
 from pipeline.timers import run_due
 from producers.activation.mail_proofs import mail_proofs
+from producers.activation.proofs import ATTEMPTS_MAX
 from sesame.app.doctor.checks import checks_for
 from sesame.operations.people.diagnosis.engine import diagnose
 from sesame.testing.servers.portal_kit import Portal, enter
@@ -23,7 +24,7 @@ def test_a_mail_scanner_that_follows_the_link_uses_nothing_up(portal: Portal) ->
         browser.ask(number)
         letter = portal.message(number)
         with portal.browser() as scanner:
-            for _ in range(portal.settings.proofs.attempts_max + 1):
+            for _ in range(ATTEMPTS_MAX + 1):
                 assert scanner.get(letter.link).status_code == 200
                 assert scanner.client.head(letter.link).status_code == 200
             assert scanner.get("/mot-de-passe").status_code == 401  # nor has it been let in

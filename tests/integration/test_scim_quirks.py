@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from consumers.kit.deadline import Deadline
+from consumers.scim import service
 from pipeline.errors import Misconfigured, Throttled
 from pipeline.target import Dead, Done
 from sandbox.scim import QUIRKS, ScimServer
@@ -191,9 +192,12 @@ def test_who_is_erased_is_in_no_list_and_in_no_group(scim: ScimServer, eyes: Eye
 
 
 @pytest.mark.parametrize("quirk", ["filter-ignored", "no-filter"])
-def test_a_search_that_does_not_work_is_not_asked_again(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
+def test_a_search_that_does_not_work_is_not_asked_again(
+    scim: ScimServer, eyes: Eyes, quirk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PAGE_SIZE", 100)
     scim.behave(quirk)
-    desk = Desk(scim, page_size=100)
+    desk = Desk(scim)
     desk.outcomes(*STUDENTS)
     scim.forget()
     desk.outcomes(*STUDENTS)

@@ -153,13 +153,16 @@ def test_one_student_s_odd_answer_is_theirs_alone(
     assert not [asked for asked in service.requests() if "elsewhere" in asked["path"]]
 
 
-def test_what_is_larger_than_the_bound_is_not_read_to_its_end(service: Timetable, tls: ThrowawayCA) -> None:
+def test_what_is_larger_than_the_bound_is_not_read_to_its_end(
+    service: Timetable, tls: ThrowawayCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TimetableSettings, "bytes_max", 10_000)
     service.meet("lea.martin", padding_bytes=100_000_000)
-    desk = Desk(service, tls, bytes_max=10_000)
+    desk = Desk(service, tls)
     too_large = desk.outcome(account())
     assert isinstance(too_large, Dead)
     assert too_large.cause == "timetable_too_large"
-    assert "timetable.bytes_max" in too_large.message
+    assert "a million bytes" in too_large.message
     desk.handler.close()
 
 

@@ -46,7 +46,6 @@ def switched_on(folder: Path, service: Timetable) -> Site:
     settings = (
         'targets = ["moodle", "timetable"]\n'
         f'timetable.calendar_url = "{service.url}/ical/{{student_number}}.ics"\n'
-        "timetable.recheck_s = 0.5\n"
     )
     return Site(folder, settings, in_memory=("moodle",))
 

@@ -86,7 +86,6 @@ TIMETABLE: Final = TimetableSettings(
     call_s_max=WORK_S_MAX,
     timeout_s=1.0,
     connect_timeout_s=1.0,
-    recheck_s=60.0,
 )
 SETTINGS: Final = RegistrySettings(
     mail_domain="etu.univ-exemple.fr",
@@ -107,6 +106,18 @@ class QuickMailbox(MailboxSettings):
 
 
 MAILBOX: Final[MailboxSettings] = QuickMailbox(folders=FOLDERS, call_s_max=WORK_S_MAX)
+
+
+class QuickTimetable(TimetableConnector):
+    """Looks again at who is not scheduled within the simulated hours."""
+
+    recheck_s = 60.0
+
+
+class QuickMoodle(MoodleConnector):
+    """Looks again at what waits for an operator within the simulated hours."""
+
+    operator_recheck_s = 120.0
 
 
 class PlainWelcome(Welcome):
@@ -263,9 +274,9 @@ class Site:
         if name == "timetable":
             with patch("consumers.kit.http.HttpClient", lambda _context, **_more: self.timetable):
                 context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)
-                return TimetableConnector(context).handler()
+                return QuickTimetable(context).handler()
         moodle = ConnectorContext("moodle", MOODLE, _no_secret, monotonic=now)
-        return MoodleConnector(moodle, self.moodle).handler()
+        return QuickMoodle(moodle, self.moodle).handler()
 
     def _facts(self, name: str, life: Life) -> FactLoop:
         database = self._database()

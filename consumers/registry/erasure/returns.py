@@ -51,7 +51,7 @@ class ErasedPersons:
 
     def _named(self, person: KnownPerson, names: set[tuple[str, str]]) -> bool:
         """Whether one of these is a login that the person's name would give."""
-        shown = shown_person(person, self._settings)
+        shown = shown_person(person)
         return any(
             (kind, self._privacy.hashed(hashable(kind, value))) in names
             for kind, value in every_name(shown, person.student_number, self._settings)

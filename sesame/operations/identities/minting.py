@@ -67,7 +67,7 @@ def minting(database: Database, student_number: str, settings: RegistrySettings)
                 remedy=gettext("Check the number: `sesame identities` takes it as the registrar writes it."),
             )
         _refuse_what_was_seen(connection, database, person, account)
-    names = Templates(shown_person(person, settings), student_number, settings)
+    names = Templates(shown_person(person), student_number, settings)
     found = Minting(
         login=account.login,
         mail=account.mail,

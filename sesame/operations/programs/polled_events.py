@@ -81,7 +81,7 @@ def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverTried:
     note(site.database, actor, "receiver.try", receiver=name)
     with site.database.read() as connection:
         now = site.database.now(connection)
-    how: Any = {"timeout_s": webhooks.timeout_s, "issuer": site.settings.console.public_url, "now": now}
+    how: Any = {"issuer": site.settings.console.public_url, "now": now}
     return ReceiverTried(receiver=name, status=send_trial(name, receiver, receiver.url, **how))
 
 

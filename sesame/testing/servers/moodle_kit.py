@@ -56,7 +56,6 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
     values: dict[str, Any] = {
         "base_url": moodle.url,
         "token": SecretStr(moodle.token),
-        "retry_wait_s_max": 0.01,
         "call_s_max": 30.0,
         "timeout_s": 10.0,
     }

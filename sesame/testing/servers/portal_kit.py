@@ -51,9 +51,9 @@ from sesame.testing.servers.registry_kit import Clock, enrolled
 from sesame.testing.servers.stores import sqlite_store
 from sesame.web.students import Cas, Counted, PortalContext, Server
 
-CHEAP = {"memory_kib": 8_192, "passes": 1}
+CHEAP = {"memory_kib": 8_192}
 
-BEHIND_A_PROXY = {"trusted_proxies": ("127.0.0.1",), "address_burst": 40, "address_every_s": 10.0}
+BEHIND_A_PROXY = {"trusted_proxies": ("127.0.0.1",), "address_burst": 40}
 """Settings of a portal whose browsers may say where they are: `somewhere`."""
 
 _addresses = itertools.count(1)
@@ -65,13 +65,13 @@ _sequences = itertools.count(1)
 class Portal:
     """One portal and its world, started by `with`.
 
-    `wish` and `proofs` are settings of these sections. Its clock moves only when a test moves it: messages
+    `wish` are settings of its section. Its clock moves only when a test moves it: messages
     leave without the random delay.
     """
 
     folder: Path
     wish: dict[str, Any] = field(default_factory=dict)
-    proofs: dict[str, Any] = field(default_factory=lambda: {"delay_s_max": 0.0})
+    proof_delay_s_max: float = 0.0
     clock: Any = field(default_factory=Clock)
     cas: dict[str, Any] = field(default_factory=dict)
     registry_settings: dict[str, Any] = field(default_factory=dict)
@@ -92,14 +92,13 @@ class Portal:
             "tls_key_file": certificate.key_file,
             **self.wish,
         }
-        smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file, "timeout_s": 5.0}
+        smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file}
         chosen = {name: Choice.of(name) for name in self.more if name not in Settings.model_fields}
         self.settings = model_for(chosen)(
             data_dir=self.folder,
             portal=portal,
             smtp=smtp,
             activation=CHEAP,
-            proofs=self.proofs,
             cas=self.cas,
             registry=self.registry_settings,
             **self.more,
@@ -139,6 +138,7 @@ class Portal:
             cas=self._cas(),
             support=Support(self.application),
             counted=counted,
+            proof_delay_s_max=self.proof_delay_s_max,
         )
         return Server(self.context)
 
@@ -150,10 +150,9 @@ class Portal:
             wanted.server_url,
             wanted.service_url,
             ca_file=wanted.ca_file,
-            connect_timeout_s=wanted.connect_timeout_s,
-            read_timeout_s=wanted.read_timeout_s,
+            read_timeout_s=wanted.timeout_s,
         )
-        return Cas(client, CasLogins(self.database, client, session_s=wanted.session_s))
+        return Cas(client, CasLogins(self.database, client))
 
     def __enter__(self) -> Self:
         self.sink.start()

@@ -18,6 +18,8 @@ from sesame.web.students.portal_request import CAS_SESSION, SESSION, PortalReque
 
 router = APIRouter()
 
+RETRY_EVERY_S: Final = 120.0
+"""How often a student may ask for a failed service again: as long as an attempt may take."""
 _SETTLED: Final = frozenset({"cas_not_tried"})
 """Causes that the page says in its own way."""
 
@@ -43,7 +45,7 @@ def take_retry(visit: Visiting, form: Posted) -> Response:
     service = next((each for each in standing.services if each.name == target and each.can_retry), None)
     if service is None:
         return visit.to("/compte")
-    rate = Rate(1, visit.context.settings.portal.retry_every_s)
+    rate = Rate(1, RETRY_EVERY_S)
     wait_s = visit.context.take(f"retry:{target}:{number}", rate)
     if wait_s:
         page = account_page(visit, number, notice=("too_soon", duration(wait_s, visit.language)))

@@ -36,7 +36,7 @@ def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.context = context
     app.state.stopping = stopping
-    app.state.watch = Watch(context.database, most=context.settings.portal.live_max)
+    app.state.watch = Watch(context.database, most=live.LIVE_MAX)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
     app.state.expectations = Expectations(context.database, context.settings.targets)
     for room in (verification, password, account, prolongation, assistance, live, statements):

@@ -35,6 +35,12 @@ from sesame.web.students.web_sessions import web_sessions
 router = APIRouter()
 
 LOOK_EVERY_S: Final = 1.0
+LIVE_MAX: Final = 1000
+"""Pages that are kept live at once, each with a connection; further ones are refreshed by hand."""
+LIVE_ADDRESS_MAX: Final = 50
+"""Pages of one address that are kept live at once (IPv6: of one /64), so that none takes them all."""
+STALLED_S_MAX: Final = 60.0
+"""How long a browser may take nothing before the connection is closed; a telephone asks again by itself."""
 SHOWN_AGAIN_S: Final = 15.0
 """How often a page is renewed although nothing has changed: the expected times have."""
 
@@ -189,8 +195,7 @@ async def stream(request: Request) -> Response:
 
 def _places(visit: PortalRequest) -> int:
     """How many live pages the visitor's address may have."""
-    portal = visit.context.settings.portal
-    return portal.live_address_max * visit.context.share(visit.address)
+    return LIVE_ADDRESS_MAX * visit.context.share(visit.address)
 
 
 def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncIterator[ServerSentEvent]:

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from pipeline.errors import Misconfigured, TargetDown
-from sesame.login.login import Arrival, LoginFailure
+from sesame.login.login import CAS_SESSION_S, Arrival, LoginFailure
 from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web.kit import signatures
 from sesame.web.kit.web_request import PageError, posted
@@ -52,7 +52,7 @@ def come_back(visit: Visiting, ticket: str = "") -> Response:
     visit.context.end_session(visit.cookie(SESSION))
     for name in (SESSION, DEPARTURE):
         visit.drop(name)
-    visit.keep(CAS_SESSION, arrival.token, age_s=int(visit.context.settings.cas.session_s))
+    visit.keep(CAS_SESSION, arrival.token, age_s=int(CAS_SESSION_S))
     return visit.to("/compte" if arrival.as_expected else "/compte?fait=autre")
 
 

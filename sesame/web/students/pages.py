@@ -8,6 +8,7 @@ from typing import Any
 from babel.dates import format_date
 
 from consumers.registry.lifecycle.settings import PROLONGATIONS_MAX
+from producers.activation.proofs import LIFETIME_H, MESSAGES_AT_ONCE
 from schemas.language import LANGUAGES, Language
 from schemas.typography import spaced
 from sesame.settings import Settings
@@ -35,8 +36,8 @@ class Pages:
             "history_days": settings.store.history_days,
             "audit_days": settings.store.audit_days,
             "policy": settings.password,
-            "messages_max": settings.proofs.messages_at_once,
-            "hours": f"{settings.proofs.lifetime_h:g}",
+            "messages_max": MESSAGES_AT_ONCE,
+            "hours": f"{LIFETIME_H:g}",
         }
         self._of = {language: _in_language(settings, language) for language in LANGUAGES}
 

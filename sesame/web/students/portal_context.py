@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
@@ -18,8 +19,8 @@ from producers.activation.choices import Choices
 from producers.activation.hashes import Hasher
 from producers.activation.letters import Letters
 from producers.activation.postman import Postman
-from producers.activation.proof_requests import ProofRequests
-from producers.activation.proofs import Digests, Proofs
+from producers.activation.proof_requests import DELAY_S_MAX, ProofRequests
+from producers.activation.proofs import LIFETIME_H, Digests, Proofs
 from producers.activation.smtp import Smtp
 from producers.activation.throttles import Rate
 from sesame.login import cas_sessions
@@ -42,6 +43,12 @@ VIEW_S = 15 * 60.0
 
 OWN = Rate(5, 30.0)
 """The rate of a request's own key, used when its address has sent too much."""
+
+
+ADDRESS_EVERY_S: Final = 1.0
+"""An address that has sent its burst may send one form more each time that this has passed."""
+SHARED_FACTOR: Final = 50
+"""An address of `shared_networks` may send so many times as much: a lecture hall, or a hall of residence."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class PortalContext:
         cas: None: the settings name no CAS server.
         support: None: nothing is diagnosed.
         counted: called for messages, passwords and refusals.
+        proof_delay_s_max: see `DELAY_S_MAX`; tests wait for no message.
     """
 
     settings: Settings
@@ -88,6 +96,7 @@ class PortalContext:
     cas: Cas | None = None
     support: Support | None = None
     counted: Counted = field(default_factory=Counted)
+    proof_delay_s_max: float = DELAY_S_MAX
 
     def __post_init__(self) -> None:
         portal = self.settings.portal
@@ -103,7 +112,7 @@ class PortalContext:
             sender_name=portal.institution,
             portal_url=portal.public_url.rstrip("/"),
             support=portal.support,
-            lifetime_h=self.settings.proofs.lifetime_h,
+            lifetime_h=LIFETIME_H,
             color=portal.color,
             clock=lambda: datetime.now(UTC),
         )
@@ -116,10 +125,11 @@ class PortalContext:
             on_sent=self.counted.letter,
             on_trouble=self.counted.trouble,
         )
-        digests, rules = Digests.of(derive_keys(self.keys, "proofs")), self.settings.proofs
-        known = People(self.database)
-        self.proof_requests = ProofRequests(self.database, self.vault, digests, rules, known=known)
-        self.proofs = Proofs(self.database, digests, rules)
+        digests, known = Digests.of(derive_keys(self.keys, "proofs")), People(self.database)
+        self.proof_requests = ProofRequests(
+            self.database, self.vault, digests, known=known, delay_s_max=self.proof_delay_s_max
+        )
+        self.proofs = Proofs(self.database, digests)
         self.choices = Choices(
             self.database,
             self.vault,
@@ -139,13 +149,13 @@ class PortalContext:
                 lecture hall, or all customers of a telephone company, may share one address.
         """
         portal, factor = self.settings.portal, self.share(address)
-        rate = Rate(portal.address_burst * factor, portal.address_every_s / factor)
+        rate = Rate(portal.address_burst * factor, ADDRESS_EVERY_S / factor)
         wait_s = self.take(f"address:{counted_as(address)}", rate)
         return self.take(own, OWN) if wait_s and own is not None else wait_s
 
     def share(self, address: Ip) -> int:
         """This address's multiple of the usual limit: many students share some addresses."""
-        return self.settings.portal.shared_factor if is_in(address, self._shared) else 1
+        return SHARED_FACTOR if is_in(address, self._shared) else 1
 
     def take(self, name: str, rate: Rate) -> float:
         """Count one more use of a limit; the seconds until it is allowed, or 0.0."""
@@ -224,7 +234,6 @@ def smtp_of(settings: Settings) -> Smtp:
         user=smtp.user,
         password=None if secret is None else lambda: SecretStr(secret()),
         ca_file=smtp.ca_file,
-        timeout_s=smtp.timeout_s,
     )
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from pipeline.errors import DependencyDown, SesameError, fault
 from sesame.web.kit.server import Listening, WebServer
+from sesame.web.students import live
 from sesame.web.students.app import make_app
 from sesame.web.students.portal_context import PortalContext
 
@@ -47,10 +48,10 @@ class Server:
                 port=portal.port,
                 tls_cert_file=portal.tls_cert_file,
                 tls_key_file=portal.tls_key_file,
-                connections_max=portal.live_max + 512,
+                connections_max=live.LIVE_MAX + 512,
                 proxies=context.proxies,
                 waiting_max=512,
-                stalled_s_max=portal.stalled_s_max,
+                stalled_s_max=live.STALLED_S_MAX,
                 taken=PortalPortTaken,
                 remedy="Set portal.port and portal.host to an address that is free.",
             ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import APIRouter, Depends, Response
 
 from producers.activation.files import is_student_number
-from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
+from producers.activation.proofs import CODE_DIGITS, LIFETIME_H, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
 from sesame.web.kit import signatures
 from sesame.web.kit.web_request import PageError, Posted, posted
@@ -24,6 +25,8 @@ _ADDRESS_LIKE = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
 IDS_KEPT = 3
+_GRANT_MIN: Final = 30
+"""How long after the code a password may be chosen, in minutes: to read the rules and to find one."""
 """Message ids of a request kept in the cookie: from one the store finds the others."""
 
 
@@ -169,23 +172,23 @@ def link_page(visit: PortalRequest, followed: Link, link: str) -> Response:
 def granted(visit: PortalRequest) -> tuple[str, str] | None:
     """The proof that this browser holds, and its grant; None: it has none, or too old."""
     grant = visit.cookie(GRANT)
-    age_s_max = visit.context.settings.portal.grant_min * 60
+    age_s_max = _GRANT_MIN * 60
     value = visit.context.signing.read(signatures.GRANT, grant, age_s_max=age_s_max)
     return None if value is None or grant is None else (str(value[0]), grant)
 
 
 def _grant(visit: PortalRequest, proof_id: str) -> None:
     value = visit.context.signing.sign(signatures.GRANT, [proof_id, secrets.token_urlsafe(12)])
-    visit.keep(GRANT, value, age_s=int(visit.context.settings.portal.grant_min * 60))
+    visit.keep(GRANT, value, age_s=int(_GRANT_MIN * 60))
 
 
 def _keep_request(visit: PortalRequest, request: ProofRequest) -> None:
     value = visit.context.signing.sign(signatures.REQUEST, [request.to, *request.proof_ids])
-    visit.keep(REQUEST, value, age_s=int(visit.context.settings.proofs.lifetime_h * 3600))
+    visit.keep(REQUEST, value, age_s=int(LIFETIME_H * 3600))
 
 
 def _request(visit: PortalRequest) -> ProofRequest:
-    age_s_max = visit.context.settings.proofs.lifetime_h * 3600
+    age_s_max = LIFETIME_H * 3600
     value = visit.context.signing.read(signatures.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
     to, *proof_ids = [str(part) for part in value or [""]]
     return ProofRequest(tuple(proof_ids), to)

@@ -26,10 +26,8 @@ MOODLE: Final = MoodleSettings(
     token=SecretStr("none"),
     call_s_max=8.0,
     connect_timeout_s=0.5,
-    write_timeout_s=1.0,
     timeout_s=1.0,
     batch_size=4,
-    operator_recheck_s=120.0,
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -25,6 +25,8 @@ from sesame.operations.people.support.support_cases import SupportCase
 if TYPE_CHECKING:
     from producers.activation.smtp import Post
 
+CODE_DAYS: Final = 14
+"""Days for which a code leads to its case: a student may call again after a week."""
 AGAIN_S = 900.0
 """A student who requests a code again within this time gets the same one.
 
@@ -150,7 +152,6 @@ class Support:
         Args:
             said: the student's text.
         """
-        wanted = self._settings.support
         before = self._newest(student_number)
         if before is not None and (not said or _kept(before).said_in(language).said == said.strip()):
             return self._case(before, language)
@@ -163,7 +164,7 @@ class Support:
         kept = _Kept(page_language=language, bundles=bundles).model_dump_json()
         with self._database.write() as connection:
             now = self._database.now(connection)
-            expires_at = now + wanted.code_days * _DAY_S
+            expires_at = now + CODE_DAYS * _DAY_S
             case = SupportCase(code, student_number, now, expires_at, kept)
             support_cases.add(connection, case)
             support_cases.forget(connection, expired_before=now)

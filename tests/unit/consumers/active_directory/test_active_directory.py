@@ -211,7 +211,6 @@ def test_the_domain_is_what_the_units_name_ends_with() -> None:
         ("users_dn", "OU=Etudiants"),
         ("uri", "http://dc1"),
         ("upn_suffix", "@univ.fr"),
-        ("password_s_max", 8 * 86_400),
         ("number_attribute", "sn"),
     ],
 )

@@ -204,9 +204,12 @@ def test_a_write_does_not_leave_while_the_target_is_only_observed() -> None:
         assert observing.call("POST", "/search", Deadline.after(60), reads=True).ok
 
 
-def test_nothing_is_read_beyond_the_bound_and_half_an_answer_is_no_json() -> None:
+def test_nothing_is_read_beyond_the_bound_and_half_an_answer_is_no_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(HttpConnectorSettings, "bytes_max", 1000)
     with serving(200, b"x" * 5000) as (url, _):
-        answer = client(url, bytes_max=1000).call("GET", "/patrons", Deadline.after(60))
+        answer = client(url).call("GET", "/patrons", Deadline.after(60))
     assert answer.body is None
     with pytest.raises(TargetDown):
         answer.json()
@@ -487,7 +490,7 @@ def test_an_answer_of_any_length_comes_in_pieces_and_is_not_held_in_memory() -> 
             sent.append(number)
             yield b"%d" % number
 
-    made = client_of(Answers(httpx.Response(200, content=content())), bytes_max=1000)
+    made = client_of(Answers(httpx.Response(200, content=content())))
     with made.stream("GET", "/patrons", Deadline.after(60)) as (answer, pieces):
         assert (answer.status, next(pieces)) == (200, b"0")
         assert sent == [0]

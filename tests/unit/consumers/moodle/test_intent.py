@@ -96,13 +96,9 @@ def test_what_moodle_would_refuse_or_wipe_is_not_sent(changes: dict[str, Any], c
 
 
 @pytest.mark.parametrize("person", [Person(birth_name="Suharto"), Person(given_name="Suharto")])
-def test_an_only_name_is_the_last_name_and_the_settings_say_what_the_first_one_is(person: Person) -> None:
+def test_an_only_name_is_the_last_name_and_a_full_stop_the_first_one(person: Person) -> None:
     fields = wanted(account(person=person)).fields
     assert (fields["firstname"], fields["lastname"]) == (".", "Suharto")
-    settings = SETTINGS.model_copy(update={"missing_name": "(sans prénom)"})
-    other = wanted_of(account(person=person), settings)
-    assert isinstance(other, WantedUser)
-    assert (other.fields["firstname"], other.fields["lastname"]) == ("(sans prénom)", "Suharto")
 
 
 def test_a_long_name_is_shortened_at_a_word_and_says_so() -> None:

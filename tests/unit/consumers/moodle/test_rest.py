@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
+from consumers.moodle import rest
 from consumers.moodle.answers import members
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
 from consumers.moodle.rest import RestClient, flatten
@@ -105,9 +106,12 @@ def test_booleans_are_zero_and_one_and_numbers_are_numbers() -> None:
     assert dict(flatten({"a": True, "b": [False, 7]})) == {"a": "1", "b[0]": "0", "b[1]": "7"}
 
 
-def test_a_read_is_tried_again_when_its_answer_is_lost(deadline: Deadline) -> None:
+def test_a_read_is_tried_again_when_its_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch, deadline: Deadline
+) -> None:
+    monkeypatch.setattr(rest, "ATTEMPTS", 4)
     server = Server(httpx.ReadError("reset"), httpx.Response(504), httpx.Response(200), ok(["Élodie"]))
-    assert client_for(server, read_attempts=4).read("f", {}, deadline) == ["Élodie"]
+    assert client_for(server).read("f", {}, deadline) == ["Élodie"]
 
 
 def test_a_site_that_never_answers_reads_is_down(deadline: Deadline) -> None:
@@ -132,8 +136,9 @@ def test_the_pauses_between_attempts_are_drawn_under_a_ceiling_that_doubles(
         return high
 
     monkeypatch.setattr(random, "uniform", highest)
-    bounds: dict[str, Any] = {"read_attempts": 7, "write_attempts": 7, "retry_wait_s_max": 3.0}
-    client = client_for(Server(*[answer] * 7), pause=pauses.append, **bounds)
+    monkeypatch.setattr(rest, "ATTEMPTS", 7)
+    monkeypatch.setattr(rest, "RETRY_WAIT_S_MAX", 3.0)
+    client = client_for(Server(*[answer] * 7), pause=pauses.append)
     with pytest.raises((TargetDown, WriteRefused)):
         getattr(client, how)("f", {}, deadline)
     assert pauses == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.0, 3.0])
@@ -238,9 +243,9 @@ def test_bad_parameters_are_not_tried_again(deadline: Deadline) -> None:
 
 def test_a_call_waits_as_long_as_the_settings_say_in_as_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(ok([]))
-    times: dict[str, Any] = {"timeout_s": 30.0, "connect_timeout_s": 3.0, "write_timeout_s": 7.0}
+    times: dict[str, Any] = {"timeout_s": 30.0, "connect_timeout_s": 3.0}
     client_for(server, **times).read("f", {}, Deadline.after(4, lambda: 0.0))
-    waits = {"connect": 3.0, "read": 30.0, "write": 7.0, "pool": 30.0}
+    waits = {"connect": 3.0, "read": 30.0, "write": 10.0, "pool": 30.0}
     assert server.requests[0].extensions["timeout"] == pytest.approx(waits)
     made: dict[str, Any] = {}
     monkeypatch.setattr(httpx, "Client", lambda **settings: made.update(settings))

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.kit.connector import AdoptedRef, ConnectorContext, SiteFacts
+from consumers.moodle import site as moodle_site
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.port import AdoptedUser, MoodlePort, Seen, User, WantedUser
@@ -93,9 +94,12 @@ def test_a_batch_reads_the_picture_once_and_after_a_write_the_cohorts_it_concern
     assert alone == [BY_FIELD, COHORTS, MEMBERS]
 
 
-def test_members_join_and_leave_in_calls_that_php_does_not_cut(tmp_path: Path) -> None:
+def test_members_join_and_leave_in_calls_that_php_does_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Four variables for one who joins and two for one who leaves; never the site's limit itself."""
-    site = Site(tmp_path, max_input_vars=50, member_batch=30, batch_size=50)
+    monkeypatch.setattr(moodle_site, "MEMBER_BATCH", 30)
+    site = Site(tmp_path, max_input_vars=50, batch_size=50)
     students = [student(cohort(INFO), number=str(22600000 + n)) for n in range(28)]
     site.handle(*students)
     joined = [form for function, form in site.asked if function == JOIN]
@@ -394,10 +398,10 @@ def test_a_listing_looks_at_the_members_anew_and_only_managed_cohorts_are_shown(
 
 
 def test_a_batch_is_as_long_and_as_large_as_the_settings_say(tmp_path: Path) -> None:
-    times: dict[str, Any] = {"connect_timeout_s": 3.0, "write_timeout_s": 5.0, "timeout_s": 7.0}
+    times: dict[str, Any] = {"connect_timeout_s": 3.0, "timeout_s": 15.0}
     site = Site(tmp_path, batch_size=7, call_s_max=11.0, **times)
     assert site.handler.batch_size == 7
-    assert site.handler.call_s_max == 11.0 + 2 * (3.0 + 5.0 + 7.0)
+    assert site.handler.call_s_max == 11.0 + 2 * (3.0 + 5.0 + 15.0)
 
 
 class Port:
@@ -483,9 +487,9 @@ def test_whose_account_moodle_cannot_hold_is_a_dead_letter_and_keeps_nobody_else
 
 @pytest.mark.parametrize("cause", list(MoodleCause))
 def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: MoodleCause) -> None:
-    outcome = handled(Port(fault=MoodleFault(cause, "about")), Task(student()), operator_recheck_s=77)[NUMBER]
+    outcome = handled(Port(fault=MoodleFault(cause, "about")), Task(student()))[NUMBER]
     if isinstance(outcome, Waiting):
-        assert (outcome.reason, outcome.recheck_after_s) == (cause.value, 77)
+        assert (outcome.reason, outcome.recheck_after_s) == (cause.value, 3600)
     else:
         assert isinstance(outcome, Dead | Retry)
         assert outcome.cause == cause.value

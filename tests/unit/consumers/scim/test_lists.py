@@ -13,6 +13,7 @@ import pytest
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
 from consumers.kit.http import HttpAnswer
+from consumers.scim import service as scim_service
 from consumers.scim.service import ScimService, UnexpectedStatus
 from consumers.scim.settings import ScimSettings
 from pipeline.errors import Misconfigured
@@ -43,13 +44,19 @@ class Stub:
         return HttpAnswer(200, json.dumps(given).encode())
 
 
-def listed(give: Give, config: dict[str, Any] = CONFIG, page_size: int = 10) -> list[str]:
-    return [each["id"] for each in service(give, config, page_size)[0].everybody("/Users", soon)]
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten objects are asked for at once."""
+    monkeypatch.setattr(scim_service, "PAGE_SIZE", 10)
 
 
-def service(give: Give, config: dict[str, Any] = CONFIG, page_size: int = 10) -> tuple[ScimService, Stub]:
+def listed(give: Give, config: dict[str, Any] = CONFIG) -> list[str]:
+    return [each["id"] for each in service(give, config)[0].everybody("/Users", soon)]
+
+
+def service(give: Give, config: dict[str, Any] = CONFIG) -> tuple[ScimService, Stub]:
     stub = Stub(give, config)
-    settings = ScimSettings(url="https://scim.univ-exemple.fr/v2", page_size=page_size)
+    settings = ScimSettings(url="https://scim.univ-exemple.fr/v2")
     context = ConnectorContext(name="scim", settings=settings, secret=lambda _name: pytest.fail("no secret"))
     return ScimService(context, stub), stub  # type: ignore[arg-type]
 
@@ -76,8 +83,9 @@ def test_everybody_of_an_honest_service_in_four_pages() -> None:
     assert [each["startIndex"] for each in stub.asked] == ["1", "11", "21", "31"]
 
 
-def test_a_page_is_never_larger_than_the_service_gives() -> None:
-    one, stub = service(honest, page_size=500)
+def test_a_page_is_never_larger_than_the_service_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scim_service, "PAGE_SIZE", 500)
+    one, stub = service(honest)
     list(one.everybody("/Users", soon))
     assert {each["count"] for each in stub.asked} == {"200"}
 
@@ -187,13 +195,15 @@ def test_a_search_that_finds_nobody_may_be_answered_with_404() -> None:
     assert list(service(lambda _query: 404)[0].find("/Users", 'userName eq "a"', soon())) == []
 
 
-def test_memory_does_not_grow_with_what_is_listed() -> None:
+def test_memory_does_not_grow_with_what_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scim_service, "PAGE_SIZE", 100)
+
     def give(query: Mapping[str, str]) -> dict[str, Any]:
         start, count = int(query["startIndex"]) - 1, int(query["count"])
         people = [{"id": str(n), "displayName": "x" * 1000} for n in range(start, min(start + count, 20_000))]
         return {"totalResults": 20_000, "Resources": people}
 
-    one, _ = service(give, page_size=100)
+    one, _ = service(give)
     list(zip(range(500), one.everybody("/Users", soon), strict=False))  # what is loaded once
     tracemalloc.start()
     assert sum(1 for _ in one.everybody("/Users", soon)) == 20_000

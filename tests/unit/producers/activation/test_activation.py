@@ -14,14 +14,14 @@ from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.vault import Vault, new_key, plain_ref
 from producers.activation.activation_requests import STUDENTS_PER_BATCH, ActivationReport, activate
 from producers.activation.files import StudentListUnusable
-from producers.activation.hashes import LANES, HashingSettings
+from producers.activation.hashes import LANES, PASSES, HashingSettings
 from schemas.account import Lane, Stage
 from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
 from schemas.envelope import Message, from_record
 from schemas.events import ActivationRequested
 from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, enrolled
 
-CHEAP = HashingSettings(memory_kib=8_192, passes=1)
+CHEAP = HashingSettings(memory_kib=8_192)
 WORDS = {LEA: "Tournesol-42", PAUL: "Cartésien-1637"}
 
 
@@ -113,7 +113,7 @@ def test_students_who_are_activated_with_a_password_get_it_sealed(office: Office
     assert message.event.credential_ref is not None
     hashed = office.vault.open(message.event.credential_ref)
     assert hashed is not None
-    assert hashed.startswith("{ARGON2}$argon2id$v=19$m=8192,t=1,p=1$")
+    assert hashed.startswith("{ARGON2}$argon2id$v=19$m=8192,t=2,p=1$")
     assert PasswordHasher().verify(hashed.removeprefix("{ARGON2}"), WORDS[LEA])
 
 
@@ -263,5 +263,4 @@ def test_a_list_of_many_batches_is_read_as_it_is_needed(office: Office) -> None:
 
 
 def test_the_default_costs_are_the_recommended_ones() -> None:
-    settings = HashingSettings()
-    assert (settings.memory_kib, settings.passes, LANES) == (19_456, 2, 1)
+    assert (HashingSettings().memory_kib, PASSES, LANES) == (19_456, 2, 1)
