@@ -23,10 +23,17 @@ from consumers.kit.handler import COLLISION
 from consumers.kit.ldap_answers import Modification
 from schemas.account import Account
 
-UNIQUE: Final = frozenset({"uid", "mail", "supannAutreMail", "supannEtuId", "eduPersonPrincipalName"})
-"""Attributes under slapd's uniqueness (ops/ldap/slapd.conf). Its own search inherits the assertion of the
-modify that triggered it, and fails (122 `unique_search failed`, slapd 2.5.13): such a modify must guard
-itself by values instead."""
+_MAIL: Final = ("mail", "supannAutreMail")
+UNIQUE: Final = {
+    "uid": ("uid",),
+    "mail": _MAIL,
+    "supannAutreMail": _MAIL,
+    "supannEtuId": ("supannEtuId",),
+    "eduPersonPrincipalName": ("eduPersonPrincipalName",),
+}
+"""Attributes under slapd's uniqueness (ops/ldap/slapd.conf), each with those that share it. Its own search
+inherits the assertion of the modify that triggered it, and fails (122 `unique_search failed`, slapd 2.5.13):
+such a modify must guard itself by values instead."""
 
 _NOT_GUARDED: Final = frozenset({"userPassword", LOCK})
 """A hash cannot be read; a lock may hold the server's own, temporary value."""
@@ -54,6 +61,16 @@ def forbidden(account: Account, current: EntryObject, adopted: str | None = None
     if current.version > account.version:
         return Refused("superseded", "the entry shows a newer version of the account")
     return None
+
+
+def new_values(change: Change) -> list[tuple[str, str]]:
+    """Each unique value that would be written, with its attribute; the login first."""
+    entry = change.found if isinstance(change.found, EntryObject) else EntryObject("")
+    values = [("uid", change.account.login)] if change.found is None else []
+    if not entry.student_numbers or entry.is_renumbered(change.account):
+        values += [("supannEtuId", number) for number in numbers_of(change.account)]
+    values += [(name, each) for name in UNIQUE if name in OWNED for each in change.fields.get(name, ())]
+    return [(name, value) for name, value in values if value not in entry.of(name)]
 
 
 def new_attributes(change: Change) -> dict[str, tuple[str, ...]]:

@@ -13,10 +13,9 @@ from functools import partial
 from typing import Final
 
 from consumers.directory import difference
-from consumers.directory.answers import NUMBER_TAKEN, changed, reading_refused
+from consumers.directory.answers import NUMBER_TAKEN, changed, reading_refused, taken
 from consumers.directory.entry import CLASSES, CREDENTIAL, numbers_of
-from consumers.directory.foresight import taken_values
-from consumers.directory.groups import DynamicGroups, StaticGroups
+from consumers.directory.groups import DirectoryGroups, DynamicGroups, StaticGroups
 from consumers.directory.objects import (
     DUMPED,
     READ,
@@ -24,7 +23,9 @@ from consumers.directory.objects import (
     GroupNames,
     in_groups,
     is_doubtful,
+    ref_of,
     shown,
+    texts,
     without_password,
 )
 from consumers.directory.settings import DirectorySettings
@@ -39,6 +40,7 @@ _CONFLICTS_MAX: Final = 16
 _CONFLICTS: Final = frozenset(
     {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
 )
+_TOGETHER: Final = 20  # students whose values are looked for in one search
 _PAGE_SIZE: Final = 40  # an entry takes ldap3 some 50 kB
 _CONTENDED: Final = Refused("directory_conflict", "somebody else kept changing the entry")
 
@@ -54,14 +56,11 @@ class Entries:
     def __init__(self, client: PatientLdapClient, settings: DirectorySettings) -> None:
         self._client = client
         self._people = settings.people_dn
-        groups = settings.groups_dn
-        self._groups = (
-            StaticGroups(client, groups, client.endpoint.bind_dn)
+        self._groups: DirectoryGroups = (
+            StaticGroups(client, settings.groups_dn, client.endpoint.bind_dn)
             if settings.group_kind == "static"
-            else DynamicGroups(client, groups, settings.people_dn)
+            else DynamicGroups(client, settings.groups_dn, settings.people_dn)
         )
-        self._static = self._groups if isinstance(self._groups, StaticGroups) else None
-        self._dynamic = self._groups if isinstance(self._groups, DynamicGroups) else None
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class Entries:
             TargetDown: the directory does not answer.
         """
         lacking: Container[str] | None = None  # asked once, of everybody
-        groups = None if self._static is None else self._static.everybody()
+        groups = self._groups.everybody()
         for row in self._client.everybody(self._people, criterion, DUMPED, page_size=_PAGE_SIZE):
             entry = shown(*row)
             if is_doubtful(entry):
@@ -134,8 +133,32 @@ class Entries:
         return Changes(cookie, self.dump(f"(&(uid=*){criterion})"), gone, behind)
 
     def taken(self, batch: Sequence[Change]) -> Mapping[str, Refused]:
-        """Who is to get a value that another entry has; see `taken_values`."""
-        return taken_values(self._client, self._people, batch)
+        """Who is to get a value that another entry has, by student number: see `difference.UNIQUE`."""
+        found: dict[str, Refused] = {}
+        for start in range(0, len(batch), _TOGETHER):
+            part = [(change, difference.new_values(change)) for change in batch[start : start + _TOGETHER]]
+            holders = self._holders([value for _, values in part for value in values])
+            for change, values in part:
+                own = {"" if change.found is None else change.found.ref}
+                for name, value in values:
+                    others = (holders.get((other, value.lower()), set()) for other in difference.UNIQUE[name])
+                    if any(each - own for each in others):
+                        found.setdefault(change.account.student_number, taken([name]))
+        return found
+
+    def _holders(self, values: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], set[str]]:
+        """By attribute and value in one case: the `ref` of the entries that have it."""
+        wanted: dict[str, set[str]] = {}
+        for name, value in values:
+            for other in difference.UNIQUE[name]:
+                wanted.setdefault(other, set()).add(value)
+        criterion = "(|" + "".join(any_of(name, sorted(each)) for name, each in wanted.items()) + ")"
+        holders: dict[tuple[str, str], set[str]] = {}
+        for dn, raw in self._client.find(self._people, criterion, list(wanted)) if wanted else ():
+            for name in wanted:
+                for value in texts(raw, name):
+                    holders.setdefault((name, value.lower()), set()).add(ref_of(dn))
+        return holders
 
     def groups(self, accounts: Iterable[Account]) -> GroupNames:
         """Which of the groups that these students are to be in there are: one search."""
@@ -154,8 +177,8 @@ class Entries:
         return {dn for dn, _ in self._client.find(self._people, f"(&{whose}(!(userPassword=*)))", ["1.1"])}
 
     def _with_groups(self, entry: EntryObject) -> EntryObject:
-        static = self._static
-        return entry if static is None else in_groups(entry, self._client.had(partial(static.of, entry.dn)))
+        groups = self._client.had(partial(self._groups.of, entry.dn))
+        return entry if groups is None else in_groups(entry, groups)
 
     def _by_dn(self, dn: str) -> EntryObject | None:
         raw = self._client.entry(dn, READ)
@@ -181,12 +204,11 @@ class Entries:
             found = self._client.had(partial(self._by_dn, mine))
         dn, wanted = place if found is None else found.dn, {g.key: g.name for g in account.groups if g.met}
         settled = self._client.settled
-        if self._dynamic is not None and (no := settled(partial(self._dynamic.ensure, wanted))) is not None:
-            return no
-        refused = settled(partial(self._upsert, change, place, dn, mine, [found]))
-        if refused is not None or self._static is None:
-            return refused
-        return settled(partial(self._static.settle, dn, wanted))
+        return (
+            settled(partial(self._groups.ensure, wanted))
+            or settled(partial(self._upsert, change, place, dn, mine, [found]))
+            or settled(partial(self._groups.settle, dn, wanted))
+        )
 
     def _upsert(
         self, change: Change, place: str, dn: str, adopted: str | None, read: list[EntryObject | None]
@@ -253,7 +275,7 @@ class Entries:
             if number not in current.student_numbers:
                 told = "the entry does not carry this student number any more"
                 return Refused(COLLISION, told, lasting=True)
-            if self._static is not None and (refused := self._static.settle(dn, {})) is not None:
+            if (refused := self._groups.settle(dn, {})) is not None:
                 return refused
             answer = self._client.delete(dn, revision=current.revision)
             if not _conflicts(answer):

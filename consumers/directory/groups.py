@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from consumers.directory.answers import changed
@@ -32,86 +32,115 @@ _ATTEMPTS_MAX = 4  # another writer creates or removes the group at the same mom
 _PAGE_SIZE = 20  # groups have many members
 
 
-class DynamicGroups:
-    """The dynamic groups of one branch. Thread-safe, as its client is.
+class DirectoryGroups:
+    """The groups of one branch, of either kind. Thread-safe, as its client is.
 
     Args:
         client: the connections.
         branch: where the groups are.
-        people: the branch that they search.
     """
 
-    def __init__(self, client: PatientLdapClient, branch: str, people: str) -> None:
+    shows: str
+    """The attribute that shows whose a group is."""
+
+    def __init__(self, client: PatientLdapClient, branch: str) -> None:
         self._client = client
         self._branch = branch
+
+    def is_ours(self, raw: Raw) -> bool:
+        """Whether a group with these values is ours."""
+        raise NotImplementedError
+
+    def among(self, names: Sequence[str]) -> GroupNames:
+        """Which of these names are taken directly in the branch, and which not by us: one search."""
+        present: set[str] = set()
+        foreign: set[str] = set()
+        for dn, raw in self._client.rows(self._branch, any_of("cn", names), ["cn", self.shows]):
+            if normal(re.split(r"(?<!\\),", dn, maxsplit=1)[-1]) == normal(self._branch):
+                taken = {name.lower() for name in texts(raw, "cn")}
+                present |= taken
+                foreign |= set() if self.is_ours(raw) else taken
+        return GroupNames(frozenset(present), frozenset(foreign))
+
+    def ensure(self, groups: Mapping[str, str]) -> Refused | None:  # noqa: ARG002
+        """Create those that do not exist yet, before the entry is written; `groups`: descriptions by cn."""
+        return None
+
+    def settle(self, dn: str, wanted: Mapping[str, str]) -> Refused | None:  # noqa: ARG002
+        """Make an entry that is written a member of exactly these; `wanted`: descriptions by cn."""
+        return None
+
+    def of(self, dn: str) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Names of our groups that list this entry, sorted; None: groups list none."""
+        return None
+
+    def everybody(self) -> Mapping[str, tuple[str, ...]] | None:
+        """The same by the `normal` name of each member."""
+        return None
+
+    def _dn(self, name: str) -> str:
+        return name_dn("cn", name, self._branch)
+
+
+class DynamicGroups(DirectoryGroups):
+    """Searches. `people`: the branch that they search."""
+
+    shows = "objectClass"
+
+    def __init__(self, client: PatientLdapClient, branch: str, people: str) -> None:
+        super().__init__(client, branch)
         self._people = people
         self._known: set[str] = set()
 
-    def ensure(self, groups: Mapping[str, str]) -> Refused | None:
-        """Create those that do not exist yet; a name that is taken otherwise is left.
+    def is_ours(self, raw: Raw) -> bool:
+        """See `DirectoryGroups.is_ours`."""
+        return _DYNAMIC.lower() in (name.lower() for name in texts(raw, "objectClass"))
 
-        Args:
-            groups: descriptions by cn.
-        """
+    def among(self, names: Sequence[str]) -> GroupNames:
+        """See `DirectoryGroups.among`; what is no longer there is made again."""
+        groups = super().among(names)
+        ours = groups.present - groups.foreign
+        self._known = {name for name in self._known if name not in names or name.lower() in ours}
+        return groups
+
+    def ensure(self, groups: Mapping[str, str]) -> Refused | None:
+        """See `DirectoryGroups.ensure`; a name that is taken otherwise is left."""
         for key in sorted(groups.keys() - self._known):
             criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
             attributes = {
                 "description": (groups[key],) if groups[key] else (),
                 "memberURL": (f"ldap:///{quote(self._people, safe='=,')}??sub?{criterion}",),
             }
-            dn = name_dn("cn", key, self._branch)
-            answer = self._client.add(dn, [_DYNAMIC], attributes)
-            if answer.code == Code.ENTRY_EXISTS and not _searches(
-                self._client.entry(dn, ["objectClass"]) or {}
-            ):
-                continue
-            if answer.code != Code.ENTRY_EXISTS and (refused := changed(answer)) is not None:
+            answer = self._client.add(self._dn(key), [_DYNAMIC], attributes)
+            if answer.code == Code.ENTRY_EXISTS:
+                if not self.is_ours(self._client.entry(self._dn(key), [self.shows]) or {}):
+                    continue
+            elif (refused := changed(answer)) is not None:
                 return refused
             self._known.add(key)
         return None
 
-    def among(self, names: Sequence[str]) -> GroupNames:
-        """Which of these groups exist, and which names are taken otherwise; read-only."""
-        groups = _among(self._client, self._branch, names, "objectClass", _searches)
-        ours = groups.present - groups.foreign
-        self._known = {name for name in self._known if name not in names or name.lower() in ours}
-        return groups
 
+class StaticGroups(DirectoryGroups):
+    """Lists of members. `owner`: the provisioner's name, which marks a group as ours."""
 
-def _searches(raw: Raw) -> bool:
-    return _DYNAMIC.lower() in (name.lower() for name in texts(raw, "objectClass"))
-
-
-class StaticGroups:
-    """The static groups of one branch. Thread-safe, as its client is.
-
-    Args:
-        client: the connections.
-        branch: where the groups are.
-        owner: the provisioner's name: what marks a group as ours.
-    """
+    shows = "owner"
 
     def __init__(self, client: PatientLdapClient, branch: str, owner: str) -> None:
-        self._client = client
-        self._branch = branch
+        super().__init__(client, branch)
         self._owner = owner
 
+    def is_ours(self, raw: Raw) -> bool:
+        """See `DirectoryGroups.is_ours`."""
+        return normal(self._owner) in map(normal, texts(raw, "owner"))
+
     def of(self, dn: str) -> tuple[str, ...]:
-        """Names of our groups that this entry is a member of, sorted."""
+        """See `DirectoryGroups.of`."""
         found = self._client.rows(self._branch, self._ours(("member", dn)), ["cn"])
         return tuple(sorted(name for _, raw in found for name in texts(raw, "cn")))
 
-    def among(self, names: Sequence[str]) -> GroupNames:
-        """Which of these groups exist, and which are not ours; writes nothing."""
-        mine = normal(self._owner)
-
-        def is_ours(raw: Raw) -> bool:
-            return mine in map(normal, texts(raw, "owner"))
-
-        return _among(self._client, self._branch, names, "owner", is_ours)
-
     def everybody(self) -> Mapping[str, tuple[str, ...]]:
-        """The groups of each member, by `normal` name."""
+        """See `DirectoryGroups.everybody`."""
         found: dict[str, list[str]] = {}
         rows = self._client.everybody(self._branch, self._ours(), ["cn", "member"], page_size=_PAGE_SIZE)
         for _, raw in rows:
@@ -120,14 +149,7 @@ class StaticGroups:
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
     def settle(self, dn: str, wanted: Mapping[str, str]) -> Refused | None:
-        """Make this entry a member of exactly these of our groups.
-
-        Only what differs is written. A group that is not ours is left.
-
-        Args:
-            dn: the entry.
-            wanted: descriptions by cn; a group that does not exist is created.
-        """
+        """See `DirectoryGroups.settle`. Only what differs is written; a group that is not ours is left."""
         inside = {name.lower(): name for name in self.of(dn)}
         for name, description in wanted.items():
             if name.lower() not in inside and (refused := self._join(dn, name, description)) is not None:
@@ -164,32 +186,5 @@ class StaticGroups:
         }
         return self._client.add(self._dn(name), [_STATIC], attributes)
 
-    def _dn(self, name: str) -> str:
-        return name_dn("cn", name, self._branch)
-
     def _ours(self, *more: tuple[str, str]) -> str:
         return all_of([("objectClass", _STATIC), ("owner", self._owner), *more])
-
-
-def _among(
-    client: PatientLdapClient,
-    branch: str,
-    names: Sequence[str],
-    attribute: str,
-    is_ours: Callable[[Raw], bool],
-) -> GroupNames:
-    """Which of these names are taken directly in the branch, in one search.
-
-    Args:
-        client, branch, names: what to search for, and where.
-        attribute: shows whose a group is.
-        is_ours: judges its values.
-    """
-    present: set[str] = set()
-    foreign: set[str] = set()
-    for dn, raw in client.rows(branch, any_of("cn", names), ["cn", attribute]):
-        if normal(re.split(r"(?<!\\),", dn, maxsplit=1)[-1]) == normal(branch):
-            taken = {name.lower() for name in texts(raw, "cn")}
-            present |= taken
-            foreign |= set() if is_ours(raw) else taken
-    return GroupNames(frozenset(present), frozenset(foreign))
