@@ -281,6 +281,12 @@ def test_an_adopted_entry_that_is_somebody_else_s_meanwhile_is_left_and_not_show
     assert [each.student_numbers for each in read({NUMBER: DN})] == [("22699999",)], "as another one's"
 
 
+def test_an_adopted_entry_of_another_login_that_carries_another_number_is_not_shown(tree: Tree) -> None:
+    other = f"uid=autre,{PEOPLE}"
+    tree.put(other, **{**HELD, "uid": "autre"}, supannEtuId="22699999")
+    assert read({NUMBER: other}) == ()
+
+
 def test_the_login_s_entry_is_not_taken_when_another_one_was_adopted(tree: Tree) -> None:
     tree.put(DN, **HELD)
     result = apply(tree, desired(), f"uid=gone,{PEOPLE}")
