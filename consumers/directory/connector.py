@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from consumers.directory import answers, objects
+from consumers.directory import answers
 from consumers.directory.difference import forbidden
 from consumers.directory.entry import CREDENTIAL, OWNS, VERSION, Profile, wanted_fields
-from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared
+from consumers.directory.objects import GROUP_NOT_OURS, LOCK, EntryObject, compared, ref_of
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.trial import PasswordPolicy, Trial, leave_mark, policy_of, try_login
 from consumers.kit.connector import (
@@ -94,7 +94,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         def seen(account: Account) -> list[EntryObject]:
             number = account.student_number
             each = [compared(entry, account, groups) for entry in found[number]]
-            return [objects.placed(one, adopted.get(number)) if self._is_deeper(one) else one for one in each]
+            return [self._placed(one, adopted.get(number)) for one in each]
 
         return {account.student_number: seen(account) for account in accounts}
 
@@ -106,14 +106,18 @@ class DirectoryConnector(Connector[DirectorySettings]):
         """Show entries; those further down are marked out of place unless adopted."""
         rows = iter(entries)
         while page := list(islice(rows, _PAGE)):
-            deeper = [each for each in page if self._is_deeper(each) and each.student_number]
-            adopted = self.context.adopted([each.student_number for each in deeper]) if deeper else {}
-            astray = {each.ref: adopted.get(each.student_number) for each in deeper}
+            people = self.settings.people_dn
+            deeper = [each.student_number for each in page if is_deeper(each.ref, people)]
+            adopted = self.context.adopted(list(filter(None, deeper))) if any(deeper) else {}
             for each in page:
-                yield objects.placed(each, astray[each.ref]) if each.ref in astray else each
+                number = each.student_number
+                yield self._placed(each, adopted.get(number)) if number else each
 
-    def _is_deeper(self, one: EntryObject) -> bool:
-        return is_deeper(one.ref, self.settings.people_dn)
+    def _placed(self, one: EntryObject, adopted: str | None) -> EntryObject:
+        """Mark an entry deeper in the branch than ours as out of place, unless adopted."""
+        if not is_deeper(one.ref, self.settings.people_dn):
+            return one
+        return replace(one, out_of_place=adopted is None or ref_of(adopted) != one.ref)
 
     def changes_since(self, mark: str) -> Changes[EntryObject] | None:  # type: ignore[override]
         """See `Connector.changes_since`: entries only.

@@ -67,9 +67,7 @@ _DATE: Final = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class PasswordState:
-    """The server's own state of an entry's password (slapo-ppolicy(5)), for diagnosis.
-
-    Times are UTC.
+    """The server's own state of an entry's password (slapo-ppolicy(5)), for diagnosis; in UTC.
 
     Attributes:
         changed_at: when it was last written; None: the server does not say.
@@ -79,11 +77,11 @@ class PasswordState:
         policy_dn: the policy that applies instead of the usual one.
     """
 
-    changed_at: datetime | None = None
-    locked_at: datetime | None = None
-    failures: tuple[datetime, ...] = ()
-    must_change: bool = False
-    policy_dn: str | None = None
+    changed_at: datetime | None
+    locked_at: datetime | None
+    failures: tuple[datetime, ...]
+    must_change: bool
+    policy_dn: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +241,6 @@ def compared(entry: EntryObject, account: Account, groups: GroupNames) -> EntryO
         fields=fields,
         held=Held(GROUP_NOT_OURS, foreign, OPERATOR_RECHECK_S) if foreign else None,
     )
-
-
-def placed(found: EntryObject, adopted: str | None) -> EntryObject:
-    """Mark an entry deeper in the branch than ours as out of place, unless adopted."""
-    return replace(found, out_of_place=adopted is None or ref_of(adopted) != found.ref)
 
 
 def ref_of(dn: str) -> str:

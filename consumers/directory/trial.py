@@ -63,12 +63,9 @@ def try_login(client: PatientLdapClient, settings: DirectorySettings, login: str
     """
     rows = client.find_any(settings.people_dn, "uid", [login], READ)
     if len(rows) != 1:
-        said = (
-            gettext("the directory has {n} entries with this login", n=len(rows))
-            if rows
-            else gettext("the directory has no entries with this login")
-        )
-        return Trial(TrialVerdict.UNFIT_ENTRY, said)
+        none = gettext("the directory has no entries with this login")
+        many = gettext("the directory has {n} entries with this login", n=len(rows))
+        return Trial(TrialVerdict.UNFIT_ENTRY, many if rows else none)
     answer = client.bind(rows[0][0], password)
     entry = shown(*client.find_any(settings.people_dn, "uid", [login], READ)[0])
     return _judged(answer, entry, policy_of(client, entry.password.policy_dn or settings.policy_dn))
@@ -91,21 +88,20 @@ def _judged(answer: LdapAnswer, entry: EntryObject, policy: PasswordPolicy | Non
 
     The server answers `invalid credentials` for a locked entry and an expired password too.
     """
-    state = entry.password
-    if answer.code == Code.SUCCESS:
-        if state.must_change:
-            said = gettext("the directory wants another password of it (pwdReset)")
-            return Trial(TrialVerdict.UNFIT_ENTRY, said)
-        return Trial(TrialVerdict.LETS_IN)
-    if entry.locked or state.locked_at is not None:
+    state, verdict, said = entry.password, TrialVerdict.UNFIT_ENTRY, ""
+    max_age_s = 0 if policy is None else policy.age_s_max
+    ended = state.changed_at and max_age_s and state.changed_at + timedelta(seconds=max_age_s)
+    if answer.code == Code.SUCCESS and not state.must_change:
+        verdict = TrialVerdict.LETS_IN
+    elif answer.code == Code.SUCCESS:
+        said = gettext("the directory wants another password of it (pwdReset)")
+    elif entry.locked or state.locked_at is not None:
         said = gettext("its entry in the directory is locked (pwdAccountLockedTime)")
-        return Trial(TrialVerdict.UNFIT_ENTRY, said)
-    if policy is not None and policy.age_s_max and state.changed_at is not None:
-        ended = state.changed_at + timedelta(seconds=policy.age_s_max)
-        if ended <= datetime.now(UTC):
-            said = gettext("its password in the directory has expired on {day}", day=f"{ended:%Y-%m-%d}")
-            return Trial(TrialVerdict.UNFIT_ENTRY, said)
-    return Trial(TrialVerdict.WRONG_PASSWORD, gettext("the directory refuses the password too"))
+    elif ended and ended <= datetime.now(UTC):
+        said = gettext("its password in the directory has expired on {day}", day=f"{ended:%Y-%m-%d}")
+    else:
+        verdict, said = TrialVerdict.WRONG_PASSWORD, gettext("the directory refuses the password too")
+    return Trial(verdict, said)
 
 
 _READS_MAX = 3
