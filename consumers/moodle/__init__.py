@@ -10,9 +10,9 @@ Moodle 4.5, REST. What the site must give:
   `core_user_delete_users`.
 
 Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `functions` (typed calls),
-`bulk` (limits and halving), `users`, `cohorts`, `members` and `rights`, `site` (the port of `port`), `intent`
-(an account in Moodle's words), `objects` (a user in the kit's), `connector`. `causes` names every reason why
-a student is not as wanted; its words are in `reasons.toml`.
+`bulk` (limits and halving), `users`, `cohorts`, `members`, `deletions` and `rights`, `intent` (an account in
+Moodle's words, a user in the kit's), `work` (one student within a batch), `site` (a batch's work) and
+`connector`. `causes` names every reason why a student is not as wanted; its words are in `reasons.toml`.
 """
 
 from typing import Final

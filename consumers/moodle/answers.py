@@ -80,7 +80,7 @@ def result_of(answer: HttpAnswer) -> Any:
         MoodleRefused, WriteRefused: Moodle says no to these parameters.
         Broken: PHP died, or what came is not the protocol.
         OutcomeUnknown: a gateway gave up; PHP may be carrying on.
-        TargetDown, Throttled, Misconfigured: as the port says.
+        TargetDown, Throttled, Misconfigured: the site as a whole is away or refuses us.
     """
     if answer.status != HTTPStatus.OK:
         raise _status_error(answer)

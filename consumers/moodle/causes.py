@@ -6,23 +6,14 @@ Their words are in `reasons.toml`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from consumers.kit.connector import SLOW, TOO_SLOW
-from consumers.kit.reasons import Reason, read_reasons
+from consumers.kit.connector import SLOW, TOO_SLOW, Held, Refused
+from consumers.kit.reasons import Kind, Reason, read_reasons
 
 REASONS: Final[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
-
-
-class CauseKind(Enum):
-    """How the student's turn ends."""
-
-    WAIT = "waiting"  # for an operator; looked at again now and then
-    RETRY = "retry"
-    DEAD = "dead"
 
 
 class MoodleCause(StrEnum):
@@ -49,9 +40,9 @@ class MoodleCause(StrEnum):
     OUT_OF_TIME = SLOW
 
     @property
-    def kind(self) -> CauseKind:
+    def kind(self) -> Kind | Literal[""]:
         """How the student's turn ends."""
-        return CauseKind.RETRY if self is MoodleCause.OUT_OF_TIME else CauseKind(REASONS[self].kind)
+        return "retry" if self is MoodleCause.OUT_OF_TIME else REASONS[self].kind
 
     @property
     def explanation(self) -> str:
@@ -59,19 +50,19 @@ class MoodleCause(StrEnum):
         return TOO_SLOW if self is MoodleCause.OUT_OF_TIME else REASONS[self].words["en"].what
 
 
-@dataclass(frozen=True)
-class MoodleFault:
-    """One reason.
+Fault = Held | Refused
+"""Why a student is not as wanted. What waits, waits for an operator: the connector says how long."""
 
-    Attributes:
+
+def fault(cause: MoodleCause, about: str = "") -> Fault:
+    """The cause in the kit's words.
+
+    Args:
         cause: the token.
         about: what it is about, when that is no person: a cohort's idnumber, an error code of Moodle's.
     """
-
-    cause: MoodleCause
-    about: str = ""
-
-    @property
-    def message(self) -> str:
-        """The explanation, and what it is about."""
-        return f"{self.cause.explanation} [{self.about}]" if self.about else self.cause.explanation
+    if cause.kind == "waiting":
+        return Held(cause.value)
+    message = f"{cause.explanation} [{about}]" if about else cause.explanation
+    unknown = cause is MoodleCause.OUTCOME_UNKNOWN
+    return Refused(cause.value, message, lasting=cause.kind == "dead", unknown=unknown)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from html import unescape
-from typing import Final
+from typing import Final, Protocol
 
 from consumers.kit.connector import tidy
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import carry
-from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.causes import Fault, MoodleCause
+from consumers.moodle.causes import fault as fault_of
 from consumers.moodle.errors import CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
-from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import Cohort, SiteLock
+from consumers.moodle.functions import Cohort, MoodleFunctions
 from pipeline.locks import LockHeld
 
 CREATION_LOCK: Final = "moodle.cohort-creation"
@@ -29,6 +30,21 @@ _NAME_CHARS_MAX: Final = 254  # mdl_cohort.name
 _FIELDS: Final = 4  # categorytype (type, value), name, idnumber
 _CREATED_PER_CALL: Final = 50
 _SEARCHED_ONE_BY_ONE: Final = 3  # above that, one listing of all cohorts is cheaper
+
+
+class SiteLock(Protocol):
+    """Serialises an act for a whole Moodle site, over every process that works on it."""
+
+    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> AbstractContextManager[None]:
+        """Wait for the lock of that name, hold it within the `with`, then release it.
+
+        Args:
+            ttl_s: after so many seconds it is free again, should this process die.
+            wait_s: how long to wait for it.
+
+        Raises:
+            LockHeld: another holder keeps it longer.
+        """
 
 
 class CohortCatalogue:
@@ -76,7 +92,7 @@ class CohortCatalogue:
         if not loaded:
             self.load(deadline)
 
-    def ensure(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
+    def ensure(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
         """Have one cohort for each idnumber: find it or create it.
 
         Args:
@@ -94,7 +110,7 @@ class CohortCatalogue:
         if not missing:
             return {}
         faults = {
-            key: MoodleFault(MoodleCause.COHORT_REFUSED, key)
+            key: fault_of(MoodleCause.COHORT_REFUSED, key)
             for key, name in missing.items()
             if not _valid(key, name)
         }
@@ -103,19 +119,19 @@ class CohortCatalogue:
             faults |= self._alone(missing, deadline)
         return faults
 
-    def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
+    def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
         """Obstacles to one cohort per idnumber, freshly read; makes none."""
         if not wanted:
             return {}
         self.load(deadline)
         return {key: fault for key, name in wanted.items() if (fault := self._in_the_way(key, name))}
 
-    def _in_the_way(self, key: str, name: str) -> MoodleFault | None:
+    def _in_the_way(self, key: str, name: str) -> Fault | None:
         if (fault := self._ambiguous(key)) or len(self.with_idnumber(key)) == 1:
             return fault
-        return None if _valid(key, name) else MoodleFault(MoodleCause.COHORT_REFUSED, key)
+        return None if _valid(key, name) else fault_of(MoodleCause.COHORT_REFUSED, key)
 
-    def _alone(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
+    def _alone(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
         left_s = deadline.left_s()
         try:
             with self._site_lock.hold(CREATION_LOCK, ttl_s=left_s + self._last_s, wait_s=left_s):
@@ -123,7 +139,7 @@ class CohortCatalogue:
         except LockHeld as error:
             raise OutOfTime(f"cohorts are being created elsewhere: {error}") from error
 
-    def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, MoodleFault]:
+    def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
         self._look_up(wanted, deadline)
         absent = [key for key in wanted if not self.with_idnumber(key)]
         errors: dict[str, CallFailed | OutOfTime] = {}
@@ -149,24 +165,24 @@ class CohortCatalogue:
                 others = [each for each in (self._cohorts or {}).values() if each.idnumber != key]
                 self._cohorts = {cohort.id: cohort for cohort in (*others, *found)}
 
-    def _fault(self, key: str, error: CallFailed | OutOfTime | None) -> MoodleFault | None:
+    def _fault(self, key: str, error: CallFailed | OutOfTime | None) -> Fault | None:
         if (fault := self._ambiguous(key)) or self.with_idnumber(key):
             return fault
         if isinstance(error, OutcomeUnknown):
-            return MoodleFault(MoodleCause.OUTCOME_UNKNOWN, key)
+            return fault_of(MoodleCause.OUTCOME_UNKNOWN, key)
         if isinstance(error, OutOfTime):
-            return MoodleFault(MoodleCause.OUT_OF_TIME, key)
+            return fault_of(MoodleCause.OUT_OF_TIME, key)
         if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
-            return MoodleFault(MoodleCause.COHORT_REFUSED, key)
-        return MoodleFault(MoodleCause.BUSY if isinstance(error, WriteRefused) else MoodleCause.BROKEN, key)
+            return fault_of(MoodleCause.COHORT_REFUSED, key)
+        return fault_of(MoodleCause.BUSY if isinstance(error, WriteRefused) else MoodleCause.BROKEN, key)
 
-    def _ambiguous(self, key: str) -> MoodleFault | None:
+    def _ambiguous(self, key: str) -> Fault | None:
         """The fault of the existing cohorts for this idnumber; None: there is none."""
         found = self.with_idnumber(key)
         if len(found) > 1:
-            return MoodleFault(MoodleCause.DUPLICATE_COHORT, key)
+            return fault_of(MoodleCause.DUPLICATE_COHORT, key)
         if not found and any(_folded(cohort.idnumber) == _folded(key) for cohort in self._remembered()):
-            return MoodleFault(MoodleCause.COHORT_CONFLICT, key)
+            return fault_of(MoodleCause.COHORT_CONFLICT, key)
         return None
 
     def _remembered(self) -> Sequence[Cohort]:

@@ -11,7 +11,7 @@ site allows it: only writing shows that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,20 +29,30 @@ from consumers.kit.connector import (
 )
 from consumers.kit.deadline import Deadline
 from consumers.kit.reasons import Reason
-from consumers.moodle import objects as words
-from consumers.moodle.causes import REASONS, CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
-from consumers.moodle.port import AdoptedUser, MoodlePort, WantedUser
-from consumers.moodle.port import Seen as SeenUser
+from consumers.moodle.causes import REASONS, Fault, MoodleCause, fault
+from consumers.moodle.intent import (
+    COHORTS,
+    NOTE_SHORTENED,
+    MoodleUser,
+    WantedUser,
+    is_shortened,
+    object_of,
+    owned_fields,
+    pending_of,
+    user_of,
+    wanted_fields,
+    wanted_of,
+)
 from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.work import Work
 from pipeline.eventlog.port import ERASED_KEY
 from pipeline.target import Description
 from schemas.account import Account, Stage
 from schemas.language import Language, gettext
 
 if TYPE_CHECKING:  # these load the HTTP library and SQLAlchemy, which settings and words do without
-    from consumers.moodle.port import SiteLock
-    from consumers.moodle.site import MoodleSite
+    from consumers.moodle.cohorts import SiteLock
+    from consumers.moodle.functions import MoodleFunctions
 
 
 class MoodleConnector(Connector[MoodleSettings]):
@@ -67,77 +77,85 @@ class MoodleConnector(Connector[MoodleSettings]):
         "cohorts",
     )
 
-    def __init__(self, context: ConnectorContext[MoodleSettings], port: MoodlePort | None = None) -> None:
+    def __init__(
+        self,
+        context: ConnectorContext[MoodleSettings],
+        functions: MoodleFunctions | None = None,
+        lock: SiteLock | None = None,
+    ) -> None:
         """Call nothing yet.
 
         Args:
             context: see `ConnectorContext`.
-            port: the site; None: by the settings.
+            functions: the site's; None: by the settings.
+            lock: serialises the creation of cohorts; None: the store's.
 
         Raises:
             Misconfigured: the file of certificate authorities cannot be read.
         """
+        from consumers.moodle.site import MoodleSite
+
         super().__init__(context)
         self._owned = owned_fields(self.settings)
-        self.port = moodle_site(context) if port is None else port
+        self._site = MoodleSite(context, functions, lock)
 
     def describe(self) -> Description:
         """See `Connector.describe`."""
-        owns = ("idnumber", *self._owned, "suspended", words.COHORTS)
+        owns = ("idnumber", *self._owned, "suspended", COHORTS)
         return Description(self.name, self.settings.system, owns)
 
     def wanted(self, account: Account) -> Wanted:
         """See `Connector.wanted`. For a student whom Moodle cannot hold, only shut access."""
         intent = wanted_of(account, self.settings)
-        if isinstance(intent, MoodleFault):
-            return Wanted({}, Refused(intent.cause.value, intent.message, lasting=True))
-        held = pending_of(account)
-        return Wanted(words.wanted_fields(intent), None if held is None else Held(*held))
+        if isinstance(intent, WantedUser):
+            return Wanted(wanted_fields(intent), pending_of(account))
+        return Wanted({}, intent)
 
     # --- reading --------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`."""
+        """See `Connector.read`. Memberships are those of managed and of wanted cohorts."""
         adopted = self.adopted_refs([account.student_number for account in accounts])
-        batch = [self._looked_for(each, adopted.get(each.student_number)) for each in accounts]
-        seen = self.port.read(batch, deadline)
-        taken = self._said(MoodleFault(MoodleCause.USERNAME_TAKEN))
+        works = [Work(self._looked_for(each, adopted.get(each.student_number))) for each in accounts]
+        with self._site.asked(deadline):
+            self._site.observe(works, deadline)
+            taken = self._site.users.taken(works, deadline)
         shown: dict[str, Seen] = {}
-        for account in accounts:
-            one = seen[account.student_number]
+        for account, work in zip(accounts, works, strict=True):
+            number, cohorts = account.student_number, tuple(sorted(set(work.cohorts.values())))
             note = NOTE_SHORTENED if is_shortened(account) else ""
-            users = [words.object_of(each, self._owned, one.cohorts, note) for each in one.users]
-            theirs = [
-                replace(each, student_number=account.student_number) if _is_erasing(each) else each
-                for each in users
-            ]
-            shown[account.student_number] = taken if one.login_taken else theirs
+            users = [object_of(each, self._owned, cohorts, note) for each in work.users]
+            theirs = [replace(each, student_number=number) if _is_erasing(each) else each for each in users]
+            shown[number] = self._timed(fault(MoodleCause.USERNAME_TAKEN)) if number in taken else theirs
         return shown
 
     def objects(self) -> Iterator[TargetObject]:
         """See `Connector.objects`."""
-        for seen in self.port.dump():
-            yield from (
-                shown
-                for user in seen.users
-                if not _is_erasing(shown := words.object_of(user, self._owned, seen.cohorts))
-            )
+        for user, cohorts in self._site.everybody(self._moment(), self._moment()):
+            shown = object_of(user, self._owned, cohorts)
+            if not _is_erasing(shown):
+                yield shown
 
     def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
         """See `Connector.renamed`."""
-        return self.port.renamed(cohorts, Deadline.after(self.settings.call_s_max, self.context.monotonic))
+        return self._site.renamed(cohorts, self._moment())
 
     def probe(self) -> None:
-        """See `Connector.probe`: the site's information and the service user.
+        """See `Connector.probe`: the site's information and the service user, by the calls of students.
 
-        It uses the calls that students need.
+        The rights to write count unless the site is only observed. Nothing is written.
         """
-        self.port.probe(Deadline.after(self.settings.call_s_max, self.context.monotonic))
+        deadline, rights = self._moment(), self._site.rights
+        with self._site.asked(deadline, verified=False):
+            (rights.verify if self.context.read_only else rights.verify_writing)(deadline)
 
     def advice(self) -> Iterator[Advice]:
         """See `Connector.advice`: language packs that the site lacks."""
-        deadline = Deadline.after(self.settings.call_s_max, self.context.monotonic)
-        lacking = () if self.context.read_only else self.port.lacking_packs(deadline)
+        if self.context.read_only:
+            return
+        deadline = self._moment()
+        with self._site.asked(deadline, verified=False):
+            lacking = self._site.rights.lacking_packs(self.settings.languages.values(), deadline)
         if lacking:
             yield Advice(
                 gettext(
@@ -151,51 +169,69 @@ class MoodleConnector(Connector[MoodleSettings]):
 
     def forget(self) -> None:
         """See `Connector.forget`: who is in which cohort is remembered for a while."""
-        self.port.forget()
+        self._site.members.doubt()
 
     # --- writing --------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.apply`."""
-        refused, batch, seen = self._batch(changes)
-        faults = self.port.apply(batch, seen, deadline) if batch else {}
-        return refused | {number: self._said(fault) for number, fault in faults.items()}
+        works, refused = self._works(changes)
+        if works:
+            self._site.bring(works, deadline)
+        return refused | self._said(works)
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.foresee`: taken logins and addresses, and impossible cohorts."""
-        refused, batch, seen = self._batch(changes)
-        faults = self.port.foresee(batch, seen, deadline)
-        return refused | {number: self._said(fault) for number, fault in faults.items()}
+        works, refused = self._works(changes)
+        inside = {
+            each.account.student_number: each.found.fields[COHORTS] if each.found is not None else ()
+            for each in changes
+        }
+        self._site.foresee(works, inside, deadline)
+        return refused | self._said(works)
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """See `Connector.close`: `suspended` alone."""
-        users = [words.user_of(each.found) for each in changes if each.found is not None]
-        whose = {each.found.ref: each.account.student_number for each in changes if each.found is not None}
-        faults = self.port.close(users, deadline)
-        return {whose[str(id_)]: _refused(fault) for id_, fault in faults.items()}
+        works = [
+            Work(WantedUser(user.idnumber, {}, suspended=True, cohorts={}, create=False), (user,))
+            for user in map(user_of, changes)
+        ]
+        with self._site.asked(deadline):
+            self._site.users.write(works, deadline)
+        said: dict[str, Refused] = {}
+        for each, work in zip(changes, works, strict=True):
+            work.finished = not work.troubled
+            if work.faults and isinstance(first := work.faults[0], Refused):
+                said[each.account.student_number] = first
+        return said
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.erase`. Moodle keeps a row, under the pseudonym."""
         named = self.context.begin_erasing({each.ref: each.student_number for each in found})
         pseudonyms = {int(ref): pseudonym for ref, pseudonym in named.items()}
-        faults = self.port.erase([words.user_of(each) for each in found], pseudonyms, deadline)
-        return {str(id_): self._said(fault) for id_, fault in faults.items()}
+        with self._site.asked(deadline):
+            users = [each.user for each in found if isinstance(each, MoodleUser)]
+            faults = self._site.deletions.erase(users, pseudonyms, deadline)
+        return {str(id_): self._timed(each) for id_, each in faults.items()}
 
     def remove_groups(self, keys: Collection[str]) -> Collection[str]:
         """See `Connector.remove_groups`."""
-        return self.port.remove_cohorts(
-            keys, Deadline.after(self.settings.call_s_max, self.context.monotonic)
-        )
+        return self._site.remove_cohorts(keys, self._moment())
 
     def probe_erasing(self) -> None:
         """See `Connector.probe_erasing`."""
-        self.port.probe_erasing(Deadline.after(self.settings.call_s_max, self.context.monotonic))
+        deadline = self._moment()
+        with self._site.asked(deadline, verified=False):
+            self._site.rights.verify_erasing(deadline)
 
     def disconnect(self) -> None:
         """See `Connector.disconnect`."""
-        self.port.shut()
+        self._site.functions.close()
 
     # --- inside ---------------------------------------------------------------------------------------
+
+    def _moment(self) -> Deadline:
+        return Deadline.after(self.settings.call_s_max, self.context.monotonic)
 
     def _looked_for(self, account: Account, adopted: str | None) -> WantedUser:
         """The user to search for, also for a student whom Moodle cannot hold.
@@ -203,75 +239,35 @@ class MoodleConnector(Connector[MoodleSettings]):
         Their access may have to be shut.
         """
         intent = wanted_of(account, self.settings)
-        if isinstance(intent, MoodleFault):
+        if not isinstance(intent, WantedUser):
             intent = WantedUser(account.student_number, {}, suspended=False, cohorts={}, create=False)
         if account.stage is Stage.ERASED:
             intent = replace(intent, pseudonym=self.context.site.pseudonym(account.student_number))
         if adopted is None:
             return intent
         number = adopted.number if isinstance(adopted, AdoptedRef) else ""
-        return replace(intent, adopted=AdoptedUser(int(adopted), number))
+        return replace(intent, adopted=AdoptedRef(adopted, number))
 
-    def _batch(
-        self, changes: Sequence[Change]
-    ) -> tuple[dict[str, Held | Refused], list[WantedUser], dict[str, SeenUser]]:
-        """Those whom Moodle cannot hold; what is wanted and was seen of the others."""
-        refused: dict[str, Held | Refused] = {}
-        batch: list[WantedUser] = []
-        for each in changes:
-            intent = wanted_of(each.account, self.settings)
-            if isinstance(intent, MoodleFault):
-                refused[each.account.student_number] = self._said(intent)
-            else:
-                batch.append(intent)
-        seen = {each.account.student_number: words.seen_of(each) for each in changes}
-        return refused, batch, seen
+    def _works(self, changes: Sequence[Change]) -> tuple[list[Work], dict[str, Held | Refused]]:
+        """The students as they were seen, and those whom Moodle cannot hold."""
+        intents = [(each, wanted_of(each.account, self.settings)) for each in changes]
+        works = [self._site.work(one, each) for each, one in intents if isinstance(one, WantedUser)]
+        return works, {
+            each.account.student_number: self._timed(one)
+            for each, one in intents
+            if not isinstance(one, WantedUser)
+        }
 
-    def _said(self, fault: MoodleFault) -> Held | Refused:
-        if fault.cause.kind is CauseKind.WAIT:
-            return Held(fault.cause.value, recheck_after_s=self.operator_recheck_s)
-        return _refused(fault)
+    def _said(self, works: Iterable[Work]) -> dict[str, Held | Refused]:
+        return {work.wanted.idnumber: self._timed(work.faults[0]) for work in works if work.faults}
+
+    def _timed(self, found: Fault) -> Fault:
+        """The same, looked at again after a while if it waits for an operator."""
+        if isinstance(found, Held):
+            return replace(found, recheck_after_s=self.operator_recheck_s)
+        return found
 
 
 def _is_erasing(found: TargetObject) -> bool:
     """Whether an unfinished erasure has left only the pseudonym."""
     return found.student_number.startswith(ERASED_KEY)
-
-
-def _refused(fault: MoodleFault) -> Refused:
-    return Refused(
-        fault.cause.value,
-        fault.message,
-        lasting=fault.cause.kind is CauseKind.DEAD,
-        unknown=fault.cause is MoodleCause.OUTCOME_UNKNOWN,
-    )
-
-
-def moodle_site(context: ConnectorContext[MoodleSettings], lock: SiteLock | None = None) -> MoodleSite:
-    """The port over web services; connects to nothing until it is used.
-
-    Args:
-        context: the connector's.
-        lock: serialises the creation of cohorts; None: the store's.
-
-    Raises:
-        Misconfigured: the file of certificate authorities cannot be read.
-    """
-    from consumers.moodle.rest import RestClient, http_client
-    from consumers.moodle.site import MoodleSite
-
-    return MoodleSite(
-        RestClient(http_client(context), context),
-        context.settings,
-        lock=lock or _site_lock(context),
-        is_managed=context.site.is_managed,
-        read_only=context.read_only,
-        clock=context.monotonic,
-    )
-
-
-def _site_lock(context: ConnectorContext[MoodleSettings]) -> SiteLock:
-    from pipeline.locks import SiteLocks
-
-    assert context.site.database is not None, "Moodle needs the store"  # noqa: S101
-    return SiteLocks(context.site.database)

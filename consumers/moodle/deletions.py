@@ -13,10 +13,9 @@ from typing import Final
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.moodle.bulk import carry
-from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.causes import Fault, MoodleCause, fault
 from consumers.moodle.errors import CallFailed, DeletionForbidden, MoodleRefused, WriteRefused
-from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import User
+from consumers.moodle.functions import MoodleFunctions, User
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import cause_of, cause_of_warning
 
@@ -32,14 +31,22 @@ class Deletions:
 
     def erase(
         self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
-    ) -> dict[int, MoodleFault]:
-        """See `MoodlePort.erase`. A user who is gone already counts as erased."""
+    ) -> dict[int, Fault]:
+        """Delete these users unless they belong to others now; obstacles by id.
+
+        A user who is gone already counts as erased.
+
+        Args:
+            users: as they were seen.
+            pseudonyms: the person's pseudonym, by id, written before; none: nothing is.
+            deadline: of the batch.
+        """
         there = self._there(users, deadline)
-        ours, faults = list[User](), dict[int, MoodleFault]()
+        ours, faults = list[User](), dict[int, Fault]()
         for user in users:
             now = there.get(user.id)
             if now is not None and now.idnumber not in (user.idnumber, pseudonyms.get(user.id)):
-                faults[user.id] = MoodleFault(MoodleCause.NOT_APPLIED, "idnumber")
+                faults[user.id] = fault(MoodleCause.NOT_APPLIED, "idnumber")
             elif now is not None:
                 ours.append(now)
         faults |= self._neutralise(ours, pseudonyms, deadline)
@@ -51,7 +58,7 @@ class Deletions:
 
     def _neutralise(
         self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
-    ) -> dict[int, MoodleFault]:
+    ) -> dict[int, Fault]:
         """Write the neutral values, and read them back: PHP may die without a word."""
         changes = {user.id: _differing(user, pseudonyms.get(user.id, "")) for user in users}
         rows = [user for user in users if changes[user.id]]
@@ -65,15 +72,15 @@ class Deletions:
 
         size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.batch_size)
         report = carry(rows, size, call)
-        faults = {each.row.id: MoodleFault(_refused(each.error)) for each in report.failed}
-        faults |= {user.id: MoodleFault(cause_of_warning(code)) for user, code in report.accepted if code}
+        faults = {each.row.id: fault(_refused(each.error)) for each in report.failed}
+        faults |= {user.id: fault(cause_of_warning(code)) for user, code in report.accepted if code}
         written = [user for user in rows if user.id not in faults]
         for user in self._there(written, deadline).values():
             if _differing(user, pseudonyms[user.id]):
-                faults[user.id] = MoodleFault(MoodleCause.NOT_APPLIED, "neutral values")
+                faults[user.id] = fault(MoodleCause.NOT_APPLIED, "neutral values")
         return faults
 
-    def _delete(self, users: Sequence[User], deadline: Deadline) -> dict[int, MoodleFault]:
+    def _delete(self, users: Sequence[User], deadline: Deadline) -> dict[int, Fault]:
         def call(some: Sequence[User]) -> list[None]:
             self._functions.delete_users([user.id for user in some], deadline)
             return [None] * len(some)
@@ -81,8 +88,8 @@ class Deletions:
         try:
             report = carry(users, self._functions.rows(1, self._settings.batch_size), call)
         except DeletionForbidden:
-            return {user.id: MoodleFault(MoodleCause.DELETION_FORBIDDEN) for user in users}
-        return {each.row.id: MoodleFault(_refused(each.error)) for each in report.failed}
+            return {user.id: fault(MoodleCause.DELETION_FORBIDDEN) for user in users}
+        return {each.row.id: fault(_refused(each.error)) for each in report.failed}
 
 
 def _differing(user: User, pseudonym: str) -> dict[str, str]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from consumers.kit.deadline import Deadline
 from consumers.moodle.answers import members
 from consumers.moodle.bulk import chunks, rows_per_call
 from consumers.moodle.errors import Broken, DeletionForbidden, MoodleRefused, RightMissing
-from consumers.moodle.port import Cohort, User
-from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import CredentialsRefused, Misconfigured
+
+if TYPE_CHECKING:  # it loads the HTTP library
+    from consumers.moodle.rest import RestClient
 
 SITE_INFO: Final = "core_webservice_get_site_info"
 USERS_BY_FIELD: Final = "core_user_get_users_by_field"
@@ -53,6 +54,30 @@ REMEDY_DELETE: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A Moodle user as observed; fields that Moodle leaves out are empty here."""
+
+    id: int
+    username: str
+    auth: str
+    idnumber: str
+    firstname: str
+    lastname: str
+    email: str
+    suspended: bool
+    lang: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A Moodle cohort. `idnumber` is its key for the outside; Moodle alone knows `id`."""
+
+    id: int
+    idnumber: str
+    name: str
+
+
 @dataclass(frozen=True)
 class SiteInfo:
     """Who the token belongs to, and what its service contains."""
@@ -68,6 +93,10 @@ class MoodleFunctions:
     def __init__(self, rest: RestClient, settings: MoodleSettings) -> None:
         self._rest = rest
         self._settings = settings
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._rest.close()
 
     def rows(self, fields: int, at_most: int) -> int:
         """How many rows of `fields` variables fit one call to this site."""

@@ -37,47 +37,36 @@ _WAIT_S: Final = 0.2  # the ceiling of the first pause between attempts; doubled
 _PIECES: Final = 64  # of a page that came instead of a large answer
 
 
-def http_client(context: ConnectorContext[MoodleSettings], **more: Any) -> HttpClient:
-    """The kit's client, on the site.
+class RestClient:
+    """Calls functions of one Moodle site. Safe to share between threads.
 
     Args:
         context: the connector's.
+        pause: waits that many seconds between two attempts.
         more: of `HttpClient`, for tests.
 
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
-    settings = context.settings
-    limits = HttpLimits(
-        connect_s=settings.connect_timeout_s,
-        send_s=settings.send_s,
-        answer_s=settings.timeout_s,
-        bytes_max=_BYTES_MAX,
-    )
-    context = replace(context, connections_max=settings.max_in_flight)
-    return HttpClient(context, service="Moodle", setting="base_url", limits=limits, **more)
-
-
-class RestClient:
-    """Calls functions of one Moodle site. Safe to share between threads.
-
-    Args:
-        http: the connection; closed with this.
-        context: the connector's.
-        pause: waits that many seconds between two attempts.
-    """
 
     def __init__(
         self,
-        http: HttpClient,
         context: ConnectorContext[MoodleSettings],
         *,
         pause: Callable[[float], None] = time.sleep,
+        **more: Any,
     ) -> None:
-        self._http = http
-        self._settings = context.settings
+        self._settings = settings = context.settings
         self._token = context.secret("token")
         self._pause = pause
+        self._http = HttpClient(
+            replace(context, connections_max=settings.max_in_flight),
+            service="Moodle",
+            setting="base_url",
+            limits=HttpLimits(settings.connect_timeout_s, settings.send_s, settings.timeout_s, _BYTES_MAX),
+            pause=pause,
+            **more,
+        )
 
     def read(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
         """Call a function that changes nothing; retry a lost answer, 502 or 503.
@@ -85,7 +74,7 @@ class RestClient:
         Raises:
             MoodleRefused: Moodle refuses these parameters.
             OutOfTime: the deadline has passed.
-            TargetDown, Throttled, Misconfigured: as the port says.
+            TargetDown, Throttled, Misconfigured: the site as a whole is away or refuses us.
         """
         attempts = self._attempts(ATTEMPTS, _may_pass)
         try:

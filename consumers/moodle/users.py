@@ -11,10 +11,9 @@ from typing import Final
 
 from consumers.kit.deadline import Deadline
 from consumers.moodle.bulk import BulkReport, carry
-from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.causes import MoodleCause, fault
 from consumers.moodle.errors import MoodleRefused
-from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import AdoptedUser, User
+from consumers.moodle.functions import MoodleFunctions, User
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work, note_failure, note_warning
 from pipeline.errors import Misconfigured
@@ -49,14 +48,17 @@ class Users:
 
     def _adopted(self, works: Sequence[Work], deadline: Deadline) -> dict[str, tuple[User, ...]]:
         """The users adopted for these students, unless they belong to others now."""
-        wanted = {work.wanted.adopted.id: work for work in works if work.wanted.adopted is not None}
+        wanted = {int(work.wanted.adopted): work for work in works if work.wanted.adopted is not None}
         if not wanted:
             return {}
         found = self._functions.users_by("id", [str(id_) for id_ in wanted], deadline)
+        theirs = {user.id: user for user in found}
         return {
             work.wanted.idnumber: (user,)
-            for user in found
-            if (work := wanted[user.id]).wanted.adopted == AdoptedUser(user.id, user.idnumber)
+            for work in works
+            if (adopted := work.wanted.adopted) is not None
+            and (user := theirs.get(int(adopted))) is not None
+            and user.idnumber == adopted.number
         }
 
     def write(self, works: Sequence[Work], deadline: Deadline) -> None:
@@ -74,7 +76,7 @@ class Users:
         self._foresee("email", MoodleCause.EMAIL_TAKEN, works, deadline)
         for work in works:
             if work.user is not None and work.user.username == _GUEST and work.differing():
-                work.user_fault = MoodleFault(MoodleCause.ADMIN_ACCOUNT)
+                work.user_fault = fault(MoodleCause.ADMIN_ACCOUNT)
 
     def _foresee(self, field: str, cause: MoodleCause, works: Sequence[Work], deadline: Deadline) -> None:
         new = [work for work in works if work.to_create or field in work.differing()]
@@ -86,7 +88,7 @@ class Users:
             held_by = [u for u in holders.get(work.wanted.fields[field].casefold(), []) if u.id not in mine]
             shared = field == "email" and len(held_by) > 1
             if held_by and not shared:
-                work.user_fault = MoodleFault(cause)
+                work.user_fault = fault(cause)
 
     def taken(self, works: Sequence[Work], deadline: Deadline) -> frozenset[str]:
         """The numbers of students to be created whose username another user has."""
@@ -121,7 +123,7 @@ class Users:
             work.users = (_created(work, userid),)
         for failure in asked.failed:
             if type(failure.error) is MoodleRefused:
-                failure.row.user_fault = MoodleFault(MoodleCause.EMAIL_TAKEN)
+                failure.row.user_fault = fault(MoodleCause.EMAIL_TAKEN)
             else:
                 note_failure(failure, others_pass=bool(report.accepted))
         self._explain(report, deadline)
@@ -134,17 +136,13 @@ class Users:
         still_absent = self._sift([failure.row for failure in refused], None, deadline) if refused else []
         for failure in report.failed:
             if failure in refused and failure.row not in still_absent:
-                failure.row.lately = MoodleFault(
-                    MoodleCause.NOT_APPLIED
-                )  # it exists by now, or its fault is known
+                failure.row.lately = fault(MoodleCause.NOT_APPLIED)  # it exists by now, or its fault is known
             elif type(failure.error) is MoodleRefused and self._address_taken(failure.row, deadline):
-                failure.row.user_fault = MoodleFault(MoodleCause.EMAIL_TAKEN)
+                failure.row.user_fault = fault(MoodleCause.EMAIL_TAKEN)
             else:
                 note_failure(failure, others_pass=bool(report.accepted))
         unexplained = [
-            failure
-            for failure in refused
-            if failure.row.user_fault == MoodleFault(MoodleCause.REFUSED_VALUES)
+            failure for failure in refused if failure.row.user_fault == fault(MoodleCause.REFUSED_VALUES)
         ]
         if self._settings.languages and len(unexplained) > 1 and not report.accepted:
             raise Misconfigured(
@@ -173,9 +171,9 @@ class Users:
             held_by = holders.get(work.wanted.fields["username"].casefold(), [])
             mine = [user for user in held_by if user.idnumber == work.wanted.idnumber]
             if mine:
-                work.lately = MoodleFault(MoodleCause.NOT_APPLIED)
+                work.lately = fault(MoodleCause.NOT_APPLIED)
             elif held_by:
-                work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
+                work.user_fault = fault(MoodleCause.USERNAME_TAKEN)
             elif suspects is not None and work.wanted.fields["email"].casefold() in addresses:
                 suspects.append(work)
             else:
@@ -217,13 +215,12 @@ class Users:
     def _update(self, works: Sequence[Work], deadline: Deadline) -> None:
         if not works:
             return
-        changes = {work.wanted.idnumber: work.differing() for work in works}
-        ids = {work.wanted.idnumber: work.users[0].id for work in works}
+        changes = {work.users[0].id: work.differing() for work in works}
 
         def call(rows: Sequence[Work]) -> list[str]:
-            sent = [{"id": ids[work.wanted.idnumber], **changes[work.wanted.idnumber]} for work in rows]
-            warned = self._functions.update_users(sent, deadline)
-            return [warned.get(ids[work.wanted.idnumber], "") for work in rows]
+            ids = [work.users[0].id for work in rows]
+            warned = self._functions.update_users([{"id": id_, **changes[id_]} for id_ in ids], deadline)
+            return [warned.get(id_, "") for id_ in ids]
 
         size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.batch_size)
         report = carry(works, size, call)
@@ -232,7 +229,7 @@ class Users:
         for work, code in report.accepted:
             if code == "":
                 continue
-            if code == "dmlwriteexception" and "username" in changes[work.wanted.idnumber]:
+            if code == "dmlwriteexception" and "username" in changes[work.users[0].id]:
                 renamed.append(work)
             else:
                 note_warning(work, code, others_pass=others_pass)
@@ -248,7 +245,7 @@ class Users:
         for work in works:
             held_by = holders.get(work.wanted.fields["username"].casefold(), [])
             if any(user.idnumber != work.wanted.idnumber for user in held_by):
-                work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
+                work.user_fault = fault(MoodleCause.USERNAME_TAKEN)
             else:
                 note_warning(work, "dmlwriteexception", others_pass=others_pass)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from consumers.kit.connector import Held
 from consumers.kit.deadline import OutOfTime
 from consumers.moodle.bulk import Failure
-from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
+from consumers.moodle.causes import Fault, MoodleCause, fault
 from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
-from consumers.moodle.port import User, WantedUser
+from consumers.moodle.functions import User
+from consumers.moodle.intent import WantedUser
 
 _WARNED: Final = {
     "useremailduplicate": MoodleCause.EMAIL_TAKEN,
@@ -37,18 +39,20 @@ class Work:
         user_unknown, members_unknown: the outcome of such a write is not known: until it has been observed,
             nothing more may be written of this student.
         created: this batch created the user, who therefore has no memberships of the past.
+        finished: all that was asked was carried out, or observed.
     """
 
     wanted: WantedUser
     users: tuple[User, ...] = ()
     cohorts: dict[int, str] = field(default_factory=dict)
-    user_fault: MoodleFault | None = None
-    cohort_faults: dict[str, MoodleFault] = field(default_factory=dict)
+    user_fault: Fault | None = None
+    cohort_faults: dict[str, Fault] = field(default_factory=dict)
     singled_out: bool = False
-    lately: MoodleFault | None = None
+    lately: Fault | None = None
     user_unknown: bool = False
     members_unknown: bool = False
     created: bool = False
+    finished: bool = True
 
     @property
     def user(self) -> User | None:
@@ -107,30 +111,28 @@ class Work:
         """Whether anything is left to write."""
         return bool(self.to_create or self.differing() or self.to_join() or self.to_leave())
 
-    def faults(self, *, finished: bool) -> tuple[MoodleFault, ...]:
-        """Why the student is not as wanted, the gravest first.
-
-        Args:
-            finished: all that was asked was carried out, or observed.
-        """
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Why the student is not as wanted, the gravest first."""
         found = [*self.cohort_faults.values()]
         if self.user_fault is not None:
             found.append(self.user_fault)
-        if not finished:
-            unknown = MoodleFault(MoodleCause.OUTCOME_UNKNOWN) if self.unknown else None
-            found.append(unknown or self.lately or MoodleFault(MoodleCause.NOT_APPLIED))
-        gravity = (CauseKind.DEAD, CauseKind.RETRY, CauseKind.WAIT)
-        return tuple(sorted(found, key=lambda fault: gravity.index(fault.cause.kind)))
+        if not self.finished:
+            unknown = fault(MoodleCause.OUTCOME_UNKNOWN) if self.unknown else None
+            found.append(unknown or self.lately or fault(MoodleCause.NOT_APPLIED))
+        return tuple(
+            sorted(found, key=lambda each: (isinstance(each, Held), not getattr(each, "lasting", 0)))
+        )
 
 
 def note_warning(work: Work, code: str, *, others_pass: bool) -> None:
     """A warning about one user, whom Moodle then left as it was."""
     if code in _GONE:
-        work.lately = MoodleFault(MoodleCause.NOT_APPLIED)
+        work.lately = fault(MoodleCause.NOT_APPLIED)
     elif code == "dmlwriteexception":
         _refused_by_database(work, others_pass=others_pass)
     else:
-        work.user_fault = MoodleFault(_WARNED.get(code, MoodleCause.REFUSED_VALUES))
+        work.user_fault = fault(_WARNED.get(code, MoodleCause.REFUSED_VALUES))
 
 
 def cause_of_warning(code: str) -> MoodleCause:
@@ -148,9 +150,9 @@ def _refused_by_database(work: Work, *, others_pass: bool) -> None:
     hundred would only hide that.
     """
     if work.singled_out:
-        work.user_fault = MoodleFault(MoodleCause.WRITE_REFUSED)
+        work.user_fault = fault(MoodleCause.WRITE_REFUSED)
     work.singled_out = others_pass
-    work.lately = MoodleFault(MoodleCause.BUSY)
+    work.lately = fault(MoodleCause.BUSY)
 
 
 def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
@@ -160,9 +162,9 @@ def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
         if failure.alone:
             _refused_by_database(work, others_pass=others_pass)
         else:
-            work.lately = MoodleFault(MoodleCause.BUSY)
+            work.lately = fault(MoodleCause.BUSY)
     elif isinstance(error, MoodleRefused):
-        work.user_fault = MoodleFault(MoodleCause.REFUSED_VALUES)
+        work.user_fault = fault(MoodleCause.REFUSED_VALUES)
     else:
         work.user_unknown = work.user_unknown or isinstance(error, OutcomeUnknown)
         note_lost(work, error)
@@ -170,7 +172,7 @@ def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
 
 def note_lost(work: Work, error: CallFailed | OutOfTime) -> None:
     """Leave in the work that its last write failed or has an unknown outcome."""
-    work.lately = MoodleFault(cause_of(error))
+    work.lately = fault(cause_of(error))
 
 
 def cause_of(error: CallFailed | OutOfTime) -> MoodleCause:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline
-from consumers.moodle.rest import RestClient, http_client
+from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured
 from sandbox.process import PATIENCE_S
@@ -79,7 +79,7 @@ def call(base_url: str, ca_file: Path | None) -> object:
         base_url=base_url, token=SecretStr("jeton-d-essai"), ca_file=ca_file, timeout_s=5
     )
     context = ConnectorContext("moodle", settings, lambda name: LiveSecret(settings, name))
-    client = RestClient(http_client(context), context)
+    client = RestClient(context)
     try:
         return client.read("core_webservice_get_site_info", {}, Deadline.after(20))
     finally:

@@ -20,11 +20,8 @@ from consumers.kit.ldap_answers import Modification
 from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.mailbox import WELCOME, WelcomeStanding
 from consumers.mailbox.posting import Posting
-from consumers.moodle import objects as moodle
-from consumers.moodle.causes import MoodleFault
-from consumers.moodle.intent import wanted_of
-from consumers.moodle.objects import object_of
-from consumers.moodle.port import WantedUser
+from consumers.moodle.causes import Fault
+from consumers.moodle.intent import WantedUser, object_of, wanted_of
 from consumers.moodle.work import Work
 from consumers.timetable import answers
 from consumers.timetable import connector as timetable
@@ -60,9 +57,9 @@ def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
 def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContextManager[object]:
     """What is wanted of Moodle, made otherwise."""
 
-    def wanted(account: Account, *args: Any, **named: Any) -> WantedUser | MoodleFault:
+    def wanted(account: Account, *args: Any, **named: Any) -> WantedUser | Fault:
         right = wanted_of(account, *args, **named)
-        return right if isinstance(right, MoodleFault) else make(account, right)
+        return make(account, right) if isinstance(right, WantedUser) else right
 
     return patch(_WANTED, wanted)
 
@@ -185,7 +182,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     ),
     "read an entry back and compare nothing": lambda: patch.object(kit, "_after", _whatever_is_there),
     "never correct a name in the directory": lambda: _no_change_of("displayName"),
-    "suspend nobody in Moodle": lambda: patch.object(moodle, "object_of", _never_shut),
+    "suspend nobody in Moodle": lambda: patch("consumers.moodle.connector.object_of", _never_shut),
     "give a cohort before its enrolment": lambda: _moodle(
         lambda account, right: replace(right, cohorts={each.key: each.name for each in account.cohorts})
     ),

@@ -3,6 +3,7 @@ shipped parts, as `sesame.app.wiring` does it. Only ports are simulated."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ from tests.simulation.schedule import Life, Schedule
 from tests.simulation.store import Disk, SimulatedDatabase
 from tests.simulation.targets.directory import SimulatedDirectory
 from tests.simulation.targets.mailboxes import FOLDERS, SimulatedMailboxes
-from tests.simulation.targets.moodle import MOODLE, SimulatedMoodle
+from tests.simulation.targets.moodle import MOODLE, SimulatedMoodle, Unserialised
 from tests.simulation.targets.target import LATE_S_MAX, Target
 from tests.simulation.targets.timetable import ADDRESS, SimulatedTimetable
 from tests.simulation.threads import Stop
@@ -275,8 +276,17 @@ class Site:
             with patch("consumers.kit.http.HttpClient", lambda _context, **_more: self.timetable):
                 context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)
                 return QuickTimetable(context).handler()
-        moodle = ConnectorContext("moodle", MOODLE, _no_secret, monotonic=now)
-        return QuickMoodle(moodle, self.moodle).handler()
+        site = SiteFacts(is_managed=lambda _key: True)
+        ticks = itertools.count()
+        moodle = ConnectorContext(
+            "moodle",
+            MOODLE,
+            _no_secret,
+            site=site,
+            monotonic=lambda: now() + next(ticks) * 1e-6,  # of two readings one is the later
+        )
+        functions: Any = self.moodle
+        return QuickMoodle(moodle, functions, Unserialised()).handler()
 
     def _facts(self, name: str, life: Life) -> FactLoop:
         database = self._database()

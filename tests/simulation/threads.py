@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from greenlet import getcurrent
 
 import pipeline.runner
+from consumers.moodle import cohorts, members, rights
 from tests.simulation.schedule import Life, Schedule
 
 
@@ -138,5 +139,6 @@ def simulated(schedule: Schedule) -> Iterator[tuple[str, Any]]:
 
 
 def _modules() -> Iterator[ModuleType]:
+    yield from (cohorts, members, rights)
     for found in pkgutil.iter_modules(pipeline.runner.__path__):
         yield importlib.import_module(f"{pipeline.runner.__name__}.{found.name}")

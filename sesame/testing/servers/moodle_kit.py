@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from consumers.kit.connector import ConnectorContext, SiteFacts
-from consumers.moodle.connector import MoodleConnector, moodle_site
+from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.settings import MoodleSettings
 from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
@@ -92,7 +92,7 @@ def connector_on(
         site=site,
         monotonic=clock,
     )
-    return MoodleConnector(context, moodle_site(context, Unlocked()) if database is None else None)
+    return MoodleConnector(context, lock=Unlocked() if database is None else None)
 
 
 class Handlers:

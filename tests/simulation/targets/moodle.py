@@ -1,26 +1,31 @@
-"""A Moodle site in memory behind the Moodle consumer's port. Unlike the directory it has no idea of an
-account's version: a write that comes late is carried out, whatever was written since. What differs from what
-is wanted is the shipped `Work`'s to say, as in the REST adapter; whether that was right is the `oracle`'s."""
+"""A Moodle site in memory: the web-service functions that the consumer calls, a row at a time.
+
+Unlike the directory it has no idea of an account's version: a write that comes late is carried out, whatever
+was written since. Whether what was written was right is the `oracle`'s to say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from consumers.kit.deadline import Deadline
-from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.port import Seen, User, WantedUser
+from consumers.moodle.errors import OutcomeUnknown, WriteRefused
+from consumers.moodle.functions import NEEDED, Cohort, SiteInfo, User
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.work import Work
-from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.targets.target import Fate, Target
 
+SERVICE: Final = User(1, "sesame", "manual", "", "Sésame", "Service", "sesame@x.fr", suspended=False)
+GUEST: Final = User(2, "guest", "manual", "", "Guest", "User", "root@x.fr", suspended=False)
 MOODLE: Final = MoodleSettings(
     base_url="http://127.0.0.1",
     token=SecretStr("none"),
@@ -31,8 +36,24 @@ MOODLE: Final = MoodleSettings(
 )
 
 
+class Unserialised:
+    """See `consumers.moodle.cohorts.SiteLock`: the site makes no cohort twice."""
+
+    @contextmanager
+    def hold(self, name: str, *, ttl_s: float, wait_s: float) -> Iterator[None]:
+        """See `SiteLock.hold`."""
+        yield
+
+
 class SimulatedMoodle(Target):
-    """See `consumers.moodle.port.MoodlePort`."""
+    """See `consumers.moodle.functions.MoodleFunctions`.
+
+    Attributes:
+        users: by student.
+        cohorts: their members, by key; a cohort's id is its place.
+        pending: of a student, the unanswered writes that have not landed; one that has, and is then read, is
+            in doubt no more.
+    """
 
     throttles = True
 
@@ -40,78 +61,105 @@ class SimulatedMoodle(Target):
         super().__init__("moodle", *args)  # type: ignore[arg-type]  # as `Target` takes them
         self.users: dict[str, User] = {}
         self.cohorts: dict[str, set[str]] = {}
+        self.pending: Counter[str] = Counter()
 
-    def read(self, batch: Sequence[WantedUser], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `MoodlePort.read`."""
-        self.meet()
-        return {wanted.idnumber: self._seen(wanted) for wanted in batch}
+    # --- reading ----------------------------------------------------------------------------------
 
-    def apply(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
-    ) -> Mapping[str, MoodleFault]:
-        """See `MoodlePort.apply`."""
-        with self._doubting(deadline):
-            self.meet()
-            faults = {
-                wanted.idnumber: self._apply(wanted, seen[wanted.idnumber], deadline) for wanted in batch
-            }
-        return {number: fault for number, fault in faults.items() if fault is not None}
+    def rows(self, _fields: int, _at_most: int) -> int:
+        """See `MoodleFunctions.rows`: what becomes of a call is one student's."""
+        return 1
 
-    def close(self, users: Sequence[User], deadline: Deadline) -> Mapping[int, MoodleFault]:
-        """See `MoodlePort.close`."""
-        with self._doubting(deadline):
-            self.meet()
-            faults = {user.id: self._close(user.idnumber, deadline) for user in users}
-        return {id_: fault for id_, fault in faults.items() if fault is not None}
+    def site_info(self, deadline: Deadline) -> SiteInfo:
+        """See `MoodleFunctions.site_info`."""
+        self._begin(deadline)
+        return SiteInfo(SERVICE.id, SERVICE.username, NEEDED)
 
-    def foresee(
-        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: Deadline
-    ) -> Mapping[str, MoodleFault]:
-        """See `MoodlePort.foresee`: nothing here is anybody else's."""
+    def permits(self, _function: str, _impossible: Mapping[str, Any], deadline: Deadline) -> bool:
+        """See `MoodleFunctions.permits`."""
+        self._begin(deadline)
+        return True
+
+    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
+        """See `MoodleFunctions.users_by`."""
+        self._begin(deadline)
+        wanted = set(values)
+        self.unanswered -= {each for each in wanted if self.pending[each] == 0}
+        return [u for u in (SERVICE, GUEST, *self.users.values()) if str(getattr(u, field)) in wanted]
+
+    def users_like_email(self, _address: str, _deadline: Deadline) -> list[User]:
+        """See `MoodleFunctions.users_like_email`: none in other capitals."""
+        return []
+
+    def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
+        """See `MoodleFunctions.all_cohorts`."""
+        self._begin(deadline)
+        return [Cohort(id_, key, key) for id_, key in enumerate(self.cohorts)]
+
+    def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
+        """See `MoodleFunctions.search_cohorts`."""
+        return [each for each in self.all_cohorts(deadline) if query in each.idnumber]
+
+    def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+        """See `MoodleFunctions.members_of`."""
+        self._begin(deadline)
+        keys = list(self.cohorts)
+        return {
+            id_: frozenset(self.users[number].id for number in self.cohorts[keys[id_]]) for id_ in cohorts
+        }
+
+    def close(self) -> None:
+        """See `MoodleFunctions.close`."""
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
+        """See `MoodleFunctions.create_users`."""
+        [row] = rows
+        number = row["idnumber"]
+
+        def effect() -> bool:
+            if number not in self.users:
+                self.users[number] = User(id=len(self.users) + 3, **row, suspended=False)
+            return True
+
+        self._write(number, effect, None, deadline)
+        return [self.users[number].id]
+
+    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
+        """See `MoodleFunctions.update_users`."""
+        [row] = rows
+        number = self._number_of(row["id"])
+        values: dict[str, Any] = {**row}
+        if "suspended" in row:
+            values["suspended"] = bool(row["suspended"])
+
+        def effect() -> bool:
+            self.users[number] = replace(self.users[number], **values)
+            return True
+
+        self._write(number, effect, lambda: True, deadline)
         return {}
 
-    def forget(self) -> None:
-        """See `MoodlePort.forget`: nothing is remembered."""
+    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
+        """See `MoodleFunctions.create_cohorts`."""
+        self._begin(deadline)
+        for key, _ in rows:
+            self.cohorts.setdefault(key, set())
+        return [Cohort(list(self.cohorts).index(key), key, key) for key, _ in rows]
 
-    def dump(self) -> Iterator[Seen]:
-        """See `MoodlePort.dump`."""
-        yield from (self.seen(number) for number in self.users)
+    def add_members(self, rows: Sequence[tuple[str, int]], deadline: Deadline) -> None:
+        """See `MoodleFunctions.add_members`."""
+        [(key, id_)] = rows
+        number = self._number_of(id_)
+        self._write(number, self._moving(key, number, joins=True), lambda: True, deadline)
 
-    def renamed(
-        self, cohorts: Mapping[str, Collection[str]], deadline: Deadline
-    ) -> Mapping[str, tuple[str, ...]]:
-        """See `MoodlePort.renamed`: no hand touches a cohort here."""
-        return {}
+    def remove_members(self, rows: Sequence[tuple[int, int]], deadline: Deadline) -> None:
+        """See `MoodleFunctions.remove_members`."""
+        [(cohort, id_)] = rows
+        number, key = self._number_of(id_), list(self.cohorts)[cohort]
+        self._write(number, self._moving(key, number, joins=False), None, deadline)
 
-    def erase(
-        self, users: Sequence[User], pseudonyms: Mapping[int, str], deadline: Deadline
-    ) -> Mapping[int, MoodleFault]:
-        """See `MoodlePort.erase`: nobody is erased in a history."""
-        raise NotImplementedError
-
-    def remove_cohorts(self, keys: Collection[str], deadline: Deadline) -> Collection[str]:
-        """See `MoodlePort.remove_cohorts`: likewise."""
-        raise NotImplementedError
-
-    def probe_erasing(self, deadline: Deadline) -> None:
-        """See `MoodlePort.probe_erasing`: likewise."""
-        raise NotImplementedError
-
-    def lacking_packs(self, deadline: Deadline) -> Sequence[str]:
-        return ()
-
-    def probe(self, deadline: Deadline | None = None) -> None:
-        """See `MoodlePort.probe`."""
-        super().probe()
-
-    def shut(self) -> None:
-        """See `MoodlePort.shut`."""
-
-    def seen(self, number: str) -> Seen:
-        """A student as the site shows it."""
-        user = self.users.get(number)
-        inside = tuple(sorted(key for key, members in self.cohorts.items() if number in members))
-        return Seen(number, (user,) if user is not None else (), inside)
+    # --- by hand, and what is there ---------------------------------------------------------------
 
     def drift(self, number: str) -> bool:
         """See `Target.drift`."""
@@ -136,66 +184,50 @@ class SimulatedMoodle(Target):
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _begin(self, deadline: Deadline) -> None:
+        deadline.left_s()
+        with self._noting(deadline):
+            self.meet()
+
+    def _moving(self, key: str, number: str, *, joins: bool) -> Callable[[], bool]:
+        def effect() -> bool:
+            (self.cohorts[key].add if joins else self.cohorts[key].discard)(number)
+            return True
+
+        return effect
+
+    def _write(
+        self,
+        number: str,
+        effect: Callable[[], object],
+        partly: Callable[[], object] | None,
+        deadline: Deadline,
+    ) -> None:
+        """A call that writes one student, as `RestClient.write` ends it."""
+        self._begin(deadline)
+        before = self.pending[number]
+        self.pending[number] += 1
+        with self._noting(deadline):
+            fate = self.write(number, partial(self._land, number, effect), partly)
+        if fate is not Fate.UNKNOWN:
+            self.pending[number] = min(self.pending[number], before)
+        if fate is Fate.BUSY:
+            raise WriteRefused("dmlwriteexception")
+        if fate is Fate.UNKNOWN:
+            deadline.unanswered = True
+            raise OutcomeUnknown("no answer")
+
+    def _land(self, number: str, effect: Callable[[], object]) -> object:
+        self.pending[number] -= 1
+        return effect()
+
     @contextmanager
-    def _doubting(self, deadline: Deadline) -> Iterator[None]:
-        """As the shipped adapter: whatever ends the call, it is said whether a write may still land."""
+    def _noting(self, deadline: Deadline) -> Iterator[None]:
         try:
             yield
-        except (TargetDown, Throttled, Misconfigured) as error:
-            error.unknown = error.unknown or deadline.unanswered
+        except TargetDown as error:
+            deadline.unanswered = deadline.unanswered or error.unknown
             raise
 
-    def _seen(self, wanted: WantedUser) -> Seen:
-        seen, login = self.seen(wanted.idnumber), wanted.fields.get("username")
-        others = {user.username for user in self.users.values() if user.idnumber != wanted.idnumber}
-        return replace(seen, login_taken=not seen.users and wanted.create and login in others)
-
-    def _apply(self, wanted: WantedUser, seen: Seen, deadline: Deadline) -> MoodleFault | None:
-        work = self._work(wanted, seen)
-        if not work.open():
-            return None
-        fate = self.write(wanted.idnumber, self._writing(work), self._writing(work, lost=True))
-        deadline.unanswered = deadline.unanswered or fate is Fate.UNKNOWN
-        if fate is not Fate.UNKNOWN or not self._work(wanted, self.seen(wanted.idnumber)).open():
-            return MoodleFault(MoodleCause.BUSY) if fate is Fate.BUSY else None
-        return MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
-
-    def _work(self, wanted: WantedUser, seen: Seen) -> Work:
-        numbers = {key: id_ for id_, key in enumerate(self.cohorts)}
-        return Work(wanted, seen.users, {numbers[key]: key for key in seen.cohorts})
-
-    def _writing(self, work: Work, *, lost: bool = False) -> Callable[[], bool]:
-        """What differs, as a write: it is worked out now, and carried out whenever it is."""
-        wanted, number = work.wanted, work.wanted.idnumber
-        new = {**wanted.fields, "suspended": wanted.suspended} if work.to_create else None
-        values: dict[str, Any] = {name: value for name, value in work.differing().items() if not lost}
-        join = tuple(wanted.cohorts) if work.to_create else tuple(work.to_join())
-        leave = tuple(work.cohorts[id_] for id_ in work.to_leave())
-
-        def effect() -> bool:
-            if new is not None and number not in self.users:
-                self.users[number] = User(id=len(self.users) + 1, idnumber=number, **new)  # type: ignore[arg-type]
-            elif values:
-                if "suspended" in values:
-                    values["suspended"] = bool(values["suspended"])
-                self.users[number] = replace(self.users[number], **values)
-            for key in () if lost else join:
-                self.cohorts.setdefault(key, set()).add(number)
-            for key in leave:
-                self.cohorts[key].discard(number)
-            return True
-
-        return effect
-
-    def _close(self, number: str, deadline: Deadline) -> MoodleFault | None:
-        fate = self.write(number, self._suspending(number))
-        deadline.unanswered = deadline.unanswered or fate is Fate.UNKNOWN
-        causes = {Fate.BUSY: MoodleCause.BUSY, Fate.UNKNOWN: MoodleCause.OUTCOME_UNKNOWN}
-        return MoodleFault(causes[fate]) if fate in causes else None
-
-    def _suspending(self, number: str) -> Callable[[], bool]:
-        def effect() -> bool:
-            self.users[number] = replace(self.users[number], suspended=True)
-            return True
-
-        return effect
+    def _number_of(self, id_: int) -> str:
+        return next(number for number, user in self.users.items() if user.id == id_)

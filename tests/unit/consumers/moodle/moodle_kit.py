@@ -13,12 +13,12 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import SecretStr
 
-from consumers.kit.connector import AdoptedRef, ConnectorContext, Secret, SiteFacts
+from consumers.kit.connector import AdoptedRef, Change, ConnectorContext, Held, Refused, SiteFacts, differing
 from consumers.kit.deadline import Deadline
 from consumers.moodle.connector import MoodleConnector
-from consumers.moodle.rest import RestClient, http_client
+from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.site import MoodleSite
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle.conditions import Conditions, SiteState
 from sandbox.moodle.control import ControlEndpoint
@@ -50,10 +50,6 @@ def is_managed(idnumber: str) -> bool:
     return idnumber.startswith(("L1", "L2"))
 
 
-def no_secret(_name: str) -> Secret:
-    raise AssertionError("the port is given")
-
-
 def pseudonym(number: str) -> str:
     return "erased-" + hashlib.sha256(number.encode()).hexdigest()[:25]
 
@@ -64,8 +60,7 @@ def rest_client(
     pause: Callable[[float], None] = lambda _seconds: None,
 ) -> RestClient:
     """A client whose requests this answers."""
-    http = http_client(context, transport=transport_to(server), pause=pause)
-    return RestClient(http, context, pause=pause)
+    return RestClient(context, transport=transport_to(server), pause=pause)
 
 
 class Site:
@@ -103,18 +98,11 @@ class Site:
             read_only=self.settings.mode == "observe",
             adopted=lambda numbers: {n: self.adopted[n] for n in numbers if n in self.adopted},
             begin_erasing=self._begin_erasing,
-            site=SiteFacts(pseudonym=pseudonym),
+            site=SiteFacts(pseudonym=pseudonym, is_managed=is_managed),
             monotonic=clock,
         )
-        self.port = MoodleSite(
-            rest_client(context, self._answer),
-            self.settings,
-            lock=Unlocked(),
-            is_managed=is_managed,
-            read_only=context.read_only,
-            clock=clock,
-        )
-        self.connector = MoodleConnector(context, self.port)
+        functions = MoodleFunctions(rest_client(context, self._answer), self.settings)
+        self.connector = MoodleConnector(context, functions, Unlocked())
         self.handler = self.connector.handler()
         self.database = folder / "moodle.sqlite"
         self._clock = clock
@@ -160,6 +148,25 @@ class Site:
     def writes(self) -> list[str]:
         """The writing functions that were called, in order."""
         return [function for function, _ in self.asked if function in WRITES]
+
+    def seen(self, account: Account) -> Any:
+        """What the connector shows of one student."""
+        return self.connector.read([account], self.deadline())[account.student_number]
+
+    def changes(self, *accounts: Account) -> list[Change]:
+        """What differs of these students now, as the kit asks for it."""
+        seen = self.connector.read(accounts, self.deadline())
+        changes = []
+        for account in accounts:
+            shown: Any = seen[account.student_number]
+            found = shown[0] if shown else None
+            wanted = self.connector.wanted(account)
+            changes.append(Change(account, found, differing(wanted, found), account.access_open))
+        return changes
+
+    def apply(self, *accounts: Account) -> dict[str, Held | Refused]:
+        """What stands in the way of these, as they are seen now."""
+        return dict(self.connector.apply(self.changes(*accounts), self.deadline()))
 
     def handle(self, *accounts: Account, compare: bool = False) -> list[HandlerOutcome]:
         outcomes = self.handler.handle([Task(each, compare=compare) for each in accounts])

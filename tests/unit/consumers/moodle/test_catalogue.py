@@ -9,11 +9,10 @@ from typing import cast
 import pytest
 
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.causes import MoodleCause, fault
 from consumers.moodle.cohorts import CREATION_LOCK, CohortCatalogue
 from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, WriteRefused
-from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import Cohort
+from consumers.moodle.functions import Cohort, MoodleFunctions
 from pipeline.locks import LockHeld
 
 DEADLINE = Deadline(1000.0, lambda: 0.0)
@@ -137,7 +136,7 @@ def test_more_than_three_are_looked_for_in_one_listing(count: int, *, searched: 
 def test_a_cohort_that_was_renamed_on_the_site_is_remembered_no_longer() -> None:
     site = Site(INFO, INFO, "club")
     cohorts = catalogue(site)
-    assert cohorts.ensure({INFO: NAME}, DEADLINE) == {INFO: MoodleFault(MoodleCause.DUPLICATE_COHORT, INFO)}
+    assert cohorts.ensure({INFO: NAME}, DEADLINE) == {INFO: fault(MoodleCause.DUPLICATE_COHORT, INFO)}
     site.cohorts = [Cohort(2, INFO, "kept"), Cohort(3, "club", "")]
     assert cohorts.ensure({INFO: NAME}, DEADLINE) == {}
     assert cohorts.with_idnumber(INFO) == (Cohort(2, INFO, "kept"),)
@@ -150,7 +149,7 @@ def test_a_cohort_that_was_renamed_on_the_site_is_remembered_no_longer() -> None
 def test_one_that_the_database_takes_for_the_same_stands_in_the_way(other: str) -> None:
     site = Site(other)
     site.error = MoodleRefused("invalidparameter")
-    conflict = {INFO: MoodleFault(MoodleCause.COHORT_CONFLICT, INFO)}
+    conflict = {INFO: fault(MoodleCause.COHORT_CONFLICT, INFO)}
     assert catalogue(site).foresee({INFO: NAME}, DEADLINE) == conflict
     assert catalogue(site).ensure({INFO: NAME}, DEADLINE) == conflict
     assert catalogue(Site(f" {INFO}", f"{INFO}X")).foresee({INFO: NAME}, DEADLINE) == {}
@@ -174,7 +173,7 @@ def test_what_a_creation_met_is_said_unless_the_cohort_is_there_all_the_same(
     other = f"{INFO}-bis"
     cohorts = catalogue(site)
     cohorts.load(DEADLINE)
-    expected = {INFO: MoodleFault(cause, INFO), other: MoodleFault(cause, other)}
+    expected = {INFO: fault(cause, INFO), other: fault(cause, other)}
     assert cohorts.ensure({INFO: NAME, other: NAME}, DEADLINE) == expected
 
     def made(rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
@@ -197,9 +196,7 @@ def test_one_that_moodle_refuses_does_not_keep_the_others_from_being_made() -> N
 
     site.create_cohorts = picky  # type: ignore[method-assign]
     cohorts = catalogue(site)
-    assert cohorts.ensure({INFO: NAME, bad: NAME}, DEADLINE) == {
-        bad: MoodleFault(MoodleCause.COHORT_REFUSED, bad)
-    }
+    assert cohorts.ensure({INFO: NAME, bad: NAME}, DEADLINE) == {bad: fault(MoodleCause.COHORT_REFUSED, bad)}
     assert len(cohorts.with_idnumber(INFO)) == 1
 
 
@@ -216,7 +213,7 @@ def test_one_that_moodle_refuses_does_not_keep_the_others_from_being_made() -> N
 def test_what_moodle_s_columns_never_take_is_refused_before_it_is_asked_for(
     key: str, name: str, *, valid: bool
 ) -> None:
-    refused = {} if valid else {key: MoodleFault(MoodleCause.COHORT_REFUSED, key)}
+    refused = {} if valid else {key: fault(MoodleCause.COHORT_REFUSED, key)}
     site = Site()
     assert catalogue(site).foresee({key: name}, DEADLINE) == refused
     assert catalogue(site).ensure({key: name, INFO: NAME}, DEADLINE) == refused
@@ -231,5 +228,5 @@ def test_what_is_foreseen_is_looked_at_anew_and_made_by_nobody() -> None:
     assert site.asked == []
     assert cohorts.foresee({INFO: "", "L1MATH": NAME}, DEADLINE) == {}  # an existing one keeps its name
     site.cohorts.append(Cohort(8, INFO, ""))
-    assert cohorts.foresee({INFO: NAME}, DEADLINE) == {INFO: MoodleFault(MoodleCause.DUPLICATE_COHORT, INFO)}
+    assert cohorts.foresee({INFO: NAME}, DEADLINE) == {INFO: fault(MoodleCause.DUPLICATE_COHORT, INFO)}
     assert site.asked == [("all", None), ("all", None)]

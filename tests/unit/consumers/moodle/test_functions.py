@@ -12,8 +12,7 @@ from pydantic import SecretStr
 
 from consumers.kit.deadline import Deadline
 from consumers.moodle.errors import Broken, DeletionForbidden, MoodleRefused, RightMissing
-from consumers.moodle.functions import MoodleFunctions, SiteInfo
-from consumers.moodle.port import Cohort, User
+from consumers.moodle.functions import Cohort, MoodleFunctions, SiteInfo, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown

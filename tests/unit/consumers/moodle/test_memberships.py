@@ -11,9 +11,8 @@ import pytest
 from consumers.kit.deadline import Deadline
 from consumers.moodle.cohorts import CohortCatalogue
 from consumers.moodle.errors import MoodleRefused
-from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.functions import Cohort, MoodleFunctions
 from consumers.moodle.members import AGE_S_MAX, Memberships
-from consumers.moodle.port import Cohort
 from pipeline.errors import TargetDown
 from sandbox.process import PATIENCE_S, wait_until
 

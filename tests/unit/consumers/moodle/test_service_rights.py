@@ -8,8 +8,7 @@ from typing import Any, cast
 import pytest
 
 from consumers.kit.deadline import Deadline
-from consumers.moodle.functions import NEEDED, MoodleFunctions, SiteInfo
-from consumers.moodle.port import User
+from consumers.moodle.functions import NEEDED, MoodleFunctions, SiteInfo, User
 from consumers.moodle.rights import Rights
 from pipeline.errors import Misconfigured
 

@@ -12,12 +12,13 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
+from consumers.kit.connector import AdoptedRef
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.causes import Fault, MoodleCause, fault
 from consumers.moodle.deletions import Deletions
 from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, WriteRefused
-from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import AdoptedUser, User, WantedUser
+from consumers.moodle.functions import MoodleFunctions, User
+from consumers.moodle.intent import WantedUser
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.users import Users
 from consumers.moodle.work import Work
@@ -71,7 +72,7 @@ def test_a_user_that_another_worker_has_just_created_is_left_to_the_next_reading
     site = cast("MoodleFunctions", Overtaken(error, held_by(NUMBER)))
     Users(site, SETTINGS).write([work], Deadline.after(10, lambda: 0.0))
     assert work.user_fault is None
-    assert work.lately == MoodleFault(MoodleCause.NOT_APPLIED)
+    assert work.lately == fault(MoodleCause.NOT_APPLIED)
 
 
 @pytest.mark.parametrize("error", [MoodleRefused("invalidparameter"), WriteRefused("dmlwriteexception")])
@@ -79,7 +80,7 @@ def test_a_username_that_somebody_else_has_just_taken_is_said_to_be_taken(error:
     work = Work(wanted())
     site = cast("MoodleFunctions", Overtaken(error, held_by("22699999")))
     Users(site, SETTINGS).write([work], Deadline.after(10, lambda: 0.0))
-    assert work.user_fault == MoodleFault(MoodleCause.USERNAME_TAKEN)
+    assert work.user_fault == fault(MoodleCause.USERNAME_TAKEN)
 
 
 # --- a site in memory -------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def write(site: Site, *works: Work, **settings: Any) -> None:
     users_on(site, **settings).write(works, DEADLINE)
 
 
-def state(one: Work) -> tuple[MoodleFault | None, MoodleFault | None, bool]:
+def state(one: Work) -> tuple[Fault | None, Fault | None, bool]:
     return one.user_fault, one.lately, one.created
 
 
@@ -206,7 +207,11 @@ def test_users_are_found_by_their_exact_number_and_the_oldest_is_first() -> None
 def test_an_adopted_user_is_looked_at_by_its_id_where_nobody_has_the_number() -> None:
     site = Site(somebody(3, "a", idnumber="OLD"), somebody(4, "b"), somebody(5, "c", idnumber="OTHER"))
     a, b, c, d = work("a"), work("b"), work("c"), work("d")
-    for one, adopted in ((a, AdoptedUser(3, "OLD")), (b, AdoptedUser(3, "OLD")), (c, AdoptedUser(5, "OLD"))):
+    for one, adopted in (
+        (a, AdoptedRef("3", "OLD")),
+        (b, AdoptedRef("3", "OLD")),
+        (c, AdoptedRef("5", "OLD")),
+    ):
         one.wanted = replace(one.wanted, adopted=adopted)
     users_on(site).observe([a, b, c, d], DEADLINE)
     assert [[user.id for user in one.users] for one in (a, b, c, d)] == [[3], [4], [], []]
@@ -244,10 +249,10 @@ def test_of_a_refused_batch_those_who_are_taken_are_told_apart_and_the_rest_is_c
     assert {name: state(one) for name, one in works.items()} == {
         "fine": DONE,
         "good": DONE,
-        "taken": (MoodleFault(MoodleCause.USERNAME_TAKEN), None, False),
-        "mine": (None, MoodleFault(MoodleCause.NOT_APPLIED), False),
-        "mail": (MoodleFault(MoodleCause.EMAIL_TAKEN), None, False),
-        "bad": (MoodleFault(MoodleCause.REFUSED_VALUES), None, False),
+        "taken": (fault(MoodleCause.USERNAME_TAKEN), None, False),
+        "mine": (None, fault(MoodleCause.NOT_APPLIED), False),
+        "mail": (fault(MoodleCause.EMAIL_TAKEN), None, False),
+        "bad": (fault(MoodleCause.REFUSED_VALUES), None, False),
     }
     assert site.created[:2] == [list(works), ["fine", "bad", "good"]]
     assert ["mail"] in site.created
@@ -281,7 +286,7 @@ def test_a_suspected_address_that_the_database_refuses_alone_is_singled_out_by_i
         site.refuses["b"] = WriteRefused("dmlwriteexception")
     a = work("a")
     write(site, a, work("b"))
-    assert (a.lately, a.singled_out) == (MoodleFault(MoodleCause.BUSY), accepted)
+    assert (a.lately, a.singled_out) == (fault(MoodleCause.BUSY), accepted)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +310,7 @@ def test_who_is_refused_alone_may_have_an_address_of_somebody_s_in_other_capital
     site.refuses = {"a": MoodleRefused("invalidparameter")}
     a = work("a")
     write(site, a)
-    assert state(a) == (MoodleFault(cause), None, False)
+    assert state(a) == (fault(cause), None, False)
 
 
 def test_an_address_is_not_asked_after_where_the_database_refused_the_write() -> None:
@@ -314,7 +319,7 @@ def test_an_address_is_not_asked_after_where_the_database_refused_the_write() ->
     site.refuses = {"a": WriteRefused("dmlwriteexception")}
     a = work("a")
     write(site, a)
-    assert (a.user_fault, a.lately) == (None, MoodleFault(MoodleCause.BUSY))
+    assert (a.user_fault, a.lately) == (None, fault(MoodleCause.BUSY))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +343,7 @@ def test_a_site_that_refuses_every_new_user_may_lack_the_language(
         assert "moodle.languages" in caught.value.remedy
     else:
         write(site, *works, languages=languages)
-    assert {one.user_fault for one in works} == {MoodleFault(MoodleCause.REFUSED_VALUES)}
+    assert {one.user_fault for one in works} == {fault(MoodleCause.REFUSED_VALUES)}
     write(site, *(work(name) for name in (*refused, "fine")), languages={"fr": "fr"})  # one passes: its rows
 
 
@@ -348,7 +353,7 @@ def test_one_malformed_value_hides_no_holder_of_another() -> None:
     site.malformed = {"n2"}
     works = [work(name) for name in names]
     users_on(site).foresee(works, DEADLINE)
-    taken = [one.user_fault == MoodleFault(MoodleCause.USERNAME_TAKEN) for one in works]
+    taken = [one.user_fault == fault(MoodleCause.USERNAME_TAKEN) for one in works]
     assert taken == [name != "n2" for name in names]
     logins = [values for field, values in site.searched if field == "username"]
     assert logins == [names, names[:3], names[:1], names[1:3], ["n1"], ["n2"], names[3:]]
@@ -370,7 +375,7 @@ def test_of_each_user_only_what_differs_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "fault", "lately"),
+    ("code", "found", "lately"),
     [
         ("useremailduplicate", MoodleCause.EMAIL_TAKEN, None),
         ("useremailinvalid", MoodleCause.EMAIL_INVALID, None),
@@ -384,13 +389,13 @@ def test_of_each_user_only_what_differs_is_sent() -> None:
     ],
 )
 def test_a_warning_about_one_user_says_why_it_was_left(
-    code: str, fault: MoodleCause | None, lately: MoodleCause | None
+    code: str, found: MoodleCause | None, lately: MoodleCause | None
 ) -> None:
     site = Site()
     site.warns = {3: code}
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert state(a) == (fault and MoodleFault(fault), lately and MoodleFault(lately), False)
+    assert state(a) == (found and fault(found), lately and fault(lately), False)
     assert state(b) == (None, None, False)
 
 
@@ -401,9 +406,9 @@ def test_a_row_that_the_database_refuses_twice_while_it_takes_others_is_to_blame
     a = work("a", somebody(3, "a", lastname="Avant"))
     others = [work("b", somebody(4, "b", lastname="Avant"))] if neighbour else []
     write(site, a, *others)
-    assert (a.user_fault, a.lately) == (None, MoodleFault(MoodleCause.BUSY))
+    assert (a.user_fault, a.lately) == (None, fault(MoodleCause.BUSY))
     write(site, a)
-    assert a.user_fault == (MoodleFault(MoodleCause.WRITE_REFUSED) if neighbour else None)
+    assert a.user_fault == (fault(MoodleCause.WRITE_REFUSED) if neighbour else None)
     fresh = work("a", somebody(3, "a", lastname="Avant"))
     site.warns[4] = "invaliduserid"  # not taken either
     write(site, fresh, work("b", somebody(4, "b", lastname="Avant")))
@@ -411,7 +416,7 @@ def test_a_row_that_the_database_refuses_twice_while_it_takes_others_is_to_blame
 
 
 @pytest.mark.parametrize(
-    ("holder", "fault", "lately"),
+    ("holder", "taken", "lately"),
     [
         (somebody(9, "A", idnumber="x"), MoodleCause.USERNAME_TAKEN, None),
         (somebody(9, "A", idnumber="N-a"), None, MoodleCause.BUSY),
@@ -419,13 +424,13 @@ def test_a_row_that_the_database_refuses_twice_while_it_takes_others_is_to_blame
     ],
 )
 def test_a_new_login_that_the_database_refuses_is_somebody_s_as_a_rule(
-    holder: User | None, fault: MoodleCause | None, lately: MoodleCause | None
+    holder: User | None, taken: MoodleCause | None, lately: MoodleCause | None
 ) -> None:
     site = Site(*([holder] if holder else []))
     site.warns = {3: "dmlwriteexception"}
     a, b = work("a", somebody(3, "old")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert (a.user_fault, a.lately) == (fault and MoodleFault(fault), lately and MoodleFault(lately))
+    assert (a.user_fault, a.lately) == (taken and fault(taken), lately and fault(lately))
     assert a.singled_out is (lately is MoodleCause.BUSY)
     assert site.searched == [("username", ["a"])]
 
@@ -445,7 +450,7 @@ def test_an_update_that_was_not_answered_may_have_been_made(
     site.fails = error
     a = work("a", somebody(3, "a", lastname="Avant"))
     write(site, a)
-    assert state(a) == (None, MoodleFault(cause), False)
+    assert state(a) == (None, fault(cause), False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
     site.fails = OutOfTime("late")
     write(site, a)
@@ -460,7 +465,7 @@ def test_a_creation_that_was_not_answered_may_have_been_made(
     site.refuses = {"a": error}
     a = work("a")
     write(site, a)
-    assert state(a) == (None, MoodleFault(cause), False)
+    assert state(a) == (None, fault(cause), False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
     looked = ["username", "email"] if isinstance(error, Broken) else []
     assert [field for field, _ in site.searched] == looked  # once, before it is laid on her
@@ -475,8 +480,8 @@ def test_an_update_that_is_refused_alone_is_that_row_s(error: MoodleRefused) -> 
     assert [len(rows) for rows in site.updated] == [2, 1, 1]
     for one in (a, b):
         busy = isinstance(error, WriteRefused)
-        assert one.user_fault == (None if busy else MoodleFault(MoodleCause.REFUSED_VALUES))
-        assert one.lately == (MoodleFault(MoodleCause.BUSY) if busy else None)
+        assert one.user_fault == (None if busy else fault(MoodleCause.REFUSED_VALUES))
+        assert one.lately == (fault(MoodleCause.BUSY) if busy else None)
         assert not one.singled_out
 
 
@@ -485,10 +490,10 @@ def test_a_row_that_makes_the_database_refuse_a_call_is_to_blame_once_its_neighb
     site.fails, site.fails_of = WriteRefused("dmlwriteexception"), {3}
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert (a.user_fault, a.lately, a.singled_out) == (None, MoodleFault(MoodleCause.BUSY), True)
+    assert (a.user_fault, a.lately, a.singled_out) == (None, fault(MoodleCause.BUSY), True)
     assert state(b) == (None, None, False)
     write(site, a)
-    assert a.user_fault == MoodleFault(MoodleCause.WRITE_REFUSED)
+    assert a.user_fault == fault(MoodleCause.WRITE_REFUSED)
 
 
 @pytest.mark.parametrize("neighbour", [True, False])
@@ -499,7 +504,7 @@ def test_a_creation_that_the_database_refuses_alone_is_singled_out_by_its_neighb
     site.refuses = {"a": WriteRefused("dmlwriteexception")}
     a = work("a")
     write(site, a, *([work("b")] if neighbour else []))
-    assert (a.lately, a.singled_out) == (MoodleFault(MoodleCause.BUSY), neighbour)
+    assert (a.lately, a.singled_out) == (fault(MoodleCause.BUSY), neighbour)
 
 
 # --- who has the login, and what else is foreseen ---------------------------------------------------------
@@ -524,7 +529,7 @@ def test_only_whoever_is_still_the_same_is_erased_and_who_is_gone_is_gone() -> N
     site = Site(somebody(3, "a"), somebody(4, "b", idnumber="N-other"), somebody(5, "c"))
     gone = [somebody(n, name) for n, name in ((3, "a"), (4, "b"), (9, "d"))]
     faults = Deletions(cast("MoodleFunctions", site), SETTINGS).erase(gone, {}, DEADLINE)
-    assert faults == {4: MoodleFault(MoodleCause.NOT_APPLIED, "idnumber")}
+    assert faults == {4: fault(MoodleCause.NOT_APPLIED, "idnumber")}
     assert site.deleted == [[3]]
 
 
@@ -544,7 +549,7 @@ def test_who_is_not_erased_is_found_among_the_others_and_said_why(
     site.undeletable = {3: error}
     both = [somebody(3, "a"), somebody(4, "b")]
     faults = Deletions(cast("MoodleFunctions", site), SETTINGS).erase(both, {}, DEADLINE)
-    assert faults[3] == MoodleFault(cause)
+    assert faults[3] == fault(cause)
     alone = isinstance(error, MoodleRefused | Broken)
     assert (4 in faults, [4] in site.deleted) == (not alone, alone)
 
@@ -558,12 +563,12 @@ def test_who_has_the_login_or_the_address_is_foreseen_where_they_would_be_writte
     d = work("d", somebody(4, "d", lastname="Avant"))  # login and address are its own already
     renamed = work("A", somebody(5, "old", email="A@x.fr"))
     users_on(site).foresee([a, b, c, d, renamed], DEADLINE)
-    assert [one.user_fault and one.user_fault.cause for one in (a, b, c, d, renamed)] == [
-        MoodleCause.USERNAME_TAKEN,
-        MoodleCause.EMAIL_TAKEN,
+    assert [one.user_fault for one in (a, b, c, d, renamed)] == [
+        fault(MoodleCause.USERNAME_TAKEN),
+        fault(MoodleCause.EMAIL_TAKEN),
         None,
         None,
-        MoodleCause.USERNAME_TAKEN,
+        fault(MoodleCause.USERNAME_TAKEN),
     ]
     searched = dict(site.searched)
     assert searched["username"] == ["a", "b", "c", "A"]
@@ -575,7 +580,7 @@ def test_a_login_that_two_have_is_taken_and_an_address_that_two_share_is_not() -
     site.users |= {n: somebody(n, f"u{n}", email="b@x.fr") for n in (10, 11)}
     a, b = work("a"), work("b")
     users_on(site).foresee([a, b], DEADLINE)
-    assert (a.user_fault, b.user_fault) == (MoodleFault(MoodleCause.USERNAME_TAKEN), None)
+    assert (a.user_fault, b.user_fault) == (fault(MoodleCause.USERNAME_TAKEN), None)
 
 
 def test_what_is_the_user_s_own_already_is_nobody_else_s() -> None:
@@ -586,7 +591,7 @@ def test_what_is_the_user_s_own_already_is_nobody_else_s() -> None:
 
 
 def test_the_guest_is_changed_by_nobody() -> None:
-    for lastname, fault in (("Avant", MoodleFault(MoodleCause.ADMIN_ACCOUNT)), ("Nom", None)):
+    for lastname, found in (("Avant", fault(MoodleCause.ADMIN_ACCOUNT)), ("Nom", None)):
         guest = work("guest", somebody(1, "guest", lastname=lastname))
         users_on(Site()).foresee([guest], DEADLINE)
-        assert guest.user_fault == fault
+        assert guest.user_fault == found

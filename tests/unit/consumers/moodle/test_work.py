@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.port import User, WantedUser
+from consumers.moodle.causes import MoodleCause, fault
+from consumers.moodle.functions import User
+from consumers.moodle.intent import WantedUser
 from consumers.moodle.work import Work
 
 USER = User(7, "elodie", "cas", "22600001", "Élodie", "Lefèvre", "elodie@univ-exemple.fr", False)
@@ -31,7 +32,7 @@ def test_what_is_as_wanted_leaves_nothing_to_write() -> None:
         False,
         False,
     )
-    assert one.faults(finished=True) == ()
+    assert one.faults == ()
 
 
 def test_each_difference_is_written_by_its_own_name() -> None:
@@ -62,10 +63,10 @@ def test_of_nobody_and_of_two_nothing_differs_and_nobody_joins_or_leaves() -> No
 def test_what_has_a_fault_is_not_written_again() -> None:
     absent, other = work(), work(replace(USER, firstname="E"))
     for one in (absent, other):
-        one.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
+        one.user_fault = fault(MoodleCause.USERNAME_TAKEN)
         assert not one.open()
     alone = work(USER, cohorts={1: "L1"})
-    alone.cohort_faults = {"L2": MoodleFault(MoodleCause.COHORT_REFUSED, "L2")}
+    alone.cohort_faults = {"L2": fault(MoodleCause.COHORT_REFUSED, "L2")}
     assert not alone.open()
 
 
@@ -91,25 +92,25 @@ def test_a_lost_answer_is_settled_by_what_shows_that_it_came_through(
 
 def test_the_gravest_fault_comes_first_and_what_is_unknown_outweighs_what_was_met_last() -> None:
     one = work()
-    one.cohort_faults = {"L1": MoodleFault(MoodleCause.BUSY, "L1")}
-    one.user_fault = MoodleFault(MoodleCause.ADMIN_ACCOUNT)
-    assert one.faults(finished=True) == (
-        MoodleFault(MoodleCause.ADMIN_ACCOUNT),
-        MoodleFault(MoodleCause.BUSY, "L1"),
+    one.cohort_faults = {"L1": fault(MoodleCause.BUSY, "L1")}
+    one.user_fault = fault(MoodleCause.ADMIN_ACCOUNT)
+    assert one.faults == (fault(MoodleCause.ADMIN_ACCOUNT), fault(MoodleCause.BUSY, "L1"))
+    one = work()
+    one.cohort_faults = {"L1": fault(MoodleCause.BUSY, "L1")}
+    one.user_fault, one.finished = fault(MoodleCause.USERNAME_TAKEN), False
+    assert one.faults == (
+        fault(MoodleCause.BUSY, "L1"),
+        fault(MoodleCause.NOT_APPLIED),
+        fault(MoodleCause.USERNAME_TAKEN),
     )
-    one.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
-    assert [fault.cause for fault in one.faults(finished=False)] == [
-        MoodleCause.BUSY,
-        MoodleCause.NOT_APPLIED,
-        MoodleCause.USERNAME_TAKEN,
-    ]
     for lately, user, members, cause in (
         (None, False, False, MoodleCause.NOT_APPLIED),
-        (MoodleFault(MoodleCause.BROKEN), False, False, MoodleCause.BROKEN),
-        (MoodleFault(MoodleCause.BROKEN), True, False, MoodleCause.OUTCOME_UNKNOWN),
+        (fault(MoodleCause.BROKEN), False, False, MoodleCause.BROKEN),
+        (fault(MoodleCause.BROKEN), True, False, MoodleCause.OUTCOME_UNKNOWN),
         (None, False, True, MoodleCause.OUTCOME_UNKNOWN),
     ):
-        bare = work()
-        bare.lately, bare.user_unknown, bare.members_unknown = lately, user, members
-        assert bare.faults(finished=False) == (MoodleFault(cause),)
-        assert bare.faults(finished=True) == ()
+        for finished, faults in ((True, ()), (False, (fault(cause),))):
+            bare = work()
+            bare.lately, bare.user_unknown, bare.members_unknown = lately, user, members
+            bare.finished = finished
+            assert bare.faults == faults
