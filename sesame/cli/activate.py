@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import CommandResult, confirm, progress_bar
 
-if TYPE_CHECKING:
-    from sesame.operations.access.activation import Activated
+with lazily():
+    from consumers.registry import pending_facts
+    from producers.activation import files
+    from sesame.app import wiring
+    from sesame.operations.access import activation
 
 _SHOWN_MAX = 20
 
@@ -63,23 +66,17 @@ def activate(
     Exit code 1 when nobody has the number, 3 when that is so of some: the requests are kept, and go on when
     a file brings them.
     """
-    from consumers.registry.pending_facts import PENDING_AGE_S_MAX
-    from producers.activation.files import read_passwords, read_students
-    from sesame.app.wiring import utc_now
-    from sesame.operations.access import activation
-    from sesame.operations.access.activation import Activation, ActivationOfAll
-
     if sum((bool(students), listed is not None, everybody)) != 1:
         raise click.UsageError(gettext("give students' numbers, --from or --all, and one of them only"))
     passwords: Mapping[str, str] = {}
     if listed is not None:
-        students, passwords = read_students(listed)
+        students, passwords = files.read_students(listed)
     if password_file is not None:
-        passwords = {**passwords, **read_passwords(password_file)}
+        passwords = {**passwords, **files.read_passwords(password_file)}
     site, actor = context.application, operator()
     if everybody and not yes and not dry_run:
         confirm(gettext("Activate everybody who was imported?"))
-    request = ActivationOfAll(
+    request = activation.ActivationOfAll(
         passwords=passwords,
         language="fr" if language == "fr" else "en" if language == "en" else None,
         republish=republish,
@@ -92,28 +89,28 @@ def activate(
             bar.advance(task, count)
 
         if everybody:
-            done = activation.activate_all(site, actor, request, clock=utc_now, progress=progress)
+            done = activation.activate_all(site, actor, request, clock=wiring.utc_now, progress=progress)
         else:
             file = None if listed is None else listed.name
-            named = Activation(students=students, file=file, **dict(request))
-            done = activation.activate(site, actor, named, clock=utc_now, progress=progress)
-    kept_days = PENDING_AGE_S_MAX / 86_400
+            named = activation.Activation(students=students, file=file, **dict(request))
+            done = activation.activate(site, actor, named, clock=wiring.utc_now, progress=progress)
+    kept_days = pending_facts.PENDING_AGE_S_MAX / 86_400
     return CommandResult(done, partial(_show, done, kept_days=kept_days), _code(done))
 
 
-def _code(report: Activated) -> ExitCode:
+def _code(report: activation.Activated) -> ExitCode:
     if not report.not_known_yet:
         return ExitCode.DONE
     alone = report.requested + report.already == len(report.not_known_yet)
     return ExitCode.FAILED if alone else ExitCode.PARTLY
 
 
-def _show(report: Activated, *, kept_days: float) -> None:
+def _show(report: activation.Activated, *, kept_days: float) -> None:
     click.echo("\n".join(_told(report)))
     _warn(report, kept_days=kept_days)
 
 
-def _told(report: Activated) -> Iterator[str]:
+def _told(report: activation.Activated) -> Iterator[str]:
     everybody, asked = report.everybody, report.requested
     if everybody is None:
         figures = {"asked": asked, "already": report.already, "repeated": report.repeated}
@@ -160,7 +157,7 @@ def _told(report: Activated) -> Iterator[str]:
         )
 
 
-def _warn(report: Activated, *, kept_days: float) -> None:
+def _warn(report: activation.Activated, *, kept_days: float) -> None:
     if report.without_password and report.requested > len(report.not_known_yet):
         text = ngettext(
             "{n} has no password, and cannot log in yet",

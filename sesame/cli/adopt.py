@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write, yes_option
 from sesame.cli.output import CommandResult, confirm, show_table, side_console
 
-if TYPE_CHECKING:
-    from sesame.operations.questions.adoption.acts import AdoptionQuestion
-    from sesame.operations.questions.adoption.run import AdoptionReport
+with lazily():
+    from sesame.acts import acts
+    from sesame.app import wiring
+    from sesame.operations.questions.adoption import acts as adoption_acts
+    from sesame.operations.questions.adoption import questions, run
 
 _ID_SHOWN = 12
 
@@ -44,18 +46,14 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
     """
     if ctx.invoked_subcommand is not None:
         return
-    from sesame.app.wiring import utc_now
-    from sesame.operations.questions.adoption.acts import AdoptionRequest
-    from sesame.operations.questions.adoption.acts import adopt as carry_out
-
     context = ctx.ensure_object(Context)
     site = context.looking if dry_run else context.application
     console = side_console()
-    found = carry_out(
+    found = adoption_acts.adopt(
         site,
         operator(),
-        AdoptionRequest(dry_run=dry_run, report_path=report_path),
-        clock=utc_now,
+        adoption_acts.AdoptionRequest(dry_run=dry_run, report_path=report_path),
+        clock=wiring.utc_now,
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
     write(CommandResult(found, partial(_show, found)))
@@ -74,10 +72,8 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool) -> CommandResult:
     """List what waits for an operator, with the objects it is about: personal data."""
-    from sesame.operations.questions.adoption.acts import QuestionFilter, questions
-
-    asked = QuestionFilter(kind=kind, everything=everything)
-    found = questions(context.looking, operator(), asked)
+    asked = adoption_acts.QuestionFilter(kind=kind, everything=everything)
+    found = adoption_acts.questions(context.looking, operator(), asked)
     return CommandResult(found, partial(_show_questions, found))
 
 
@@ -93,19 +89,17 @@ def decide_command(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
-    from sesame.operations.questions.adoption.acts import AnswerRequest, QuestionFilter, decide, questions
-
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError("give ids or --kind, and one of --link and --separate")
     site, actor = context.looking, operator()
     given = {"ids": ids, "kind": kind, "answer": answer, "reason": reason}
-    request = AnswerRequest.model_validate(given)
+    request = adoption_acts.AnswerRequest.model_validate(given)
     if kind is not None and not yes:
-        found = questions(site, actor, QuestionFilter(kind=kind))
+        found = adoption_acts.questions(site, actor, adoption_acts.QuestionFilter(kind=kind))
         confirm(gettext("Answer {n} questions at once by {answer}?", n=len(found), answer=answer))
         newest = max((question.raised_at for question in found), default=0.0)
         request = request.model_copy(update={"until": newest})
-    done = decide(site, actor, request)
+    done = adoption_acts.decide(site, actor, request)
     click.echo(f"{done.decided} decided: {answer}; `sesame adopt` acts on it")
 
 
@@ -121,13 +115,10 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
     OBJECT is as the report names it: a DN, a mail address, a Moodle user's id, or what another target calls
     it.
     """
-    from sesame.acts.acts import UnknownTarget
-    from sesame.operations.questions.adoption.acts import LinkRequest, link
-
-    request = LinkRequest(student_number=student, object=object_, target=target, reason=reason)
+    request = adoption_acts.LinkRequest(student_number=student, object=object_, target=target, reason=reason)
     try:
-        linked = link(context.looking, operator(), request)
-    except UnknownTarget as error:
+        linked = adoption_acts.link(context.looking, operator(), request)
+    except acts.UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
     click.echo(f"{linked.object} is {student}'s; `sesame adopt` acts on it")
 
@@ -143,24 +134,23 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
     it is written.
     """
-    from sesame.app.wiring import utc_now
-    from sesame.operations.questions.adoption.acts import AdoptedActivation, activate, written_targets
-
     site = context.looking
-    written = written_targets(site)
+    written = adoption_acts.written_targets(site)
     if written and not (yes or dry_run):
         confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
-    report = activate(site, operator(), AdoptedActivation(dry_run=dry_run), clock=utc_now)
+    report = adoption_acts.activate(
+        site, operator(), adoption_acts.AdoptedActivation(dry_run=dry_run), clock=wiring.utc_now
+    )
     verb = "would be asked for" if dry_run else "are asked for"
     text = f"{report.requested} accounts {verb}, {report.already} were before"
     return CommandResult(report, partial(click.echo, text))
 
 
-def _show(found: AdoptionReport) -> None:
+def _show(found: run.AdoptionReport) -> None:
     click.echo("\n".join(_text(found)))
 
 
-def _show_questions(found: list[AdoptionQuestion]) -> None:
+def _show_questions(found: list[adoption_acts.AdoptionQuestion]) -> None:
     if not found:
         click.echo("No questions.", err=True)
         return
@@ -175,7 +165,7 @@ def _show_questions(found: list[AdoptionQuestion]) -> None:
         click.echo(f"{each}: {_words(each)}", err=True)
 
 
-def _text(found: AdoptionReport) -> Iterator[str]:
+def _text(found: run.AdoptionReport) -> Iterator[str]:
     for target, standings in found.standings.items():
         counts = ", ".join(f"{count} {_PLURALS[standing]}" for standing, count in standings.items())
         yield f"{target}: {found.read[target]} objects: {counts}"
@@ -200,10 +190,7 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    from sesame.operations.questions.adoption.questions import WORDS, QuestionKind
-
-    return (
-        f"{WORDS[QuestionKind(kind)].what}. {WORDS[QuestionKind(kind)].remedy}"
-        if kind in set(QuestionKind)
-        else "linked by hand"
-    )
+    if kind not in set(questions.QuestionKind):
+        return "linked by hand"
+    asked = questions.WORDS[questions.QuestionKind(kind)]
+    return f"{asked.what}. {asked.remedy}"

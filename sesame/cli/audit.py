@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment, write
 from sesame.cli.output import CommandResult, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.keeping.audit import AuditEntry, AuditVerified
+with lazily():
+    from sesame.operations.keeping import audit as keeping_audit
 
 _SHOWN = 50
 
@@ -62,20 +63,18 @@ def audit(context: Context, /, *, since: str | None, until: str | None, limit: i
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
-    from sesame.operations.keeping.audit import AuditPage, entries
-
     site = context.looking
-    page = AuditPage(
+    page = keeping_audit.AuditPage(
         since=moment("--since", since) or 0.0, until=moment("--until", until), limit=limit + 1, **given
     )
-    found = entries(site, operator(), page)
+    found = keeping_audit.entries(site, operator(), page)
     shown, more = found[:limit], len(found) > limit
     write(CommandResult(shown, partial(_show, shown)))
     if more:
         click.echo(gettext("older ones: --before {id}", id=shown[-1].id), err=True)
 
 
-def _show(entries: Sequence[AuditEntry]) -> None:
+def _show(entries: Sequence[keeping_audit.AuditEntry]) -> None:
     detail = gettext("detail")
     names = (gettext("id"), gettext("at"), gettext("actor"), gettext("action"), detail, gettext("reason"))
     rows = [
@@ -109,11 +108,10 @@ def _in_one_line(detail: Mapping[str, Any]) -> str:
 @pass_context
 def export(context: Context, /, *, since: str | None, until: str | None, form: Any, **given: Any) -> None:
     """Write all entries to standard output, or those that are asked for. Noted in the audit."""
-    from sesame.operations.keeping.audit import AuditFilter
-    from sesame.operations.keeping.audit import export as lines
-
-    wanted = AuditFilter(since=moment("--since", since) or 0.0, until=moment("--until", until), **given)
-    for line in lines(context.looking, operator(), wanted, form):
+    wanted = keeping_audit.AuditFilter(
+        since=moment("--since", since) or 0.0, until=moment("--until", until), **given
+    )
+    for line in keeping_audit.export(context.looking, operator(), wanted, form):
         click.echo(line, nl=False)
 
 
@@ -130,15 +128,12 @@ def verify(context: Context, *, head: str | None) -> CommandResult:
 
     Ends with 6 where the chain is broken.
     """
-    from sesame.operations.keeping.audit import Head
-    from sesame.operations.keeping.audit import verify as walk
-
-    found = walk(context.looking, operator(), Head(hash=head))
+    found = keeping_audit.verify(context.looking, operator(), keeping_audit.Head(hash=head))
     code = ExitCode.DONE if found.whole else ExitCode.DAMAGED
     return CommandResult(found.model_dump(mode="json"), partial(_say_verified, found), code)
 
 
-def _say_verified(found: AuditVerified) -> None:
+def _say_verified(found: keeping_audit.AuditVerified) -> None:
     for each in found.breaks:
         click.echo(_broken(each.kind, each.entry))
     if found.beyond:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.installation import installed_version
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, yes_option
 from sesame.cli.output import CommandResult, confirm, local_time
 
-if TYPE_CHECKING:
-    from sesame.operations.keeping.backup.acts import BackupReport, RestoreReport
+with lazily():
+    from pipeline.db import embedded
+    from sesame.app import tables, wiring
+    from sesame.operations.keeping.backup import acts as backup_acts
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -35,17 +37,13 @@ def backup(context: Context, *, folder: Path | None, keep: int | None) -> Comman
     """
     if click.get_current_context().invoked_subcommand is not None:
         return None
-    from sesame.app.tables import metadata
-    from sesame.app.wiring import utc_now
-    from sesame.operations.keeping.backup.acts import BackupRequest, back_up
-
-    request = BackupRequest(folder=folder or context.settings.data_dir / "backups", keep=keep)
-    made = back_up(
+    request = backup_acts.BackupRequest(folder=folder or context.settings.data_dir / "backups", keep=keep)
+    made = backup_acts.back_up(
         context.looking,
         operator(),
         request,
-        metadata=metadata,
-        clock=utc_now,
+        metadata=tables.metadata,
+        clock=wiring.utc_now,
         version=installed_version(),
     )
     keys_apart = context.settings.store.keys_to is not None
@@ -70,10 +68,7 @@ def verify(context: Context, *, folder: Path, keys: Path | None) -> CommandResul
     Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1; so is
     a backup that the persons' keys do not open.
     """
-    from sesame.operations.keeping.backup import acts
-    from sesame.operations.keeping.backup.acts import RestoreRequest
-
-    found = acts.verify(context, operator(), RestoreRequest(folder=folder, keys=keys))
+    found = backup_acts.verify(context, operator(), backup_acts.RestoreRequest(folder=folder, keys=keys))
     return CommandResult(found.model_dump(mode="json"), partial(_show_proved, found))
 
 
@@ -90,19 +85,16 @@ def restore(context: Context, *, folder: Path, keys: Path | None, yes: bool) -> 
     was erased since the backup is not restored. Then `sesame restored check` reads the targets, before
     anything may be written to one.
     """
-    from pipeline.db.embedded import processes_with
-    from sesame.app.wiring import utc_now
-    from sesame.operations.keeping.backup import acts
-    from sesame.operations.keeping.backup.acts import RestoreRequest
-
     if not yes:
         confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))
-    request = RestoreRequest(folder=folder, keys=keys)
-    done = acts.restore(context, operator(), request, clock=utc_now, in_use=processes_with)
+    request = backup_acts.RestoreRequest(folder=folder, keys=keys)
+    done = backup_acts.restore(
+        context, operator(), request, clock=wiring.utc_now, in_use=embedded.processes_with
+    )
     return CommandResult(done.model_dump(mode="json"), partial(_show_restored, done))
 
 
-def _show_made(made: BackupReport, *, keys_apart: bool) -> None:
+def _show_made(made: backup_acts.BackupReport, *, keys_apart: bool) -> None:
     _show(made)
     click.echo(gettext("keys of the persons in it: {file}", file=made.keys))
     if not keys_apart:
@@ -120,12 +112,12 @@ def _show_made(made: BackupReport, *, keys_apart: bool) -> None:
         click.echo(ngettext("{n} older backup was removed", "{n} older backups were removed", n), err=True)
 
 
-def _show_proved(found: BackupReport) -> None:
+def _show_proved(found: backup_acts.BackupReport) -> None:
     _show(found)
     click.echo(gettext("It can be restored."))
 
 
-def _show_restored(done: RestoreReport) -> None:
+def _show_restored(done: backup_acts.RestoreReport) -> None:
     _show(done.restored)
     if done.kept is not None:
         click.echo(gettext("What was there before: {folder}", folder=done.kept))
@@ -134,7 +126,7 @@ def _show_restored(done: RestoreReport) -> None:
     click.echo(gettext("Then: {command}", command="sesame restored check"))
 
 
-def _show(found: BackupReport) -> None:
+def _show(found: backup_acts.BackupReport) -> None:
     click.echo(
         gettext(
             "{folder}: {accounts} accounts, {records} records, {size} bytes; made {at} by {version}",

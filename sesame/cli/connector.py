@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.targets.connectors.acts import ConnectorChecked, ConnectorLine
+with lazily():
+    from sesame.operations.targets.connectors import acts as connectors_acts
 
 
 @click.group()
@@ -28,11 +28,9 @@ def connector() -> None:
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """Show every connector that is installed, what it can do, and what was proven of it here."""
-    from sesame.operations.targets.connectors.acts import list_connectors
-
     path = context.settings.store_file
     there = path is None or path.exists()
-    found = list_connectors(context.application, operator(), proven=there)
+    found = connectors_acts.list_connectors(context.application, operator(), proven=there)
     return CommandResult([each.model_dump(mode="json") for each in found], partial(_show, found))
 
 
@@ -49,16 +47,13 @@ def new(context: Context, name: str, folder: Path | None) -> None:
     target's."""
     from pydantic import ValidationError
 
-    from sesame.operations.targets.connectors.acts import NewConnector
-    from sesame.operations.targets.connectors.acts import new as write
-
     try:
-        request = NewConnector(name=name, folder=folder or Path(f"sesame-{name}"))
+        request = connectors_acts.NewConnector(name=name, folder=folder or Path(f"sesame-{name}"))
     except ValidationError:
         raise click.BadParameter(
             f"{name!r} must begin with a letter, and have lower-case letters, digits and _ only"
         ) from None
-    written = write(context, operator(), request)
+    written = connectors_acts.new(context, operator(), request)
     for path in written.files:
         click.echo(path)
     where = written.files[0].parent
@@ -75,15 +70,16 @@ def new(context: Context, name: str, folder: Path | None) -> None:
 def check(context: Context, name: str, *, clean: bool) -> CommandResult:
     """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
     passed, or something of the suite's is left."""
-    from sesame.operations.targets.connectors.acts import CheckAsked
-    from sesame.operations.targets.connectors.acts import check as run
-
-    report = run(context.application, operator(), CheckAsked(name=name, config=context.config, clean=clean))
+    report = connectors_acts.check(
+        context.application,
+        operator(),
+        connectors_acts.CheckAsked(name=name, config=context.config, clean=clean),
+    )
     code = ExitCode.FAILED if report.failed or report.left else ExitCode.DONE
     return CommandResult(report.model_dump(mode="json"), partial(_show_checked, name, report), code)
 
 
-def _show(found: list[ConnectorLine]) -> None:
+def _show(found: list[connectors_acts.ConnectorLine]) -> None:
     rows = [
         (
             each.name,
@@ -97,7 +93,7 @@ def _show(found: list[ConnectorLine]) -> None:
     show_table(("name", "package", "follows", "verbs", "proven"), rows, folded="proven")
 
 
-def _show_checked(name: str, report: ConnectorChecked) -> None:
+def _show_checked(name: str, report: connectors_acts.ConnectorChecked) -> None:
     for failed in report.failed:
         click.echo(f"FAILED {_sentence(failed.check)}\n  {failed.message}")
     for skipped in report.skipped:

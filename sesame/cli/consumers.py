@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.people.diagnosis.processes import ConsumerProcess
-    from sesame.operations.targets.stopped_consumers import LostRange, QuarantinedConsumer
+with lazily():
+    from sesame.operations.people.diagnosis import processes as diagnosis_processes
+    from sesame.operations.people.diagnosis import words
+    from sesame.operations.targets import stopped_consumers
 
 
 @click.group()
@@ -28,20 +29,16 @@ def processes() -> None:
 @pass_context
 def list_processes(context: Context) -> CommandResult:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
-    from sesame.operations.people.diagnosis.processes import listed
-
-    found = listed(context.looking, operator())
+    found = diagnosis_processes.listed(context.looking, operator())
     return CommandResult(found, partial(_show_processes, found))
 
 
-def _show_processes(found: dict[str, ConsumerProcess]) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show_processes(found: dict[str, diagnosis_processes.ConsumerProcess]) -> None:
     rows = []
     for name, one in found.items():
         rows += [[name, each.words, local_time(each.seen_at), each.reason] for each in one.processes]
         if not one.processes:
-            rows.append([name, word("states", one.state), "", one.reason])
+            rows.append([name, words.word("states", one.state), "", one.reason])
     reason = gettext("reason")
     show_table((gettext("consumer"), gettext("process"), gettext("seen"), reason), rows, folded=reason)
 
@@ -51,9 +48,7 @@ def _show_processes(found: dict[str, ConsumerProcess]) -> None:
 @pass_context
 def forget_command(context: Context, *, process: str) -> None:
     """Forget PROCESS (host:pid), which has died and is not to come back. Noted in the audit."""
-    from sesame.operations.people.diagnosis.processes import forget
-
-    done = forget(context.looking, operator(), process)
+    done = diagnosis_processes.forget(context.looking, operator(), process)
     names = ", ".join(done.consumers)
     click.echo(gettext("{process} is forgotten: {names}", process=process, names=names))
 
@@ -68,13 +63,11 @@ def quarantine() -> None:
 @pass_context
 def list_quarantine(context: Context) -> CommandResult:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
-    from sesame.operations.targets.stopped_consumers import quarantined
-
-    found = quarantined(context.looking, operator())
+    found = stopped_consumers.quarantined(context.looking, operator())
     return CommandResult(found, partial(_show_quarantine, found))
 
 
-def _show_quarantine(found: list[QuarantinedConsumer]) -> None:
+def _show_quarantine(found: list[stopped_consumers.QuarantinedConsumer]) -> None:
     for one in found:
         since = local_time(one.since)
         click.echo(
@@ -98,9 +91,9 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
-    from sesame.operations.targets.stopped_consumers import LetGoOn, lift
-
-    lift(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
+    stopped_consumers.lift(
+        context.looking, operator(), stopped_consumers.LetGoOn(consumer=consumer, reason=reason)
+    )
     command = f"sesame dead-letters list --consumer {consumer}"
     click.echo(gettext("{consumer} goes on; what it gave up: {command}", consumer=consumer, command=command))
 
@@ -115,13 +108,11 @@ def lost_records_group() -> None:
 @pass_context
 def list_lost_records(context: Context) -> CommandResult:
     """List the losses that nobody has accepted: the consumer stands still until then."""
-    from sesame.operations.targets.stopped_consumers import unaccepted
-
-    losses = unaccepted(context.looking, operator())
+    losses = stopped_consumers.unaccepted(context.looking, operator())
     return CommandResult(losses, partial(_show_lost, losses))
 
 
-def _show_lost(losses: list[LostRange]) -> None:
+def _show_lost(losses: list[stopped_consumers.LostRange]) -> None:
     for loss in losses:
         click.echo(
             gettext(
@@ -150,9 +141,9 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    from sesame.operations.targets.stopped_consumers import LetGoOn, accept
-
-    accepted = accept(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
+    accepted = stopped_consumers.accept(
+        context.looking, operator(), stopped_consumers.LetGoOn(consumer=consumer, reason=reason)
+    )
     click.echo(
         ngettext(
             "{consumer} goes on from where the log begins ({n} partition)",

@@ -6,18 +6,20 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.cli.languages import speak
+from sesame.cli.lazy import lazily
 
-if TYPE_CHECKING:
-    from schemas.language import Language
-    from sesame.app.wiring import Application
-    from sesame.settings import Settings
+with lazily():
+    from schemas import language as schemas_language
+    from sesame import settings as sesame_settings
+    from sesame.app import lean_imports, wiring
+    from sesame.app.observability import logs
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -37,63 +39,55 @@ class Context:
 
     def __init__(self, *, config: Path | None = None) -> None:
         self.config = config
-        self._chosen: Language | None = None
-        self._built: Application | None = None
+        self._chosen: schemas_language.Language | None = None
+        self._built: wiring.Application | None = None
         self._acting = ExitStack()
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> sesame_settings.Settings:
         """The settings.
 
         Raises:
             SettingsError: they cannot be used.
         """
-        from sesame.settings import load
-
-        settings = load(self.config)
+        settings = sesame_settings.load(self.config)
         if self._chosen is None and settings.language is not None:
             speak(settings.language)
         return settings
 
-    def choose(self, language: Language | None) -> None:
+    def choose(self, language: schemas_language.Language | None) -> None:
         """Set the language, over the settings; None: theirs, or the locale's."""
         self._chosen = language
         if language is not None:
             speak(language)
 
     @property
-    def application(self) -> Application:
+    def application(self) -> wiring.Application:
         """The application as configured; built at the first use, closed with the command."""
         if self._built is None:
-            from sesame.app.wiring import build
-
             self.quiet_logs()
-            self._built = build(self.settings)
+            self._built = wiring.build(self.settings)
             if self._built.traces is not None:
                 self._acting.enter_context(self._built.traces.act(click.get_current_context().command_path))
         return self._built
 
     @property
-    def looking(self) -> Application:
+    def looking(self) -> wiring.Application:
         """The application for a read-only command: it creates no database.
 
         Raises:
             NothingYet: there is none.
         """
-        from sesame.settings import find_file
-
         path = self.settings.store_file
         if path is not None and not path.exists():
-            used = find_file(self.config) or gettext("the defaults, no file was found")
+            used = sesame_settings.find_file(self.config) or gettext("the defaults, no file was found")
             raise NothingYet(gettext("there is no {path}; settings: {settings}", path=path, settings=used))
         return self.application
 
     def quiet_logs(self) -> None:
         """Keep log lines below a warning off standard error: commands write messages."""
-        from sesame.app.observability.logs import configure_logs
-
         level = self.settings.observability.log_level
-        configure_logs(
+        logs.configure_logs(
             level="warning" if level == "info" else level, form=self.settings.observability.log_format
         )
 
@@ -115,8 +109,6 @@ def pass_context(command: Callable[Concatenate[Context, _P], _R]) -> Callable[_P
     @wraps(command)
     def leanly(context: Context, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         if click.get_current_context().invoked_subcommand is None:  # which may only be asked for its help
-            from sesame.app import lean_imports
-
             lean_imports.load()
         return command(context, *args, **kwargs)
 

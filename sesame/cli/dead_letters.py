@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
 from sesame.cli.output import CommandResult, confirm, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.work.dead_letters import DeadLetterPage, DeadLetterShown
+with lazily():
+    from sesame.operations.people.diagnosis import reasons, words
+    from sesame.operations.work import dead_letters as work_dead_letters
 
 _PAGE = 50  # `sesame.operations.work.dead_letters.PAGE`, tested
 
@@ -47,17 +48,16 @@ def list_command(
     limit: int | None,
 ) -> CommandResult:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    from sesame.operations.work.dead_letters import DeadLetterPage, listed
+    asked = work_dead_letters.DeadLetterPage(
+        consumer=consumer, student_number=student, cause=cause, after=after, limit=limit
+    )
+    return CommandResult(
+        work_dead_letters.listed(context.looking, operator(), asked), partial(_show_page, context, asked)
+    )
 
-    asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)
-    return CommandResult(listed(context.looking, operator(), asked), partial(_show_page, context, asked))
 
-
-def _show_page(context: Context, asked: DeadLetterPage) -> None:
-    from sesame.operations.people.diagnosis.reasons import explain
-    from sesame.operations.work.dead_letters import ID_SHOWN, page
-
-    found = page(context.looking, operator(), asked)
+def _show_page(context: Context, asked: work_dead_letters.DeadLetterPage) -> None:
+    found = work_dead_letters.page(context.looking, operator(), asked)
     if not found.letters:
         none = (
             gettext("No unresolved dead letters follow that one.")
@@ -68,13 +68,13 @@ def _show_page(context: Context, asked: DeadLetterPage) -> None:
         return
     rows = [
         (
-            letter.id[:ID_SHOWN],
+            letter.id[: work_dead_letters.ID_SHOWN],
             local_time(letter.recorded_at),
             letter.consumer,
             letter.student_number or "",
             letter.cause,
             str(letter.attempts),
-            explain(letter.cause).told(letter.message),
+            reasons.explain(letter.cause).told(letter.message),
         )
         for letter in found.letters
     ]
@@ -86,7 +86,7 @@ def _show_page(context: Context, asked: DeadLetterPage) -> None:
     show_table(names, rows, folded=message)
     click.echo(found.text, err=True)
     if found.more:
-        last = found.letters[-1].id[:ID_SHOWN]
+        last = found.letters[-1].id[: work_dead_letters.ID_SHOWN]
         click.echo(gettext("There are more: add --after {last}", last=last), err=True)
 
 
@@ -96,21 +96,17 @@ def _show_page(context: Context, asked: DeadLetterPage) -> None:
 @pass_context
 def show(context: Context, *, letter: str) -> CommandResult:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
-    from sesame.operations.work.dead_letters import show as look
-
-    found = look(context.looking, operator(), letter)
+    found = work_dead_letters.show(context.looking, operator(), letter)
     return CommandResult(found, partial(_show, found))
 
 
-def _show(letter: DeadLetterShown) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show(letter: work_dead_letters.DeadLetterShown) -> None:
     document = letter.model_dump()
-    width = max(len(word("dead_letter", name)) for name in document) + 1
+    width = max(len(words.word("dead_letter", name)) for name in document) + 1
     for name, value in document.items():
         if value is not None:
             shown = local_time(value) if isinstance(value, datetime) else value
-            click.echo(f"{word('dead_letter', name):<{width}} {shown}")
+            click.echo(f"{words.word('dead_letter', name):<{width}} {shown}")
 
 
 @dead_letters.command(name="dismiss")
@@ -137,13 +133,13 @@ def dismiss_command(
     For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
     could not do for a student is not dismissed, it is replayed. Noted in the audit, with the reason.
     """
-    from sesame.operations.work.dead_letters import Dismissal, dismiss
-
     if bool(letters) == (cause is not None):
         raise click.UsageError(gettext("give dead letters' ids, or --cause, and not both"))
     site = context.looking
-    request = Dismissal(letters=letters, consumer=consumer, cause=cause, reason=reason, dry_run=True)
-    done = dismiss(site, operator(), request)
+    request = work_dead_letters.Dismissal(
+        letters=letters, consumer=consumer, cause=cause, reason=reason, dry_run=True
+    )
+    done = work_dead_letters.dismiss(site, operator(), request)
     if not done.found:
         raise click.UsageError(
             gettext("none of these is unresolved. `sesame dead-letters list` shows those that are")
@@ -158,7 +154,7 @@ def dismiss_command(
             )
             confirm(question)
         update = {"dry_run": False, "until": done.newest}
-        done = dismiss(site, operator(), request.model_copy(update=update))
+        done = work_dead_letters.dismiss(site, operator(), request.model_copy(update=update))
     text = (
         gettext("{count} would be dismissed: {text}", count=done.found, text=done.text)
         if dry_run

@@ -10,8 +10,12 @@ from schemas.language import gettext
 from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult, data_console
+
+with lazily():
+    from sesame.app.doctor import checks as doctor_checks
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,10 +35,8 @@ def doctor(context: Context, *, only: tuple[str, ...]) -> CommandResult:
     Exit code 4 when a dependency is down, 1 when something else is wrong, 0 when all is well or only
     warned about.
     """
-    from sesame.app.doctor.checks import checks_for
-
     context.quiet_logs()
-    checks = _chosen(checks_for(context.settings), only)
+    checks = _chosen(doctor_checks.checks_for(context.settings), only)
     found: list[tuple[str, CheckResult]] = []
     console = data_console()
     for check in checks:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import click
 
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 
-if TYPE_CHECKING:
-    from sesame.operations.keeping.daily_export import ExportForm
+with lazily():
+    from sesame.operations.keeping import daily_export
 
 
 @click.command()
@@ -37,10 +38,8 @@ def export(context: Context, *, day: datetime, form: str, output: Path | None) -
     How many accounts were completed, by target, lane and cohort (of at least ten students), and how long it
     took; how many were late; how many wait now, and why; dead letters by cause.
     """
-    from sesame.operations.keeping.daily_export import DayAsked, export_day
-
-    asked = DayAsked(day=day.date(), form=cast("ExportForm", form))
-    content = export_day(context.looking, operator(), asked, lambda: datetime.now(UTC))
+    asked = daily_export.DayAsked(day=day.date(), form=cast("daily_export.ExportForm", form))
+    content = daily_export.export_day(context.looking, operator(), asked, lambda: datetime.now(UTC))
     if output is None:
         click.echo(content, nl=False)
     else:

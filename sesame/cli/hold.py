@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, write
 from sesame.cli.output import CommandResult, local_time
 
-if TYPE_CHECKING:
-    from schemas.account import Hold
-    from sesame.operations.access.holds import HoldChange, HoldList, HoldReport, HoldsReport
+with lazily():
+    from schemas import account
+    from sesame.app import wiring
+    from sesame.operations.access import holds
+    from sesame.operations.people.diagnosis import words
 
 _KINDS = ("suspended", "administrative", "technical", "stolen-passwords")  # `schemas.account.Hold`, tested
 
@@ -54,13 +57,11 @@ def place_command(
     stolen-passwords is lifted by the students themselves, who choose a new password on their pages; the
     others by `sesame hold lift` only. Lines that name nobody are told, and the rest goes on: exit code 3.
     """
-    from sesame.operations.access.holds import place, place_all
-
     if listed is not None:
         asked = _list(student, listed, **given)
-        _answer_list(place_all(context.application, operator(), asked))
+        _answer_list(holds.place_all(context.application, operator(), asked))
         return None
-    report = place(context.application, operator(), _change(student, **given))
+    report = holds.place(context.application, operator(), _change(student, **given))
     said = _said(report)
     if not report.changed:
         told = (
@@ -93,13 +94,11 @@ def lift_command(
     context: Context, /, *, student: str | None, listed: Path | None, **given: Any
 ) -> CommandResult | None:
     """Say that the reason to shut STUDENT's access, or everybody's on the list, is gone. Other holds stay."""
-    from sesame.operations.access.holds import lift, lift_all
-
     if listed is not None:
         asked = _list(student, listed, **given)
-        _answer_list(lift_all(context.application, operator(), asked))
+        _answer_list(holds.lift_all(context.application, operator(), asked))
         return None
-    report = lift(context.application, operator(), _change(student, **given))
+    report = holds.lift(context.application, operator(), _change(student, **given))
     said = _said(report)
     if report.changed:
         told = gettext("{number}: hold {kind} is lifted", **said)
@@ -110,7 +109,7 @@ def lift_command(
     return CommandResult(report.model_dump(mode="json"), partial(click.echo, told))
 
 
-def _answer_list(report: HoldsReport) -> None:
+def _answer_list(report: holds.HoldsReport) -> None:
     """Report on a list; exit code 1 if no line names a student, 3 if some do not."""
     write(CommandResult(report.model_dump(mode="json"), partial(_show_list, report)))
     if report.wrong:
@@ -127,10 +126,8 @@ def _answer_list(report: HoldsReport) -> None:
         raise click.exceptions.Exit(int(ExitCode.PARTLY if report.students else ExitCode.FAILED))
 
 
-def _show_list(report: HoldsReport) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
-    kind = word("holds", report.kind)
+def _show_list(report: holds.HoldsReport) -> None:
+    kind = words.word("holds", report.kind)
     n, already = report.changed, report.students - report.changed
     if report.dry_run:
         click.echo(
@@ -149,28 +146,21 @@ def _show_list(report: HoldsReport) -> None:
         click.echo(ngettext("{n} student stood so already", "{n} students stood so already", already))
 
 
-def _said(report: HoldReport) -> dict[str, str]:
+def _said(report: holds.HoldReport) -> dict[str, str]:
     """The values that a message's text refers to."""
-    from sesame.operations.people.diagnosis.words import word
-
     at = "" if report.since is None else local_time(report.since)
-    return {"number": report.student_number, "kind": word("holds", report.kind), "at": at}
+    return {"number": report.student_number, "kind": words.word("holds", report.kind), "at": at}
 
 
-def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> HoldChange:
-    from sesame.operations.access.holds import HoldChange
-
+def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> holds.HoldChange:
     if student is None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))
     if dry_run:
         raise click.UsageError(gettext("--dry-run goes with --from"))
-    return HoldChange(student_number=student, kind=_hold(kind), reason=reason, unknown=True)
+    return holds.HoldChange(student_number=student, kind=_hold(kind), reason=reason, unknown=True)
 
 
-def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> HoldList:
-    from sesame.app.wiring import utc_now
-    from sesame.operations.access.holds import HoldList
-
+def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> holds.HoldList:
     if student is not None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))
     try:
@@ -179,12 +169,10 @@ def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run:
     except UnicodeDecodeError as error:
         message = gettext("{path} is not UTF-8 (byte {byte})", path=listed, byte=error.start)
         raise click.UsageError(message) from error
-    return HoldList(
-        kind=_hold(kind), reason=reason, at=utc_now(), file=listed.name, lines=lines, dry_run=dry_run
+    return holds.HoldList(
+        kind=_hold(kind), reason=reason, at=wiring.utc_now(), file=listed.name, lines=lines, dry_run=dry_run
     )
 
 
-def _hold(kind: str) -> Hold:
-    from schemas.account import Hold
-
-    return Hold(kind.replace("-", "_"))
+def _hold(kind: str) -> account.Hold:
+    return account.Hold(kind.replace("-", "_"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -12,18 +12,19 @@ from schemas.language import gettext
 from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
 from sesame.cli.output import CommandResult, confirm, data_console, local_time, show_table, side_console
 from sesame.cli.settlement import settle_command
 
-if TYPE_CHECKING:
-    from sesame.acts.acts import Actor
-    from sesame.app.wiring import Application
-    from sesame.operations.identities.acts import Decided, DoubtDecision, DoubtSummary, IdentityCase
-    from sesame.operations.identities.name_reservation import Reserved
+with lazily():
+    from sesame.acts import acts
+    from sesame.app import wiring
+    from sesame.operations.identities import acts as identities_acts
+    from sesame.operations.identities import minting, name_reservation
 
-Said = TypeVar("Said", bound="DoubtDecision")
+Said = TypeVar("Said", bound="identities_acts.DoubtDecision")
 
 
 @click.group()
@@ -37,13 +38,13 @@ def identities() -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
-    from sesame.operations.identities.acts import DoubtFilter, listed
-
-    found = listed(context.looking, operator(), DoubtFilter(everything=everything))
+    found = identities_acts.listed(
+        context.looking, operator(), identities_acts.DoubtFilter(everything=everything)
+    )
     return CommandResult(found, partial(_show_doubts, found))
 
 
-def _show_doubts(found: list[DoubtSummary]) -> None:
+def _show_doubts(found: list[identities_acts.DoubtSummary]) -> None:
     if not found:
         click.echo(gettext("No doubtful identities."), err=True)
         return
@@ -67,9 +68,7 @@ def _show_doubts(found: list[DoubtSummary]) -> None:
 @pass_context
 def show_command(context: Context, *, student: str) -> CommandResult:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
-    from sesame.operations.identities.acts import show
-
-    found = show(context.looking, operator(), student)
+    found = identities_acts.show(context.looking, operator(), student)
     return CommandResult(found, partial(_show_cases, found))
 
 
@@ -88,10 +87,8 @@ def separate_command(
     Without OTHER: of the one doubt about STUDENT. If the doubt is about the number's holder, they are two
     people, and the newcomer is refused: the registrar gives them another number.
     """
-    from sesame.operations.identities.acts import DoubtDecision, separate
-
-    request = DoubtDecision(student_number=student, other=other, holder=holder, reason=reason)
-    _decide(context, separate, request, yes=yes)
+    request = identities_acts.DoubtDecision(student_number=student, other=other, holder=holder, reason=reason)
+    _decide(context, identities_acts.separate, request, yes=yes)
 
 
 @identities.command(name="merge")
@@ -117,10 +114,10 @@ def merge_command(
     An account of the other number ends in grace; its login is never given to anybody else. Without OTHER: of
     the one doubt about STUDENT. If the doubt is about the number's holder, it is still the same person.
     """
-    from sesame.operations.identities.acts import Merge, merge
-
-    request = Merge(student_number=student, other=other, holder=holder, keep=keep, reason=reason)
-    _decide(context, merge, request, yes=yes)
+    request = identities_acts.Merge(
+        student_number=student, other=other, holder=holder, keep=keep, reason=reason
+    )
+    _decide(context, identities_acts.merge, request, yes=yes)
 
 
 @identities.command(name="mint-again")
@@ -134,15 +131,16 @@ def mint_again_command(context: Context, *, student: str, reason: str, yes: bool
     Login and mail address are made of the names as they are now. Only while nobody has activated the account;
     what it had is never given to anybody else.
     """
-    from sesame.operations.identities.acts import DoubtDecision
-    from sesame.operations.identities.minting import mint_again
-
-    request = DoubtDecision(student_number=student, reason=reason)
-    _decide(context, mint_again, request, yes=yes)
+    request = identities_acts.DoubtDecision(student_number=student, reason=reason)
+    _decide(context, minting.mint_again, request, yes=yes)
 
 
 def _decide(
-    context: Context, decide: Callable[[Application, Actor, Said], Decided], request: Said, *, yes: bool
+    context: Context,
+    decide: Callable[[wiring.Application, acts.Actor, Said], identities_acts.Decided],
+    request: Said,
+    *,
+    yes: bool,
 ) -> None:
     """Confirm the consequences of a decision, and publish it."""
     site, actor = context.looking, operator()
@@ -154,12 +152,12 @@ def _decide(
     click.echo(gettext("decided: {text}", text=decide(site, actor, request).text))
 
 
-def _show_cases(found: list[IdentityCase]) -> None:
+def _show_cases(found: list[identities_acts.IdentityCase]) -> None:
     for case in found:
         _print_case(case)
 
 
-def _print_case(case: IdentityCase) -> None:
+def _print_case(case: identities_acts.IdentityCase) -> None:
     from rich.table import Table
 
     console = data_console()
@@ -185,7 +183,7 @@ def _print_case(case: IdentityCase) -> None:
         side_console().print(_next(case))
 
 
-def _next(case: IdentityCase) -> str:
+def _next(case: identities_acts.IdentityCase) -> str:
     names, text = f"{case.student_number} {case.other or '--holder'}", gettext("TEXT")
     return (
         f"sesame identities merge {names} --reason {text}\nsesame identities separate {names} --reason {text}"
@@ -209,15 +207,13 @@ def refresh_command(context: Context) -> CommandResult:
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
     an entry has a name that the ledger knows as somebody else's.
     """
-    from sesame.operations.identities.name_reservation import refresh
-
-    found = refresh(context.application, operator())
+    found = name_reservation.refresh(context.application, operator())
     return CommandResult(
         found, partial(_show_reserved, found), ExitCode.PARTLY if found.conflicts else ExitCode.DONE
     )
 
 
-def _show_reserved(found: Reserved) -> None:
+def _show_reserved(found: name_reservation.Reserved) -> None:
     click.echo(
         gettext(
             "{entries} entries with {names} names, {conflicts} in conflict",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from schemas.language import gettext, gettext_noop
+from sesame.cli.lazy import lazily
 from sesame.cli.output import local_day, local_time
 
-if TYPE_CHECKING:
-    from sesame.operations.people.known_persons import Side
+with lazily():
+    from sesame.operations.people import known_persons
+    from sesame.operations.people.diagnosis import words
 
 _EVIDENCE: Final = {
     "birth": gettext_noop("same names and birth date"),
@@ -63,16 +65,12 @@ def state(verdict: str) -> str:
 
 def stage(token: str | None) -> str:
     """An account's stage, in words."""
-    from sesame.operations.people.diagnosis.words import word
-
-    return NONE if token is None else word("stages", token)
+    return NONE if token is None else words.word("stages", token)
 
 
 def hold(token: str) -> str:
     """A reason to shut access."""
-    from sesame.operations.people.diagnosis.words import word
-
-    return word("holds", token)
+    return words.word("holds", token)
 
 
 def born(day: str) -> str:
@@ -80,7 +78,7 @@ def born(day: str) -> str:
     return local_day(date.fromisoformat(day))
 
 
-def compared(before: Side, after: Side | None) -> list[tuple[str, str, str, str]]:
+def compared(before: known_persons.Side, after: known_persons.Side | None) -> list[tuple[str, str, str, str]]:
     """A row for each known field: its label, both sides' values, whether they differ."""
     mine = before.model_dump()
     theirs = {} if after is None else after.model_dump()

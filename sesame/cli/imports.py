@@ -15,15 +15,20 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import interruptible
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, wants_json
 from sesame.cli.output import CommandResult, progress_bar
 
+with lazily():
+    from producers.registrar import import_subject
+    from producers.registrar import report as registrar_report
+    from sesame.app import wiring
+    from sesame.cli import import_output
+    from sesame.operations.imports import acts as import_acts
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-    from producers.registrar.report import ImportReport
-    from sesame.operations.imports.acts import Explained, ExplainRequest, Imported, ImportRequest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -145,13 +150,11 @@ def import_command(
     two files the graver code counts; one that is held does not hold the other. Ctrl-C and SIGTERM end it
     with exit code 130: the same command again goes on. Noted in the audit.
     """
-    from sesame.operations.imports.acts import ExplainRequest, ImportRequest, Reading
-
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
-    reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
+    reading = import_acts.Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
     if explained_lines is not None:
-        return _explain(context, ExplainRequest(**dict(reading), lines_max=explained_lines))
-    request = ImportRequest(
+        return _explain(context, import_acts.ExplainRequest(**dict(reading), lines_max=explained_lines))
+    request = import_acts.ImportRequest(
         **dict(reading),
         dry_run=dry_run,
         republish=republish,
@@ -161,14 +164,13 @@ def import_command(
         rejects=rejects,
         affected=affected,
     )
-    from producers.registrar.report import ImportKind
-    from sesame.cli.import_output import warn
-
     imported = _imported(context, request)
 
-    def warn_of(report: ImportReport) -> None:
-        of_groups = report.kind is ImportKind.TEACHINGS
-        warn(report, approve, _same_import(context, groups if of_groups else file, groups=of_groups))
+    def warn_of(report: registrar_report.ImportReport) -> None:
+        of_groups = report.kind is registrar_report.ImportKind.TEACHINGS
+        import_output.warn(
+            report, approve, _same_import(context, groups if of_groups else file, groups=of_groups)
+        )
 
     if wants_json():
         for each in imported.reports:
@@ -176,49 +178,43 @@ def import_command(
     return CommandResult(imported, partial(_show, imported, warn_of), _code(imported))
 
 
-def _show(imported: Imported, warn_of: Callable[[ImportReport], None]) -> None:
-    from sesame.cli.import_output import told
-
+def _show(imported: import_acts.Imported, warn_of: Callable[[registrar_report.ImportReport], None]) -> None:
     for report in imported.reports:
-        click.echo("\n".join(told(report)))
+        click.echo("\n".join(import_output.told(report)))
         warn_of(report)
 
 
-def _code(imported: Imported) -> ExitCode:
+def _code(imported: import_acts.Imported) -> ExitCode:
     if any(report.held for report in imported.reports):
         return ExitCode.HELD
     return ExitCode.PARTLY if any(report.rejected for report in imported.reports) else ExitCode.DONE
 
 
-def _imported(context: Context, request: ImportRequest) -> Imported:
+def _imported(context: Context, request: import_acts.ImportRequest) -> import_acts.Imported:
     """Import the files. If interrupted, report what was done, after earlier files' reports."""
-    from producers.registrar.import_subject import ImportInterrupted
-    from producers.registrar.report import ImportKind
-    from sesame.app.wiring import utc_now
-    from sesame.cli.import_output import told
-    from sesame.operations.imports.acts import import_files
-
     titles = {
-        ImportKind.ENROLMENTS: gettext("importing"),
-        ImportKind.TEACHINGS: gettext("importing groups"),
+        registrar_report.ImportKind.ENROLMENTS: gettext("importing"),
+        registrar_report.ImportKind.TEACHINGS: gettext("importing groups"),
     }
     with progress_bar() as bar, interruptible():
-        tasks: dict[ImportKind, TaskID] = {}
+        tasks: dict[registrar_report.ImportKind, TaskID] = {}
 
-        def progress(kind: ImportKind, done: int, total: int | None) -> None:
+        def progress(kind: registrar_report.ImportKind, done: int, total: int | None) -> None:
             if kind not in tasks:
                 tasks[kind] = bar.add_task(titles[kind], total=None)
             bar.update(tasks[kind], completed=done, total=total)
 
         try:
-            return import_files(context.application, operator(), request, clock=utc_now, progress=progress)
-        except ImportInterrupted as interrupted:
+            return import_acts.import_files(
+                context.application, operator(), request, clock=wiring.utc_now, progress=progress
+            )
+        except import_subject.ImportInterrupted as interrupted:
             bar.stop()
             for report in interrupted.done:
-                click.echo("\n".join(told(report)))
+                click.echo("\n".join(import_output.told(report)))
             raise
         except KeyboardInterrupt:  # before the first file was begun
-            raise ImportInterrupted(0, 0) from None
+            raise import_subject.ImportInterrupted(0, 0) from None
 
 
 def _check_usage(
@@ -257,17 +253,12 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     return shlex.join(words)
 
 
-def _explain(context: Context, request: ExplainRequest) -> CommandResult:
+def _explain(context: Context, request: import_acts.ExplainRequest) -> CommandResult:
     """Show how the first lines of each file are read."""
-    from sesame.app.wiring import utc_now
-    from sesame.operations.imports.acts import explain
-
-    found = explain(context, operator(), request, clock=utc_now)
+    found = import_acts.explain(context, operator(), request, clock=wiring.utc_now)
     return CommandResult(found, partial(_show_explained, found))
 
 
-def _show_explained(found: Explained) -> None:
-    from sesame.cli.import_output import explained
-
+def _show_explained(found: import_acts.Explained) -> None:
     for each in found.files:
-        click.echo("\n".join(explained(each.file, each.profile, each.explanation)))
+        click.echo("\n".join(import_output.explained(each.file, each.profile, each.explanation)))

@@ -12,9 +12,14 @@ import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult
+
+with lazily():
+    from pipeline.db import migrate as db_migrate
+    from sesame.operations.keeping import vault as keeping_vault
 
 _LOOK_EVERY_S = 1.0
 
@@ -28,19 +33,17 @@ def migrate(context: Context, *, wait: bool) -> None:
     Programs of the version before go on beside this one. A step that takes from them what they use waits
     until they have ended: they are named, and the code is 5.
     """
-    from pipeline.db import migrate
-
     application = context.application
     database, told = application.database_as_it_is, ""
     while True:
-        revision, at_work = migrate.upgrade(database, at_work=application.with_store_open)
+        revision, at_work = db_migrate.upgrade(database, at_work=application.with_store_open)
         if not (older := ", ".join(at_work)):
             break
         if older != told:
             click.echo(gettext("Waiting for older programs: {who}", who=older), err=True)
         told = older
         if not wait:
-            raise migrate.OlderAtWork(gettext("the database is at revision {revision}", revision=revision))
+            raise db_migrate.OlderAtWork(gettext("the database is at revision {revision}", revision=revision))
         time.sleep(_LOOK_EVERY_S)
     click.echo(gettext("The database is at revision {revision}.", revision=revision), err=True)
 
@@ -54,9 +57,7 @@ def vault() -> None:
 @pass_context
 def init(context: Context) -> None:
     """Make the vault's key file, mode 0600. An existing one is never replaced."""
-    from sesame.operations.keeping.vault import make_key
-
-    made = make_key(context, operator())
+    made = keeping_vault.make_key(context, operator())
     click.echo(
         gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path),
         err=True,

@@ -11,20 +11,17 @@ import click
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, local_day, local_time, show_table
 
+with lazily():
+    from sesame.operations.access import lifecycle as access_lifecycle
+    from sesame.operations.people.diagnosis import words
+
 if TYPE_CHECKING:
     from datetime import date
-
-    from sesame.operations.access.lifecycle import (
-        ComingHold,
-        ComingStep,
-        HeldPlan,
-        LifecyclePreview,
-        StudentLife,
-    )
 
 _SHOWN_MAX = 20
 
@@ -45,9 +42,9 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> 
 
     Days are the first on which it is so. Nothing is written.
     """
-    from sesame.operations.access.lifecycle import Horizon, preview
-
-    found = preview(context.looking, operator(), Horizon(days=days, erase=erase))
+    found = access_lifecycle.preview(
+        context.looking, operator(), access_lifecycle.Horizon(days=days, erase=erase)
+    )
     text = partial(_show_lives, found) if each else partial(_show, found, erase=erase)
     return CommandResult(found.model_dump(mode="json"), text)
 
@@ -57,9 +54,7 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> 
 @pass_context
 def held_command(context: Context) -> CommandResult:
     """Show what the guard holds, with the ID that releases it. Ends with 5 if it holds anything."""
-    from sesame.operations.access.lifecycle import held
-
-    plans = held(context.looking, operator())
+    plans = access_lifecycle.held(context.looking, operator())
     document = [plan.model_dump(mode="json") for plan in plans]
     return CommandResult(document, partial(_show_held, plans), ExitCode.HELD if plans else ExitCode.DONE)
 
@@ -70,9 +65,7 @@ def held_command(context: Context) -> CommandResult:
 @pass_context
 def release_command(context: Context, *, plan: str) -> CommandResult:
     """Let PLAN be carried out: the ID that `sesame lifecycle held` shows, for exactly those students."""
-    from sesame.operations.access.lifecycle import release
-
-    ended = release(context.application, operator(), plan)
+    ended = access_lifecycle.release(context.application, operator(), plan)
     text = gettext("Approved; a second operator has to release it too.")
     if ended.released:
         text = ngettext("{n} student: released", "{n} students: released", len(ended.plan.students))
@@ -95,19 +88,17 @@ def prolong_command(
     Whoever has expired already has access back. --days counts from the last day of access, or from today if
     that is past.
     """
-    from sesame.operations.access.lifecycle import Prolongation, prolong
-
     if (until is None) == (days is None):
         raise click.UsageError(gettext("give either --until or --days"))
     last_day = None if until is None else until.date()
-    asked = Prolongation(student_number=student, reason=reason, until=last_day, days=days)
-    ended = prolong(context.application, operator(), asked)
+    asked = access_lifecycle.Prolongation(student_number=student, reason=reason, until=last_day, days=days)
+    ended = access_lifecycle.prolong(context.application, operator(), asked)
     told = {"number": ended.student_number, "before": local_day(ended.before)}
     text = gettext("{number}: access until {until} instead of {before}", until=local_day(ended.until), **told)
     return CommandResult(ended.model_dump(mode="json"), partial(click.echo, text))
 
 
-def _show(found: LifecyclePreview, *, erase: bool) -> None:
+def _show(found: access_lifecycle.LifecyclePreview, *, erase: bool) -> None:
     told = gettext("warned by mail")
     days = [(step.day, _what(step), str(step.students)) for step in found.steps]
     days += [(each.day, told, str(each.students)) for each in found.warnings]
@@ -128,7 +119,7 @@ def _show(found: LifecyclePreview, *, erase: bool) -> None:
         _show_hold(hold)
 
 
-def _show_hold(hold: ComingHold) -> None:
+def _show_hold(hold: access_lifecycle.ComingHold) -> None:
     told = {"day": local_day(hold.day), "count": hold.students}
     if hold.target:
         said = gettext("From {day} the guard will hold: {target} shut to {count}", target=hold.target, **told)
@@ -145,7 +136,7 @@ def _show_hold(hold: ComingHold) -> None:
     click.echo(said)
 
 
-def _show_lives(found: LifecyclePreview) -> None:
+def _show_lives(found: access_lifecycle.LifecyclePreview) -> None:
     why = {
         "year_ends": gettext("the academic year ends"),
         "not_enrolled": gettext("no enrolment is in force"),
@@ -163,26 +154,24 @@ def _show_lives(found: LifecyclePreview) -> None:
     show_table(columns, rows)
 
 
-def _days(life: StudentLife) -> list[tuple[date, str]]:
+def _days(life: access_lifecycle.StudentLife) -> list[tuple[date, str]]:
     told = gettext("warned by mail")
     days = [(step.day, _what(step)) for step in life.steps]
     return sorted(days + [(day, told) for day in life.warnings], key=lambda each: each[0])
 
 
-def _what(step: ComingStep) -> str:
-    from sesame.operations.people.diagnosis.words import word
-
-    stage = word("stages", step.stage)
+def _what(step: access_lifecycle.ComingStep) -> str:
+    stage = words.word("stages", step.stage)
     return stage if step.target is None else f"{step.target}: {stage}"
 
 
-def _show_held(plans: list[HeldPlan]) -> None:
+def _show_held(plans: list[access_lifecycle.HeldPlan]) -> None:
     _show_plans(plans)
     if not plans:
         click.echo(gettext("The guard holds nothing."), err=True)
 
 
-def _show_plans(plans: list[HeldPlan]) -> None:
+def _show_plans(plans: list[access_lifecycle.HeldPlan]) -> None:
     for plan in plans:
         told = {
             "count": len(plan.students),

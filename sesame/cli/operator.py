@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from sesame.acts.acts import Actor
+from sesame.cli.lazy import lazily
+
+with lazily():
+    from sesame.acts import acts
 
 LOGIN_UID = Path("/proc/self/loginuid")
 """Who logged in, as Linux keeps it through sudo, su and runuser (pam_loginuid(8))."""
@@ -28,14 +29,14 @@ def operator_name() -> str:
     return name if caller in {None, own} else f"{_user_name(caller)} as {name}"
 
 
-def operator() -> Actor:
+def operator() -> acts.Actor:
     """The operator who gives this command.
 
     Anyone who may read the settings and the secrets administers the site.
     """
-    from sesame.acts.acts import Actor, Role
-
-    return Actor(operator_name(), frozenset(Role), tell=lambda sentence: click.echo(sentence, err=True))
+    return acts.Actor(
+        operator_name(), frozenset(acts.Role), tell=lambda sentence: click.echo(sentence, err=True)
+    )
 
 
 def _caller() -> int | None:

@@ -11,7 +11,11 @@ import click
 
 from schemas.language import gettext
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.output import CommandResult, write_json
+
+with lazily():
+    from schemas import scalars
 
 _JSON: Final = "json"
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -90,9 +94,7 @@ def _one_line(_context: click.Context, _option: click.Parameter, value: object) 
         return value  # it was not given: click says so itself, afterwards
     from pydantic import TypeAdapter, ValidationError
 
-    from schemas.scalars import Text
-
     try:
-        return TypeAdapter(Text).validate_python(value.strip())
+        return TypeAdapter(scalars.Text).validate_python(value.strip())
     except ValidationError:
         raise click.BadParameter(gettext("give one line of 1 to 512 characters")) from None

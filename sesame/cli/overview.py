@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.people.diagnosis.overview import Overview
+with lazily():
+    from sesame.operations.people.diagnosis import overview as diagnosis_overview
+    from sesame.operations.people.diagnosis import reasons
+    from sesame.operations.people.diagnosis import words as diagnosis_words
 
 _COUNTS = ("provisioned", "waiting", "failed", "after", "outstanding")
 _SECONDS = ("p50", "p95", "p99", "max")
@@ -27,24 +29,20 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @pass_context
 def overview(context: Context, *, with_people: bool) -> CommandResult:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
-    from sesame.operations.people.diagnosis.overview import show, show_people
-
     site = context.looking
-    found = (show_people if with_people else show)(site, operator())
+    found = (diagnosis_overview.show_people if with_people else diagnosis_overview.show)(site, operator())
     return CommandResult(found, partial(_show, found, site.settings.targets))
 
 
-def _show(found: Overview, targets: Iterable[str]) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show(found: diagnosis_overview.Overview, targets: Iterable[str]) -> None:
     click.echo("\n".join(_lines(found)))
-    titles = {name: word("states", name) for name in _COUNTS}
+    titles = {name: diagnosis_words.word("states", name) for name in _COUNTS}
     numbers = (*titles.values(), *_SECONDS)
     rows = [_row(found, name) for name in (*targets, "all")]
     show_table((gettext("target"), gettext("state"), *numbers), rows, right=numbers)
 
 
-def _lines(found: Overview) -> Iterator[str]:
+def _lines(found: diagnosis_overview.Overview) -> Iterator[str]:
     yield gettext(
         "{students} activated: {completed} complete, {waiting} waiting, {in_progress} in progress, "
         "{failed} failed; {dead_letters} dead letters",
@@ -66,7 +64,7 @@ def _lines(found: Overview) -> Iterator[str]:
     yield from _observed(found)
 
 
-def _causes(found: Overview) -> Iterator[str]:
+def _causes(found: diagnosis_overview.Overview) -> Iterator[str]:
     """Why students wait, why work failed or is retried, and what each cause means."""
     for name, count in found.waiting_by_reason.items():
         yield "  " + gettext("waiting: {name}: {count}", name=name, count=count)
@@ -93,18 +91,14 @@ def _causes(found: Overview) -> Iterator[str]:
 
 def _meaning(name: str) -> str:
     """The meaning of a reason or cause, below its line; may follow a consumer's name."""
-    from sesame.operations.people.diagnosis.reasons import explain
-
-    return "    " + explain(name.rpartition(" ")[2]).what
+    return "    " + reasons.explain(name.rpartition(" ")[2]).what
 
 
-def _stops(found: Overview) -> Iterator[str]:
+def _stops(found: diagnosis_overview.Overview) -> Iterator[str]:
     """Each consumer that runs nowhere, and each process without it, with the reason."""
-    from sesame.operations.people.diagnosis.words import word
-
     for name, consumer in found.consumers.items():
         if not consumer["processes"]:
-            state = word("states", consumer["state"])
+            state = diagnosis_words.word("states", consumer["state"])
             yield "  " + gettext(
                 "{name} is {state}: {reason}", name=name, state=state, reason=consumer["reason"]
             )
@@ -118,7 +112,7 @@ def _stops(found: Overview) -> Iterator[str]:
                 )
 
 
-def _observed(found: Overview) -> Iterator[str]:
+def _observed(found: diagnosis_overview.Overview) -> Iterator[str]:
     """Writes withheld from targets in observation."""
     for target, one in found.observed.items():
         yield gettext(
@@ -133,13 +127,11 @@ def _observed(found: Overview) -> Iterator[str]:
             yield "  " + gettext("for instance {number}: {names}", number=number, names=", ".join(names))
 
 
-def _row(found: Overview, name: str) -> list[str]:
-    from sesame.operations.people.diagnosis.words import word
-
+def _row(found: diagnosis_overview.Overview, name: str) -> list[str]:
     counts, seconds = found.targets.get(name, {}), found.seconds.get(name, {})
     return [
         name,
-        word("states", found.consumers.get(name, {}).get("state", "")),
+        diagnosis_words.word("states", found.consumers.get(name, {}).get("state", "")),
         *(str(counts.get(state, 0)) if counts else "" for state in _COUNTS),
         *(f"{seconds[q]:.2f} s" if q in seconds else "" for q in _SECONDS),
     ]

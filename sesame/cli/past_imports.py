@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from schemas.language import gettext, gettext_noop, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
-if TYPE_CHECKING:
-    from producers.registrar.report import YearDifference
-    from sesame.operations.imports.past import ImportsListed, PastImport, PastImportShown
+with lazily():
+    from producers.registrar import guard, report
+    from sesame.cli import import_output
+    from sesame.operations.imports import past
 
 _LIMIT, _LIMIT_MAX = 20, 1000
 _STATES = {
@@ -58,13 +60,13 @@ def imports() -> None:
 @pass_context
 def list_command(context: Context, *, after: int | None, limit: int, persons: bool) -> CommandResult:
     """List past imports of files, the newest first."""
-    from sesame.operations.imports.past import ImportsPage, listed
-
-    page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after, persons=persons))
+    page = past.listed(
+        context.looking, operator(), past.ImportsPage(limit=limit, after=after, persons=persons)
+    )
     return CommandResult(page, partial(_show_page, page, persons=persons))
 
 
-def _show_page(page: ImportsListed, *, persons: bool) -> None:
+def _show_page(page: past.ImportsListed, *, persons: bool) -> None:
     if page.persons_sent and not persons:
         sent = ngettext(
             "In 24 hours programs sent a person {n} time: --persons",
@@ -101,13 +103,11 @@ def show_command(context: Context, *, import_id: int) -> CommandResult:
 
     Noted in the audit.
     """
-    from sesame.operations.imports.past import shown
-
-    found = shown(context.looking, operator(), import_id)
+    found = past.shown(context.looking, operator(), import_id)
     return CommandResult(found, lambda: click.echo("\n".join(_told(found))))
 
 
-def _row(one: PastImport) -> tuple[str, ...]:
+def _row(one: past.PastImport) -> tuple[str, ...]:
     counts = one.counts
     return (
         str(one.id),
@@ -127,7 +127,7 @@ def _published(counts: dict[str, int]) -> int:
     return sum(counts.get(name, 0) for name in ("published", "recorded", "cancelled", "gone"))
 
 
-def _told(one: PastImportShown) -> Iterator[str]:
+def _told(one: past.PastImportShown) -> Iterator[str]:
     yield gettext(
         "import {id}: {file} ({feed}), {state}",
         id=one.id,
@@ -149,7 +149,7 @@ def _told(one: PastImportShown) -> Iterator[str]:
     yield from _files(one)
 
 
-def _figures(one: PastImportShown) -> Iterator[str]:
+def _figures(one: past.PastImportShown) -> Iterator[str]:
     if one.error:
         yield one.error
     if one.full_year is not None:
@@ -167,7 +167,7 @@ def _figures(one: PastImportShown) -> Iterator[str]:
             yield "  " + gettext("{what}: {n}", what=fault, n=count)
 
 
-def _files(one: PastImportShown) -> Iterator[str]:
+def _files(one: past.PastImportShown) -> Iterator[str]:
     if one.rejects is not None:
         yield gettext("the refused lines were written to {path}", path=one.rejects)
     if one.affected is not None:
@@ -182,9 +182,6 @@ def _files(one: PastImportShown) -> Iterator[str]:
 
 
 def _year(year: dict[str, Any]) -> Iterator[str]:
-    from producers.registrar.guard import OutlineChange
-    from sesame.cli.import_output import CHANGES
-
     yield gettext(
         "{year}: {affected} of {known} people affected, {losing} of them lose something",
         year=year["year"],
@@ -195,10 +192,12 @@ def _year(year: dict[str, Any]) -> Iterator[str]:
     if year["over_threshold"]:
         yield gettext("  over the threshold")
     for change, people in sorted(year["changes"].items()):
-        yield "  " + gettext("{what}: {n}", what=gettext(CHANGES[OutlineChange(change)]), n=people)
+        yield "  " + gettext(
+            "{what}: {n}", what=gettext(import_output.CHANGES[guard.OutlineChange(change)]), n=people
+        )
 
 
-def _difference(difference: YearDifference) -> Iterator[str]:
+def _difference(difference: report.YearDifference) -> Iterator[str]:
     people = difference.people
     yield gettext(
         "{year}, people: {new} new, {gone} gone, {changed} changed",

@@ -8,22 +8,21 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.privacy.acts import ErasureStanding
-    from sesame.operations.privacy.again import ReceiptOutcome
-    from sesame.operations.privacy.export import PersonExport
-    from sesame.operations.privacy.receipts import ReceiptVerified
+with lazily():
+    from sesame.operations.privacy import acts as privacy_acts
+    from sesame.operations.privacy import again, export, receipts
 
 _LOOK_EVERY_S = 0.5
 
@@ -39,9 +38,7 @@ def init_command(context: Context) -> None:
     """Make the privacy key. By it erased persons are recognised: it is never turned, and a copy of it is kept
     apart from the backups.
     """
-    from sesame.operations.privacy.acts import init
-
-    made = init(context, operator())
+    made = privacy_acts.init(context, operator())
     click.echo(
         gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path),
         err=True,
@@ -53,9 +50,7 @@ def init_command(context: Context) -> None:
 @pass_context
 def key_command(context: Context) -> CommandResult:
     """Print the public key by which receipts of this site are verified, and its fingerprint."""
-    from sesame.operations.privacy.acts import public_key
-
-    found = public_key(context, operator())
+    found = privacy_acts.public_key(context, operator())
     return CommandResult(
         found.model_dump(mode="json"), lambda: click.echo(f"{found.public_key}\n{found.fingerprint}")
     )
@@ -85,23 +80,21 @@ def erase_command(
     Ends with 3 while something is awaited, which is named: a target that is down or only observed, a hold, a
     doubt about who it is. The erasure goes on by itself.
     """
-    from sesame.operations.privacy.acts import ErasureRequest, erase, how_far, receipt, standing
-
     if to is not None and to.exists():
         raise click.BadParameter(gettext("{path} exists", path=to), param_hint="--receipt")
     site, actor = context.looking, operator()
-    now = erase(site, actor, ErasureRequest(student_number=student, reason=reason))
+    now = privacy_acts.erase(site, actor, privacy_acts.ErasureRequest(student_number=student, reason=reason))
     until, said = time.monotonic() + wait_s, ""
     while now.ended_at is None and time.monotonic() < until:
-        if not wants_json() and (words := how_far(now)) != said:
+        if not wants_json() and (words := privacy_acts.how_far(now)) != said:
             click.echo(words, err=True)
             said = words
         time.sleep(_LOOK_EVERY_S)
-        now = standing(site, actor, now.id)
+        now = privacy_acts.standing(site, actor, now.id)
     if now.state != "done":
         end = ExitCode.FAILED if now.ended_at is not None else ExitCode.PARTLY
-        return CommandResult(now.model_dump(mode="json"), lambda: click.echo(how_far(now)), end)
-    text = receipt(site, actor, now.id)
+        return CommandResult(now.model_dump(mode="json"), lambda: click.echo(privacy_acts.how_far(now)), end)
+    text = privacy_acts.receipt(site, actor, now.id)
     if to is not None:
         _write(to, text)
         text = gettext("Erased. The receipt is in {path}.", path=to) + "\n"
@@ -120,18 +113,16 @@ def again_command(context: Context, *, files: tuple[Path, ...]) -> CommandResult
     Ends with 3 if somebody is to be looked at, and with 6, with nothing done, if a receipt is not as it was
     signed.
     """
-    from sesame.operations.privacy.again import UNDECIDED, ReceiptsGiven, again
-
     given = {str(path): path.read_bytes() for path in files}
-    found = again(context.looking, operator(), ReceiptsGiven(documents=given or None))
+    found = again.again(context.looking, operator(), again.ReceiptsGiven(documents=given or None))
     document = [each.model_dump(mode="json") for each in found]
-    undecided = any(each.outcome in UNDECIDED for each in found)
+    undecided = any(each.outcome in again.UNDECIDED for each in found)
     return CommandResult(
         document, partial(_show_again, found), ExitCode.PARTLY if undecided else ExitCode.DONE
     )
 
 
-def _show_again(found: Sequence[ReceiptOutcome]) -> None:
+def _show_again(found: Sequence[again.ReceiptOutcome]) -> None:
     for each in found:
         click.echo(f"{each.receipt}: {_came_to(each)}")
     if not found:
@@ -149,9 +140,7 @@ def export_command(context: Context, *, student: str, to: Path | None) -> Comman
     Noted in the audit. Without secrets, and without anything of another person. Read what staff wrote before
     you hand it out.
     """
-    from sesame.operations.privacy.export import export
-
-    found = export(context.looking, operator(), student)
+    found = export.export(context.looking, operator(), student)
     document = found.model_dump(mode="json")
     if to is None:
         return CommandResult(document, lambda: click.echo(_read(found), nl=False))
@@ -165,18 +154,20 @@ def export_command(context: Context, *, student: str, to: Path | None) -> Comman
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """Show erasures, the newest first. They name nobody."""
-    from sesame.operations.privacy.acts import listed
-
-    found = listed(context.looking, operator())
+    found = privacy_acts.listed(context.looking, operator())
     return CommandResult([each.model_dump(mode="json") for each in found], partial(_show_list, found))
 
 
-def _show_list(found: Sequence[ErasureStanding]) -> None:
-    from sesame.operations.privacy.acts import STEPS
-
+def _show_list(found: Sequence[privacy_acts.ErasureStanding]) -> None:
     columns = (gettext("erasure"), gettext("asked on"), gettext("by"), gettext("state"), gettext("pseudonym"))
     rows = [
-        (each.id, local_time(each.asked_at), each.requested_by, gettext(STEPS[each.state]), each.pseudonym)
+        (
+            each.id,
+            local_time(each.asked_at),
+            each.requested_by,
+            gettext(privacy_acts.STEPS[each.state]),
+            each.pseudonym,
+        )
         for each in found
     ]
     show_table(columns, rows)
@@ -187,9 +178,7 @@ def _show_list(found: Sequence[ErasureStanding]) -> None:
 @pass_context
 def receipt_command(context: Context, *, erasure: str) -> None:
     """Print the receipt of an ERASURE, as it was signed: the ID that `sesame privacy list` shows."""
-    from sesame.operations.privacy.acts import receipt
-
-    click.echo(receipt(context.looking, operator(), erasure), nl=False)
+    click.echo(privacy_acts.receipt(context.looking, operator(), erasure), nl=False)
 
 
 @privacy.command(name="verify")
@@ -203,14 +192,12 @@ def verify_command(context: Context, *, file: Path, key: str | None, student: st
 
     Without --key this says that the receipt is whole, and not that it is of this site.
     """
-    from sesame.operations.privacy.acts import ReceiptToVerify, verify
-
-    wanted = ReceiptToVerify(document=file.read_bytes(), key=key, student_number=student)
-    found = verify(context if student is not None else None, operator(), wanted)
+    wanted = privacy_acts.ReceiptToVerify(document=file.read_bytes(), key=key, student_number=student)
+    found = privacy_acts.verify(context if student is not None else None, operator(), wanted)
     return CommandResult(found.model_dump(mode="json"), partial(_show_verified, found))
 
 
-def _show_verified(found: ReceiptVerified) -> None:
+def _show_verified(found: receipts.ReceiptVerified) -> None:
     told = {"id": found.receipt.receipt_id, "at": local_time(found.receipt.completed_at)}
     click.echo(gettext("The receipt {id} of {at} is as it was signed.", **told))
     if found.student:
@@ -230,7 +217,7 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _read(found: PersonExport) -> str:
+def _read(found: export.PersonExport) -> str:
     lines = [gettext("What is kept of {numbers}", numbers=", ".join(found.student_numbers))]
     lines.append(local_time(found.made_at))
     for section in found.sections:
@@ -250,7 +237,7 @@ def _rows(row: dict[str, Any]) -> list[str]:
     return [f"{'  - ' if at == 0 else '    '}{line}" for at, line in enumerate(told)]
 
 
-def _came_to(found: ReceiptOutcome) -> str:
+def _came_to(found: again.ReceiptOutcome) -> str:
     told = {"number": found.student_number, "id": found.erasure, "targets": ", ".join(found.targets)}
     words = {
         "asked": lambda: gettext("{number} is erased again: {id}", **told),

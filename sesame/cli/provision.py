@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +11,15 @@ from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, wants_json
 from sesame.cli.output import CommandResult
 
-if TYPE_CHECKING:
-    from sesame.operations.access.provisioning import Provisioned
+with lazily():
+    from sesame.acts import acts
+    from sesame.operations.access import provisioning
+    from sesame.operations.people.diagnosis import words
 
 
 class NotThere(SesameError):
@@ -37,10 +39,6 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
     what differs, reads back, announces and records. It runs beside `sesame run` or without it, and never
     against a lease, a quarantine or the order of the targets. Noted in the audit.
     """
-    from sesame.acts.acts import UnknownTarget
-    from sesame.operations.access.provisioning import Provision
-    from sesame.operations.access.provisioning import provision as bring
-
     site = context.looking
     began = time.monotonic()
 
@@ -49,18 +47,16 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
             told = gettext("{name}: {value}", name=target, value=what)
             click.echo(f"{time.monotonic() - began:6.2f} s  {told}", err=wants_json())
 
-    request = Provision(student_number=student, targets=chosen)
+    request = provisioning.Provision(student_number=student, targets=chosen)
     try:
-        found = bring(site, operator(), request, say)
-    except UnknownTarget as error:
+        found = provisioning.provision(site, operator(), request, say)
+    except acts.UnknownTarget as error:
         raise click.BadParameter(str(error)) from error
     well = all(each.well for each in found.targets)
     return CommandResult(found, partial(_show, found), ExitCode.DONE if well else NotThere())
 
 
-def _show(found: Provisioned) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show(found: provisioning.Provisioned) -> None:
     for each in found.targets:
-        how = gettext("{name}: {value}", name=word("outcomes", each.state), value=each.text)
+        how = gettext("{name}: {value}", name=words.word("outcomes", each.state), value=each.text)
         click.echo(gettext("{name}: {value}", name=each.target, value=how))

@@ -10,15 +10,18 @@ import click
 from schemas.language import gettext, gettext_noop
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
+with lazily():
+    from sesame.app import wiring
+    from sesame.operations.questions.reconcile import acts as reconcile_acts
+    from sesame.operations.questions.reconcile import passes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from sesame.operations.questions.reconcile.acts import Reconciliation, TargetReport
-    from sesame.operations.questions.reconcile.passes import Pass
 
 _SHOWN_MAX = 20
 _WENT_BACK = {
@@ -55,18 +58,15 @@ def reconcile(context: Context, /, *, last: bool, **given: Any) -> CommandResult
     --repair writes through the consumers, as a replay does; extra and orphaned objects are for you to judge.
     A repair that would write to unusually many is held (code 5). Ends with 3 where differences are left.
     """
-    from sesame.app.wiring import utc_now
-    from sesame.operations.questions.reconcile import acts
-
     if last:
-        ended = acts.latest(context.looking, operator())
+        ended = reconcile_acts.latest(context.looking, operator())
         return CommandResult(ended, partial(_show_last, ended))
-    request = acts.ReconcileRequest(**given)
-    found = acts.reconcile(
+    request = reconcile_acts.ReconcileRequest(**given)
+    found = reconcile_acts.reconcile(
         context.looking,
         operator(),
         request,
-        clock=utc_now,
+        clock=wiring.utc_now,
         say=lambda what: click.echo(what, err=True),
     )
     held = any(one.approval for one in found.targets.values())
@@ -75,7 +75,7 @@ def reconcile(context: Context, /, *, last: bool, **given: Any) -> CommandResult
     return CommandResult(found, partial(_show, found), end)
 
 
-def _show_last(ended: list[Pass]) -> None:
+def _show_last(ended: list[passes.Pass]) -> None:
     if ended:
         rows = [(*_cells(one.target, one, one.found), local_time(one.ended_at)) for one in ended]
         show_table((*_columns(), gettext("compared")), rows)
@@ -103,19 +103,23 @@ def _columns() -> tuple[str, ...]:
     return (gettext("target"), gettext("accounts"), gettext("objects"), *kinds, gettext("unsettled"))
 
 
-def _cells(name: str, one: TargetReport | Pass, found: Mapping[str, int]) -> tuple[str, ...]:
+def _cells(
+    name: str, one: reconcile_acts.TargetReport | passes.Pass, found: Mapping[str, int]
+) -> tuple[str, ...]:
     counts = (one.accounts, one.objects, *(found[kind] for kind in _kinds()), one.unsettled)
     return (name, *map(str, counts))
 
 
-def _show(found: Reconciliation) -> None:
+def _show(found: reconcile_acts.Reconciliation) -> None:
     show_table(_columns(), [_cells(name, one, one.counts()) for name, one in found.targets.items()])
     for name, one in found.targets.items():
         _show_target(name, one, {kind: getattr(one, kind) for kind in one.counts()})
         _show_repair(name, one)
 
 
-def _show_target(name: str, one: TargetReport | Pass, found: Mapping[str, list[str]]) -> None:
+def _show_target(
+    name: str, one: reconcile_acts.TargetReport | passes.Pass, found: Mapping[str, list[str]]
+) -> None:
     if one.trouble:
         click.echo(gettext("{target} was not compared: {why}", target=name, why=one.trouble))
     if found.get("went_back"):
@@ -129,7 +133,7 @@ def _show_target(name: str, one: TargetReport | Pass, found: Mapping[str, list[s
             click.echo(gettext("{target}: {n} more; all with --json", target=name, n=more))
 
 
-def _show_repair(name: str, one: TargetReport) -> None:
+def _show_repair(name: str, one: reconcile_acts.TargetReport) -> None:
     if one.replay_id:
         click.echo(
             gettext("{target}: being repaired, replay {id}: sesame replays", target=name, id=one.replay_id)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
 from sesame.cli.output import CommandResult, confirm, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.app.wiring import Application
-    from sesame.operations.work.blast_radius import ReplayPreview
-    from sesame.operations.work.replays import ReplayAsked, ReplayProgress, ReplaySelection
+with lazily():
+    from sesame.acts import acts, admission
+    from sesame.app import wiring
+    from sesame.operations.work import blast_radius
+    from sesame.operations.work import replays as work_replays
 
 _SHOWN_MAX = 50
 _PER_S = 100  # `sesame.operations.work.replays.PER_S`, tested
@@ -67,16 +69,9 @@ def replay(
     if stop is not None:
         _stop(context, stop)
         return None
-    from sesame.app.wiring import utc_now
-    from sesame.operations.work.blast_radius import PreviewRequest, preview
-    from sesame.operations.work.replays import NobodyToReplay, ReplayRequest, in_vain
-    from sesame.operations.work.replays import replay as ask
-
     site = context.looking
     if not given["dry_run"]:
-        from sesame.acts.admission import admit
-
-        admit(site, works=False)  # before the operator has to answer questions
+        admission.admit(site, works=False)  # before the operator has to answer questions
     if resume is not None:
         return _resume(site, resume, given)
     selected = _select(site, consumer, given)
@@ -84,16 +79,18 @@ def replay(
     if selected.nobody:
         raise click.UsageError(selected.nobody)
     if given["dry_run"]:
-        looked = PreviewRequest(consumer=consumer, students=numbers, selected=len(selected.students))
-        found = preview(site, operator(), looked)
+        looked = blast_radius.PreviewRequest(
+            consumer=consumer, students=numbers, selected=len(selected.students)
+        )
+        found = blast_radius.preview(site, operator(), looked)
         return CommandResult(found, partial(_show_preview, found))
     if not selected.students:
-        raise NobodyToReplay
+        raise work_replays.NobodyToReplay
     if given["everybody"] and not given["yes"]:
         confirm(gettext("Compare {n} students with {consumer}?", n=len(numbers), consumer=consumer))
     if selected.failed_before and not given["yes"]:
-        confirm(in_vain(selected.failed_before))
-    request = ReplayRequest(
+        confirm(work_replays.in_vain(selected.failed_before))
+    request = work_replays.ReplayRequest(
         consumer=consumer,
         students=selected.students,
         lane=selected.lane,
@@ -104,7 +101,7 @@ def replay(
         incident=given["incident"],
         again=selected.failed_before > 0,
     )
-    asked = ask(site, operator(), request, utc_now)
+    asked = work_replays.replay(site, operator(), request, wiring.utc_now)
     return CommandResult(asked, partial(_say, asked))
 
 
@@ -113,13 +110,11 @@ def replay(
 @pass_context
 def replays(context: Context) -> CommandResult:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
-    from sesame.operations.work.replays import latest
-
-    known = latest(context.looking, operator())
+    known = work_replays.latest(context.looking, operator())
     return CommandResult(known, partial(_show, known))
 
 
-def _show(known: Sequence[ReplayProgress]) -> None:
+def _show(known: Sequence[work_replays.ReplayProgress]) -> None:
     if not known:
         click.echo(gettext("No replay was begun yet."), err=True)
         return
@@ -150,24 +145,21 @@ def _check_words(*, resume: str | None, stop: str | None, consumer: str) -> None
 
 
 def _stop(context: Context, replay_id: str) -> None:
-    from sesame.operations.work.replays import stop
-
-    stop(context.looking, operator(), replay_id)
+    work_replays.stop(context.looking, operator(), replay_id)
     click.echo(gettext("stopped: nobody more is asked for"), err=True)
 
 
-def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySelection:
-    from sesame.acts.acts import UnknownTarget
-    from sesame.operations.work.replays import ReplayFilter, UnclearSelection, select
-
+def _select(site: wiring.Application, consumer: str, given: dict[str, Any]) -> work_replays.ReplaySelection:
     times = {name: moment(f"--{name}", given[name]) for name in ("since", "until")}
     whom = {name: given[name] for name in ("students", "cause", "everybody")}
     try:
-        selected = select(site, operator(), ReplayFilter(consumer=consumer, **whom, **times))
-    except UnknownTarget as error:
+        selected = work_replays.select(
+            site, operator(), work_replays.ReplayFilter(consumer=consumer, **whom, **times)
+        )
+    except acts.UnknownTarget as error:
         targets = ", ".join(site.settings.targets)
         raise click.UsageError(gettext("--consumer must be one of {targets}", targets=targets)) from error
-    except UnclearSelection as error:
+    except work_replays.UnclearSelection as error:
         raise click.UsageError(
             gettext(
                 "give --student, --cause or --all, and one of them only, or --since or --until; "
@@ -182,7 +174,7 @@ def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySe
     return selected
 
 
-def _show_preview(found: ReplayPreview) -> None:
+def _show_preview(found: blast_radius.ReplayPreview) -> None:
     count = found.looked_at
     whom = {"n": count, "consumer": found.consumer}
     compared = (
@@ -221,15 +213,11 @@ def _show_preview(found: ReplayPreview) -> None:
         click.echo(gettext("… and {n} more: --json has them all", n=count - _SHOWN_MAX))
 
 
-def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> CommandResult:
+def _resume(site: wiring.Application, replay_id: str, given: dict[str, Any]) -> CommandResult:
     """Replay the rest; ask first if some earlier ones ended badly."""
-    from sesame.app.wiring import utc_now
-    from sesame.operations.work.blast_radius import PreviewRequest, preview
-    from sesame.operations.work.replays import Resumption, resume, standing
-
     actor = operator()
-    request = Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])
-    before = standing(site, actor, request)
+    request = work_replays.Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])
+    before = work_replays.standing(site, actor, request)
     click.echo(
         gettext(
             "{asked} of {all} were asked for: {done} done, {failed} failed again, {under_way} under way",
@@ -243,16 +231,16 @@ def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> Command
     )
     if given["dry_run"]:
         left = before.students - before.asked
-        looked = PreviewRequest(consumer=before.consumer, students=before.next, selected=left)
-        found = preview(site, actor, looked)
+        looked = blast_radius.PreviewRequest(consumer=before.consumer, students=before.next, selected=left)
+        found = blast_radius.preview(site, actor, looked)
         return CommandResult(found, partial(_show_preview, found))
     if before.failed and not given["yes"]:
         confirm(gettext("{n} failed again. Ask for the others all the same?", n=before.failed))
-    asked = resume(site, actor, request, utc_now)
+    asked = work_replays.resume(site, actor, request, wiring.utc_now)
     return CommandResult(asked, partial(_say, asked))
 
 
-def _say(asked: ReplayAsked) -> None:
+def _say(asked: work_replays.ReplayAsked) -> None:
     said = {"n": asked.asked_now, "consumer": asked.consumer, "asked": asked.asked, "all": asked.students}
     if asked.asked == asked.students == asked.asked_now:
         click.echo(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, wants_json
 from sesame.cli.output import CommandResult, local_time, show_table, side_console
 
-if TYPE_CHECKING:
-    from sesame.operations.keeping.rebuild import Rebuilt
-    from sesame.operations.questions.restored.inspection import Checked
-    from sesame.operations.questions.restored.questions import AskedAbout
+with lazily():
+    from sesame.operations.keeping import rebuild as keeping_rebuild
+    from sesame.operations.people.diagnosis import words
+    from sesame.operations.questions.restored import inspection, questions
 
 
 @click.group()
@@ -36,13 +36,13 @@ def check_command(context: Context) -> CommandResult:
     question for you. Who has a hold in the store, or is open everywhere, is not touched. When every target
     was read, `sesame run` may start. Repeating it is harmless.
     """
-    from sesame.operations.questions.restored.inspection import check
-
-    found = check(context.application, operator(), say=lambda what: click.echo(what, err=wants_json()))
+    found = inspection.check(
+        context.application, operator(), say=lambda what: click.echo(what, err=wants_json())
+    )
     return CommandResult(found, partial(_show_check, found))
 
 
-def _show_check(found: Checked) -> None:
+def _show_check(found: inspection.Checked) -> None:
     if found.asked:
         n = len(found.asked)
         click.echo(gettext("{n} stay shut until you have answered: sesame restored list", n=n))
@@ -66,14 +66,11 @@ def rebuild(context: Context, *, write: bool) -> CommandResult:
     nobody is welcomed again. Whom the log does not name comes with the registrar's next file: repeat this
     then. Exit code 3 when something waits for an operator.
     """
-    from sesame.operations.keeping.rebuild import RebuildRequest
-    from sesame.operations.keeping.rebuild import rebuild as carry_out
-
     console = side_console()
-    found = carry_out(
+    found = keeping_rebuild.rebuild(
         context.application,
         operator(),
-        RebuildRequest(write=write),
+        keeping_rebuild.RebuildRequest(write=write),
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
     waits = found.asked or found.questions or found.unknown
@@ -81,7 +78,7 @@ def rebuild(context: Context, *, write: bool) -> CommandResult:
     return CommandResult(found, lambda: click.echo("\n".join(_rebuilt(found))), end)
 
 
-def _rebuilt(found: Rebuilt) -> Iterator[str]:
+def _rebuilt(found: keeping_rebuild.Rebuilt) -> Iterator[str]:
     if found.facts is None:
         yield gettext("The log is not read: others work by this store already.")
     else:
@@ -116,21 +113,17 @@ def _rebuilt(found: Rebuilt) -> Iterator[str]:
 @pass_context
 def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.operations.questions.restored.questions import RestoreFilter, listed
-
-    found = listed(context.looking, operator(), RestoreFilter(everything=everything))
+    found = questions.listed(context.looking, operator(), questions.RestoreFilter(everything=everything))
     return CommandResult(found, partial(_show_list, found))
 
 
-def _show_list(found: Sequence[AskedAbout]) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show_list(found: Sequence[questions.AskedAbout]) -> None:
     if found:
         rows = [
             (
                 each.student_number,
                 ", ".join(each.shown_shut_by),
-                word("restore_answers", each.state),
+                words.word("restore_answers", each.state),
                 local_time(each.raised_at),
             )
             for each in found
@@ -160,15 +153,11 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from sesame.operations.questions.restored.questions import HOLD
-
     _answer(context, student, "kept", reason)
-    command = f"sesame hold lift {student} --kind {HOLD} --reason …"
+    command = f"sesame hold lift {student} --kind {questions.HOLD} --reason …"
     click.echo(gettext("{number}: stays shut until: {command}", number=student, command=command))
 
 
 def _answer(context: Context, student: str, answered: str, reason: str) -> None:
-    from sesame.operations.questions.restored.questions import RestoredAnswer, answer
-
     given = {"student_number": student, "answer": answered, "reason": reason}
-    answer(context.looking, operator(), RestoredAnswer.model_validate(given))
+    questions.answer(context.looking, operator(), questions.RestoredAnswer.model_validate(given))

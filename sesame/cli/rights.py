@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.options import dry_run_option, json_option, write, yes_option
 from sesame.cli.output import CommandResult, confirm, show_table
 
-if TYPE_CHECKING:
-    from pipeline.eventlog.kafka.rights import Granting, Right
+with lazily():
+    from pipeline.eventlog.kafka import rights as kafka_rights
+    from sesame.app import event_log
 
 
 @click.group()
@@ -66,20 +67,18 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool) -> None:
 
 
 @contextmanager
-def _compared(context: Context, file: Path) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
+def _compared(
+    context: Context, file: Path
+) -> Iterator[tuple[kafka_rights.Granting, frozenset[kafka_rights.Right], frozenset[kafka_rights.Right]]]:
     """Show missing and surplus rights; return them, and a client to change them.
 
     Raises NotKafka.
     """
-    from sesame.app.event_log import NotKafka, kafka_access
-
     if context.settings.log.kind != "kafka":
-        raise NotKafka
-    from pipeline.eventlog.kafka.rights import Granting, read_rights
-
+        raise event_log.NotKafka
     context.quiet_logs()
-    wanted = read_rights(file)
-    with closing(Granting(kafka_access(context.settings))) as granting:
+    wanted = kafka_rights.read_rights(file)
+    with closing(kafka_rights.Granting(event_log.kafka_access(context.settings))) as granting:
         present = granting.present({right.user for right in wanted})
         missing, too_many = wanted - present, present - wanted
         changes = [("grant", right) for right in sorted(missing)]
@@ -89,7 +88,7 @@ def _compared(context: Context, file: Path) -> Iterator[tuple[Granting, frozense
         yield granting, missing, too_many
 
 
-def _show(changes: Sequence[tuple[str, Right]]) -> None:
+def _show(changes: Sequence[tuple[str, kafka_rights.Right]]) -> None:
     if changes:
         show_table(("", "user", "may", "with", "named"), [(change, *right) for change, right in changes])
     else:

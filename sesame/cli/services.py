@@ -12,38 +12,36 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
-from sesame.cli.context import Context, pass_context
+from sesame.cli.context import pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 
-if TYPE_CHECKING:
-    from sesame.app.observability.metrics import Metrics
-    from sesame.app.wiring import Application
-    from sesame.cli.context import Context
+with lazily():
+    from sesame.app import console as app_console
+    from sesame.app import gc_freeze, health, process_runner, wiring
+    from sesame.app.observability import logs
+    from sesame.app.observability import metrics as observability_metrics
+    from sesame.cli import context as cli_context
+    from sesame.web import students
 
-Work = Callable[["Application", "Metrics", threading.Event], object]
+Work = Callable[["wiring.Application", "observability_metrics.Metrics", threading.Event], object]
 """What the process does until the event is set; what it returns is not empty if something has not ended."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_process(context: Context, work: Work) -> None:
+def run_process(context: cli_context.Context, work: Work) -> None:
     """Run `work` until SIGINT or SIGTERM; exit 0, or 1 if a part did not end in time.
 
     A second signal ends the process at once, as kill -9 would: nothing is lost, what was under way is
     repeated.
     """
-    from sesame.app import gc_freeze
-    from sesame.app.observability.logs import configure_logs
-    from sesame.app.observability.metrics import Metrics
-    from sesame.app.wiring import build
-
-    metrics = Metrics()
+    metrics = observability_metrics.Metrics()
     settings = context.settings
-    configure_logs(
+    logs.configure_logs(
         level=settings.observability.log_level,
         form=settings.observability.log_format,
         on_dropped=metrics.log_fields_dropped.inc,
@@ -57,7 +55,7 @@ def run_process(context: Context, work: Work) -> None:
 
     for number in _SIGNALS:
         signal.signal(number, stop)
-    with closing(build(settings)) as application:
+    with closing(wiring.build(settings)) as application:
         gc_freeze.usual()
         left = work(application, metrics, stopping)
     _end(ExitCode.FAILED if left else ExitCode.DONE)
@@ -76,15 +74,15 @@ def _end(code: ExitCode) -> None:
 
 @click.command()
 @pass_context
-def run(context: Context) -> None:
+def run(context: cli_context.Context) -> None:
     """Run every consumer, the outbox and the timers, until SIGINT or SIGTERM.
 
     The embedded log and store are made if they are not there. Other commands may run beside it. A second
     signal ends it at once.
     """
-    from sesame.app.process_runner import ProcessRunner
-
-    run_process(context, lambda app, metrics, stopping: ProcessRunner(app, metrics).run(stopping))
+    run_process(
+        context, lambda app, metrics, stopping: process_runner.ProcessRunner(app, metrics).run(stopping)
+    )
 
 
 @click.command()
@@ -98,7 +96,7 @@ def run(context: Context) -> None:
     help="Members of its group that each consumer has in this process.",
 )
 @pass_context
-def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
+def consume(context: cli_context.Context, names: tuple[str, ...], workers: int) -> None:
     """Run the consumers NAME, with what they need of outbox, timers and housekeeping.
 
     NAME is `registry`, `propagation`, or one of the settings' `targets`. Runs until SIGINT or SIGTERM: calls
@@ -108,30 +106,28 @@ def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
     Start it as often as there are partitions, on any number of machines that share database and log. With the
     embedded log a consumer has one owner: a second process waits until the first one ends.
     """
-    from sesame.app.process_runner import ProcessRunner
-
     run_process(
         context,
-        lambda app, metrics, stopping: ProcessRunner(app, metrics, names, workers=workers).run(stopping),
+        lambda app, metrics, stopping: process_runner.ProcessRunner(app, metrics, names, workers=workers).run(
+            stopping
+        ),
     )
 
 
 @click.command()
 @pass_context
-def serve(context: Context) -> None:
+def serve(context: cli_context.Context) -> None:
     """Serve /metrics, /livez and /readyz on the port of `http`, until SIGINT or SIGTERM.
 
     Shows the gauges that are read from the database (parked, waiting, dead letters, outbox), and whether
     database and log are there. `sesame run` does so itself; beside `sesame consume`, one of these is enough.
     """
-    from sesame.app.health import serve as serve_health
-
-    run_process(context, serve_health)
+    run_process(context, health.serve)
 
 
 @click.command()
 @pass_context
-def web(context: Context) -> None:
+def web(context: cli_context.Context) -> None:
     """Serve the students' pages until SIGINT or SIGTERM.
 
     Runs beside `sesame run`. It needs the database, the vault's key and the mail server of [smtp].
@@ -142,23 +138,20 @@ def web(context: Context) -> None:
 
 @click.command()
 @pass_context
-def console(context: Context) -> None:
+def console(context: cli_context.Context) -> None:
     """Serve the operators' console and the API until SIGINT or SIGTERM.
 
     Runs beside `sesame run`, on the address of [console]: for the networks of those who work with it, not for
     the whole world, as `sesame web` is. It needs database, log, the vault's key and the targets' secrets.
     """
-    from sesame.app.console import serve as serve_console
-
-    run_process(context, lambda app, _metrics, stopping: serve_console(app, stopping))
+    run_process(context, lambda app, _metrics, stopping: app_console.serve(app, stopping))
 
 
-def _serve_pages(application: Application, metrics: Metrics, stopping: threading.Event) -> None:
-    from sesame.app.health import portal_health_server
-    from sesame.web.students import Server
-
-    operators = portal_health_server(application, metrics)
-    pages = Server(application.portal(metrics), around=application.traced)
+def _serve_pages(
+    application: wiring.Application, metrics: observability_metrics.Metrics, stopping: threading.Event
+) -> None:
+    operators = health.portal_health_server(application, metrics)
+    pages = students.Server(application.portal(metrics), around=application.traced)
     if operators is not None:
         operators.start()
     try:

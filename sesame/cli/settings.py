@@ -10,13 +10,16 @@ import click
 
 from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult
 
+with lazily():
+    from sesame import settings as sesame_settings
+    from sesame.settings import display
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-    from sesame.settings import SettingsError
 
 
 @click.group()
@@ -29,10 +32,8 @@ def settings() -> None:
 @pass_context
 def show(context: Context) -> CommandResult:
     """Show every setting in force, secrets masked; the advanced ones last."""
-    from sesame.settings.display import masked
-
     found = context.settings
-    shown = dict(masked(found))
+    shown = dict(display.masked(found))
     return CommandResult(shown, partial(_show, shown, found.advanced()))
 
 
@@ -48,16 +49,14 @@ def _show(shown: Mapping[str, object], advanced: Collection[str]) -> None:
 @pass_context
 def check(context: Context) -> None:
     """Check the settings: the file, the environment, and every secret that they name."""
-    from sesame.settings import SettingsError, find_file
-
-    where = find_file(context.config)
+    where = sesame_settings.find_file(context.config)
     found = context.settings
     unusable = [each.fault for each in found.connectors.values() if each.fault is not None]
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
     for fault in (*unusable, *faults):
         click.echo(f"{fault}\n  {fault.remedy}", err=True)
     if unusable:
-        raise SettingsError(
+        raise sesame_settings.SettingsError(
             ngettext(
                 "{n} connector cannot be used: see above",
                 "{n} connectors cannot be used: see above",
@@ -67,7 +66,7 @@ def check(context: Context) -> None:
     if not faults:
         _ = found.store_url  # which looks at what the URL says too
     if faults:
-        raise SettingsError(
+        raise sesame_settings.SettingsError(
             ngettext(
                 "{n} secret cannot be used: see above", "{n} secrets cannot be used: see above", len(faults)
             )
@@ -76,15 +75,13 @@ def check(context: Context) -> None:
     click.echo(gettext("The settings are usable ({source}).", source=source), err=True)
 
 
-def _secret_faults(section: BaseModel) -> Iterator[SettingsError]:
-    from sesame.settings import Section, SettingsError
-
-    if not isinstance(section, Section):
+def _secret_faults(section: BaseModel) -> Iterator[sesame_settings.SettingsError]:
+    if not isinstance(section, sesame_settings.Section):
         return
     for name in section.secrets():
         if not section.has_secret(name):
             continue
         try:
             section.secret(name)
-        except SettingsError as error:
+        except sesame_settings.SettingsError as error:
             yield error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -14,13 +14,17 @@ from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.interruption import deferred
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, wants_json, yes_option
 from sesame.cli.output import CommandResult, confirm, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.identities.settlement import LeftDoubt, SettledDoubt, Settlement, SettlementPreview
-    from sesame.operations.people.known_persons import Side
+with lazily():
+    from consumers.registry import doubt_rules
+    from sesame.app import wiring
+    from sesame.operations.identities import acts as identities_acts
+    from sesame.operations.identities import settlement
+    from sesame.operations.people import known_persons
 
 _LEFT: Final = {
     "several_doubts": gettext_noop("in doubt with somebody else too"),
@@ -60,12 +64,12 @@ def settle_command(
     INEs only. Each decision is one of its own, in the audit too. What a merge could harm is left to one by
     one, and so is what has changed since it was shown. Exit code 3: something had changed.
     """
-    from sesame.operations.identities.settlement import Kept, Settlement, preview
-
     if wants_json() and not (dry_run or yes):
         raise click.UsageError(gettext("--json asks nothing: give --dry-run or --yes with it"))
-    request = Settlement(rule=rule, keep=None if keep is None else Kept(keep), limit=limit)
-    shown = preview(context.looking, operator(), request)
+    request = settlement.Settlement(
+        rule=rule, keep=None if keep is None else settlement.Kept(keep), limit=limit
+    )
+    shown = settlement.preview(context.looking, operator(), request)
     show = partial(_show, shown, in_full=dry_run or not yes)
     if dry_run:
         return CommandResult(shown, show)
@@ -78,26 +82,25 @@ def settle_command(
     return _settle(context, request, shown)
 
 
-def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> CommandResult:
+def _settle(
+    context: Context, request: settlement.Settlement, shown: settlement.SettlementPreview
+) -> CommandResult:
     """Publish the decisions one by one, and report the results."""
-    from sesame.app.wiring import utc_now
-    from sesame.operations.identities.settlement import settle
-
     told: list[str] = []
 
-    def tell(each: SettledDoubt) -> None:
+    def tell(each: settlement.SettledDoubt) -> None:
         told.append(_text(each))
         if not wants_json():
             click.echo(gettext("decided: {text}", text=told[-1]))
 
     with deferred() as interrupted:
         try:
-            done = settle(
+            done = settlement.settle(
                 context.looking,
                 operator(),
                 request,
                 shown=shown,
-                clock=utc_now,
+                clock=wiring.utc_now,
                 progress=tell,
                 stopped=interrupted,
             )
@@ -119,11 +122,9 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview) -> 
     return answer
 
 
-def _show(shown: SettlementPreview, *, in_full: bool) -> None:
+def _show(shown: settlement.SettlementPreview, *, in_full: bool) -> None:
     """Show both sides of each doubt to settle, those left over, and the counts."""
-    from consumers.registry.doubt_rules import RULES
-
-    rule = RULES[shown.rule]
+    rule = doubt_rules.RULES[shown.rule]
     if in_full and shown.settled:
         merged = shown.decision == "merge"
         first, second = (gettext("ends"), gettext("goes on")) if merged else ("", "")
@@ -152,7 +153,7 @@ def _columns() -> tuple[str, ...]:
     )
 
 
-def _row(what: str, side: Side) -> tuple[str, ...]:
+def _row(what: str, side: known_persons.Side) -> tuple[str, ...]:
     names = f"{side.birth_name} ({side.usage_name})" if side.usage_name else side.birth_name
     account = words.NONE if side.login is None else f"{side.login} ({words.stage(side.stage)})"
     return (
@@ -166,7 +167,7 @@ def _row(what: str, side: Side) -> tuple[str, ...]:
     )
 
 
-def _counts(shown: SettlementPreview) -> Iterator[str]:
+def _counts(shown: settlement.SettlementPreview) -> Iterator[str]:
     n = len(shown.settled)
     if shown.decision == "merge":
         yield ngettext("{n} doubt to merge", "{n} doubts to merge", n)
@@ -183,7 +184,7 @@ def _counts(shown: SettlementPreview) -> Iterator[str]:
     yield gettext("{n} that the rule does not fit", n=shown.others)
 
 
-def _question(shown: SettlementPreview) -> str:
+def _question(shown: settlement.SettlementPreview) -> str:
     n = len(shown.settled)
     if shown.decision == "merge":
         return ngettext(
@@ -196,14 +197,12 @@ def _question(shown: SettlementPreview) -> str:
     )
 
 
-def _text(each: SettledDoubt) -> str:
-    from sesame.operations.identities.acts import merged_text, separate_text
-
-    told = merged_text if each.decision == "merge" else separate_text
+def _text(each: settlement.SettledDoubt) -> str:
+    told = identities_acts.merged_text if each.decision == "merge" else identities_acts.separate_text
     return told(each.student_number, each.other)
 
 
-def _left(left: LeftDoubt) -> str:
+def _left(left: settlement.LeftDoubt) -> str:
     why = gettext(_LEFT[left.cause.value])
     return gettext("left out: {one} and {other}: {why}", one=left.student_number, other=left.other, why=why)
 

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, coloured, local_day, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.people.diagnosis.person import EndedStep, PersonStatus, TargetStatus
-    from sesame.operations.people.diagnosis.students import CohortWaiting, ListedStudent, Page
+with lazily():
+    from sesame.operations.people import status as people_status
+    from sesame.operations.people import student as people_student
+    from sesame.operations.people.diagnosis import person as diagnosis_person
+    from sesame.operations.people.diagnosis import reasons
+    from sesame.operations.people.diagnosis import students as diagnosis_students
+    from sesame.operations.people.diagnosis import words as diagnosis_words
 
 _INDENT = " " * 11
 _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red", "down": "red"}
@@ -36,8 +41,6 @@ _COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red",
 @pass_context
 def status(context: Context, *, student: str, timeline: bool) -> CommandResult:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
-    from sesame.operations.people.status import show
-
     if timeline:
         return _timeline(context, student)
 
@@ -46,14 +49,12 @@ def status(context: Context, *, student: str, timeline: bool) -> CommandResult:
         click.echo(said, err=True)
 
     site = context.looking
-    found = show(site, operator(), student, merged=merged)
+    found = people_status.show(site, operator(), student, merged=merged)
     return CommandResult(found, partial(_show, found, uses_cas=site.settings.cas.server_url is not None))
 
 
 def _timeline(context: Context, student: str) -> CommandResult:
-    from sesame.operations.people.student import timeline
-
-    found = timeline(context.looking, operator(), student)
+    found = people_student.timeline(context.looking, operator(), student)
 
     def show() -> None:
         for one in found.moments:
@@ -63,14 +64,12 @@ def _timeline(context: Context, student: str) -> CommandResult:
     return CommandResult(found, show)
 
 
-def _show(person: PersonStatus, *, uses_cas: bool) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show(person: diagnosis_person.PersonStatus, *, uses_cas: bool) -> None:
     click.echo(f"{person.student_number}  {person.login}  {person.mail}")
-    state, stage = word("states", person.state), word("stages", person.stage)
+    state, stage = diagnosis_words.word("states", person.state), diagnosis_words.word("stages", person.stage)
     line = gettext("{state}: version {version}, {stage}", state=state, version=person.version, stage=stage)
     if person.holds:
-        holds = ", ".join(word("holds", hold) for hold in person.holds)
+        holds = ", ".join(diagnosis_words.word("holds", hold) for hold in person.holds)
         line = gettext("{line}, held: {holds}", line=line, holds=holds)
     click.echo(line)
     for words in _ending(person):
@@ -78,7 +77,7 @@ def _show(person: PersonStatus, *, uses_cas: bool) -> None:
     for note in person.hold_notes:
         said = gettext(
             "held as {hold} since {time} by {actor}: {words}",
-            hold=word("holds", note.hold),
+            hold=diagnosis_words.word("holds", note.hold),
             time=local_time(note.since),
             actor=note.actor,
             words=note.words,
@@ -93,14 +92,15 @@ def _show(person: PersonStatus, *, uses_cas: bool) -> None:
         click.echo("\n".join(_lines(target)))
     seen = person.login_seen_at
     if seen is not None:
-        state = coloured(word("states", "seen"), "green")
+        state = coloured(diagnosis_words.word("states", "seen"), "green")
         click.echo(gettext("{what}, since {time}", what=f"cas        {state}", time=local_time(seen)))
     elif uses_cas:
         why = gettext("No login of this student's has come back yet.")
-        click.echo(f"cas        {word('states', 'not_seen')}\n{_INDENT}{gettext('cause: {why}', why=why)}")
+        state = diagnosis_words.word("states", "not_seen")
+        click.echo(f"cas        {state}\n{_INDENT}{gettext('cause: {why}', why=why)}")
 
 
-def _ending(person: PersonStatus) -> Iterator[str]:
+def _ending(person: diagnosis_person.PersonStatus) -> Iterator[str]:
     """A student with no enrolment in force: those that ended, the account's future."""
     if person.enrolled or not person.ended:
         return
@@ -130,14 +130,16 @@ def _ending(person: PersonStatus) -> Iterator[str]:
         )
 
 
-def _steps(ended: list[EndedStep]) -> str:
+def _steps(ended: list[diagnosis_person.EndedStep]) -> str:
     return ", ".join(f"{each.year} {each.step}-{each.step_version}" for each in ended)
 
 
-def _lines(target: TargetStatus) -> Iterator[str]:
-    from sesame.operations.people.diagnosis.words import word
-
-    state = coloured(word("states", target.state), _COLOURS.get(target.state), bold=target.state == "failed")
+def _lines(target: diagnosis_person.TargetStatus) -> Iterator[str]:
+    state = coloured(
+        diagnosis_words.word("states", target.state),
+        _COLOURS.get(target.state),
+        bold=target.state == "failed",
+    )
     line = f"{target.target:<10} {state}"
     if target.since:
         line = gettext("{what}, since {time}", what=line, time=local_time(target.since))
@@ -177,21 +179,18 @@ def students(
     limit: int,
 ) -> CommandResult:
     """List the activated students in a state, for a cause, or of a cohort, by number."""
-    from sesame.operations.people.diagnosis.students import PageAsked, listed
-
-    asked = PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
-    page = listed(context.looking, operator(), asked)
+    asked = diagnosis_students.PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
+    page = diagnosis_students.listed(context.looking, operator(), asked)
     return CommandResult(page, partial(_show_students, page))
 
 
-def _show_students(page: Page) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show_students(page: diagnosis_students.Page) -> None:
     if not page.students:
         click.echo(gettext("Nobody."), err=True)
         return
     rows = [
-        (one.student_number, word("states", one.state), "; ".join(_targets(one))) for one in page.students
+        (one.student_number, diagnosis_words.word("states", one.state), "; ".join(_targets(one)))
+        for one in page.students
     ]
     targets = gettext("targets")
     show_table((gettext("student"), gettext("state"), targets), rows, folded=targets)
@@ -206,13 +205,11 @@ def _show_students(page: Page) -> None:
 @pass_context
 def cohorts(context: Context) -> CommandResult:
     """Count who waits, by cohort and for what, the largest first. `students --cohort` lists them."""
-    from sesame.operations.people.diagnosis.students import waiting_by_cohort
-
-    found = waiting_by_cohort(context.looking, operator())
+    found = diagnosis_students.waiting_by_cohort(context.looking, operator())
     return CommandResult(found, partial(_show_cohorts, found))
 
 
-def _show_cohorts(found: Sequence[CohortWaiting]) -> None:
+def _show_cohorts(found: Sequence[diagnosis_students.CohortWaiting]) -> None:
     if not found:
         click.echo(gettext("Nobody."), err=True)
         return
@@ -228,10 +225,8 @@ def _show_cohorts(found: Sequence[CohortWaiting]) -> None:
     show_table((gettext("cohort"), students, why), rows, folded=why, right={students})
 
 
-def _targets(student: ListedStudent) -> Iterator[str]:
+def _targets(student: diagnosis_students.ListedStudent) -> Iterator[str]:
     """The report on targets that are incomplete or being retried."""
-    from sesame.operations.people.diagnosis.words import word
-
     for name, one in student.targets.items():
         retry = student.retrying.get(name)
         if retry is not None:
@@ -243,15 +238,13 @@ def _targets(student: ListedStudent) -> Iterator[str]:
                 cause=retry.cause,
             )
         elif one["state"] != "provisioned":
-            what, why = f"{name} {word('states', one['state'])}", one["reason"]
+            what, why = f"{name} {diagnosis_words.word('states', one['state'])}", one["reason"]
             yield gettext("{name}: {value}", name=what, value=why) if why else what
 
 
-def _causes(listed: Sequence[ListedStudent]) -> Iterator[str]:
+def _causes(listed: Sequence[diagnosis_students.ListedStudent]) -> Iterator[str]:
     """Each cause that is named, as `--cause` takes it, with its words."""
-    from sesame.operations.people.diagnosis.reasons import explain
-
     found = {retry.cause for one in listed for retry in one.retrying.values()}
     found |= {target["reason"] for one in listed for target in one.targets.values()} - {None}
     for token in sorted(found):
-        yield gettext("{name}: {value}", name=token, value=explain(token).what)
+        yield gettext("{name}: {value}", name=token, value=reasons.explain(token).what)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, coloured, local_time
 
-if TYPE_CHECKING:
-    from sesame.operations.people.diagnosis.engine import DiagnosisReport, EvidencedCause
-    from sesame.operations.people.support.cases import CaseReport
+with lazily():
+    from sesame.operations.access import page_links
+    from sesame.operations.people.diagnosis import engine, words
+    from sesame.operations.people.support import cases
+    from sesame.web.students import portal_context
 
 _COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 
@@ -32,18 +35,15 @@ def diagnose(context: Context, *, student: str, no_live: bool) -> CommandResult:
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, what
     other targets have, a login by a service account); nothing is changed. Looking is audited.
     """
-    from sesame.operations.people.diagnosis.engine import DiagnosisAsked
-    from sesame.operations.people.diagnosis.engine import show as look
-
-    found = look(context.looking, operator(), DiagnosisAsked(student_number=student, live=not no_live))
+    found = engine.show(
+        context.looking, operator(), engine.DiagnosisAsked(student_number=student, live=not no_live)
+    )
     return CommandResult(found, partial(_show, found))
 
 
-def _show(found: DiagnosisReport) -> None:
+def _show(found: engine.DiagnosisReport) -> None:
     """Write a diagnosis to standard output."""
-    from sesame.operations.people.diagnosis.words import word
-
-    width = max(len(word("weights", weight)) for weight in _COLOURS) + 1
+    width = max(len(words.word("weights", weight)) for weight in _COLOURS) + 1
     for cause in found.findings:
         _show_cause(cause, width)
     for service, why in sorted(found.unseen.items()):
@@ -52,12 +52,10 @@ def _show(found: DiagnosisReport) -> None:
         click.echo(gettext("nothing to tell"))
 
 
-def _show_cause(cause: EvidencedCause, width: int) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show_cause(cause: engine.EvidencedCause, width: int) -> None:
     indent = " " * (width + 1)
     weight = coloured(
-        word("weights", cause.weight).ljust(width), _COLOURS[cause.weight], bold=cause.weight == "stops"
+        words.word("weights", cause.weight).ljust(width), _COLOURS[cause.weight], bold=cause.weight == "stops"
     )
     what = gettext("{name}: {value}", name=cause.service, value=cause.rule)
     if cause.since is not None:
@@ -68,7 +66,7 @@ def _show_cause(cause: EvidencedCause, width: int) -> None:
     click.echo(f"{indent}{step}")
     for name, value in cause.evidence.items():
         if value is not None:
-            line = gettext("{name}: {value}", name=word("evidence", name), value=_shown(value))
+            line = gettext("{name}: {value}", name=words.word("evidence", name), value=_shown(value))
             click.echo(f"{indent}{line}")
 
 
@@ -88,19 +86,15 @@ def support(context: Context, *, code: str, send: bool) -> CommandResult:
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
-    from sesame.operations.people.support import cases
-
     site, asked = context.looking, cases.CaseAsked(code=code)
     if send:
-        from sesame.web.students.portal_context import smtp_of
-
-        found = cases.send(site, operator(), asked, post=smtp_of(site.settings))
+        found = cases.send(site, operator(), asked, post=portal_context.smtp_of(site.settings))
     else:
         found = cases.look(site, operator(), asked)
     return CommandResult(found, partial(_show_case, found))
 
 
-def _show_case(found: CaseReport) -> None:
+def _show_case(found: cases.CaseReport) -> None:
     click.echo(found.text)
     click.echo(gettext("Sent to the desk.") if found.sent else gettext("Not sent to the desk."))
     click.echo("\n" + gettext("Now:"))
@@ -117,11 +111,10 @@ def access(context: Context, student: str) -> None:
     be changed through it. Whoever follows it sees the page: give it to the student alone. It is noted in the
     audit.
     """
-    from sesame.operations.access.page_links import AccessRequest, NoAccount
-    from sesame.operations.access.page_links import access as link_to
-
     try:
-        made = link_to(context.application, operator(), AccessRequest(student_number=student))
-    except NoAccount as error:
+        made = page_links.access(
+            context.application, operator(), page_links.AccessRequest(student_number=student)
+        )
+    except page_links.NoAccount as error:
         raise click.UsageError(str(error)) from error
     click.echo(made.link)

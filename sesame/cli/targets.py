@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.targets.acts import TargetLine
+with lazily():
+    from sesame.operations.people.diagnosis import words
+    from sesame.operations.targets import acts as targets_acts
 
 
 @click.group()
@@ -29,22 +30,18 @@ def targets() -> None:
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """List the targets: their state, who paused one and why, and what is Sésame's in each."""
-    from sesame.operations.targets.acts import listed
-
-    found = listed(context.looking, operator())
+    found = targets_acts.listed(context.looking, operator())
     return CommandResult(found, partial(_show, found))
 
 
-def _show(found: Sequence[TargetLine]) -> None:
-    from sesame.operations.people.diagnosis.words import word
-
+def _show(found: Sequence[targets_acts.TargetLine]) -> None:
     rows = []
     for one in found:
         said = one.fault or one.reason
         if one.paused is not None:
             paused = {"actor": one.paused.actor, "time": local_time(one.paused.since)}
             said = gettext("paused by {actor} since {time}: {reason}", reason=one.paused.reason, **paused)
-        rows.append([one.target, word("states", one.state), str(one.lag), said, ", ".join(one.owns)])
+        rows.append([one.target, words.word("states", one.state), str(one.lag), said, ", ".join(one.owns)])
     names = gettext("target"), gettext("state"), gettext("lag"), gettext("reason"), gettext("owns")
     show_table(names, rows, right={names[2]}, folded=names[4])
 
@@ -59,9 +56,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
     Calls under way end, what comes meanwhile waits in the log, and nobody is charged an attempt. Access that
     is to be shut there waits too.
     """
-    from sesame.operations.targets.acts import TargetAct, pause
-
-    pause(context.looking, operator(), TargetAct(target=target, reason=reason))
+    targets_acts.pause(context.looking, operator(), targets_acts.TargetAct(target=target, reason=reason))
     command = f"sesame targets resume {target} --reason …"
     click.echo(gettext("{target} is paused; to go on: {command}", target=target, command=command))
 
@@ -72,9 +67,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def resume_command(context: Context, *, target: str, reason: str) -> None:
     """Let the consumer of TARGET go on, in every process, within seconds. Noted in the audit."""
-    from sesame.operations.targets.acts import TargetAct, resume
-
-    resume(context.looking, operator(), TargetAct(target=target, reason=reason))
+    targets_acts.resume(context.looking, operator(), targets_acts.TargetAct(target=target, reason=reason))
     click.echo(gettext("{target} goes on", target=target))
 
 
@@ -84,9 +77,7 @@ def resume_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def probe_command(context: Context, *, target: str) -> CommandResult:
     """Exercise the whole path to TARGET from here, on no student's object. Exit code 4: it does not work."""
-    from sesame.operations.targets.acts import probe
-
-    found = probe(context.looking, operator(), target)
+    found = targets_acts.probe(context.looking, operator(), target)
     text = gettext("{target}: {text} ({seconds} s)", target=target, text=found.text, seconds=found.seconds)
     end = ExitCode.DONE if found.well else ExitCode.DEPENDENCY_DOWN
     return CommandResult(found, partial(click.echo, text), end)

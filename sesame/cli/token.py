@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.lazy import lazily
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import CommandResult, local_time, show_table
 
-if TYPE_CHECKING:
-    from sesame.operations.programs.tokens import TokenCreated, TokenShown
+with lazily():
+    from sesame.operations.programs import tokens
 
 DAYS_MAX = 366  # as `sesame.operations.programs.tokens` has it; tested
 
@@ -45,19 +45,16 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -
     """
     from pydantic import ValidationError
 
-    from sesame.operations.programs.tokens import TokenAsked
-    from sesame.operations.programs.tokens import create as make
-
     try:
-        request = TokenAsked(scopes=scopes, days=days, name=name)
+        request = tokens.TokenAsked(scopes=scopes, days=days, name=name)
     except ValidationError as error:
         words = gettext("a name has 1 to 40 letters, digits, dots, hyphens, underscores or @")
         raise click.BadParameter(words, param_hint="--name") from error
-    made = make(context.application, operator(), request)
+    made = tokens.create(context.application, operator(), request)
     return CommandResult(made, partial(_show_made, made))
 
 
-def _show_made(made: TokenCreated) -> None:
+def _show_made(made: tokens.TokenCreated) -> None:
     click.echo(made.token)
     until = local_time(made.expires_at)
     click.echo(gettext("{id} is in force until {time}; keep it secret", id=made.id, time=until), err=True)
@@ -68,13 +65,11 @@ def _show_made(made: TokenCreated) -> None:
 @pass_context
 def list_command(context: Context) -> CommandResult:
     """List the tokens whose time is not over, with what each may do."""
-    from sesame.operations.programs.tokens import listed
-
-    found = listed(context.looking, operator())
+    found = tokens.listed(context.looking, operator())
     return CommandResult(found, partial(_show, found))
 
 
-def _show(found: Sequence[TokenShown]) -> None:
+def _show(found: Sequence[tokens.TokenShown]) -> None:
     if not found:
         click.echo(gettext("There are no tokens."), err=True)
         return
@@ -103,8 +98,6 @@ def _show(found: Sequence[TokenShown]) -> None:
 @pass_context
 def revoke(context: Context, *, token_id: str) -> CommandResult:
     """Refuse a token from its next request on. Noted in the audit."""
-    from sesame.operations.programs.tokens import revoke as end
-
-    ended = end(context.application, operator(), token_id)
+    ended = tokens.revoke(context.application, operator(), token_id)
     text = gettext("{id} ({name}) is revoked", id=ended.id, name=ended.name)
     return CommandResult(ended, partial(click.echo, text))

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.lazy import lazily
 from sesame.cli.options import dry_run_option, json_option, write, yes_option
 from sesame.cli.output import CommandResult, confirm, show_table
 
-if TYPE_CHECKING:
-    from pipeline.eventlog.kafka.plan import Planner, TopicChange
+with lazily():
+    from pipeline.eventlog.kafka import plan
+    from sesame.app import event_log
 
 
 @click.group()
@@ -32,10 +33,8 @@ def diff(context: Context) -> CommandResult:
 
     Exit code 0 when nothing differs, 1 when something does, 4 when Kafka does not answer.
     """
-    from sesame.app.event_log import topic_plans
-
     with _planner(context) as planner:
-        changes = planner.compare(topic_plans(context.settings))
+        changes = planner.compare(event_log.topic_plans(context.settings))
     return _answer(changes)._replace(end=ExitCode.FAILED if changes else ExitCode.DONE)
 
 
@@ -50,9 +49,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool) -> None:
     What would break the order of a student's records (another number of partitions) or move data between
     servers is refused, with the reason; the rest is done. Exit code 3 when something is refused.
     """
-    from sesame.app.event_log import topic_plans
-
-    plans = topic_plans(context.settings)
+    plans = event_log.topic_plans(context.settings)
     with _planner(context) as planner:
         changes = planner.compare(plans)
         write(_answer(changes))
@@ -67,20 +64,16 @@ def apply(context: Context, *, dry_run: bool, yes: bool) -> None:
 
 
 @contextmanager
-def _planner(context: Context) -> Iterator[Planner]:
+def _planner(context: Context) -> Iterator[plan.Planner]:
     """Raises NotKafka."""
-    from sesame.app.event_log import NotKafka, kafka_access
-
     if context.settings.log.kind != "kafka":
-        raise NotKafka
-    from pipeline.eventlog.kafka.plan import Planner
-
+        raise event_log.NotKafka
     context.quiet_logs()
-    with closing(Planner(kafka_access(context.settings))) as planner:
+    with closing(plan.Planner(event_log.kafka_access(context.settings))) as planner:
         yield planner
 
 
-def _answer(changes: Sequence[TopicChange]) -> CommandResult:
+def _answer(changes: Sequence[plan.TopicChange]) -> CommandResult:
     names = ("topic", "key", "present", "wanted", "why")
     document = [
         {"kind": each.kind.value, **{name: getattr(each, name) for name in names}} for each in changes
@@ -88,7 +81,7 @@ def _answer(changes: Sequence[TopicChange]) -> CommandResult:
     return CommandResult(document, partial(_show, changes))
 
 
-def _show(changes: Sequence[TopicChange]) -> None:
+def _show(changes: Sequence[plan.TopicChange]) -> None:
     if changes:
         rows = [(c.kind.value, c.topic, c.key, c.present, c.wanted, c.why) for c in changes]
         columns = ("", "topic", "what", "is", "wanted", "why not")

@@ -1,0 +1,62 @@
+"""Imports that load at their first use: help and usage errors need none of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+class _Later(ModuleType):
+    """Stands in for a module until one of its names is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or sys.modules.get(self.__name__) is self:  # the import itself looks
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds a stand-in for every module."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, ModuleType] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec:
+        """See `MetaPathFinder`."""
+        del path, target
+        return ModuleSpec(fullname, self, is_package=True)  # any may have modules below it
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """See `Loader`."""
+        self.made[spec.name] = _Later(spec.name)
+        return self.made[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See `Loader`: nothing runs."""
+
+
+@contextmanager
+def lazily() -> Iterator[None]:
+    """Give modules imported here a stand-in, which loads the module when one of its names is used.
+
+    Import modules only: `from sesame.operations.access import holds`.
+    """
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name, module in finder.made.items():
+            del sys.modules[name]
+            above, _, leaf = name.rpartition(".")
+            if vars(sys.modules.get(above, module)).get(leaf) is module:
+                delattr(sys.modules[above], leaf)
