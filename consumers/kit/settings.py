@@ -67,7 +67,14 @@ class ConnectorSettings(TargetSection):
         None,
         min_length=1,
         max_length=60,
-        description="What the pages call the service, in every language. Unset: as its connector does.",
+        description="What the pages call the service, in French. Unset: as its connector does.",
+        json_schema_extra=ADVANCED,
+    )
+    title_en: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="The same in English.",
         json_schema_extra=ADVANCED,
     )
     mode: Mode = Field("write", description=MODE)

@@ -57,7 +57,9 @@ def _none_but(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def _title(section: ConnectorSettings, connector: type[Anything]) -> Mapping[Language, str]:
-    return {language: section.title or title for language, title in connector.title.items()}
+    title = connector.title
+    french = section.title or title["fr"]
+    return {"fr": french, "en": section.title_en or section.title or title["en"]}
 
 
 class Settings(BaseSettings):
@@ -157,7 +159,7 @@ class Settings(BaseSettings):
 
     def _renames(self, target: str) -> bool:
         section = getattr(self, target)
-        return isinstance(section, ConnectorSettings) and bool(section.title)
+        return isinstance(section, ConnectorSettings) and bool(section.title or section.title_en)
 
     @property
     def roles(self) -> Mapping[str, str]:
@@ -275,7 +277,7 @@ class Settings(BaseSettings):
     @property
     def privacy_key_file(self) -> Path:
         """The file of the privacy key."""
-        return self.privacy.key_file or self.data_dir / "privacy.key"
+        return self.data_dir / "privacy.key"
 
     @classmethod
     def advanced(cls) -> frozenset[str]:

@@ -125,16 +125,10 @@ class VaultSettings(Section):
 
 
 class PrivacySettings(Section):
-    """Erasing persons: the site's key, and what lies outside."""
+    """Erasing persons: what lies outside. The site's key is `privacy.key` in `data_dir`, and never turned."""
 
     place: ClassVar[str] = "privacy"
 
-    key_file: Path | None = Field(
-        None,
-        description="The file of the key by which erased persons are recognised and receipts are signed. "
-        "Mode 0600; `sesame privacy init` makes it; never turned. Without it: `privacy.key` in `data_dir`.",
-        json_schema_extra=ADVANCED,
-    )
     copies_days: int = Field(
         30,
         ge=0,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.timetable.connector import TimetableConnector
 from producers.replay.requests import replay
 from producers.replay.selection import Selection, select_students
 from sandbox.timetable import Timetable
@@ -27,6 +28,12 @@ def service(tmp_path: Path) -> Iterator[Timetable]:
     with Timetable(tmp_path / "timetable") as server:
         server.give(LEA)
         yield server
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is not scheduled yet is looked at again at once."""
+    monkeypatch.setattr(TimetableConnector, "recheck_s", 0.5)
 
 
 @pytest.fixture

@@ -352,8 +352,11 @@ def test_a_quota_is_counted_in_bytes(written: Written, quota: str, octets: int |
 
 def test_a_site_calls_a_target_as_it_likes(written: Written) -> None:
     assert load(written("")).titles == {}, "the pages have words of their own for ours"
-    titles = load(written('[mailbox]\ntitle = "Zimbra"\n')).titles
-    assert titles == {"mailbox": {"fr": "Zimbra", "en": "Zimbra"}}
+    titles = load(written('[mailbox]\ntitle = "Zimbra"\n[moodle]\ntitle_en = "Courses"\n')).titles
+    assert titles == {
+        "mailbox": {"fr": "Zimbra", "en": "Zimbra"},
+        "moodle": {"fr": "Cours en ligne (Moodle)", "en": "Courses"},
+    }
 
 
 def test_the_example_can_be_used_as_it_is() -> None:
