@@ -173,8 +173,7 @@ class Away:
 
     settings = Settings(targets=("directory",))
 
-    def directory(self, *, read_only: bool) -> None:
-        assert read_only
+    def directory(self) -> None:
         raise TargetDown(gettext("nothing"))
 
 

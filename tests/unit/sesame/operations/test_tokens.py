@@ -174,7 +174,7 @@ def test_a_token_needs_scopes_that_exist_and_an_end(site: Any) -> None:
 
 def test_the_name_in_the_audit_fits_its_column(site: Any, database: Database) -> None:
     one = made(site, "viewer", name="x" * 40)
-    assert len(bearer(database, one.token).name) <= audit.tables.audit.c.actor.type.length  # type: ignore[attr-defined]
+    assert len(bearer(database, one.token).name) <= audit.trail.audit.c.actor.type.length  # type: ignore[attr-defined]
 
 
 def test_the_command_takes_as_many_days_as_the_act() -> None:
