@@ -118,17 +118,15 @@ class MoodleFunctions:
             deadline: of the look.
         """
         try:
-            self._rest.read(function, impossible, deadline)  # as often as a read: nothing is ever written
+            self.refuses(function, impossible, deadline)
         except RightMissing:
             return False
-        except MoodleRefused:
-            return True
         return True
 
     def refuses(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
         """Whether Moodle refuses these values; as for `permits`, nothing is written."""
         try:
-            self._rest.read(function, impossible, deadline)
+            self._rest.read(function, impossible, deadline)  # as often as a read: nothing is ever written
         except MoodleRefused:
             return True
         return False

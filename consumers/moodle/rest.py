@@ -76,7 +76,7 @@ class RestClient:
             OutOfTime: the deadline has passed.
             TargetDown, Throttled, Misconfigured: the site as a whole is away or refuses us.
         """
-        attempts = self._attempts(ATTEMPTS, _may_pass)
+        attempts = self._attempts(_may_pass)
         try:
             return attempts(self._call, function, params, deadline, reads=True)
         except (OutcomeUnknown, Broken) as error:
@@ -93,7 +93,7 @@ class RestClient:
             OutOfTime, TargetDown, Throttled, Misconfigured: as `read` does.
             WriteForbidden: the site is only observed; nothing was sent.
         """
-        attempts = self._attempts(ATTEMPTS, _left_nothing)
+        attempts = self._attempts(_left_nothing)
         try:
             return attempts(self._call, function, params, deadline, reads=False)
         except OutcomeUnknown:
@@ -120,13 +120,13 @@ class RestClient:
         """Give the connections back."""
         self._http.disconnect()
 
-    def _attempts(self, count: int, again: Callable[[BaseException], bool]) -> Retrying:
+    def _attempts(self, again: Callable[[BaseException], bool]) -> Retrying:
         """Retry with full jitter under a doubling ceiling.
 
         Concurrent writers that collided must not collide again.
         """
         return Retrying(
-            stop=stop_after_attempt(count),
+            stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(multiplier=_WAIT_S, max=RETRY_WAIT_S_MAX),
             retry=retry_if_exception(again),
             sleep=self._pause,

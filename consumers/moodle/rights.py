@@ -69,13 +69,30 @@ class Rights:
         """Verify again before the next read is believed: the site refused the user."""
         self._verified = False
 
-    def verify(self, deadline: Deadline) -> None:
-        """Verify now.
+    def verify(self, deadline: Deadline) -> SiteInfo:
+        """Verify now; the token's user and service.
 
         Raises:
             Misconfigured: as in `ensure`.
         """
-        self._verify(deadline)
+        self._verified = False
+        info = self._functions.site_info(deadline)
+        missing = NEEDED - info.functions
+        if missing:
+            raise Misconfigured(
+                f"the token's service lacks {', '.join(sorted(missing))}",
+                remedy="add them to the service (Site administration > Server > External services)",
+            )
+        names = (info.username, *_ALWAYS_THERE)
+        seen = self._functions.users_by("username", names, deadline)
+        if not any(user.id == info.userid for user in seen):
+            raise Misconfigured("the service user cannot read itself", remedy=_REMEDY)
+        others = [user for user in seen if user.id != info.userid]
+        others = others or self._functions.users_by("id", _ALWAYS_THERE_IDS, deadline)
+        if not any(user.id != info.userid for user in others):
+            raise Misconfigured("the service user sees no user but itself", remedy=_REMEDY)
+        self._verified = True
+        return info
 
     def verify_writing(self, deadline: Deadline) -> None:
         """Verify now, and the rights to write too, without writing anything.
@@ -83,7 +100,7 @@ class Rights:
         Raises:
             Misconfigured: as in `ensure`.
         """
-        info = self._verify(deadline)
+        info = self.verify(deadline)
         missing = [
             right
             for right, function, impossible in _impossible(info)
@@ -118,26 +135,6 @@ class Rights:
                 return
             missing = "moodle/user:delete"
         raise Misconfigured(f"nobody can be erased: {missing} is missing", remedy=REMEDY_DELETE)
-
-    def _verify(self, deadline: Deadline) -> SiteInfo:
-        self._verified = False
-        info = self._functions.site_info(deadline)
-        missing = NEEDED - info.functions
-        if missing:
-            raise Misconfigured(
-                f"the token's service lacks {', '.join(sorted(missing))}",
-                remedy="add them to the service (Site administration > Server > External services)",
-            )
-        names = (info.username, *_ALWAYS_THERE)
-        seen = self._functions.users_by("username", names, deadline)
-        if not any(user.id == info.userid for user in seen):
-            raise Misconfigured("the service user cannot read itself", remedy=_REMEDY)
-        others = [user for user in seen if user.id != info.userid]
-        others = others or self._functions.users_by("id", _ALWAYS_THERE_IDS, deadline)
-        if not any(user.id != info.userid for user in others):
-            raise Misconfigured("the service user sees no user but itself", remedy=_REMEDY)
-        self._verified = True
-        return info
 
 
 def _impossible(info: SiteInfo) -> list[tuple[str, str, dict[str, Any]]]:

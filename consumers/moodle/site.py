@@ -7,13 +7,13 @@ be at it, so the student is compared again on another turn.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from consumers.kit.connector import Change, ConnectorContext
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.moodle.bulk import Failure, carry
+from consumers.moodle.bulk import carry
 from consumers.moodle.causes import MoodleCause, fault
 from consumers.moodle.cohorts import CohortCatalogue, SiteLock, shown_name
 from consumers.moodle.deletions import Deletions
@@ -30,6 +30,7 @@ from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.locks import SiteLocks
 
 _WRITING_ROUNDS: Final = 2
+_Cohort = TypeVar("_Cohort", str, int)  # its idnumber, or its id
 
 MEMBER_BATCH: Final = 200
 """Cohort memberships in one call; 100 to 240 were the best measured."""
@@ -259,37 +260,33 @@ class MoodleSite:
         self._leave(works, deadline)
 
     def _join(self, works: Sequence[Work], deadline: Deadline) -> None:
-        rows = [(work, work.users[0], key) for work in works if not work.unknown for key in work.to_join()]
-
-        for _, user, key in rows:
-            self.members.joining(user.id, (cohort.id for cohort in self._catalogue.with_idnumber(key)))
-
-        def call(some: Sequence[tuple[Work, User, str]]) -> list[None]:
-            self.functions.add_members([(key, user.id) for _, user, key in some], deadline)
-            return [None] * len(some)
-
-        report = carry(rows, self.functions.rows(4, MEMBER_BATCH), call)
-        _note_refused(report.failed)
+        rows = [(work, key) for work in works if not work.unknown for key in work.to_join()]
+        for work, key in rows:
+            cohorts = self._catalogue.with_idnumber(key)
+            self.members.joining(work.users[0].id, (cohort.id for cohort in cohorts))
+        self._move(rows, 4, self.functions.add_members, deadline)
 
     def _leave(self, works: Sequence[Work], deadline: Deadline) -> None:
-        rows = [(work, work.users[0], id_) for work in works if not work.unknown for id_ in work.to_leave()]
+        rows = [(work, id_) for work in works if not work.unknown for id_ in work.to_leave()]
+        self._move(rows, 2, self.functions.remove_members, deadline)
 
-        def call(some: Sequence[tuple[Work, User, int]]) -> list[None]:
-            self.functions.remove_members([(cohort, user.id) for _, user, cohort in some], deadline)
+    def _move(
+        self,
+        rows: Sequence[tuple[Work, _Cohort]],
+        fields: int,
+        send: Callable[[Sequence[tuple[_Cohort, int]], Deadline], None],
+        deadline: Deadline,
+    ) -> None:
+        """Change memberships, and note the refused ones, to try them once more after the next observation.
+
+        Another writer may have been faster.
+        """
+
+        def call(some: Sequence[tuple[Work, _Cohort]]) -> list[None]:
+            send([(cohort, work.users[0].id) for work, cohort in some], deadline)
             return [None] * len(some)
 
-        report = carry(rows, self.functions.rows(2, MEMBER_BATCH), call)
-        _note_refused(report.failed)
-
-
-def _note_refused(
-    failed: Sequence[Failure[tuple[Work, User, str]]] | Sequence[Failure[tuple[Work, User, int]]],
-) -> None:
-    """Note refused memberships, to try them once more after the next observation.
-
-    Another writer may have been faster.
-    """
-    for failure in failed:
-        work = failure.row[0]
-        work.members_unknown = work.members_unknown or isinstance(failure.error, OutcomeUnknown)
-        note_lost(work, failure.error)
+        for failure in carry(rows, self.functions.rows(fields, MEMBER_BATCH), call).failed:
+            work, error = failure.row[0], failure.error
+            work.members_unknown = work.members_unknown or isinstance(error, OutcomeUnknown)
+            note_lost(work, error)

@@ -6,7 +6,7 @@ When Moodle gives no cause of a refusal, it is found here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from consumers.kit.deadline import Deadline
@@ -80,23 +80,17 @@ class Users:
 
     def _foresee(self, field: str, cause: MoodleCause, works: Sequence[Work], deadline: Deadline) -> None:
         new = [work for work in works if work.to_create or field in work.differing()]
-        if not new:
-            return
-        holders = self._holders(field, [work.wanted.fields[field] for work in new], deadline)
+        holders = self._held(field, new, deadline)
         for work in new:
             mine = {user.id for user in work.users}
-            held_by = [u for u in holders.get(work.wanted.fields[field].casefold(), []) if u.id not in mine]
+            held_by = [user for user in holders[work.wanted.idnumber] if user.id not in mine]
             shared = field == "email" and len(held_by) > 1
             if held_by and not shared:
                 work.user_fault = fault(cause)
 
     def taken(self, works: Sequence[Work], deadline: Deadline) -> frozenset[str]:
         """The numbers of students to be created whose username another user has."""
-        new = [work for work in works if work.to_create]
-        if not new:
-            return frozenset()
-        holders = self._holders("username", [work.wanted.fields["username"] for work in new], deadline)
-        held_by = {w.wanted.idnumber: holders.get(w.wanted.fields["username"].casefold(), []) for w in new}
+        held_by = self._held("username", [work for work in works if work.to_create], deadline)
         return frozenset(
             number
             for number, users in held_by.items()
@@ -133,7 +127,7 @@ class Users:
         refused = [
             failure for failure in report.failed if isinstance(failure.error, MoodleRefused) and failure.alone
         ]
-        still_absent = self._sift([failure.row for failure in refused], None, deadline) if refused else []
+        still_absent = self._sift([failure.row for failure in refused], None, deadline)
         for failure in report.failed:
             if failure in refused and failure.row not in still_absent:
                 failure.row.lately = fault(MoodleCause.NOT_APPLIED)  # it exists by now, or its fault is known
@@ -162,19 +156,16 @@ class Users:
             suspects: takes those whose address another user has; None: leave them among the rest.
             deadline: of the batch.
         """
-        holders = self._holders("username", [work.wanted.fields["username"] for work in rows], deadline)
-        addresses: Mapping[str, list[User]] = {}
-        if suspects is not None:
-            addresses = self._holders("email", [work.wanted.fields["email"] for work in rows], deadline)
+        holders = self._held("username", rows, deadline)
+        addresses = {} if suspects is None else self._held("email", rows, deadline)
         left = []
         for work in rows:
-            held_by = holders.get(work.wanted.fields["username"].casefold(), [])
-            mine = [user for user in held_by if user.idnumber == work.wanted.idnumber]
-            if mine:
+            number = work.wanted.idnumber
+            if any(user.idnumber == number for user in holders[number]):
                 work.lately = fault(MoodleCause.NOT_APPLIED)
-            elif held_by:
+            elif holders[number]:
                 work.user_fault = fault(MoodleCause.USERNAME_TAKEN)
-            elif suspects is not None and work.wanted.fields["email"].casefold() in addresses:
+            elif suspects is not None and addresses[number]:
                 suspects.append(work)
             else:
                 left.append(work)
@@ -194,6 +185,13 @@ class Users:
             user.email.casefold() == address.casefold() and user.idnumber != work.wanted.idnumber
             for user in found
         )
+
+    def _held(self, field: str, works: Sequence[Work], deadline: Deadline) -> dict[str, list[User]]:
+        """Who has the value that each of these students is to get, by student number."""
+        if not works:
+            return {}
+        holders = self._holders(field, [work.wanted.fields[field] for work in works], deadline)
+        return {w.wanted.idnumber: holders.get(w.wanted.fields[field].casefold(), []) for w in works}
 
     def _holders(self, field: str, values: Sequence[str], deadline: Deadline) -> dict[str, list[User]]:
         """Who has these values, by the value without case, as Moodle compares them."""
@@ -239,12 +237,9 @@ class Users:
 
     def _explain_renamed(self, works: Sequence[Work], deadline: Deadline, *, others_pass: bool) -> None:
         """Find why the database refused a new login: as a rule it is taken."""
-        if not works:
-            return
-        holders = self._holders("username", [work.wanted.fields["username"] for work in works], deadline)
+        holders = self._held("username", works, deadline)
         for work in works:
-            held_by = holders.get(work.wanted.fields["username"].casefold(), [])
-            if any(user.idnumber != work.wanted.idnumber for user in held_by):
+            if any(user.idnumber != work.wanted.idnumber for user in holders[work.wanted.idnumber]):
                 work.user_fault = fault(MoodleCause.USERNAME_TAKEN)
             else:
                 note_warning(work, "dmlwriteexception", others_pass=others_pass)
