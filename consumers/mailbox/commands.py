@@ -1,6 +1,7 @@
-"""The doveadm commands that read, write and empty a mailbox, and what their answers mean; pure.
+"""The doveadm commands of a mailbox, and what their answers mean; pure.
 
-Each command costs the server a look-up of the user and an opening of the mailbox, some milliseconds.
+They read, write and empty it. Each costs the server a look-up of the user and an opening of the mailbox,
+some milliseconds.
 """
 
 from __future__ import annotations
@@ -272,7 +273,10 @@ def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Com
 
 
 def failure(command: Command, answer: DoveadmAnswer) -> Held | Refused | None:
-    """What an exit code means for the student whose command it was; what exists or is gone is success."""
+    """What an exit code means for the student whose command it was.
+
+    A folder that exists, and what is gone when it is to go, are no failures.
+    """
     match answer.code:
         case Exit.OK:
             return None

@@ -184,7 +184,7 @@ class MailboxConnector(Connector[MailboxSettings]):
                 yield TargetObject(ref=mail, names=(("mail", mail),))
 
     def probe(self) -> None:
-        """See `Connector.probe`: look up the service account, through the directory behind doveadm."""
+        """See `Connector.probe`: look up the service account, through the directory."""
         answer = self._user(self.settings.probe_user)
         if answer.code == Exit.NO_USER:
             raise Misconfigured(
@@ -208,7 +208,7 @@ class MailboxConnector(Connector[MailboxSettings]):
             )
 
     def _look(self, keys: Sequence[Key], deadline: Deadline) -> dict[str, Observed]:
-        """Read these mailboxes, by address, in one request, and in a second one what is then left to read.
+        """Read these mailboxes, by address, in one request, or in two.
 
         What access lists give to others is expensive, and read only where the server is only observed.
         """
@@ -292,7 +292,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         return {n: waiting if one == FULL and n in unsent else one for n, one in said.items()}
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.close`: it ends sessions, if any; new ones are the directory's to refuse."""
+        """See `Connector.close`: end open sessions; the directory refuses new ones."""
         mails = [each.account.mail for each in changes]
         literal = [mail for mail in mails if not set(mail) & set("*?")]  # the command takes masks
         self._doveadm.call([Command("kick", {"mask": [mail]}) for mail in literal], deadline)
@@ -332,7 +332,7 @@ class MailboxConnector(Connector[MailboxSettings]):
     def _deliver(
         self, messages: Mapping[str, tuple[str, bytes]], deadline: Deadline
     ) -> dict[str, Held | Refused]:
-        """Deliver the messages one by one over kept connections; return who did not get theirs, and why."""
+        """Deliver the messages one by one; return why some were not delivered."""
         undelivered: dict[str, Held | Refused] = {}
         for number, (address, message) in messages.items():
             if self.context.read_only:
@@ -361,7 +361,7 @@ class MailboxConnector(Connector[MailboxSettings]):
     def _each(
         self, asked: Mapping[str, list[Command]], deadline: Deadline, *, writes: bool = False
     ) -> dict[str, list[DoveadmAnswer]]:
-        """Send the commands of several mailboxes in one request; the answers, by the same key."""
+        """Send the commands of several mailboxes in one request; answers by key."""
         together = [command for several in asked.values() for command in several]
         answers = iter(self._doveadm.call(together, deadline, writes=writes))
         return {key: list(islice(answers, len(several))) for key, several in asked.items()}

@@ -1,4 +1,4 @@
-"""The welcome message: its text, in the student's language, with a Message-ID that never changes."""
+"""The welcome message, in the student's language; its Message-ID never changes."""
 
 from __future__ import annotations
 

@@ -141,9 +141,10 @@ class MoodleConnector(Connector[MoodleSettings]):
         return self._site.renamed(cohorts, self._moment())
 
     def probe(self) -> None:
-        """See `Connector.probe`: the site's information and the service user, by the calls of students.
+        """See `Connector.probe`: read the site's information and the service user.
 
-        The rights to write count unless the site is only observed. Nothing is written.
+        The calls are those that students need. The rights to write count unless the site is only observed.
+        Nothing is written.
         """
         deadline, rights = self._moment(), self._site.rights
         with self._site.asked(deadline, verified=False):

@@ -1,4 +1,4 @@
-"""What an account means in Moodle, and what a user of Moodle shows, in the kit's shape; no IO.
+"""An account in Moodle's words, and a user of Moodle in the kit's; no IO.
 
 A student is the user whose `idnumber` *is* the student number, exactly: the database compares without case
 and trailing blanks, this code does not. A cohort is known by its idnumber. Cohorts whose idnumber the

@@ -277,9 +277,9 @@ class MoodleSite:
         send: Callable[[Sequence[tuple[_Cohort, int]], Deadline], None],
         deadline: Deadline,
     ) -> None:
-        """Change memberships, and note the refused ones, to try them once more after the next observation.
+        """Change memberships, and note the refused ones.
 
-        Another writer may have been faster.
+        They are tried once more after the next observation: another writer may have been faster.
         """
 
         def call(some: Sequence[tuple[Work, _Cohort]]) -> list[None]:

@@ -70,7 +70,7 @@ class Student:
 
 
 class Dying(Lmtp):
-    """A delivery whose process is killed before the message is sent, or after the server took it."""
+    """A delivery whose process is killed before the message is sent."""
 
     delivers = False
 
