@@ -1,23 +1,16 @@
 """Members of managed cohorts: the only way to find memberships to remove.
 
-Moodle has no call "cohorts of a user", and an account carries only the cohorts of the present, so what was
-given before has to be found on the site. Three ways were weighed:
-
-- *Remember what was given* (a table of the pipeline's): blind to what a person or another tool did, wrong
-  after a restore of either side, and one more thing to keep in step.
-- *Read every managed cohort for every batch*: right, but 1,600 batches of 50 students times 160,000
-  memberships for a run over 80,000 students.
-- *A picture of all managed cohorts, kept in memory* — the choice. It is read from the site, hence true after
-  a restart and whatever wrote. It only says which cohorts to look at: each of these is then read live, in one
-  call, together with those that are wanted, before any removal and before any report of `done`. What a batch
-  has read since it began counts as live: a batch reads once, for all that share it.
+Moodle has no call "cohorts of a user", and an account carries only the cohorts of the present. A table of
+what was given would be blind to what others did, and wrong after a restore; reading every managed cohort
+for every batch would take 1,600 times 160,000 memberships for 80,000 students. So a picture of all managed
+cohorts is kept in memory. It only says which cohorts to look at: each is then read live, in one call,
+together with those that are wanted, before any removal and before any report of `done`. What a batch has
+read since it began counts as live: a batch reads once, for all that share it.
 
 The picture costs at most a twentieth of the time, whatever the size of the site: it may be used for twenty
-times as long as it took to read, which is an instant on a small site, and never beyond `AGE_S_MAX`. It is
-read again when a batch must compare: when a worker takes a student over from another process, whose writes
-the picture may have missed. A user whom this process has just created needs no picture: there is no
-membership of the past. What this process writes is in it at once, since every write is followed by a live
-read.
+times as long as it took to read, and never beyond `AGE_S_MAX`. It is read again when a batch must compare,
+as when a worker takes a student over from another process. A user whom this process has just created needs
+no picture. What this process writes is in it at once, since every write is followed by a live read.
 """
 
 from __future__ import annotations
