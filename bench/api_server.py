@@ -75,7 +75,8 @@ def serve(site: Application) -> None:
     app = Starlette(routes=[Mount("/v1", api), Mount("/scim/v2", make_scim(api.state.api, keys))])
     server = WebServer("api", app, Listening(host="127.0.0.1", port=0, taken=SesameError, remedy=""))
     server.start()
-    asked = tokens.TokenAsked(scopes=("administrator",), days=1)
+    request = getattr(tokens, "TokenAsked" if _IS_BEFORE else "CreateTokenRequest")
+    asked = request(scopes=("administrator",), days=1)
     print(
         server.port, tokens.create(site, acts.Actor("bench", frozenset(acts.Role)), asked).token, flush=True
     )

@@ -76,7 +76,7 @@ def activate(
     site, actor = context.application, operator()
     if everybody and not yes and not dry_run:
         confirm(gettext("Activate everybody who was imported?"))
-    request = activation.ActivationOfAll(
+    request = activation.ActivateAllRequest(
         passwords=passwords,
         language="fr" if language == "fr" else "en" if language == "en" else None,
         republish=republish,

@@ -72,7 +72,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, report_path: Path | None) -> Non
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool) -> CommandResult:
     """List what waits for an operator, with the objects it is about: personal data."""
-    asked = adoption_acts.QuestionFilter(kind=kind, everything=everything)
+    asked = adoption_acts.QuestionsRequest(kind=kind, everything=everything)
     found = adoption_acts.questions(context.looking, operator(), asked)
     return CommandResult(found, partial(_show_questions, found))
 
@@ -95,7 +95,7 @@ def decide_command(
     given = {"ids": ids, "kind": kind, "answer": answer, "reason": reason}
     request = adoption_acts.AnswerRequest.model_validate(given)
     if kind is not None and not yes:
-        found = adoption_acts.questions(site, actor, adoption_acts.QuestionFilter(kind=kind))
+        found = adoption_acts.questions(site, actor, adoption_acts.QuestionsRequest(kind=kind))
         confirm(gettext("Answer {n} questions at once by {answer}?", n=len(found), answer=answer))
         newest = max((question.raised_at for question in found), default=0.0)
         request = request.model_copy(update={"until": newest})
@@ -139,7 +139,7 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool) -> CommandRe
     if written and not (yes or dry_run):
         confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
     report = adoption_acts.activate(
-        site, operator(), adoption_acts.AdoptedActivation(dry_run=dry_run), clock=wiring.utc_now
+        site, operator(), adoption_acts.ActivateAdoptedRequest(dry_run=dry_run), clock=wiring.utc_now
     )
     verb = "would be asked for" if dry_run else "are asked for"
     text = f"{report.requested} accounts {verb}, {report.already} were before"

@@ -64,7 +64,7 @@ def audit(context: Context, /, *, since: str | None, until: str | None, limit: i
     if click.get_current_context().invoked_subcommand is not None:
         return
     site = context.looking
-    page = keeping_audit.AuditPage(
+    page = keeping_audit.AuditPageRequest(
         since=moment("--since", since) or 0.0, until=moment("--until", until), limit=limit + 1, **given
     )
     found = keeping_audit.entries(site, operator(), page)
@@ -108,7 +108,7 @@ def _in_one_line(detail: Mapping[str, Any]) -> str:
 @pass_context
 def export(context: Context, /, *, since: str | None, until: str | None, form: Any, **given: Any) -> None:
     """Write all entries to standard output, or those that are asked for. Noted in the audit."""
-    wanted = keeping_audit.AuditFilter(
+    wanted = keeping_audit.AuditRequest(
         since=moment("--since", since) or 0.0, until=moment("--until", until), **given
     )
     for line in keeping_audit.export(context.looking, operator(), wanted, form):

@@ -48,7 +48,7 @@ def new(context: Context, name: str, folder: Path | None) -> None:
     from pydantic import ValidationError
 
     try:
-        request = connectors_acts.NewConnector(name=name, folder=folder or Path(f"sesame-{name}"))
+        request = connectors_acts.NewConnectorRequest(name=name, folder=folder or Path(f"sesame-{name}"))
     except ValidationError:
         raise click.BadParameter(
             f"{name!r} must begin with a letter, and have lower-case letters, digits and _ only"
@@ -73,7 +73,7 @@ def check(context: Context, name: str, *, clean: bool) -> CommandResult:
     report = connectors_acts.check(
         context.application,
         operator(),
-        connectors_acts.CheckAsked(name=name, config=context.config, clean=clean),
+        connectors_acts.ConnectorCheckRequest(name=name, config=context.config, clean=clean),
     )
     code = ExitCode.FAILED if report.failed or report.left else ExitCode.DONE
     return CommandResult(report.model_dump(mode="json"), partial(_show_checked, name, report), code)
@@ -93,7 +93,7 @@ def _show(found: list[connectors_acts.ConnectorLine]) -> None:
     show_table(("name", "package", "follows", "verbs", "proven"), rows, folded="proven")
 
 
-def _show_checked(name: str, report: connectors_acts.ConnectorChecked) -> None:
+def _show_checked(name: str, report: connectors_acts.ConnectorCheckReport) -> None:
     for failed in report.failed:
         click.echo(f"FAILED {_sentence(failed.check)}\n  {failed.message}")
     for skipped in report.skipped:

@@ -92,7 +92,7 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
     stopped_consumers.lift(
-        context.looking, operator(), stopped_consumers.LetGoOn(consumer=consumer, reason=reason)
+        context.looking, operator(), stopped_consumers.QuarantineLift(consumer=consumer, reason=reason)
     )
     command = f"sesame dead-letters list --consumer {consumer}"
     click.echo(gettext("{consumer} goes on; what it gave up: {command}", consumer=consumer, command=command))
@@ -142,7 +142,7 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
     accepted = stopped_consumers.accept(
-        context.looking, operator(), stopped_consumers.LetGoOn(consumer=consumer, reason=reason)
+        context.looking, operator(), stopped_consumers.QuarantineLift(consumer=consumer, reason=reason)
     )
     click.echo(
         ngettext(

@@ -48,7 +48,7 @@ def list_command(
     limit: int | None,
 ) -> CommandResult:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    asked = work_dead_letters.DeadLetterPage(
+    asked = work_dead_letters.DeadLettersRequest(
         consumer=consumer, student_number=student, cause=cause, after=after, limit=limit
     )
     return CommandResult(
@@ -56,7 +56,7 @@ def list_command(
     )
 
 
-def _show_page(context: Context, asked: work_dead_letters.DeadLetterPage) -> None:
+def _show_page(context: Context, asked: work_dead_letters.DeadLettersRequest) -> None:
     found = work_dead_letters.page(context.looking, operator(), asked)
     if not found.letters:
         none = (
@@ -100,7 +100,7 @@ def show(context: Context, *, letter: str) -> CommandResult:
     return CommandResult(found, partial(_show, found))
 
 
-def _show(letter: work_dead_letters.DeadLetterShown) -> None:
+def _show(letter: work_dead_letters.DeadLetterReport) -> None:
     document = letter.model_dump()
     width = max(len(words.word("dead_letter", name)) for name in document) + 1
     for name, value in document.items():
@@ -136,7 +136,7 @@ def dismiss_command(
     if bool(letters) == (cause is not None):
         raise click.UsageError(gettext("give dead letters' ids, or --cause, and not both"))
     site = context.looking
-    request = work_dead_letters.Dismissal(
+    request = work_dead_letters.DismissRequest(
         letters=letters, consumer=consumer, cause=cause, reason=reason, dry_run=True
     )
     done = work_dead_letters.dismiss(site, operator(), request)

@@ -38,7 +38,7 @@ def export(context: Context, *, day: datetime, form: str, output: Path | None) -
     How many accounts were completed, by target, lane and cohort (of at least ten students), and how long it
     took; how many were late; how many wait now, and why; dead letters by cause.
     """
-    asked = daily_export.DayAsked(day=day.date(), form=cast("daily_export.ExportForm", form))
+    asked = daily_export.DayExportRequest(day=day.date(), form=cast("daily_export.ExportForm", form))
     content = daily_export.export_day(context.looking, operator(), asked, lambda: datetime.now(UTC))
     if output is None:
         click.echo(content, nl=False)

@@ -152,15 +152,17 @@ def _said(report: holds.HoldReport) -> dict[str, str]:
     return {"number": report.student_number, "kind": words.word("holds", report.kind), "at": at}
 
 
-def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> holds.HoldChange:
+def _change(student: str | None, *, kind: str, reason: str, dry_run: bool) -> holds.HoldChangeRequest:
     if student is None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))
     if dry_run:
         raise click.UsageError(gettext("--dry-run goes with --from"))
-    return holds.HoldChange(student_number=student, kind=_hold(kind), reason=reason, unknown=True)
+    return holds.HoldChangeRequest(student_number=student, kind=_hold(kind), reason=reason, unknown=True)
 
 
-def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool) -> holds.HoldList:
+def _list(
+    student: str | None, listed: Path, *, kind: str, reason: str, dry_run: bool
+) -> holds.HoldListRequest:
     if student is not None:
         raise click.UsageError(gettext("give a student number, or a list by --from"))
     try:
@@ -169,7 +171,7 @@ def _list(student: str | None, listed: Path, *, kind: str, reason: str, dry_run:
     except UnicodeDecodeError as error:
         message = gettext("{path} is not UTF-8 (byte {byte})", path=listed, byte=error.start)
         raise click.UsageError(message) from error
-    return holds.HoldList(
+    return holds.HoldListRequest(
         kind=_hold(kind), reason=reason, at=wiring.utc_now(), file=listed.name, lines=lines, dry_run=dry_run
     )
 

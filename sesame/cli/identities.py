@@ -24,7 +24,7 @@ with lazily():
     from sesame.operations.identities import acts as identities_acts
     from sesame.operations.identities import minting, name_reservation
 
-Said = TypeVar("Said", bound="identities_acts.DoubtDecision")
+Said = TypeVar("Said", bound="identities_acts.DoubtDecisionRequest")
 
 
 @click.group()
@@ -39,7 +39,7 @@ def identities() -> None:
 def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
     found = identities_acts.listed(
-        context.looking, operator(), identities_acts.DoubtFilter(everything=everything)
+        context.looking, operator(), identities_acts.DoubtsRequest(everything=everything)
     )
     return CommandResult(found, partial(_show_doubts, found))
 
@@ -87,7 +87,9 @@ def separate_command(
     Without OTHER: of the one doubt about STUDENT. If the doubt is about the number's holder, they are two
     people, and the newcomer is refused: the registrar gives them another number.
     """
-    request = identities_acts.DoubtDecision(student_number=student, other=other, holder=holder, reason=reason)
+    request = identities_acts.DoubtDecisionRequest(
+        student_number=student, other=other, holder=holder, reason=reason
+    )
     _decide(context, identities_acts.separate, request, yes=yes)
 
 
@@ -131,7 +133,7 @@ def mint_again_command(context: Context, *, student: str, reason: str, yes: bool
     Login and mail address are made of the names as they are now. Only while nobody has activated the account;
     what it had is never given to anybody else.
     """
-    request = identities_acts.DoubtDecision(student_number=student, reason=reason)
+    request = identities_acts.DoubtDecisionRequest(student_number=student, reason=reason)
     _decide(context, minting.mint_again, request, yes=yes)
 
 

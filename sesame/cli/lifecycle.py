@@ -43,7 +43,7 @@ def preview_command(context: Context, *, days: int, erase: bool, each: bool) -> 
     Days are the first on which it is so. Nothing is written.
     """
     found = access_lifecycle.preview(
-        context.looking, operator(), access_lifecycle.Horizon(days=days, erase=erase)
+        context.looking, operator(), access_lifecycle.LifecyclePreviewRequest(days=days, erase=erase)
     )
     text = partial(_show_lives, found) if each else partial(_show, found, erase=erase)
     return CommandResult(found.model_dump(mode="json"), text)
@@ -91,7 +91,7 @@ def prolong_command(
     if (until is None) == (days is None):
         raise click.UsageError(gettext("give either --until or --days"))
     last_day = None if until is None else until.date()
-    asked = access_lifecycle.Prolongation(student_number=student, reason=reason, until=last_day, days=days)
+    asked = access_lifecycle.ProlongRequest(student_number=student, reason=reason, until=last_day, days=days)
     ended = access_lifecycle.prolong(context.application, operator(), asked)
     told = {"number": ended.student_number, "before": local_day(ended.before)}
     text = gettext("{number}: access until {until} instead of {before}", until=local_day(ended.until), **told)

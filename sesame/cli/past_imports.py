@@ -61,12 +61,12 @@ def imports() -> None:
 def list_command(context: Context, *, after: int | None, limit: int, persons: bool) -> CommandResult:
     """List past imports of files, the newest first."""
     page = past.listed(
-        context.looking, operator(), past.ImportsPage(limit=limit, after=after, persons=persons)
+        context.looking, operator(), past.ImportsRequest(limit=limit, after=after, persons=persons)
     )
     return CommandResult(page, partial(_show_page, page, persons=persons))
 
 
-def _show_page(page: past.ImportsListed, *, persons: bool) -> None:
+def _show_page(page: past.ImportsReport, *, persons: bool) -> None:
     if page.persons_sent and not persons:
         sent = ngettext(
             "In 24 hours programs sent a person {n} time: --persons",

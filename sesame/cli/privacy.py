@@ -192,7 +192,7 @@ def verify_command(context: Context, *, file: Path, key: str | None, student: st
 
     Without --key this says that the receipt is whole, and not that it is of this site.
     """
-    wanted = privacy_acts.ReceiptToVerify(document=file.read_bytes(), key=key, student_number=student)
+    wanted = privacy_acts.VerifyReceiptRequest(document=file.read_bytes(), key=key, student_number=student)
     found = privacy_acts.verify(context if student is not None else None, operator(), wanted)
     return CommandResult(found.model_dump(mode="json"), partial(_show_verified, found))
 

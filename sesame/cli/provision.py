@@ -47,7 +47,7 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
             told = gettext("{name}: {value}", name=target, value=what)
             click.echo(f"{time.monotonic() - began:6.2f} s  {told}", err=wants_json())
 
-    request = provisioning.Provision(student_number=student, targets=chosen)
+    request = provisioning.ProvisionRequest(student_number=student, targets=chosen)
     try:
         found = provisioning.provision(site, operator(), request, say)
     except acts.UnknownTarget as error:
@@ -56,7 +56,7 @@ def provision(context: Context, *, student: str, chosen: tuple[str, ...], explai
     return CommandResult(found, partial(_show, found), ExitCode.DONE if well else NotThere())
 
 
-def _show(found: provisioning.Provisioned) -> None:
+def _show(found: provisioning.ProvisionReport) -> None:
     for each in found.targets:
         how = gettext("{name}: {value}", name=words.word("outcomes", each.state), value=each.text)
         click.echo(gettext("{name}: {value}", name=each.target, value=how))

@@ -154,7 +154,7 @@ def _select(site: wiring.Application, consumer: str, given: dict[str, Any]) -> w
     whom = {name: given[name] for name in ("students", "cause", "everybody")}
     try:
         selected = work_replays.select(
-            site, operator(), work_replays.ReplayFilter(consumer=consumer, **whom, **times)
+            site, operator(), work_replays.ReplaySelectionRequest(consumer=consumer, **whom, **times)
         )
     except acts.UnknownTarget as error:
         targets = ", ".join(site.settings.targets)
@@ -216,7 +216,9 @@ def _show_preview(found: blast_radius.ReplayPreview) -> None:
 def _resume(site: wiring.Application, replay_id: str, given: dict[str, Any]) -> CommandResult:
     """Replay the rest; ask first if some earlier ones ended badly."""
     actor = operator()
-    request = work_replays.Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])
+    request = work_replays.ResumeReplayRequest(
+        replay_id=replay_id, first=given["first"], per_s=given["per_s"]
+    )
     before = work_replays.standing(site, actor, request)
     click.echo(
         gettext(
@@ -240,7 +242,7 @@ def _resume(site: wiring.Application, replay_id: str, given: dict[str, Any]) -> 
     return CommandResult(asked, partial(_say, asked))
 
 
-def _say(asked: work_replays.ReplayAsked) -> None:
+def _say(asked: work_replays.BeginReplayReport) -> None:
     said = {"n": asked.asked_now, "consumer": asked.consumer, "asked": asked.asked, "all": asked.students}
     if asked.asked == asked.students == asked.asked_now:
         click.echo(

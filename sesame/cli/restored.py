@@ -113,7 +113,7 @@ def _rebuilt(found: keeping_rebuild.Rebuilt) -> Iterator[str]:
 @pass_context
 def list_command(context: Context, *, everything: bool) -> CommandResult:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    found = questions.listed(context.looking, operator(), questions.RestoreFilter(everything=everything))
+    found = questions.listed(context.looking, operator(), questions.RestoredRequest(everything=everything))
     return CommandResult(found, partial(_show_list, found))
 
 
@@ -160,4 +160,4 @@ def keep(context: Context, *, student: str, reason: str) -> None:
 
 def _answer(context: Context, student: str, answered: str, reason: str) -> None:
     given = {"student_number": student, "answer": answered, "reason": reason}
-    questions.answer(context.looking, operator(), questions.RestoredAnswer.model_validate(given))
+    questions.answer(context.looking, operator(), questions.RestoredAnswerRequest.model_validate(given))

@@ -66,7 +66,7 @@ def settle_command(
     """
     if wants_json() and not (dry_run or yes):
         raise click.UsageError(gettext("--json asks nothing: give --dry-run or --yes with it"))
-    request = settlement.Settlement(
+    request = settlement.SettleRequest(
         rule=rule, keep=None if keep is None else settlement.Kept(keep), limit=limit
     )
     shown = settlement.preview(context.looking, operator(), request)
@@ -83,7 +83,7 @@ def settle_command(
 
 
 def _settle(
-    context: Context, request: settlement.Settlement, shown: settlement.SettlementPreview
+    context: Context, request: settlement.SettleRequest, shown: settlement.SettlementPreview
 ) -> CommandResult:
     """Publish the decisions one by one, and report the results."""
     told: list[str] = []

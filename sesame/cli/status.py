@@ -179,7 +179,9 @@ def students(
     limit: int,
 ) -> CommandResult:
     """List the activated students in a state, for a cause, or of a cohort, by number."""
-    asked = diagnosis_students.PageAsked(state=state, cause=cause, cohort=cohort, after=after, limit=limit)
+    asked = diagnosis_students.StudentsRequest(
+        state=state, cause=cause, cohort=cohort, after=after, limit=limit
+    )
     page = diagnosis_students.listed(context.looking, operator(), asked)
     return CommandResult(page, partial(_show_students, page))
 

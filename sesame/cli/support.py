@@ -36,7 +36,7 @@ def diagnose(context: Context, *, student: str, no_live: bool) -> CommandResult:
     other targets have, a login by a service account); nothing is changed. Looking is audited.
     """
     found = engine.show(
-        context.looking, operator(), engine.DiagnosisAsked(student_number=student, live=not no_live)
+        context.looking, operator(), engine.DiagnosisRequest(student_number=student, live=not no_live)
     )
     return CommandResult(found, partial(_show, found))
 
@@ -86,7 +86,7 @@ def support(context: Context, *, code: str, send: bool) -> CommandResult:
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
-    site, asked = context.looking, cases.CaseAsked(code=code)
+    site, asked = context.looking, cases.CaseRequest(code=code)
     if send:
         found = cases.send(site, operator(), asked, post=portal_context.smtp_of(site.settings))
     else:

@@ -56,7 +56,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
     Calls under way end, what comes meanwhile waits in the log, and nobody is charged an attempt. Access that
     is to be shut there waits too.
     """
-    targets_acts.pause(context.looking, operator(), targets_acts.TargetAct(target=target, reason=reason))
+    targets_acts.pause(context.looking, operator(), targets_acts.TargetRequest(target=target, reason=reason))
     command = f"sesame targets resume {target} --reason …"
     click.echo(gettext("{target} is paused; to go on: {command}", target=target, command=command))
 
@@ -67,7 +67,7 @@ def pause_command(context: Context, *, target: str, reason: str) -> None:
 @pass_context
 def resume_command(context: Context, *, target: str, reason: str) -> None:
     """Let the consumer of TARGET go on, in every process, within seconds. Noted in the audit."""
-    targets_acts.resume(context.looking, operator(), targets_acts.TargetAct(target=target, reason=reason))
+    targets_acts.resume(context.looking, operator(), targets_acts.TargetRequest(target=target, reason=reason))
     click.echo(gettext("{target} goes on", target=target))
 
 

@@ -46,7 +46,7 @@ def create(context: Context, *, scopes: tuple[str, ...], days: int, name: str) -
     from pydantic import ValidationError
 
     try:
-        request = tokens.TokenAsked(scopes=scopes, days=days, name=name)
+        request = tokens.CreateTokenRequest(scopes=scopes, days=days, name=name)
     except ValidationError as error:
         words = gettext("a name has 1 to 40 letters, digits, dots, hyphens, underscores or @")
         raise click.BadParameter(words, param_hint="--name") from error
@@ -69,7 +69,7 @@ def list_command(context: Context) -> CommandResult:
     return CommandResult(found, partial(_show, found))
 
 
-def _show(found: Sequence[tokens.TokenShown]) -> None:
+def _show(found: Sequence[tokens.TokenReport]) -> None:
     if not found:
         click.echo(gettext("There are no tokens."), err=True)
         return

@@ -19,7 +19,7 @@ from sesame.acts.acts import Actor, Role
 from sesame.app.console import CONNECTIONS_MAX
 from sesame.app.wiring import Application, build, utc_now
 from sesame.operations.programs import tokens
-from sesame.operations.programs.tokens import TokenAsked
+from sesame.operations.programs.tokens import CreateTokenRequest
 from sesame.settings import load
 from sesame.web.api import make_api
 from sesame.web.api.api_app import API_PREFIX
@@ -59,7 +59,7 @@ class ApiWorld:
     def token(self, *scopes: str) -> str:
         """A token with these scopes."""
         if scopes not in self._tokens:
-            asked = TokenAsked(scopes=scopes, days=1, name="test")
+            asked = CreateTokenRequest(scopes=scopes, days=1, name="test")
             self._tokens[scopes] = tokens.create(self.site, CAMILLE, asked).token
         return self._tokens[scopes]
 

@@ -15,7 +15,7 @@ from sesame.app.wiring import Application, utc_now
 from sesame.operations.questions.adoption.acts import (
     AdoptionRequest,
     AnswerRequest,
-    QuestionFilter,
+    QuestionsRequest,
     adopt,
     decide,
     questions,
@@ -87,7 +87,7 @@ def test_a_user_made_by_hand_is_adopted_and_a_homonym_stays_as_it_is(
     answer = AnswerRequest(kind="idnumber_empty", answer=AdoptionAnswer.LINKED, reason="seen at the desk")
     assert decide(site, CAMILLE, answer).decided == 1
     assert carried_out(site).standings["active_directory"]["match"] == 1
-    (left,) = questions(site, CAMILLE, QuestionFilter())
+    (left,) = questions(site, CAMILLE, QuestionsRequest())
     assert (left.kind, left.student_number) == ("ledger_active", PAUL)
 
     said = outcomes(site, desk)

@@ -28,7 +28,7 @@ from sesame.login.client import CasClient
 from sesame.login.outcome import ProbeOutcome
 from sesame.login.port import ServiceRefused
 from sesame.login.probe import LoginProbe
-from sesame.operations.access.holds import HoldList, place_all
+from sesame.operations.access.holds import HoldListRequest, place_all
 from sesame.settings import LiveSecret
 from sesame.testing.servers.cas_kit import Browser, LoginServer, site, ticket_of
 from sesame.testing.servers.directory_kit import HASHER, fresh_number
@@ -242,7 +242,7 @@ def test_a_list_of_holds_ends_their_sessions_in_a_site_that_runs(desk: Desk, tmp
             ref = desk.consumer.vault.put(f"c-{number}", PASSWORD)
             desk.consumer.bring(student.model_copy(update={"credential_ref": ref}))
             browsers[number].ticket(url, student.login, PASSWORD)
-        stolen = HoldList(
+        stolen = HoldListRequest(
             kind=Hold.STOLEN_PASSWORDS,
             reason="phishing",
             at=datetime.now(UTC),

@@ -100,11 +100,11 @@ def test_an_example_of_a_body_is_taken(world: ApiWorld, described: dict[str, Any
 def test_numbers_consumers_and_rules_have_a_form(described: dict[str, Any]) -> None:
     schemas = described["components"]["schemas"]
     for name, property_name in (
-        ("HoldChange", "student_number"),
-        ("Provision", "student_number"),
-        ("LetGoOn", "consumer"),
-        ("TargetAct", "target"),
-        ("Settlement", "rule"),
+        ("HoldChangeRequest", "student_number"),
+        ("ProvisionRequest", "student_number"),
+        ("QuarantineLift", "consumer"),
+        ("TargetRequest", "target"),
+        ("SettleRequest", "rule"),
     ):
         assert "pattern" in schemas[name]["properties"][property_name], name
     assert "pattern" in schemas["ReplayRequest"]["properties"]["students"]["items"]

@@ -17,7 +17,7 @@ from sandbox.moodle import MoodleStandIn
 from sandbox.process import wait_until
 from schemas.account import Lane
 from sesame.acts.acts import Actor, Role
-from sesame.operations.work.replays import ReplayRequest, Resumption, replay, standing
+from sesame.operations.work.replays import ReplayRequest, ResumeReplayRequest, replay, standing
 from sesame.testing.servers.console_kit import ConsoleDesk
 from sesame.testing.servers.console_scene import given_up
 from sesame.testing.servers.portal_reader import Browser
@@ -151,7 +151,7 @@ def test_the_canary_goes_first_whoever_is_drawn_and_the_others_keep_their_order(
         desk.application, ADA, request, lambda: datetime.now(UTC), draw=lambda all_, _n: [all_[4], all_[1]]
     )
     assert set(asked(desk, numbers)) == {numbers[4], numbers[1]}
-    found = standing(desk.application, ADA, Resumption(replay_id=begun.replay_id))
+    found = standing(desk.application, ADA, ResumeReplayRequest(replay_id=begun.replay_id))
     assert found.next == (numbers[0], numbers[2], numbers[3], numbers[5])
 
 

@@ -20,7 +20,7 @@ from schemas.account import Hold, Stage
 from sesame.acts import life
 from sesame.acts.admission import Notes
 from sesame.operations.access import holds
-from sesame.operations.access.holds import HoldChange
+from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.privacy import acts
 from sesame.operations.privacy.acts import ErasureRequest
 from sesame.operations.privacy.again import ReceiptOutcome, ReceiptsGiven, again, unknown
@@ -185,7 +185,7 @@ def test_what_cannot_be_told_is_refused_and_the_store_learns_nothing(copied: Cop
     site.shown, site.down = frozenset({PAUL}), frozenset({"moodle"})
     assert (said().outcome, said().targets) == ("unseen", ("moodle",))
     site.down = frozenset()
-    hold = HoldChange(student_number=LEA_TOO, kind=Hold.ADMINISTRATIVE, reason="case")
+    hold = HoldChangeRequest(student_number=LEA_TOO, kind=Hold.ADMINISTRATIVE, reason="case")
     with running(site):
         holds.place(site, DPO, hold)
         until(lambda: held(site))

@@ -20,7 +20,7 @@ from sandbox.kafka import Kafka
 from schemas import catalogue
 from schemas.account import Stage
 from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtDecision
+from sesame.operations.identities.acts import DoubtDecisionRequest
 from sesame.operations.privacy import acts
 from sesame.operations.privacy.acts import ErasureStanding
 from sesame.operations.privacy.receipts import verify
@@ -190,7 +190,7 @@ def test_an_enrolment_that_the_registry_has_not_read_is_not_lost(
             if asks := reached == "forgotten" and number == LEA_TOO:  # the names of before are LEA's
                 until(lambda: bool(site.letters()), lambda: rows(site)["people"])
                 assert {letter.cause for letter in site.letters()} == {"doubtful_identity"}
-                identities.separate(site, DPO, DoubtDecision(student_number=number, reason="seen"))
+                identities.separate(site, DPO, DoubtDecisionRequest(student_number=number, reason="seen"))
             until(lambda: stage(site, whose) in (Stage.PRECREATED, Stage.ACTIVE), site.letters)
             site.say(activation(number), catalogue.ACTIVATIONS, tell_apart="back")
             until(lambda: stage(site, whose) is Stage.ACTIVE, site.letters)

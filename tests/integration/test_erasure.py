@@ -31,9 +31,9 @@ from schemas.events import AccountChanged, Cause
 from sesame.acts.acts import Actor, Role
 from sesame.app import housekeeping
 from sesame.operations.access import holds
-from sesame.operations.access.holds import HoldChange
+from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtDecision, DoubtFilter, Merge
+from sesame.operations.identities.acts import DoubtDecisionRequest, DoubtsRequest, Merge
 from sesame.operations.imports import acts as imports
 from sesame.operations.imports.acts import ImportRequest
 from sesame.operations.people.known_persons import ErasedAlready, NoSuchStudent
@@ -146,7 +146,7 @@ def live_through(site: Site) -> None:
     site.enrol_and_activate(PAUL, "Quidam", "Paul")
     until(lambda: complete(site) and complete(site, PAUL), site.letters)
     merge(site)
-    change = HoldChange(student_number=LEA_TOO, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
+    change = HoldChangeRequest(student_number=LEA_TOO, kind=Hold.SUSPENDED, reason="Maëlwenn Quézenec called")
     holds.place(site, DPO, change)
     until(lambda: held(site))
     holds.lift(site, DPO, change)
@@ -322,7 +322,7 @@ def test_who_is_enrolled_held_unknown_or_erased_already_is_refused_with_words(si
             erase(site)
         with pytest.raises(NoSuchStudent):
             erase(site, "22609999")
-        hold = HoldChange(student_number=LEA_TOO, kind=Hold.ADMINISTRATIVE, reason="case")
+        hold = HoldChangeRequest(student_number=LEA_TOO, kind=Hold.ADMINISTRATIVE, reason="case")
         holds.place(site, DPO, hold)
         until(lambda: held(site))
         leave(site, number=LEA_TOO)
@@ -381,11 +381,11 @@ def test_who_may_be_an_erased_person_is_a_question_and_never_given_the_names(
         site.say(enrolled(number, 3, year=YEAR, **who), catalogue.ENROLMENTS)
         until(lambda: bool(site.letters()))
         assert [letter.cause for letter in site.letters()] == ["doubtful_identity"]
-        [doubt] = identities.listed(site, DPO, DoubtFilter())
+        [doubt] = identities.listed(site, DPO, DoubtsRequest())
         assert (doubt.student_number, doubt.other) == (number, site.privacy.pseudonym(LEA))
         assert identities.show(site, DPO, number)[0].before.birth_name == who["birth_name"]
         assert login(site, number) == ""
-        decision = DoubtDecision(student_number=number, reason="seen")
+        decision = DoubtDecisionRequest(student_number=number, reason="seen")
         identities.separate(site, DPO, decision)
         until(lambda: login(site, number) != "")
         assert login(site, number) not in ("", before)

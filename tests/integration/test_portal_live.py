@@ -21,7 +21,7 @@ from schemas.account import Hold
 from sesame.acts.acts import Actor, Role
 from sesame.app.observability.logs import configure_logs
 from sesame.operations.access import holds
-from sesame.operations.access.holds import HoldChange
+from sesame.operations.access.holds import HoldChangeRequest
 from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from sesame.testing.servers.portal_reader import Browser
 from sesame.web.students import live as live_pages
@@ -237,7 +237,7 @@ def by_log_out(_portal: Portal, _number: str, browser: Browser) -> None:
 
 
 def by_hold(portal: Portal, number: str, _browser: Browser) -> None:
-    request = HoldChange(student_number=number, kind=Hold.STOLEN_PASSWORDS, reason="stolen")
+    request = HoldChangeRequest(student_number=number, kind=Hold.STOLEN_PASSWORDS, reason="stolen")
     holds.place(portal.application, Actor("camille", frozenset({Role.OPERATOR})), request)
 
 

@@ -17,7 +17,7 @@ from consumers.registry.teachings import held
 from producers.registrar import external_ids
 from sandbox.process import wait_until
 from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtDecision
+from sesame.operations.identities.acts import DoubtDecisionRequest
 from sesame.operations.programs.registered_persons import find
 from sesame.testing.servers import stores
 from sesame.web.api.scim import scim_app
@@ -218,7 +218,7 @@ def test_who_may_be_somebody_else_is_told_so_and_gets_no_login_before_a_human_ha
     told = scim(world, "POST", "/Users", status=409, json=twin)
     assert "sesame identities" in told["detail"]
     scim(world, "GET", "/Users/22900011", status=404)
-    others = DoubtDecision(student_number="22900011", other="22900010", reason="twins")
+    others = DoubtDecisionRequest(student_number="22900011", other="22900010", reason="twins")
     identities.separate(world.site, CAMILLE, others)
     wait_until(lambda: find(world.site.database, "22900011") is not None, "the registry")
     assert scim(world, "POST", "/Users", status=201, json=twin)["id"] == "22900011"

@@ -40,7 +40,7 @@ from schemas.events import (
 from sesame.acts.acts import Actor, Role
 from sesame.app.tables import metadata
 from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtDecision
+from sesame.operations.identities.acts import DoubtDecisionRequest
 from sesame.operations.privacy import acts, erasure
 from tests.simulation.history import _change, changed_for
 from tests.simulation.schedule import Life
@@ -223,7 +223,7 @@ class ErasingWorld(CampusWorld):
         for each in letters:
             number = str(each.student_number)
             if each.cause == "doubtful_identity":
-                decision = DoubtDecision(student_number=number, reason="seen")
+                decision = DoubtDecisionRequest(student_number=number, reason="seen")
                 identities.separate(self.officer, OFFICER, decision)
             elif each.student_number is not None:
                 self._publish(

@@ -13,7 +13,7 @@ from typing import Any
 
 from kafka import errors as e
 
-from pipeline.eventlog.kafka import mends
+from pipeline.eventlog.kafka import workarounds
 from pipeline.eventlog.port import (
     LogError,
     LogRefused,
@@ -187,7 +187,7 @@ class Access:
             _Silent: it hung up or did not answer during the login.
         """
         try:
-            mends.log_in({**self.configuration(), "bootstrap_servers": [server]})
+            workarounds.log_in({**self.configuration(), "bootstrap_servers": [server]})
         except LIBRARY as error:
             if not _may_come_again(error):
                 raise self.explain(error, "logging in") from error

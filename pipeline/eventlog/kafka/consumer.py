@@ -21,7 +21,7 @@ from kafka import KafkaAdminClient, OffsetAndMetadata
 from kafka import TopicPartition as Tp
 from kafka import errors as e
 
-from pipeline.eventlog.kafka import mends
+from pipeline.eventlog.kafka import workarounds
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.epochs import Epochs
 from pipeline.eventlog.kafka.listener import Listener
@@ -118,7 +118,7 @@ class KafkaLogConsumer:
         owned = self._owned()
         self._consumer.pause(*(owned & silent))
         self._consumer.resume(*(owned - silent))
-        mends.unpark(self._consumer)
+        workarounds.unpark(self._consumer)
         found = self._ask(wanted, timeout_s)
         if self._listener.shared_out:
             self._listener.shared_out = False
@@ -134,11 +134,11 @@ class KafkaLogConsumer:
         return [record_of(each, self._erased) for part in found.values() for each in part]
 
     def _ask(self, wanted: int, timeout_s: float) -> dict[Tp, list[Any]]:
-        if mends.shut_out(self._consumer):
+        if workarounds.shut_out(self._consumer):
             raise self._fenced()
         if (trouble := self._sight.trouble()) is not None:
             raise self._access.explain(trouble, f"reading as {self._group}")
-        if not mends.stable(self._consumer):
+        if not workarounds.stable(self._consumer):
             timeout_s = max(timeout_s, _JOIN_S)
         try:
             found: dict[Tp, list[Any]] = self._consumer.poll(
@@ -150,7 +150,7 @@ class KafkaLogConsumer:
         except e.OffsetOutOfRangeError as error:
             raise self._out_of_range(error.args[0]) from error
         except e.LogTruncationError as error:
-            if lost := mends.parted(self._consumer, error):
+            if lost := workarounds.parted(self._consumer, error):
                 raise self._truncated(*next(iter(lost.items()))) from error
             return {}
         except e.FencedInstanceIdError as error:
@@ -175,7 +175,7 @@ class KafkaLogConsumer:
             first=first,
         )
 
-    def _truncated(self, tp: Tp, parted: mends.Parted) -> OffsetOutOfRange:
+    def _truncated(self, tp: Tp, parted: workarounds.Parted) -> OffsetOutOfRange:
         """Return the port's error for a log that lost its end.
 
         Raises:
@@ -260,7 +260,7 @@ class KafkaLogConsumer:
     def _commit(self, offsets: dict[Tp, OffsetAndMetadata]) -> None:
         if offsets:
             self._consumer.commit(offsets, timeout_ms=self._request_ms)
-            mends.ask_anew(self._consumer)
+            workarounds.ask_anew(self._consumer)
             self._committed |= {tp: kept.offset for tp, kept in offsets.items()}
             for tp in offsets:  # what was to be committed before is behind it
                 self._listener.owed.pop(tp, None)
@@ -316,7 +316,7 @@ class KafkaLogConsumer:
 
     def _join(self) -> None:
         self._consumer = join(self._access, self._group, self._name, self._topics, self._listener)
-        self._sight = mends.Sight(self._consumer, self._topics, self._access.timing.known_within_s)
+        self._sight = workarounds.Sight(self._consumer, self._topics, self._access.timing.known_within_s)
 
     def _owned(self) -> set[Tp]:
         return set(self._consumer.assignment() or ())

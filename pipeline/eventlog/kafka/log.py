@@ -12,10 +12,10 @@ from kafka import TopicPartition as Tp
 
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.consumer import ErasedKeys, KafkaLogConsumer
-from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.producer import KafkaLogProducer
 from pipeline.eventlog.kafka.reader import KafkaLogReader
 from pipeline.eventlog.kafka.topics import Topics
+from pipeline.eventlog.kafka.workarounds import connected
 from pipeline.eventlog.port import TopicPartition
 
 

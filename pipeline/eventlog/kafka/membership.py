@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import MemberToRemove
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
-from pipeline.eventlog.kafka import mends
+from pipeline.eventlog.kafka import workarounds
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.listener import Listener
 
@@ -49,7 +49,7 @@ def join(access: Access, group: str, name: str, topics: Iterable[str], listener:
     timing = access.timing
     access.check()
     with access.explained(f"joining group {group}"):
-        consumer: KafkaConsumer = mends.connected(
+        consumer: KafkaConsumer = workarounds.connected(
             KafkaConsumer,
             **reading(access),
             group_id=group,

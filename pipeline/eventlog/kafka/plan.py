@@ -18,7 +18,7 @@ from kafka import errors as e
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.eventlog.kafka.access import Access
-from pipeline.eventlog.kafka.mends import connected
+from pipeline.eventlog.kafka.workarounds import connected
 from pipeline.eventlog.port import LogError
 
 

@@ -19,7 +19,7 @@ from kafka import KafkaProducer
 from kafka import errors as e
 from kafka.partitioner import Partitioner, murmur2
 
-from pipeline.eventlog.kafka import mends
+from pipeline.eventlog.kafka import workarounds
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import (
@@ -96,7 +96,7 @@ class KafkaLogProducer:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            mends.end(client, _SLACK_S)
+            workarounds.end(client, _SLACK_S)
 
     def _send(self, client: KafkaProducer, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
         topics = ", ".join(sorted({record.topic for record in records}))
@@ -137,13 +137,13 @@ class KafkaLogProducer:
         with self._lock:
             if self._client is client:
                 self._client = None
-        mends.end(client, _SLACK_S)
+        workarounds.end(client, _SLACK_S)
 
     def _connect(self) -> KafkaProducer:
         timing = self._access.timing
         self._access.check()
         with self._access.explained("joining as a producer"):
-            return mends.connected(
+            return workarounds.connected(
                 KafkaProducer,
                 **self._access.configuration(),
                 acks="all",

@@ -12,7 +12,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as Tp
 from kafka import errors as e
 
-from pipeline.eventlog.kafka import mends
+from pipeline.eventlog.kafka import workarounds
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.consumer import ErasedKeys, record_of
 from pipeline.eventlog.kafka.membership import reading
@@ -42,8 +42,10 @@ class KafkaLogReader:
         self._doing = f"reading {topic}"
         access.check()
         with access.explained(self._doing):
-            self._consumer: KafkaConsumer = mends.connected(KafkaConsumer, **reading(access), group_id=None)
-            self._sight = mends.Sight(self._consumer, [topic], access.timing.known_within_s)
+            self._consumer: KafkaConsumer = workarounds.connected(
+                KafkaConsumer, **reading(access), group_id=None
+            )
+            self._sight = workarounds.Sight(self._consumer, [topic], access.timing.known_within_s)
             self._consumer.assign([Tp(topic, each) for each in range(partitions)])
             for each in range(partitions):
                 if each in offsets:

@@ -21,7 +21,7 @@ from kafka.admin import (
 )
 
 from pipeline.eventlog.kafka.access import Access
-from pipeline.eventlog.kafka.mends import connected
+from pipeline.eventlog.kafka.workarounds import connected
 from pipeline.eventlog.port import LogError
 
 _ANY_HOST = "*"

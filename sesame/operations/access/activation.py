@@ -32,7 +32,7 @@ Progress = Callable[[int], None]
 """Called with the number of students in each batch."""
 
 
-class ActivationOfAll(ActRequest):
+class ActivateAllRequest(ActRequest):
     """Options to activate all imported students.
 
     Attributes:
@@ -48,7 +48,7 @@ class ActivationOfAll(ActRequest):
     dry_run: bool = False
 
 
-class Activation(ActivationOfAll):
+class Activation(ActivateAllRequest):
     """Whom; `file`: the name of the list, for the audit."""
 
     students: tuple[str, ...]
@@ -123,7 +123,7 @@ def activate(
 def activate_all(
     site: Sealing,
     actor: Actor,
-    request: ActivationOfAll,
+    request: ActivateAllRequest,
     *,
     clock: Callable[[], datetime],
     progress: Progress,
@@ -158,7 +158,7 @@ def password_judge(database: Database, settings: Settings) -> PasswordJudge:
 def ask_for(
     site: Sealing,
     students: Iterable[str],
-    request: ActivationOfAll,
+    request: ActivateAllRequest,
     lane: Lane,
     clock: Callable[[], datetime],
     progress: Progress = lambda _students: None,

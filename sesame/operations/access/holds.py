@@ -31,7 +31,7 @@ class NotAStudentNumber(SesameError):
     exit_code = 2
 
 
-class HoldChange(ActRequest):
+class HoldChangeRequest(ActRequest):
     """Which hold of whom, and why.
 
     Attributes:
@@ -61,7 +61,7 @@ class HoldReport(Report):
 
 
 @act("hold.place", path=ActPath("place_hold", "POST", "/holds/place"))
-def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
+def place(site: Shutting, actor: Actor, request: HoldChangeRequest) -> HoldReport:
     """Shut access to every target and end the sessions of the pages.
 
     The account's stage does not matter. Nothing is deleted.
@@ -83,7 +83,7 @@ def place(site: Shutting, actor: Actor, request: HoldChange) -> HoldReport:
 
 
 @act("hold.lift", path=ActPath("lift_hold", "POST", "/holds/lift"))
-def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
+def lift(site: Publishing, actor: Actor, request: HoldChangeRequest) -> HoldReport:
     """Lift one hold: its reason is gone. Other holds stay.
 
     Raises:
@@ -99,7 +99,7 @@ def lift(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
     return standing.report(changed=True)
 
 
-class HoldList(BaseModel):
+class HoldListRequest(BaseModel):
     """Request to place or lift one kind of hold for the students on a list.
 
     Attributes:
@@ -133,7 +133,7 @@ class HoldsReport(Report):
 
 
 @act("hold.place_all")
-def place_all(site: Shutting, actor: Actor, request: HoldList) -> HoldsReport:
+def place_all(site: Shutting, actor: Actor, request: HoldListRequest) -> HoldsReport:
     """Place a hold on every student of a list whom the registry knows.
 
     Wrong lines are reported and skipped.
@@ -149,7 +149,7 @@ def place_all(site: Shutting, actor: Actor, request: HoldList) -> HoldsReport:
 
 
 @act("hold.lift_all")
-def lift_all(site: Publishing, actor: Actor, request: HoldList) -> HoldsReport:
+def lift_all(site: Publishing, actor: Actor, request: HoldListRequest) -> HoldsReport:
     """Lift a hold for every student of a list; wrong lines are reported and skipped.
 
     Raises:
@@ -166,7 +166,9 @@ _NAMES_PER_LOOK = 300
 _HEADERS = frozenset({"student_number", "numero", "login", "identifiant", "mail", "courriel", "email"})
 
 
-def _all(site: Stored, actor: Actor, request: HoldList, *, unless: str) -> tuple[HoldsReport, HoldsRequest]:
+def _all(
+    site: Stored, actor: Actor, request: HoldListRequest, *, unless: str
+) -> tuple[HoldsReport, HoldsRequest]:
     """Resolve a list: the report, and the request for those who need a change."""
     students: dict[str, None] = {}
     wrong: list[int] = []
@@ -254,12 +256,12 @@ class _Standing:
         )
 
 
-def _standing(database: Database, request: HoldChange) -> _Standing:
+def _standing(database: Database, request: HoldChangeRequest) -> _Standing:
     with database.read() as connection:
         return _standing_in(connection, database, request.student_number, request.kind)
 
 
-def _check_known(standing: _Standing, request: HoldChange) -> None:
+def _check_known(standing: _Standing, request: HoldChangeRequest) -> None:
     if not standing.known and not request.unknown:
         number = standing.student_number
         raise NoSuchStudent(gettext("no account for student number {number!r}", number=number))
@@ -285,7 +287,7 @@ def _standing_in(connection: Connection, database: Database, number: str, kind: 
     )
 
 
-def _checked(site: Stored, actor: Actor, request: HoldChange) -> HoldRequest:
+def _checked(site: Stored, actor: Actor, request: HoldChangeRequest) -> HoldRequest:
     try:
         TypeAdapter(StudentNumber).validate_python(request.student_number)
     except ValidationError as error:

@@ -54,7 +54,7 @@ class NotProlonged(SesameError):
     exit_code = 2
 
 
-class Prolongation(ActRequest):
+class ProlongRequest(ActRequest):
     """Whose access is to last longer, why, and until when: until a day, that day included, or by so many
     days."""
 
@@ -64,7 +64,7 @@ class Prolongation(ActRequest):
     days: Annotated[int, Field(ge=1, le=3650)] | None = None
 
 
-class Prolonged(Report):
+class ProlongReport(Report):
     """What was asked for. `before`: the last day of access until then; `times`: how often it was prolonged
     since the last enrolment, this one included."""
 
@@ -74,7 +74,7 @@ class Prolonged(Report):
     times: int
 
 
-class Horizon(BaseModel):
+class LifecyclePreviewRequest(BaseModel):
     """Days to look ahead; `erase`: as if `lifecycle.erase` were on."""
 
     days: int = 400
@@ -160,7 +160,7 @@ class LifecyclePreview(Report):
     will_hold: list[ComingHold]
 
 
-class Released(Report):
+class ReleaseReport(Report):
     """What came of a release; not `released`: a second operator has to."""
 
     plan: HeldPlan
@@ -168,7 +168,7 @@ class Released(Report):
 
 
 @act("lifecycle.preview", shows=lambda report, _request: shown(life.student_number for life in report.lives))
-def preview(site: Following, _actor: Actor, request: Horizon) -> LifecyclePreview:
+def preview(site: Following, _actor: Actor, request: LifecyclePreviewRequest) -> LifecyclePreview:
     """Preview who would be shut or erased, when and why; write nothing.
 
     It judges today's accounts.
@@ -244,7 +244,7 @@ def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
 
 
 @act("lifecycle.release", path=ActPath("release_plan", "POST", "/plans/{plan_id}/release"))
-def release(site: Following, actor: Actor, plan_id: str) -> Released:
+def release(site: Following, actor: Actor, plan_id: str) -> ReleaseReport:
     """Release exactly this plan to be carried out.
 
     Where the settings require two operators, the first call approves and the second releases.
@@ -255,25 +255,25 @@ def release(site: Following, actor: Actor, plan_id: str) -> Released:
     """
     two = site.settings.lifecycle.release_by_two
 
-    def let_go(connection: Connection) -> Released:
+    def let_go(connection: Connection) -> ReleaseReport:
         plan = next((p for p in closings.held(connection) if hmac.compare_digest(p.id, plan_id)), None)
         if plan is None:
             raise NoSuchPlan(gettext("the guard holds no plan {plan!r}", plan=plan_id))
         if two and plan.approved_by in (None, actor.name):
             closings.approve(connection, plan, actor.name)
-            return Released(plan=_shown(plan._replace(approved_by=actor.name)), released=False)
+            return ReleaseReport(plan=_shown(plan._replace(approved_by=actor.name)), released=False)
         closings.release(connection, plan)
         now = site.database.now(connection)
         for number in plan.students:
             timers.arm(connection, site.database, _TIMERS[plan.scope.closing], number, now)
-        return Released(plan=_shown(plan), released=True)
+        return ReleaseReport(plan=_shown(plan), released=True)
 
     acts.note(site.database, actor, "lifecycle.release", plan=plan_id)
     return site.database.transact(let_go)
 
 
 @act("lifecycle.prolong", path=ActPath("prolong_access", "POST", "/prolongations"))
-def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
+def prolong(site: Stored, actor: Actor, request: ProlongRequest) -> ProlongReport:
     """Let a student without an enrolment keep access until a later day.
 
     It does not depend on what students may do themselves. One who has expired already has access back;
@@ -285,7 +285,7 @@ def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
     """
     people = People(site.database)
 
-    def ask(connection: Connection) -> Prolonged:
+    def ask(connection: Connection) -> ProlongReport:
         now = site.database.now(connection)
         contact = people.contact(connection, request.student_number)
         number = contact.student_number if contact is not None else request.student_number
@@ -311,7 +311,7 @@ def prolong(site: Stored, actor: Actor, request: Prolongation) -> Prolonged:
         )
         choices.ask(connection, number, ends_on=before, until=until, now=now, reason_ref=ref)
         times = len(person.prolongations) + 1
-        return Prolonged(student_number=number, before=before, until=until, times=times)
+        return ProlongReport(student_number=number, before=before, until=until, times=times)
 
     return site.database.transact(ask)
 

@@ -37,7 +37,7 @@ class NotActivated(SesameError):
     them."""
 
 
-class Provision(ActRequest):
+class ProvisionRequest(ActRequest):
     """Whom, and at which targets; none: at all of them."""
 
     student_number: str
@@ -58,7 +58,7 @@ class Ended(Report):
         return self.state in ("done", "waiting")
 
 
-class Provisioned(Report):
+class ProvisionReport(Report):
     """How it ended, target by target in their order, and how many seconds it took."""
 
     student_number: str
@@ -68,7 +68,7 @@ class Provisioned(Report):
 
 
 @act("provision", path=ActPath("provision_student", "POST", "/provisions"))
-def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Provisioned:
+def provision(site: Provided, actor: Actor, request: ProvisionRequest, say: Say) -> ProvisionReport:
     """Bring a student to the newest version at these targets, now.
 
     Args:
@@ -109,7 +109,7 @@ def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Pro
         with closing(site.handler(target)) as handler:
             ended.append(provisioning.at(number, handler, site.effects(target, handler)))
     seconds = round(time.monotonic() - began, 3)
-    return Provisioned(student_number=number, version=account.version, seconds=seconds, targets=ended)
+    return ProvisionReport(student_number=number, version=account.version, seconds=seconds, targets=ended)
 
 
 class Provisioning:

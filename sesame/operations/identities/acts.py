@@ -59,13 +59,13 @@ class IdentityCase(DoubtSummary):
     after: Side | None
 
 
-class DoubtFilter(BaseModel):
+class DoubtsRequest(BaseModel):
     """Filter: the open doubts, or with `everything` all of them."""
 
     everything: bool = False
 
 
-class DoubtDecision(ActRequest):
+class DoubtDecisionRequest(ActRequest):
     """What somebody says about a doubt, and why.
 
     Attributes:
@@ -81,7 +81,7 @@ class DoubtDecision(ActRequest):
     dry_run: bool = False
 
 
-class Merge(DoubtDecision):
+class Merge(DoubtDecisionRequest):
     """`keep`: the number whose account goes on; None: the one that has an account."""
 
     keep: str | None = None
@@ -98,7 +98,7 @@ class Decided(Report):
 
 
 @act("identity.list", shows=lambda report, _request: shown(each.student_number for each in report))
-def listed(site: Stored, _actor: Actor, request: DoubtFilter) -> list[DoubtSummary]:
+def listed(site: Stored, _actor: Actor, request: DoubtsRequest) -> list[DoubtSummary]:
     """The matching doubts, the oldest first."""
     with site.database.read() as connection:
         found = store.in_state(connection, tuple(Verdict) if request.everything else [Verdict.OPEN])
@@ -122,7 +122,7 @@ def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
 
 
 @act("identity.separate", path=ActPath("separate_identities", "POST", "/identities/separate"))
-def separate(site: Publishing, actor: Actor, request: DoubtDecision) -> Decided:
+def separate(site: Publishing, actor: Actor, request: DoubtDecisionRequest) -> Decided:
     """Decide that two numbers are two people, or a number stays with its first holder.
 
     Raises:
@@ -168,7 +168,7 @@ def separate_text(number: str, other: str) -> str:
     return gettext("{number} and {other} are two people", number=number, other=other)
 
 
-def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]:
+def _which(database: Database, request: DoubtDecisionRequest) -> tuple[str, str | None]:
     """The two numbers of the doubt; None for the second: the holder's."""
     student, other, holder = request.student_number, request.other, request.holder
     if other is not None and holder:
@@ -211,7 +211,7 @@ def _kept(database: Database, number: str, other: str, keep: str | None) -> str:
 def decided(
     site: Publishing,
     actor: Actor,
-    request: DoubtDecision,
+    request: DoubtDecisionRequest,
     number: str,
     other: str | None,
     decision: IdentityDecision,

@@ -17,7 +17,7 @@ from schemas.events import IdentityDecision
 from schemas.language import gettext
 from sesame.acts.acts import Actor, Report, act
 from sesame.acts.ports import Registering
-from sesame.operations.identities.acts import Decided, DoubtDecision, decided
+from sesame.operations.identities.acts import Decided, DoubtDecisionRequest, decided
 
 
 class NotMintedAgain(SesameError):
@@ -34,7 +34,7 @@ class Minting(Report):
 
 
 @act("identity.mint_again")
-def mint_again(site: Registering, actor: Actor, request: DoubtDecision) -> Decided:
+def mint_again(site: Registering, actor: Actor, request: DoubtDecisionRequest) -> Decided:
     """Give an account new names, since the present ones came from damaged input.
 
     Raises:

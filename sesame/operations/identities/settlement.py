@@ -80,7 +80,7 @@ class LeftDoubt(Report):
     cause: LeftCause
 
 
-class Settlement(ActRequest):
+class SettleRequest(ActRequest):
     """Which doubts are to be settled.
 
     Attributes:
@@ -112,7 +112,7 @@ class SettlementPreview(Report):
     others: int
 
 
-class Settled(Report):
+class SettleReport(Report):
     """What was said, and what had changed since it was shown."""
 
     rule: str
@@ -122,7 +122,7 @@ class Settled(Report):
 
 
 @act("identity.preview", path=ActPath("preview_settlement", "POST", "/identities/settle/preview"))
-def preview(site: Stored, actor: Actor, request: Settlement) -> SettlementPreview:
+def preview(site: Stored, actor: Actor, request: SettleRequest) -> SettlementPreview:
     """Preview what this rule would decide, with personal data.
 
     The look at each of them is audited.
@@ -160,13 +160,13 @@ def preview(site: Stored, actor: Actor, request: Settlement) -> SettlementPrevie
 def settle(
     site: Publishing,
     actor: Actor,
-    request: Settlement,
+    request: SettleRequest,
     shown: SettlementPreview,
     *,
     clock: Callable[[], datetime],
     progress: Callable[[SettledDoubt], None] = lambda _each: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Settled:
+) -> SettleReport:
     """Apply a rule's decisions to the previewed doubts, one by one, each audited.
 
     Args:
@@ -201,7 +201,7 @@ def settle(
         decide(said, database=site.database, producer=site.producer)
         settled.append(each)
         progress(each)
-    return Settled(rule=rule.name, decision=rule.decision, settled=tuple(settled), left=tuple(left))
+    return SettleReport(rule=rule.name, decision=rule.decision, settled=tuple(settled), left=tuple(left))
 
 
 def _rule(name: str) -> DoubtRule:

@@ -80,7 +80,7 @@ class PastImportShown(PastImport):
     before: PastImport | None = None
 
 
-class ImportsPage(BaseModel):
+class ImportsRequest(BaseModel):
     """Which imports.
 
     Attributes:
@@ -96,7 +96,7 @@ class ImportsPage(BaseModel):
     held: bool = False
 
 
-class ImportsListed(Report):
+class ImportsReport(Report):
     """A page, the newest first.
 
     Attributes:
@@ -110,7 +110,7 @@ class ImportsListed(Report):
 
 
 @act("import.list")
-def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
+def listed(site: Stored, _actor: Actor, request: ImportsRequest) -> ImportsReport:
     """The matching imports, the newest first."""
     runs = SqlImports(site.database)
     which: dict[str, Any] = {"persons": request.persons, "held": request.held}
@@ -118,7 +118,7 @@ def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
     shown = found[: request.limit]
     with site.database.read() as connection:
         now = site.database.now(connection)
-    return ImportsListed(
+    return ImportsReport(
         imports=tuple(PastImport(**_told(run)) for run in shown),
         next=shown[-1].id if len(found) > len(shown) else None,
         persons_sent=runs.persons_since(now - _DAY_S),

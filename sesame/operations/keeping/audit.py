@@ -35,7 +35,7 @@ class AuditEntry(Report):
     hash: str
 
 
-class AuditFilter(BaseModel):
+class AuditRequest(BaseModel):
     """Filter of audit entries.
 
     Attributes:
@@ -55,7 +55,7 @@ class AuditFilter(BaseModel):
     until: float | None = None
 
 
-class AuditPage(AuditFilter):
+class AuditPageRequest(AuditRequest):
     """`limit` of them at most; `before`: older than the entry of this id."""
 
     before: int | None = None
@@ -66,7 +66,7 @@ class AuditPage(AuditFilter):
     "audit.list",
     shows=lambda _report, page: {"student_number": page.student} if page.student is not None else None,
 )
-def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]:
+def entries(site: Stored, _actor: Actor, request: AuditPageRequest) -> list[AuditEntry]:
     """The matching entries, the newest first."""
     with site.database.read() as connection:
         found = audit.entries(connection, **request.model_dump())
@@ -77,7 +77,7 @@ _EXPORT_PAGE: Final = 500
 
 
 @act("audit.export")
-def export(site: Stored, actor: Actor, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
+def export(site: Stored, actor: Actor, request: AuditRequest, form: Literal["csv", "jsonl"]) -> Iterator[str]:
     """Export the matching entries as lines of a file, the newest first.
 
     One page of them is in memory. The export is recorded before the first line is read, with its filter
@@ -89,7 +89,7 @@ def export(site: Stored, actor: Actor, request: AuditFilter, form: Literal["csv"
     return _lines(site, request, form)
 
 
-def _lines(site: Stored, request: AuditFilter, form: Literal["csv", "jsonl"]) -> Iterator[str]:
+def _lines(site: Stored, request: AuditRequest, form: Literal["csv", "jsonl"]) -> Iterator[str]:
     if form == "csv":
         yield spreadsheet.MARK + spreadsheet.line(AuditEntry.model_fields)
     before: int | None = None

@@ -45,7 +45,7 @@ class ParquetMissing(SesameError):
     remedy = "pip install 'sesame[parquet]'"
 
 
-class DayAsked(ActRequest):
+class DayExportRequest(ActRequest):
     """Which day, in the time zone of `portal.timezone`, and in which form."""
 
     day: date
@@ -97,7 +97,9 @@ _COLUMNS: Final[Mapping[str, str]] = {
 
 
 @act("export.day")
-def export_day(site: Configured, _actor: Actor, request: DayAsked, clock: Callable[[], datetime]) -> bytes:
+def export_day(
+    site: Configured, _actor: Actor, request: DayExportRequest, clock: Callable[[], datetime]
+) -> bytes:
     """Export the day's table as a file's content.
 
     Each student counts once, by the newest version of the account, so export a day soon after it is over.

@@ -20,14 +20,14 @@ from sesame.operations.people.status import HeldInDoubt, NoEnrolmentLeft, standi
 from sesame.operations.people.target_look import TargetLook, look_at
 
 
-class StudentAsked(ActRequest):
+class StudentRequest(ActRequest):
     """Which student; `live`: query the servers too, which takes seconds."""
 
     student_number: str = Field(max_length=64)
     live: bool = False
 
 
-class StudentShown(Report):
+class StudentReport(Report):
     """One student.
 
     Attributes:
@@ -81,7 +81,7 @@ def _happened(connection: Connection, targets: Sequence[str], student_number: st
 
 
 @act("students.show", shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
-def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShown:
+def show(site: Diagnosable, _actor: Actor, request: StudentRequest) -> StudentReport:
     """All that is known of a student; one audit entry for the whole look."""
     number, status, why_none, remedy = request.student_number, None, "", ""
     merged: list[str] = []
@@ -96,7 +96,7 @@ def show(site: Diagnosable, _actor: Actor, request: StudentAsked) -> StudentShow
         happened = _happened(connection, site.settings.targets, number)
         account = accounts.find(connection, number) if request.live else None
     there = [] if account is None else look_at(site, site.settings.targets, account)
-    return StudentShown(
+    return StudentReport(
         student_number=number,
         who=who,
         status=status,

@@ -17,7 +17,7 @@ LOOK_S_MAX: Final = 8.0
 _SECRET: Final = ("password", "credential")
 
 
-class ObjectThere(Report):
+class ObservedObject(Report):
     """One object, as the target has it: the fields that are Sésame's, without what has to do with passwords.
 
     Attributes:
@@ -58,12 +58,12 @@ class TargetLook(Report):
     """
 
     target: str
-    objects: tuple[ObjectThere, ...] = ()
+    objects: tuple[ObservedObject, ...] = ()
     wanted: Mapping[str, tuple[str, ...]] = {}
     obstacle: str = ""
     unseen: str = ""
 
-    def beside(self, found: ObjectThere | None) -> list[FieldBeside]:
+    def beside(self, found: ObservedObject | None) -> list[FieldBeside]:
         """Compare an object's fields with the wanted ones; None: there is no object yet."""
         there = {} if found is None else found.fields
         return [
@@ -84,7 +84,7 @@ def _seen(site: HasConnectors, target: str, account: Account) -> TargetLook:
         seen = connector.read([account], Deadline.after(LOOK_S_MAX))[account.student_number]
         wanted = connector.wanted(account)
         secret = connector.credential
-    objects: tuple[ObjectThere, ...] = ()
+    objects: tuple[ObservedObject, ...] = ()
     obstacle = wanted.held
     if isinstance(seen, Held | Refused):
         obstacle = seen
@@ -94,8 +94,8 @@ def _seen(site: HasConnectors, target: str, account: Account) -> TargetLook:
     return TargetLook(target=target, objects=objects, wanted=_shown(wanted.fields, secret), obstacle=told)
 
 
-def _there(found: TargetObject, secret: str | None) -> ObjectThere:
-    return ObjectThere(
+def _there(found: TargetObject, secret: str | None) -> ObservedObject:
+    return ObservedObject(
         ref=found.ref,
         student_number=found.student_number,
         open=found.open,

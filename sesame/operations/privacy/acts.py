@@ -206,7 +206,7 @@ def receipt(site: Stored, actor: Actor, erasure_id: str) -> str:
     return found.receipt
 
 
-class ReceiptToVerify(BaseModel):
+class VerifyReceiptRequest(BaseModel):
     """A receipt, with its expected key and student."""
 
     document: bytes
@@ -215,7 +215,7 @@ class ReceiptToVerify(BaseModel):
 
 
 @act("privacy.verify")
-def verify(site: HasSettings | None, _actor: Actor, request: ReceiptToVerify) -> ReceiptVerified:
+def verify(site: HasSettings | None, _actor: Actor, request: VerifyReceiptRequest) -> ReceiptVerified:
     """Verify a receipt's signature.
 
     Only the file is read, and the privacy key (of `site`) where a student is named.

@@ -29,7 +29,7 @@ class UnknownPlace(SesameError):
     exit_code = 2
 
 
-class CompletionsAsked(ActRequest):
+class CompletionsRequest(ActRequest):
     """Where to begin: after the completion with this `id`; None: from now on.
 
     With `everything`: from the first one that the log still has.
@@ -91,7 +91,7 @@ class Completions:
 
 
 @act("completions.follow")
-def follow(site: Logged, actor: Actor, request: CompletionsAsked) -> Completions:
+def follow(site: Logged, actor: Actor, request: CompletionsRequest) -> Completions:
     """Follow the completions; the caller closes them. It is audited once, at the start.
 
     Raises:

@@ -88,7 +88,7 @@ Wait = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class Later:
+class AsyncAnswer:
     """How to answer a request that outlasts its wait: see `AcceptedRequest`."""
 
     txn: str
@@ -192,7 +192,7 @@ class PersonFacts:
         """
         wait_until(lambda: is_applied(self._site.database, self._number, self._sent), wait)
 
-    def accept(self, connection: Connection, later: Later, *, changes_hold: bool) -> PersonAccepted:
+    def accept(self, connection: Connection, later: AsyncAnswer, *, changes_hold: bool) -> PersonAccepted:
         """Record that this request is to be answered."""
         now = self._site.database.now(connection)
         request = AcceptedRequest(

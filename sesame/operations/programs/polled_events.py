@@ -33,7 +33,7 @@ class NoSuchReceiver(SesameError):
     exit_code = 2
 
 
-class EventsPolled(ActRequest):
+class PollRequest(ActRequest):
     """What a receiver has taken, and how much more it wants.
 
     Attributes:
@@ -49,14 +49,14 @@ class EventsPolled(ActRequest):
     )
 
 
-class PolledEvents(Report):
+class PollReport(Report):
     """Tokens by their `jti`, and whether there are more."""
 
     sets: Mapping[str, str]
     more: bool
 
 
-class ReceiverTried(Report):
+class ReceiverReport(Report):
     """What a receiver answered to an event that tells of nothing. `status`: None: it gave no answer."""
 
     receiver: str
@@ -64,7 +64,7 @@ class ReceiverTried(Report):
 
 
 @act("receiver.try", path=ActPath("try_receiver_now", "POST", "/receivers/{receiver}/try"))
-def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverTried:
+def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverReport:
     """Send one empty test event to a receiver of the settings, now and once.
 
     Raises:
@@ -82,11 +82,11 @@ def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverTried:
     with site.database.read() as connection:
         now = site.database.now(connection)
     how: Any = {"issuer": site.settings.console.public_url, "now": now}
-    return ReceiverTried(receiver=name, status=send_trial(name, receiver, receiver.url, **how))
+    return ReceiverReport(receiver=name, status=send_trial(name, receiver, receiver.url, **how))
 
 
 @act("events.poll")
-def poll(site: Configured, actor: Actor, request: EventsPolled) -> PolledEvents:
+def poll(site: Configured, actor: Actor, request: PollRequest) -> PollReport:
     """Drop what the receiver acknowledges, and return its further events.
 
     Raises:
@@ -110,7 +110,7 @@ def poll(site: Configured, actor: Actor, request: EventsPolled) -> PolledEvents:
     }
     if sets:
         note_look(site.database, actor, "events.poll", receiver=request.receiver, count=len(sets))
-    return PolledEvents(sets=sets, more=waiting > len(sets))
+    return PollReport(sets=sets, more=waiting > len(sets))
 
 
 def public_keys(site: HasSettings) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def public_keys(site: HasSettings) -> dict[str, Any]:
     return key_set(key for name, each in receivers if each.form == "set" for key in each.keys(name))
 
 
-def _settle(site: Configured, request: EventsPolled, connection: Connection) -> None:
+def _settle(site: Configured, request: PollRequest, connection: Connection) -> None:
     now = site.database.now(connection)
     for event in rows.named(connection, request.receiver, request.taken):
         take(connection, event, now)

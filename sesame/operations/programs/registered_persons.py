@@ -40,7 +40,7 @@ class TooManyToCompare(SesameError):
     exit_code = 2
 
 
-class PersonsAsked(ActRequest):
+class PersonsRequest(ActRequest):
     """Which persons, in the order of their numbers.
 
     Attributes:
@@ -94,7 +94,7 @@ class RegisteredPerson(Report):
     changed_at: datetime
 
 
-class PersonsFound(Report):
+class PersonsReport(Report):
     """Who was found.
 
     Attributes:
@@ -114,11 +114,11 @@ Fits = Callable[[RegisteredPerson], bool]
 def look(
     site: Stored,
     _actor: Actor,
-    request: PersonsAsked,
+    request: PersonsRequest,
     *,
     where: Where | None = None,
     fits: Fits | None = None,
-) -> PersonsFound:
+) -> PersonsReport:
     """Show persons who have an enrolment that was not cancelled, and an account.
 
     Args:
@@ -141,18 +141,18 @@ def find(database: Database, student_number: str) -> RegisteredPerson | None:
 class _Look:
     """One query of persons."""
 
-    def __init__(self, database: Database, request: PersonsAsked, where: Where | None) -> None:
+    def __init__(self, database: Database, request: PersonsRequest, where: Where | None) -> None:
         self._database = database
         self._request = request
         self._where = where
 
-    def found(self, fits: Fits | None) -> PersonsFound:
+    def found(self, fits: Fits | None) -> PersonsReport:
         """The persons of the query's page."""
         if self._request.sort is not None:
             return self._sorted(fits)
         return self._page() if fits is None else self._filtered(fits)
 
-    def _page(self) -> PersonsFound:
+    def _page(self) -> PersonsReport:
         request = self._request
         total, after = None, request.after
         if request.counted or request.skip:
@@ -166,7 +166,7 @@ class _Look:
                     query = select(number).select_from(_PEOPLE).where(*which, number > after).order_by(number)
                     last = connection.scalar(query.offset(request.skip - 1).limit(1))
                     if last is None:
-                        return PersonsFound(persons=(), total=total, after=None)
+                        return PersonsReport(persons=(), total=total, after=None)
                     after = last
         found: list[RegisteredPerson] = []
         for page in self._pages(after, size=request.limit + 1):
@@ -175,9 +175,9 @@ class _Look:
                 break
         persons = tuple(found[: request.limit])
         more = bool(persons) and len(found) > request.limit
-        return PersonsFound(persons=persons, total=total, after=persons[-1].student_number if more else None)
+        return PersonsReport(persons=persons, total=total, after=persons[-1].student_number if more else None)
 
-    def _filtered(self, fits: Fits) -> PersonsFound:
+    def _filtered(self, fits: Fits) -> PersonsReport:
         """Compare persons page by page, so that memory is bounded."""
         request, found, last = self._request, list[RegisteredPerson](), ""
         fitting = 0
@@ -193,12 +193,12 @@ class _Look:
                     found.append(each)
                 elif not request.counted:
                     after = found[-1].student_number if found else None
-                    return PersonsFound(persons=tuple(found), total=None, after=after)
+                    return PersonsReport(persons=tuple(found), total=None, after=after)
         except TooManyToCompare:
             if request.counted:
                 raise
-            return PersonsFound(persons=tuple(found), total=None, after=last)
-        return PersonsFound(persons=tuple(found), total=fitting if request.counted else None, after=None)
+            return PersonsReport(persons=tuple(found), total=None, after=last)
+        return PersonsReport(persons=tuple(found), total=fitting if request.counted else None, after=None)
 
     def _compared(self, fits: Fits, after: str) -> Iterator[tuple[RegisteredPerson, bool]]:
         """Each person, and whether they fit.
@@ -213,7 +213,7 @@ class _Look:
             yield from ((each, fits(each)) for each in page)
             compared += len(page)
 
-    def _sorted(self, fits: Fits | None) -> PersonsFound:
+    def _sorted(self, fits: Fits | None) -> PersonsReport:
         request, number = self._request, people.c.student_number
         skip = request.skip + int(request.after or 0)
         with self._database.read() as connection:
@@ -230,7 +230,7 @@ class _Look:
             numbers = list(connection.scalars(query.offset(skip).limit(request.limit)))
             known = {each.student_number: each for each in _loaded(connection, self._database, numbers)}
         more = bool(numbers) and total is not None and skip + len(numbers) < total
-        return PersonsFound(
+        return PersonsReport(
             persons=tuple(known[each] for each in numbers if each in known),
             total=total if request.counted else None,
             after=str(skip + len(numbers)) if more else None,

@@ -27,9 +27,9 @@ from schemas.language import gettext
 from sesame.acts import acts
 from sesame.acts.acts import Actor, ActRequest, act, check
 from sesame.operations.access import holds
-from sesame.operations.access.holds import HoldChange
+from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.programs.person_facts import (
-    Later,
+    AsyncAnswer,
     PersonAccepted,
     PersonFacts,
     PersonInDoubt,
@@ -44,7 +44,7 @@ from sesame.operations.programs.registered_persons import RegisteredPerson, find
 from sesame.operations.programs.teaching_groups import leave_all
 
 
-class SentPerson(ActRequest):
+class SendPersonRequest(ActRequest):
     """A whole person: what is left out is removed.
 
     Attributes:
@@ -71,7 +71,7 @@ class SentPerson(ActRequest):
     new: bool = False
 
 
-class EndedPerson(ActRequest):
+class EndPersonRequest(ActRequest):
     """End a person's enrolments. `approve`: the id reported when the guard held this."""
 
     student_number: str
@@ -104,12 +104,12 @@ Still = Callable[[RegisteredPerson | None], None]
 def put(
     site: Receiving,
     actor: Actor,
-    request: SentPerson,
+    request: SendPersonRequest,
     *,
     clock: Callable[[], datetime],
     wait: Wait,
     still: Still = lambda _before: None,
-    later: Later | None = None,
+    later: AsyncAnswer | None = None,
 ) -> RegisteredPerson | PersonAccepted:
     """Make a person as sent; return how they are afterwards.
 
@@ -168,12 +168,12 @@ def put(
 def end(
     site: Receiving,
     actor: Actor,
-    request: EndedPerson,
+    request: EndPersonRequest,
     *,
     clock: Callable[[], datetime],
     still: Still,
     wait: Wait,
-    later: Later | None = None,
+    later: AsyncAnswer | None = None,
 ) -> PersonAccepted | None:
     """End all enrolments of a person, if no other source holds any.
 
@@ -225,12 +225,12 @@ def _alone(student_number: str) -> Iterator[None]:
         yield
 
 
-def _stated(person: RegisteredPerson) -> SentPerson:
+def _stated(person: RegisteredPerson) -> SendPersonRequest:
     """What the registrar's facts now say about a person."""
-    return SentPerson(
+    return SendPersonRequest(
         **{
             name: getattr(person, name) or None
-            for name in SentPerson.model_fields
+            for name in SendPersonRequest.model_fields
             if name not in (*_APART, "enrolments")
         },
         enrolments=person.enrolments,
@@ -238,7 +238,7 @@ def _stated(person: RegisteredPerson) -> SentPerson:
     )
 
 
-def _lines(request: SentPerson, held: Collection[StepKey]) -> list[dict[str, str]]:
+def _lines(request: SendPersonRequest, held: Collection[StepKey]) -> list[dict[str, str]]:
     """The lines of an import, by the columns of `profiles.sent`."""
     person = {
         "studentNumber": request.student_number,
@@ -282,9 +282,9 @@ def _ended(key: StepKey) -> dict[str, str]:
     }
 
 
-def _ask_for_hold(site: Receiving, actor: Actor, request: SentPerson) -> None:
+def _ask_for_hold(site: Receiving, actor: Actor, request: SendPersonRequest) -> None:
     """Ask the registry to place or to lift the administrative hold."""
-    change = HoldChange(
+    change = HoldChangeRequest(
         student_number=request.student_number,
         kind=Hold.ADMINISTRATIVE,
         reason=gettext("a program that sends persons said so"),
@@ -293,7 +293,7 @@ def _ask_for_hold(site: Receiving, actor: Actor, request: SentPerson) -> None:
 
 
 def _check_may_stand(
-    database: Database, request: SentPerson, before: RegisteredPerson | None, sent: PersonFacts
+    database: Database, request: SendPersonRequest, before: RegisteredPerson | None, sent: PersonFacts
 ) -> None:
     number = request.student_number
     if before is not None:

@@ -51,7 +51,7 @@ class NoSuchMember(SesameError):
     exit_code = 2
 
 
-class GroupsAsked(ActRequest):
+class GroupsRequest(ActRequest):
     """Which groups, by their ids.
 
     Attributes:
@@ -76,7 +76,7 @@ class GroupsAsked(ActRequest):
     with_members: bool = True
 
 
-class GroupShown(Report):
+class GroupReport(Report):
     """One group. `members`: student numbers, or the one who was asked for; None: they were not read."""
 
     id: str
@@ -91,15 +91,15 @@ class GroupShown(Report):
     members: tuple[str, ...] | None
 
 
-class GroupsFound(Report):
-    """What was found; see `registered_persons.PersonsFound`."""
+class GroupsReport(Report):
+    """What was found; see `registered_persons.PersonsReport`."""
 
-    groups: tuple[GroupShown, ...]
+    groups: tuple[GroupReport, ...]
     total: int | None
     after: str | None
 
 
-class GroupMade(ActRequest):
+class MakeGroupRequest(ActRequest):
     """A group that is to be made. `year`: None: the present academic year."""
 
     display_name: Text
@@ -110,7 +110,7 @@ class GroupMade(ActRequest):
     members: tuple[str, ...] = ()
 
 
-class GroupChange(ActRequest):
+class ChangeGroupRequest(ActRequest):
     """What a group is to be, and who joins and leaves.
 
     Attributes:
@@ -128,23 +128,23 @@ class GroupChange(ActRequest):
     version: int | None = None
 
 
-class GroupEnd(ActRequest):
-    """A group that is to end. `version`: as of `GroupChange`."""
+class EndGroupRequest(ActRequest):
+    """A group that is to end. `version`: as of `ChangeGroupRequest`."""
 
     id: str
     version: int | None = None
 
 
-Fits = Callable[[GroupShown], bool]
+Fits = Callable[[GroupReport], bool]
 
 
-def _members_shown(found: GroupsFound, asked: GroupsAsked) -> dict[str, object] | None:
+def _members_shown(found: GroupsReport, asked: GroupsRequest) -> dict[str, object] | None:
     numbers = [number for group in found.groups for number in group.members or ()]
     return shown(numbers, groups=len(found.groups)) if asked.with_members or asked.member else None
 
 
 @act("group.look", shows=_members_shown)
-def look(site: Stored, _actor: Actor, request: GroupsAsked, *, fits: Fits | None = None) -> GroupsFound:
+def look(site: Stored, _actor: Actor, request: GroupsRequest, *, fits: Fits | None = None) -> GroupsReport:
     """Show groups.
 
     Args:
@@ -156,7 +156,7 @@ def look(site: Stored, _actor: Actor, request: GroupsAsked, *, fits: Fits | None
     database, which = site.database, _which(request)
     with database.read() as connection:
         total = memberships.count(connection, which) if request.counted and fits is None else None
-    found: list[GroupShown] = []
+    found: list[GroupReport] = []
     after, fitting = None, 0
     groups, skip = _each(database, which, "" if request.sort else request.after), request.skip
     if request.sort is not None:
@@ -182,11 +182,11 @@ def look(site: Stored, _actor: Actor, request: GroupsAsked, *, fits: Fits | None
         total = fitting
     if request.with_members:
         found = _with_members(database, found)
-    return GroupsFound(groups=tuple(found), total=total, after=after)
+    return GroupsReport(groups=tuple(found), total=total, after=after)
 
 
 @act("group.make")
-def make(site: Configured, actor: Actor, request: GroupMade) -> GroupShown:
+def make(site: Configured, actor: Actor, request: MakeGroupRequest) -> GroupReport:
     """Make a group.
 
     Raises:
@@ -213,7 +213,7 @@ def make(site: Configured, actor: Actor, request: GroupMade) -> GroupShown:
 
 
 @act("group.change")
-def change(site: Stored, actor: Actor, request: GroupChange) -> GroupShown:
+def change(site: Stored, actor: Actor, request: ChangeGroupRequest) -> GroupReport:
     """Change a group: each who joins or leaves is a row, and a list that is published of that student.
 
     Some hundreds of students go in one transaction; to ask again is harmless. The members are shown if
@@ -246,7 +246,7 @@ def change(site: Stored, actor: Actor, request: GroupChange) -> GroupShown:
 
 
 @act("group.end")
-def end(site: Stored, actor: Actor, request: GroupEnd) -> None:
+def end(site: Stored, actor: Actor, request: EndGroupRequest) -> None:
     """Let everybody leave a group, then remove it.
 
     Raises:
@@ -297,7 +297,7 @@ def _sort_key(name: str) -> Callable[[TeachingGroup], Any]:
     return key
 
 
-def _which(request: GroupsAsked) -> list[ColumnElement[bool]]:
+def _which(request: GroupsRequest) -> list[ColumnElement[bool]]:
     columns = teaching_groups.c
     which: list[ColumnElement[bool]] = []
     if request.id is not None:
@@ -321,7 +321,7 @@ def _each(database: Database, which: list[ColumnElement[bool]], after: str) -> I
         after = page[-1].id
 
 
-def _with_members(database: Database, groups: list[GroupShown]) -> list[GroupShown]:
+def _with_members(database: Database, groups: list[GroupReport]) -> list[GroupReport]:
     with database.read() as connection:
         rows = memberships.members(connection, [each.id for each in groups], limit=MEMBERS_MAX + 1)
     if len(rows) > MEMBERS_MAX:
@@ -377,15 +377,15 @@ def _found(connection: Connection, group_id: str) -> TeachingGroup:
     return group
 
 
-def _standing(database: Database, group_id: str) -> GroupShown:
+def _standing(database: Database, group_id: str) -> GroupReport:
     with database.read() as connection:
         some = memberships.members(connection, [group_id], limit=FEW_MEMBERS_MAX + 1)
         members = None if len(some) > FEW_MEMBERS_MAX else tuple(number for _, number in some)
         return _shown(_found(connection, group_id), members)
 
 
-def _shown(group: TeachingGroup, members: tuple[str, ...] | None) -> GroupShown:
-    return GroupShown(
+def _shown(group: TeachingGroup, members: tuple[str, ...] | None) -> GroupReport:
+    return GroupReport(
         id=group.id,
         year=group.year,
         element=group.element,

@@ -42,7 +42,7 @@ class TokenRefused(SesameError):
     """No token that is in force was given. `sesame token create` makes one."""
 
 
-class TokenAsked(ActRequest):
+class CreateTokenRequest(ActRequest):
     """What a new token is for.
 
     Attributes:
@@ -56,7 +56,7 @@ class TokenAsked(ActRequest):
     name: Annotated[str, StringConstraints(pattern=r"^[\w.@-]{1,40}$")] = "api"
 
 
-class TokenShown(Report):
+class TokenReport(Report):
     """One token, without its secret. `last_used_at`: to the minute."""
 
     id: str
@@ -69,14 +69,14 @@ class TokenShown(Report):
     last_used_at: datetime | None
 
 
-class TokenCreated(TokenShown):
+class TokenCreated(TokenReport):
     """The same with the token itself, which is never shown again."""
 
     token: str = Field(repr=False)
 
 
 @act("token.create")
-def create(site: Stored, actor: Actor, request: TokenAsked) -> TokenCreated:
+def create(site: Stored, actor: Actor, request: CreateTokenRequest) -> TokenCreated:
     """Let a program in.
 
     Raises:
@@ -103,14 +103,14 @@ def create(site: Stored, actor: Actor, request: TokenAsked) -> TokenCreated:
 
 
 @act("token.list")
-def listed(site: Stored, _actor: Actor) -> list[TokenShown]:
+def listed(site: Stored, _actor: Actor) -> list[TokenReport]:
     """All unexpired tokens, with the revoked ones until they expire; oldest first."""
     with site.database.read() as connection:
         return [_shown(each) for each in api_tokens.every(connection)]
 
 
 @act("token.revoke")
-def revoke(site: Stored, actor: Actor, token_id: str) -> TokenShown:
+def revoke(site: Stored, actor: Actor, token_id: str) -> TokenReport:
     """Let a program in no more, from its next request on.
 
     Raises:
@@ -172,11 +172,11 @@ def _note_use(database: Database, token: ApiToken, now: float) -> None:
         return
 
 
-def _shown(token: ApiToken) -> TokenShown:
+def _shown(token: ApiToken) -> TokenReport:
     times = {
         "created_at": utc(token.created_at),
         "expires_at": utc(token.expires_at),
         "revoked_at": utc_or_none(token.revoked_at),
         "last_used_at": utc_or_none(token.last_used_at),
     }
-    return TokenShown(**token.__dict__ | times)
+    return TokenReport(**token.__dict__ | times)

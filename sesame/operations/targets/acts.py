@@ -28,7 +28,7 @@ class NotPaused(SesameError):
     """This target is not paused. `sesame targets list` shows which are."""
 
 
-class TargetAct(ActRequest):
+class TargetRequest(ActRequest):
     """Which target, and why."""
 
     target: str
@@ -68,7 +68,7 @@ class TargetLine(Report):
     fault: str = ""
 
 
-class TargetProbed(Report):
+class ProbeReport(Report):
     """What the whole path to a target came to: `well`, or what it said instead; in `seconds`."""
 
     target: str
@@ -88,7 +88,7 @@ def listed(site: Diagnosable, _actor: Actor) -> list[TargetLine]:
 
 
 @act("target.pause", path=ActPath("pause_target", "POST", "/targets/pause", 204))
-def pause(site: Configured, actor: Actor, request: TargetAct) -> None:
+def pause(site: Configured, actor: Actor, request: TargetRequest) -> None:
     """Stop sending work to a target, in every process, within seconds.
 
     Calls under way end; later work stays on the log. No attempts are charged, and access to be shut there
@@ -106,7 +106,7 @@ def pause(site: Configured, actor: Actor, request: TargetAct) -> None:
 
 
 @act("target.resume", path=ActPath("resume_target", "POST", "/targets/resume", 204))
-def resume(site: Configured, actor: Actor, request: TargetAct) -> None:
+def resume(site: Configured, actor: Actor, request: TargetRequest) -> None:
     """Resume a target's consumer, in every process, within seconds.
 
     Raises:
@@ -122,7 +122,7 @@ def resume(site: Configured, actor: Actor, request: TargetAct) -> None:
 @act("target.probe", path=ActPath("probe_target", "POST", "/targets/{target}/probe"))
 def probe(
     site: Provided, actor: Actor, target: str, *, monotonic: Callable[[], float] = time.monotonic
-) -> TargetProbed:
+) -> ProbeReport:
     """Exercise the whole path to a target, as its consumer does after an outage.
 
     It touches no student's object.
@@ -141,7 +141,7 @@ def probe(
         well, text = False, str(error)
     except Exception as error:  # noqa: BLE001 (connector code: the target is not well)
         well, text = False, fault(error)
-    return TargetProbed(target=target, well=well, text=text, seconds=round(monotonic() - begun, 3))
+    return ProbeReport(target=target, well=well, text=text, seconds=round(monotonic() - begun, 3))
 
 
 def _line(

@@ -16,7 +16,7 @@ from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Stored
 
 
-class LetGoOn(ActRequest):
+class QuarantineLift(ActRequest):
     """Which consumer may go on, and why."""
 
     consumer: str
@@ -46,7 +46,7 @@ def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
 
 
 @act("quarantine.lift", path=ActPath("lift_quarantine", "POST", "/quarantine/lift", 204))
-def lift(site: Stored, actor: Actor, request: LetGoOn) -> None:
+def lift(site: Stored, actor: Actor, request: QuarantineLift) -> None:
     """Lift a consumer's quarantine, in every process, within seconds.
 
     Raises:
@@ -89,7 +89,7 @@ def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
 
 
 @act("lost_records.accept")
-def accept(site: Stored, actor: Actor, request: LetGoOn) -> LossAccepted:
+def accept(site: Stored, actor: Actor, request: QuarantineLift) -> LossAccepted:
     """Accept a loss: the consumer resumes from the log's beginning.
 
     Raises:

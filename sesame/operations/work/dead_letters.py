@@ -41,7 +41,7 @@ class StillOwed(SesameError):
     student without a service. Mend its cause, then replay."""
 
 
-class DeadLetterShown(Report):
+class DeadLetterReport(Report):
     """One dead letter, with what its cause means, what is next, and the command that tries it again."""
 
     id: str
@@ -72,7 +72,7 @@ class DeadLetterCount(Report):
     count: int
 
 
-class DeadLetterPage(BaseModel):
+class DeadLettersRequest(BaseModel):
     """A page of unresolved dead letters: all, or of this consumer, student and cause.
 
     It begins after the one whose id begins with `after`, and has at most `limit`.
@@ -93,7 +93,7 @@ class DeadLetterPage(BaseModel):
 class DeadLetterList(Report):
     """A page of them, whether there are more, and how many there are in all, by consumer and cause."""
 
-    letters: list[DeadLetterShown]
+    letters: list[DeadLetterReport]
     more: bool
     counts: list[DeadLetterCount]
 
@@ -103,7 +103,7 @@ class DeadLetterList(Report):
         return summary({(one.consumer, one.cause): one.count for one in self.counts})
 
 
-class Dismissal(ActRequest):
+class DismissRequest(ActRequest):
     """About which dead letters nothing is to be done, and why.
 
     Attributes:
@@ -121,7 +121,7 @@ class Dismissal(ActRequest):
     dry_run: bool = False
 
 
-class Dismissed(Report):
+class DismissReport(Report):
     """How many were dismissed, of how many.
 
     Attributes:
@@ -137,7 +137,7 @@ class Dismissed(Report):
 
 
 @act("dead_letters.list")
-def listed(site: Stored, actor: Actor, request: DeadLetterPage) -> Iterator[DeadLetterShown]:
+def listed(site: Stored, actor: Actor, request: DeadLettersRequest) -> Iterator[DeadLetterReport]:
     """Unresolved dead letters, the oldest first; at most a page is in memory.
 
     Raises:
@@ -151,14 +151,14 @@ def listed(site: Stored, actor: Actor, request: DeadLetterPage) -> Iterator[Dead
         yield from _each(connection, request, request.limit)
 
 
-def _seen(letters: Iterable[DeadLetterShown], request: DeadLetterPage) -> Mapping[str, object] | None:
+def _seen(letters: Iterable[DeadLetterReport], request: DeadLettersRequest) -> Mapping[str, object] | None:
     """The audit detail of a look at these."""
     wanted = request.model_dump(include={"consumer", "cause"})
     return shown((each.student_number for each in letters), **wanted)
 
 
 @act("dead_letters.page", shows=lambda report, request: _seen(report.letters, request))
-def page(site: Stored, _actor: Actor, request: DeadLetterPage) -> DeadLetterList:
+def page(site: Stored, _actor: Actor, request: DeadLettersRequest) -> DeadLetterList:
     """A page of unresolved dead letters, oldest first, and their total, consistently.
 
     Raises:
@@ -178,7 +178,9 @@ def page(site: Stored, _actor: Actor, request: DeadLetterPage) -> DeadLetterList
     )
 
 
-def _each(connection: Connection, request: DeadLetterPage, limit: int | None) -> Iterator[DeadLetterShown]:
+def _each(
+    connection: Connection, request: DeadLettersRequest, limit: int | None
+) -> Iterator[DeadLetterReport]:
     last = only(connection, request.after) if request.after is not None else None
     return map(_shown, dead_letters.each(connection, request.which, last, limit))
 
@@ -186,9 +188,9 @@ def _each(connection: Connection, request: DeadLetterPage, limit: int | None) ->
 @act(
     "dead_letters.show",
     path=ActPath("show_dead_letter", "GET", "/dead-letters/{letter}"),
-    shows=lambda report, _prefix: _seen([report], DeadLetterPage()),
+    shows=lambda report, _prefix: _seen([report], DeadLettersRequest()),
 )
-def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
+def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterReport:
     """The dead letter, resolved or not, whose id has this beginning.
 
     Raises:
@@ -199,7 +201,7 @@ def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
 
 
 @act("dead_letters.dismiss", path=ActPath("dismiss_dead_letters", "POST", "/dead-letters/dismiss"))
-def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
+def dismiss(site: Configured, actor: Actor, request: DismissRequest) -> DismissReport:
     """Dismiss these dead letters: they need no action and are listed no more.
 
     For records that cannot be read and facts that were refused. Nothing is dismissed if one of them is
@@ -226,7 +228,9 @@ def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
             )
             count = letter_events.dismiss(connection, chosen, now=site.database.now(connection))
     newest = max((letter.recorded_at for letter in chosen), default=0.0)
-    return Dismissed(dismissed=count, found=len(chosen), dry_run=request.dry_run, text=text, newest=newest)
+    return DismissReport(
+        dismissed=count, found=len(chosen), dry_run=request.dry_run, text=text, newest=newest
+    )
 
 
 def only(connection: Connection, prefix: str) -> DeadLetter:
@@ -249,15 +253,15 @@ def summary(counts: Mapping[tuple[str, str], int]) -> str:
     return ", ".join(f"{consumer} {cause}: {count}" for (consumer, cause), count in sorted(counts.items()))
 
 
-def _shown(letter: DeadLetter) -> DeadLetterShown:
+def _shown(letter: DeadLetter) -> DeadLetterReport:
     words, replay, resolved_at = explain(letter.cause), None, letter.resolved_at
     if letter.student_number is not None and resolved_at is None:
         replay = f"sesame replay --consumer {letter.consumer} --student {letter.student_number}"
     times = {"recorded_at": utc(letter.recorded_at), "resolved_at": utc_or_none(resolved_at)}
-    return DeadLetterShown(**asdict(letter) | times, meaning=words.what, next=words.next, replay=replay)
+    return DeadLetterReport(**asdict(letter) | times, meaning=words.what, next=words.next, replay=replay)
 
 
-def _chosen(connection: Connection, request: Dismissal) -> list[DeadLetter]:
+def _chosen(connection: Connection, request: DismissRequest) -> list[DeadLetter]:
     found: Iterable[DeadLetter]
     if request.cause is None:
         found = [only(connection, letter) for letter in request.letters]

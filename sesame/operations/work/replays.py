@@ -62,7 +62,7 @@ class UnclearSelection(SesameError):
     exit_code = 2
 
 
-class ReplayFilter(ActRequest):
+class ReplaySelectionRequest(ActRequest):
     """Whom a replay would be for; see `producers.replay.selection.Selection`. Times in epoch seconds."""
 
     consumer: str
@@ -115,7 +115,7 @@ class ReplayRequest(ActRequest):
     again: bool = False
 
 
-class Resumption(ActRequest):
+class ResumeReplayRequest(ActRequest):
     """Which replay goes on; `per_s`: at another pace than it was begun with."""
 
     replay_id: str
@@ -148,7 +148,7 @@ class ReplayStanding(Report):
     next: tuple[str, ...]
 
 
-class ReplayAsked(Report):
+class BeginReplayReport(Report):
     """How many were asked for now, and by now."""
 
     consumer: str
@@ -184,7 +184,7 @@ def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
 
 
 @act("replay.select", path=ActPath("select_students", "POST", "/replays/select"))
-def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySelection:
+def select(site: Configured, _actor: Actor, request: ReplaySelectionRequest) -> ReplaySelection:
     """Find the students of a selection.
 
     Raises:
@@ -220,7 +220,7 @@ def replay(
     clock: Callable[[], datetime],
     *,
     draw: Callable[[Sequence[str], int], list[str]] = _LOT.sample,
-) -> ReplayAsked:
+) -> BeginReplayReport:
     """Ask a consumer to compare students with its target and write differences.
 
     Raises:
@@ -255,7 +255,7 @@ def replay(
 
 
 @act("replay.standing")
-def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding:
+def standing(site: Stored, _actor: Actor, request: ResumeReplayRequest) -> ReplayStanding:
     """The progress of a replay.
 
     Raises:
@@ -298,7 +298,9 @@ def stop(site: Stored, actor: Actor, replay_id: str) -> None:
 
 
 @act("replay.resume", path=ActPath("resume_replay", "POST", "/replays/resume", 202))
-def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[], datetime]) -> ReplayAsked:
+def resume(
+    site: Replaying, actor: Actor, request: ResumeReplayRequest, clock: Callable[[], datetime]
+) -> BeginReplayReport:
     """Publish the remaining requests of a replay.
 
     Raises:
@@ -330,10 +332,12 @@ def _in_vain(site: Stored, consumer: str, students: Sequence[str]) -> int:
         return len(replays.failed_last(connection, consumer, sorted(given_up)))
 
 
-def _ask(site: Replaying, planned: Replay, first: int | None, clock: Callable[[], datetime]) -> ReplayAsked:
+def _ask(
+    site: Replaying, planned: Replay, first: int | None, clock: Callable[[], datetime]
+) -> BeginReplayReport:
     asked = go_on(planned, producer=site.producer, database=site.database, clock=clock, first=first)
     now = progress_of(site.database, planned)
-    return ReplayAsked(
+    return BeginReplayReport(
         consumer=planned.consumer,
         students=now.students,
         asked_now=asked,

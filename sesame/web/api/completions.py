@@ -20,7 +20,7 @@ from sse_starlette import ServerSentEvent
 
 from pipeline.errors import SesameError, fault
 from schemas.events import PropagationCompleted
-from sesame.operations.programs.completions import Completion, Completions, CompletionsAsked, follow
+from sesame.operations.programs.completions import Completion, Completions, CompletionsRequest, follow
 from sesame.web.api.problems import ApiError
 from sesame.web.api.routes import Call, Caller, route
 from sesame.web.kit.streams import RECONNECT_MS, EventStream
@@ -64,7 +64,7 @@ async def stream_completions(
 
     At least once each: whoever was cut off goes on after the `id` that came last. No names, no addresses.
     """
-    asked = CompletionsAsked(after=last_event_id, everything=everything)
+    asked = CompletionsRequest(after=last_event_id, everything=everything)
     if not _places.acquire(blocking=False):
         raise TooManyReaders
     thread = ThreadPoolExecutor(1, thread_name_prefix="completions")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sesame.operations.programs.polled_events import (
     TOKENS_MAX,
-    EventsPolled,
+    PollRequest,
     TokenId,
     poll,
 )
@@ -45,7 +45,7 @@ class TokensPolled(BaseModel):
 @route("POST", "/events/{receiver}", poll)
 def poll_events(call: Caller, receiver: Name, request: TokenPoll) -> TokensPolled:
     """The Security Event Tokens that this receiver has not acknowledged, in order for each student."""
-    asked = EventsPolled(
+    asked = PollRequest(
         receiver=receiver,
         most=request.max_events,
         taken=request.ack,

@@ -12,17 +12,17 @@ from pydantic import BeforeValidator, Field
 
 from schemas.language import gettext
 from sesame.operations.imports import past as past_imports
-from sesame.operations.imports.past import ImportsListed, ImportsPage
+from sesame.operations.imports.past import ImportsReport, ImportsRequest
 from sesame.operations.keeping import daily_export
-from sesame.operations.keeping.daily_export import DayAsked, ExportForm
+from sesame.operations.keeping.daily_export import DayExportRequest, ExportForm
 from sesame.operations.people import student
 from sesame.operations.people.diagnosis import engine, students
-from sesame.operations.people.diagnosis.engine import DiagnosisAsked, DiagnosisReport
-from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, Page, PageAsked
-from sesame.operations.people.student import StudentAsked, StudentShown
+from sesame.operations.people.diagnosis.engine import DiagnosisReport, DiagnosisRequest
+from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, Page, StudentsRequest
+from sesame.operations.people.student import StudentReport, StudentRequest
 from sesame.operations.work import dead_letters, replays
-from sesame.operations.work.dead_letters import DeadLetterList, DeadLetterPage
-from sesame.operations.work.replays import ReplayStanding, Resumption
+from sesame.operations.work.dead_letters import DeadLetterList, DeadLettersRequest
+from sesame.operations.work.replays import ReplayStanding, ResumeReplayRequest
 from sesame.web.api.routes import Caller, Name, described_file, route
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="So many at most.")]
@@ -56,7 +56,7 @@ def export_day(
     call: Caller, day: Day, *, form: Annotated[ExportForm, Query(alias="format")] = "csv"
 ) -> Response:
     """A day's propagations, which is over, as a table without persons: `sesame export`."""
-    asked = DayAsked(day=day, form=form)
+    asked = DayExportRequest(day=day, form=form)
     content = daily_export.export_day(call.site, call.actor, asked, call.api.clock)
     named = {"Content-Disposition": f'attachment; filename="sesame-{day.isoformat()}.{form}"'}
     return Response(content, media_type=_EXPORTED[form], headers=named)
@@ -76,7 +76,7 @@ def list_students(
     """The activated students in a state, for a cause, of a cohort, by number."""
     wanted = {"state": state, "cause": cause, "cohort": cohort}
     after = call.position(cursor, wanted) or ""
-    page = students.listed(call.site, call.actor, PageAsked(**wanted, after=after, limit=limit))
+    page = students.listed(call.site, call.actor, StudentsRequest(**wanted, after=after, limit=limit))
     call.link_next(response, wanted, page.next)
     return page
 
@@ -89,13 +89,13 @@ def diagnose_student(
     live: Live = False,
 ) -> DiagnosisReport:
     """Why something does not work for a student, with the evidence."""
-    return engine.show(call.site, call.actor, DiagnosisAsked(student_number=student_number, live=live))
+    return engine.show(call.site, call.actor, DiagnosisRequest(student_number=student_number, live=live))
 
 
 @route("GET", "/students/{student_number}/record", student.show)
-def show_record(call: Caller, student_number: Name, *, live: Live = False) -> StudentShown:
+def show_record(call: Caller, student_number: Name, *, live: Live = False) -> StudentReport:
     """All that is known of a student: who, where each target stands and why, and what has happened."""
-    return student.show(call.site, call.actor, StudentAsked(student_number=student_number, live=live))
+    return student.show(call.site, call.actor, StudentRequest(student_number=student_number, live=live))
 
 
 @route("GET", "/dead-letters", dead_letters.page)
@@ -112,7 +112,7 @@ def list_dead_letters(
     """What was given up and is not resolved, oldest first, and how much there is by consumer and cause."""
     wanted = {"consumer": consumer, "student_number": student_number, "cause": cause}
     after = call.position(cursor, wanted)
-    page = dead_letters.page(call.site, call.actor, DeadLetterPage(**wanted, after=after, limit=limit))
+    page = dead_letters.page(call.site, call.actor, DeadLettersRequest(**wanted, after=after, limit=limit))
     call.link_next(response, wanted, page.letters[-1].id if page.more else None)
     return page
 
@@ -120,7 +120,7 @@ def list_dead_letters(
 @route("GET", "/replays/{replay_id}", replays.standing)
 def show_replay(call: Caller, replay_id: Name) -> ReplayStanding:
     """How far a replay has come, and who would be asked next."""
-    return replays.standing(call.site, call.actor, Resumption(replay_id=replay_id, first=PAGE))
+    return replays.standing(call.site, call.actor, ResumeReplayRequest(replay_id=replay_id, first=PAGE))
 
 
 @route("GET", "/imports", past_imports.listed)
@@ -134,10 +134,10 @@ def list_imports(
     held: Annotated[bool, Query(description="Only those that the guard holds.")] = False,
     limit: Limit = PAGE,
     cursor: Cursor = None,
-) -> ImportsListed:
+) -> ImportsReport:
     """The imports of files that there were, the newest first."""
     wanted = {"persons": persons, "held": held}
-    asked = ImportsPage(limit=limit, after=call.position(cursor, wanted), persons=persons, held=held)
+    asked = ImportsRequest(limit=limit, after=call.position(cursor, wanted), persons=persons, held=held)
     page = past_imports.listed(call.site, call.actor, asked)
     call.link_next(response, wanted, page.next)
     return page

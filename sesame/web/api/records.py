@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from schemas.scalars import Moment
 from sesame.operations.keeping import audit
-from sesame.operations.keeping.audit import AuditEntry, AuditFilter, AuditPage
+from sesame.operations.keeping.audit import AuditEntry, AuditPageRequest, AuditRequest
 from sesame.operations.privacy import acts as privacy
 from sesame.web.api.reading import PAGE, Cursor, Limit
 from sesame.web.api.routes import JSON, NDJSON, Caller, Name, described_file, route
@@ -35,7 +35,9 @@ def list_audit(
     """Who did what and why, the newest first."""
     whose = {"actor": actor, "action": action, "student": student, "about": about}
     wanted = {**whose, "since": since, "until": until}
-    page = AuditPage(**whose, **_times(since, until), before=call.position(cursor, wanted), limit=limit + 1)
+    page = AuditPageRequest(
+        **whose, **_times(since, until), before=call.position(cursor, wanted), limit=limit + 1
+    )
     found = audit.entries(call.site, call.actor, page)
     shown = found[:limit]
     call.link_next(response, wanted, shown[-1].id if len(found) > limit else None)
@@ -61,7 +63,7 @@ def export_audit(
     until: Moment | None = None,
 ) -> Response:
     """All of these entries as a file of any size, the newest first: `sesame audit export`."""
-    wanted = AuditFilter(actor=actor, action=action, student=student, about=about, **_times(since, until))
+    wanted = AuditRequest(actor=actor, action=action, student=student, about=about, **_times(since, until))
     lines = audit.export(call.site, call.actor, wanted, form)
     named = {"Content-Disposition": f'attachment; filename="sesame-audit.{form}"'}
     return StreamingResponse(lines, media_type=_EXPORTED[form], headers=named)

@@ -18,13 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.errors import DependencyDown, SesameError
 from sesame.acts.acts import ActRefused
 from sesame.web.console import (
-    care,
     console_login,
     erasures,
     failures,
     now,
-    office,
     persons,
+    plans_audit,
+    questions_imports,
     targets,
     upload,
     waiting,
@@ -37,7 +37,18 @@ from sesame.web.kit.guard import Guard
 from sesame.web.kit.languages import speak_for, spoken
 from sesame.web.kit.web_request import PageError, cookie_name
 
-ROOMS: Final = (console_login, now, persons, erasures, failures, waiting, targets, care, office, upload)
+ROOMS: Final = (
+    console_login,
+    now,
+    persons,
+    erasures,
+    failures,
+    waiting,
+    targets,
+    plans_audit,
+    questions_imports,
+    upload,
+)
 
 
 def make_console(context: ConsoleContext) -> FastAPI:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from sesame.acts.acts import check
-from sesame.operations.people.student import StudentAsked, show
+from sesame.operations.people.student import StudentRequest, show
 from sesame.operations.privacy import acts as privacy
 from sesame.operations.privacy.acts import ErasureRequest, how_far
 from sesame.web.console.console_request import Visiting
@@ -23,7 +23,7 @@ ErasureId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 def ask(visit: Visiting, number: Number) -> Response:
     """The first step: who it is, what goes, and what stays."""
     check(visit.actor, "privacy.erase")
-    seen = show(visit.context.site, visit.actor, StudentAsked(student_number=number))
+    seen = show(visit.context.site, visit.actor, StudentRequest(student_number=number))
     return visit.page("erase.html", 200 if seen.who is not None else 404, person=seen)
 
 

@@ -10,15 +10,15 @@ from fastapi import APIRouter, Path, Response
 from schemas.language import gettext
 from sesame.operations.work import dead_letters, replays
 from sesame.operations.work.blast_radius import PreviewRequest, preview
-from sesame.operations.work.dead_letters import DeadLetterPage, Dismissal
+from sesame.operations.work.dead_letters import DeadLettersRequest, DismissRequest
 from sesame.operations.work.replays import (
     NobodyToReplay,
-    ReplayFilter,
     ReplayRequest,
     ReplaySelection,
-    Resumption,
+    ReplaySelectionRequest,
+    ResumeReplayRequest,
 )
-from sesame.web.console import asking
+from sesame.web.console import running_replays
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.now import by_consumer
 from sesame.web.console.persons import reason_of
@@ -39,7 +39,7 @@ ReplayId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$")]
 @router.get("/echecs")
 def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = "") -> Response:
     """Every cause with how many it is about, and its remedy; filtered by the words of the command."""
-    wanted = DeadLetterPage(
+    wanted = DeadLettersRequest(
         consumer=consumer.strip() or None,
         cause=cause.strip() or None,
         student_number=student.strip() or None,
@@ -58,7 +58,7 @@ def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = ""
 @router.get("/echecs/{consumer}/{cause}")
 def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") -> Response:
     """One cause at one consumer: whom it is about, what to do, and the way to do it."""
-    wanted = DeadLetterPage(consumer=consumer, cause=cause, after=apres or None, limit=PAGE)
+    wanted = DeadLettersRequest(consumer=consumer, cause=cause, after=apres or None, limit=PAGE)
     found = dead_letters.page(visit.context.site, visit.actor, wanted)
     return visit.page(
         "failure.html",
@@ -112,7 +112,7 @@ def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> 
 @router.post("/echecs/{consumer}/{cause}/classer")
 def dismiss(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
     """Say that nothing is to be done about these; what a target still owes a student cannot be hidden so."""
-    request = Dismissal(consumer=consumer, cause=cause, reason=reason_of(fields))
+    request = DismissRequest(consumer=consumer, cause=cause, reason=reason_of(fields))
     done = dead_letters.dismiss(visit.context.site, visit.actor, request)
     return visit.done("/console/echecs", gettext("{n} dismissed", n=done.dismissed))
 
@@ -126,7 +126,7 @@ def show_replays(visit: Visiting) -> Response:
 @router.get("/relances/{replay_id}")
 def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
     """How far one has come, how it went, and the way on."""
-    request = Resumption(replay_id=replay_id, first=1)
+    request = ResumeReplayRequest(replay_id=replay_id, first=1)
     found = replays.standing(visit.context.site, visit.actor, request)
     return visit.page("replay.html", replay_id=replay_id, seen=found)
 
@@ -135,10 +135,10 @@ def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
 def go_on(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:
     """Ask for the rest, at this pace."""
     site, actor = visit.context.site, visit.actor
-    found = replays.standing(site, actor, Resumption(replay_id=replay_id, first=1))
+    found = replays.standing(site, actor, ResumeReplayRequest(replay_id=replay_id, first=1))
     if not found.next:
         raise NobodyToReplay
-    asking.go_on(site, actor, Resumption(replay_id=replay_id, per_s=_pace(fields)), utc_now)
+    running_replays.go_on(site, actor, ResumeReplayRequest(replay_id=replay_id, per_s=_pace(fields)), utc_now)
     told = gettext("the {n} others are asked for, one after the other", n=found.students - found.asked)
     return visit.done(f"/console/relances/{replay_id}", told)
 
@@ -156,7 +156,9 @@ def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelecti
     Raises:
         NobodyToReplay: none is left.
     """
-    found = replays.select(visit.context.site, visit.actor, ReplayFilter(consumer=consumer, cause=cause))
+    found = replays.select(
+        visit.context.site, visit.actor, ReplaySelectionRequest(consumer=consumer, cause=cause)
+    )
     if not found.students:
         raise NobodyToReplay(found.nobody)
     return found

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Response
 
 from sesame.operations.people.diagnosis.overview import Overview
 from sesame.web.console import histogram
+from sesame.web.console.alerts import troubles
 from sesame.web.console.console_context import ConsoleContext
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.live import kept_live
-from sesame.web.console.trouble import troubles
 
 router = APIRouter()
 

@@ -13,15 +13,21 @@ from schemas.account import Hold, Lane
 from schemas.language import decimal, gettext
 from sesame.acts.acts import check, may
 from sesame.operations.access import holds, lifecycle
-from sesame.operations.access.holds import HoldChange
-from sesame.operations.access.lifecycle import Prolongation
-from sesame.operations.access.provisioning import Provision, provision
+from sesame.operations.access.holds import HoldChangeRequest
+from sesame.operations.access.lifecycle import ProlongRequest
+from sesame.operations.access.provisioning import ProvisionRequest, provision
 from sesame.operations.people.diagnosis import students
-from sesame.operations.people.diagnosis.students import PageAsked
+from sesame.operations.people.diagnosis.students import StudentsRequest
 from sesame.operations.people.search import Search, search
-from sesame.operations.people.student import StudentAsked, show
+from sesame.operations.people.student import StudentRequest, show
 from sesame.operations.work.blast_radius import PreviewRequest, ReplayPreview, preview
-from sesame.operations.work.replays import NobodyToReplay, ReplayFilter, ReplayRequest, replay, select
+from sesame.operations.work.replays import (
+    NobodyToReplay,
+    ReplayRequest,
+    ReplaySelectionRequest,
+    replay,
+    select,
+)
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.kit.web_request import PageError, Posted, utc_now
 
@@ -40,7 +46,7 @@ def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
     if asked.lower().startswith(CAUSE):
         cause = asked[len(CAUSE) :].strip().lower()
         page = students.listed(
-            visit.context.site, visit.actor, PageAsked(cause=cause, after=apres, limit=PAGE)
+            visit.context.site, visit.actor, StudentsRequest(cause=cause, after=apres, limit=PAGE)
         )
         return visit.page("persons_by_cause.html", cause=cause, listed=page.students, next=page.next)
     found = search(visit.context.site, visit.actor, Search(text=asked)) if asked else None
@@ -52,7 +58,7 @@ def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
 @router.get("/personnes/{number}")
 def show_person(visit: Visiting, number: Number, direct: bool = False) -> Response:  # noqa: FBT001, FBT002
     """One student; `direct`: the servers are asked, and what each would be written is compared."""
-    asked = StudentAsked(student_number=number, live=direct)
+    asked = StudentRequest(student_number=number, live=direct)
     seen = show(visit.context.site, visit.actor, asked)
     compared: dict[str, ReplayPreview | str] = {}
     if direct and seen.status is not None and may(visit.actor, "replay.preview"):
@@ -84,7 +90,7 @@ def compare_two(visit: Visiting, number: Number, autre: str = "") -> Response:
     check(visit.actor, "identity.merge")
     asked = (number, autre.strip()[:32])
     one, other = (
-        show(visit.context.site, visit.actor, StudentAsked(student_number=each)).who for each in asked
+        show(visit.context.site, visit.actor, StudentRequest(student_number=each)).who for each in asked
     )
     found = one is not None and other is not None and asked[0] != asked[1]
     shown = {"one": one, "other": other if found else None, "asked": asked[1] if one is not None else number}
@@ -100,7 +106,7 @@ def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
     def say(where: str, what: str) -> None:
         told.append(f"{visit.context.pages.service(where)} : {what}")
 
-    request = Provision(student_number=number, targets=(target,) if target else ())
+    request = ProvisionRequest(student_number=number, targets=(target,) if target else ())
     ended = provision(visit.context.site, visit.actor, request, say)
     told += [f"{visit.context.pages.service(one.target)} : {one.text}" for one in ended.targets]
     told.append(gettext("{seconds} s in all", seconds=decimal(ended.seconds)))
@@ -111,7 +117,7 @@ def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
 def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
     """Ask one target's consumer to compare the student again."""
     site, actor, consumer = visit.context.site, visit.actor, fields.get("cible", "")
-    selected = select(site, actor, ReplayFilter(consumer=consumer, students=(number,)))
+    selected = select(site, actor, ReplaySelectionRequest(consumer=consumer, students=(number,)))
     if not selected.students:
         raise NobodyToReplay
     request = ReplayRequest(
@@ -145,7 +151,7 @@ def _held(
     kind = fields.get("motif", "")
     if kind not in list(Hold):
         raise PageError(422, "form")
-    request = HoldChange(student_number=number, kind=Hold(kind), reason=reason_of(fields))
+    request = HoldChangeRequest(student_number=number, kind=Hold(kind), reason=reason_of(fields))
     report = change(visit.context.site, visit.actor, request)
     asked = gettext("asked for; each target follows within seconds")
     return visit.done(_of(number), asked if report.changed else gettext("it stands so already"))
@@ -158,7 +164,7 @@ def prolong(visit: Visiting, number: Number, fields: Posted) -> Response:
         until = date.fromisoformat(fields.get("jusqu_au", ""))
     except ValueError as error:
         raise PageError(422, "form") from error
-    request = Prolongation(student_number=number, reason=reason_of(fields), until=until)
+    request = ProlongRequest(student_number=number, reason=reason_of(fields), until=until)
     done = lifecycle.prolong(visit.context.site, visit.actor, request)
     return visit.done(_of(number), gettext("access until {day}", day=done.until.isoformat()))
 

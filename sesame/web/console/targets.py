@@ -15,8 +15,8 @@ from sesame.operations.questions.reconcile import acts as reconcile
 from sesame.operations.questions.reconcile.passes import KINDS, WENT_BACK, Pass
 from sesame.operations.targets import acts as targets
 from sesame.operations.targets import stopped_consumers
-from sesame.operations.targets.acts import TargetAct
-from sesame.operations.targets.stopped_consumers import LetGoOn
+from sesame.operations.targets.acts import TargetRequest
+from sesame.operations.targets.stopped_consumers import QuarantineLift
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import PAGE, reason_of
 from sesame.web.kit.web_request import Posted
@@ -81,7 +81,7 @@ def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
 @router.post("/cibles/lever")
 def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
     """Let a consumer that is in quarantine go on."""
-    request = LetGoOn(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
+    request = QuarantineLift(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
     stopped_consumers.lift(visit.context.site, visit.actor, request)
     return _goes_on(visit, request.consumer)
 
@@ -89,7 +89,7 @@ def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
 @router.post("/cibles/pause")
 def pause(visit: Visiting, fields: Posted) -> Response:
     """Keep the consumer away from its target."""
-    request = TargetAct(target=fields.get("cible", "")[:64], reason=reason_of(fields))
+    request = TargetRequest(target=fields.get("cible", "")[:64], reason=reason_of(fields))
     targets.pause(visit.context.site, visit.actor, request)
     name = visit.context.pages.service(request.target)
     return visit.done("/console/cibles", gettext("{target} is paused within seconds", target=name))
@@ -98,7 +98,7 @@ def pause(visit: Visiting, fields: Posted) -> Response:
 @router.post("/cibles/reprendre")
 def resume(visit: Visiting, fields: Posted) -> Response:
     """Let the consumer of a paused target go on."""
-    request = TargetAct(target=fields.get("cible", "")[:64], reason=reason_of(fields))
+    request = TargetRequest(target=fields.get("cible", "")[:64], reason=reason_of(fields))
     targets.resume(visit.context.site, visit.actor, request)
     return _goes_on(visit, request.target)
 

@@ -12,7 +12,7 @@ from sesame.acts.acts import check
 from sesame.operations.keeping import spreadsheet
 from sesame.operations.people.diagnosis import students
 from sesame.operations.people.diagnosis.reasons import explain
-from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, PageAsked
+from sesame.operations.people.diagnosis.students import LIMIT_MAX, ListedState, StudentsRequest
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import PAGE
 
@@ -56,8 +56,8 @@ def show_cohorts(visit: Visiting) -> Response:
     return visit.page("cohorts.html", cohorts=cohorts, columns=columns, more=len(found) - len(cohorts))
 
 
-def _asked(cause: str, cohort: str, *, after: str, limit: int) -> PageAsked:
-    return PageAsked(
+def _asked(cause: str, cohort: str, *, after: str, limit: int) -> StudentsRequest:
+    return StudentsRequest(
         state=ListedState.WAITING, cause=cause or None, cohort=cohort or None, after=after, limit=limit
     )
 

@@ -76,7 +76,7 @@ class DiagnosisReport(Report):
     findings: tuple[EvidencedCause, ...]
 
 
-class DiagnosisAsked(BaseModel):
+class DiagnosisRequest(BaseModel):
     """Request of a diagnosis; `live`: query the servers too."""
 
     student_number: str
@@ -133,7 +133,7 @@ class Diagnosis:
 
 
 @act("diagnose", shows=lambda found, asked: shown_one(asked.student_number, live=found.live))
-def show(site: Diagnosable, _actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
+def show(site: Diagnosable, _actor: Actor, request: DiagnosisRequest) -> DiagnosisReport:
     """Diagnose a student's problems, with the evidence; audited."""
     return diagnose(site, request.student_number, live=request.live).report()
 

@@ -95,7 +95,7 @@ class Page(Report):
     next: str | None
 
 
-class PageAsked(BaseModel):
+class StudentsRequest(BaseModel):
     """Which students.
 
     Attributes:
@@ -120,7 +120,7 @@ class PageAsked(BaseModel):
         **request.model_dump(include={"state", "cause", "cohort"}, exclude_none=True),
     ),
 )
-def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
+def listed(site: Following, _actor: Actor, request: StudentsRequest) -> Page:
     """A page of the activated students in this state, for this cause.
 
     Raises:

@@ -60,7 +60,7 @@ class Case:
         return self.bundle.text(self.desk)
 
 
-class CaseAsked(BaseModel):
+class CaseRequest(BaseModel):
     """The code of a case."""
 
     code: str
@@ -81,7 +81,7 @@ class CaseReport(Report):
 
 
 @act("support.look")
-def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
+def look(site: Diagnosable, actor: Actor, request: CaseRequest) -> CaseReport:
     """The case of a student's code; audited.
 
     Raises:
@@ -91,7 +91,7 @@ def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
 
 
 @act("support.send")
-def send(site: Diagnosable, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
+def send(site: Diagnosable, actor: Actor, request: CaseRequest, *, post: Post) -> CaseReport:
     """Look at the case and send it to its desk, once, in the current language.
 
     Raises:

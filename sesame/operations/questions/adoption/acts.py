@@ -18,7 +18,7 @@ from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown
 from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
-from sesame.operations.access.activation import ActivationOfAll, ask_for
+from sesame.operations.access.activation import ActivateAllRequest, ask_for
 from sesame.operations.people.known_persons import Side, known
 from sesame.operations.people.target_look import TargetLook, look_at
 from sesame.operations.questions.adoption import adoptions, decisions, run
@@ -52,7 +52,7 @@ class AdoptionQuestion(Report):
     raised_at: float = Field(exclude=True)
 
 
-class QuestionShown(Report):
+class QuestionReport(Report):
     """A question with both sides: personal data.
 
     Attributes:
@@ -75,7 +75,7 @@ class Judging(HasConnectors, Configured, Protocol):
     """The store, and the targets, read-only."""
 
 
-class QuestionFilter(BaseModel):
+class QuestionsRequest(BaseModel):
     """Filter: open questions, of one kind or all.
 
     `everything`: decided and resolved ones too.
@@ -122,13 +122,13 @@ class ObjectLinked(Report):
     student_number: str
 
 
-class AdoptedActivation(BaseModel):
+class ActivateAdoptedRequest(BaseModel):
     """`dry_run`: count, and do nothing."""
 
     dry_run: bool = False
 
 
-class AdoptedActivated(Report):
+class ActivateAdoptedReport(Report):
     """Activations requested now and before, and the targets that are written now."""
 
     requested: int
@@ -176,7 +176,7 @@ def adopt(
         **request.model_dump(include={"kind"}),
     ),
 )
-def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[AdoptionQuestion]:
+def questions(site: Stored, _actor: Actor, request: QuestionsRequest) -> list[AdoptionQuestion]:
     """The matching questions, the oldest first."""
     states = tuple(AdoptionAnswer) if request.everything else (AdoptionAnswer.OPEN,)
     with site.database.read() as connection:
@@ -189,7 +189,7 @@ def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[Adop
     path=ActPath("show_adoption_question", "GET", "/adoption/questions/{question_id}"),
     shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind),
 )
-def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
+def show(site: Judging, _actor: Actor, question_id: str) -> QuestionReport:
     """One question with all that an operator needs to answer it; query the server.
 
     Raises:
@@ -202,7 +202,7 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionShown:
         account = None if number is None else accounts.find(connection, number)
     words = WORDS.get(QuestionKind(found.kind)) if found.kind in set(QuestionKind) else None
     configured = found.target in site.settings.targets
-    return QuestionShown(
+    return QuestionReport(
         question=AdoptionQuestion.model_validate(found),
         what="" if words is None else gettext(words.what),
         remedy="" if words is None else gettext(words.remedy),
@@ -247,15 +247,19 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
 
 
 @act("adopt.activate")
-def activate(site: Sealing, _actor: Actor, request: AdoptedActivation, *, clock: Clock) -> AdoptedActivated:
+def activate(
+    site: Sealing, _actor: Actor, request: ActivateAdoptedRequest, *, clock: Clock
+) -> ActivateAdoptedReport:
     """Provision all students with an adopted entry, as if they had activated.
 
     Raises:
         LogUnavailable, StoreUnavailable: retry.
     """
-    all_of_them = ActivationOfAll(dry_run=request.dry_run)
+    all_of_them = ActivateAllRequest(dry_run=request.dry_run)
     report = ask_for(site, decisions.to_activate(site.database), all_of_them, Lane.BULK, clock)
-    return AdoptedActivated(requested=report.requested, already=report.already, written=written_targets(site))
+    return ActivateAdoptedReport(
+        requested=report.requested, already=report.already, written=written_targets(site)
+    )
 
 
 def written_targets(site: Configured) -> list[str]:

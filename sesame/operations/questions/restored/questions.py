@@ -114,13 +114,13 @@ class AskedAbout(Report):
     decided_at: datetime | None
 
 
-class RestoreFilter(BaseModel):
+class RestoredRequest(BaseModel):
     """Filter: open questions; `everything`: answered ones too."""
 
     everything: bool = False
 
 
-class RestoredAnswer(ActRequest):
+class RestoredAnswerRequest(ActRequest):
     """Whether one who was asked about is opened or kept shut, and why."""
 
     student_number: str
@@ -129,7 +129,7 @@ class RestoredAnswer(ActRequest):
 
 
 @act("restored.list", shows=lambda report, _request: shown(each.student_number for each in report))
-def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbout]:
+def listed(site: Stored, _actor: Actor, request: RestoredRequest) -> list[AskedAbout]:
     """The matching questions, the oldest first."""
     states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]
     with site.database.read() as connection:
@@ -146,7 +146,7 @@ def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbo
 
 
 @act("restored.answer", path=ActPath("answer_restored", "POST", "/restored/answer", 204))
-def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
+def answer(site: Publishing, actor: Actor, request: RestoredAnswerRequest) -> None:
     """Open the access in question, or keep it shut: the hold stays until lifted.
 
     Raises:

@@ -69,7 +69,7 @@ class ConnectorLine(Report):
     fault: str = ""
 
 
-class NewConnector(BaseModel):
+class NewConnectorRequest(BaseModel):
     """Its name, and the folder to make for it."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
@@ -82,7 +82,7 @@ class ConnectorWritten(Report):
     files: list[Path]
 
 
-class CheckAsked(BaseModel):
+class ConnectorCheckRequest(BaseModel):
     """The section of the settings to check, and the file of the settings.
 
     `clean`: only erase what earlier checks have left.
@@ -107,7 +107,7 @@ class SkippedCheck(Report):
     reason: str
 
 
-class ConnectorChecked(Report):
+class ConnectorCheckReport(Report):
     """How many checks it passed, and which not.
 
     `left`: what the target still has of the suite's, in its own words.
@@ -134,7 +134,7 @@ def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> lis
 
 
 @act("connector.new")
-def new(_site: HasSettings, _actor: Actor, request: NewConnector) -> ConnectorWritten:
+def new(_site: HasSettings, _actor: Actor, request: NewConnectorRequest) -> ConnectorWritten:
     """Write a connector and its test, which pass at once, into a new folder.
 
     Raises:
@@ -157,7 +157,7 @@ def new(_site: HasSettings, _actor: Actor, request: NewConnector) -> ConnectorWr
 
 
 @act("connector.check")
-def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorChecked:
+def check(site: Configured, actor: Actor, request: ConnectorCheckRequest) -> ConnectorCheckReport:
     """Run the suite on a configured target, with accounts made for it.
 
     They are erased where the connector can. Nothing is made where the target would let none be erased.
@@ -187,7 +187,7 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
         said = json.loads(done.stdout)
         if "error" in said:
             raise NotChecked(said["error"], remedy=said["remedy"])
-        report, passed = ConnectorChecked.model_validate(said["report"]), said["passed"]
+        report, passed = ConnectorCheckReport.model_validate(said["report"]), said["passed"]
     except (ValueError, KeyError, OSError, subprocess.TimeoutExpired) as error:
         raise NotChecked(
             f"the suite could not be run: {type(error).__name__}",

@@ -12,7 +12,7 @@ from scim2_server.storage import SearchPage
 from schemas.language import gettext
 from sesame.acts.acts import Actor
 from sesame.operations.programs import teaching_groups
-from sesame.operations.programs.teaching_groups import GroupChange, GroupEnd, GroupsAsked
+from sesame.operations.programs.teaching_groups import ChangeGroupRequest, EndGroupRequest, GroupsRequest
 from sesame.web.api.scim.errors import places_of
 from sesame.web.api.scim.filters import equalities
 from sesame.web.api.scim.group_patch import MemberMoves
@@ -32,7 +32,7 @@ SORTED_BY: Final = {
     "externalid": "external_id",
     "meta.lastmodified": "changed_at",
 }
-"""Sortable attributes of groups, and their names in `GroupsAsked`."""
+"""Sortable attributes of groups, and their names in `GroupsRequest`."""
 
 
 class ScimGroups:
@@ -44,7 +44,7 @@ class ScimGroups:
 
     def get(self, resource_id: str, *, whole: bool, to_change: bool = False) -> Resource[Any]:  # noqa: ARG002
         """See `storage.ResourceStore`."""
-        asked = GroupsAsked(id=resource_id, with_members=whole)
+        asked = GroupsRequest(id=resource_id, with_members=whole)
         found = teaching_groups.look(self._site, self._actor, asked).groups
         if not found:
             raise NotFoundException
@@ -58,7 +58,7 @@ class ScimGroups:
             raise InvalidFilterException(
                 detail=gettext('groups are found by one member: members.value eq "…", perhaps with "and"')
             )
-        asked = GroupsAsked(**narrowed, **page, with_members=whole)
+        asked = GroupsRequest(**narrowed, **page, with_members=whole)
         fits = None if wanted is None else lambda group: wanted.match(group_of(group))
         found = teaching_groups.look(self._site, self._actor, asked, fits=fits)
         return SearchPage(found.total, [group_of(each) for each in found.groups], next=found.after)
@@ -83,7 +83,7 @@ class ScimGroups:
         if renamed is not None:
             changed = self._change(renamed, version, **how)
         elif moves:
-            change = GroupChange(id=group_id, version=_number(version), **how)
+            change = ChangeGroupRequest(id=group_id, version=_number(version), **how)
             changed = teaching_groups.change(self._site, self._actor, change)
         else:
             return self.get(group_id, whole=False)
@@ -92,12 +92,14 @@ class ScimGroups:
 
     def delete(self, resource_id: str, version: str | None) -> None:
         """See `storage.ResourceStore`."""
-        teaching_groups.end(self._site, self._actor, GroupEnd(id=resource_id, version=_number(version)))
+        teaching_groups.end(
+            self._site, self._actor, EndGroupRequest(id=resource_id, version=_number(version))
+        )
 
     def _change(self, group: Any, version: str | None, **how: Any) -> Any:
         named = {"display_name": group.display_name, "external_id": group.external_id}
         try:
-            change = GroupChange(id=group.id, version=_number(version), **named, **how)
+            change = ChangeGroupRequest(id=group.id, version=_number(version), **named, **how)
         except ValidationError as error:
             raise InvalidValueException(detail=places_of(error, {})) from None
         return teaching_groups.change(self._site, self._actor, change)

@@ -43,8 +43,8 @@ from producers.registrar.external_ids import EXTERNAL_ID_CHARACTERS_MAX
 from schemas.account import Administrative, Enrolment, Hold, Pedagogical, Stage
 from schemas.language import gettext
 from sesame.operations.programs.registered_persons import RegisteredPerson
-from sesame.operations.programs.sent_persons import SentPerson
-from sesame.operations.programs.teaching_groups import GroupMade, GroupShown
+from sesame.operations.programs.sent_persons import SendPersonRequest
+from sesame.operations.programs.teaching_groups import GroupReport, MakeGroupRequest
 from sesame.web.api.scim.errors import places_of
 
 PAGE_MAX: Final = 200
@@ -427,7 +427,7 @@ def _given(**attributes: Any) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if value not in (None, "", [], {})}
 
 
-def group_of(shown: GroupShown) -> Any:
+def group_of(shown: GroupReport) -> Any:
     """A teaching group as a group."""
     group = GroupOfTeaching(
         id=shown.id,
@@ -449,7 +449,7 @@ def group_of(shown: GroupShown) -> Any:
     return group
 
 
-def made_of(group: Any) -> GroupMade:
+def made_of(group: Any) -> MakeGroupRequest:
     """A group that was sent, as one that is to be made.
 
     Raises:
@@ -458,7 +458,7 @@ def made_of(group: Any) -> GroupMade:
     said = group[TeachingGroupExtension]
     teaching = said.teaching if said is not None else TaughtUnit(unit=group.display_name)
     try:
-        return GroupMade(
+        return MakeGroupRequest(
             display_name=group.display_name,
             element=teaching.unit,
             group=teaching.group,
@@ -488,7 +488,7 @@ def student_of(sent: object) -> str | None:
     return None if student is None else student.student_number
 
 
-def person_of(user: Any, approve: str | None) -> SentPerson:
+def person_of(user: Any, approve: str | None) -> SendPersonRequest:
     """A user that was sent, as a person. What can only be read is not looked at.
 
     Raises:
@@ -508,7 +508,7 @@ def person_of(user: Any, approve: str | None) -> SentPerson:
         raise InvalidValueException(
             detail=gettext("externalId: at most {count} characters", count=EXTERNAL_ID_CHARACTERS_MAX)
         )
-    return SentPerson(
+    return SendPersonRequest(
         student_number=student.student_number,
         external_id=user.external_id,
         birth_name=name.family_name or None,

@@ -40,7 +40,7 @@ from pipeline.vault import derive_keys
 from schemas.language import gettext
 from sesame.acts.acts import ActRefused, check
 from sesame.operations.programs import late_answers, tokens
-from sesame.operations.programs.person_facts import Later
+from sesame.operations.programs.person_facts import AsyncAnswer
 from sesame.operations.programs.registered_persons import RegisteredPerson
 from sesame.web.api import problems
 from sesame.web.api.api_app import ApiGuard
@@ -139,7 +139,7 @@ class _Scim:
         api, later = self._api, None
         is_bulk = asked.path.strip("/") == "Bulk"  # of which one operation may need what another one makes
         if wait_s is not None and not is_bulk and late_answers.listeners(api.site):
-            later = Later(uuid4().hex, asked.method, _Patience(min(wait_s, WAIT_S_MAX)))
+            later = AsyncAnswer(uuid4().hex, asked.method, _Patience(min(wait_s, WAIT_S_MAX)))
         users = ScimUsers(
             api.site,
             asked.subject,

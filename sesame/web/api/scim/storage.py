@@ -38,7 +38,7 @@ class ResourceStore(Protocol):
         """
 
     def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:
-        """See `ScimStorage.search`; `page`: of `PersonsAsked`."""
+        """See `ScimStorage.search`; `page`: of `PersonsRequest`."""
 
     def create(self, resource: Resource[Any]) -> Resource[Any]:
         """See `ScimStorage.create`."""

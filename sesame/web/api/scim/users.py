@@ -11,9 +11,9 @@ from scim2_server.storage import SearchPage
 
 from sesame.acts.acts import Actor
 from sesame.operations.programs import registered_persons, sent_persons
-from sesame.operations.programs.person_facts import Later, PersonAccepted, Wait, wait_for_accepted
-from sesame.operations.programs.registered_persons import PersonsAsked, RegisteredPerson
-from sesame.operations.programs.sent_persons import EndedPerson, Still
+from sesame.operations.programs.person_facts import AsyncAnswer, PersonAccepted, Wait, wait_for_accepted
+from sesame.operations.programs.registered_persons import PersonsRequest, RegisteredPerson
+from sesame.operations.programs.sent_persons import EndPersonRequest, Still
 from sesame.web.api.scim.filters import narrowed
 from sesame.web.api.scim.late_answers import AnsweredLater
 from sesame.web.api.scim.resources import SOMEBODY, person_of, user_of, version_of
@@ -36,7 +36,7 @@ SORTED_BY: Final = {
     "name.givenname": "given_name",
     "meta.lastmodified": "changed",
 }
-"""Sortable attributes of users, and their names in `PersonsAsked`."""
+"""Sortable attributes of users, and their names in `PersonsRequest`."""
 
 
 class ScimUsers:
@@ -55,7 +55,7 @@ class ScimUsers:
         clock: Callable[[], datetime],
         *,
         wait: Wait,
-        later: Later | None,
+        later: AsyncAnswer | None,
         approve: str | None,
         accept: str | None,
     ) -> None:
@@ -70,7 +70,7 @@ class ScimUsers:
         """See `storage.ResourceStore`."""
         if to_change:
             wait_for_accepted(self._site.database, resource_id, self._how["wait"])
-        found = registered_persons.look(self._site, self._actor, PersonsAsked(number=resource_id)).persons
+        found = registered_persons.look(self._site, self._actor, PersonsRequest(number=resource_id)).persons
         if not found:
             raise NotFoundException
         user: Resource[Any] = user_of(found[0])
@@ -83,7 +83,7 @@ class ScimUsers:
         found = registered_persons.look(
             self._site,
             self._actor,
-            PersonsAsked(**page),
+            PersonsRequest(**page),
             where=None if known is None else known.where,
             fits=None if is_answered else lambda each: wanted.match(user_of(each)),
         )
@@ -100,7 +100,7 @@ class ScimUsers:
 
     def delete(self, resource_id: str, version: str | None) -> None:
         """See `storage.ResourceStore`."""
-        request = EndedPerson(student_number=resource_id, approve=self._approve)
+        request = EndPersonRequest(student_number=resource_id, approve=self._approve)
         self._settle(sent_persons.end(self._site, self._actor, request, still=_as_read(version), **self._how))
 
     def _put(self, resource: Resource[Any], *, new: bool = False, **how: Any) -> Resource[Any]:

@@ -24,9 +24,9 @@ from schemas.account import Hold, Lane, Stage
 from schemas.events import AccountChanged, Cause
 from sesame.acts.acts import Actor, Role
 from sesame.operations.programs.polled_events import (
-    EventsPolled,
     NoSuchReceiver,
-    PolledEvents,
+    PollReport,
+    PollRequest,
     poll,
     public_keys,
 )
@@ -101,11 +101,11 @@ def pushed(desk: Desk, program: Program, **more: Any) -> Sender:
     return desk.sender(program, "idp", (KEY, NEXT), form="set", types=EVERYTHING, **more)
 
 
-def polled(desk: Desk, **asked: Any) -> PolledEvents:
+def polled(desk: Desk, **asked: Any) -> PollReport:
     if "idp" not in desk.receivers:
         file = desk.key_file("idp", KEY)
         desk.receivers["idp"] = WebhookReceiver(form="set", key_file=file, types=EVERYTHING)
-    return poll(site(desk), IDP, EventsPolled(receiver="idp", **asked))
+    return poll(site(desk), IDP, PollRequest(receiver="idp", **asked))
 
 
 def test_a_new_version_is_pushed_as_scim_s_events(desk: Desk, program: Program) -> None:
@@ -228,10 +228,10 @@ def test_who_asks_is_told_again_until_it_acknowledges_and_in_order(desk: Desk) -
     for _ in range(2):
         found = polled(desk)
         assert (set(found.sets), found.more) == ({first, other}, True)
-    assert polled(desk, most=0, taken=(other,)) == PolledEvents(sets={}, more=True)
+    assert polled(desk, most=0, taken=(other,)) == PollReport(sets={}, more=True)
     found = polled(desk, taken=(first, "nobody's"))
     assert (set(found.sets), found.more) == ({second}, False)
-    assert polled(desk, taken=(second,)) == PolledEvents(sets={}, more=False)
+    assert polled(desk, taken=(second,)) == PollReport(sets={}, more=False)
 
 
 def test_what_it_refuses_is_a_dead_letter(desk: Desk) -> None:
@@ -248,4 +248,4 @@ def test_who_is_told_by_itself_or_is_nobody_does_not_ask(desk: Desk, program: Pr
     desk.sender(program, "portal", (SECRET,))
     for name in ("portal", "nobody"):
         with pytest.raises(NoSuchReceiver):
-            poll(site(desk), IDP, EventsPolled(receiver=name))
+            poll(site(desk), IDP, PollRequest(receiver=name))

@@ -20,7 +20,7 @@ from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner, UnknownConsumer
 from sesame.app.wiring import utc_now
 from sesame.operations.work.blast_radius import PreviewRequest, preview
-from sesame.operations.work.replays import ReplayFilter, ReplayRequest, latest, replay, select
+from sesame.operations.work.replays import ReplayRequest, ReplaySelectionRequest, latest, replay, select
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA
 from tests.unit.consumers.webhooks.webhooks_kit import SECRET, Program, completed
@@ -66,7 +66,9 @@ def test_what_was_given_up_is_replayed_as_a_target_s_work_is(tmp_path: Path) -> 
             asked = {"consumer": letter.consumer, "students": (LEA,)}
             looked = preview(site, CAMILLE, PreviewRequest(**asked, selected=1))
             assert (looked.changed, looked.differs) == (1, {"events": 1})
-            selected = select(site, CAMILLE, ReplayFilter(consumer=letter.consumer, cause=letter.cause))
+            selected = select(
+                site, CAMILLE, ReplaySelectionRequest(consumer=letter.consumer, cause=letter.cause)
+            )
             assert selected.students == (LEA,)
             replay(site, CAMILLE, ReplayRequest(**asked, lane=selected.lane, reason="mended"), utc_now)
             run.until(lambda: len(program.heard) == 2 and run.letters() == [])

@@ -30,7 +30,7 @@ from sesame.acts.acts import Actor, Role
 from sesame.app.wiring import Application, build
 from sesame.cli.errors import ExitCode
 from sesame.operations.identities import settlement
-from sesame.operations.identities.settlement import LeftCause, Settlement
+from sesame.operations.identities.settlement import LeftCause, SettleRequest
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
 from tests.command import sesame
@@ -355,7 +355,7 @@ def test_a_doubt_that_changed_after_it_was_shown_is_left_out_and_told(
     desk: Desk, tmp_path: Path, change: Callable[[Desk, tuple[str, str]], object]
 ) -> None:
     one, two = twice(desk, 1), twice(desk, 2)
-    request = Settlement(rule=RULE)
+    request = SettleRequest(rule=RULE)
     with site() as app:
         shown = settlement.preview(app, ACTOR, request)
         assert len(shown.settled) == 2
@@ -438,4 +438,4 @@ def test_a_log_that_is_away_ends_it_and_says_how_far_it_came(
 
 def test_who_is_no_registrar_may_not_settle(desk: Desk) -> None:
     with site() as app, pytest.raises(Exception, match="may not do"):
-        settlement.preview(app, Actor("nobody", frozenset({Role.SUPPORT})), Settlement(rule=RULE))
+        settlement.preview(app, Actor("nobody", frozenset({Role.SUPPORT})), SettleRequest(rule=RULE))

@@ -15,10 +15,10 @@ from pipeline import audit
 from pipeline.db.database import Database
 from sesame import operations
 from sesame.acts.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act, shown
-from sesame.operations.access.provisioning import Provision, provision
+from sesame.operations.access.provisioning import ProvisionRequest, provision
 from sesame.operations.questions.adoption.acts import LinkRequest, link
 from sesame.operations.work.blast_radius import PreviewRequest, preview
-from sesame.operations.work.replays import ReplayFilter, select
+from sesame.operations.work.replays import ReplaySelectionRequest, select
 
 
 def acts() -> Counter[str]:
@@ -61,12 +61,12 @@ def test_an_act_for_a_target_that_the_settings_do_not_name_does_nothing() -> Non
     site: Any = SimpleNamespace(settings=settings)
     camille = Actor("camille", frozenset(Role))
     acts: list[Callable[[], object]] = [
-        lambda: select(site, camille, ReplayFilter(consumer="nobody", everybody=True)),
+        lambda: select(site, camille, ReplaySelectionRequest(consumer="nobody", everybody=True)),
         lambda: preview(site, camille, PreviewRequest(consumer="nobody", students=("1",), selected=1)),
         lambda: link(
             site, camille, LinkRequest(student_number="1", object="17", target="nobody", reason="seen")
         ),
-        lambda: provision(site, camille, Provision(student_number="1", targets=("nobody",)), print),
+        lambda: provision(site, camille, ProvisionRequest(student_number="1", targets=("nobody",)), print),
     ]
     for one in acts:
         with pytest.raises(UnknownTarget, match="'nobody' is none of directory, moodle"):

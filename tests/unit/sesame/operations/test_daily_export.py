@@ -20,7 +20,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from sesame.acts.acts import Actor, Role
-from sesame.operations.keeping.daily_export import DayAsked, DayNotOver, ParquetMissing, export_day
+from sesame.operations.keeping.daily_export import DayExportRequest, DayNotOver, ParquetMissing, export_day
 from tests.unit.database_kit import START
 from tests.unit.sesame.operations.population_kit import TARGETS, done, join, student
 
@@ -36,7 +36,7 @@ def exported(database: Database, form: str = "csv", *, now: datetime = NEXT_DAY,
         portal=SimpleNamespace(timezone="Europe/Paris"),
     )
     site: Any = SimpleNamespace(database=database, settings=settings)
-    asked = DayAsked.model_validate({"day": day, "form": form})
+    asked = DayExportRequest.model_validate({"day": day, "form": form})
     return export_day(site, Actor("dashboard", frozenset({Role.VIEWER})), asked, lambda: now)
 
 

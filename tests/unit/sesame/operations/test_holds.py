@@ -16,8 +16,8 @@ from schemas.account import Hold
 from schemas.events import HoldPlaced, IdentityDecided, IdentityDecision
 from sesame.acts.acts import Actor, Role
 from sesame.operations.access.holds import (
-    HoldChange,
-    HoldList,
+    HoldChangeRequest,
+    HoldListRequest,
     HoldReport,
     HoldsReport,
     is_as_asked,
@@ -51,7 +51,7 @@ class Site:
         """Place or lift the hold of a list."""
         at = datetime.fromtimestamp(self.desk.clock(), UTC)
         given = {"kind": Hold.STOLEN_PASSWORDS, "reason": "hameçonnage", "at": at, "file": "volés.csv"}
-        return act(self, OPERATOR, HoldList(lines=lines, **given | options))
+        return act(self, OPERATOR, HoldListRequest(lines=lines, **given | options))
 
     def later(self) -> None:
         """An hour passes."""
@@ -64,8 +64,8 @@ class Site:
         return lift(self, OPERATOR, self._change(kind, number))
 
     @staticmethod
-    def _change(kind: Hold, number: str) -> HoldChange:
-        return HoldChange(student_number=number, kind=kind, reason="vol", unknown=True)
+    def _change(kind: Hold, number: str) -> HoldChangeRequest:
+        return HoldChangeRequest(student_number=number, kind=kind, reason="vol", unknown=True)
 
     def read(self) -> int:
         """Let the registry read what came; how much that was."""

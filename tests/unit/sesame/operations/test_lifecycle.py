@@ -21,10 +21,10 @@ from schemas.envelope import from_record
 from schemas.events import HoldLifted, HoldPlaced, ProlongationRequested
 from sesame.acts.acts import Actor, ActRefused, Role
 from sesame.operations.access.lifecycle import (
-    Horizon,
+    LifecyclePreviewRequest,
     NoSuchPlan,
     NotProlonged,
-    Prolongation,
+    ProlongRequest,
     held,
     preview,
     prolong,
@@ -79,7 +79,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_what_is_to_come_is_counted_by_day_and_told_of_each_with_the_reason(site: Site) -> None:
     site.desk.apply(cancelled(NUMBERS[0]))
-    found = preview(site, CAMILLE, Horizon(days=60))
+    found = preview(site, CAMILLE, LifecyclePreviewRequest(days=60))
     assert [(s.day, s.stage, s.target, s.students) for s in found.steps] == [
         (date(2026, 10, 15), Stage.EXPIRED, None, 1)
     ]
@@ -91,7 +91,7 @@ def test_what_is_to_come_is_counted_by_day_and_told_of_each_with_the_reason(site
     )
     assert (found.erases, found.until, found.held) == (False, date(2026, 11, 13), [])
 
-    erased = preview(site, CAMILLE, Horizon(days=2000, erase=True))
+    erased = preview(site, CAMILLE, LifecyclePreviewRequest(days=2000, erase=True))
     assert [(s.day, s.stage, s.target, s.students) for s in erased.steps] == [
         (date(2026, 10, 15), Stage.EXPIRED, None, 1),
         (date(2027, 1, 23), Stage.ERASED, "mailbox", 1),
@@ -109,14 +109,14 @@ def test_what_is_to_come_is_counted_by_day_and_told_of_each_with_the_reason(site
 
 def test_the_messages_that_will_be_sent_are_foreseen_where_there_are_pages(site: Site) -> None:
     site.desk.apply(cancelled(NUMBERS[0]))  # grace from 14 September to 14 October
-    assert preview(site, CAMILLE, Horizon()).warnings == []
+    assert preview(site, CAMILLE, LifecyclePreviewRequest()).warnings == []
     site.settings = Settings(
         targets=site.settings.targets,
         registry=site.settings.registry.model_dump(),
         lifecycle={"warn_days": (20, 10)},
         portal={"public_url": "https://compte.univ-exemple.fr"},
     )
-    found = preview(site, CAMILLE, Horizon(days=500))
+    found = preview(site, CAMILLE, LifecyclePreviewRequest(days=500))
     assert [(each.day, each.students) for each in found.warnings] == [
         (date(2026, 9, 24), 1),
         (date(2026, 10, 4), 1),
@@ -126,9 +126,11 @@ def test_the_messages_that_will_be_sent_are_foreseen_where_there_are_pages(site:
     assert found.lives[0].warnings == [date(2026, 9, 24), date(2026, 10, 4)]
     site.desk.apply(HoldPlaced(student_number=NUMBERS[0], hold=Hold.SUSPENDED))
     site.desk.clock.set(datetime(2026, 9, 24, 7, tzinfo=UTC))
-    assert preview(site, CAMILLE, Horizon(days=90)).warnings == [], "access is shut"
+    assert preview(site, CAMILLE, LifecyclePreviewRequest(days=90)).warnings == [], "access is shut"
     site.desk.apply(HoldLifted(student_number=NUMBERS[0], hold=Hold.SUSPENDED))
-    assert [each.day for each in preview(site, CAMILLE, Horizon(days=90)).warnings] == [date(2026, 10, 4)]
+    assert [each.day for each in preview(site, CAMILLE, LifecyclePreviewRequest(days=90)).warnings] == [
+        date(2026, 10, 4)
+    ]
 
 
 def test_what_is_only_read_and_what_others_are_found_by_are_not_erased_with_the_data(site: Site) -> None:
@@ -147,7 +149,7 @@ def leave(site: Site) -> str:
 
 def test_a_plan_is_released_for_exactly_its_students_and_carried_out_at_once(site: Site) -> None:
     plan = leave(site)
-    found = preview(site, CAMILLE, Horizon())
+    found = preview(site, CAMILLE, LifecyclePreviewRequest())
     assert [each.id for each in found.held] == [plan]
     with pytest.raises(ActRefused):
         release(site, LOOKS, plan)
@@ -168,7 +170,7 @@ def test_a_plan_is_released_for_exactly_its_students_and_carried_out_at_once(sit
 
 
 def foreseen(site: Site, days: int = 400) -> list[tuple[date, str, str, int]]:
-    found = preview(site, CAMILLE, Horizon(days=days)).will_hold
+    found = preview(site, CAMILLE, LifecyclePreviewRequest(days=days)).will_hold
     return [(one.day, one.closing, one.target or one.cohort or "", one.students) for one in found]
 
 
@@ -196,7 +198,7 @@ def test_the_preview_says_what_the_guard_will_hold_and_so_it_comes(site: Site) -
 def test_what_will_be_erased_is_foreseen_for_whoever_is_not_held_before(site: Site) -> None:
     for number in NUMBERS[:2]:
         site.desk.apply(cancelled(number))
-    found = preview(site, CAMILLE, Horizon(days=300, erase=True)).will_hold
+    found = preview(site, CAMILLE, LifecyclePreviewRequest(days=300, erase=True)).will_hold
     assert found == [], "two are too few"
     for number in NUMBERS[2:4]:
         site.desk.apply(cancelled(number))
@@ -204,7 +206,7 @@ def test_what_will_be_erased_is_foreseen_for_whoever_is_not_held_before(site: Si
     site.settings = Settings(
         targets=site.settings.targets, registry=site.settings.registry.model_dump(), lifecycle=rules
     )  # of six, four may expire
-    found = preview(site, CAMILLE, Horizon(days=300, erase=True)).will_hold
+    found = preview(site, CAMILLE, LifecyclePreviewRequest(days=300, erase=True)).will_hold
     assert [(one.day, one.closing, one.students) for one in found] == [(date(2027, 1, 23), "erase", 4)], (
         "of the two that are left open four are many"
     )
@@ -281,7 +283,7 @@ def test_an_approval_does_not_count_for_a_plan_that_has_changed_since(site: Site
 def test_an_operator_prolongs_access_until_a_day_or_by_days_and_says_why(site: Site) -> None:
     number = NUMBERS[0]
     site.desk.apply(cancelled(number))  # access ends after 14 October 2026
-    by_days = Prolongation(student_number=number, reason="soutenance reportée", days=10)
+    by_days = ProlongRequest(student_number=number, reason="soutenance reportée", days=10)
     with pytest.raises(ActRefused):
         prolong(site, LOOKS, by_days)
     ended = prolong(site, CAMILLE, by_days)
@@ -293,7 +295,7 @@ def test_an_operator_prolongs_access_until_a_day_or_by_days_and_says_why(site: S
     assert site.stages()[0] is Stage.GRACE
     site.pass_time(date(2026, 10, 25))
     assert site.stages()[0] is Stage.EXPIRED
-    again = Prolongation(student_number=number, reason="appel", until=date(2026, 11, 30))
+    again = ProlongRequest(student_number=number, reason="appel", until=date(2026, 11, 30))
     assert prolong(site, CAMILLE, again).times == 2
     site.desk.apply(asked_for(site, number)[-1])
     assert site.desk.account(number).valid_until == date(2026, 11, 30)
@@ -316,7 +318,7 @@ def test_an_operator_prolongs_access_until_a_day_or_by_days_and_says_why(site: S
 def test_what_does_not_end_by_then_is_not_prolonged(site: Site, number: str, until: date) -> None:
     site.desk.apply(cancelled(NUMBERS[0]))
     with pytest.raises(NotProlonged):
-        prolong(site, CAMILLE, Prolongation(student_number=number, reason="essai", until=until))
+        prolong(site, CAMILLE, ProlongRequest(student_number=number, reason="essai", until=until))
     assert asked_for(site, number) == []
 
 

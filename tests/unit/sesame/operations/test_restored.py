@@ -27,8 +27,8 @@ from sesame.operations.questions.restored.inspection import check
 from sesame.operations.questions.restored.questions import (
     NotAsked,
     RestoreAnswer,
-    RestoredAnswer,
-    RestoreFilter,
+    RestoredAnswerRequest,
+    RestoredRequest,
     answer,
     listed,
 )
@@ -133,10 +133,10 @@ def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are
     assert not desk.account(LEA).access_open
     assert desk.announced(LEA)[-1][1].holds == (Hold.ADMINISTRATIVE,)
     assert desk.account(PAUL) == before
-    [question] = listed(site, CAMILLE, RestoreFilter())
+    [question] = listed(site, CAMILLE, RestoredRequest())
     assert (question.student_number, question.shown_shut_by) == (LEA, ("moodle",))
     assert checked(site) == ()  # once
-    assert len(listed(site, CAMILLE, RestoreFilter())) == 1
+    assert len(listed(site, CAMILLE, RestoredRequest())) == 1
 
 
 def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
@@ -154,7 +154,7 @@ def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
         found = check(site, CAMILLE, say=lambda _what: None)
     assert found.asked == (LEA,)
     assert found.read == {"directory": 1, "library": 2}
-    assert listed(site, CAMILLE, RestoreFilter())[0].shown_shut_by == ("library",)
+    assert listed(site, CAMILLE, RestoredRequest())[0].shown_shut_by == ("library",)
 
 
 def test_one_whom_a_mail_server_had_and_finds_no_more_is_asked_about(
@@ -196,10 +196,10 @@ def test_a_person_of_two_numbers_is_asked_about_once_and_answered_by_either(
     assert checked(site) == (LEA,)
     assert desk.account(LEA).version == 41
     assert desk.account(LEA).holds == {Hold.ADMINISTRATIVE}
-    opened = RestoredAnswer(student_number=answered, answer=RestoreAnswer.OPENED, reason="by mistake")
+    opened = RestoredAnswerRequest(student_number=answered, answer=RestoreAnswer.OPENED, reason="by mistake")
     answer(site, CAMILLE, opened)
     assert site.producer.keys == [LEA]
-    assert listed(site, CAMILLE, RestoreFilter()) == []
+    assert listed(site, CAMILLE, RestoredRequest()) == []
     with pytest.raises(NotAsked):
         answer(site, CAMILLE, opened)
 
@@ -263,12 +263,16 @@ def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show:
     show(moodle=[LEA, PAUL])
     checked(site)
     answer(
-        site, CAMILLE, RestoredAnswer(student_number=LEA, answer=RestoreAnswer.OPENED, reason="by mistake")
+        site,
+        CAMILLE,
+        RestoredAnswerRequest(student_number=LEA, answer=RestoreAnswer.OPENED, reason="by mistake"),
     )
-    answer(site, CAMILLE, RestoredAnswer(student_number=PAUL, answer=RestoreAnswer.KEPT, reason="stolen"))
+    answer(
+        site, CAMILLE, RestoredAnswerRequest(student_number=PAUL, answer=RestoreAnswer.KEPT, reason="stolen")
+    )
     assert site.producer.keys == [LEA]
-    assert listed(site, CAMILLE, RestoreFilter()) == []
-    assert [each.state for each in listed(site, CAMILLE, RestoreFilter(everything=True))] == [
+    assert listed(site, CAMILLE, RestoredRequest()) == []
+    assert [each.state for each in listed(site, CAMILLE, RestoredRequest(everything=True))] == [
         RestoreAnswer.OPENED,
         RestoreAnswer.KEPT,
     ]
@@ -277,6 +281,6 @@ def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show:
             answer(
                 site,
                 CAMILLE,
-                RestoredAnswer(student_number=number, answer=RestoreAnswer.OPENED, reason="again"),
+                RestoredAnswerRequest(student_number=number, answer=RestoreAnswer.OPENED, reason="again"),
             )
     assert not desk.account(PAUL).access_open

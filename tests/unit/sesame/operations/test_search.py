@@ -16,7 +16,7 @@ from pipeline import audit
 from pipeline.db.database import Database
 from sesame.acts.acts import Actor, Role
 from sesame.operations.people.diagnosis.person import person_status
-from sesame.operations.people.diagnosis.students import PageAsked, listed
+from sesame.operations.people.diagnosis.students import StudentsRequest, listed
 from sesame.operations.people.diagnosis.timeline import moments
 from sesame.operations.people.search import FOUND_MAX, Search, search
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
@@ -123,7 +123,7 @@ def test_a_look_at_one_student_or_one_cause_reads_no_table_whole(tmp_path: Path,
             with database.read() as connection:
                 LOOKS[look](connection, database)
         else:
-            listed(site_of(database, TARGETS, None), SUPPORT, PageAsked(cause="identity_collision"))
+            listed(site_of(database, TARGETS, None), SUPPORT, StudentsRequest(cause="identity_collision"))
     assert asked
     with database.read() as connection:
         plans = [

@@ -14,7 +14,7 @@ from sesame.operations.people.diagnosis.students import (
     LIMIT_MAX,
     ListedState,
     Page,
-    PageAsked,
+    StudentsRequest,
     UnknownCause,
     UnknownState,
     listed,
@@ -52,7 +52,7 @@ def retry(database: Database, number: str, cause: str, *, kind: str = "retry") -
 
 
 def look(database: Database, **asked: Any) -> Page:
-    return listed(site_of(database, TARGETS), OPERATOR, PageAsked(**asked))
+    return listed(site_of(database, TARGETS), OPERATOR, StudentsRequest(**asked))
 
 
 def numbers(page: Page) -> list[str]:

@@ -17,9 +17,9 @@ from sesame.cli import token as command
 from sesame.login import api_tokens
 from sesame.operations.programs import tokens
 from sesame.operations.programs.tokens import (
+    CreateTokenRequest,
     NoSuchToken,
     ScopeBeyondRights,
-    TokenAsked,
     TokenCreated,
     TokenRefused,
     UnknownScope,
@@ -37,7 +37,7 @@ def site(database: Database) -> Any:
 
 
 def made(site: Any, *scopes: str, actor: Actor = CAMILLE, days: int = 30, name: str = "bi") -> TokenCreated:
-    return tokens.create(site, actor, TokenAsked(scopes=scopes, days=days, name=name))
+    return tokens.create(site, actor, CreateTokenRequest(scopes=scopes, days=days, name=name))
 
 
 def test_a_token_has_the_form_that_scanners_look_for_and_only_its_digest_is_kept(
@@ -169,7 +169,7 @@ def test_a_token_needs_scopes_that_exist_and_an_end(site: Any) -> None:
         {"name": "a b"},
     ):
         with pytest.raises(ValidationError):
-            TokenAsked(**{"scopes": ("viewer",), "days": 1} | wrong)
+            CreateTokenRequest(**{"scopes": ("viewer",), "days": 1} | wrong)
 
 
 def test_the_name_in_the_audit_fits_its_column(site: Any, database: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sesame.operations.people.diagnosis.overview import Overview
-from sesame.web.console.trouble import Trouble, TroubleKind, troubles
+from sesame.web.console.alerts import Trouble, TroubleKind, troubles
 
 QUIET: dict[str, Any] = {
     "accounts": 9,

@@ -15,7 +15,7 @@ from schemas.language import gettext
 from sesame.acts.acts import RIGHTS, check
 from sesame.operations.access import lifecycle
 from sesame.operations.keeping import audit
-from sesame.operations.keeping.audit import AuditFilter, AuditPage
+from sesame.operations.keeping.audit import AuditPageRequest, AuditRequest
 from sesame.web.console.console_request import ConsoleRequest, Visiting
 from sesame.web.console.persons import PAGE
 from sesame.web.kit.web_request import Posted
@@ -26,7 +26,7 @@ _EXPORTED: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-nd
 Word = Annotated[str, Field(max_length=64)]
 
 
-class AuditAsked(BaseModel):
+class AuditForm(BaseModel):
     """What the form asks of the audit; `du`, `au`: the first and the last day."""
 
     actor: Word = ""
@@ -60,9 +60,9 @@ def release_plan(visit: Visiting, fields: Posted) -> Response:
 
 
 @router.get("/journal")
-def show_audit(visit: Visiting, asked: Annotated[AuditAsked, Query()], avant: str = "") -> Response:
+def show_audit(visit: Visiting, asked: Annotated[AuditForm, Query()], avant: str = "") -> Response:
     """What was done, the newest first; filtered by the words of the command, and by days."""
-    page = AuditPage(
+    page = AuditPageRequest(
         **_filter(visit, asked),
         before=int(avant) if avant.isascii() and avant.isdecimal() else None,
         limit=PAGE + 1,
@@ -80,16 +80,16 @@ def show_audit(visit: Visiting, asked: Annotated[AuditAsked, Query()], avant: st
 
 @router.get("/journal.{form}")
 def export_audit(
-    visit: Visiting, form: Literal["csv", "jsonl"], asked: Annotated[AuditAsked, Query()]
+    visit: Visiting, form: Literal["csv", "jsonl"], asked: Annotated[AuditForm, Query()]
 ) -> Response:
     """All of them as a file; that it was asked for is in it."""
-    wanted = AuditFilter(**_filter(visit, asked))
+    wanted = AuditRequest(**_filter(visit, asked))
     lines = audit.export(visit.context.site, visit.actor, wanted, form)
     named = {"Content-Disposition": f'attachment; filename="journal.{form}"'}
     return StreamingResponse(lines, media_type=_EXPORTED[form], headers=named)
 
 
-def _filter(visit: ConsoleRequest, asked: AuditAsked) -> dict[str, Any]:
+def _filter(visit: ConsoleRequest, asked: AuditForm) -> dict[str, Any]:
     """The filter as the act's parameters; a day is one of the site's own clock."""
     zone = ZoneInfo(visit.context.site.settings.portal.timezone)
     since, until = (

@@ -11,11 +11,11 @@ from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import check, may
 from sesame.operations.identities import acts as identities
-from sesame.operations.identities.acts import DoubtDecision, DoubtFilter, Merge
+from sesame.operations.identities.acts import DoubtDecisionRequest, DoubtsRequest, Merge
 from sesame.operations.imports import past as past_imports
-from sesame.operations.imports.past import ImportsPage
+from sesame.operations.imports.past import ImportsRequest
 from sesame.operations.questions.adoption import acts as adoption
-from sesame.operations.questions.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionFilter
+from sesame.operations.questions.adoption.acts import AdoptionQuestion, AnswerRequest, QuestionsRequest
 from sesame.operations.questions.adoption.adoptions import DECIDED
 from sesame.operations.questions.adoption.questions import WORDS, Words
 from sesame.web.console.console_request import ConsoleRequest, Visiting
@@ -37,10 +37,10 @@ def show_doubts(visit: Visiting) -> Response:
     """Numbers that may be one person's, and objects that an adoption or a comparison asks about."""
     site, actor = visit.context.site, visit.actor
     check(actor, "identity.show")
-    found = identities.listed(site, actor, DoubtFilter())
+    found = identities.listed(site, actor, DoubtsRequest())
     objects: dict[str, list[AdoptionQuestion]] = {}
     if may(actor, "adopt.questions"):
-        for one in adoption.questions(site, actor, QuestionFilter()):
+        for one in adoption.questions(site, actor, QuestionsRequest()):
             objects.setdefault(one.kind, []).append(one)
     return visit.page(
         "doubts.html",
@@ -91,7 +91,7 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
         "reason": reason_of(fields),
     }
     if said == "deux":
-        done = identities.separate(site, actor, DoubtDecision(**given))
+        done = identities.separate(site, actor, DoubtDecisionRequest(**given))
     elif said == "une":
         done = identities.merge(site, actor, Merge(**given, keep=fields.get("garder") or None))
     else:
@@ -103,7 +103,7 @@ def decide(visit: Visiting, number: Number, fields: Posted) -> Response:
 def show_imports(visit: Visiting, apres: str = "", personnes: str = "", retenus: str = "") -> Response:
     """The registrar's files, or the persons that programs sent one by one, the newest first."""
     after = int(apres) if apres.isascii() and apres.isdecimal() else None
-    wanted = ImportsPage(limit=PAGE, after=after, persons=bool(personnes), held=bool(retenus))
+    wanted = ImportsRequest(limit=PAGE, after=after, persons=bool(personnes), held=bool(retenus))
     found = past_imports.listed(visit.context.site, visit.actor, wanted)
     running = dict(visit.context.imports) if may(visit.actor, "import") else {}
     return visit.page("imports.html", found=found, persons=wanted.persons, held=wanted.held, running=running)
@@ -133,7 +133,7 @@ async def follow_import(visit: Visiting, import_id: ImportId) -> Response:
 
 def _progress(visit: ConsoleRequest, import_id: int) -> str:
     """Progress, from the list: showing it is no look that the audit has to keep."""
-    wanted = ImportsPage(limit=1, after=import_id + 1, persons=None)
+    wanted = ImportsRequest(limit=1, after=import_id + 1, persons=None)
     one = next(iter(past_imports.listed(visit.context.site, visit.actor, wanted).imports), None)
     if one is None or one.id != import_id:
         raise PageError(404, "missing")

@@ -14,11 +14,11 @@ import structlog
 
 from pipeline.errors import SesameError, fault
 from sesame.acts.acts import Actor, check
-from sesame.operations.work.replays import Resumption, resume
+from sesame.operations.work.replays import ResumeReplayRequest, resume
 from sesame.web.kit.site import Site
 
 
-def go_on(site: Site, actor: Actor, request: Resumption, clock: Callable[[], datetime]) -> None:
+def go_on(site: Site, actor: Actor, request: ResumeReplayRequest, clock: Callable[[], datetime]) -> None:
     """Resume a replay in a new thread.
 
     Raises:
