@@ -87,25 +87,25 @@ collected: python # every test is found; its module is compiled once, not by eac
 	@scripts/stage collected "$(BIN)/python" -m pytest --collect-only -p no:terminal -o addopts=--import-mode=importlib $(TESTS) \
 	  || "$(BIN)/python" -m pytest --collect-only -qq $(TESTS)
 
-bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/benchmarks.md)
+bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/evidence.md)
 	@scripts/setup-bench
 	@"$(BIN)/python" -m bench $(ONLY) --runs "$(RUNS)" $(if $(JSON),--json "$(JSON)") \
-	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
+	  $(if $(filter-out 0 no false,$(DOCS)),--docs)
 
 soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE DOCS=1; a failing seed is shrunk
 	@if [ -n "$(YEARS)" ]; then \
 	  "$(BIN)/python" -m tests.simulation.years --seed "$(or $(SEED),1)" --students "$(YEARS)" \
-	    $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/five-years.md); \
+	    $(if $(filter-out 0 no false,$(DOCS)),--docs); \
 	else \
 	  "$(BIN)/python" -m tests.simulation.soak --seed "$(or $(SEED),0)" $(if $(SECONDS),--seconds "$(SECONDS)") \
-	    $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/histories.md); \
+	    $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(DOCS)),--docs); \
 	fi
 
 faults: machine ## Kill every process of a site, and count: KILLS=200 STUDENTS=2000 SEED=1 PROCESSES=1 JSON=FILE DOCS=1
 	@scripts/stage scenarios "$(BIN)/python" -m pytest -q tests/campaign/cluster_loses_brokers.py
 	@"$(BIN)/python" -m tests.campaign --kills "$(KILLS)" --students "$(or $(STUDENTS),2000)" \
 	  $(if $(SEED),--seed "$(SEED)") $(if $(PROCESSES),--processes "$(PROCESSES)") $(if $(JSON),--json "$(JSON)") \
-	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/faults.md)
+	  $(if $(filter-out 0 no false,$(DOCS)),--docs)
 
 check: python lint types layers schemas docs ## Static checks: style, types, import rules, schemas, documentation
 

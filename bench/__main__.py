@@ -1,4 +1,4 @@
-"""The table of benchmarks: `python -m bench [ROW…] [--runs N] [--json FILE] [--docs FILE]`.
+"""The table of benchmarks: `python -m bench [ROW…] [--runs N] [--json FILE] [--docs]`.
 
 Each figure is the median of several runs; what is compared is measured in turn in the same run. Rows that
 need a server which is not here are left out, and named on stderr.
@@ -33,8 +33,9 @@ from bench import (
     startup,
     trouble,
 )
-from bench.rows import Row, table, write_json
+from bench.rows import Row, folded, table, write_json
 from sandbox.process import MissingServer
+from scripts import evidence
 
 SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "engine-lanes": beside.lanes,
@@ -62,20 +63,22 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {python}"
 
 
-def page(rows: Sequence[Row], *, runs: int) -> str:
-    """The page of the reference."""
-    notes = "\n".join(f"- `{row.name}`: {row.note}." for row in rows if row.note)
+def section(rows: Sequence[Row], *, runs: int) -> str:
+    """What the page of evidence has of it."""
+    shown = list(folded(rows))
+    notes: dict[str, list[str]] = {}
+    for row in shown:
+        if row.note:
+            notes.setdefault(row.note, []).append(f"`{row.name}`")
+    listed = "\n".join(f"- {', '.join(names)}: {note}." for note, names in notes.items())
     load = os.getloadavg()[1]
-    return f"""# Benchmarks
+    return f"""\
+Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}, load {load:.1f} over five minutes;
+medians of {runs} runs.
 
-Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}, load {load:.1f} over five minutes.
-Medians of {runs} runs; what a row is compared with was measured in turn, in the same run.
-`make bench DOCS=1` writes this page again, `make bench ONLY="import" RUNS=3` measures a part,
-`make bench JSON=FILE` writes the figures for a program.
+{table(shown)}
 
-{table(rows)}
-
-{notes}
+{listed}
 """
 
 
@@ -87,7 +90,7 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=3, help="the figures are medians of so many")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--docs", type=Path, help="write the page of the reference to this file")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/reference/evidence.md")
     options = parser.parse_args()
     if unknown := [name for name in options.subjects if name not in SUBJECTS]:
         parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(SUBJECTS)}")
@@ -108,8 +111,8 @@ def main() -> int:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if options.json is not None:
         write_json(options.json, rows)
-    if options.docs is not None:
-        options.docs.write_text(page(rows, runs=options.runs), encoding="utf-8")
+    if options.docs:
+        evidence.write("bench", section(rows, runs=options.runs))
     return 1 if failed or not all(row.wanted for row in rows) else 0
 
 

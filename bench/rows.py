@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -95,6 +95,24 @@ def table(rows: Iterable[Row]) -> str:
             f"| `{row.name}` | {rounded(row.ours):g} | {row.unit} | {peers} | {ratio} | {limit} | {verdict} |"
         )
     return "\n".join(lines)
+
+
+def folded(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, those of one subject under one limit as their worst: `console-* (18)`."""
+    alike: dict[object, list[Row]] = {}
+    for row in rows:
+        limited = row.limit is not None and row.ratio is None
+        key = (row.name.partition("-")[0], row.unit, row.limit, row.compared) if limited else row.name
+        alike.setdefault(key, []).append(row)
+    for some in alike.values():
+        choose = min if some[0].compared == "at least" else max
+        worst = choose(some, key=lambda row: row.ours)
+        if len(some) == 1:
+            yield worst
+        else:
+            subject = worst.name.partition("-")[0]
+            note = f"the worst of {len(some)}, `{worst.name}`: {worst.note}"
+            yield replace(worst, name=f"{subject}-* ({len(some)})", note=note)
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:

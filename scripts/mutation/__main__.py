@@ -1,7 +1,7 @@
 """Change the code in small ways, and see whether the tests notice.
 
     python -m scripts.mutation run [GROUP…] [PATTERN…]   judge what is not judged yet, then write the report
-    python -m scripts.mutation report                    write mutation.md (docs) and survivors.md from them
+    python -m scripts.mutation report                    write docs/reference/evidence.md's section from them
 
 mutmut makes the mutants (mutants.py); judge.py runs the tests that reach the changed statement. A run works
 on copies of the checkout in `.cache/mutation`. It can be ended and begun again: a verdict holds while the
@@ -26,17 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts import evidence
 from scripts.mutation.groups import GROUPS, Group
 from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED
 from scripts.mutation.mutants import Mutant, mutate
-from scripts.mutation.page import page, survivors
+from scripts.mutation.page import section
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "mutation"
 PLAIN, MUTATED = CACHE / "plain", CACHE / "mutated"
 VERDICTS = CACHE / "verdicts.jsonl"
-PAGE = ROOT / "docs" / "reference" / "mutation.md"
-SURVIVORS = ROOT / "scripts" / "mutation" / "survivors.md"
 
 ROUND_S = 1.0
 """What the tests of one mutant may take in a round, by estimate: a little for everybody, then more."""
@@ -76,11 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"no verdicts in {CACHE.relative_to(ROOT)}: run it first", file=sys.stderr)
         return 1
     mutants, verdicts = {group: known_mutants(group) for group in GROUPS}, known_verdicts()
-    today, before = dt.datetime.now(dt.UTC).date(), PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(page(mutants, verdicts, today, before), encoding="utf-8")
-    before = SURVIVORS.read_text(encoding="utf-8")
-    SURVIVORS.write_text(survivors(mutants, verdicts, before), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)} and {SURVIVORS.relative_to(ROOT)}")
+    today, before = dt.datetime.now(dt.UTC).date(), evidence.written("mutation")
+    evidence.write("mutation", section(mutants, verdicts, today, before))
+    print(f"wrote {evidence.PAGE.relative_to(ROOT)}")
     return 0
 
 

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from sandbox.process import MissingServer
-from tests.campaign.page import page
+from scripts import evidence
+from tests.campaign.page import section
 from tests.campaign.running import Plan, run
 
 
@@ -35,8 +36,8 @@ def main() -> int:
     print(text)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
-    if options.docs is not None:
-        options.docs.write_text(page(report), encoding="utf-8")
+    if options.docs:
+        evidence.write("faults", section(report))
     return 0 if report["held"] else 1
 
 
@@ -49,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=3.0, help="seconds between two kills, on average")
     parser.add_argument("--seconds", type=float, default=0.0, help="no more kills after so many; 0: no bound")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--docs", type=Path, help="write the page to this file")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/reference/evidence.md")
     parser.add_argument("--records", type=Path, help="where running worlds are noted (default: .demo)")
     return parser.parse_args()
 

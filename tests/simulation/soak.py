@@ -23,8 +23,9 @@ from dataclasses import replace
 from itertools import count, repeat
 from pathlib import Path
 
+from scripts import evidence
 from tests.simulation.history import EVENTS, STUDENTS, Recipe, live
-from tests.simulation.page import page
+from tests.simulation.page import section
 from tests.simulation.planted import PLANTED, caught
 from tests.simulation.shrinking import shrunk
 from tests.simulation.tally import Lived, Seen, Tally
@@ -81,8 +82,8 @@ def main() -> int:
     print(told)
     if options.json is not None:
         options.json.write_text(told + "\n", encoding="utf-8")
-    if options.docs is not None:
-        options.docs.write_text(page(report), encoding="utf-8")
+    if options.docs:
+        evidence.write("soak", section(report))
     return 0 if tally.violations == 0 and all(found.values()) else 1
 
 
@@ -90,7 +91,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="soak", description="Live simulated histories until told to stop.")
     parser.add_argument("--seconds", type=float, help="end after about so many; default: at Ctrl-C")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--docs", type=Path, help="write the page to this file")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/reference/evidence.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many processes at once")
     parser.add_argument("--seed", type=int, help="the first one")
     parser.add_argument("--events", type=int, default=EVENTS)
