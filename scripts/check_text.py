@@ -30,6 +30,7 @@ _LINK = re.compile(
     r"(?<!!)\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^\[[^\]]+\]:\s*<?(\S+?)>?\s*$"
 )
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$")
+_ANCHOR = re.compile(r'<a id="([^"]+)"></a>')
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -106,9 +107,10 @@ def link_fault(target: str, path: Path, root: Path) -> str | None:
 
 
 def anchors(lines: Iterable[str]) -> set[str]:
-    """The anchors that a Markdown text's headings get, as forges make them."""
+    """The anchors of a Markdown text: those that its headings get, as forges make them, and `<a id="…">`."""
     found: dict[str, int] = {}
     for _number, line in _prose(lines):
+        found |= dict.fromkeys(_ANCHOR.findall(line), 0)
         if heading := _HEADING.match(line):
             text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).replace("`", "")
             slug = re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-")

@@ -7,24 +7,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sesame.app.errors import errors_page
+from sesame.app.errors import errors_part
 from sesame.app.observability.page import metrics_page
 from sesame.app.retention import retention_page
 from sesame.cli.page import cli_page
-from sesame.operations.people.diagnosis.pages import diagnosis_page, reasons_page
+from sesame.operations.people.diagnosis.pages import anchored, linked, tokens_part
+from sesame.operations.people.diagnosis.reasons import explanations
 from sesame.operations.targets.connectors.page import connectors_page
 from sesame.settings.page import settings_page
 from sesame.web.api import openapi_page
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"
+
+
+def causes_page() -> str:
+    """Every token and error, in Markdown."""
+    return f"{tokens_part()}\n{errors_part(explanations(), anchored, lambda token: linked([token]))}"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
+    "causes.md": causes_page,
     "cli.md": cli_page,
     "connectors.md": connectors_page,
-    "diagnosis.md": diagnosis_page,
-    "errors.md": errors_page,
     "metrics.md": metrics_page,
     "openapi.json": openapi_page,
-    "reasons.md": reasons_page,
     "retention.md": retention_page,
     "settings.md": settings_page,
 }

@@ -16,7 +16,9 @@ def site(tmp_path: Path) -> Path:
     """A folder with a page that has two headings."""
     root = tmp_path / "somewhere" / "project"
     (root / "docs").mkdir(parents=True)
-    (root / "docs" / "page.md").write_text("# One\n\n## Two `words`, twice\n\n## One\n", encoding="utf-8")
+    (root / "docs" / "page.md").write_text(
+        '# One\n\n## Two `words`, twice\n\n## One\n\n- <a id="a_token"></a>`a_token`\n', encoding="utf-8"
+    )
     return root
 
 
@@ -37,6 +39,7 @@ def test_the_repository_keeps_the_rules() -> None:
         "[a](page.md#one)",
         "[a](page.md#one-1)",
         "[a](page.md#two-words-twice)",
+        "[a](page.md#a_token)",
         "[a](../docs/page.md)",
         "[a](https://www.rfc-editor.org/rfc/rfc4511)",
         "`[a](nowhere.md)`",

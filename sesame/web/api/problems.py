@@ -1,6 +1,6 @@
 """Error answers: problem details (RFC 9457).
 
-An error of ours is its own type of problem, `urn:sesame:error:NoSuchStudent`; docs/reference/errors.md says
+An error of ours is its own type of problem, `urn:sesame:error:NoSuchStudent`; docs/reference/causes.md says
 what each means. Anything else that HTTP has a word for is `about:blank`.
 """
 

@@ -12,7 +12,7 @@ _HEAD = """\
 
 The connectors that come with Sésame. `sesame connector list` shows those of other packages, and what was
 proven at this site. The suite holds each to what it says here: a field that is written and not named fails
-it. What its reasons mean stands among [reasons and causes](reasons.md).
+it. What its reasons mean stands among [the causes](causes.md).
 """
 
 

@@ -56,6 +56,7 @@ class Rule:
         delay: how long it takes then: a token.
         leads_to: what the page links to under the cause: a token (see `words.toml`); None: nothing.
         sentences: by language.
+        reasons: tokens of waiting, retries and dead letters that this rule tells in its own words.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Rule:
     delay: str
     sentences: Mapping[Language, Sentence]
     leads_to: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 def said_by(consumer: ConsumerStatus) -> str:
@@ -116,6 +118,7 @@ def all_rules() -> Mapping[str, Rule]:
             delay=each["delay"],
             sentences={"fr": Sentence(**each["fr"]), "en": Sentence(**each["en"])},
             leads_to=each.get("leads_to"),
+            reasons=tuple(each.get("reasons", ())),
         )
         for name, each in rules_document().items()
     }

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumers.kit.passwords import LACKING, SEAL_BROKEN
+from consumers.kit.passwords import SEAL_BROKEN
 from schemas.account import Lane
 from schemas.language import gettext
 from sesame.acts.acts import utc, utc_or_none
 from sesame.operations.people.diagnosis.person import CONSUMER_SILENT_AFTER_S, TargetStatus
 from sesame.operations.people.diagnosis.reasons import explain
-from sesame.operations.people.diagnosis.rules.base import Finding, rule, said_by
+from sesame.operations.people.diagnosis.rules.base import Finding, all_rules, rule, said_by
 from sesame.operations.people.diagnosis.situation import Situation
 from sesame.operations.people.diagnosis.words import word
 
 _DOWN = frozenset({"open", "down", "half_open", "hanging"})
 _MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
 NOT_SCHEDULED = "timetable_not_scheduled"
-OWN_RULE = frozenset(
-    {
-        "administrative_enrolment_pending",
-        "pedagogical_enrolment_pending",
-        *LACKING,
-        "mailbox_full",
-        "own_sieve_script_active",
-        "redirect_invalid",
-        "redirect_refused",
-        "invalid_mail_redirect",
-        "mailbox_not_enabled",
-        NOT_SCHEDULED,
-    }
-)
+OWN_RULE = frozenset(reason for rule in all_rules().values() for reason in rule.reasons)
 """Reasons that have their own rules."""
 
 BACKLOG_MIN = 50
