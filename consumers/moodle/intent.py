@@ -39,7 +39,7 @@ NOTE_SHORTENED: Final = "name shortened to Moodle's 100 characters"
 
 
 MISSING_NAME: Final = "."
-"""First name of somebody who has one name only: Moodle takes no blank one, and sorts by the last name."""
+"""First name of a person who has one name only: Moodle takes no blank one, and sorts by the last name."""
 
 COHORTS: Final = "cohorts"
 """The idnumbers of the cohorts that a user belongs to: of the managed and the wanted ones."""

@@ -30,7 +30,7 @@ from consumers.registry.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
 
 _LANGUAGE: Final = "fr"
-"""Of those who chose none, and of whom the registrar says none."""
+"""Language of students who chose none and for whom the registrar has none."""
 _AFFILIATIONS: Final = ("student", "member")
 """Of who may use what they have, as eduPerson 202208 2.2.1 says: the first is primary."""
 _GRACE_AFFILIATIONS: Final = ("affiliate",)

@@ -60,7 +60,7 @@ PARTICLES: Final = frozenset(
 )
 """Words of a family name that are glued to the next one: 'de la Tour' gives delatour."""
 HOMONYMS_MAX: Final = 1000
-"""The highest counter of a name: a thousand of one name are a template that tells nobody apart."""
+"""The highest counter of a name: a template that gives a thousand people one name is wrong."""
 _SHORTENED = ("given", "family", "birth_family")
 
 

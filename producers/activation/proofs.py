@@ -64,7 +64,7 @@ REPEAT_S = 300.0
 REPEATS_MAX = 3
 
 LIFETIME_H: Final = 24.0
-"""How long a message's link and code are valid: whoever reads mail once a day reads it in time."""
+"""How long a message's link and code are valid: a daily reader of mail reads it in time."""
 
 ATTEMPTS_MAX: Final = 5
 """Attempts at a message's code: typing errors are forgiven, and of a million codes five are guessed."""

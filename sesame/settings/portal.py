@@ -124,7 +124,7 @@ class PortalSettings(ServedSettings):
 
     @property
     def charter_en_file(self) -> Path | None:
-        """The charter in English, beside the French one; None: there is none."""
+        """The charter in English, in the folder of the French one; None: there is none."""
         path = self.charter_file
         english = None if path is None else path.with_suffix(f".en{path.suffix}")
         return english if english is not None and english.exists() else None

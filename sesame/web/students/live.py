@@ -40,7 +40,7 @@ LIVE_MAX: Final = 1000
 LIVE_ADDRESS_MAX: Final = 50
 """Pages of one address that are kept live at once (IPv6: of one /64), so that none takes them all."""
 STALLED_S_MAX: Final = 60.0
-"""How long a browser may take nothing before the connection is closed; a telephone asks again by itself."""
+"""How long a browser may take nothing before the connection is closed; a telephone reconnects."""
 SHOWN_AGAIN_S: Final = 15.0
 """How often a page is renewed although nothing has changed: the expected times have."""
 
