@@ -1,1 +1,1 @@
-"""What is said: every event and the account, typed, with their JSON Schemas and the CloudEvents envelope."""
+"""Every event and the account, typed, with their JSON Schemas and the CloudEvents envelope."""

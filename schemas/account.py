@@ -28,7 +28,7 @@ class Model(BaseModel):
 
 
 class Stage(StrEnum):
-    """Where an account stands in its life. SupAnn's sub-states are derived from it."""
+    """The stage of an account's life. SupAnn's sub-states are derived from it."""
 
     PRECREATED = "precreated"  # known to the registrar; no target is touched before it is active
     ACTIVE = "active"
@@ -47,7 +47,7 @@ class Hold(StrEnum):
 
 
 class Lane(StrEnum):
-    """Who is waiting: a person, or nobody in particular. Priority belongs to the origin of the work."""
+    """Who is waiting: a person, or a batch. Priority belongs to the origin of the work."""
 
     PERSONAL = "personal"
     BULK = "bulk"
@@ -81,7 +81,7 @@ StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-
 
 
 class Person(Model):
-    """Names exactly as the registrar gave them (Unicode NFC), and what targets need besides.
+    """Names exactly as the registrar gave them (Unicode NFC), and what else targets need.
 
     Who has one name only has either no birth name or no given name: it is empty.
     """

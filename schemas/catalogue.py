@@ -72,5 +72,5 @@ def both_lanes(topic: str) -> tuple[str, str]:
 
 @cache
 def lane_of(topic: str) -> Lane:
-    """Who waits for a topic's records: the registrar's facts come in batches, whoever is in them."""
+    """Who waits for a topic's records: the registrar's facts come in batches."""
     return Lane.BULK if topic.endswith(BULK) or topic == ENROLMENTS else Lane.PERSONAL

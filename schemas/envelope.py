@@ -216,7 +216,7 @@ def _attributes(headers: Headers) -> dict[str, bytes]:
     """The envelope's headers. Others (of tracing, of dead-letter tools) are let through unread.
 
     Raises:
-        NotAnEvent: one is missing, for which the library would make up a value, or one stands twice.
+        NotAnEvent: one is missing, for which the library would make up a value, or one is given twice.
     """
     ours = [(name.lower(), value) for name, value in headers]
     ours = [(name, value) for name, value in ours if name.startswith("ce_") or name == "content-type"]

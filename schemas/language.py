@@ -1,4 +1,4 @@
-"""The language of what people read. English stands in the code, every other one in a catalogue (GNU gettext).
+"""The language of what people read. English is in the code, every other one in a catalogue (GNU gettext).
 
 Texts have fields as `str.format` has them: `gettext("longer than {limit} characters", limit=200)`. What is
 written for machines (log lines, events, tokens, keys of JSON) has no language.
@@ -39,7 +39,7 @@ def speak(language: Language, translations: Translations) -> None:
 
 
 def spoken() -> Language:
-    """The language of this context; English where nobody chose another."""
+    """The language of this context; English if none was chosen."""
     return _current.get(("en", in_code))[0]
 
 

@@ -1,7 +1,7 @@
 """The receipt of an erasure: what was removed where, what is kept and why, and a signature.
 
 Words are ISO/IEC TS 27560's where it has them (`schema_version`, `receipt_id`, `pii_principal_id`). No name,
-no address and no number of the person is in it: whoever holds the receipt knows whose it is.
+no address and no number of the person is in it: its holder knows whose it is.
 
 **Form.** The document is UTF-8 JSON with its names sorted at every depth, one space of indentation, nothing
 escaped that need not be, and a line feed at the end. The signature (Ed25519, RFC 8032) is over `receipt` as
@@ -39,7 +39,7 @@ class ErasedTable(Model):
 
 
 class ErasedFiles(Model):
-    """Records of the embedded log and entries of the audit's archive in which a pseudonym stands now; when
+    """Records of the embedded log and entries of the audit's archive that have a pseudonym now; when
     the files were rewritten, so that no byte of what was removed is left. None: they are a server's."""
 
     log_records: int | None

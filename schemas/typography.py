@@ -1,4 +1,4 @@
-"""French typography: the blanks at which no line may break. Whoever writes French for people uses it."""
+"""French typography: the blanks at which no line may break. For all French texts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _LEAST_S: Final = 0.05
 
 class OutOfTime(TargetDown):
     """The target was too slow: the time for this work was used up, and nothing more was begun. Within a
-    batch, whoever is left is tried again, and the others are as they are."""
+    batch, the rest is tried again, and the others are as they are."""
 
     remedy = "Find out why it is slow; `call_s_max` of its section is the longest time for one batch."
 

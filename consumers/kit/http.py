@@ -42,7 +42,7 @@ _HUNG_UP: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 class AnswerLost(TargetDown):
     """The service was asked, and did not answer, or its answer broke off. What it may have carried out is
-    compared before it is asked for again."""
+    compared before it is sent again."""
 
 
 class HttpLimits(NamedTuple):

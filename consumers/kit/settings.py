@@ -122,7 +122,7 @@ class TokenSettings(ClientSettings):
 
 
 class HttpClientSettings(ClientSettings):
-    """What the kit's HTTP client wants to know, besides addresses."""
+    """What the kit's HTTP client needs in addition to addresses."""
 
     bytes_max: ClassVar[int] = 8_000_000
     """Largest answer read: hundreds of objects."""

@@ -44,7 +44,7 @@ class ObjectLine(_Line):
 
 
 class RefusedLine(_Line):
-    """Why one student was refused; `message` is for operators, and names nobody."""
+    """Why one student was refused; `message` is for operators, without names."""
 
     message: str = ""
     lasting: bool = False

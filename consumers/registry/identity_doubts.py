@@ -87,7 +87,7 @@ HOLDER = "holder"
 
 
 class Verdict(StrEnum):
-    """How a doubt stands."""
+    """The state of a doubt."""
 
     OPEN = "open"  # waits for an operator
     SEPARATE = "separate"  # decided: two people

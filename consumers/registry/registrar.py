@@ -157,7 +157,7 @@ Step = tuple[int, str, str]
 
 
 class NumberReissued(Rejected):
-    """This student number belongs to somebody else for ever, as an operator decided; no fact of its new
+    """This student number permanently belongs to another person, as an operator decided; no fact of its new
     holder is applied. Have the registrar give the newcomer a number of their own, and correct this one."""
 
     def __init__(self) -> None:

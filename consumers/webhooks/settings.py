@@ -35,7 +35,7 @@ ReceiverName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$
 
 
 class WebhookReceiver(BaseModel):
-    """A program that is told what happens."""
+    """A program that receives events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -86,7 +86,7 @@ class WebhookReceiver(BaseModel):
 
 
 class WebhookSettings(Section):
-    """Programs that are told what happens by signed webhooks (Standard Webhooks)."""
+    """Programs that receive signed webhooks (Standard Webhooks)."""
 
     place: ClassVar[str] = "webhooks"
 

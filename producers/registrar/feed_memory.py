@@ -140,7 +140,7 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
         cls._people = select(rows.year, people).where(of_source, cls.held).group_by(rows.year)
 
     def people(self, source: str) -> dict[int, int]:
-        """Count the students of whom `source` holds something, by academic year.
+        """Count the students with something held by `source`, by academic year.
 
         Raises:
             StoreUnavailable: retry.

@@ -293,7 +293,7 @@ class _Import(Generic[IntendedT]):
         )
 
     def _judged(self, people: Iterable[AffectedPerson]) -> tuple[YearFigures, ...]:
-        """Judge these people; without any, count nobody."""
+        """Judge these people; without any, count none."""
         first, rest = next(iter(people := iter(people)), None), people
         if first is None:
             return ()

@@ -41,7 +41,7 @@ class Difference(BaseModel):
 
 
 class YearDifference(BaseModel):
-    """What a file makes of one academic year, against what all files before it had said.
+    """What a file makes of one academic year, against all files before it.
 
     Attributes:
         year: its first calendar year.

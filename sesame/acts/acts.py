@@ -86,7 +86,7 @@ def note(
         database: the store.
         actor: who.
         action: as the audit names it, e.g. `provision`.
-        connection: the transaction that the act is part of; None: one of its own.
+        connection: the transaction that the act is part of; None: a new one.
         detail: what is needed to understand it later, without names or words of persons; None is left out.
 
     Raises:
@@ -316,7 +316,7 @@ def act(
     """Make a function the act of this name; refuse unauthorised actors before it runs.
 
     Args:
-        path: where programs call it; None: nowhere, or a route of its own renders it.
+        path: where programs call it; None: nowhere, or a hand-written route renders it.
         shows: of an act that shows persons, what the audit keeps of the look, by the report and what the act
             was called with after the actor: see `shown`; None: no person. It is recorded before the
             report is returned.

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class _Later(ModuleType):
-    """Stands in for a module until one of its names is used."""
+    """Replaces a module until one of its names is used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or sys.modules.get(self.__name__) is self:  # the import itself looks

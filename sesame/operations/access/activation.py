@@ -60,8 +60,8 @@ class Everybody(BaseModel):
 
     Attributes:
         active: had an active account.
-        held: have none, and a hold: whoever is activated stays shut out until it is lifted.
-        not_enrolled: have no account to activate: no enrolment of a year that goes on.
+        held: have none, and a hold: an activated student stays shut out until it is lifted.
+        not_enrolled: have no account to activate: no enrolment of a current year.
         without_mail: are not active, and have no personal address to write to.
     """
 
@@ -77,7 +77,7 @@ class Activated(Report):
     Attributes:
         already: were asked for before; of everybody, with those who are active.
         on_their_way: whom a file has brought and the registry has not read yet.
-        not_known_yet: whom no file has brought: nobody has these numbers. The requests are kept.
+        not_known_yet: numbers that no file has brought. The requests are kept.
         everybody: of `activate --all`.
     """
 

@@ -32,7 +32,7 @@ class NotAStudentNumber(SesameError):
 
 
 class HoldChangeRequest(ActRequest):
-    """Which hold of whom, and why.
+    """A student's hold, and the reason.
 
     Attributes:
         unknown: also of a number that the registry does not have: it waits for the import of this number.
@@ -49,8 +49,8 @@ class HoldReport(Report):
 
     Attributes:
         known: the registry has the student. Otherwise the hold waits for the import of this number.
-        changed: something was asked for; False: it stands so already.
-        since: when an operator last asked for this hold, or for its end; None: nobody did.
+        changed: something was asked for; False: it was so already.
+        since: when an operator last asked for this hold, or for its end; None: none did.
     """
 
     student_number: str

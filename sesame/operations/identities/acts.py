@@ -51,8 +51,8 @@ class DoubtSummary(Report):
 
 
 class IdentityCase(DoubtSummary):
-    """One doubt with both sides. `after` is the other number, or who the number is said to be now; None: who
-    it was said to be is not kept once it is decided."""
+    """One doubt with both sides. `after` is the other number, or the number's new identity; None: who
+    it was is not kept once it is decided."""
 
     decided_at: datetime | None
     before: Side
@@ -66,7 +66,7 @@ class DoubtsRequest(BaseModel):
 
 
 class DoubtDecisionRequest(ActRequest):
-    """What somebody says about a doubt, and why.
+    """A decision about a doubt, and the reason.
 
     Attributes:
         other: the other number; None: of the one doubt about `student_number`.
@@ -82,7 +82,7 @@ class DoubtDecisionRequest(ActRequest):
 
 
 class Merge(DoubtDecisionRequest):
-    """`keep`: the number whose account goes on; None: the one that has an account."""
+    """`keep`: the number whose account remains; None: the one that has an account."""
 
     keep: str | None = None
 

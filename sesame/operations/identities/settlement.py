@@ -39,7 +39,7 @@ class NoSuchRule(SesameError):
 
 
 class Kept(StrEnum):
-    """Which of two accounts in use goes on."""
+    """Which of two accounts in use remains."""
 
     EARLIER = "earlier"  # the one that was activated first
     LATER = "later"
@@ -57,11 +57,11 @@ class LeftCause(StrEnum):
 
 
 class SettledDoubt(Report):
-    """One doubt that a rule settles: what is said of both, and who they are.
+    """One doubt that a rule settles: the decision, and who they are.
 
     Attributes:
         student_number, mine: merged, the number that ends.
-        other, theirs: merged, the number that goes on.
+        other, theirs: merged, the number that remains.
     """
 
     student_number: str
@@ -85,7 +85,7 @@ class SettleRequest(ActRequest):
 
     Attributes:
         rule: the name of one of `RULES`.
-        keep: of two accounts in use, which goes on; None: such doubts are left to one by one.
+        keep: of two accounts in use, which remains; None: such doubts are left to one by one.
         limit: at most so many, the oldest first; None: all.
     """
 
@@ -113,7 +113,7 @@ class SettlementPreview(Report):
 
 
 class SettleReport(Report):
-    """What was said, and what had changed since it was shown."""
+    """The decisions, and what had changed since it was shown."""
 
     rule: str
     decision: IdentityDecision

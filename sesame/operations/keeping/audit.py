@@ -23,7 +23,7 @@ class AuditEntry(Report):
 
     Attributes:
         reason: the operator's own words, None once removed.
-        hash: by which it is chained: whoever keeps it can have it looked for later.
+        hash: by which it is chained; its keeper can have it looked for later.
     """
 
     id: int

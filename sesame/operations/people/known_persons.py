@@ -53,7 +53,7 @@ class Side(Report):
     Attributes:
         enrolments: year, step and component of each that was not cancelled.
         stage, login, mail, activated_at: of the account; None: there is none.
-        merged_into: the number that this person goes on under, as was decided.
+        merged_into: the number under which this person continues, by decision.
     """
 
     student_number: str

@@ -25,7 +25,7 @@ _FIRST_MIN: Final = 3
 
 
 class Search(ActRequest):
-    """What somebody has of a student: a number or a login, or how one begins; a mail address; names."""
+    """What is known of a student: a number or a login, or how one begins; a mail address; names."""
 
     text: str = Field(max_length=200)
 

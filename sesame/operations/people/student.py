@@ -31,12 +31,12 @@ class StudentReport(Report):
     """One student.
 
     Attributes:
-        who: names, birth date, enrolments; None: nobody that the registry knows.
+        who: names, birth date, enrolments; None: unknown to the registry.
         status: the account and each target; None: there is no account, `why_none` says why.
         remedy: what to do about that.
-        merged_into: the number that this one goes on as.
+        merged_into: the number under which this one continues.
         moments: what has happened, the newest first.
-        there: what each target shows now beside what is wanted; only if the servers were asked.
+        there: what each target shows now and what is wanted; only if the servers were asked.
     """
 
     student_number: str

@@ -54,7 +54,7 @@ class TargetLook(Report):
         objects: those that carry the number, or hold a name that the account wants.
         wanted: what the account means there; empty: nothing could be asked.
         obstacle: why it cannot be given, as a token; empty: it can.
-        unseen: why nothing can be said.
+        unseen: why nothing is known.
     """
 
     target: str

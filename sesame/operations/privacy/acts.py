@@ -66,7 +66,7 @@ class ErasureStanding(Report):
     """How far an erasure is.
 
     Attributes:
-        pseudonym: stands for the student number from then on.
+        pseudonym: replaces the student number from then on.
         awaited: what it waits for: targets, `hold`, `doubt`, `under_way` for work of Sésame's own, `registry`
             for facts that it has not read, or a folder that holds everybody in clear.
         causes: why, by target: the token of what it waits for, or what its consumer says.

@@ -69,7 +69,7 @@ class TargetLine(Report):
 
 
 class ProbeReport(Report):
-    """What the whole path to a target came to: `well`, or what it said instead; in `seconds`."""
+    """What the whole path to a target came to: `well`, or its error; in `seconds`."""
 
     target: str
     well: bool

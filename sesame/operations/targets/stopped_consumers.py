@@ -17,7 +17,7 @@ from sesame.acts.ports import Stored
 
 
 class QuarantineLift(ActRequest):
-    """Which consumer may go on, and why."""
+    """The consumer to resume, and the reason."""
 
     consumer: str
     reason: Text

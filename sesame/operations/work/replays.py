@@ -79,9 +79,9 @@ class ReplaySelection(Report):
     Attributes:
         students: who will be replayed.
         unknown, not_activated: named ones who will not.
-        nobody: why a cause comes to nobody, and which causes there are; empty: it comes to somebody.
+        nobody: why a cause selects none, and which causes there are; empty: it selects some.
         lane: of the replay: named students and causes are personal, everybody and a time are in bulk.
-        failed_before: so many of them were replayed in vain, and are still given up: see `again`.
+        failed_before: how many were replayed without success, and are still given up: see `again`.
     """
 
     consumer: str
@@ -101,7 +101,7 @@ class ReplayRequest(ActRequest):
         canary: for so many now that are drawn by lot, instead.
         per_s: its pace.
         incident: what it is called.
-        again: the cause is mended: whoever was replayed in vain before is replayed again.
+        again: the cause is mended: who was replayed without success is replayed again.
     """
 
     consumer: str
@@ -116,7 +116,7 @@ class ReplayRequest(ActRequest):
 
 
 class ResumeReplayRequest(ActRequest):
-    """Which replay goes on; `per_s`: at another pace than it was begun with."""
+    """Which replay to resume; `per_s`: at another pace than it was begun with."""
 
     replay_id: str
     first: First = None
@@ -128,7 +128,7 @@ class ReplayStanding(Report):
 
     Attributes:
         incident: what it is called; None: nothing.
-        stopped: nobody more is asked, until somebody lets it go on.
+        stopped: no more requests are sent, until it is resumed.
         per_s: its pace, in students a second.
         failures: who was given up again: `FAILURES_MAX` of them at most.
     """

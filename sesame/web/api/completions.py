@@ -62,7 +62,7 @@ async def stream_completions(
 ) -> Response:
     """Each completed propagation, as it happens: whose account works everywhere, and since when.
 
-    At least once each: whoever was cut off goes on after the `id` that came last. No names, no addresses.
+    At least once each: a reader that was cut off resumes after the last `id`. No names, no addresses.
     """
     asked = CompletionsRequest(after=last_event_id, everything=everything)
     if not _places.acquire(blocking=False):

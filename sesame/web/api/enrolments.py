@@ -118,7 +118,7 @@ def import_enrolments(
     """Publish what differs from what was published before.
 
     One object, or a line of JSON for each enrolment (`application/x-ndjson`), in the form of Pégase. Lines
-    that are wrong are refused, and the rest goes on; a single object that is wrong is answered 422. Where
+    that are wrong are refused, and the rest is taken; a single object that is wrong is answered 422. Where
     the guard holds it, nothing is published, and the answer is 202 with the id to approve. It takes 30
     minutes at most, and stops when the connection is closed; what was published by then is not published
     twice when it is sent again. Single objects that wait for one another share an import, and its id.

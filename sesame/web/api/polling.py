@@ -23,7 +23,7 @@ class TokenError(BaseModel):
 
 
 class TokenPoll(BaseModel):
-    """What is asked (RFC 8936, 2.2). It is answered at once, whatever `returnImmediately` says."""
+    """The request (RFC 8936, 2.2). It is answered at once, whatever `returnImmediately` says."""
 
     model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
 

@@ -36,7 +36,7 @@ class SettleAgreedRequest(ActRequest):
 
 @route("GET", "/identities", identities.listed)
 def list_identities(call: Caller, *, everything: Everything = False) -> list[DoubtSummary]:
-    """The doubts about who is who that wait for somebody."""
+    """The doubts about identities that wait for a decision."""
     return identities.listed(call.site, call.actor, DoubtsRequest(everything=everything))
 
 

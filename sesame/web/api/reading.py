@@ -94,7 +94,7 @@ def diagnose_student(
 
 @route("GET", "/students/{student_number}/record", student.show)
 def show_record(call: Caller, student_number: Name, *, live: Live = False) -> StudentReport:
-    """All that is known of a student: who, where each target stands and why, and what has happened."""
+    """All that is known of a student: identity, each target's state and why, and what has happened."""
     return student.show(call.site, call.actor, StudentRequest(student_number=student_number, live=live))
 
 

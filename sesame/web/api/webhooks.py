@@ -85,7 +85,7 @@ async def receive_webhook(request: Request) -> Response:
     """Take enrolments or teachings from a source that signs them (Standard Webhooks, `v1` and `v1a`).
 
     `data` is one object or a list of them, as `/enrolments` and `/teachings` have them, and is answered
-    likewise; lines that are wrong are told in the answer, and are not to be sent again.
+    likewise; wrong lines are listed in the answer, and are not to be sent again.
     """
     api: Api = request.app.state.api
     speak_for(language_of(request, api))

@@ -81,7 +81,7 @@ def log_out(visit: Anybody) -> Response:
 
 @router.get("/langue/{language}")
 def choose_language(visit: Anybody, language: str, page: str = HOME) -> Response:
-    """Show the pages in another language; `page` is shown next. The browser keeps it, and nobody else."""
+    """Show the pages in another language; `page` is shown next. Only the browser keeps it."""
     if language not in LANGUAGES:
         raise PageError(404, "missing")
     visit.keep(LANGUAGE, language, age_s=YEAR_S)

@@ -40,7 +40,7 @@ def erase(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 @router.get("/effacements")
 def show_erasures(visit: Visiting) -> Response:
-    """All of them, the newest first; they name nobody."""
+    """All of them, the newest first, without names."""
     return visit.page("erasures.html", erasures=privacy.listed(visit.context.site, visit.actor))
 
 

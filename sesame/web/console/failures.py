@@ -73,7 +73,7 @@ def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") 
 
 @router.get("/echecs/{consumer}/{cause}/apercu")
 def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
-    """What a replay would change now; nothing is written, nobody is asked."""
+    """What a replay would change now; nothing is written or requested."""
     selected = _selected(visit, consumer, cause)
     request = PreviewRequest(
         consumer=consumer, students=selected.students[:LOOKED_AT_MAX], selected=len(selected.students)
@@ -145,7 +145,7 @@ def go_on(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:
 
 @router.post("/relances/{replay_id}/arreter")
 def stop(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:  # noqa: ARG001 - its token counts
-    """Ask nobody more."""
+    """Send no more requests."""
     replays.stop(visit.context.site, visit.actor, replay_id)
     return visit.done(f"/console/relances/{replay_id}", gettext("stopped: nobody more is asked for"))
 

@@ -57,7 +57,7 @@ def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
 
 @router.get("/personnes/{number}")
 def show_person(visit: Visiting, number: Number, direct: bool = False) -> Response:  # noqa: FBT001, FBT002
-    """One student; `direct`: the servers are asked, and what each would be written is compared."""
+    """One student; `direct`: query the servers, and compare."""
     asked = StudentRequest(student_number=number, live=direct)
     seen = show(visit.context.site, visit.actor, asked)
     compared: dict[str, ReplayPreview | str] = {}
@@ -86,7 +86,7 @@ def _compared(visit: ConsoleRequest, target: str, number: str) -> ReplayPreview 
 
 @router.get("/personnes/{number}/fusion")
 def compare_two(visit: Visiting, number: Number, autre: str = "") -> Response:
-    """A number beside another one of which somebody says that it is the same person's."""
+    """A number that may be the same person's as another one, side by side."""
     check(visit.actor, "identity.merge")
     asked = (number, autre.strip()[:32])
     one, other = (
@@ -99,7 +99,7 @@ def compare_two(visit: Visiting, number: Number, autre: str = "") -> Response:
 
 @router.post("/personnes/{number}/ouvrir")
 def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
-    """Bring the student to the newest version now, at all targets or at one; each step is told."""
+    """Bring the student to the newest version now, at all targets or at one; show each step."""
     target = fields.get("cible", "")
     told: list[str] = []
 

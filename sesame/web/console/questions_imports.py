@@ -54,7 +54,7 @@ def show_doubts(visit: Visiting) -> Response:
 
 @router.get("/questions/objets/{question_id}")
 def show_object(visit: Visiting, question_id: QuestionId) -> Response:
-    """One object, and whoever it may be: the registrar's word beside what the target shows."""
+    """One object, and whose it may be: the registrar's data and the target's."""
     found = adoption.show(visit.context.site, visit.actor, question_id)
     return visit.page("object.html", seen=found)
 
@@ -118,7 +118,7 @@ def show_import(visit: Visiting, import_id: ImportId) -> Response:
 
 @router.post("/imports/{import_id}/approuver")
 def approve_import(visit: Visiting, import_id: ImportId, _fields: Posted) -> Response:
-    """Let what the guard holds of it go on, once the same is sent again."""
+    """Approve what the guard holds of it, for when the same is sent again."""
     past_imports.approve(visit.context.site, visit.actor, import_id)
     told = gettext("approved; it is published once the same is sent again")
     return visit.done(f"/console/imports/{import_id}", told)

@@ -80,7 +80,7 @@ def _drifted(found: Pass, after: str) -> Iterator[Drifted]:
 
 @router.post("/cibles/lever")
 def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
-    """Let a consumer that is in quarantine go on."""
+    """Lift a consumer's quarantine."""
     request = QuarantineLift(consumer=fields.get("consumer", "")[:64], reason=reason_of(fields))
     stopped_consumers.lift(visit.context.site, visit.actor, request)
     return _goes_on(visit, request.consumer)
@@ -97,7 +97,7 @@ def pause(visit: Visiting, fields: Posted) -> Response:
 
 @router.post("/cibles/reprendre")
 def resume(visit: Visiting, fields: Posted) -> Response:
-    """Let the consumer of a paused target go on."""
+    """Resume the consumer of a paused target."""
     request = TargetRequest(target=fields.get("cible", "")[:64], reason=reason_of(fields))
     targets.resume(visit.context.site, visit.actor, request)
     return _goes_on(visit, request.target)

@@ -33,7 +33,7 @@ def show_prolongation(visit: Visiting, link: str) -> Response:
 
 @router.post("/prolongation")
 def take_prolongation(visit: Visiting, form: Posted) -> Response:
-    """Whoever follows it is a person: access lasts longer."""
+    """Following it prolongs the access."""
     visit.slow_down()
     link = form.get("lien", "")
     followed = visit.context.proofs.follow(link, ENDING)

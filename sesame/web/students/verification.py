@@ -121,7 +121,7 @@ def show_link(visit: Visiting, link: str) -> Response:
 
 @router.post("/lien")
 def take_link(visit: Visiting, form: Posted) -> Response:
-    """Whoever follows the link is a person: go on to the password."""
+    """Following the link leads to the password."""
     link = form.get("lien", "")
     followed = visit.context.proofs.follow(link, PASSWORD)
     if followed.state is not LinkState.GOOD or followed.proof is None:

@@ -35,7 +35,7 @@ _PLACED, _ACTIONS = "hold.place", ("hold.place", "hold.lift")
 
 @dataclass(frozen=True)
 class HoldNote:
-    """One hold that an operator placed, and said why.
+    """One hold that an operator placed, with the reason.
 
     Attributes:
         hold: its kind, e.g. `suspended`.
@@ -74,7 +74,7 @@ class TargetStatus:
         version: the account version that was last read back there; 0: none.
         cause: in words; empty when all is well.
         next: what happens next, or who must do what.
-        message: what the target or the consumer said, word for word, where that tells more than `cause`.
+        message: the message of the target or the consumer, word for word, where that tells more than `cause`.
     """
 
     target: str

@@ -32,7 +32,7 @@ class Process(Report):
 
     Attributes:
         place: `host:pid`, and which of its workers, if not the first (`#2`).
-        state, reason: what it said last.
+        state, reason: its last report.
         since: of that state. seen_at: its last sign of life.
         silent: it has given none for too long: it is dead, or hangs.
         words: the state for people, with the place.

@@ -37,7 +37,7 @@ _RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(par
 
 class ListedState(StrEnum):
     """The states by which students can be asked for. Those who are tried again are in progress, or were
-    complete before somebody asked for a replay."""
+    complete before a replay was requested."""
 
     COMPLETED = "completed"
     WAITING = "waiting"

@@ -47,7 +47,7 @@ class Moment(Report):
         consumer: where; None: not at a consumer.
         state: how it went, as a token: done, waiting, retry, dead, or nothing.
         what: in words.
-        said: what the target, or whoever did it, said word for word; may be personal.
+        said: the message of the target, or of the actor, word for word; may be personal.
         event_id: of an attempt: the event that it came from; its first 32 digits are its trace.
     """
 

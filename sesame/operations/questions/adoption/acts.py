@@ -58,8 +58,8 @@ class QuestionReport(Report):
     Attributes:
         what, remedy: what was found, and what to do about it, in words.
         linkable, separable: which answers it takes.
-        student: who the registrar says has the number; None: nobody.
-        look: what the target shows of the account now, beside what is wanted; None: there is no account.
+        student: who the registrar says has the number; None: none.
+        look: what the target shows of the account now, and what is wanted; None: there is no account.
     """
 
     question: AdoptionQuestion

@@ -75,7 +75,7 @@ _OBJECTS: Final = select(adoptions.c.student_number, adoptions.c.object).where(
 
 
 class AdoptionAnswer(StrEnum):
-    """How a question stands."""
+    """The state of a question."""
 
     OPEN = "open"  # waits for an operator
     LINKED = "linked"  # decided: the object is this student's, as it is

@@ -50,10 +50,10 @@ class Pass(Report):
         found: how many of each kind, with what was noticed since.
         left: which they are, as far as they are remembered.
         evidence: of these, as `TargetReport` has it.
-        several: objects of whoever has more than one, as far as they are remembered, of the unsettled too.
+        several: objects of students with several, as far as they are remembered, of the unsettled too.
         part: which part of everybody was looked at in depth last, of so many as nights it takes.
-        failed_at: when it was tried again last, in vain: `trouble` says why; None: it was not.
-        noticed_at: when a change at the target last changed what is said here; None: never since.
+        failed_at: when the last new try failed: `trouble` says why; None: it was not.
+        noticed_at: when a change at the target last changed these figures; None: never since.
         trouble, approval: see `TargetReport`.
     """
 

@@ -46,7 +46,7 @@ class NotAsked(SesameError):
 
 
 class RestoreAnswer(StrEnum):
-    """What an operator has said; `open`: nothing yet."""
+    """An operator's answer; `open`: none yet."""
 
     OPEN = "open"
     OPENED = "opened"
@@ -105,7 +105,7 @@ def decide(connection: Connection, student_number: str, answer: RestoreAnswer, n
 
 
 class AskedAbout(Report):
-    """One whom these targets showed shut, and what an operator has said about it."""
+    """One whom these targets showed shut, and the operator's answer."""
 
     student_number: str
     shown_shut_by: tuple[str, ...]

@@ -57,7 +57,7 @@ GROUPS: Final = "Group"
 
 
 class PersonName(ComplexAttribute):
-    """Who somebody is, as the registrar writes it."""
+    """A person, as the registrar writes it."""
 
     family_name: str | None = None
     """The family name at birth (nom de famille); empty: the person has a given name only."""
@@ -80,7 +80,7 @@ class PersonAddress(ComplexAttribute):
 
 
 class UserGroup(ComplexAttribute):
-    """A teaching group that somebody is in."""
+    """A teaching group of a person."""
 
     value: str | None = None
     """The group's id."""
@@ -161,7 +161,7 @@ class StudentEnrolment(ComplexAttribute):
 
 
 class Student(Extension):
-    """What the registrar knows of a student, and where the account stands."""
+    """What the registrar knows of a student, and the account's state."""
 
     __schema__ = URN("urn:sesame:params:scim:schemas:1.0:Student")
 
