@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from consumers.kit.passwords import SEAL_BROKEN
 from schemas.account import Lane
@@ -17,9 +18,6 @@ from sesame.operations.people.diagnosis.words import word
 _DOWN = frozenset({"open", "down", "half_open", "hanging"})
 _MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
 NOT_SCHEDULED = "timetable_not_scheduled"
-OWN_RULE = frozenset(reason for rule in all_rules().values() for reason in rule.reasons)
-"""Reasons that have their own rules."""
-
 BACKLOG_MIN = 50
 """From so many records on, a student learns that many others are served before."""
 
@@ -72,7 +70,7 @@ def tried_again(s: Situation) -> Iterator[Finding]:
     """A transient failure, parked."""
     for target in _due(s):
         parked = s.parked.get(target.target)
-        if target.state != "retrying" or parked is None or target.reason in OWN_RULE:
+        if target.state != "retrying" or parked is None or target.reason in _told_by_rules():
             continue
         evidence = {
             "cause": parked.cause,
@@ -91,7 +89,7 @@ def given_up(s: Situation) -> Iterator[Finding]:
     """A dead letter."""
     for letter in s.letters:
         target = s.target(letter.consumer)
-        if letter.cause in OWN_RULE or (target is not None and letter.cause == SEAL_BROKEN):
+        if letter.cause in _told_by_rules() or (target is not None and letter.cause == SEAL_BROKEN):
             continue  # a password that no key opens has another rule: the student sets a new one
         if target is not None and target.state != "failed":
             continue
@@ -111,7 +109,7 @@ def given_up(s: Situation) -> Iterator[Finding]:
 def waits_for_operator(s: Situation) -> Iterator[Finding]:
     """The target has something that somebody must mend there; it is looked at again by itself."""
     for target in _due(s):
-        if target.state == "waiting" and target.reason not in OWN_RULE:
+        if target.state == "waiting" and target.reason not in _told_by_rules():
             evidence = {"reason": target.reason, "meaning": target.cause, "next": target.next}
             yield Finding("waits_for_operator", target.target, evidence, since=target.since)
 
@@ -156,6 +154,12 @@ def on_its_way(s: Situation) -> Iterator[Finding]:
             state = word("states", target.state)
             evidence = {"state": state, "after": target.reason, "waited (s)": round(waited, 1)}
             yield Finding("on_its_way", target.target, evidence, since=opened)
+
+
+@cache
+def _told_by_rules() -> frozenset[str]:
+    """Reasons that have their own rules."""
+    return frozenset(reason for rule in all_rules().values() for reason in rule.reasons)
 
 
 def _due(s: Situation) -> Iterator[TargetStatus]:
