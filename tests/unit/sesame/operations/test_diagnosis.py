@@ -369,6 +369,34 @@ def test_a_password_that_no_key_opens_is_told_of_the_target_that_lacks_it(desk: 
     assert ("given_up", "moodle") not in found
 
 
+@pytest.mark.parametrize(
+    ("target", "state", "reason"),
+    [
+        ("directory", State.WAITING, "administrative_enrolment_pending"),
+        ("directory", State.WAITING, "credential_needed"),
+        ("directory", State.WAITING, "password_replaced"),
+        ("mailbox", State.WAITING, "mailbox_full"),
+        ("mailbox", State.WAITING, "own_sieve_script_active"),
+        ("moodle", State.WAITING, "pedagogical_enrolment_pending"),
+        ("moodle", State.WAITING, "timetable_not_scheduled"),
+        ("mailbox", State.FAILED, "redirect_invalid"),
+        ("mailbox", State.FAILED, "redirect_refused"),
+        ("mailbox", State.FAILED, "invalid_mail_redirect"),
+        ("mailbox", State.FAILED, "mailbox_not_enabled"),
+    ],
+)
+def test_a_reason_that_has_a_rule_is_not_told_by_the_rules_for_all(
+    desk: Desk, target: str, state: State, reason: str
+) -> None:
+    desk.account()
+    desk.ended(target, state, reason=reason)
+    if state is State.FAILED:
+        desk.letter(target, cause=reason)
+    situation = gather(desk.database, LEA, targets=TARGETS, follows={}, uses_cas=False)
+    found = {(each.rule, each.service) for each in judge(situation, live=False)}
+    assert found.isdisjoint({("given_up", target), ("waits_for_operator", target)})
+
+
 def test_who_must_act_is_said_of_every_reason_with_a_word_that_there_is() -> None:
     assert {each.who for each in explanations().values()} <= glossary()["who"].keys()
     assert {each.who for each in explanations().values() if each.kind == "retry"} == {"nobody"}
