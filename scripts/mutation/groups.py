@@ -74,8 +74,8 @@ GROUPS = (
         ("consumers/moodle/*.py",),
         (
             *("consumers/moodle/test_*", *_CONSUMERS_TESTS),
-            *(f"integration/test_moodle_{name}" for name in ("handler", "cohorts", "lost_answers")),
-            *(f"integration/test_moodle_{name}" for name in ("outages", "refusals", "rights")),
+            *(f"integration/moodle/test_moodle_{name}" for name in ("handler", "cohorts", "lost_answers")),
+            *(f"integration/moodle/test_moodle_{name}" for name in ("outages", "refusals", "rights")),
         ),
     ),
     Group(
@@ -106,13 +106,17 @@ GROUPS = (
     Group(
         "lifecycle",
         ("consumers/registry/lifecycle/*.py", "consumers/registry/erasure/*.py"),
-        ("consumers/registry/test_*", "sesame/operations/test_lifecycle", "integration/test_erased_again"),
+        (
+            "consumers/registry/test_*",
+            "sesame/operations/test_lifecycle",
+            "integration/privacy/test_erased_again",
+        ),
     ),
     Group(
         "eventlog",
         ("pipeline/eventlog/*.py",),
         (
-            *("pipeline/eventlog/test_*", "integration/test_erased_on_the_log"),
+            *("pipeline/eventlog/test_*", "integration/privacy/test_erased_on_the_log"),
             *(f"conformance/test_{name}" for name in ("delivery", "groups", "order", "records")),
         ),
     ),
@@ -121,18 +125,30 @@ GROUPS = (
         ("sesame/operations/**/*.py",),
         (
             *("sesame/operations/test_*", "sesame/app/test_*", "producers/test_replay"),
-            *(f"integration/test_api_{name}" for name in ("acts", "enrolments", "refusals")),
-            *(f"integration/test_{name}" for name in ("api", "erasure", "scim_sends", "backup")),
+            *(f"integration/api/test_api_{name}" for name in ("acts", "enrolments", "refusals")),
+            *(
+                f"integration/{name}"
+                for name in (
+                    "api/test_api",
+                    "privacy/test_erasure",
+                    "api/test_scim_sends",
+                    "keeping/test_backup",
+                )
+            ),
         ),
     ),
     Group(
         "web",
         ("sesame/web/**/*.py", "sesame/login/*.py"),
         (
-            *("sesame/web/test_*", "sesame/login/test_*", "integration/test_api*"),
-            *(f"integration/test_console_{name}" for name in ("acts", "login", "pages", "rights")),
-            *(f"integration/test_portal_{name}" for name in ("forms", "messages", "states")),
-            *("integration/test_cas", "integration/test_scim_in", "integration/test_scim_sends"),
+            *("sesame/web/test_*", "sesame/login/test_*", "integration/api/test_api*"),
+            *(f"integration/console/test_console_{name}" for name in ("acts", "login", "pages", "rights")),
+            *(f"integration/portal/test_portal_{name}" for name in ("forms", "messages", "states")),
+            *(
+                "integration/portal/test_cas",
+                "integration/api/test_scim_in",
+                "integration/api/test_scim_sends",
+            ),
         ),
     ),
 )

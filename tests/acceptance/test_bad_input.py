@@ -1,8 +1,8 @@
 """Bad input met by `sesame run` itself, a process on PostgreSQL: each is told, nothing is lost, work goes on.
 
 What each piece does with it, case by case: `tests/unit/pipeline/test_bad_input.py` (future records, clocks,
-rows edited by hand, settings), `tests/integration/test_events_one_by_one.py` (every bad event on every topic)
-and `tests/integration/test_postgres.py` (a database that only reads).
+rows edited by hand, settings), `tests/integration/kafka/test_events_one_by_one.py` (every bad event on every
+topic) and `tests/integration/keeping/test_postgres.py` (a database that only reads).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from sandbox.samba import Samba
 from schemas.account import Account
 from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
-from tests.integration.active_directory_kit import Domain
+from tests.integration.active_directory.active_directory_kit import Domain
 
 
 @pytest.fixture

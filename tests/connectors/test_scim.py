@@ -13,7 +13,7 @@ from consumers.scim.connector import Scim
 from sandbox.scim import REFUSED, ScimServer
 from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
-from tests.integration.scim_kit import Eyes
+from tests.integration.scim.scim_kit import Eyes
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.portal_browser import chromium
 from sesame.testing.servers.portal_kit import Portal
 from sesame.testing.servers.post_office import PostOffice
-from tests.integration.api_kit import ApiWorld, api_world
+from tests.integration.api.api_kit import ApiWorld, api_world
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

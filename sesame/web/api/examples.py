@@ -1,7 +1,7 @@
 """Examples of operations, and formats of values, for the API's description.
 
 Bodies are written here. Answers are those of the filled store of the tests, in `examples.json`:
-`EXAMPLES=record pytest tests/integration/test_api_documented.py` records them.
+`EXAMPLES=record pytest tests/integration/api/test_api_documented.py` records them.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ sesame dead-letters list --cause not_an_event
 sesame dead-letters dismiss --cause not_an_event --reason "the timetable office tried its producer"
 ```
 
-`tests/integration/test_events_one_by_one.py` throws each of these on each topic of a running site.
+`tests/integration/kafka/test_events_one_by_one.py` throws each of these on each topic of a running site.
 """
 
 

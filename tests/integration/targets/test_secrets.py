@@ -1,0 +1,142 @@
+"""A target's secret changes while Sésame runs: it goes on by itself, and the doctor says who saw what."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sandbox.dovecot import Dovecot
+from sandbox.moodle import MoodleStandIn
+from sandbox.slapd import Slapd
+from sesame.cli import main
+from tests.integration.targets.site_kit import Site, running
+from tests.waiting import until
+
+ZOE = "22600001"
+WRONG = "pas-le-bon-secret"
+
+
+@dataclass
+class Refused:
+    """A site whose target refuses the secret in its file, and the right one."""
+
+    site: Site
+    target: str
+    file: Path
+    right: str
+
+    def state(self) -> str:
+        return self.site.consumers().get(self.target, ("", ""))[0]
+
+    def reason(self) -> str:
+        return self.site.consumers()[self.target][1]
+
+    def put(self, text: str) -> None:
+        """Write the file as an operator's editor leaves it: a moment ago."""
+        self.file.write_text(text, encoding="utf-8")
+        a_moment_ago = time.time() - 2
+        os.utime(self.file, (a_moment_ago, a_moment_ago))
+
+    def doctor(self) -> tuple[int, dict[str, str]]:
+        """The doctor's exit code, and what it says of the target."""
+        config = ["--config", str(self.site.settings.data_dir / "sesame.toml")]
+        result = CliRunner().invoke(main, [*config, "doctor", "--json", f"--only={self.target}"])
+        assert WRONG not in result.output
+        assert self.right not in result.output
+        [found] = json.loads(result.stdout)
+        return result.exit_code, found
+
+
+Refuses = Callable[[float], AbstractContextManager[Refused]]
+"""Makes the site, whose process looks again after so many seconds at a target that refuses it."""
+
+
+def refusing(folder: Path, target: str, settings: str, right: str, *in_memory: str) -> Refuses:
+    @contextmanager
+    def make(look_again_s: float) -> Iterator[Refused]:
+        file = folder / "secret"
+        file.touch(mode=0o600)
+        targets = json.dumps([*in_memory, target])
+        every = f"targets = {targets}\nengine.misconfigured_delay_s = {look_again_s}\n{settings}"
+        with closing(Site(folder / "site", every.replace("FILE", str(file)), in_memory=in_memory)) as site:
+            one = Refused(site, target, file, right)
+            one.put(WRONG)
+            yield one
+
+    return make
+
+
+def refused_by_the_directory(folder: Path, slapd: Slapd) -> Refuses:
+    settings = f"""
+        [directory]
+        uri = "{slapd.ldap_uri}"
+        ca_file = "{slapd.ca_file}"
+        bind_dn = "{slapd.provisioner_dn}"
+        bind_password_file = "FILE"
+        people_dn = "{slapd.people_dn}"
+        groups_dn = "{slapd.groups_dn}"
+        probe_dn = "{slapd.probe_dn}"
+    """
+    right = slapd.provisioner_password_file.read_text(encoding="utf-8")
+    return refusing(folder, "directory", settings, right)
+
+
+def refused_by_the_mail_server(folder: Path, dovecot: Dovecot, slapd: Slapd) -> Refuses:
+    settings = f"""
+        [mailbox]
+        doveadm_url = "{dovecot.doveadm_url}"
+        ca_file = "{dovecot.ca_file}"
+        api_key_file = "FILE"
+        lmtp_port = {dovecot.ports.lmtp}
+        probe_user = "{slapd.probe_mail}"
+    """
+    right = dovecot.api_key_file.read_text(encoding="utf-8")
+    return refusing(folder, "mailbox", settings, right, "directory")
+
+
+@pytest.fixture(params=["directory", "mailbox", "moodle"])
+def refuses(request: pytest.FixtureRequest, tmp_path: Path) -> Refuses:
+    if request.param == "directory":
+        return refused_by_the_directory(tmp_path, request.getfixturevalue("slapd"))
+    if request.param == "mailbox":
+        servers = map(request.getfixturevalue, ("dovecot", "slapd"))
+        return refused_by_the_mail_server(tmp_path, *servers)
+    moodle: MoodleStandIn = request.getfixturevalue("moodle")
+    settings = f'[moodle]\nbase_url = "{moodle.url}"\ntoken_file = "FILE"\n'
+    return refusing(tmp_path, "moodle", settings, moodle.token)
+
+
+def test_a_consumer_that_was_refused_reads_the_changed_file_and_goes_on_by_itself(refuses: Refuses) -> None:
+    with refuses(0.2) as one, running(one.site):
+        one.site.enrol_and_activate(ZOE, "Lefèvre", "Zoé")
+        until(lambda: one.state() == "misconfigured", one.site.consumers)
+        assert "_file that was read at" in one.reason()
+        assert WRONG not in one.reason()
+        one.put("")  # half-written: not taken, and said
+        until(lambda: "kept" in one.reason(), one.site.consumers)
+        one.put(one.right)
+        until(lambda: one.state() == "running", one.site.consumers)
+
+
+def test_the_doctor_and_a_process_that_was_refused_do_not_contradict_each_other(refuses: Refuses) -> None:
+    with refuses(600) as one, running(one.site):
+        one.site.enrol_and_activate(ZOE, "Lefèvre", "Zoé")
+        until(lambda: one.state() == "misconfigured", one.site.consumers)
+        code, found = one.doctor()
+        assert (code, found["state"]) == (1, "fail")
+        assert "misconfigured since" in found["text"]
+        one.put(one.right)
+        code, found = one.doctor()
+        assert (code, found["state"]) == (0, "warn")
+        assert "the whole path works (tried just now)" in found["text"]
+        assert one.reason() in found["text"]
+        assert str(one.file) in found["remedy"]
+        assert "by itself" in found["remedy"]
