@@ -30,64 +30,64 @@ ROWS_PER_PRUNE = 5_000
 """Rows of one table that one transaction removes: others wait for it."""
 
 STUDENT, WORK, HISTORY, AUDIT, EXPIRY, EVER = (
-    "one row, or a few, for each student",
+    "with the student",
     "until the work is done",
-    "`store.history_days` after it is over",
+    "`store.history_days` after its end",
     "`store.audit_days`",
     "until it expires",
-    "for ever",
+    "permanently",
 )
 
 KEPT: Final[Mapping[str, tuple[str, str]]] = {
-    "people": (STUDENT, "the last 32 facts' ids of each are remembered, to recognise a redelivery"),
-    "enrolments": (STUDENT, "by year and step, cancelled ones too: a late fact must not win"),
-    "ledger": (EVER, "no login and no address is given twice"),
-    "closings": (EVER, "one row for each day on which time closed an account, and each kind"),
+    "people": (STUDENT, "with the ids of the last 32 facts, to recognise a redelivery"),
+    "enrolments": (STUDENT, "by year and step, cancelled ones too"),
+    "ledger": (EVER, "no name is given twice"),
+    "closings": (EVER, "one row per day and kind"),
     "erasures": (EVER, "under a pseudonym; the receipt proves it"),
-    "held_closings": (WORK, "until an operator has released them, or the student is enrolled again"),
-    "fingerprints": (STUDENT, "by them one person with two numbers is recognised"),
-    "identity_doubts": (EVER, "what was decided about two persons is not asked again"),
-    "adoptions": (STUDENT, "which object of which target is whose"),
-    "adoption_questions": (EVER, "what was decided about an object is not asked again"),
+    "held_closings": (WORK, "until released, or enrolled again"),
+    "fingerprints": (STUDENT, "to recognise one person with two numbers"),
+    "identity_doubts": (EVER, "decisions about two numbers"),
+    "adoptions": (STUDENT, "the owners of objects"),
+    "adoption_questions": (EVER, "decisions about objects"),
     "pending_facts": ("14 days", "then a dead letter"),
     "activation_requests": (STUDENT, "the last one"),
     "accounts": (STUDENT, "the newest version"),
     "teachings": (STUDENT, "the newest list of each year"),
-    "known_teachings": (EVER, "one row for each year, unit and group"),
-    "accepted_values": (EVER, "a text that looks damaged, and that an operator has said is right"),
-    "restore_questions": (STUDENT, "whom a restored store would have opened, and what was answered"),
-    "reconciliations": (EVER, "one row for each target: its last comparison"),
-    "store_form": (EVER, "one row: the oldest form whose programs may work with the store"),
-    "store_life": (EVER, "one row: by it a store that went back in time is recognised"),
-    "outbox": (WORK, "a row goes once the log has acknowledged it"),
+    "known_teachings": (EVER, "one row per year, unit and group"),
+    "accepted_values": (EVER, "texts that look damaged and are right"),
+    "restore_questions": (STUDENT, "students shut after a restore, and the answers"),
+    "reconciliations": (EVER, "one row per target: its last comparison"),
+    "store_form": (EVER, "one row: the oldest admitted form"),
+    "store_life": (EVER, "one row, to recognise a store that went back in time"),
+    "outbox": (WORK, "until the log has acknowledged it"),
     "vault": (
         HISTORY,
-        "a secret until it is consumed or its time is over; then its tombstone, and the newest one stays",
+        "a secret until consumed or expired; then its tombstone; the newest stays",
     ),
     "kept_hashes": (
         STUDENT,
-        "where `vault.keep_last_hash` says so; until a new password or a sign of theft",
+        "with `vault.keep_last_hash`; until a new password or a sign of theft",
     ),
     "target_states": (STUDENT, "for each target"),
-    "attempts": (HISTORY, "one row for each that ended with something new"),
-    "parked": (WORK, "one row for each consumer and student"),
+    "attempts": (HISTORY, "those with a new result"),
+    "parked": (WORK, "one row per consumer and student"),
     "webhook_events": (WORK, "until the receiver has it; at most `store.history_days`"),
-    "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),
-    "consumer_status": (WORK, "one row for each process that runs"),
+    "dead_letters": (HISTORY, "once resolved; unresolved ones permanently"),
+    "consumer_status": (WORK, "one row per process"),
     "quarantines": (WORK, "until it is lifted"),
-    "pauses": (WORK, "until somebody lets the consumer go on"),
+    "pauses": (WORK, "until resumed"),
     "lost_records": (HISTORY, "once accepted"),
     "site_locks": (WORK, "seconds"),
     "replays": (HISTORY, "from when it was begun"),
     "replay_students": (HISTORY, "with their replay"),
-    "imports": (HISTORY, "longer while a row of a feed refers to it; the newest stays"),
-    "feed_rows": (STUDENT, "by year and step: what an import is compared with"),
-    "teaching_groups": (EVER, "one row for each that programs keep, until one of them ends it"),
-    "group_members": (STUDENT, "for each teaching group that a program keeps them in"),
-    "member_lists": (STUDENT, "by year: the sequence of the list that was published last"),
-    "accepted_requests": (WORK, "until what a program sent is applied, and told"),
-    "external_ids": (STUDENT, "what the program that sent somebody calls them"),
-    "teaching_rows": (STUDENT, "by year: what an import is compared with"),
+    "imports": (HISTORY, "longer while a feed's row refers to it; the newest stays"),
+    "feed_rows": (STUDENT, "by year and step, to compare imports"),
+    "teaching_groups": (EVER, "until a program ends the group"),
+    "group_members": (STUDENT, "by teaching group"),
+    "member_lists": (STUDENT, "by year: the last list's sequence"),
+    "accepted_requests": (WORK, "until applied and answered"),
+    "external_ids": (STUDENT, "the sending program's identifiers"),
+    "teaching_rows": (STUDENT, "by year, to compare imports"),
     "welcome_messages": (STUDENT, "the welcome is sent once"),
     "propagation": (STUDENT, "the newest version"),
     "propagation_targets": (STUDENT, "for each target"),
@@ -98,13 +98,13 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "cas_sessions": (EXPIRY, "or until the student logs out"),
     "web_sessions": (EXPIRY, ""),
     "mail_proofs": (EXPIRY, "codes and links of the students' pages"),
-    "throttles": (EXPIRY, "how often somebody tried"),
-    "charter_acceptances": (STUDENT, "for each text of the charter"),
+    "throttles": (EXPIRY, "counted attempts"),
+    "charter_acceptances": (STUDENT, "by the charter's text"),
     "support_cases": (EXPIRY, "14 days"),
-    "audit": (AUDIT, "then appended to `audit-YEAR.jsonl` in the folder `audit` of `data_dir`, and removed"),
-    "audit_persons": (AUDIT, "whom an entry names; removed with it"),
-    "audit_marks": (EVER, "a few rows: the newest entry, and the last one that was removed"),
-    "remarks": (AUDIT, "the reasons of a hold that is in force are kept longer"),
+    "audit": (AUDIT, "then moved to `audit-YEAR.jsonl` in `audit` of `data_dir`"),
+    "audit_persons": (AUDIT, "with their entry"),
+    "audit_marks": (EVER, "the newest entry, and the last removed one"),
+    "remarks": (AUDIT, "longer for a hold in force"),
 }
 """Every table: how long its rows are kept, and what should be known of that."""
 
@@ -198,15 +198,14 @@ _HEAD = """\
 <!-- Generated by `python -m sesame.pages` from `sesame/app/retention.py` and the tables' declarations. -->
 
 For the record of processing activities (GDPR, art. 30). **Purpose**: university accounts for students, from
-the registrar's enrolments to the services. **Persons**: students; operators, by their user names; the staff,
-by the logins and addresses that nobody else may be given. **Data**: who somebody is (names, birth date, INE,
-personal address), enrolments and teachings, logins and addresses, what they asked for on their pages, what
-operators did and said, how far each service is. Passwords are hashed, sealed, and gone once the services have
-them; the last hash stays, sealed, where `vault.keep_last_hash` says so. **Recipients**: the
-[services](connectors.md), each with what it writes there; nobody else.
+the registrar's enrolments to the services. **Persons**: students; operators, by their user names; the
+staff, by their logins and addresses. **Data**: identity (names, birth date, INE, personal address),
+enrolments and teachings, logins and addresses, requests on the students' pages, operators' acts and
+reasons, the state of each service. Passwords are hashed, sealed, and removed once the services have them;
+the last hash stays, sealed, with `vault.keep_last_hash`. **Recipients**: the [services](connectors.md)
+only.
 
-What grows with acts and with time is removed by policy, once a day, by the process that runs the registry,
-a bounded number of rows a transaction. What grows with the number of students stays with them, until the
+The process that runs the registry removes expired rows once a day. *With the student* means: until the
 person is [erased](../how-to/erase-a-person.md). The days are [settings](settings.md#store).
 
 | Table | Kept | | When a person is erased |
@@ -215,26 +214,25 @@ person is [erased](../how-to/erase-a-person.md). The days are [settings](setting
 
 _ON_ERASURE: Final = {
     OnErasure.REMOVED: "removed",
-    OnErasure.PSEUDONYM: "the pseudonym in the number's place",
-    OnErasure.OWN: "keyed digests, and the pseudonym",
-    OnErasure.NOTHING: "nobody's",
+    OnErasure.PSEUDONYM: "pseudonym",
+    OnErasure.OWN: "digests, pseudonym",
+    OnErasure.NOTHING: "–",
 }
 
 _TAIL = """
-The audit is archived, never just removed: `audit-2026.jsonl`, a JSON object a line, has what was done in
-2026 and is older than `store.audit_days`. Reasons in operators' own words may be personal, and are not in it.
-Its lines go on with the chain of hashes that `sesame audit verify` walks in the store (ADR 16).
-Files are appended to and never read by Sésame: move them where you keep such records, and remove them as your
-rules say. After a crash an entry may be there twice, with one id.
+The audit is archived: `audit-2026.jsonl`, a JSON object a line, has the entries of 2026 that are older than
+`store.audit_days`, without operators' reasons, and continues the chain of hashes (ADR 16). Sésame appends
+to these files and never reads them: move and remove them by your rules. After a crash an entry may be there
+twice, with one id.
 
-The embedded log has a retention of its own, Kafka's topics have theirs: [settings](settings.md#log).
+For the retention of the log see [settings](settings.md#log).
 """
 
 
 def _erased(table: Table) -> str:
     said = persons.declared(table)
     named = ", ".join(f"`{name}`" for name in said.named_in)
-    return _ON_ERASURE[said.on_erasure] + (f"; looked through: {named}" if named else "")
+    return _ON_ERASURE[said.on_erasure] + (f"; searched: {named}" if named else "")
 
 
 def retention_page() -> str:
