@@ -22,7 +22,7 @@ from consumers.propagation.handler import Propagation
 from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
 from pipeline import target_states
 from pipeline.engine.bell import Place
-from pipeline.engine.culprit import Culprit
+from pipeline.engine.core import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
 from pipeline.outbox import outbox
 from pipeline.parking.rows import parked

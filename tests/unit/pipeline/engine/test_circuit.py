@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import culprit
 from pipeline.engine.bell import Batch, Bell, Place
 from pipeline.engine.circuit import CircuitState
 from pipeline.engine.core import Engine
@@ -191,7 +190,7 @@ def test_the_engine_says_why_it_stopped_in_the_words_that_it_was_told(engine: En
 
 
 def test_of_more_notes_than_are_kept_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(culprit, "NOTES_MAX", 2)
+    monkeypatch.setattr("pipeline.engine.core.NOTES_MAX", 2)
     engine = Engine(LIMITS.model_copy(update={"batch_size": 3}))
     ring(engine, "A", "B", "C")
     engine.tripped(taken(engine), 0.0, "500")
