@@ -3,14 +3,6 @@
 The worker loads the newest account of each student, takes the lease, calls `Handler.handle` with a batch, and
 carries the outcomes out in the right order. A handler knows one target and nothing of the log, of offsets, of
 parking or of leases.
-
-A target's own port (in its room's `port.py`) has five verbs, each over a batch:
-
-- `apply(batch)` writes what differs and nothing else, and may be repeated;
-- `close(batch)` shuts access and does nothing else;
-- `read(keys)` observes, from the server that the users reach;
-- `dump()` observes all entries, in bounded memory;
-- `probe()` exercises the whole path on an object of the pipeline's own, never on a student's.
 """
 
 from __future__ import annotations
