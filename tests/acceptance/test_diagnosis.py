@@ -97,7 +97,7 @@ def test_every_rule_has_words_and_a_function_that_says_what_it_is() -> None:
 
 def test_every_rule_is_named_by_a_test_on_real_servers() -> None:
     folder = Path(__file__).parents[1]
-    tests = [*folder.glob("acceptance/test_*.py"), *folder.glob("integration/test_*.py")]
+    tests = [*folder.glob("acceptance/test_*.py"), *folder.glob("integration/*/test_*.py")]
     text = "".join(test.read_text(encoding="utf-8") for test in tests)
     assert [name for name in all_rules() if f'"{name}"' not in text] == []
 
