@@ -294,18 +294,18 @@ class _Import(Generic[IntendedT]):
 
     def _judged(self, people: Iterable[AffectedPerson]) -> tuple[YearFigures, ...]:
         """Judge these people; without any, count none."""
-        first, rest = next(iter(people := iter(people)), None), people
+        left = iter(people)
+        first = next(left, None)
         if first is None:
             return ()
         known, in_file, lost = self._in_all
-        options = self.options
         return judge(
-            chain([first], rest),
+            chain([first], left),
             known=known,
             in_file=in_file,
-            threshold=options.threshold,
+            threshold=self.options.threshold,
             lost=lost,
-            leak=options.leak,
+            leak=self.options.leak,
         )
 
     @cached_property
