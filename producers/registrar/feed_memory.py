@@ -140,11 +140,7 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
         cls._people = select(rows.year, people).where(of_source, cls.held).group_by(rows.year)
 
     def people(self, source: str) -> dict[int, int]:
-        """Count the students with something held by `source`, by academic year.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Count the students with something held by `source`, by academic year."""
         with self._database.read() as connection:
             found = connection.execute(self._people, {"source": source})
             return {int(year): int(students) for year, students in found}
@@ -196,11 +192,7 @@ class SqlFeedMemory(SqlFacts[Intended]):
     held = _LIVE
 
     def published(self, source: str, students: Collection[str]) -> dict[StepKey, Published]:
-        """What `source` has published, or may have, about these students (some hundreds).
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """What `source` has published, or may have, about these students (some hundreds)."""
         return {
             (row.student_number, row.year, row.step, row.step_version): Published(
                 row.fingerprint,
@@ -214,11 +206,7 @@ class SqlFeedMemory(SqlFacts[Intended]):
         }
 
     def known_students(self, students: Collection[str]) -> set[str]:
-        """Those of these students (some hundreds) about whom any feed ever published.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Those of these students (some hundreds) about whom any feed ever published."""
         number = feed_rows.c.student_number
         with self._database.read() as connection:
             found = connection.execute(select(number).where(number.in_(sorted(students))).distinct())
@@ -228,29 +216,18 @@ class SqlFeedMemory(SqlFacts[Intended]):
         """Count students who lost every enrolment that `source` held, by academic year.
 
         Since then (epoch seconds), and since an operator last approved an import.
-
-        Raises:
-            StoreUnavailable: retry.
         """
         with self._database.read() as connection:
             found = connection.execute(_LOST, {"source": source, "since": since})
             return {int(year): int(students) for year, students in found}
 
     def sources(self) -> list[str]:
-        """Every feed that was ever imported.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Every feed that was ever imported."""
         with self._database.read() as connection:
             return sorted(connection.execute(SOURCES).scalars())
 
     def live_steps(self, source: str, year: int) -> Iterator[list[StepKey]]:
-        """Every enrolment of the year that `source` holds, in order, in pages.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Every enrolment of the year that `source` holds, in order, in pages."""
         rows = feed_rows.c
         order = rows.student_number, rows.step, rows.step_version
         query = select(*order).where(rows.source == source, rows.year == year, _LIVE).order_by(*order)
@@ -269,9 +246,6 @@ class SqlFeedMemory(SqlFacts[Intended]):
         """Student numbers, with digests of damaged-looking values accepted as right.
 
         Few: each was accepted by hand.
-
-        Raises:
-            StoreUnavailable: retry.
         """
         query = select(accepted_values.c.student_number, accepted_values.c.digest)
         with self._database.read() as connection:
@@ -306,11 +280,7 @@ class SqlTeachingMemory(SqlFacts[IntendedList]):
     held = _TAUGHT
 
     def published(self, source: str, students: Collection[str]) -> dict[YearKey, PublishedList]:
-        """The lists that `source` published, or may have, of these students (hundreds).
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """The lists that `source` published, or may have, of these students (hundreds)."""
         return {
             (row.student_number, row.year): PublishedList(
                 row.fingerprint, row.sequence, row.base, bool(row.confirmed), _read(row.listed)
@@ -319,11 +289,7 @@ class SqlTeachingMemory(SqlFacts[IntendedList]):
         }
 
     def listed_students(self, source: str, year: int) -> Iterator[list[str]]:
-        """Students with a list of `source` in that year, in order, in pages.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Students with a list of `source` in that year, in order, in pages."""
         rows = teaching_rows.c
         query = select(rows.student_number).where(rows.source == source, rows.year == year, _TAUGHT)
         after = ""
@@ -337,11 +303,7 @@ class SqlTeachingMemory(SqlFacts[IntendedList]):
             after = found[-1]
 
     def enrolled(self, students: Collection[str]) -> set[YearKey]:
-        """The years in which any feed has these students (some hundreds) enrolled.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """The years in which any feed has these students (some hundreds) enrolled."""
         rows = feed_rows.c
         query = (
             select(rows.student_number, rows.year)

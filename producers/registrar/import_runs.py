@@ -107,7 +107,10 @@ def no_note(_connection: Connection) -> None:
 
 
 class SqlImports:
-    """The runs of imports in the database, for any kind of feed."""
+    """The runs of imports in the database, for any kind of feed.
+
+    Every method raises `StoreUnavailable`; where nothing else is said of it, call again.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -152,11 +155,7 @@ class SqlImports:
         self._add(values | {"detail": _document(detail), "superseded": True}, note, fences=False)
 
     def go_on_above(self, import_id: int) -> None:
-        """Raise the next import's id above this one, whose facts exist without its import.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Raise the next import's id above this one, whose facts exist without its import."""
         with self._database.write() as connection:
             newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
             if newest < import_id:
@@ -208,9 +207,6 @@ class SqlImports:
         """Who approved what was held under this id since then (epoch seconds).
 
         None: no operator has, or it was published since.
-
-        Raises:
-            StoreUnavailable: retry.
         """
         mine = imports.c.source == source
         like = imports.c.detail.contains(f'"approval":"{approval}"', autoescape=True)
@@ -294,9 +290,6 @@ class SqlImports:
             limit: at most so many.
             persons: True: of single persons that programs sent; False: of files; None: both.
             held: only those that the guard holds.
-
-        Raises:
-            StoreUnavailable: retry.
         """
         query = select(imports).order_by(imports.c.id.desc()).limit(limit)
         if held:
@@ -310,11 +303,7 @@ class SqlImports:
         return [_run(row) for row in rows]
 
     def persons_since(self, started_at: float) -> int:
-        """Count persons sent by programs since this time (epoch seconds).
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """Count persons sent by programs since this time (epoch seconds)."""
         since = imports.c.id > _last_before(started_at)
         with self._database.read() as connection:
             query = select(func.count()).where(imports.c.source == SENT, since)
@@ -324,9 +313,6 @@ class SqlImports:
         """The feed's last import of the same kind that ended before this one began.
 
         None: there is none among the latest ones.
-
-        Raises:
-            StoreUnavailable: retry.
         """
         kind = None if run.detail is None else run.detail.kind
         ended = imports.c.source == run.source, imports.c.id < run.id, imports.c.finished_at.is_not(None)
@@ -338,11 +324,7 @@ class SqlImports:
         return next((one for one in like if one.detail and one.detail.ended is ImportEnd.DONE), None)
 
     def run_of(self, import_id: int) -> ImportRun | None:
-        """One run; None: there is none of this id (any more).
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """One run; None: there is none of this id (any more)."""
         if import_id > ID_MAX:
             return None
         with self._database.read() as connection:
