@@ -51,8 +51,7 @@ from schemas.account import Account, Stage
 from schemas.language import Language, gettext
 
 if TYPE_CHECKING:  # these load the HTTP library and SQLAlchemy, which settings and words do without
-    from consumers.moodle.cohorts import SiteLock
-    from consumers.moodle.functions import MoodleFunctions
+    from consumers.moodle.site import MoodleSite
 
 
 class MoodleConnector(Connector[MoodleSettings]):
@@ -77,18 +76,12 @@ class MoodleConnector(Connector[MoodleSettings]):
         "cohorts",
     )
 
-    def __init__(
-        self,
-        context: ConnectorContext[MoodleSettings],
-        functions: MoodleFunctions | None = None,
-        lock: SiteLock | None = None,
-    ) -> None:
+    def __init__(self, context: ConnectorContext[MoodleSettings], site: MoodleSite | None = None) -> None:
         """Call nothing yet.
 
         Args:
             context: see `ConnectorContext`.
-            functions: the site's; None: by the settings.
-            lock: serialises the creation of cohorts; None: the store's.
+            site: what it works with; None: as the context says.
 
         Raises:
             Misconfigured: the file of certificate authorities cannot be read.
@@ -97,7 +90,7 @@ class MoodleConnector(Connector[MoodleSettings]):
 
         super().__init__(context)
         self._owned = owned_fields(self.settings)
-        self._site = MoodleSite(context, functions, lock)
+        self._site = site or MoodleSite(context)
 
     def describe(self) -> Description:
         """See `Connector.describe`."""

@@ -21,6 +21,7 @@ from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.connector import MoodleConnector
+from consumers.moodle.site import MoodleSite
 from consumers.propagation import rows as propagated
 from consumers.propagation.handler import BREACHED, LATE, Propagation
 from consumers.propagation.settings import PropagationSettings
@@ -286,7 +287,7 @@ class Site:
             monotonic=lambda: now() + next(ticks) * 1e-6,  # of two readings one is the later
         )
         functions: Any = self.moodle
-        return QuickMoodle(moodle, functions, Unserialised()).handler()
+        return QuickMoodle(moodle, MoodleSite(moodle, functions, Unserialised())).handler()
 
     def _facts(self, name: str, life: Life) -> FactLoop:
         database = self._database()

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from consumers.kit.connector import ConnectorContext, SiteFacts
 from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.site import MoodleSite
 from pipeline.db.database import Database
 from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
@@ -92,7 +93,7 @@ def connector_on(
         site=site,
         monotonic=clock,
     )
-    return MoodleConnector(context, lock=Unlocked() if database is None else None)
+    return MoodleConnector(context, MoodleSite(context, lock=Unlocked() if database is None else None))
 
 
 class Handlers:

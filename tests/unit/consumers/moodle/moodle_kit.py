@@ -19,6 +19,7 @@ from consumers.moodle.connector import MoodleConnector
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.site import MoodleSite
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle.conditions import Conditions, SiteState
 from sandbox.moodle.control import ControlEndpoint
@@ -102,7 +103,7 @@ class Site:
             monotonic=clock,
         )
         functions = MoodleFunctions(rest_client(context, self._answer), self.settings)
-        self.connector = MoodleConnector(context, functions, Unlocked())
+        self.connector = MoodleConnector(context, MoodleSite(context, functions, Unlocked()))
         self.handler = self.connector.handler()
         self.database = folder / "moodle.sqlite"
         self._clock = clock
