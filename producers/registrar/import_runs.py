@@ -275,10 +275,9 @@ class SqlImports:
     def _change(
         self, import_id: int, confirmed: int, *, detail: ImportDetail | None, **values: object
     ) -> None:
-        values["detail"] = _document(detail)
+        values |= {"detail": _document(detail), "confirmed_through": confirmed or imports.c.confirmed_through}
         with self._database.write() as connection:
             connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
-            _confirm(connection, import_id, confirmed)
 
     def past(
         self, *, before: int | None, limit: int, persons: bool | None = None, held: bool = False
@@ -333,21 +332,16 @@ class SqlImports:
 
     @staticmethod
     def _hold(connection: Connection, import_id: int, confirmed: int = 0) -> None:
-        """Lock the import's row until the transaction ends, if it is still the newest."""
+        """Lock the import's row until the transaction ends, if it is still the newest.
+
+        `confirmed`: the log has all up to this source sequence, which only grows; 0: as before.
+        """
         mine = imports.c.id == import_id, imports.c.superseded.is_(False)
         held = connection.execute(
-            update(imports).where(*mine).values(confirmed_through=imports.c.confirmed_through)
+            update(imports).where(*mine).values(confirmed_through=confirmed or imports.c.confirmed_through)
         )
         if held.rowcount != 1:
             raise ImportSuperseded
-        _confirm(connection, import_id, confirmed)
-
-
-def _confirm(connection: Connection, import_id: int, confirmed: int) -> None:
-    """Raise the import's watermark to this source sequence."""
-    if confirmed:
-        ahead = imports.c.id == import_id, imports.c.confirmed_through < confirmed
-        connection.execute(update(imports).where(*ahead).values(confirmed_through=confirmed))
 
 
 def unseen(import_id: ColumnElement[int]) -> ColumnElement[bool]:

@@ -45,7 +45,8 @@ def derive(act: Callable[..., Any], path: ActPath) -> None:
     API's; any other argument that must be given reports progress, which no program sees.
     """
     function = inspect.unwrap(act)
-    _site, _actor, *parameters = inspect.signature(function, eval_str=True).parameters.values()
+    called = inspect.signature(function, eval_str=True)
+    _site, _actor, *parameters = called.parameters.values()
     named = _NAMED.findall(path.path)
     taken: dict[str, Any] = {}
     for name, each in zip(named, parameters, strict=False):
@@ -71,7 +72,7 @@ def derive(act: Callable[..., Any], path: ActPath) -> None:
             inspect.Parameter("call", keyword, annotation=Caller),
             *(inspect.Parameter(name, keyword, annotation=kind) for name, kind in taken.items()),
         ],
-        return_annotation=inspect.signature(function, eval_str=True).return_annotation,
+        return_annotation=called.return_annotation,
     )
     route(path.method, path.path, act, status=path.status)(endpoint)
 
