@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import ManySite
+from sesame.testing.servers.processes import ManySite
 
 
 @pytest.fixture

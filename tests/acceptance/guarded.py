@@ -12,7 +12,7 @@ from sandbox.dovecot import Dovecot
 from sandbox.kafka import Kafka
 from sandbox.slapd import Slapd
 from sandbox.timetable import Timetable
-from tests.acceptance.processes import ManySite
+from sesame.testing.servers.processes import ManySite
 
 ADMIN, PASSWORD = "admin", "password"
 

@@ -25,7 +25,7 @@ from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 from sandbox.process import PATIENCE_S, ManagedProcess, MissingServer, wait_until
 from sesame.testing.servers import require_service
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
+from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -25,7 +25,7 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
-from tests.acceptance.processes import ManySite
+from sesame.testing.servers.processes import ManySite
 
 pytestmark = [
     pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),

@@ -19,7 +19,7 @@ from sandbox.demo.program import Answer
 from sandbox.postgres import Postgres
 from sandbox.process import wait_until
 from sesame.testing.servers import require_service
-from tests.acceptance.processes import ManySite
+from sesame.testing.servers.processes import ManySite
 
 STUDENTS = 12
 DEPENDENCY_DOWN = 4

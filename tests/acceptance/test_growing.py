@@ -15,7 +15,7 @@ from sandbox.process import wait_until
 from schemas import catalogue
 from sesame.testing.servers import require_service
 from sesame.testing.servers.brokers import PATIENT
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
+from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
 from tests.acceptance.reading import outcomes, versions_went_back
 
 pytestmark = [

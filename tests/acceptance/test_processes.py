@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.demo.pipeline import SesameProcess
 from sandbox.process import wait_until
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
+from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
 
 pytestmark = [
     pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),

@@ -30,8 +30,8 @@ from sandbox.timetable import Timetable
 from schemas import catalogue
 from sesame.testing.servers import require_service, stores
 from sesame.testing.servers.brokers import PATIENT
+from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY
 from tests.acceptance.guarded import ADMIN, PASSWORD, GuardedSite, sections
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY
 from tests.conftest import KAFKA_USERS
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from sandbox.demo.pipeline import SesameProcess
 from sandbox.process import wait_until
 from sandbox.slapd import Slapd
 from sesame.testing.servers.ldap_tools import search
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ROOT, ManySite
+from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ROOT, ManySite
 
 pytestmark = [pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)]
 

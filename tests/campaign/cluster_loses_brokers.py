@@ -16,7 +16,7 @@ from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from sandbox.kafka import Kafka
 from sandbox.process import wait_until
 from sesame.testing.servers import require_service
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
+from sesame.testing.servers.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
 from tests.acceptance.reading import completions, outcomes, versions_went_back
 
 pytestmark = [

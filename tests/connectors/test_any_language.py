@@ -22,7 +22,7 @@ from schemas.account import Account
 from sesame.testing.connector.bench import ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
-from tests.waiting import until
+from sesame.testing.servers.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "connectors"
 PROGRAMS = {"shell": ("sh", "badges.sh"), "perl": ("perl", "badges.pl")}

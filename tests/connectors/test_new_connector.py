@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sesame.testing.connector.checks import CHECKS
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 from tests.connectors.sample import TEMPLATE
 
 ROOT = Path(__file__).parents[2]

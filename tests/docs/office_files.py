@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 from tests.docs.documents import ROOT
 from tests.unit.producers.registrar.workbook_kit import (
     DATE,

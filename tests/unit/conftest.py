@@ -12,9 +12,9 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from schemas import catalogue
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
-from tests.unit.target_kit import Target
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.pipeline_kit import Plant, live_mailbox, live_plant
+from sesame.testing.servers.target_kit import Target
 
 __all__ = ["live_mailbox", "live_plant"]
 

@@ -21,7 +21,7 @@ from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from schemas.events import Preference
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX, is_mail_address
-from tests.unit.producers.registrar.registrar_kit import ZOE
+from sesame.testing.servers.registrar_kit import ZOE
 
 HOSTILE = [
     "zoe@example",

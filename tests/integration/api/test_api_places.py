@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sesame.operations.programs.sent_persons import _LOCKS
+from sesame.testing.servers.waiting import until
 from sesame.web.api import places, rates
 from sesame.web.api.places import OF_ONE
 from sesame.web.api.problems import ApiError
@@ -18,7 +19,6 @@ from sesame.web.api.rates import Rates, TooManyRequests
 from sesame.web.api.scim import scim_app
 from tests.integration.api.api_kit import COMPLETED, ApiWorld, Ticking, api_world
 from tests.integration.api.scim_in_kit import user
-from tests.waiting import until
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from schemas.catalogue import PROPAGATION
 from schemas.envelope import Message
 from schemas.events import PropagationLate
 from sesame.operations.programs.tokens import UnknownScope
+from sesame.testing.servers.webhooks_kit import Program
 from tests.integration.api.api_kit import ApiWorld, api_world
-from tests.unit.consumers.webhooks.webhooks_kit import Program
 
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SIGNING: Final = f"whsk_{base64.b64encode(bytes(range(32))).decode()}"

@@ -15,8 +15,8 @@ import pytest
 from click.testing import Result
 
 from examples.generate import write
-from tests.command import sesame
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE
+from sesame.testing.servers.command import sesame
+from sesame.testing.servers.registrar_kit import COLUMNS, MAMADOU, ZOE
 
 STUDENTS = 120
 

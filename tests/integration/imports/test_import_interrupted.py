@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.process import PATIENCE_S
-from tests.command import sesame
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
+from sesame.testing.servers.command import sesame
+from sesame.testing.servers.registrar_kit import COLUMNS, students
 
 STUDENTS = 4_000
 IMPORT = ("import", "export.csv")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from schemas.events import ActivationRequested
+from sesame.testing.servers.registrar_kit import ZOE, Registrar
 from sesame.testing.servers.registry_kit import Desk
 from sesame.testing.servers.stores import sqlite_store
-from tests.unit.producers.registrar.registrar_kit import ZOE, Registrar
 
 THIS_YEAR = ZOE
 NEXT_YEAR = ZOE | {

@@ -21,8 +21,8 @@ from schemas.asyncapi import COMPONENTS
 from schemas.envelope import EnvelopeError, Message, event_id, to_record
 from schemas.events import EVENT_TYPES, ActivationRequested
 from sesame.operations.people.diagnosis.reasons import explain
+from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 LEA, PAUL, STRANGER = "22600001", "22600002", "22699999"
 MARK = "Lefèvre-Zoé"

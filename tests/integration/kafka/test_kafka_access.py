@@ -18,7 +18,7 @@ from sandbox.ports import free_port
 from sandbox.tls import ThrowawayCA
 from sesame.cli.errors import ExitCode
 from sesame.testing.relay import Cut, Relay
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 
 def access(kafka: Kafka, *, listener: str = "", **others: str | Path | None) -> Access:

@@ -25,7 +25,7 @@ from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.cli.errors import ExitCode
 from sesame.testing.servers.brokers import PATIENT
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 FILE = Path(__file__).parents[3] / "ops" / "kafka" / "acls.toml"
 RIGHTS = read_rights(FILE)

@@ -19,8 +19,8 @@ from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.cli.errors import ExitCode
+from sesame.testing.servers import command
 from sesame.testing.servers.brokers import PATIENT
-from tests import command
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ import pytest
 from pipeline.person_keys import PersonKeys
 from sandbox.process import PATIENCE_S, wait_until
 from sesame.operations.keeping.backup import sealing
-from tests.command import sesame
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
+from sesame.testing.servers.command import sesame
+from sesame.testing.servers.registrar_kit import COLUMNS, students
 
 FACTS = "SELECT count(*) FROM feed_rows"
 RECORDS = "SELECT count(*) FROM records"

@@ -28,7 +28,7 @@ from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckState, examine
 from sesame.settings import LiveSecret, Settings, StoreSettings
 from sesame.testing.servers import require_service, stores
-from tests.unit.database_kit import kept, put
+from sesame.testing.servers.database_kit import kept, put
 from tests.unit.pipeline import facts_kit
 
 

@@ -23,8 +23,8 @@ from sesame.cli import main
 from sesame.testing.servers import require_service
 from sesame.testing.servers.mailbox_kit import Desk, desk_at
 from sesame.testing.servers.post_office import PostOffice
+from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site
-from tests.waiting import until
 
 STUDENTS = 60
 BATCH = 5

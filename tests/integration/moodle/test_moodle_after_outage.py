@@ -14,7 +14,7 @@ from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sesame.testing.servers import stores
 from sesame.testing.servers.moodle_kit import Handlers, calls, cohort, numbers
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.pipeline_kit import Plant
 
 BATCH, BATCHES = 20, 8
 HALVES = 2  # of batches that are answered 502 before a third one opens the circuit

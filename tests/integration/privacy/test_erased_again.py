@@ -27,6 +27,7 @@ from sesame.operations.privacy.again import ReceiptOutcome, ReceiptsGiven, again
 from sesame.operations.privacy.erasure import enrolled
 from sesame.operations.privacy.receipts import ReceiptRefused, verify
 from sesame.testing.servers.registry_kit import activation
+from sesame.testing.servers.waiting import until
 from tests.integration.privacy.test_erasure import (
     DPO,
     LEA,
@@ -44,7 +45,6 @@ from tests.integration.privacy.test_erasure import (
     traces,
 )
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 TARGETS = ("directory", "mailbox", "moodle")
 

@@ -31,6 +31,7 @@ from sesame.operations.keeping.backup import copies
 from sesame.operations.keeping.backup.acts import BackupRequest, RestoreRequest
 from sesame.operations.privacy import acts, erasure
 from sesame.testing.servers.registry_kit import enrolled
+from sesame.testing.servers.waiting import until
 from tests.integration.privacy.test_erasure import (
     DPO,
     LEA,
@@ -47,7 +48,6 @@ from tests.integration.privacy.test_erasure import (
     traces,
 )
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 TARGETS = ("directory", "mailbox", "moodle")
 

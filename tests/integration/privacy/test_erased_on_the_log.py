@@ -26,8 +26,9 @@ from sesame.operations.privacy.acts import ErasureStanding
 from sesame.operations.privacy.receipts import verify
 from sesame.testing.servers import require_service
 from sesame.testing.servers.brokers import PATIENT
+from sesame.testing.servers.processes import kafka_settings
 from sesame.testing.servers.registry_kit import activation
-from tests.acceptance.processes import kafka_settings
+from sesame.testing.servers.waiting import until
 from tests.integration.privacy.test_erasure import (
     DPO,
     LEA,
@@ -45,7 +46,6 @@ from tests.integration.privacy.test_erasure import (
     stage,
 )
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 TARGETS = ("directory", "mailbox", "moodle")
 PARTITIONS = 2

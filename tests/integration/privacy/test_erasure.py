@@ -41,12 +41,12 @@ from sesame.operations.privacy import acts, erasure
 from sesame.operations.privacy.acts import ErasureRequest, ErasureStanding, StillEnrolled, UnderHold
 from sesame.operations.privacy.export import export
 from sesame.operations.privacy.receipts import verify
+from sesame.testing.servers.database_kit import ONLY_SQLITE
+from sesame.testing.servers.registrar_kit import ZOE, Registrar
 from sesame.testing.servers.registry_kit import activation, cancelled, enrolled
+from sesame.testing.servers.target_kit import outcome
+from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site, running
-from tests.unit.database_kit import ONLY_SQLITE
-from tests.unit.producers.registrar.registrar_kit import ZOE, Registrar
-from tests.unit.target_kit import outcome
-from tests.waiting import until
 
 LEA, PAUL = "22607731", "22607732"
 LEA_TOO = "22607739"

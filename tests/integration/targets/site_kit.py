@@ -27,7 +27,7 @@ from sesame.app.wiring import Application
 from sesame.operations.people.diagnosis.person import PersonStatus, person_status
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import activation, enrolled
-from tests.unit.target_kit import Target
+from sesame.testing.servers.target_kit import Target
 
 
 class Site(Application):

@@ -34,11 +34,11 @@ from sesame.testing.servers.cas_kit import Browser, LoginServer, site, ticket_of
 from sesame.testing.servers.directory_kit import HASHER, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.stores import sqlite_store
+from sesame.testing.servers.waiting import until
 from tests.integration.portal.test_cas import *  # noqa: F403 (the same stories, on this server)
 from tests.integration.portal.test_cas import PASSWORD, SERVICE, Desk, doctor, probed, settings_of
 from tests.integration.portal.test_portal_login import *  # noqa: F403
 from tests.integration.targets import site_kit
-from tests.waiting import until
 
 _PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "connect-cas.md"
 

@@ -28,10 +28,10 @@ from sesame.operations.people.diagnosis.engine import Diagnosis, diagnose
 from sesame.operations.people.diagnosis.rules import Finding
 from sesame.testing.servers import stores
 from sesame.testing.servers.registry_kit import enrolled
+from sesame.testing.servers.waiting import until
 from tests.integration.active_directory.active_directory_kit import Domain
 from tests.integration.scim.scim_kit import Eyes
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 AD, LEA = "active_directory", "22600901"
 PASSWORD = "Une-phrase de 4 mots"

@@ -31,9 +31,9 @@ from sesame.testing.servers.directory_kit import PROFILE, Consumer
 from sesame.testing.servers.ldap_tools import search
 from sesame.testing.servers.mailbox_kit import WELCOME
 from sesame.testing.servers.moodle_kit import Handlers, Operator
+from sesame.testing.servers.registrar_kit import COLUMNS, ZOE
 from sesame.testing.servers.registry_kit import Desk, activation
 from sesame.testing.servers.stores import sqlite_store
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, ZOE
 
 BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"
 

@@ -17,8 +17,8 @@ from sandbox.dovecot import Dovecot
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from sesame.cli import main
+from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 ZOE = "22600001"
 WRONG = "pas-le-bon-secret"

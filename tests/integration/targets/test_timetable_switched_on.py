@@ -16,8 +16,8 @@ from schemas.account import Lane
 from schemas.events import PropagationCompleted
 from sesame.app.wiring import utc_now
 from sesame.operations.people.diagnosis.engine import diagnose
+from sesame.testing.servers.waiting import until
 from tests.integration.targets.site_kit import Site, running
-from tests.waiting import until
 
 LEA, PAUL = "22600001", "22600002"
 BEFORE = 'targets = ["moodle"]\n'

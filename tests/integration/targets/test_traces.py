@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from pipeline.accounts import accounts
 from sandbox.process import wait_until
-from tests.acceptance.processes import ManySite
+from sesame.testing.servers.processes import ManySite
 
 STUDENTS = 5
 

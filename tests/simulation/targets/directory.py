@@ -14,10 +14,10 @@ from consumers.kit.ldap import Endpoint
 from consumers.kit.ldap_patience import PatientLdapClient
 from pipeline.errors import TargetDown
 from schemas.account import Account
+from sesame.testing.servers.ldap_kit import PEOPLE, Asked, Connection, branches
 from tests.simulation import oracle
 from tests.simulation.oracle_entry import entry_differs
 from tests.simulation.targets.target import Fate, Target
-from tests.unit.consumers.directory.ldap_kit import PEOPLE, Asked, Connection, branches
 
 _PROBE = f"uid=sesame-probe,{PEOPLE}"
 _KEPT = ("uid", "supannEtuId", "userPassword")

@@ -17,10 +17,10 @@ from consumers.mailbox.commands import LOST, Command, DoveadmAnswer, Exit
 from consumers.mailbox.mailbox import SCRIPT
 from pipeline.errors import TargetDown
 from schemas.account import Account
+from sesame.testing.servers import mail_kit
 from tests.simulation import oracle
 from tests.simulation.targets.directory import SimulatedDirectory
 from tests.simulation.targets.target import Fate, Target
-from tests.unit.consumers.mailbox import mail_kit
 
 FOLDERS = ("Sent", "Trash")
 BUSY = 1

@@ -14,8 +14,8 @@ from sesame.app.wiring import build
 from sesame.operations.people.diagnosis import observed
 from sesame.operations.people.diagnosis.overview import show
 from sesame.settings import Settings
-from tests.unit.pipeline_kit import Plant, live_plant
-from tests.unit.sesame.operations.population_kit import OPERATOR, site_of
+from sesame.testing.servers.pipeline_kit import Plant, live_plant
+from sesame.testing.servers.population_kit import OPERATOR, site_of
 
 plant = live_plant
 

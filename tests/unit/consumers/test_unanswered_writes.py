@@ -14,9 +14,9 @@ from ldap3.core.exceptions import LDAPSocketReceiveError
 from pipeline.errors import TargetDown
 from pipeline.target import Done, Retry, Task
 from schemas.account import Account, Hold, Person, Stage
-from tests.unit.consumers.directory.ldap_kit import Asked as LdapAsked
-from tests.unit.consumers.directory.ldap_kit import directory_on, tree_of
-from tests.unit.consumers.mailbox.mail_kit import Asked, desk_of
+from sesame.testing.servers.ldap_kit import Asked as LdapAsked
+from sesame.testing.servers.ldap_kit import directory_on, tree_of
+from sesame.testing.servers.mail_kit import Asked, desk_of
 
 NUMBER = "22601234"
 MAIL = "hugo.roux@univ-exemple.fr"

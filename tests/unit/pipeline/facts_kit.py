@@ -20,8 +20,8 @@ from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested
-from tests.unit.database_kit import START
-from tests.waiting import until
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.waiting import until
 
 TOPICS = catalogue.both_lanes(catalogue.ACTIVATIONS)
 

@@ -18,11 +18,11 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import UNKNOWN, bell, woken
+from sesame.testing.servers.pipeline_kit import Plant
 from sesame.testing.servers.stores import sqlite_store
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import UNKNOWN, bell, woken
-from tests.unit.pipeline_kit import Plant
-from tests.unit.target_kit import NOW
+from sesame.testing.servers.target_kit import NOW
 
 HOUR_S = 3600.0
 ROW = Parked(

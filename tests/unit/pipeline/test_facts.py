@@ -17,7 +17,7 @@ from pipeline.eventlog.port import NewRecord, Record
 from pipeline.facts import Rejected
 from sandbox.process import wait_until
 from schemas.envelope import Message
-from tests.unit.database_kit import ONLY_SQLITE, put
+from sesame.testing.servers.database_kit import ONLY_SQLITE, put
 from tests.unit.pipeline.facts_kit import TOPICS, Desk, Faulty, Handler
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.locks import SiteLocks
-from tests.unit.database_kit import Clock, in_processes
+from sesame.testing.servers.database_kit import Clock, in_processes
 
 
 def _append_slowly(path: Path, name: str) -> None:

@@ -15,11 +15,11 @@ from pipeline.db.database import Database
 from pipeline.parking import Kind
 from schemas import catalogue
 from schemas.account import Lane
+from sesame.testing.servers.database_kit import START, Clock
+from sesame.testing.servers.pipeline_kit import Plant, live_plant
 from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS
 from tests.unit.consumers.propagation.propagation_kit import Desk as PropagationDesk
-from tests.unit.database_kit import START, Clock
 from tests.unit.pipeline.facts_kit import Desk
-from tests.unit.pipeline_kit import Plant, live_plant
 
 plant = live_plant
 

@@ -27,7 +27,7 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, from_record
 from schemas.events import AccountChanged, Cause
-from tests.unit.database_kit import START, undone
+from sesame.testing.servers.database_kit import START, undone
 
 
 def enqueue(

@@ -10,7 +10,7 @@ from pipeline.engine.circuit import CircuitState
 from pipeline.engine.core import Engine
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
-from tests.unit.pipeline_kit import LIMITS, Plant
+from sesame.testing.servers.pipeline_kit import LIMITS, Plant
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pipeline import quarantine
 from pipeline.engine.core import Engine
 from pipeline.quarantine import Quarantine
 from pipeline.target import Dead
-from tests.unit.pipeline_kit import LIMITS, Plant
+from sesame.testing.servers.pipeline_kit import LIMITS, Plant
 
 STRICT = LIMITS.model_copy(update={"quarantine_failed_min": 3, "quarantine_delay_s_min": 3600.0})
 

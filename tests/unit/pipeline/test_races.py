@@ -17,9 +17,9 @@ from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, to_record
+from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, START, meanwhile
 from sesame.testing.servers.registry_kit import LEA, Desk, activation, enrolled
 from sesame.testing.servers.registry_kit import START as START_OF_TERM
-from tests.unit.database_kit import ONLY_POSTGRESQL, START, meanwhile
 
 
 def test_an_activation_and_the_first_enrolment_at_once_do_not_miss_each_other(store_url: str) -> None:

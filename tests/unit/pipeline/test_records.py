@@ -22,8 +22,8 @@ from pipeline.status import ConsumerStatus
 from schemas import catalogue
 from schemas.account import Account, Person, Stage
 from schemas.envelope import EnvelopeError, from_record
-from tests.unit.database_kit import START, Clock, undone
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import START, Clock, undone
+from sesame.testing.servers.pipeline_kit import Plant
 
 LEA, PAUL = "22001234", "22005678"
 

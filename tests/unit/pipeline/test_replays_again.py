@@ -17,10 +17,10 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import from_record
 from schemas.events import DeadLetterRecorded, DeadLetterResolved, Event, TargetFailed
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import DONE, bell, replay, woken
-from tests.unit.pipeline_kit import Plant
-from tests.unit.target_kit import NOW
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import DONE, bell, replay, woken
+from sesame.testing.servers.pipeline_kit import Plant
+from sesame.testing.servers.target_kit import NOW
 
 REFUSED, TAKEN = Dead("refused", "no"), Dead("taken", "somebody else's")
 BUSY = Retry("busy", "later")

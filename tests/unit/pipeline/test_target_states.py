@@ -12,7 +12,7 @@ from pipeline import target_states
 from pipeline.db.database import Database
 from pipeline.target_states import Conclusion, State, TargetState
 from pipeline.target_states import target_states as table
-from tests.unit.database_kit import START, in_processes
+from sesame.testing.servers.database_kit import START, in_processes
 
 TARGET = "directory"
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from pipeline import timers
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.timers import RETRY_AFTER_S, arm, armed, disarm, run_due
-from tests.unit.database_kit import START, Clock
+from sesame.testing.servers.database_kit import START, Clock
 
 LATE, GRACE = "propagation_late", "grace_ends"
 

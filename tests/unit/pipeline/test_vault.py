@@ -22,7 +22,7 @@ from pipeline.vault import (
     read_keys,
 )
 from pipeline.vault import vault as table
-from tests.unit.database_kit import Clock, undone
+from sesame.testing.servers.database_kit import Clock, undone
 
 LEA, PAUL = "22001234", "22005678"
 HASH = "{ARGON2}$argon2id$v=19$m=65536,t=3,p=4$c2Vs$aGFzaA"

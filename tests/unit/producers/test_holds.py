@@ -13,7 +13,7 @@ from producers.holds import HoldRequest, lift, place
 from schemas import catalogue
 from schemas.account import Hold
 from schemas.events import HoldLifted, HoldPlaced
-from tests.unit.pipeline_kit import Plant, live_plant
+from sesame.testing.servers.pipeline_kit import Plant, live_plant
 
 AT = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 

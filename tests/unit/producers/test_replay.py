@@ -22,7 +22,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, from_record
 from schemas.events import ReplayRequested
-from tests.unit.database_kit import START
+from sesame.testing.servers.database_kit import START
 
 LEA, PAUL, NINA = "22001234", "22005678", "22009999"
 

@@ -20,7 +20,7 @@ from sesame.cli import languages, main
 from sesame.cli.languages import paragraphs, speak
 from sesame.cli.page import walk
 from sesame.settings.load import CONFIG_VARIABLE, USUAL_FILES
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 ROOT: Final = Path(__file__).parents[3]
 ROOMS: Final = ("schemas", "pipeline", "producers", "consumers", "sesame")

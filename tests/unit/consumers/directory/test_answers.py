@@ -9,7 +9,7 @@ from consumers.kit.connector import SLOW, TOO_SLOW, Refused
 from consumers.kit.deadline import OutOfTime
 from consumers.kit.ldap_answers import Busy, LdapAnswer, Lost
 from pipeline.errors import Misconfigured, TargetDown
-from tests.unit.consumers.directory.ldap_kit import client_on
+from sesame.testing.servers.ldap_kit import client_on
 
 NON_UNIQUE = "non-unique attributes found with (|(mail=lea.martin@univ-exemple.fr))"
 

@@ -17,7 +17,7 @@ from consumers.kit import ldap
 from consumers.kit.ldap import Endpoint, LdapClient
 from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
-from tests.unit.consumers.directory.ldap_kit import (
+from sesame.testing.servers.ldap_kit import (
     ENDPOINT,
     PEOPLE,
     PROVISIONER,

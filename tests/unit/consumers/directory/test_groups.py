@@ -12,7 +12,7 @@ from consumers.directory.objects import GROUP_NOT_OURS, EntryObject
 from consumers.kit.connector import Change, Held, Refused
 from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured
-from tests.unit.consumers.directory.ldap_kit import (
+from sesame.testing.servers.ldap_kit import (
     DN,
     GROUPS,
     HELD,

@@ -12,7 +12,7 @@ from consumers.kit.connector import Held
 from pipeline.target import Dead, Task
 from schemas.account import Account
 from sesame.testing.servers.directory_kit import PROFILE
-from tests.unit.consumers.directory.ldap_kit import (
+from sesame.testing.servers.ldap_kit import (
     NUMBER,
     PEOPLE,
     Tree,

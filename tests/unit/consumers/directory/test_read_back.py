@@ -18,7 +18,7 @@ from pipeline.errors import TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import Account, Administrative, Enrolment, Hold, Pedagogical
 from sesame.testing.servers.directory_kit import seen
-from tests.unit.consumers.directory.ldap_kit import (
+from sesame.testing.servers.ldap_kit import (
     DN,
     GROUPS,
     NUMBER,

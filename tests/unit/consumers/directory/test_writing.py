@@ -15,7 +15,7 @@ from consumers.kit.connector import Change, Refused
 from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Dead, Task
-from tests.unit.consumers.directory.ldap_kit import (
+from sesame.testing.servers.ldap_kit import (
     DN,
     HELD,
     LOGIN,

@@ -30,7 +30,7 @@ from pipeline.errors import (
     WriteForbidden,
 )
 from sandbox.process import PATIENCE_S
-from tests.unit.consumers.http_kit import transport_to
+from sesame.testing.servers.http_kit import transport_to
 
 OWN = ("service", "setting", "limits", "transport", "pause")
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z

@@ -16,7 +16,7 @@ from consumers.mailbox.commands import Command, DoveadmAnswer
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.settings import MailboxSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
-from tests.unit.consumers.http_kit import transport_to
+from sesame.testing.servers.http_kit import transport_to
 
 URL = "https://mail.example/doveadm/v1"
 LIST = Command("mailboxList", {"user": "zoe.lefevre@univ-exemple.fr"})

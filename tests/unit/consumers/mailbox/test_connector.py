@@ -21,8 +21,7 @@ from consumers.mailbox.mailbox import MAILBOX_FULL, NOT_ENABLED, OWN_SCRIPT, SCR
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold, Stage
-from tests.unit.consumers.directory.directory_kit import account
-from tests.unit.consumers.mailbox.mail_kit import (
+from sesame.testing.servers.mail_kit import (
     FULL,
     NO_USER,
     NOT_FOUND,
@@ -34,6 +33,7 @@ from tests.unit.consumers.mailbox.mail_kit import (
     desk_of,
     lines_of,
 )
+from tests.unit.consumers.directory.directory_kit import account
 
 ELSEWHERE = "hugo@exemple.org"
 HUGO = account("1")

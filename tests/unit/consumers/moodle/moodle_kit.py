@@ -29,8 +29,8 @@ from sandbox.moodle.storage import Storage
 from sandbox.moodle.web import Request
 from schemas.account import Account, Membership, Person, Requirement, Stage
 from sesame.settings import LiveSecret
+from sesame.testing.servers.http_kit import transport_to
 from sesame.testing.servers.moodle_kit import Unlocked
-from tests.unit.consumers.http_kit import transport_to
 
 TOKEN = "jeton-d-essai"
 NUMBER = "22600001"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.db.database import Database
+from sesame.testing.servers.database_kit import Clock
 from tests.unit.consumers.propagation.propagation_kit import Desk
-from tests.unit.database_kit import Clock
 
 
 @pytest.fixture

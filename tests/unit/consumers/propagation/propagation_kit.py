@@ -31,7 +31,7 @@ from schemas.events import (
     TargetWaiting,
 )
 from sesame.testing.servers import stores
-from tests.unit.database_kit import START, Clock
+from sesame.testing.servers.database_kit import START, Clock
 
 LEA = "22001234"
 TARGETS = ("directory", "mailbox", "moodle")

@@ -25,8 +25,8 @@ from schemas.events import (
     TargetProvisioned,
     Window,
 )
+from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, meanwhile
 from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS, Desk, at
-from tests.unit.database_kit import ONLY_POSTGRESQL, meanwhile
 
 # --- completion -----------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ from schemas.events import (
     TargetProvisioned,
     TargetWaiting,
 )
+from sesame.testing.servers.database_kit import START
 from tests.unit.consumers.propagation.propagation_kit import LEA, OPEN, TARGETS, Desk
-from tests.unit.database_kit import START
 
 
 def kept(desk: Desk, target: str) -> dict[str, Any]:

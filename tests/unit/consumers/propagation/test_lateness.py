@@ -18,8 +18,8 @@ from schemas.events import (
     TargetWaiting,
     Window,
 )
+from sesame.testing.servers.database_kit import START
 from tests.unit.consumers.propagation.propagation_kit import Desk
-from tests.unit.database_kit import START
 
 # --- lateness -------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from consumers.propagation.settings import PropagationSettings
 from consumers.propagation.window import PropagationState, SeenOutcome, judge, window_of
 from schemas.account import Lane
 from schemas.events import Window
+from sesame.testing.servers.database_kit import START
 from tests.unit.consumers.propagation.propagation_kit import OPEN
-from tests.unit.database_kit import START
 
 TARGETS = ("directory", "mailbox", "moodle")
 FOLLOWS = {"mailbox": "directory"}

@@ -30,7 +30,8 @@ from sesame.operations.programs.polled_events import (
     poll,
     public_keys,
 )
-from tests.unit.consumers.webhooks.webhooks_kit import (
+from sesame.testing.servers.database_kit import START, Clock
+from sesame.testing.servers.webhooks_kit import (
     ISSUER,
     LEA,
     NEVER,
@@ -40,7 +41,6 @@ from tests.unit.consumers.webhooks.webhooks_kit import (
     Program,
     completed,
 )
-from tests.unit.database_kit import START, Clock
 
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
 

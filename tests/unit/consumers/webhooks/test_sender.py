@@ -24,7 +24,8 @@ from pipeline.locks import SiteLocks
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import DeadLetterResolved, PropagationCompleted, ReplayRequested
-from tests.unit.consumers.webhooks.webhooks_kit import (
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.webhooks_kit import (
     LEA,
     NEVER,
     NEXT,
@@ -36,7 +37,6 @@ from tests.unit.consumers.webhooks.webhooks_kit import (
     late,
     letter,
 )
-from tests.unit.database_kit import Clock
 
 DAY_S = 86_400.0
 

@@ -19,7 +19,7 @@ from pipeline.audit.trail import audit_persons
 from pipeline.audit.verification import verify
 from pipeline.db.database import Database
 from pipeline.db.persons import Forgetting, ForgottenRows
-from tests.unit.database_kit import in_processes
+from sesame.testing.servers.database_kit import in_processes
 
 LEA, PAUL = "22001234", "22005678"
 

@@ -20,7 +20,7 @@ from pipeline.timers import timers
 from sandbox.postgres import Postgres
 from sesame.app import integrity
 from sesame.app.errors import remedy_of
-from tests.unit.sesame.app.running_kit import Run, Site
+from sesame.testing.servers.running_kit import Run, Site
 
 PAGE_BYTES = 4096
 GUIDE = "docs/how-to/back-up-restore-upgrade.md"

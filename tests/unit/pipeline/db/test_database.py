@@ -19,7 +19,7 @@ from pipeline.locks import site_locks
 from pipeline.timers import timers
 from sandbox.process import wait_until
 from sesame.app.errors import remedy_of
-from tests.unit.database_kit import ONLY_SQLITE, Clock, kept, put, undone
+from sesame.testing.servers.database_kit import ONLY_SQLITE, Clock, kept, put, undone
 
 
 def test_what_fails_leaves_nothing(database: Database) -> None:

@@ -32,8 +32,8 @@ from producers.activation import choices, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
 from sesame.app.tables import metadata
 from sesame.testing.servers import stores
+from sesame.testing.servers.database_kit import in_processes
 from sesame.web.students import web_sessions
-from tests.unit.database_kit import in_processes
 
 
 def test_an_empty_database_is_brought_to_the_newest_form(empty_url: str) -> None:

@@ -9,7 +9,7 @@ from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import Message
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetWaiting
-from tests.unit.target_kit import NOW, outcome
+from sesame.testing.servers.target_kit import NOW, outcome
 
 PLACE = Place(catalogue.by_lane(catalogue.ACTIVATIONS, Lane.BULK), 1, 7)
 

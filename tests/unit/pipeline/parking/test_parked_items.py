@@ -11,9 +11,9 @@ from pipeline.parking.rows import Why, parked_item
 from pipeline.runner.announcement import Admitted
 from pipeline.target import Waiting
 from schemas.account import Lane
-from tests.unit.database_kit import START
-from tests.unit.pipeline.runner.effects_kit import bell, replay, woken
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.effects_kit import bell, replay, woken
+from sesame.testing.servers.pipeline_kit import Plant
 
 NOW = START + 500.0
 FAILED = Parked(

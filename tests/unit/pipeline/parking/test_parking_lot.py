@@ -20,8 +20,8 @@ from pipeline.parking.parking_lot import (
 )
 from pipeline.parking.rows import parked
 from schemas.account import Lane
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.pipeline_kit import Plant
 
 OWNED = frozenset({0, 1})
 

@@ -16,7 +16,7 @@ from pipeline.parking import Kind, Parked, Share, repair
 from pipeline.parking.parking_lot import ParkingLot
 from pipeline.parking.rows import parked
 from schemas.account import Lane
-from tests.unit.database_kit import ONLY_POSTGRESQL, ONLY_SQLITE, START, meanwhile
+from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, ONLY_SQLITE, START, meanwhile
 
 ROW = Parked(
     student_number="A",

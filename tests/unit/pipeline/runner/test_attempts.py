@@ -10,9 +10,9 @@ from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Waiting
 from pipeline.target_states import mark_suspect
 from schemas.account import Hold
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, bell, end, replay, woken
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import DONE, REFUSED, bell, end, replay, woken
+from sesame.testing.servers.pipeline_kit import Plant
 
 PENDING = Waiting("pedagogical_enrolment_pending", pending=("L1",))
 

@@ -19,8 +19,8 @@ from pipeline.runner.batch_run import BatchRun, Probed, Runner
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
+from sesame.testing.servers.target_kit import Noting
 from tests.unit.pipeline.runner.batch_run_kit import DONE, RunnerInThread, Student, batch
-from tests.unit.target_kit import Noting
 
 WAITS = Waiting("administrative_enrolment_pending")
 

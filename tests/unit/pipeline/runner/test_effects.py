@@ -18,8 +18,8 @@ from pipeline.target_states import State
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.events import TargetFailed
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import (
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import (
     DONE,
     REFUSED,
     UNKNOWN,
@@ -29,7 +29,7 @@ from tests.unit.pipeline.runner.effects_kit import (
     replay,
     woken,
 )
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.pipeline_kit import Plant
 
 WAITING = Waiting("pedagogical_enrolment_pending", ("L1INFO-2026",))
 

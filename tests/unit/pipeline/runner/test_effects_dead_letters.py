@@ -16,10 +16,10 @@ from pipeline.runner.announcement import failure
 from schemas import catalogue
 from schemas.envelope import Message, from_record
 from schemas.events import DeadLetterRecorded, DeadLetterResolved
-from tests.unit.database_kit import START
-from tests.unit.pipeline.runner.effects_kit import bell
-from tests.unit.pipeline_kit import Plant
-from tests.unit.target_kit import NOW
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.effects_kit import bell
+from sesame.testing.servers.pipeline_kit import Plant
+from sesame.testing.servers.target_kit import NOW
 
 LETTER = DeadLetter(
     "letter-1", "moodle", "A", 4, "refused", "by value", 3, START, catalogue.ACCOUNTS, 1, 7, 123, "bell-1"

@@ -16,9 +16,9 @@ from pipeline.target_states import State, TargetState
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, replay, woken
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, replay, woken
+from sesame.testing.servers.pipeline_kit import Plant
 
 GIVEN_UP = Dead("identity_collision", "held by somebody else")
 

@@ -14,10 +14,10 @@ from pipeline.errors import TargetDown
 from pipeline.target import Closed
 from pipeline.target_states import target_states as states_table
 from schemas.account import Hold
-from tests.unit.database_kit import ONLY_POSTGRESQL, Clock, meanwhile
-from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
-from tests.unit.pipeline_kit import Plant
-from tests.unit.target_kit import Target
+from sesame.testing.servers.database_kit import ONLY_POSTGRESQL, Clock, meanwhile
+from sesame.testing.servers.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
+from sesame.testing.servers.pipeline_kit import Plant
+from sesame.testing.servers.target_kit import Target
 
 
 def after_the_first(

@@ -14,9 +14,9 @@ from pipeline.target import Closed, Dead, HandlerOutcome, Waiting
 from schemas import catalogue
 from schemas.account import Hold
 from schemas.events import DeadLetterRecorded, DeadLetterResolved
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, bell, end, leader_has, replay
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import DONE, REFUSED, bell, end, leader_has, replay
+from sesame.testing.servers.pipeline_kit import Plant
 
 GIVEN_UP = Dead("identity_collision", "held by somebody else")
 ASKED = "0123456789abcdef"

@@ -21,8 +21,8 @@ from pipeline.target_states import State
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
-from tests.unit.pipeline_kit import Plant, live_plant
-from tests.unit.target_kit import Gate
+from sesame.testing.servers.pipeline_kit import Plant, live_plant
+from sesame.testing.servers.target_kit import Gate
 
 plant = live_plant
 

@@ -24,10 +24,10 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import REFUSED
-from tests.unit.pipeline_kit import Plant
-from tests.unit.target_kit import NOW, Gate, Noting
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import REFUSED
+from sesame.testing.servers.pipeline_kit import Plant
+from sesame.testing.servers.target_kit import NOW, Gate, Noting
 
 PERSONAL, BULK = (TopicPartition(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0) for lane in Lane)
 ASKED = TopicPartition(catalogue.ACTIVATIONS, 0)

@@ -23,8 +23,8 @@ from schemas.events import (
     TargetProvisioned,
     TargetWaiting,
 )
-from tests.unit.pipeline.runner.effects_kit import leader_has
-from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
+from sesame.testing.servers.effects_kit import leader_has
+from sesame.testing.servers.pipeline_kit import Plant, live_mailbox, live_plant
 
 plant = live_plant
 

@@ -18,8 +18,8 @@ from pipeline.runner.batch_run import BatchRun, Probed, Results
 from pipeline.target import Dead, HandlerOutcome
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
+from sesame.testing.servers.target_kit import Silent
 from tests.unit.pipeline.engine.engine_kit import numbers
-from tests.unit.target_kit import Silent
 
 
 @dataclass

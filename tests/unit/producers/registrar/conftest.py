@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 
 @pytest.fixture

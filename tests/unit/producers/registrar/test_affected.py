@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.threshold import Threshold
 from producers.registrar.affected import RecordedPerson
-from tests.unit.producers.registrar.registrar_kit import ZOE, Registrar, Row
+from sesame.testing.servers.registrar_kit import ZOE, Registrar, Row
 
 SMALL = Threshold(share=0.0, people=0, floor=0)
 KNOWN = RecordedPerson(

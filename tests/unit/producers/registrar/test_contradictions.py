@@ -9,7 +9,7 @@ import pytest
 from pipeline.threshold import Threshold
 from producers.registrar.profile import Column
 from producers.registrar.profiles import apogee
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, Registrar
 
 SECOND = ZOE | {"COD_ETP": "DULSF", "LIB_ETP": "DU Langue des signes", "TEM_IAE_PRM": "N"}
 """Another enrolment of the same student."""

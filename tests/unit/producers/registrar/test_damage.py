@@ -17,7 +17,7 @@ from producers.registrar.physical import Line
 from producers.registrar.profiles import apogee
 from producers.registrar.report import ImportReport
 from producers.registrar.rows import parse
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar, students
+from sesame.testing.servers.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar, students
 
 ACCENTED = (
     "Hélène", "Zoé", "François", "Noël", "Gaëlle", "Jérôme", "Anaïs", "Benoît", "Müller", "Éric", "HÉLÈNE",

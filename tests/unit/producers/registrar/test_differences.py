@@ -7,7 +7,7 @@ import pytest
 from pipeline.threshold import Threshold
 from producers.registrar import spool
 from producers.registrar.report import Difference, ImportReport, YearDifference
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, Registrar
 
 ALL = Threshold(share=1.0, people=1_000)
 MASTER = {"COD_ETP": "M1MATH", "LIB_ETP": "Master 1 Mathématiques", "TEM_IAE_PRM": "N"}

@@ -15,7 +15,7 @@ from examples.generate import COLUMNS, bad_lines, fold, lines, main, write
 from producers.registrar.profiles import apogee
 from schemas.account import Administrative
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 EXAMPLE = Path(examples.generate.__file__).parent / "registrar-2026.csv"
 STUDENTS = 500

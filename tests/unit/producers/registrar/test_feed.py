@@ -22,7 +22,7 @@ from producers.registrar.profiles import choose
 from producers.registrar.report import ImportEnd, ImportReport
 from schemas.catalogue import ENROLMENTS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, NOW, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import MAMADOU, NOW, ZOE, Registrar
 
 DU = {"COD_ETP": "DULSF", "LIB_ETP": "DU Langue des signes", "TEM_IAE_PRM": "N"}
 

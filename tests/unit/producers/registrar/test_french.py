@@ -17,7 +17,7 @@ from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.mapping import MappingUnusable, read_mapping
 from producers.registrar.profiles import apogee
 from sesame.cli.languages import speak
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.producers.registrar.test_mapping import WHOLE
 
 Result = TypeVar("Result")

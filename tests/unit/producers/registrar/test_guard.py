@@ -20,7 +20,7 @@ from producers.registrar.profiles import apogee
 from producers.registrar.report import ImportReport
 from producers.registrar.sheets import MEANINGS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar, Row, students
+from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, Registrar, Row, students
 
 SMALL = Threshold(share=0.05, people=2)
 

@@ -13,7 +13,7 @@ from pipeline.threshold import Threshold
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.report import ImportReport
 from schemas.events import EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 

@@ -14,7 +14,7 @@ from producers.registrar.faults import REMEDIES, Fault
 from producers.registrar.report import ImportReport
 from schemas import events
 from schemas.events import Teaching, TeachingsRecorded
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 BEFORE = "ZZ1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import event
 
 from producers.registrar.import_runs import SqlImports
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 
 def test_persons_whom_programs_send_are_listed_apart_from_files(stored_registrar: Registrar) -> None:

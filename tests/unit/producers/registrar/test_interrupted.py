@@ -10,7 +10,7 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from producers.registrar.import_runs import ImportRun, SqlImports
 from producers.registrar.import_subject import ImportInterrupted
 from producers.registrar.report import ImportEnd, ImportKind
-from tests.unit.producers.registrar.registrar_kit import RecordedLog, Registrar, students
+from sesame.testing.servers.registrar_kit import RecordedLog, Registrar, students
 
 PAGE = 500
 STUDENTS = 1200

@@ -13,7 +13,7 @@ from producers.registrar.import_subject import ImportInterrupted
 from producers.registrar.physical import Source
 from producers.registrar.profiles import choose
 from producers.registrar.reader import examine
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 from tests.unit.producers.registrar.workbook_kit import row, xlsx
 
 APOGEE = choose("apogee", payment_required=True, one_name=False)

@@ -13,7 +13,7 @@ from producers.registrar.profile import FeedProfile, FileForm
 from producers.registrar.profiles import UnknownProfile, choose
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 FOLDER = Path(examples.__file__).parent
 WHOLE = """

@@ -18,7 +18,7 @@ from producers.registrar.physical import Source
 from producers.registrar.profile import Column, FeedProfile, FileOptions
 from producers.registrar.profiles import apogee
 from producers.registrar.reader import examine, read
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.producers.registrar.test_mapping import HEADER, LINE, WHOLE
 
 NAMES = ("Numéro", "Nom d'usage", "Année")

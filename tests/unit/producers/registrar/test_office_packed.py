@@ -23,7 +23,7 @@ from producers.registrar.physical import Line
 from producers.registrar.profile import Column, FeedProfile, FileOptions
 from producers.registrar.profiles import apogee, choose_groups, pegase
 from producers.registrar.reader import examine, read
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.producers.registrar.workbook_kit import (
     BLANKS,
     DATE,

@@ -17,7 +17,7 @@ from producers.registrar.physical import LINE_BYTES_MAX
 from producers.registrar.profiles import academic_year, choose, path_code, pegase
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 EXAMPLE = Path(examples.pegase.__file__).parent / "pegase-2026.jsonl"
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from pipeline.audit.trail import audit
 from pipeline.threshold import Threshold
 from producers.registrar.import_runs import imports
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, NOW, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import MAMADOU, NOW, ZOE, Registrar
 
 NOBODY = Threshold(share=0.0, people=0)
 

@@ -16,7 +16,7 @@ from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentRecorded
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, ZOE
+from sesame.testing.servers.registrar_kit import COLUMNS, ZOE
 
 
 def read(changes: dict[str, str], profile: FeedProfile | None = None) -> dict[str, Any] | list[Rejection]:

@@ -23,7 +23,7 @@ from producers.registrar.sheets import MEANINGS
 from producers.registrar.teachings import parse
 from schemas.catalogue import ENROLMENTS
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, Registrar
 
 Z, M = ZOE["COD_ETU"], MAMADOU["COD_ETU"]
 

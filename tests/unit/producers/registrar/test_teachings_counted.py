@@ -6,7 +6,7 @@ from producers.registrar.guard import OutlineChange
 from producers.registrar.profiles import choose_groups
 from producers.registrar.report import ImportReport
 from schemas.events import TeachingsRecorded
-from tests.unit.producers.registrar.registrar_kit import Registrar
+from sesame.testing.servers.registrar_kit import Registrar
 
 LEA, PAUL, INES = "22600001", "22600002", "22600003"
 

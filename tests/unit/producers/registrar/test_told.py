@@ -15,7 +15,7 @@ from producers.registrar.mapping import BYTES_MAX, MappingUnusable, read_mapping
 from producers.registrar.physical import LINE_BYTES_MAX, too_long
 from producers.registrar.profiles import UnknownProfile, choose
 from producers.registrar.report import ImportReport
-from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
+from sesame.testing.servers.registrar_kit import MAMADOU, ZOE, Registrar
 
 FIELDS = """
 student_number = "Numero"

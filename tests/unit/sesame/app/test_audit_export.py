@@ -29,7 +29,7 @@ from sesame.app import audit_export
 from sesame.app.audit_export import AuditExport, JsonLines, Pseudonyms, Receiver, behind
 from sesame.app.syslog import DATAGRAM_BYTES_MAX, Syslog
 from sesame.settings.audit import AuditSettings
-from tests.unit.database_kit import Clock
+from sesame.testing.servers.database_kit import Clock
 
 NEVER = threading.Event()
 

@@ -16,7 +16,7 @@ from schemas.account import Lane
 from schemas.events import PropagationBreached, PropagationCompleted, PropagationLate, Window
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
-from tests.unit.database_kit import START, Clock
+from sesame.testing.servers.database_kit import START, Clock
 
 OPENED = datetime.fromtimestamp(START, UTC)
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

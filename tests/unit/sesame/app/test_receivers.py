@@ -23,8 +23,8 @@ from sesame.operations.work.blast_radius import PreviewRequest, preview
 from sesame.operations.work.replays import ReplayRequest, ReplaySelectionRequest, latest, replay, select
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA
-from tests.unit.consumers.webhooks.webhooks_kit import SECRET, Program, completed
-from tests.unit.sesame.app.running_kit import Run, Site
+from sesame.testing.servers.running_kit import Run, Site
+from sesame.testing.servers.webhooks_kit import SECRET, Program, completed
 
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
 GIVEN_UP = "e" * 40

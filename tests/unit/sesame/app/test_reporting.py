@@ -13,9 +13,9 @@ from pipeline.eventlog.port import TopicPartition
 from pipeline.target import Done
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
+from sesame.testing.servers.database_kit import START, Clock
 from sesame.testing.servers.directory_kit import account
-from tests.unit.database_kit import START, Clock
-from tests.unit.target_kit import turn
+from sesame.testing.servers.target_kit import turn
 
 if TYPE_CHECKING:
     from pipeline.outbox import OutboxRelay

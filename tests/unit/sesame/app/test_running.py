@@ -20,7 +20,7 @@ from sesame.app import background, process_runner
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import OneOwner, ProcessRunner, UnknownConsumer
 from sesame.testing.servers.registry_kit import LEA
-from tests.unit.sesame.app.running_kit import Run, Site
+from sesame.testing.servers.running_kit import Run, Site
 
 
 @pytest.fixture

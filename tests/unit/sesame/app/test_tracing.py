@@ -17,7 +17,7 @@ from starlette.routing import Mount
 from pipeline.target import Done, HandlerOutcome, Retry
 from sesame.app.observability.tracing import Traces, place_of
 from sesame.testing.servers.directory_kit import account
-from tests.unit.target_kit import turn
+from sesame.testing.servers.target_kit import turn
 
 EVENT = "00112233445566778899aabbccddeeff01234567"
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

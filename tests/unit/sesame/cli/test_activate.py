@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from examples.generate import write
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 NOBODY = "99999999"
 

@@ -13,7 +13,7 @@ from click.testing import Result
 
 from examples import generate
 from sesame.cli import operator
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 NUMBER = "22600001"
 ME = pwd.getpwuid(os.getuid()).pw_name

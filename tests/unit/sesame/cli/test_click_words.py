@@ -9,7 +9,7 @@ import click
 import pytest
 
 from sesame.cli.click_words import WORDS
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 ENGLISH = re.compile(
     r"\b(?:error|try|help\.|missing|invalid|value for|no such|does|is not|requires|choose|did you)\b",

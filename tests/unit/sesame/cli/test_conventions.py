@@ -25,7 +25,7 @@ from sesame.cli.commands import LazyGroup, RootGroup
 from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.page import walk
 from sesame.settings import SettingsError, load
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 ROOT = Path(__file__).parents[4]
 

@@ -14,7 +14,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import events as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from sesame.cli import main
-from tests.command import sesame
+from sesame.testing.servers.command import sesame
 
 LEA = "22600001"
 REASON = ("--reason", "a test of the timetable office")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, ZOE
+from sesame.testing.servers.registrar_kit import COLUMNS, ZOE
 
 ODD = ZOE | {
     "LIB_NOM_PAT_IND": "Œuvrard",

@@ -24,8 +24,8 @@ from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
+from sesame.testing.servers.command import sesame
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
-from tests.command import sesame
 
 OTHER = "22009999"
 ME = pwd.getpwuid(os.getuid()).pw_name

@@ -23,9 +23,9 @@ from pipeline.target_states import Conclusion, State
 from schemas.account import Lane
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
-from tests.command import sesame
-from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import student
+from sesame.testing.servers.command import sesame
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.population_kit import student
 
 if TYPE_CHECKING:
     from pipeline.outbox import OutboxRelay

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import sesame
-from tests.unit.producers.registrar.registrar_kit import COLUMNS, Row, students
+from sesame.testing.servers.command import sesame
+from sesame.testing.servers.registrar_kit import COLUMNS, Row, students
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 

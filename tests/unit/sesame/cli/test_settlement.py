@@ -32,8 +32,8 @@ from sesame.cli.errors import ExitCode
 from sesame.operations.identities import settlement
 from sesame.operations.identities.settlement import LeftCause, SettleRequest
 from sesame.settings import load
+from sesame.testing.servers.command import sesame
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
-from tests.command import sesame
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 RULE = "same-ine-and-birth"

@@ -31,8 +31,8 @@ from sesame.operations.questions.adoption.decisions import (
     to_activate,
 )
 from sesame.operations.questions.adoption.questions import QuestionKind
+from sesame.testing.servers.database_kit import ONLY_SQLITE
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
-from tests.unit.database_kit import ONLY_SQLITE
 from tests.unit.sesame.operations.adoption_kit import (
     NOT_THEIRS,
     OPERATOR,

@@ -20,8 +20,8 @@ from sesame.app.targets import adopted_refs
 from sesame.operations.questions.adoption.decisions import decide
 from sesame.operations.questions.adoption.readers import objects, readers
 from sesame.operations.questions.adoption.run import AdoptionReport, adopt
+from sesame.testing.servers.database_kit import ONLY_SQLITE
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
-from tests.unit.database_kit import ONLY_SQLITE
 from tests.unit.sesame.operations.adoption_kit import (
     NOT_THEIRS,
     OPERATOR,

@@ -20,8 +20,8 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
 from sesame.operations.work.blast_radius import Radius, blast_radius
-from tests.unit.pipeline_kit import Plant, live_plant
-from tests.unit.target_kit import NOW
+from sesame.testing.servers.pipeline_kit import Plant, live_plant
+from sesame.testing.servers.target_kit import NOW
 
 START = NOW.timestamp()
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.db.embedded import File
 from sesame.operations.keeping.backup import copies
 from sesame.operations.keeping.backup.copies import LOG, STORE
-from tests.waiting import until
+from sesame.testing.servers.waiting import until
 
 ROUNDS = 40
 

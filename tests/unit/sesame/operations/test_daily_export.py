@@ -21,8 +21,8 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from sesame.acts.acts import Actor, Role
 from sesame.operations.keeping.daily_export import DayExportRequest, DayNotOver, ParquetMissing, export_day
-from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import TARGETS, done, join, student
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.population_kit import TARGETS, done, join, student
 
 DAY = date(2026, 8, 31)  # START is at eight in the morning, ten in Paris
 NEXT_DAY = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)

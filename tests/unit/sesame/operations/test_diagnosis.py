@@ -32,7 +32,7 @@ from sesame.operations.people.diagnosis.situation import Live, gather
 from sesame.operations.people.diagnosis.words import glossary
 from sesame.operations.people.support.bundle import SupportDesk, bundle_of
 from sesame.testing.servers import stores
-from tests.unit.database_kit import START, Clock
+from sesame.testing.servers.database_kit import START, Clock
 
 LEA = "22001234"
 TARGETS = ("directory", "mailbox", "moodle")

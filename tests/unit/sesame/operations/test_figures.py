@@ -11,9 +11,9 @@ from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database, StoreUnavailable
 from sesame.operations.people.diagnosis import figures
 from sesame.operations.people.diagnosis.figures import Figures, measure
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.population_kit import TARGETS, done, join, student
 from sesame.web.kit.figures import figures_answer
-from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import TARGETS, done, join, student
 
 NOW = START + 3600.0
 RULES = PropagationSettings(late_s=900.0, breach_s=3600.0)

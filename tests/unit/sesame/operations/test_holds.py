@@ -26,9 +26,9 @@ from sesame.operations.access.holds import (
     place,
     place_all,
 )
+from sesame.testing.servers.registrar_kit import RecordedLog
 from sesame.testing.servers.registry_kit import LEA, START, Desk, enrolled
 from sesame.testing.servers.stores import sqlite_store
-from tests.unit.producers.registrar.registrar_kit import RecordedLog
 
 LEA_TOO = "22001239"
 """Her other number: who is held here has two."""

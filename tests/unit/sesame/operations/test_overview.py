@@ -17,8 +17,8 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from sesame.operations.people.diagnosis import population
 from sesame.operations.people.diagnosis.overview import Overview, show, show_people
-from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
 
 
 def look(

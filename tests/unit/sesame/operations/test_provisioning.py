@@ -11,8 +11,8 @@ from schemas import catalogue
 from schemas.account import Stage
 from schemas.events import TargetFailed, TargetProvisioned
 from sesame.operations.access.provisioning import Ended, Provisioning
-from tests.unit.pipeline.runner.effects_kit import bell
-from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
+from sesame.testing.servers.effects_kit import bell
+from sesame.testing.servers.pipeline_kit import Plant, live_mailbox, live_plant
 
 plant = live_plant
 

@@ -40,7 +40,7 @@ from sesame.acts.acts import UnknownTarget
 from sesame.operations.questions.adoption import adoptions
 from sesame.operations.questions.adoption.adoptions import AdoptionAnswer
 from sesame.operations.questions.reconcile.acts import ReconcileRequest, Reconciliation, reconcile
-from tests.unit.sesame.operations.population_kit import OPERATOR
+from sesame.testing.servers.population_kit import OPERATOR
 
 NOW = datetime(2026, 11, 2, 3, tzinfo=UTC)
 STUDENTS = 1_000

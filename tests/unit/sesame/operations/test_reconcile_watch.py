@@ -31,7 +31,7 @@ from sesame.operations.questions.reconcile import passes
 from sesame.operations.questions.reconcile.acts import TargetReport, WatchRequest, watch
 from sesame.operations.questions.reconcile.passes import Pass, reconciliations
 from sesame.settings.runtime import ReconcileSettings
-from tests.unit.sesame.operations.population_kit import OPERATOR
+from sesame.testing.servers.population_kit import OPERATOR
 from tests.unit.sesame.operations.test_reconcile import (
     LENIENT,
     NOW,

@@ -19,9 +19,9 @@ from sesame.operations.people.diagnosis.person import person_status
 from sesame.operations.people.diagnosis.students import StudentsRequest, listed
 from sesame.operations.people.diagnosis.timeline import moments
 from sesame.operations.people.search import FOUND_MAX, Search, search
+from sesame.testing.servers.population_kit import TARGETS, everywhere, site_of, student
 from sesame.testing.servers.registry_kit import Desk, activation, enrolled
 from sesame.testing.servers.stores import sqlite_store
-from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, site_of, student
 
 SUPPORT = Actor("odile", frozenset({Role.SUPPORT}))
 

@@ -23,7 +23,7 @@ from sesame.app.doctor.findings import CheckState, examine
 from sesame.app.wiring import Application
 from sesame.operations.questions.restored import questions
 from sesame.settings import load
-from tests.unit.sesame.app.running_kit import Run, Site
+from sesame.testing.servers.running_kit import Run, Site
 
 
 def write_settings(folder: Path, url: str | None) -> Path:

@@ -19,8 +19,8 @@ from sesame.operations.people.diagnosis.students import (
     UnknownState,
     listed,
 )
-from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
+from sesame.testing.servers.database_kit import START
+from sesame.testing.servers.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
 
 PENDING, COLLISION = "pedagogical_enrolment_pending", "identity_collision"
 

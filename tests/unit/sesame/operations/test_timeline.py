@@ -9,9 +9,9 @@ from pipeline.target import Closed, Dead, Done, HandlerOutcome, Waiting
 from schemas.account import Hold
 from sesame.operations.people.diagnosis import timeline
 from sesame.operations.people.diagnosis.timeline import moments
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, bell, end, replay
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.database_kit import Clock
+from sesame.testing.servers.effects_kit import DONE, REFUSED, bell, end, replay
+from sesame.testing.servers.pipeline_kit import Plant
 
 ASKED = "0123456789abcdef"
 

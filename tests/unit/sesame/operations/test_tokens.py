@@ -25,7 +25,7 @@ from sesame.operations.programs.tokens import (
     UnknownScope,
     bearer,
 )
-from tests.unit.database_kit import Clock
+from sesame.testing.servers.database_kit import Clock
 
 CAMILLE = Actor("camille", frozenset(Role))
 DAY_S = 86_400

@@ -20,9 +20,9 @@ from starlette.routing import Route
 
 from pipeline.errors import SesameError
 from sandbox.tls import ThrowawayCA
+from sesame.testing.servers.waiting import until
 from sesame.web.kit.connections import PromptProtocol
 from sesame.web.kit.server import Listening, WebServer
-from tests.waiting import until
 
 ONE, OTHER, PROXY = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 PLACES, OF_ONE = 8, 2

@@ -19,12 +19,12 @@ from producers.activation import mail_proofs, throttles
 from producers.activation.mail_proofs import MailProof
 from producers.activation.throttles import Rate
 from sesame.settings import PortalSettings
+from sesame.testing.servers.database_kit import Clock
 from sesame.web.kit import languages
 from sesame.web.kit.addresses import NOBODY, client_address, counted_as
 from sesame.web.kit.signatures import Signing
 from sesame.web.students import web_sessions
 from sesame.web.students.estimates import Expected, measure
-from tests.unit.database_kit import Clock
 
 WEB = Path(languages.__file__).parents[1]
 OURS = PortalSettings.networks(("127.0.0.1", "10.0.0.0/8"))

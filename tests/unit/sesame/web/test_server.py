@@ -15,8 +15,8 @@ from starlette.routing import Route
 from pipeline.errors import SesameError
 from sandbox.process import accepts_tcp
 from sandbox.tls import ThrowawayCA
+from sesame.testing.servers.waiting import until
 from sesame.web.kit.server import Listening, WebServer
-from tests.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -16,7 +16,7 @@ from pipeline.db.database import Database
 from schemas.account import Account, Person, Stage
 from sesame.acts.acts import Actor, Role
 from sesame.testing.servers import stores
-from tests.unit.database_kit import START
+from sesame.testing.servers.database_kit import START
 
 OPERATOR = Actor("camille", frozenset({Role.OPERATOR}))
 TARGETS = ("directory", "moodle")

@@ -23,7 +23,7 @@ from sandbox.demo.pipeline import SesameProcess
 from sandbox.demo.program import DONE, PARTLY, Sesame
 from sandbox.moodle import MoodleStandIn
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REGISTRY, PROPAGATION, MOODLE = "registry", "propagation", "moodle"
 
 

@@ -25,8 +25,8 @@ from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 from sesame.testing.servers import stores
-from tests.unit.target_kit import NOW, Silent, Target, outcome
-from tests.waiting import until
+from sesame.testing.servers.target_kit import NOW, Silent, Target, outcome
+from sesame.testing.servers.waiting import until
 
 LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
 

@@ -13,7 +13,7 @@ from pipeline.target import Done, HandlerOutcome, Retry
 from pipeline.target_states import Conclusion, State
 from schemas import catalogue
 from schemas.account import Lane
-from tests.unit.pipeline_kit import Plant
+from sesame.testing.servers.pipeline_kit import Plant
 
 DONE = Done("sha256:" + "0" * 64, changed=True)
 UNKNOWN = Retry("timed_out", "no answer", unknown=True)

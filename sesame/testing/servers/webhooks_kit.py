@@ -26,7 +26,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id
 from schemas.events import DeadLetterRecorded, Event, PropagationCompleted, PropagationLate, Window
-from tests.unit.database_kit import START, Clock
+from sesame.testing.servers.database_kit import START, Clock
 
 LEA, NOAH = "22001234", "22005678"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -27,7 +27,7 @@ from consumers.mailbox.welcome_journal import RecordedIntent
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
 from sesame.settings import LiveSecret
-from tests.unit.consumers.http_kit import transport_to
+from sesame.testing.servers.http_kit import transport_to
 
 PROBE = "probe@univ-exemple.fr"
 NO_USER, NOT_FOUND, FULL, EXISTS, TEMPORARY = 67, 68, 73, 65, 75

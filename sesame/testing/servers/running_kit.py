@@ -26,8 +26,8 @@ from sesame.app.process_runner import ProcessRunner
 from sesame.app.wiring import Application
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA, activation, enrolled
-from tests.unit.target_kit import Target
-from tests.waiting import until
+from sesame.testing.servers.target_kit import Target
+from sesame.testing.servers.waiting import until
 
 
 class Site(Application):
