@@ -150,7 +150,7 @@ def activate_all(
 
 
 def password_judge(database: Database, settings: Settings) -> PasswordJudge:
-    """Build the judge of passwords, for those of students and of operators alike."""
+    """Build the judge of passwords, for students' and operators' alike."""
     words = [settings.portal.institution, settings.registry.mail_domain]
     return PasswordJudge(database, settings.password, site_words=words, known=People(database))
 
@@ -189,7 +189,7 @@ def ask_for(
 
 
 def _brought(database: Database, students: Sequence[str]) -> set[str]:
-    """Return those of these students whom a file has brought but the registry lacks."""
+    """Those of these students whom a file has brought but the registry lacks."""
     feed = SqlFeedMemory(database)
     pages = (students[start : start + _FEW] for start in range(0, len(students), _FEW))
     return {number for page in pages for number in feed.known_students(page)}

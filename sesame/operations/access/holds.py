@@ -220,10 +220,7 @@ def _stands(standing: _Standing, act_name: str) -> bool:
 
 
 def is_as_asked(connection: Connection, database: Database, student_number: str, kind: Hold) -> bool:
-    """Whether the registry has applied the last act on this hold: placed or lifted.
-
-    True, too, for a number that is unknown or a hold that was never requested.
-    """
+    """Whether the registry has applied the last act on this hold. True if there was none."""
     standing = _standing_in(connection, database, student_number, kind)
     return not standing.known or standing.asked is None or standing.held is (standing.asked == _PLACE)
 

@@ -336,7 +336,6 @@ def _shown(plan: Plan) -> HeldPlan:
 
 
 def _activated(site: Stored) -> Iterator[Account]:
-    """Every account that was activated and not erased, by number."""
     for page in accounts.number_pages(site.database, *accounts.LIVE, size=_PAGE):
         with site.database.read() as connection:
             found = accounts.newest(connection, page)

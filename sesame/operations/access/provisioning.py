@@ -1,8 +1,7 @@
 """Provision one student now, target by target, and report every step.
 
-It uses a consumer's own effects and no others. The lease decides who may write, so it may run while
-`sesame run` does, or without it. It reads and commits no offset: the consumer finds the work done when it
-reads the student's records.
+It uses a consumer's effects. The lease decides who may write, so it may run during `sesame run`, or without
+it. It commits no offset: the consumer finds the work done when it reads the student's records.
 """
 
 from __future__ import annotations
@@ -71,12 +70,6 @@ class ProvisionReport(Report):
 def provision(site: Provided, actor: Actor, request: ProvisionRequest, say: Say) -> ProvisionReport:
     """Bring a student to the newest version at these targets, now.
 
-    Args:
-        site: whose consumers' work this is.
-        actor: who requests it.
-        request: whom, and where.
-        say: called with each step.
-
     Raises:
         UnknownTarget, NoSuchStudent, NotActivated: no target was touched.
         StoreRestored: likewise, until an operator has checked.
@@ -113,12 +106,7 @@ def provision(site: Provided, actor: Actor, request: ProvisionRequest, say: Say)
 
 
 class Provisioning:
-    """Brings one student to the newest version, target by target.
-
-    Args:
-        database: the store.
-        say: called with each step.
-    """
+    """Bring one student to the newest version, target by target."""
 
     def __init__(self, database: Database, say: Say) -> None:
         self._database = database

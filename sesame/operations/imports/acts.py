@@ -39,7 +39,7 @@ from sesame.acts.ports import HasSettings, Recognising, Registering
 
 _YEARS_AHEAD = 2
 _LEAK_DAYS: Final = 30
-"""Days whose losses are added up: a few people lost with each night's file are seen within a month."""
+"""Days whose losses are added up: a few persons lost with each night's file show within a month."""
 """An academic year this far ahead of the calendar is still plausible."""
 
 Progress = Callable[[ImportKind, int, int | None], None]
@@ -216,10 +216,9 @@ def import_sent(
     stop: ImportStop | None = None,
     progress: Progress = lambda _kind, _done, _of: None,
 ) -> ImportReport:
-    """Import one file that was sent; it is in a temporary place until it is read.
+    """Import one file that was sent, from a temporary place.
 
-    Args:
-        stop: None: only its time limit stops it.
+    `stop` None: only its time limit stops it.
 
     Raises:
         As `import_files`; no error names its place.

@@ -52,7 +52,6 @@ class SentLine:
 
     Attributes:
         values: by the columns of the profile.
-        student: its student number.
         request: how it is to be imported, without a file.
         file_name: the name by which its import is known.
     """
@@ -64,10 +63,7 @@ class SentLine:
     file_name: str
 
     def may_join(self, other: SentLine) -> bool:
-        """Whether importing both lines together gives the same result as one by one.
-
-        What is read, and on whose behalf, must be alike.
-        """
+        """Whether importing both lines together gives the same result as one by one."""
         return (
             self.student.strip().casefold() != other.student.strip().casefold()
             and self.values.keys() == other.values.keys()
@@ -136,7 +132,6 @@ class ImportTurns:
         return mine.outcome.result()
 
     def _gathered(self) -> list[_Waiting]:
-        """Take the lines to import next."""
         with self._changed:
             chosen, came = self._next(), 0
             while self._is_shared and len(chosen) > came:
@@ -157,7 +152,6 @@ class ImportTurns:
 
 
 def _import_all(site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime]) -> None:
-    """Import these lines and set the outcome of each."""
     if len(chosen) > 1:
         _import_together(site, chosen, clock)
     for each in chosen:
@@ -172,8 +166,7 @@ def _import_all(site: Registering, chosen: Sequence[_Waiting], clock: Callable[[
 def _import_together(site: Registering, chosen: Sequence[_Waiting], clock: Callable[[], datetime]) -> None:
     """Import these lines in one run.
 
-    Lines that are refused or would be held get no outcome here: each is then imported alone and gets its
-    own error.
+    Refused or held lines get no outcome here: each is then imported alone and gets its own error.
     """
     try:
         came = _imported(site, [each.line for each in chosen], clock, ImportStop())
@@ -190,10 +183,7 @@ def _import_together(site: Registering, chosen: Sequence[_Waiting], clock: Calla
 def _imported(
     site: Registering, lines: Sequence[SentLine], clock: Callable[[], datetime], stop: ImportStop
 ) -> dict[int, LineImported]:
-    """Import lines as one file; return each outcome by its place.
-
-    Of several lines, those that were refused have none.
-    """
+    """Import lines as one file; return each outcome by its place. Of several, those refused have none."""
     first = lines[0]
     with TemporaryDirectory(prefix="sesame-lines-") as folder:
         file = Path(folder) / first.file_name

@@ -78,10 +78,9 @@ _EXPORT_PAGE: Final = 500
 
 @act("audit.export")
 def export(site: Stored, actor: Actor, request: AuditRequest, form: Literal["csv", "jsonl"]) -> Iterator[str]:
-    """Export the matching entries as lines of a file, the newest first.
+    """Export the matching entries as lines of a file, the newest first. One page of them is in memory.
 
-    One page of them is in memory. The export is recorded before the first line is read, with its filter
-    except `about`, which may name a person.
+    Record the export before its first line is read, with the filter except `about`, which may name a person.
     """
     wanted = {"by": request.actor, "act": request.action, "student_number": request.student}
     times = {"since": request.since or None, "until": request.until}

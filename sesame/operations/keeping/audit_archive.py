@@ -21,16 +21,11 @@ _TAIL_BYTES = 1024 * 1024  # more than one entry has
 
 
 def archive(database: Database, folder: Path, *, before: float) -> int:
-    """Move audit entries older than `before` to the files of their years.
+    """Move audit entries older than `before` to the files of their years; count them.
 
-    Append some at a time, the oldest first, then remove them from the store; an entry behind a newer one
-    stays. Return how many were moved. After a crash in between, entries are appended twice; their id shows
-    it.
-
-    Args:
-        database: the store.
-        folder: for the files; created if missing.
-        before: seconds since the epoch, UTC.
+    `before` is a Unix time, in seconds. Append some at a time, the oldest first, then remove them from the
+    store; an entry behind a newer one stays. After a crash in between, entries are appended twice; their id
+    shows it. `folder` is created if missing.
 
     Raises:
         OSError: a file cannot be written; nothing was removed.

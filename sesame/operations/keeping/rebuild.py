@@ -2,9 +2,9 @@
 
 The names of the erased, remembered by the persons' keys, and those of the directory's students come before
 any account, so no student gets another's. The log's facts make persons and accounts, as in the registry.
-Existing objects are then adopted (`questions.adoption`), those whom the directory shows as ours are
-activated without a password, and those who are shut become questions, as after a restore
-(`questions.restored`). Nothing is written to a target.
+Existing objects are then adopted (`questions.adoption`); those that the directory shows as ours are activated
+without a password; those shut become questions, as after a restore (`questions.restored`). Nothing is written
+to a target.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ class Rebuilt(Report):
 def rebuild(
     site: Rebuilding, actor: Actor, request: RebuildRequest, *, progress: Callable[[str], None]
 ) -> Rebuilt:
-    """Rebuild a lost store from the log and the targets.
-
-    Repeating it adds what is new.
+    """Rebuild a lost store from the log and the targets. Repeating it adds what is new.
 
     Raises:
         TargetDown, Misconfigured: a target cannot be read; what was made stays, and no process may write to a
@@ -213,7 +211,6 @@ def _facts(log: EventLog) -> Iterator[tuple[Record, Message]]:
 
 
 def _records(log: EventLog, topics: Sequence[str]) -> Iterator[Record]:
-    """Read these topics in order per partition; commit nothing."""
     ends = {tp: end for topic in topics for tp, end in log.end_offsets(topic).items() if end}
     consumer = log.consumer(_GROUP, topics, member=f"{_GROUP}-{os.getpid()}")
     try:

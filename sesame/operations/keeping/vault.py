@@ -25,9 +25,7 @@ class KeyMade(Report):
 
 @act("vault.init")
 def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
-    """Make the vault's key file, mode 0600.
-
-    No store is needed yet, and so there is no audit.
+    """Make the vault's key file, mode 0600. No store is needed yet, and so there is no audit.
 
     Raises:
         KeyExists: there is one.
@@ -38,11 +36,7 @@ def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
 
 
 def key_made(path: Path, *, remedy: str) -> KeyMade:
-    """Make a file with a new key, mode 0600.
-
-    Args:
-        path: its folder is made too.
-        remedy: of `KeyExists`.
+    """Make a file with a new key, mode 0600, and its folder. `remedy`: of `KeyExists`.
 
     Raises:
         KeyExists, FolderUnusable: as `make_key`.

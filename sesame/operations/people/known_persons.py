@@ -30,11 +30,7 @@ class ErasedAlready(SesameError):
 
 
 def refuse_erased(site: Recognising, student_number: str) -> None:
-    """Refuse a number of an erased person.
-
-    Raises:
-        ErasedAlready: it is.
-    """
+    """Refuse a number of an erased person. Raises `ErasedAlready`."""
     privacy = site.privacy_if_any
     if privacy is None:
         return

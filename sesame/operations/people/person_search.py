@@ -42,7 +42,7 @@ _CHANGED: Final[ColumnElement[float]] = case(
     else_=accounts.c.changed_at,
 )
 _HALF_US: Final = 0.5e-6
-"""Times are shown to the microsecond, and compared as they are shown."""
+"""Half a microsecond: times are compared as they are shown, to the microsecond."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class PersonHeld:
 
 @dataclass(frozen=True)
 class PersonChanged:
-    """PersonChanged at a moment or after it, else at it or before it. `at`: seconds since the epoch."""
+    """Changed at a moment or after it, else (`after` false) before it or at it. `at`: Unix time, in
+    seconds."""
 
     at: float
     after: bool
@@ -68,7 +69,7 @@ class PersonChanged:
 
 @dataclass(frozen=True)
 class AllOrNobody:
-    """Matches everyone, or no one."""
+    """Matches every person, or none."""
 
     everybody: bool
 

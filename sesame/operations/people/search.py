@@ -74,7 +74,7 @@ def holders_of(connection: Connection, database: Database, names: Sequence[str])
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    """Spellings of a number: some have letters."""
+    """Spellings of a number that may have letters."""
     return tuple(dict.fromkeys((text, text.upper(), text.lower())))
 
 

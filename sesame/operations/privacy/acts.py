@@ -149,7 +149,7 @@ STEPS: Final = {
     "done": gettext_noop("erased"),
     "withdrawn": gettext_noop("withdrawn: enrolled again"),
 }
-"""How far an erasure is, by its state."""
+"""An erasure's progress, by its state."""
 
 _AWAITED: Final = {
     "hold": gettext_noop("a hold"),

@@ -1,9 +1,9 @@
 """Erase again those whom a restored store brought back, by their receipts.
 
 A receipt has no name; it is compared with the pseudonyms of the numbers that the store knows. A person who
-returned after the erasure must not be erased by its receipt. So it counts only in a store that does not
-know the erasure, and only where nothing shows a return: no enrolment in force, no activation since, and no
-object at any target, since the receipt attests that there was none. Unclear cases are left to an operator.
+returned after the erasure must not be erased by its receipt: it counts only in a store that does not know the
+erasure, and only where nothing shows a return: no enrolment in force, no activation since, and no object at
+any target, since the receipt attests that there was none. Unclear cases are left to an operator.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _verified(privacy: PrivacyKey, name: str, document: bytes) -> tuple[ErasureR
 
 
 def _found(site: Erasing, connection: Connection, pseudonyms: set[str]) -> dict[str, str]:
-    """The numbers in the store that match these pseudonyms, by pseudonym."""
+    """Those of these pseudonyms whose numbers are in the store, with their numbers."""
     everybody = union(select(known.c.student_number), select(a.c.student_number))
     of = {site.privacy.pseudonym(number): number for number in connection.scalars(everybody)}
     return {each: of[each] for each in pseudonyms if each in of}
@@ -167,14 +167,11 @@ def _again(
 
 @dataclass(frozen=True)
 class _BroughtBack:
-    """A person of the store whom a receipt concerns."""
-
     site: ErasingAgain
     receipt: ErasureReceipt
     numbers: list[str]
 
     def erased_by(self, actor: Actor) -> ReceiptOutcome:
-        """Have the person erased, unless there is an objection."""
         site = self.site
         with site.database.read() as connection:
             known = accounts.newest(connection, self.numbers)
@@ -241,7 +238,6 @@ class _BroughtBack:
 
 
 def _learn(connection: Connection, site: Erasing, receipt: ErasureReceipt, text: str) -> None:
-    """Record in the store an erasure that it has lost."""
     if erasures.get(connection, receipt.receipt_id) is not None:
         return
     erasures.put(

@@ -1,13 +1,12 @@
 """Carry out erasures step by step; each step can be interrupted and repeated.
 
-First the registry has every target erase, the one by which others are found last. Once all were observed
-as gone and no work for the person is under way, the store forgets, in one transaction. Then log, archive
-and backups' keys forget; then what came in meanwhile is forgotten too, the files are rewritten, and the
-receipt is signed.
+First the registry has every target erase, last the one by which others are found. Once all are gone and no
+work for the person is under way, the store forgets, in one transaction. Then log, archive and backups' keys
+forget, and what came in meanwhile; the files are rewritten, and the receipt is signed.
 
 **An enrolment that the registry has not read is never erased.** Before the store forgets, and again before
-the log does, the registry reads up to the end that the log had when the step was due; and of the log only
-older records are removed. If the person is back by then, only what is older than the store's forgetting.
+the log does, the registry reads up to the end that the log had when the step was due; only older records are
+removed from the log. If the person is back by then, only what is older than the store's forgetting.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class Erasing(Following, Protocol):
 
     @property
     def registry(self) -> Registry:
-        """Mints."""
+        """The registry, which mints."""
 
     @property
     def privacy(self) -> PrivacyKey:
@@ -89,16 +88,16 @@ class Erasing(Following, Protocol):
 
     @property
     def tables(self) -> MetaData:
-        """Every room's."""
+        """The tables of every room."""
 
     @property
     def audit_folder(self) -> Path:
-        """Where the audit's archive is."""
+        """The folder of the audit's archive."""
 
     def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
-        """Replace the number by a pseudonym in records older than `before`.
+        """Replace the number in records older than `before` (Unix time) by a pseudonym.
 
-        `before` is in epoch seconds. Return how many records changed; None: this log cannot rewrite them.
+        Return how many records changed; None: this log cannot rewrite them.
         """
 
     def rewrite_files(self) -> bool:
@@ -109,8 +108,8 @@ def advance(site: Erasing, *, retention: bool) -> int:
     """Advance erasures by one step, in one process at a time; return how many remain.
 
     Args:
-        retention: those of persons whose retention is over, possibly many: begun here, and not urgent.
-            Otherwise those that were requested.
+        retention: True: those whose retention is over, possibly many: begun here, and not urgent; False:
+            those requested.
 
     Raises:
         PrivacyKeyError: there is a person to erase, and no key.
@@ -193,7 +192,6 @@ def causes(connection: Connection, numbers: Iterable[str], targets: Collection[s
 
 
 def _behind(site: Following, connection: Connection, account: Account) -> list[str]:
-    """The targets that have not confirmed this account's erasure."""
     number, version = account.student_number, account.version
     if account.stage is Stage.ERASED and propagated.completed(connection, number, version):
         return []
@@ -207,7 +205,6 @@ def _behind(site: Following, connection: Connection, account: Account) -> list[s
 
 
 def _due(site: Following) -> list[str]:
-    """Students whose account is erased."""
     a = accounts.accounts.c
     with site.database.read() as connection:
         return list(connection.scalars(select(a.student_number).where(a.stage == Stage.ERASED.value)))
@@ -229,7 +226,7 @@ def _begin_due(site: Erasing, student_number: str, connection: Connection) -> No
 def begin(
     site: Erasing, connection: Connection, numbers: list[str], *, actor: str, reason: str, gone: bool = False
 ) -> Erasure:
-    """Have a person erased, whose numbers these are; locked by the caller. `gone`: see `erasures.begin`."""
+    """Have the person of these numbers, locked by the caller, erased. `gone`: see `erasures.begin`."""
     privacy = site.privacy
     return erasures.begin(
         connection,
@@ -246,7 +243,7 @@ def begin(
 
 @dataclass(frozen=True)
 class _Seen:
-    """The log's ends at a moment (epoch seconds), and how far the registry has read."""
+    """The log's ends at a moment (Unix time, s), and how far the registry has read."""
 
     at: float
     ends: dict[str, int]
@@ -258,7 +255,6 @@ class _Seen:
         return noted
 
     def has_read(self, erasure: Erasure) -> bool:
-        """Whether the registry has read all that an erasure's step waits for."""
         return all(self.read.get(each, 0) >= end for each, end in self.to_read(erasure)["ends"].items())
 
 
@@ -383,10 +379,7 @@ def _by_table(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int
 
 
 def _clear(site: Erasing, erasure: Erasure, log: _Log) -> None:
-    """Clear what is outside the store, then the store again.
-
-    A bell read before may have rung since.
-    """
+    """Clear what is outside the store, then the store again. A bell read before may have rung since."""
     numbers, noted = site.privacy.unseal(erasure.sealed or b""), dict(erasure.noted)
     noted[TO_READ] = log.seen.to_read(erasure)
     if not log.seen.has_read(erasure):
@@ -443,8 +436,7 @@ def kept_aside(site: Following) -> list[Path]:
 def _attest(site: Erasing, cleared: list[Erasure]) -> None:
     """Rewrite the files once for all that are cleared, and sign their receipts.
 
-    Raises:
-        FilesKeptAside: nothing can be signed.
+    Raises `FilesKeptAside`: nothing can be signed.
     """
     if not cleared:
         return

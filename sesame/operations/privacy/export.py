@@ -1,7 +1,7 @@
 """Export what is kept of a person as a readable document (GDPR, art. 15).
 
-It has the tables' rows, and what targets show. It has no secrets (hashes, sealed values, digests,
-references) and nothing of another person: of a doubt it shows that there is another one, and not who.
+It has the tables' rows, and what targets show; no secrets (hashes, sealed values, digests, references) and
+nothing of another person: of a doubt it shows that there is another, not who.
 """
 
 from __future__ import annotations
@@ -68,10 +68,7 @@ TITLES: Final[Mapping[str, str]] = {
     "kept_hashes": gettext_noop("The hash of your last password, sealed (not shown)"),
     "audit_persons": gettext_noop("What staff did or looked at"),
 }
-"""Every table with rows of persons, with a title for the person.
-
-Tables of other packages keep their names.
-"""
+"""Every table with rows of persons, with a title for the person; other packages' tables keep their names."""
 
 _SECRET: Final = ("digest", "hash", "salt", "ref", "fingerprint", "sealed", "pair", "asked_by", "used_by")
 _OURS: Final = (
@@ -122,7 +119,7 @@ class Exporting(Following, HasConnectors, Protocol):
 
     @property
     def tables(self) -> MetaData:
-        """Every room's."""
+        """The tables of every room."""
 
 
 @act("privacy.export")

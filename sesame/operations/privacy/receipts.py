@@ -65,11 +65,7 @@ def folder(site: HasSettings) -> Path:
 
 
 def keep(site: HasSettings, receipt_id: str, text: str) -> None:
-    """Store a receipt outside the database, with mode 0600.
-
-    Raises:
-        OSError: it is not kept.
-    """
+    """Store a receipt outside the database, with mode 0600. Raises `OSError`: it is not kept."""
     folder(site).mkdir(mode=0o700, exist_ok=True)
     made = folder(site) / f"{receipt_id}.new"
     made.touch(mode=0o600)
@@ -84,7 +80,7 @@ def verify(
 
     Args:
         document: the whole file.
-        fingerprint: of the site's key, or the key itself, as it was known before; None: it is not.
+        fingerprint: of the site's key, or that key; None: unknown.
         privacy: the site's key, to tell whose it is.
         student: whose it should be; needs `privacy`.
 

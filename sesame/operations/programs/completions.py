@@ -1,7 +1,7 @@
 """Follow completions in the log's order; a caller resumes where it stopped.
 
-Their order and their places are the log's: propagation announces each completion there once, and it is
-kept for 400 days. The store has only the newest one of each student, and not the order in which they came.
+Order and places are the log's: propagation announces each completion there once, kept for 400 days. The store
+has only the newest one of each student, without their order.
 """
 
 from __future__ import annotations
@@ -47,11 +47,7 @@ class Completion(Report):
 
 
 class Completions:
-    """Past and coming completions. Owned by one thread.
-
-    Args:
-        ends: the log's ends when the reading began.
-    """
+    """Past and coming completions, owned by one thread. `ends`: the log's ends when the reading began."""
 
     def __init__(self, reader: TopicReader, offsets: dict[int, int], ends: dict[int, int]) -> None:
         self._reader = reader
@@ -73,7 +69,7 @@ class Completions:
         return all(self._offsets.get(partition, 0) >= end for partition, end in self._ends.items())
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._reader.close()
 
     def _each(self, records: list[Record]) -> Iterator[Completion]:
@@ -83,7 +79,7 @@ class Completions:
                 continue
             try:
                 event = from_record(record.key, record.headers, record.value, topic=record.topic).event
-            except EnvelopeError:  # it is a dead letter of the topic's consumers
+            except EnvelopeError:  # a dead letter of the topic's consumers
                 continue
             if isinstance(event, PropagationCompleted):
                 place = ",".join(f"{each}:{offset}" for each, offset in sorted(self._offsets.items()))

@@ -40,11 +40,7 @@ def listeners(site: HasSettings) -> list[str]:
 
 
 def waiting(site: Configured) -> Iterator[AcceptedRequest]:
-    """The requests that are not answered yet.
-
-    Raises:
-        StoreUnavailable: retry.
-    """
+    """The requests that are not answered yet. Raises `StoreUnavailable`: retry."""
     after = ""
     while True:
         with site.database.read() as connection:
@@ -62,10 +58,8 @@ def tell(
 ) -> None:
     """Publish a request's outcome, once it is done or has failed.
 
-    Of several processes one publishes it, in the transaction that ends the request.
-
-    Raises:
-        StoreUnavailable: retry.
+    Of several processes one publishes it, in the transaction that ends the request. Raises
+    `StoreUnavailable`: retry.
     """
     try:
         came = _came_of(site, request)
@@ -76,11 +70,7 @@ def tell(
 
 
 def _came_of(site: Configured, request: AcceptedRequest) -> Outcome:
-    """The outcome of a request.
-
-    Raises:
-        PersonUnderWay: nothing yet.
-    """
+    """The outcome of a request. Raises `PersonUnderWay`: nothing yet."""
     database, number = site.database, request.student_number
     try:
         if not is_applied(database, number, request.steps) or (

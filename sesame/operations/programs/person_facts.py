@@ -84,7 +84,7 @@ class PersonUnderWay(SesameError):
 
 
 Wait = Callable[[], bool]
-"""Waits a little; False: no longer."""
+"""Wait a little; False: no longer."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,7 @@ class PersonAccepted(Report):
 
 
 class PersonFacts:
-    """One person's lines, from import to the registry.
-
-    Attributes:
-        held: the enrolments that this source holds of the person.
-    """
+    """One person's lines, from import to the registry. `held`: the enrolments that this source holds."""
 
     def __init__(
         self,
@@ -165,14 +161,10 @@ class PersonFacts:
                 self._take(report, () if rejects is None else rejected_lines(rejects))
 
     def _take(self, report: ImportReport, rejected: Iterable[RejectedLine]) -> None:
-        """Check that these lines were accepted.
-
-        Raises:
-            PersonRefused, PersonStopped: they were not.
-        """
+        """Check that these lines were accepted. Raises `PersonRefused`, `PersonStopped`."""
         if shown := list(islice(rejected, REJECTED_SHOWN_MAX)):
             raise PersonRefused(shown)
-        if report.held and not report.dry_run:  # which keeps nothing that an operator could approve
+        if report.held and not report.dry_run:  # a trial keeps nothing that an operator could approve
             acts.note(
                 self._site.database,
                 self._actor,
@@ -203,11 +195,7 @@ class PersonFacts:
 
 
 def wait_until(is_so: Callable[[], bool], wait: Wait) -> None:
-    """Wait until the condition is true.
-
-    Raises:
-        PersonUnderWay: it is not yet.
-    """
+    """Wait until the condition is true, else raise `PersonUnderWay`."""
     while not is_so():
         if not wait():
             raise PersonUnderWay
@@ -241,8 +229,7 @@ def wait_for_accepted(database: Database, number: str, wait: Wait) -> None:
 
     What is read before would undo them.
 
-    Raises:
-        PersonUnderWay: one is still open.
+    Raises `PersonUnderWay` while one is open.
     """
 
     def is_answered() -> bool:

@@ -121,13 +121,11 @@ def look(
 ) -> PersonsReport:
     """Show persons who have an enrolment that was not cancelled, and an account.
 
-    Args:
-        where: which of them; None: all.
-        fits: which of those; None: all.
+    `where` selects among them, then `fits`; None: all.
 
     Raises:
-        TooManyToCompare: `fits` was asked about `COMPARED_MAX` persons, and the page is not full; without
-            `counted` the page ends there.
+        TooManyToCompare: `fits` judged `COMPARED_MAX` persons, and the page is not full; without `counted`
+            the page ends there.
     """
     return _Look(site.database, request, where).found(fits)
 
@@ -139,15 +137,12 @@ def find(database: Database, student_number: str) -> RegisteredPerson | None:
 
 
 class _Look:
-    """One query of persons."""
-
     def __init__(self, database: Database, request: PersonsRequest, where: Where | None) -> None:
         self._database = database
         self._request = request
         self._where = where
 
     def found(self, fits: Fits | None) -> PersonsReport:
-        """The persons of the query's page."""
         if self._request.sort is not None:
             return self._sorted(fits)
         return self._page() if fits is None else self._filtered(fits)
@@ -201,11 +196,8 @@ class _Look:
         return PersonsReport(persons=tuple(found), total=fitting if request.counted else None, after=None)
 
     def _compared(self, fits: Fits, after: str) -> Iterator[tuple[RegisteredPerson, bool]]:
-        """Each person, and whether they fit.
-
-        Raises:
-            TooManyToCompare: there are more, or it takes longer.
-        """
+        """Each person, and whether they fit. Raises `TooManyToCompare`: there are more, or it takes
+        longer."""
         compared, begun = 0, time.thread_time()
         for page in self._pages(after, size=_PAGE):
             if compared >= COMPARED_MAX or time.thread_time() - begun > COMPARED_S_MAX:
@@ -260,10 +252,10 @@ class _Look:
 
 _PEOPLE: Final = person_search.PERSONS
 _ALONE: Final = func.coalesce(people.c.merged_into, "") == ""
-"""Not by the index of merged persons: SQLite would read and sort everyone by it."""
+"""Not by the index of merged persons: SQLite would read and sort all persons by it."""
 
 _SHOWN: Final = (_ALONE, accounts.c.stage != Stage.ERASED.value)
-"""Those of them with an enrolment: `_loaded` checks a page, `_ENROLLED` all."""
+"""Those shown, if they have an enrolment: `_loaded` checks a page, `_ENROLLED` all."""
 
 _NUMBERS: Final = people.alias("numbers")
 _ENROLLED: Final = people.c.student_number.in_(

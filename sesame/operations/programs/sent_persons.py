@@ -220,13 +220,13 @@ _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
 
 @contextmanager
 def _alone(student_number: str) -> Iterator[None]:
-    """Lock out this process's other changes to this person."""
+    """Exclude this process's other changes to this person."""
     with _LOCKS[hash(student_number) % len(_LOCKS)]:
         yield
 
 
 def _stated(person: RegisteredPerson) -> SendPersonRequest:
-    """What the registrar's facts now say about a person."""
+    """What the registrar's facts now tell of a person."""
     return SendPersonRequest(
         **{
             name: getattr(person, name) or None
@@ -283,7 +283,6 @@ def _ended(key: StepKey) -> dict[str, str]:
 
 
 def _ask_for_hold(site: Receiving, actor: Actor, request: SendPersonRequest) -> None:
-    """Ask the registry to place or to lift the administrative hold."""
     change = HoldChangeRequest(
         student_number=request.student_number,
         kind=Hold.ADMINISTRATIVE,
@@ -307,7 +306,7 @@ def _check_may_stand(
 
 
 def _is_unanswered(database: Database, number: str) -> bool:
-    """Whether no program has had an answer yet that this person exists."""
+    """Whether no program has been answered yet that this person exists."""
     with database.read() as connection:
         return not external_ids.is_kept(connection, number)
 

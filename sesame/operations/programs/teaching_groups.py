@@ -148,7 +148,7 @@ def look(site: Stored, _actor: Actor, request: GroupsRequest, *, fits: Fits | No
     """Show groups.
 
     Args:
-        fits: which of them, judged without their members but the one who was asked for; None: all.
+        fits: which of them, judged without their members except the one requested; None: all.
 
     Raises:
         TooManyShown: of the groups of this page.
@@ -214,10 +214,10 @@ def make(site: Configured, actor: Actor, request: MakeGroupRequest) -> GroupRepo
 
 @act("group.change")
 def change(site: Stored, actor: Actor, request: ChangeGroupRequest) -> GroupReport:
-    """Change a group: each who joins or leaves is a row, and a list that is published of that student.
+    """Change a group; publish the list of each student who joins or leaves.
 
-    Some hundreds of students go in one transaction; to ask again is harmless. The members are shown if
-    they are few.
+    Some hundreds of students go in one transaction; repeating it is harmless. The members are shown if they
+    are few.
 
     Raises:
         GroupGone, GroupChanged, NoSuchMember: nothing was done.
@@ -247,7 +247,7 @@ def change(site: Stored, actor: Actor, request: ChangeGroupRequest) -> GroupRepo
 
 @act("group.end")
 def end(site: Stored, actor: Actor, request: EndGroupRequest) -> None:
-    """Let everybody leave a group, then remove it.
+    """Let all members leave a group, then remove it.
 
     Raises:
         GroupGone, GroupChanged: nothing was done.
@@ -270,7 +270,7 @@ def end(site: Stored, actor: Actor, request: EndGroupRequest) -> None:
 
 
 def leave_all(database: Database, student_number: str) -> None:
-    """Let a student leave every group: they are no user any more."""
+    """Let a student who is no user any more leave every group."""
     with database.read() as connection:
         named = memberships.groups_of(connection, [student_number]).get(student_number, [])
         groups = [memberships.find(connection, each.id) for each in named]
@@ -280,7 +280,7 @@ def leave_all(database: Database, student_number: str) -> None:
 
 
 def shown_moves(join: Collection[str], leave: Collection[str]) -> dict[str, object]:
-    """What the audit keeps of who joins and leaves: who, if they are few."""
+    """What the audit keeps of joins and leaves: the persons, if they are few."""
     few = len(join) + len(leave) <= acts.NAMED_MAX
     return {
         "joined": sorted(join) if few else len(join),

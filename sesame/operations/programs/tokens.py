@@ -161,10 +161,7 @@ def _granted(scope: str) -> Collection[str]:
 
 
 def _note_use(database: Database, token: ApiToken, now: float) -> None:
-    """Record the token's use, or skip it while the store is down.
-
-    A program must be able to look when the store is full.
-    """
+    """Record the token's use, unless the store is down. A program must be able to look when it is full."""
     try:
         with database.write() as connection:
             api_tokens.used(connection, token.id, now=now)

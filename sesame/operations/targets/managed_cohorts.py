@@ -1,13 +1,11 @@
 """Moodle cohorts that are the pipeline's own.
 
-They are those that a template makes of any known enrolment, or of any known teaching unit and group. A
-cohort that merely looks like one (`club-2026`) is another owner's, and no member is ever removed from it.
-So the names are made as in the registry, and compared whole: a pattern could not tell where a step ends
-and its version begins.
+A template makes them of any known enrolment, or of any known teaching unit and group. A cohort that merely
+looks like one (`club-2026`) is another owner's, and no member is ever removed from it. So the names are made
+as in the registry, and compared whole: a pattern could not tell where a step ends and its version begins.
 
-A template that names the component or the step's label needs an enrolment in full, and a cancelled one is
-not kept in full: a cohort of cancelled enrolments only is forgotten when the process ends, and then left
-alone.
+A template that names the component or the step's label needs an enrolment in full, and a cancelled one is not
+kept in full: a cohort of cancelled enrolments only is forgotten when the process ends, and then left alone.
 """
 
 from __future__ import annotations
@@ -34,9 +32,7 @@ _KEY_FIELDS = frozenset({"year", "step", "step_version"})  # what every enrolmen
 class ManagedCohorts:
     """Recognises a managed cohort by its idnumber. Thread-safe.
 
-    Args:
-        templates: of the cohorts' keys, e.g. `{step}-{year}`.
-        monotonic: seconds; enrolments are looked up again after a while.
+    `templates`: of the cohorts' keys, e.g. `{step}-{year}`.
     """
 
     def __init__(
@@ -54,8 +50,7 @@ class ManagedCohorts:
     def __call__(self, idnumber: str) -> bool:
         """Whether the pipeline manages this cohort's members.
 
-        Raises:
-            StoreUnavailable: the enrolments cannot be read just now.
+        Raises `StoreUnavailable`: the enrolments cannot be read just now.
         """
         with self._lock:
             known = idnumber in self._known

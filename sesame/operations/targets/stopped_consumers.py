@@ -116,10 +116,7 @@ def accept(site: Stored, actor: Actor, request: QuarantineLift) -> LossAccepted:
 def note_reason(
     connection: Connection, site: Stored, actor: Actor, action: str, reason: str, **detail: object
 ) -> None:
-    """Record an operator's act on a consumer or target, and the reason as written.
-
-    `detail` names the consumer or target first.
-    """
+    """Record an operator's act on a consumer or target (first in `detail`), and the reason as written."""
     operator_notes.keep_and_audit(
         connection,
         site.database,

@@ -130,11 +130,7 @@ def blast_radius(
 ) -> Radius:
     """Compare each student with the target as it is now; write and publish nothing.
 
-    Args:
-        students: whom the replay would be for.
-        handler: the target's.
-        database: where the accounts and dead letters are.
-        follows: the target that this one follows, if any.
+    `follows`: the target that this one follows, if any.
 
     Raises:
         TargetDown, Throttled, Misconfigured: the target cannot be read.

@@ -25,7 +25,7 @@ PAGE = 50
 """Page size by default."""
 
 ID_SHOWN = 12
-"""Characters of an id that tell one from another."""
+"""Characters that tell one id from another."""
 
 
 class NoSuchDeadLetter(SesameError):
@@ -152,7 +152,6 @@ def listed(site: Stored, actor: Actor, request: DeadLettersRequest) -> Iterator[
 
 
 def _seen(letters: Iterable[DeadLetterReport], request: DeadLettersRequest) -> Mapping[str, object] | None:
-    """The audit detail of a look at these."""
     wanted = request.model_dump(include={"consumer", "cause"})
     return shown((each.student_number for each in letters), **wanted)
 

@@ -355,11 +355,7 @@ def _known(site: Stored, replay_id: str) -> Replay:
 
 
 def _check_consumer(site: Configured | Replaying, consumer: str) -> None:
-    """Check that this is a target or the consumer of a receiver.
-
-    Raises:
-        UnknownTarget: it is neither.
-    """
+    """Check that this is a target or the consumer of a receiver. Raises `UnknownTarget`."""
     if not tells_receiver(site, consumer):
         check_target(site, consumer)
 

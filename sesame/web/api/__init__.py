@@ -1,7 +1,4 @@
-"""The HTTP API for programs: the acts of `sesame.operations` under `/v1`.
-
-Requests carry a bearer token.
-"""
+"""The HTTP API for programs: acts under `/v1`, requested with a bearer token."""
 
 from __future__ import annotations
 

@@ -79,11 +79,10 @@ def make_api(
     """The API, to be mounted under `API_PREFIX`.
 
     Args:
-        site: its acts are called.
         keys: the vault's; keys derived from them sign cursors.
         clock: the time, in UTC.
         monotonic: seconds; rates are counted by it.
-        per_minute: how many requests of one token.
+        per_minute: limit of one token's requests.
     """
     app = _with_routes()
     app.state.api = Api(
@@ -226,7 +225,7 @@ _LEADS_TO: Final = (
     ("list_targets", "/0/target", "probe_target", "target"),
     ("list_plans", "/0/id", "release_plan", "plan_id"),
 )
-"""From an answer, and the place of a value in it, to the operation that takes it as this parameter."""
+"""An operation, a value's place in its answer, and the operation and parameter that take it."""
 
 _PROBLEM: Final[dict[str, Any]] = {"$ref": "#/components/responses/Problem", "description": ""}
 _KEY: Final[dict[str, Any]] = {

@@ -83,10 +83,7 @@ async def stream_completions(
 async def _events(
     call: Call, thread: ThreadPoolExecutor, stream: Completions, found: list[Completion], *, wait: bool
 ) -> AsyncIterator[ServerSentEvent]:
-    """The stream of events.
-
-    The answer has begun: an error from here on ends it, and cannot be raised.
-    """
+    """The stream of events. The answer has begun: an error from here on ends it, and cannot be raised."""
     loop = asyncio.get_running_loop()
     looked = heard = time.monotonic()
     try:

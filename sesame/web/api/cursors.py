@@ -18,26 +18,17 @@ class UnfitCursor(ApiError):
 
 
 class Cursors:
-    """Gives them and takes them."""
+    """Makes cursors and reads them."""
 
     def __init__(self, signing: Signing) -> None:
         self._signing = signing
 
     def give(self, path: str, wanted: Mapping[str, object], position: str | int) -> str:
-        """The cursor of a position.
-
-        Args:
-            path: of the list.
-            wanted: the filter.
-        """
+        """The cursor of a position. `path`: of the list; `wanted`: its filter."""
         return self._signing.sign(CURSOR, [path, _filter(wanted), position])
 
     def take(self, path: str, wanted: Mapping[str, object], cursor: str) -> str | int:
-        """The position that a cursor is of.
-
-        Raises:
-            UnfitCursor: it is not of this list.
-        """
+        """The position of a cursor. Raises `UnfitCursor`: it is not of this list."""
         match self._signing.read(CURSOR, cursor, age_s_max=AGE_S_MAX):
             case [of, filtered, str() | int() as position] if [of, filtered] == [path, _filter(wanted)]:
                 return position

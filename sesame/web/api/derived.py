@@ -1,4 +1,4 @@
-"""The routes that only forward: derived from the acts that declare where programs call them."""
+"""Forwarding routes, derived from the acts that declare their `ActPath`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def derive(act: Callable[..., Any], path: ActPath) -> None:
     """Register the route of an act.
 
     The path's names are the act's first arguments after site and actor; a request is the body. `clock` is the
-    API's; any other argument that must be given reports progress, which no program sees.
+    API's; any other required argument reports progress, which no program sees.
     """
     function = inspect.unwrap(act)
     called = inspect.signature(function, eval_str=True)

@@ -1,7 +1,7 @@
 """Routes for the registrar's enrolments and teachings: one, or any number.
 
-They are imported as a file is, by the same act: the body is kept in a file meanwhile, so that memory is
-bounded whatever its size, and the guard judges it as a whole.
+The act that imports files imports them: the body is kept in a file meanwhile, so that memory is bounded
+whatever its size, and the guard judges it as a whole.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
 from sesame.web.kit.site import Site
 
 REJECTED_MAX: Final = 1_000
-"""Refused lines listed in an answer at most; all are counted."""
+"""Limit of the refused lines listed in an answer; all are counted."""
 
 FORMS: Final = {"enrolments": "file", "teachings": "groups"}
 """Accepted kinds, each with its field of `ImportRequest`."""
@@ -49,7 +49,6 @@ TURNS: Final = {kind: ImportTurns() for kind in FORMS}
 
 
 def _described(profile: FeedProfile) -> dict[str, Any]:
-    """The body, in OpenAPI's words."""
     one = {
         "type": "object",
         "description": "See docs/reference/pegase-profile.md.",
@@ -185,7 +184,7 @@ def import_lines(
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    """Say to a program what cannot be used."""
+    """Report to a program what cannot be used."""
     try:
         yield
     except UnusableFile as error:

@@ -20,7 +20,7 @@ FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
     **dict.fromkeys(("consumer", "target", "targets"), _NAME),
     "rule": _RULE,
 }
-"""The form of a text, by the name of the property or parameter that it is the value of."""
+"""The form of a text, by the name of its property or parameter."""
 
 PLACES: Final[Mapping[str, str | int]] = {
     "student_number": "22600005",

@@ -14,7 +14,7 @@ from typing import Final
 from sesame.web.api.problems import ApiError
 
 AT_ONCE: Final = 16
-"""Requests that are worked on at once, each in a thread: of looks, and of what changes something."""
+"""Requests served at once, each in a thread: so many reads, and so many writes."""
 
 OF_ONE: Final = AT_ONCE // 2
 """Requests of one token worked on at once."""
@@ -39,14 +39,7 @@ class Places:
 
     @asynccontextmanager
     async def one(self, name: str) -> AsyncIterator[None]:
-        """Hold a place.
-
-        Args:
-            name: of the request's token.
-
-        Raises:
-            NoPlace: none was free in time.
-        """
+        """Hold a place for the token of this name. Raises `NoPlace`: none was free in time."""
         own = self._of.setdefault(name, asyncio.Semaphore(OF_ONE))
         try:
             async with asyncio.timeout(WAIT_S_MAX):

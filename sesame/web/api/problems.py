@@ -1,7 +1,7 @@
 """Error answers: problem details (RFC 9457).
 
-An error of ours is its own type of problem, `urn:sesame:error:NoSuchStudent`; docs/reference/causes.md says
-what each means. Anything else that HTTP has a word for is `about:blank`.
+An error of ours is its own type of problem, `urn:sesame:error:NoSuchStudent`; docs/reference/causes.md
+explains each. Any other HTTP status is `about:blank`.
 """
 
 from __future__ import annotations
@@ -106,11 +106,7 @@ class Problem(BaseModel):
 
 
 def answer(error: Exception, *, bearer: bool = False) -> JSONResponse:
-    """What an error is answered with, in the language that is spoken.
-
-    Args:
-        bearer: a token was given.
-    """
+    """The answer to an error, in the current language. `bearer`: a token was given."""
     headers: dict[str, str] = {}
     if isinstance(error, SesameError):
         status = status_of(error)
@@ -174,10 +170,7 @@ _STATUSES: Final[Sequence[tuple[tuple[type[SesameError], ...], HTTPStatus]]] = (
 
 
 def _challenge(*, bearer: bool) -> str:
-    """The `WWW-Authenticate` header.
-
-    Without a token it names no error (RFC 6750, 3).
-    """
+    """The `WWW-Authenticate` header; without a token it names no error (RFC 6750, 3)."""
     return 'Bearer realm="sesame"' + (', error="invalid_token"' if bearer else "")
 
 

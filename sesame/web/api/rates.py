@@ -1,7 +1,7 @@
 """Rate limits of tokens (requests, processor time), kept in this process's memory.
 
 A table would make each read a write. Each further copy of this process allows a token more requests, never
-fewer: what the limit protects is one process.
+fewer: the limit protects one process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TooManyRequests(ApiError):
 
 @dataclass
 class _Window:
-    """From when on requests are counted, how many there were, and what they took."""
+    """The start of a count, its requests, and the time they took."""
 
     since: float
     count: int = 0
@@ -40,9 +40,7 @@ class _Window:
 class Rates:
     """Counts by the minute. Thread-safe.
 
-    Args:
-        clock: seconds, of any origin.
-        per_minute: how many requests of one token.
+    `clock`: seconds, of any origin; `per_minute`: limit of one token's requests.
     """
 
     def __init__(self, clock: Callable[[], float], *, per_minute: int = PER_MINUTE) -> None:
@@ -52,13 +50,9 @@ class Rates:
         self._windows: dict[str, _Window] = {}
 
     def take(self, name: str) -> dict[str, str]:
-        """Count one more request.
+        """Count one more request; return its answer's headers (draft-ietf-httpapi-ratelimit-headers-10).
 
-        Returns:
-            The headers of its answer (draft-ietf-httpapi-ratelimit-headers-10).
-
-        Raises:
-            TooManyRequests: it was one too many, and is not counted.
+        Raises `TooManyRequests`: it was one too many, and is not counted.
         """
         now = self._clock()
         with self._turn:

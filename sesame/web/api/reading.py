@@ -1,4 +1,4 @@
-"""The routes that look."""
+"""The routes that read."""
 
 from __future__ import annotations
 

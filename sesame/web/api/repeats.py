@@ -1,4 +1,4 @@
-"""Requests that are made again: the same key, the same answer.
+"""Idempotent requests: the same key, the same answer.
 
 The header is that of draft-ietf-httpapi-idempotency-key-header-07.
 """
@@ -26,7 +26,7 @@ from sesame.login import api_answers
 from sesame.web.api.problems import ApiError
 
 _KEY: Final = re.compile(r'"?([!#-\[\]-~]{1,128})"?')
-"""A string of structured fields (RFC 9651, 3.3.3), or the same without quotes, as most programs send it."""
+"""A string of structured fields (RFC 9651, 3.3.3); most programs send it without the quotes."""
 
 _KEPT: Final = ("content-type", "location")
 
@@ -50,7 +50,6 @@ class Repeats:
             key: as the header has it.
             token: the caller's; a key counts for one token alone.
             request: all that distinguishes it from another one.
-            answer: makes the answer.
 
         Raises:
             UnfitKey, KeyOfAnother, StillUnderWay: it is not answered.

@@ -1,7 +1,7 @@
 """The table of routes, and the checks before each of them.
 
 A route is a function that renders one act. Checks run in this order: token, rate, right; only then is a body
-read. The act itself checks the right once more.
+read. The act checks the right once more.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _ESCAPED: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """A character as JSON escapes it (RFC 8259, 7)."""
 
 _BIDI: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Unicode's Bidi_Control: a text with these shows as another one (a file's are left out where it is read)."""
+"""Unicode's Bidi_Control, which make a text look like another (a file's are left out on reading)."""
 
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """A path's parameter: a student number, an id."""
@@ -85,9 +85,9 @@ class Route:
 
     Attributes:
         act: the name of the act that it renders.
-        takes: the media types that its body may have, if it is taken as a file.
-        described: what else OpenAPI says of it.
-        answers: as what.
+        takes: the media types of a body that is taken as a file.
+        described: further OpenAPI of it.
+        answers: the class of its answers.
     """
 
     method: str
@@ -101,7 +101,7 @@ class Route:
 
 
 def described_file(what: str, *media_types: str) -> Mapping[str, Any]:
-    """An answer that is a file, in OpenAPI's words."""
+    """A file as an answer, for OpenAPI."""
     content = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
     return {"responses": {"200": {"description": what, "content": content}}}
 
@@ -164,7 +164,7 @@ class Call:
         return self.api.clock
 
     def look_again(self) -> None:
-        """Make sure that the token is still in force.
+        """Check that the token is still in force.
 
         Raises:
             TokenRefused: it is not.
@@ -180,7 +180,7 @@ class Call:
 
     @property
     def stop(self) -> ImportStop:
-        """Stops the import of that file; wanted when the connection is closed."""
+        """Stops the import of that file, also when the connection is closed."""
         stop: ImportStop = self.request.state.stop
         return stop
 
@@ -193,8 +193,7 @@ class Call:
     def position(self, cursor: str | None, wanted: Mapping[str, object]) -> Any:
         """The place in the list where the requested page begins; None: the first page.
 
-        Raises:
-            UnfitCursor: the cursor is not of this list.
+        Raises `UnfitCursor`: the cursor is not of this list.
         """
         return None if cursor is None else self.api.cursors.take(self._path, wanted, cursor)
 
@@ -220,10 +219,10 @@ Caller = Annotated[Call, Depends(_call_of)]
 
 
 class ActRoute(APIRoute):
-    """Lets those in who may do the act."""
+    """Admits those who may do the act."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request (FastAPI)."""
+        """Make the handler of a request (FastAPI)."""
         handle = super().get_route_handler()
         route: Route = vars(self.endpoint)["route"]
         known = {field.alias for field in self.dependant.query_params}
@@ -284,8 +283,7 @@ async def _with_body(
 def check_text(json_text: bytes) -> None:
     """Refuse JSON that is not UTF-8 (RFC 8259, 8.1) or has text that no store keeps.
 
-    Raises:
-        UnusableRequest: with a NUL, or one half of a surrogate pair.
+    Raises `UnusableRequest`: a NUL, or one half of a surrogate pair.
     """
     try:
         text = json_text.decode()
@@ -301,13 +299,8 @@ def check_text(json_text: bytes) -> None:
 def check_json(body: bytes, *, key: Callable[[str], str] = str) -> None:
     """Refuse a JSON body with two readings.
 
-    These are a name twice in an object, and bidirectional controls in a text.
-
-    Args:
-        key: two names are one if this makes the same of them.
-
-    Raises:
-        UnusableRequest: it has two readings. A body that is no JSON is not examined.
+    These are a name twice in an object, and bidirectional controls in a text. A body that is no JSON is not
+    examined. `key`: two names are one if this makes the same of them. Raises `UnusableRequest`.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -330,7 +323,7 @@ async def _with_file(
     handle: Callable[[Request], Awaitable[Response]],
     takes: tuple[str, ...],
 ) -> Response:
-    """Answer what takes its body as a file: of lines as they come, or of one line."""
+    """Answer a request whose body is a file: of lines as they come, or of one line."""
     kind = check_type(request, takes)
     with TemporaryDirectory(prefix="sesame-api-") as folder:
         request.state.file = Path(folder) / "api.jsonl"
@@ -348,10 +341,7 @@ async def _with_file(
 async def stopped_by_leaving(
     request: Request, stop: ImportStop, answer: Coroutine[Any, Any, Response]
 ) -> Response:
-    """Answer; stop the import when the client closes the connection.
-
-    The body was read before.
-    """
+    """Answer; stop the import when the client closes the connection. The body was read before."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -371,11 +361,7 @@ def _write_line(file: Path, body: bytes) -> bytes:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Parse a body as a JSON object.
-
-    Raises:
-        UnusableRequest: it is none, or has a name twice.
-    """
+    """Parse a body as a JSON object. Raises `UnusableRequest`: it is none, or has a name twice."""
     check_json(body)
     try:
         document = json.loads(body)
@@ -387,7 +373,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 async def _write_lines(file: Path, request: Request) -> bytes:
-    """Write what comes, a part at a time; its SHA-256."""
+    """Write the body, a part at a time; return its SHA-256."""
     digest = hashlib.sha256()
     with file.open("wb", buffering=0) as made:
         while True:
@@ -406,7 +392,7 @@ async def _write_lines(file: Path, request: Request) -> bytes:
 
 
 async def read_body(request: Request) -> bytes:
-    """All of a body.
+    """Read a whole body.
 
     Raises:
         BodyUnread, HTTPException: it is too large, takes too long, or was cut off.
@@ -421,11 +407,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def check_type(request: Request, takes: tuple[str, ...]) -> str:
-    """The media type of a body.
-
-    Raises:
-        HTTPException: 415: it is none of these.
-    """
+    """The media type of a body. Raises HTTPException 415: it is none of these."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in takes:
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, headers={"Accept-Post": ", ".join(takes)})
@@ -458,10 +440,7 @@ def language_of(request: Request, api: Api) -> Any:
 
 
 def bearer_token(request: Request) -> str:
-    """The bearer token of the `Authorization` header (RFC 6750, 2.1).
-
-    It is looked for nowhere else.
-    """
+    """The bearer token of the `Authorization` header and nowhere else (RFC 6750, 2.1)."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 

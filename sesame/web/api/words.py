@@ -25,15 +25,11 @@ _WORDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), _DAY),
     **dict.fromkeys(("datetime_type", "datetime_parsing", "timezone_aware"), _TIME),
 }
-"""Messages by pydantic's type of error, in JSON's terms: those of the settings are for a file."""
+"""Messages by pydantic's type of error, in JSON's terms: the settings' are for a file."""
 
 
 def in_words(error: Mapping[str, Any]) -> str:
-    """What one error of a validation says, in the language that is spoken.
-
-    Args:
-        error: one of `ValidationError.errors()`.
-    """
+    """The message of one validation error (of `ValidationError.errors()`), in the current language."""
     context = error.get("ctx", {})
     template = _WORDS.get(error["type"])
     if template is not None:

@@ -102,7 +102,6 @@ def _for_operators(seen: Overview) -> Iterator[Trouble]:
 
 
 def _named(counts: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int]]:
-    """The overview's counts that are keyed by `consumer cause`."""
     for name, count in counts.items():
         consumer, _, token = name.partition(" ")
         yield (consumer, token), count

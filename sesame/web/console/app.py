@@ -83,7 +83,7 @@ def make_console(context: ConsoleContext) -> FastAPI:
 
 
 class Speaking:
-    """Lets all that answers a request speak the browser's language."""
+    """Sets the browser's language for all that answers a request."""
 
     def __init__(self, app: ASGIApp, *, cookie: str) -> None:
         self._app = app
@@ -145,7 +145,7 @@ def _fault(request: Request, _error: Exception) -> Response:
 
 
 def _say(request: Request, status: int, what: str, words: Sequence[str] = ()) -> Response:
-    """A page that says why the requested one is not shown; works without the store."""
+    """A page that explains why the requested one is not shown; works without the store."""
     try:
         visit = anybody(request)
         return visit.page("refused.html", status, what=what, words=[word for word in words if word])

@@ -26,13 +26,13 @@ from sesame.web.kit.site import Site
 _Seen = TypeVar("_Seen")
 
 PREFIX = "/console"
-"""Under which all of it is served."""
+"""The path of all its pages."""
 
 FRESH_S = 2.0
-"""How old a shared report may be that is shown: it is made once for all who look, whatever their number."""
+"""How old a shown shared report may be: it is built once for all readers."""
 
 RESTED: Final = 5.0
-"""Where it takes long to make, it may be so many times as old: looking takes a sixth of the time."""
+"""A slow report may be so many times as old as it takes to build: builds take a sixth of the time."""
 
 GLANCE_S: Final = 30.0
 """How old the numbers of the navigation may be: no page waits for them."""
@@ -45,10 +45,7 @@ KEPT_S: Final = 60.0
 
 
 class RunningImport(Protocol):
-    """An import of this process that has not ended.
-
-    `done`: steps, of `of`; None: not known yet.
-    """
+    """An import of this process that has not ended. `done`: steps, of `of`; None: not known yet."""
 
     name: str
     stop: ImportStop
@@ -57,7 +54,7 @@ class RunningImport(Protocol):
 
 
 LIVE_MAX = 128
-"""Live pages that may be open at once, of all operators."""
+"""Limit of open live pages, of all operators."""
 
 _KEEPER: Final = Actor("sesame", frozenset({Role.VIEWER, Role.SUPPORT}))
 
@@ -67,7 +64,6 @@ class ConsoleContext:
     """What the routes work with.
 
     Args:
-        site: what operations need.
         server: the CAS server, whose `service_url` is the console's own.
         logins: by it, with the roles of `console.roles`.
         keys: the vault's, as `read_keys` gives them.
@@ -94,13 +90,9 @@ class ConsoleContext:
 
 
 class SharedReport(Generic[_Seen]):
-    """A report over all students, built once for all readers, in each language.
+    """A report over all students, built once for all readers, in each language. Thread-safe.
 
-    Thread-safe.
-
-    Args:
-        name: of the act.
-        act: builds the report.
+    `name`: of the act; `act`: builds the report.
     """
 
     def __init__(
@@ -162,7 +154,7 @@ class SharedReport(Generic[_Seen]):
                 try:
                     self._look_again()
                 except DependencyDown:
-                    pass  # pages say so
+                    pass  # pages show it
                 except Exception as error:  # noqa: BLE001 (it is kept all the same)
                     structlog.get_logger().error("shared_report_fault", error=fault(error))
                 due = self._monotonic() + KEPT_S

@@ -31,7 +31,7 @@ YEAR_S: Final = 365 * 86_400
 
 @router.get("/entrer")
 def leave_for_cas(visit: Anybody, page: str = HOME) -> Response:
-    """Go to the CAS server; `page` is shown on coming back."""
+    """Go to the CAS server; show `page` on return."""
     departure = visit.context.signing.sign(signatures.DEPARTURE, _ours(page))
     visit.keep(DEPARTURE, departure, age_s=AWAY_S_MAX)
     return visit.carry(RedirectResponse(visit.context.server.login_url(), status_code=303))
@@ -39,7 +39,7 @@ def leave_for_cas(visit: Anybody, page: str = HOME) -> Response:
 
 @router.get("/login")
 def come_back(visit: Anybody, ticket: str = "") -> Response:
-    """Back from the CAS server: with a ticket, or after a logout there."""
+    """Return from the CAS server: with a ticket, or after a logout there."""
     if not ticket:
         return visit.to(HOME) if visit.session is not None else visit.page("login.html")
     page = visit.context.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
@@ -63,7 +63,7 @@ def come_back(visit: Anybody, ticket: str = "") -> Response:
 @router.post("/login")
 async def single_logout(request: Request) -> Response:
     """Take the CAS server's notice that a person has logged out."""
-    body = await request.body()  # of a size and within a time that the guard has seen to
+    body = await request.body()  # the guard has limited its size and its time
     said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
     context: ConsoleContext = request.app.state.context
     await run_in_threadpool(context.logins.logged_out, said.encode())
@@ -81,7 +81,7 @@ def log_out(visit: Anybody) -> Response:
 
 @router.get("/langue/{language}")
 def choose_language(visit: Anybody, language: str, page: str = HOME) -> Response:
-    """Show the pages in another language; `page` is shown next. Only the browser keeps it."""
+    """Show the pages in another language, then `page`. Only the browser keeps it."""
     if language not in LANGUAGES:
         raise PageError(404, "missing")
     visit.keep(LANGUAGE, language, age_s=YEAR_S)

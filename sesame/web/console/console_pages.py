@@ -37,7 +37,7 @@ _STAFF: Final = {
     "operator": {"fr": "l'équipe informatique", "en": "the IT team"},
     "nobody": {"fr": "personne, la suite vient d'elle-même", "en": "nobody, it goes on by itself"},
 }
-"""Who must act, in texts for staff: the diagnosis has them for students."""
+"""Who must act, in texts for staff; the diagnosis has those for students."""
 
 _ROLES: Final = {
     "viewer": {"fr": "consultation", "en": "viewer"},
@@ -78,11 +78,9 @@ def _filters(language: Language, settings: Settings) -> dict[str, Callable[..., 
     zone = ZoneInfo(settings.portal.timezone)
 
     def meaning(token: str) -> str:
-        """What a reason or cause means."""
         return _set(explain(token).what, language)
 
     def remedy(token: str) -> str:
-        """The next step, or who must do what."""
         return _set(explain(token).next, language)
 
     return {
@@ -114,7 +112,7 @@ def service_name(settings: Settings, name: str, *, language: Language) -> str:
 
 
 def took(seconds: float, *, language: Language) -> str:
-    """How long, with a decimal below ten seconds: 2,9 s; 12 s; 4 min; 3 h; 2 j."""
+    """A duration, with a decimal below ten seconds: 2,9 s; 12 s; 4 min; 3 h; 2 j."""
     if seconds < 10:  # noqa: PLR2004
         return f"{format_decimal(round(seconds, 1), locale=language)}{NO_BREAK}s"
     if seconds >= 2 * _DAY_S:

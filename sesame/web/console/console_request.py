@@ -17,7 +17,7 @@ from sesame.web.kit import signatures
 from sesame.web.kit.web_request import PageError, WebRequest
 
 LANGUAGE, SESSION, DEPARTURE = "console-langue", "console", "console-depart"
-"""Names of cookies, which a browser does not keep apart by port: others than the students' pages'."""
+"""Names of cookies; unlike the students' pages', as browsers do not keep cookies apart by port."""
 
 HOME: Final = "/console/"
 _TOLD_S: Final = 3600.0
@@ -63,7 +63,6 @@ class ConsoleRequest(WebRequest[ConsoleContext]):
         )
 
     def _counts(self) -> Mapping[str, int]:
-        """The numbers that the navigation shows."""
         seen = self.context.overview.show(self.actor, age_s_max=GLANCE_S)
         return {"failures": seen.dead_letters, "waiting": seen.waiting}
 
@@ -96,12 +95,7 @@ def anybody(request: Request) -> ConsoleRequest:
 
 
 def somebody(request: Request) -> ConsoleRequest:
-    """A request of a person with a role.
-
-    Raises:
-        NotLoggedIn: there is no login.
-        PageError: the person has no role.
-    """
+    """A request of a person with a role. Raises `NotLoggedIn`; `PageError`: the person has no role."""
     visit = anybody(request)
     if visit.session is None:
         raise NotLoggedIn

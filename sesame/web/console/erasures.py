@@ -21,7 +21,7 @@ ErasureId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 @router.get("/personnes/{number}/effacement")
 def ask(visit: Visiting, number: Number) -> Response:
-    """The first step: who it is, what goes, and what stays."""
+    """Show the first step: the person, what goes, and what stays."""
     check(visit.actor, "privacy.erase")
     seen = show(visit.context.site, visit.actor, StudentRequest(student_number=number))
     return visit.page("erase.html", 200 if seen.who is not None else 404, person=seen)
@@ -29,7 +29,7 @@ def ask(visit: Visiting, number: Number) -> Response:
 
 @router.post("/personnes/{number}/effacement")
 def erase(visit: Visiting, number: Number, fields: Posted) -> Response:
-    """The second step: the number was typed once more."""
+    """Take the second step, for which the number was typed once more."""
     check(visit.actor, "privacy.erase")
     if fields.get("numero", "").strip() != number:
         raise PageError(422, "number")
@@ -40,20 +40,20 @@ def erase(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 @router.get("/effacements")
 def show_erasures(visit: Visiting) -> Response:
-    """All of them, the newest first, without names."""
+    """All erasures, the newest first, without names."""
     return visit.page("erasures.html", erasures=privacy.listed(visit.context.site, visit.actor))
 
 
 @router.get("/effacements/{erasure_id}")
 def show_erasure(visit: Visiting, erasure_id: ErasureId) -> Response:
-    """How far one is, and what it waits for."""
+    """An erasure's progress, and what it waits for."""
     found = privacy.standing(visit.context.site, visit.actor, erasure_id)
     return visit.page("erasure.html", one=found, far=how_far(found))
 
 
 @router.get("/effacements/{erasure_id}/recu")
 def give_receipt(visit: Visiting, erasure_id: ErasureId) -> Response:
-    """The receipt, as it was signed, as a file."""
+    """The signed receipt, as a file."""
     text = privacy.receipt(visit.context.site, visit.actor, erasure_id)
     name = f'attachment; filename="recu-{erasure_id}.json"'
     return Response(text, media_type="application/json", headers={"Content-Disposition": name})

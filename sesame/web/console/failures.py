@@ -38,7 +38,7 @@ ReplayId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$")]
 
 @router.get("/echecs")
 def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = "") -> Response:
-    """Every cause with how many it is about, and its remedy; filtered by the words of the command."""
+    """Every cause with its count and remedy; filtered by the words of the command."""
     wanted = DeadLettersRequest(
         consumer=consumer.strip() or None,
         cause=cause.strip() or None,
@@ -57,7 +57,7 @@ def show(visit: Visiting, consumer: str = "", cause: str = "", student: str = ""
 
 @router.get("/echecs/{consumer}/{cause}")
 def show_cause(visit: Visiting, consumer: Token, cause: Token, apres: str = "") -> Response:
-    """One cause at one consumer: whom it is about, what to do, and the way to do it."""
+    """One cause at one consumer: its students, the remedy, and the way to apply it."""
     wanted = DeadLettersRequest(consumer=consumer, cause=cause, after=apres or None, limit=PAGE)
     found = dead_letters.page(visit.context.site, visit.actor, wanted)
     return visit.page(
@@ -92,7 +92,7 @@ def show_preview(visit: Visiting, consumer: Token, cause: Token) -> Response:
 
 @router.post("/echecs/{consumer}/{cause}/essai")
 def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
-    """Ask for five drawn by lot; the report has the way to the rest."""
+    """Replay five students drawn by lot; the report leads to the rest."""
     selected = _selected(visit, consumer, cause)
     request = ReplayRequest(
         consumer=consumer,
@@ -111,7 +111,7 @@ def try_some(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> 
 
 @router.post("/echecs/{consumer}/{cause}/classer")
 def dismiss(visit: Visiting, consumer: Token, cause: Token, fields: Posted) -> Response:
-    """Say that nothing is to be done about these; what a target still owes a student cannot be hidden so."""
+    """Dismiss letters that need no action; refuses those that a target still owes a student."""
     request = DismissRequest(consumer=consumer, cause=cause, reason=reason_of(fields))
     done = dead_letters.dismiss(visit.context.site, visit.actor, request)
     return visit.done("/console/echecs", gettext("{n} dismissed", n=done.dismissed))
@@ -125,7 +125,7 @@ def show_replays(visit: Visiting) -> Response:
 
 @router.get("/relances/{replay_id}")
 def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
-    """How far one has come, how it went, and the way on."""
+    """A replay's progress and outcome, and the way on."""
     request = ResumeReplayRequest(replay_id=replay_id, first=1)
     found = replays.standing(visit.context.site, visit.actor, request)
     return visit.page("replay.html", replay_id=replay_id, seen=found)
@@ -133,7 +133,7 @@ def show_replay(visit: Visiting, replay_id: ReplayId) -> Response:
 
 @router.post("/relances/{replay_id}/suite")
 def go_on(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:
-    """Ask for the rest, at this pace."""
+    """Replay the rest, at this pace."""
     site, actor = visit.context.site, visit.actor
     found = replays.standing(site, actor, ResumeReplayRequest(replay_id=replay_id, first=1))
     if not found.next:
@@ -151,11 +151,7 @@ def stop(visit: Visiting, replay_id: ReplayId, fields: Posted) -> Response:  # n
 
 
 def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelection:
-    """The students whom this cause concerns.
-
-    Raises:
-        NobodyToReplay: none is left.
-    """
+    """The students whom this cause concerns. Raises `NobodyToReplay`: none is left."""
     found = replays.select(
         visit.context.site, visit.actor, ReplaySelectionRequest(consumer=consumer, cause=cause)
     )
@@ -165,11 +161,7 @@ def _selected(visit: ConsoleRequest, consumer: str, cause: str) -> ReplaySelecti
 
 
 def _pace(fields: dict[str, str]) -> int | None:
-    """Students a second; None: as it was.
-
-    Raises:
-        PageError: it is no number, or out of bounds.
-    """
+    """Students a second; None: as it was. Raises `PageError`: no number, or out of bounds."""
     given = fields.get("par_s", "").strip()
     if given and not re.fullmatch(r"[0-9]{1,5}", given):
         raise PageError(422, "form")

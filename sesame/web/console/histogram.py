@@ -13,15 +13,12 @@ HEIGHT: Final = 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 10.0, 10.0, 34.0, 26.0
 _GAP: Final = 6.0
 _LEAST: Final = 2.0
-"""The least height of a bar: a single one among many must be visible."""
+"""The least height of a bar: a single student among many must be visible."""
 
 
 @dataclass(frozen=True)
 class DrawnBar:
-    """A bar and its edge.
-
-    `x`, `width`, `y`, `height` are the bar's; `middle` is the place of its number.
-    """
+    """A bar and its edge. `x`, `width`, `y`, `height`: the bar's."""
 
     bar: Bar
     x: float
@@ -36,7 +33,7 @@ class DrawnBar:
 
     @property
     def end(self) -> float:
-        """Where the next one begins, half a gap before it."""
+        """The beginning of the next bar, half a gap before it."""
         return round(self.x + self.width + _GAP / 2, 1)
 
 

@@ -49,7 +49,7 @@ def by_consumer(counted: Any) -> dict[str, dict[str, Any]]:
 
 @router.get("/flux")
 async def stream(visit: Visiting) -> Response:
-    """The page's live part, each time that it changes."""
+    """The page's live part, whenever it changes."""
     return kept_live(visit, _part)
 
 

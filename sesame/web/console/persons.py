@@ -41,7 +41,7 @@ Number = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 
 @router.get("/personnes")
 def find(visit: Visiting, q: str = "", apres: str = "") -> Response:
-    """Who is meant; a cause: who waits, is tried again or was given up for it."""
+    """Search persons; for a cause: those who wait, are tried again or were given up for it."""
     asked = q.strip()[:200]
     if asked.lower().startswith(CAUSE):
         cause = asked[len(CAUSE) :].strip().lower()
@@ -86,7 +86,7 @@ def _compared(visit: ConsoleRequest, target: str, number: str) -> ReplayPreview 
 
 @router.get("/personnes/{number}/fusion")
 def compare_two(visit: Visiting, number: Number, autre: str = "") -> Response:
-    """A number that may be the same person's as another one, side by side."""
+    """Two numbers that may be one person's, side by side."""
     check(visit.actor, "identity.merge")
     asked = (number, autre.strip()[:32])
     one, other = (
@@ -99,7 +99,7 @@ def compare_two(visit: Visiting, number: Number, autre: str = "") -> Response:
 
 @router.post("/personnes/{number}/ouvrir")
 def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
-    """Bring the student to the newest version now, at all targets or at one; show each step."""
+    """Provision the student now, at all targets or at one; show each step."""
     target = fields.get("cible", "")
     told: list[str] = []
 
@@ -115,7 +115,7 @@ def provision_now(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 @router.post("/personnes/{number}/relancer")
 def replay_target(visit: Visiting, number: Number, fields: Posted) -> Response:
-    """Ask one target's consumer to compare the student again."""
+    """Replay the student at one target."""
     site, actor, consumer = visit.context.site, visit.actor, fields.get("cible", "")
     selected = select(site, actor, ReplaySelectionRequest(consumer=consumer, students=(number,)))
     if not selected.students:
@@ -141,7 +141,7 @@ def place_hold(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 @router.post("/personnes/{number}/debloquer")
 def lift_hold(visit: Visiting, number: Number, fields: Posted) -> Response:
-    """Say that the reason to shut access is gone."""
+    """Lift a hold: the reason to shut access is gone."""
     return _held(visit, number, fields, holds.lift)
 
 
@@ -170,11 +170,7 @@ def prolong(visit: Visiting, number: Number, fields: Posted) -> Response:
 
 
 def reason_of(fields: dict[str, str]) -> str:
-    """Why, in the operator's own words.
-
-    Raises:
-        PageError: none were given.
-    """
+    """The operator's reason, in their own words. Raises `PageError`: none was given."""
     reason = fields.get("raison", "").strip()[:REASON_MAX]
     if not reason:
         raise PageError(422, "reason")

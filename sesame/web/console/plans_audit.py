@@ -39,19 +39,19 @@ class AuditForm(BaseModel):
     @field_validator("du", "au", mode="before")
     @classmethod
     def _none(cls, given: object) -> object:
-        return given or None  # as an empty field is sent
+        return given or None  # an empty field is sent so
 
 
 @router.get("/plans")
 def show_plans(visit: Visiting) -> Response:
-    """What the guard holds, with whom: for those who may release it."""
+    """The plans that the guard holds, with their students, for those who may release them."""
     check(visit.actor, "lifecycle.release")
     return visit.page("plans.html", plans=lifecycle.held(visit.context.site, visit.actor))
 
 
 @router.post("/plans/liberer")
 def release_plan(visit: Visiting, fields: Posted) -> Response:
-    """Let exactly this plan be carried out, or be the first of two who do."""
+    """Release exactly this plan, or approve it as the first of two."""
     done = lifecycle.release(visit.context.site, visit.actor, fields.get("plan", "")[:64])
     told = (
         gettext("released: it is carried out") if done.released else gettext("approved; a second one has to")
@@ -61,7 +61,7 @@ def release_plan(visit: Visiting, fields: Posted) -> Response:
 
 @router.get("/journal")
 def show_audit(visit: Visiting, asked: Annotated[AuditForm, Query()], avant: str = "") -> Response:
-    """What was done, the newest first; filtered by the words of the command, and by days."""
+    """The audit, the newest first; filtered by the words of the command, and by days."""
     page = AuditPageRequest(
         **_filter(visit, asked),
         before=int(avant) if avant.isascii() and avant.isdecimal() else None,
@@ -82,7 +82,7 @@ def show_audit(visit: Visiting, asked: Annotated[AuditForm, Query()], avant: str
 def export_audit(
     visit: Visiting, form: Literal["csv", "jsonl"], asked: Annotated[AuditForm, Query()]
 ) -> Response:
-    """All of them as a file; that it was asked for is in it."""
+    """All matching entries as a file; the export is audited first."""
     wanted = AuditRequest(**_filter(visit, asked))
     lines = audit.export(visit.context.site, visit.actor, wanted, form)
     named = {"Content-Disposition": f'attachment; filename="journal.{form}"'}

@@ -1,6 +1,6 @@
 """Replays that run in this process after their form was answered, until stopped.
 
-Each has its pace. Nothing is lost with the process: resuming a replay sends the requests that are left.
+Each has its pace. Nothing is lost with the process: resuming a replay sends the remaining requests.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ from sesame.web.kit.site import Site
 
 
 def go_on(site: Site, actor: Actor, request: ResumeReplayRequest, clock: Callable[[], datetime]) -> None:
-    """Resume a replay in a new thread.
-
-    Raises:
-        ActRefused: the actor may not; nothing was begun.
-    """
+    """Resume a replay in a new thread. Raises `ActRefused`: the actor may not; nothing was begun."""
     check(actor, "replay.resume")
 
     def ask() -> None:

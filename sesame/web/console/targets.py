@@ -42,7 +42,7 @@ class Drifted:
 
 @router.get("/cibles")
 def show_targets(visit: Visiting) -> Response:
-    """Each target: its state, its quarantine or pause, what was lost of the log, and the last comparison."""
+    """Each target: its state, quarantine or pause, log losses, and last comparison."""
     site, actor = visit.context.site, visit.actor
     return visit.page(
         "targets.html",
@@ -57,7 +57,7 @@ def show_targets(visit: Visiting) -> Response:
 
 @router.get("/cibles/{target}")
 def show_target(visit: Visiting, target: Target, apres: str = "") -> Response:
-    """One of them: what is Sésame's in it, and, to whom students are shown, what differs there and why."""
+    """One target: its managed objects and, for those who may see students, what differs and why."""
     site, actor = visit.context.site, visit.actor
     line = next((one for one in targets.listed(site, actor) if one.target == target), None)
     if line is None:
@@ -88,7 +88,7 @@ def lift_quarantine(visit: Visiting, fields: Posted) -> Response:
 
 @router.post("/cibles/pause")
 def pause(visit: Visiting, fields: Posted) -> Response:
-    """Keep the consumer away from its target."""
+    """Pause a target."""
     request = TargetRequest(target=fields.get("cible", "")[:64], reason=reason_of(fields))
     targets.pause(visit.context.site, visit.actor, request)
     name = visit.context.pages.service(request.target)
@@ -114,7 +114,7 @@ def probe(visit: Visiting, fields: Posted) -> Response:
 
 @router.post("/cibles/recepteurs/essayer")
 def try_receiver(visit: Visiting, fields: Posted) -> Response:
-    """Send a receiver one event that tells of nothing."""
+    """Send a receiver one empty event."""
     name = fields.get("recepteur", "")[:32]
     tried = polled_events.try_receiver(visit.context.site, visit.actor, name)
     answered = gettext("{receiver} answers {status}", receiver=name, status=tried.status)

@@ -3,7 +3,7 @@
 Nothing of a file is kept: it lies in a folder made for the import while it is read, and is deleted with it.
 So it is chosen once more after a preview, and a file that is held is sent again with its approval.
 
-Which students a file concerns and which lines were refused is kept nowhere either: the answer has it. Where
+The students that a file concerns and the refused lines are kept nowhere either: the answer has them. Where
 the import takes longer than a moment, the answer begins all the same, shows progress, and ends with the
 result: HTML that grows, which needs no script. A reader who leaves the page finds the import on the list, and
 can stop it there as on its page; a preview ends with its page. A process that dies leaves what the command
@@ -70,7 +70,7 @@ class Table:
 
 @router.post("/imports")
 async def send_file(request: Request) -> Response:
-    """Import a file, or say what it would change."""
+    """Import a file, or preview its changes."""
     visit = await to_thread.run_sync(somebody, request)
     check(visit.actor, "import")
     try:
@@ -95,10 +95,7 @@ async def send_file(request: Request) -> Response:
 
 
 async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str) -> AsyncIterator[str]:
-    """The page, with progress until the import has ended.
-
-    Of the parts in its middle the last is shown.
-    """
+    """The page, with progress until the import has ended; of the parts in its middle the last is shown."""
     log = structlog.get_logger()
     try:
         yield head
@@ -119,7 +116,7 @@ async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str
 
 @router.post("/imports/arreter")
 def stop_import(visit: Visiting, fields: Posted) -> Response:
-    """Stop one that a page of this process has started."""
+    """Stop an import that a page of this process has started."""
     running = visit.context.imports.get(fields.get("import", ""))
     if running is None:
         check(visit.actor, "import")
@@ -130,10 +127,7 @@ def stop_import(visit: Visiting, fields: Posted) -> Response:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A sent form.
-
-    `asked`: the fields, as they were typed; `folder`: of `path`, deleted at the end.
-    """
+    """A sent form. `asked`: the fields as typed; `folder`: of `path`, deleted at the end."""
 
     folder: TemporaryDirectory[str]
     path: Path
@@ -142,10 +136,7 @@ class _Sent:
 
 
 class _GoingOn(threading.Thread):
-    """A running import, independent of its page: a `RunningImport`.
-
-    `looks`: it will change nothing.
-    """
+    """A running import, independent of its page: a `RunningImport`. `looks`: it will change nothing."""
 
     def __init__(self, visit: ConsoleRequest, sent: _Sent) -> None:
         super().__init__(target=copy_context().run, args=(self._go_on,), name="import", daemon=True)
@@ -159,16 +150,12 @@ class _GoingOn(threading.Thread):
         self._outcome: str | Exception = ""
 
     async def ended(self) -> bool:
-        """Whether it has, within a moment."""
+        """Whether it has ended, within a moment."""
         await to_thread.run_sync(self.join, MOMENT_S)
         return not self.is_alive()
 
     def outcome(self) -> str:
-        """What came of it, as a part of a page.
-
-        Raises:
-            SesameError: what kept it from its end.
-        """
+        """The result, as a part of a page. Raises `SesameError`: what stopped it."""
         if isinstance(self._outcome, Exception):
             raise self._outcome
         return self._outcome
@@ -209,11 +196,7 @@ class _GoingOn(threading.Thread):
 
 
 def _kept(form: FormData) -> _Sent:
-    """Read a form, and store its file in a new folder.
-
-    Raises:
-        PageError: it asks for nothing known.
-    """
+    """Read a form, and store its file in a new folder. Raises `PageError`: nothing known is wanted."""
     file = form.get("fichier")
     asked = {name: str(form.get(name, "")).strip() for name in ("genre", "profil", "annee")}
     known = asked["genre"] in _KINDS and asked["profil"] in _PROFILES

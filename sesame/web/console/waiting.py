@@ -27,7 +27,7 @@ WHO_FIRST: Final = ("operator", "registrar", "component", "desk", "student", "no
 
 @router.get("/attente")
 def show(visit: Visiting, cause: str = "", cohorte: str = "", apres: str = "") -> Response:
-    """Reasons, apart by who must act; of one reason, or of one cohort, who."""
+    """Reasons, by who must act; the students of one reason, or of one cohort."""
     check(visit.actor, "students.list")
     counts = visit.context.overview.show(visit.actor).waiting_by_reason
     by_who: dict[str, list[tuple[str, int]]] = {}
@@ -43,7 +43,7 @@ def show(visit: Visiting, cause: str = "", cohorte: str = "", apres: str = "") -
 
 @router.get("/attente/cohortes")
 def show_cohorts(visit: Visiting) -> Response:
-    """Who waits by cohort: how many for each of those who must act, and for what."""
+    """Waiting students by cohort: how many for each of those who must act, and for what."""
     found = visit.context.cohorts.show(visit.actor)
     cohorts = []
     for one in found[:COHORTS_MAX]:
@@ -64,7 +64,7 @@ def _asked(cause: str, cohort: str, *, after: str, limit: int) -> StudentsReques
 
 @router.get("/attente.csv")
 def export(visit: Visiting, cause: str = "", cohorte: str = "") -> Response:
-    """Everybody who waits, or waits for this, or of this cohort, as a file for a spreadsheet."""
+    """All who wait, or for this cause, or of this cohort, as a file for a spreadsheet."""
     check(visit.actor, "students.list")
     headers = {"Content-Disposition": 'attachment; filename="attente.csv"'}
     return StreamingResponse(

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from sesame.settings.served import Networks
 
 NOBODY = IPv4Address("0.0.0.0")  # noqa: S104 - means an unknown address; never bound to
-IPV6_SITE_BITS = 64  # what one household or one telephone is given (RFC 6177)
+IPV6_SITE_BITS = 64  # given to one household or one telephone (RFC 6177)
 
 Ip = IPv4Address | IPv6Address
 
@@ -19,7 +19,7 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Networks
     Args:
         peer: of the connection; None: a Unix socket.
         forwarded: the values of `X-Forwarded-For`, in their order. Each proxy appends the address that it
-            sees, so only what is right of the last address that is no proxy of ours can be believed.
+            sees, so only those right of the last address that is no proxy of ours can be believed.
         trusted: the reverse proxies.
     """
     address = _read(peer or "")
@@ -33,7 +33,7 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Networks
 
 
 def counted_as(address: Ip) -> str:
-    """What an address counts as: itself, or its /64."""
+    """The key by which limits count an address: itself, or its /64."""
     if isinstance(address, IPv6Address):
         return str(ip_network((address, IPV6_SITE_BITS), strict=False))
     return str(address)

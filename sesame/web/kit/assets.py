@@ -1,7 +1,7 @@
 """The style sheet, the script and the pictures, under names that change with them.
 
 So browsers cache them without limit, and a new version's pages never meet an old version's script. The
-university's colour and logo, which the settings name, are among them.
+university's colour and logo, named in the settings, are among them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,9 @@ _ACTING: Final = frozenset(
 
 
 class Assets:
-    """Serves them. Another version's name gets this version's file, which is not kept.
+    """Serves them under `path`. Another version's name gets this version's file, which is not cached.
 
-    Args:
-        portal: names the colour and the logo.
-        path: under which they are served.
-
-    Raises:
-        LogoUnusable: the logo cannot be shown.
+    Raises `LogoUnusable`: the logo of `portal` cannot be shown.
     """
 
     def __init__(self, portal: PortalSettings, path: str = STATIC_PATH) -> None:
@@ -61,11 +56,7 @@ class Assets:
         self.logo = None if logo is None else self.address(f"logo{logo.suffix}")
 
     def address(self, name: str) -> str:
-        """Where a page finds this file: `/static/portal.1f2e3d4c5b6a.css`.
-
-        Raises:
-            KeyError: there is none of this name.
-        """
+        """Where a page finds this file: `/static/portal.1f2e3d4c5b6a.css`. Raises KeyError."""
         return self._addresses[name]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,7 +107,7 @@ class Logo:
 
 
 def read_logo(path: Path) -> Logo:
-    """The logo of this file.
+    """Read a logo's file.
 
     Raises:
         LogoUnusable: it cannot be read, is too large, is neither SVG nor PNG, or holds more than a picture:

@@ -2,9 +2,8 @@
 
 Many silent connections must not keep others out: uvicorn has a deadline between two requests, but none for
 the first one, nor for one that has begun and stalls. The guard has one for bodies. A connection is counted
-before it begins TLS: asyncio allows that a minute, and names no connection until then. Where there are too
-many connections, the one that was silent longest is closed; where there are too many requests, 503 says when
-to come back.
+before it begins TLS: asyncio allows that a minute, and names no connection until then. Of too many
+connections, the one that was silent longest is closed; too many requests get 503 with a time to come back.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SHARE_OF_ONE: Final = 4
 """One address has a quarter of all places at most."""
 
 AGAIN_S: Final = 5
-"""When to come back to a server that has no place: most requests end within a second."""
+"""When to come back to a server without a place: most requests end within a second."""
 
 
 class ServerBusy(SesameError):
@@ -59,7 +58,7 @@ class Crowd:
         self._requests: Counter[str] = Counter()
 
     def enter(self, connection: PromptProtocol) -> None:
-        """Count a new connection, and end one that is silent if that is one too many."""
+        """Count a new connection; if it is one too many, end a silent one."""
         whose = self._whose(connection.client, ())
         self._open[connection] = whose
         self._connections[whose] += 1
@@ -74,7 +73,7 @@ class Crowd:
             self._open[connection] = whose
 
     def leave(self, connection: PromptProtocol) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection."""
         if (whose := self._open.pop(connection, None)) is not None:
             self._connections -= Counter([whose])
 
@@ -129,12 +128,12 @@ def _busy(headers: Headers) -> Response:
 def listener(
     host: str, port: int, *, waiting_max: int, taken: type[SesameError], remedy: str
 ) -> socket.socket:
-    """A socket that listens.
+    """A listening socket.
 
     Args:
-        host, port: where; port 0 takes a free one.
+        host, port: port 0 takes a free one.
         waiting_max: how many connections may wait to be accepted.
-        taken, remedy: the error that says that it cannot be listened there, and what to do.
+        taken, remedy: the error raised when it cannot listen there, and what to do.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
@@ -150,10 +149,7 @@ def listener(
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP/1.1 with a deadline for each request's head.
-
-    The first head's deadline includes the TLS handshake.
-    """
+    """HTTP/1.1 with a deadline for each request's head; the first one's includes the TLS handshake."""
 
     head_s_max: float = HEAD_S_MAX
     crowd: Crowd
@@ -204,13 +200,13 @@ class PromptProtocol(H11Protocol):
             self._await_head()
 
     def on_response_complete(self) -> None:
-        """After an answer: until the next request the server's own deadline holds."""
+        """After an answer, leave the deadline until the next request to the server."""
         self._head_has_come()
         self.crowd.silent(self)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end of the connection."""
+        """Count the connection no more."""
         if self._handshake is not None:
             self._handshake.cancel()
         self._head_has_come()

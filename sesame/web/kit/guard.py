@@ -34,19 +34,19 @@ SECURITY_HEADERS: Final = {
 _FORM, _FORM_WITH_FILES = "application/x-www-form-urlencoded", "multipart/form-data"
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _OPEN_PATHS: Final = frozenset({"/livez"})
-"""Asked by supervisors, who know no host name."""
+"""For supervisors, who know no host name."""
 
 
 class Guard:
-    """Lets requests through to the pages that a browser on our own pages could send.
+    """Admits requests that a browser on our own pages could send.
 
     Args:
-        hosts: what `Host` may be.
+        hosts: allowed values of `Host`.
         origin: what `Origin` must be, if a request that changes something has one.
         secure: whether students come by HTTPS: the header of RFC 6797 is sent.
         forms_to: other sites that our forms may end at: the CAS server, at a logout.
         unguarded_posts: paths to which other servers post; their routes authenticate them.
-        uploads: paths to which files are sent, with the most bytes each; their routes read the body.
+        uploads: the most bytes by path of an upload; their routes read the body.
         body_s_max: how long a request's body may take to arrive.
     """
 
@@ -149,11 +149,7 @@ class BodyRefused(Exception):
 async def whole_body(receive: Receive, *, bytes_max: int, s_max: float) -> bytes | None:
     """Read a whole body within limits, so that slow senders hold no place for long.
 
-    Returns:
-        None: the client left before the end; half a body is none.
-
-    Raises:
-        BodyRefused: it is too large, or took too long.
+    None: the client left before the end. Raises `BodyRefused`: it is too large, or took too long.
     """
     body = bytearray()
     try:
@@ -172,12 +168,11 @@ async def whole_body(receive: Receive, *, bytes_max: int, s_max: float) -> bytes
 
 
 def _closing(text: str, status: int) -> Response:
-    """An answer that closes the connection."""
     return PlainTextResponse(text, status, headers={"Connection": "close"})
 
 
 def _bodiless(send: Send) -> Send:
-    """Send an answer's head, and end it at once: for HEAD, of a live page too."""
+    """End an answer after its head: for HEAD, of a live page too."""
     ended = False
 
     async def send_head(message: Message) -> None:

@@ -33,7 +33,7 @@ class French(NullTranslations):
 
 @cache
 def translations(language: Language) -> NullTranslations:
-    """The translations from French into a language. Compiled when they are first used."""
+    """The translations from French into a language, compiled on first use."""
     if language == "fr":
         return French()
     return compiled(LOCALE_FOLDER / f"{language}.po", language)
@@ -42,9 +42,7 @@ def translations(language: Language) -> NullTranslations:
 def spoken(chosen: str | None, accepted: str) -> Language:
     """The language of a page: the chosen one, else the browser's first that we have.
 
-    Args:
-        chosen: by the reader, on an earlier page.
-        accepted: the header `Accept-Language` (RFC 9110, 12.5.4).
+    `chosen`: by the reader, on an earlier page. `accepted`: `Accept-Language` (RFC 9110, 12.5.4).
     """
     if chosen in LANGUAGES:
         return "en" if chosen == "en" else "fr"

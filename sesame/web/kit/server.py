@@ -1,7 +1,4 @@
-"""An HTTP server in a thread: uvicorn on a socket that was opened first.
-
-So a port that is taken is an error of the start.
-"""
+"""An HTTP server in a thread: uvicorn on a socket opened first, so a taken port fails the start."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ class Listening:
             are taken: see `Crowd`.
         proxies: reverse proxies in front, which give the client's address.
         waiting_max: connections that may wait to be accepted.
-        stalled_s_max: how long a client may take nothing of its answer; None: as the system has it.
+        stalled_s_max: how long a client may take nothing of its answer; None: the system's default.
         grace_s: how long running requests may last at the end.
         idle_s_max: how long a connection without a request is kept.
         taken, remedy: the error raised when the port cannot be listened on, and its remedy.
@@ -65,7 +62,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # they are closed by the loop
+        await asyncio.sleep(0)  # the loop closes them
 
 
 class WebServer:
@@ -86,7 +83,7 @@ class WebServer:
                 log_config=None,
                 lifespan="off",
                 server_header=False,
-                proxy_headers=False,  # `trusted_proxies` says which to believe
+                proxy_headers=False,  # `trusted_proxies` names those to believe
                 timeout_graceful_shutdown=listening.grace_s,
                 timeout_keep_alive=listening.idle_s_max,
                 ssl_certfile=listening.tls_cert_file,
@@ -109,8 +106,7 @@ class WebServer:
     def start(self) -> None:
         """Listen, and return once requests are answered.
 
-        Raises:
-            SesameError: of `listening`: the address cannot be listened on.
+        Raises `listening.taken`: the address cannot be listened on.
         """
         wanted = self._listening
         self._socket = listener(

@@ -16,11 +16,7 @@ TOLD: Final = "told"
 
 
 class Signing:
-    """Signs and checks. Thread-safe.
-
-    Args:
-        keys: the present one first (`pipeline.vault.derive_keys`).
-    """
+    """Signs and checks. Thread-safe. `keys`: the present one first (`pipeline.vault.derive_keys`)."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = list(reversed(keys))  # the library signs with the last one

@@ -1,6 +1,6 @@
 """Templates: nothing inline, everything escaped, undefined names are errors.
 
-French is in them, English in `locale/en.po`.
+They are in French, with English in `locale/en.po`.
 """
 
 from __future__ import annotations

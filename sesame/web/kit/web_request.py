@@ -91,12 +91,12 @@ class WebRequest(ABC, Generic[ContextT]):
         return self.carry(HTMLResponse(self.render(template, **context), status_code=status))
 
     def to(self, path: str, **query: str) -> Response:
-        """Answer by sending the browser to another page (303: it asks for it by GET)."""
+        """Send the browser to another page (303: it asks for it by GET)."""
         where = f"{path}?{urlencode(query)}" if query else path
         return self.carry(RedirectResponse(where, status_code=303))
 
     def carry(self, response: Response) -> Response:
-        """Let an answer set what the browser is to keep, for us alone."""
+        """Let an answer set our cookies, for us alone."""
         secure = self.context.secure
         for name, value, age_s in self._cookies:
             response.set_cookie(
@@ -112,10 +112,7 @@ class WebRequest(ABC, Generic[ContextT]):
 
 
 def cookie_name(name: str, *, secure: bool) -> str:
-    """The cookie's name: `__Host-` binds it to this host and to HTTPS.
-
-    Source: RFC 6265bis, 4.1.3.2.
-    """
+    """The cookie's name: `__Host-` binds it to this host and HTTPS (RFC 6265bis, 4.1.3.2)."""
     return f"__Host-{name}" if secure else name
 
 
@@ -131,7 +128,7 @@ async def posted(request: Request) -> dict[str, str]:
     Raises:
         PageError: it is not text, or was not made by a page of ours for this browser.
     """
-    body = await request.body()  # of a size and within a time that the guard has seen to
+    body = await request.body()  # the guard has limited its size and its time
     try:
         text = body.decode("ascii")
         fields = dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX))
@@ -142,11 +139,7 @@ async def posted(request: Request) -> dict[str, str]:
 
 
 def form_is_ours(request: Request, token: str) -> None:
-    """Make sure that a page of ours made a form for this browser.
-
-    Raises:
-        PageError: none did.
-    """
+    """Check that a page of ours made this form for this browser. Raises `PageError`."""
     context: WebContext = request.app.state.context
     if not context.signing.is_form_token(cookie(request, context.browser_cookie) or "", token):
         raise PageError(403, "form")

@@ -1,7 +1,7 @@
 """The students' pages: activation, forgotten password, and the account's state.
 
 `Server` serves them from a `PortalContext`. They need the database and the vault's keys, and no event log:
-what they publish leaves by the outbox.
+they publish through the outbox.
 """
 
 from sesame.web.students.portal_context import Cas, Counted, PortalContext, smtp_of

@@ -19,9 +19,9 @@ from sesame.web.students.portal_request import CAS_SESSION, SESSION, PortalReque
 router = APIRouter()
 
 RETRY_EVERY_S: Final = 120.0
-"""How often a student may ask for a failed service again: as long as an attempt may take."""
+"""How often a student may retry a failed service: as long as an attempt may take."""
 _SETTLED: Final = frozenset({"cas_not_tried"})
-"""Causes that the page says in its own way."""
+"""Causes that the page explains in its own way."""
 
 
 @router.get("/compte")
@@ -38,7 +38,7 @@ def show_state(visit: Visiting) -> Response:
 
 @router.post("/compte/reessayer")
 def take_retry(visit: Visiting, form: Posted) -> Response:
-    """Ask a service that failed to try again, now and then."""
+    """Retry a service that failed, now and then."""
     number = visit.student
     standing = _standing(visit, number)
     target = form.get("service", "")
@@ -57,7 +57,7 @@ def take_retry(visit: Visiting, form: Posted) -> Response:
 
 @router.post("/compte/redirection")
 def take_redirect(visit: Visiting, form: Posted) -> Response:
-    """Where the mail shall go: the owner of that address must confirm it first."""
+    """Redirect the mail, once the owner of that address confirms it."""
     number = visit.student
     visit.slow_down()
     standing = _standing(visit, number)
@@ -79,14 +79,14 @@ def take_redirect(visit: Visiting, form: Posted) -> Response:
 
 @router.post("/compte/redirection/fin", dependencies=[Depends(posted)])
 def take_redirect_end(visit: Visiting) -> Response:
-    """The mail stays in the university's mailbox."""
+    """End the redirection: the mail stays in the university's mailbox."""
     visit.context.choices.end_redirect(visit.student)
     return visit.to("/compte?fait=fin")
 
 
 @router.get("/redirection/{link}")
 def show_redirect(visit: Visiting, link: str) -> Response:
-    """The link that was sent to the address. Looking at it confirms nothing."""
+    """Follow the link sent to the address; following it confirms nothing."""
     followed = visit.context.proofs.follow(link, REDIRECT)
     status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
     number = followed.proof.student_number if followed.proof is not None else None
@@ -95,7 +95,7 @@ def show_redirect(visit: Visiting, link: str) -> Response:
 
 @router.post("/redirection")
 def confirm_redirect(visit: Visiting, form: Posted) -> Response:
-    """Its owner confirms."""
+    """Confirm the redirection, as the owner of the address."""
     link = form.get("lien", "")
     followed = visit.context.proofs.follow(link, REDIRECT)
     good = followed.state is LinkState.GOOD and followed.proof is not None
@@ -113,7 +113,7 @@ def _redirect_page(
 
 @router.get("/acces/{link}")
 def show_access(visit: Visiting, link: str) -> Response:
-    """A link that the support desk gave. Looking at it uses nothing up."""
+    """Follow a link of the support desk; following it uses nothing up."""
     number = visit.context.offered(link)
     path = f"/acces/{link}"
     return visit.page("access.html", 200 if number else 410, link=link, number=number, path=path)
@@ -121,7 +121,7 @@ def show_access(visit: Visiting, link: str) -> Response:
 
 @router.post("/acces")
 def take_access(visit: Visiting, form: Posted) -> Response:
-    """A person follows it, once: the page is shown in this browser, and nothing can be changed."""
+    """Take the link, once: this browser shows the page, and can change nothing."""
     link = form.get("lien", "")
     session_id = visit.context.open_view(link)
     if session_id is None:
@@ -169,11 +169,7 @@ def account_page(
 
 
 def _standing(visit: PortalRequest, number: str) -> AccountView:
-    """The student's account, for the page.
-
-    Raises:
-        PageError: the account is not made yet.
-    """
+    """The student's account, for the page. Raises `PageError`: it is not made yet."""
     standing = standing_of(visit.context, number, visit.request.app.state.expectations.all())
     if standing is None:
         raise PageError(409, "not_yet")

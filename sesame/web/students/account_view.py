@@ -1,4 +1,4 @@
-"""'Où en est mon compte ?': what a student is shown of each service. Tokens here, words in the templates."""
+"""'Où en est mon compte ?': each service's state. Tokens here, words in the templates."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Service:
     Attributes:
         name: `cas`, or a target's.
         state: ready, to_try, under_way, waiting, after (another service, which is not on its way), down,
-            failed, not_yet, shut, or not_ours: of a target that is only observed nothing is promised or
-            awaited.
+            failed, not_yet, shut, or not_ours: a target that is only observed, of which nothing is promised
+            or awaited.
         since: when that began, if it is known.
         reason: a token of what it waits for, or of what went wrong; of `after`: that other service.
         expected: how long it takes; None: unknown, or something is in the way.
-        can_retry: whether the student may ask for it again.
+        can_retry: whether the student may retry it.
     """
 
     name: str
@@ -127,9 +127,9 @@ class AccountView:
         return ours.count(READY), len(ours)
 
     def tells(self, service: str) -> bool:
-        """Whether to show what is found of a service.
+        """Whether to show the findings about a service.
 
-        Not of one that is not ours; of a shut account only of the account itself.
+        Not those of one that is not ours; of a shut account only the account's.
         """
         if self.shut:
             return service == ACCOUNT
@@ -188,10 +188,7 @@ def _last_day(lifecycle: Lifecycle, account: Account) -> date | None:
 
 
 def _unopened(context: PortalContext, account: Account) -> tuple[str, str | None]:
-    """The state of an account that is not activated, and its reason.
-
-    An activation may have been asked for, and wait.
-    """
+    """The state of an account that is not activated, and its reason; an activation may wait."""
     asked = context.choices.situation(account.student_number)
     if asked is None or not asked.activated:
         return NOT_YET, None
@@ -213,8 +210,8 @@ def _login(context: PortalContext, account: Account, directory: Service | None) 
     It can be tried once the directory has the password, and is ready once this very student was seen to log
     in, and no later login failed.
 
-    Without CAS it is ready where the directory reports when passwords are set: one that is set by another
-    party is then noticed.
+    Without CAS it is ready where the directory reports when passwords are set, which shows those set by
+    another party.
     """
     if directory is None:
         return ()
@@ -250,11 +247,7 @@ def _service(
     before: Mapping[str, Service],
     expected: Mapping[str, Expected],
 ) -> Service:
-    """One target.
-
-    Args:
-        before: the services that this one may follow.
-    """
+    """One target. `before`: the services that this one may follow."""
     if target.reason == OBSERVED_ONLY:
         return Service(target.target, NOT_OURS)
     state, reason = _SHOWN.get(target.state, UNDER_WAY), target.reason

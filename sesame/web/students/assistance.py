@@ -25,7 +25,7 @@ def show_help(visit: Visiting) -> Response:
 
 @router.post("/compte/aide")
 def take_help(visit: Visiting, form: Posted) -> Response:
-    """Look at everything, and open a case."""
+    """Run all checks, and open a case."""
     number, support = visit.student, _support(visit)
     wait_s = visit.context.take(f"look:{number}", LOOKS)
     if wait_s:
@@ -52,11 +52,7 @@ def send_case(visit: Visiting, code: str) -> Response:
 
 
 def _mine(visit: PortalRequest, code: str) -> Case:
-    """The student's own case.
-
-    Raises:
-        PageError: it is another student's, or has expired.
-    """
+    """The student's own case. Raises `PageError`: another student's, or expired."""
     try:
         return _support(visit).mine(code, visit.student, visit.language)
     except UnknownCode as error:

@@ -88,7 +88,6 @@ def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[
 
 
 def _waiting(connection: Connection, targets: Sequence[str], now: float) -> dict[str, list[float]]:
-    """Waits so far, in seconds, of unfinished propagations, by target."""
     under_way = connection.execute(
         select(propagation.c.student_number, propagation.c.version, propagation.c.opened_at)
         .where(propagation.c.lane == Lane.PERSONAL, propagation.c.state == "in_progress")

@@ -38,18 +38,18 @@ LOOK_EVERY_S: Final = 1.0
 LIVE_MAX: Final = 1000
 """Pages that are kept live at once, each with a connection; further ones are refreshed by hand."""
 LIVE_ADDRESS_MAX: Final = 50
-"""Pages of one address that are kept live at once (IPv6: of one /64), so that none takes them all."""
+"""Live pages of one address (IPv6: of one /64), so that none takes them all."""
 STALLED_S_MAX: Final = 60.0
 """How long a browser may take nothing before the connection is closed; a telephone reconnects."""
 SHOWN_AGAIN_S: Final = 15.0
-"""How often a page is renewed although nothing has changed: the expected times have."""
+"""How often a page is renewed although nothing but the expected times has changed."""
 
 STUDENTS_PER_QUERY: Final = 400
 OF_A_STUDENT_MAX: Final = 4
 """Live pages of one student: a telephone, a laptop, a forgotten tab. A further one ends the oldest."""
 
 THREADS: Final = 2
-"""How many live parts are made at once, and how many pages let in: other pages' threads are theirs alone."""
+"""Live parts made at once, and pages let in at once: other pages' threads are theirs alone."""
 
 
 @dataclass(eq=False)
@@ -70,11 +70,7 @@ class Watching:
 
 
 class Watch:
-    """Who watches, and the thread that looks for them.
-
-    Args:
-        most: pages at once, of all.
-    """
+    """Open pages, and the thread that polls for them. `most`: pages at once, of all."""
 
     def __init__(self, database: Database, *, most: int) -> None:
         self._database = database
@@ -83,13 +79,9 @@ class Watch:
         self._watching: dict[Watching, None] = {}  # in the order in which they came
 
     def enter(self, student_number: str, address: str, *, of_address: int) -> Watching:
-        """A place for a page, until `leave`.
+        """A place for a page, until `leave`. `of_address`: places that one address may have.
 
-        Args:
-            of_address: places that one address may have.
-
-        Raises:
-            PageError: there are too many pages, of all or of this address.
+        Raises `PageError`: there are too many pages, of all or of this address.
         """
         one = Watching(student_number, address, asyncio.get_running_loop())
         with self._turn:
@@ -113,7 +105,7 @@ class Watch:
             return len(self._watching)
 
     def leave(self, one: Watching) -> None:
-        """Give the place back; more than once is harmless."""
+        """Give the place back; repeating it is harmless."""
         with self._turn:
             self._watching.pop(one, None)
 
@@ -143,7 +135,7 @@ class Watch:
             one.seen = mark
 
     def wake_all(self) -> None:
-        """Wake everybody: the pages are going away."""
+        """Wake all pages, which are going away."""
         with self._turn:
             watching = list(self._watching)
         for one in watching:
@@ -186,7 +178,7 @@ def _ended(sessions: Table, numbers: Sequence[str]) -> Select[Any]:
 
 @router.get("/compte/flux")
 async def stream(request: Request) -> Response:
-    """The account's live part, each time that it changes."""
+    """The account's live part, whenever it changes."""
     visit = await to_thread.run_sync(visit_of, request, limiter=request.app.state.entering)
     watch: Watch = request.app.state.watch
     one = watch.enter(visit.shown, counted_as(visit.address), of_address=_places(visit))

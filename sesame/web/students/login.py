@@ -43,7 +43,7 @@ def leave_for_cas(visit: Visiting) -> Response:
 
 
 def come_back(visit: Visiting, ticket: str = "") -> Response:
-    """Back from the CAS server, with a ticket."""
+    """Return from the CAS server, with a ticket."""
     if not ticket:
         return visit.to("/compte" if visit.session is not None else "/")
     arrival = _arrive(visit, ticket)
@@ -58,7 +58,7 @@ def come_back(visit: Visiting, ticket: str = "") -> Response:
 
 async def single_logout(request: Request) -> Response:
     """Take the CAS server's notice that a person has logged out."""
-    body = await request.body()  # of a size and within a time that the guard has seen to
+    body = await request.body()  # the guard has limited its size and its time
     said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
     await run_in_threadpool(_cas(request.app.state.context).logins.logged_out, said.encode())
     return PlainTextResponse("ok\n")
@@ -73,8 +73,7 @@ def log_out(visit: Visiting) -> Response:
 def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
     """The owner of a ticket.
 
-    Raises:
-        PageError: this browser did not leave for CAS, or the ticket is of no use.
+    Raises `PageError`: this browser did not leave for CAS, or the ticket is of no use.
     """
     logins = _cas(visit.context).logins
     number = visit.context.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)

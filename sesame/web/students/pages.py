@@ -51,7 +51,6 @@ class Pages:
 
 
 def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
-    """The settings' texts in this language."""
     portal = settings.portal
     office = portal.registrar_office_en if language == "en" else spaced(portal.registrar_office)
     day = portal.accessibility_date
@@ -67,11 +66,7 @@ def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
 
 
 def _charter(settings: Settings, language: Language) -> list[str]:
-    """The charter's paragraphs.
-
-    Raises:
-        OSError: the file that the settings name cannot be read.
-    """
+    """The charter's paragraphs. Raises `OSError`: the settings' file cannot be read."""
     portal = settings.portal
     path = (portal.charter_en_file or portal.charter_file) if language == "en" else portal.charter_file
     if path is None:

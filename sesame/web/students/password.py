@@ -18,12 +18,12 @@ from sesame.web.students.verification import granted, link_page
 router = APIRouter()
 
 METER = Rate(60, 0.5)
-"""How often one grant may ask what a password is worth."""
+"""How often one grant may have a password measured."""
 
 
 @router.get("/mot-de-passe")
 def show_password(visit: Visiting) -> Response:
-    """The form; or, if it was sent a moment ago and its answer was lost, what it led to."""
+    """The form; or its result, if it was sent a moment ago and its answer was lost."""
     number = visit.context.choices.chosen_just_now(*_granted(visit))
     if number is not None:
         return _enter(visit, number)
@@ -33,7 +33,7 @@ def show_password(visit: Visiting) -> Response:
 
 @router.post("/mot-de-passe")
 def take_password(visit: Visiting, form: Posted) -> Response:
-    """A password that is good enough is taken; of two clicks one counts, and both end on the same page."""
+    """Take a password that is good enough; of two clicks one counts, and both end on the same page."""
     proof_id, grant = _granted(visit)
     followed = visit.context.proofs.standing(proof_id)
     proof = followed.proof
@@ -65,7 +65,7 @@ def take_password(visit: Visiting, form: Posted) -> Response:
 
 @router.post("/mot-de-passe/force")
 def measure(visit: Visiting, form: Posted) -> Response:
-    """What a password is worth, while it is typed: the very check that it must pass."""
+    """Measure a password while it is typed, by the very check that it must pass."""
     proof_id, _, situation = _standing(visit)
     wait_s = visit.context.take(f"meter:{proof_id}", METER)
     if wait_s:
@@ -77,7 +77,7 @@ def measure(visit: Visiting, form: Posted) -> Response:
 
 @router.post("/compte/ouvrir", dependencies=[Depends(posted)])
 def open_account(visit: Visiting) -> Response:
-    """Who has an active account may look at it without changing the password."""
+    """Show an active account's page without a change of the password."""
     _, _, situation = _standing(visit)
     if not situation.activated:
         return visit.to("/mot-de-passe")
@@ -101,8 +101,7 @@ def _granted(visit: PortalRequest) -> tuple[str, str]:
 def _standing(visit: PortalRequest) -> tuple[str, str, ActivationState]:
     """The proof's id, the grant and the student, if the proof is still valid.
 
-    Raises:
-        PageError: it is not; the page says why, and what to do.
+    Raises `PageError`: it is not; the page explains why, and what to do.
     """
     proof_id, grant = _granted(visit)
     followed = visit.context.proofs.standing(proof_id)

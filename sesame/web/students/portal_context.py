@@ -39,16 +39,16 @@ KEPT_S = 30 * 86_400.0
 """How long proofs and sessions are kept after they expired: so long an old link explains itself."""
 
 VIEW_S = 15 * 60.0
-"""How long a link of the support desk may be followed; and then, how long it shows the page. In seconds."""
+"""How long a link of the support desk may be followed, and how long it then shows the page."""
 
 OWN = Rate(5, 30.0)
 """The rate of a request's own key, used when its address has sent too much."""
 
 
 ADDRESS_EVERY_S: Final = 1.0
-"""An address that has sent its burst may send one form more each time that this has passed."""
+"""How often an address that has sent its burst may send one more form."""
 SHARED_FACTOR: Final = 50
-"""An address of `shared_networks` may send so many times as much: a lecture hall, or a hall of residence."""
+"""Factor of the limits of `shared_networks`: a lecture hall, or a hall of residence."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,8 @@ class PortalContext:
     def slow_down(self, address: Ip, own: str | None = None) -> float:
         """Count a form from this address; the seconds that it must wait, or 0.0.
 
-        Args:
-            own: a second key to count the form by where others have used up what the address may send: a
-                lecture hall, or all customers of a telephone company, may share one address.
+        `own`: a second key to count the form by where others have used up what the address may send: a
+        lecture hall, or all customers of a telephone company, may share one address.
         """
         portal, factor = self.settings.portal, self.share(address)
         rate = Rate(portal.address_burst * factor, ADDRESS_EVERY_S / factor)
@@ -238,6 +237,5 @@ def smtp_of(settings: Settings) -> Smtp:
 
 
 def _end_sessions(connection: Connection, student_number: str, now: float) -> None:
-    """End all sessions of this student, in every browser."""
     web_sessions.end_all(connection, student_number, now)
     cas_sessions.end_all(connection, student_number, now=now)

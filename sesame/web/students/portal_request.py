@@ -34,7 +34,7 @@ SHOWN_AT: Final = {
         "/",
     ),
 }
-"""For forms posted to a path without a page: the path of the page that has the form."""
+"""The page with the form, by the form's path, for paths without a page."""
 
 MONTH_S: Final = 30 * 86_400
 
@@ -50,8 +50,7 @@ class PortalRequest(WebRequest[PortalContext]):
     def student(self) -> str:
         """The session's student, for their acts and what only they may see.
 
-        Raises:
-            PageError: there is no session, or one that only shows: the page says how to come in.
+        Raises `PageError`: no session, or one that only shows; the page explains how to come in.
         """
         number = self.shown
         if self.owner is None:
@@ -62,8 +61,7 @@ class PortalRequest(WebRequest[PortalContext]):
     def shown(self) -> str:
         """The student whose account may be looked at.
 
-        Raises:
-            PageError: there is none: the page says how to come in.
+        Raises `PageError`: there is none; the page explains how to come in.
         """
         if self.session is None:
             raise PageError(401, "session")
@@ -71,10 +69,7 @@ class PortalRequest(WebRequest[PortalContext]):
 
     @property
     def owner(self) -> str | None:
-        """The student who has proved their identity.
-
-        None: no session, or a link of the support desk.
-        """
+        """The student who has proved their identity; None: no session, or a link of the support desk."""
         return self.session.student_number if self.session is not None and self.session.acts else None
 
     def again(self) -> str | None:
@@ -83,10 +78,9 @@ class PortalRequest(WebRequest[PortalContext]):
         return None if session is None else session.student_number
 
     def slow_down(self, own: str | None = None) -> None:
-        """Count this form; `own` as `Desk.slow_down`.
+        """Count this form; `own` as `PortalContext.slow_down`.
 
-        Raises:
-            PageError: there were too many from this address.
+        Raises `PageError`: there were too many from this address.
         """
         wait_s = self.context.slow_down(self.address, own)
         if wait_s:

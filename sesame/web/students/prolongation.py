@@ -33,7 +33,7 @@ def show_prolongation(visit: Visiting, link: str) -> Response:
 
 @router.post("/prolongation")
 def take_prolongation(visit: Visiting, form: Posted) -> Response:
-    """Following it prolongs the access."""
+    """Prolong the access, as the link offers."""
     visit.slow_down()
     link = form.get("lien", "")
     followed = visit.context.proofs.follow(link, ENDING)
@@ -61,7 +61,7 @@ def _offer(visit: PortalRequest, number: str | None) -> tuple[Account | None, da
 
 
 def _state(followed: Link, account: Account | None, until: date | None) -> str:
-    """The page's state: for an old link the account says more than the link."""
+    """The page's state: for an old link the account tells more than the link."""
     proof = followed.proof
     if proof is None or account is None:
         return "unknown"

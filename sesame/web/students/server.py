@@ -27,8 +27,7 @@ class PortalPortTaken(SesameError):
 class Server:
     """The portal, until stopped. Use `start` and `stop`, or `run`.
 
-    Args:
-        around: wraps the application for serving.
+    `around`: wraps the application for serving.
     """
 
     def __init__(
@@ -64,11 +63,7 @@ class Server:
         return self._web.port
 
     def start(self) -> None:
-        """Listen, and return once requests are answered.
-
-        Raises:
-            PortalPortTaken: the address cannot be listened on.
-        """
+        """Listen, and return once requests are answered. Raises `PortalPortTaken`."""
         self._web.start()
         loops: dict[str, Callable[[], None]] = {
             "postman": lambda: self._desk.postman.run(self._stopping),
@@ -92,11 +87,7 @@ class Server:
             thread.join(timeout=10.0)
 
     def run(self, stopping: threading.Event) -> None:
-        """Serve until `stopping` is set.
-
-        Raises:
-            PortalPortTaken: as `start`.
-        """
+        """Serve until `stopping` is set. Raises `PortalPortTaken`, as `start`."""
         self.start()
         try:
             while not stopping.wait(0.5) and self._web.alive:

@@ -29,5 +29,5 @@ def show_accessibility(visit: Visiting) -> Response:
 
 @router.get("/adresse-perdue")
 def show_lost_address(visit: Visiting) -> Response:
-    """Whom a student turns to whose personal address is lost, and with what."""
+    """Help for a lost personal address: the office, and the papers to bring."""
     return visit.page("lost.html")

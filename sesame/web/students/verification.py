@@ -36,7 +36,7 @@ class ProofRequest:
 
     Attributes:
         proof_ids: of its messages, the newest last.
-        to: the address as it was typed, so that its writer can find the slip; "" where a link was renewed.
+        to: the address as typed, so that its writer can find the slip; "" where a link was renewed.
     """
 
     proof_ids: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def take_request(visit: Visiting, form: Posted) -> Response:
 
 @router.get("/code")
 def show_code(visit: Visiting) -> Response:
-    """The page that asks for the code."""
+    """The code's form."""
     asked = _request(visit)
     if not asked.proof_ids:
         return _after_the_code(visit)
@@ -82,7 +82,7 @@ def show_code(visit: Visiting) -> Response:
 
 @router.post("/code")
 def take_code(visit: Visiting, form: Posted) -> Response:
-    """The code: right, wrong, or of no use any more."""
+    """Take a code: right, wrong, or of no use any more."""
     asked = _request(visit)
     if not asked.proof_ids:
         return _after_the_code(visit)
@@ -101,7 +101,7 @@ def take_code(visit: Visiting, form: Posted) -> Response:
 
 @router.post("/renvoyer", dependencies=[Depends(posted)])
 def take_again(visit: Visiting) -> Response:
-    """Another message for the same request."""
+    """Send another message for the same request."""
     visit.slow_down()
     asked = _request(visit)
     proof_requests, browser = visit.context.proof_requests, visit.browser
@@ -115,13 +115,13 @@ def take_again(visit: Visiting) -> Response:
 
 @router.get("/lien/{link}")
 def show_link(visit: Visiting, link: str) -> Response:
-    """A link from a message. Looking at it changes nothing: mail scanners follow links too."""
+    """Follow a link from a message. Nothing changes: mail scanners follow links too."""
     return link_page(visit, visit.context.proofs.follow(link, PASSWORD), link)
 
 
 @router.post("/lien")
 def take_link(visit: Visiting, form: Posted) -> Response:
-    """Following the link leads to the password."""
+    """Take the link, which leads to the password."""
     link = form.get("lien", "")
     followed = visit.context.proofs.follow(link, PASSWORD)
     if followed.state is not LinkState.GOOD or followed.proof is None:
@@ -132,7 +132,7 @@ def take_link(visit: Visiting, form: Posted) -> Response:
 
 @router.post("/lien/nouveau")
 def take_new_link(visit: Visiting, form: Posted) -> Response:
-    """An old link asks for a new one: the message goes where the old one went."""
+    """Renew an old link: the message goes where the old one went."""
     visit.slow_down()
     followed = visit.context.proofs.follow(form.get("lien", ""), PASSWORD)
     proof_id = None
@@ -147,7 +147,7 @@ def take_new_link(visit: Visiting, form: Posted) -> Response:
 
 @router.get("/langue/{language}")
 def choose_language(visit: Visiting, language: str, page: str = "/") -> Response:
-    """Another language, and back to the page: to one of ours, whatever the address says."""
+    """Another language, and back to the page: to one of ours, whatever the address is."""
     if language not in ("fr", "en"):
         raise PageError(404, "missing")
     visit.keep(LANGUAGE, language, age_s=MONTH_S)

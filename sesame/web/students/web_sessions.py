@@ -32,7 +32,7 @@ web_sessions = Table(
 
 @dataclass(frozen=True)
 class WebSession:
-    """One session: its student, means of opening (mail, cas, view), end (epoch s)."""
+    """One session. `means`: of its opening (mail, cas, view); times are Unix times, in seconds."""
 
     student_number: str
     means: str

@@ -45,7 +45,7 @@ _IDENTIFIERS = (
     ),
     Identifier(ledger.name, "value", "student_number"),
 )
-"""Columns by which a text may name a person: those that an erasure looks for."""
+"""Columns by which a text may name a person: an erasure looks for them."""
 
 
 class NotEmbedded(SesameError):
@@ -227,7 +227,6 @@ def person_keys(site: HasSettings) -> PersonKeys:
 
 
 def _owned(metadata: MetaData) -> Sequence[Owned]:
-    """The tables with rows of persons, or that may name one."""
     found = []
     for table in metadata.sorted_tables:
         said = persons.declared(table)
@@ -239,11 +238,7 @@ def _owned(metadata: MetaData) -> Sequence[Owned]:
 
 
 def _files(site: HasSettings) -> dict[str, Path]:
-    """The embedded files of this site, by their names in a backup.
-
-    Raises:
-        NotEmbedded: there are none.
-    """
+    """The embedded files of this site, by their names in a backup. Raises `NotEmbedded` if there are none."""
     settings, found = site.settings, {}
     if settings.store_file is not None:
         found[STORE] = settings.store_file

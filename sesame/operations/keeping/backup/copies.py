@@ -1,8 +1,8 @@
 """A backup: a folder of copied, sealed embedded files, and a manifest.
 
 Both files are copied as of one moment. A log newer than its store would mark as read a fact that the store
-lacks; a store newer than its log would mark as published a row that the log lacks: either would be lost.
-For that moment nothing writes to the store: confirmations of publishing and commits of offsets wait.
+lacks; a store newer than its log would mark as published a row that the log lacks: either would be lost. For
+that moment writers of the store wait: confirmations of publishing and commits of offsets.
 
 Persons are in clear only in a scratch folder next to the store, never in a file of a backup: `sealing`.
 """
@@ -130,9 +130,7 @@ def make(
     Args:
         folder: of this backup; made private, and visible only once it is whole.
         sources: each file, by its name in a backup.
-        tables: of the store, whose rows are persons'.
         identifiers: by which the store's texts may name persons.
-        keys: of the persons.
         scratch: where persons may be in clear during the copy.
 
     Raises:
@@ -229,10 +227,7 @@ def opened(folder: Path, *, keys: PersonKeys, scratch: Path) -> Iterator[Opened]
     """Restore a backup into a scratch folder and check that it is whole and usable.
 
     Persons erased since are not restored; the names that no other person may ever get are put back.
-
-    Args:
-        keys: of the persons.
-        scratch: where persons may be in clear meanwhile.
+    `scratch`: where persons may be in clear meanwhile.
 
     Raises:
         BackupUnusable: it cannot, and why.
@@ -318,11 +313,8 @@ def put_back(connection: Connection, database: Database, erased: Iterable[Destro
 def place(folder: Path, manifest: Manifest, targets: Mapping[str, Path], aside: Path) -> list[Path]:
     """Put opened files in place and keep the former ones in `aside`; return those.
 
-    Swap atomically: a reader that finds no file would create an empty store.
-
-    Args:
-        targets: where each file belongs, by its name in a backup.
-        aside: a folder, created if needed.
+    Swap atomically: a reader that finds no file would create an empty store. `targets`: where each file
+    belongs, by its name in a backup.
 
     Raises:
         BackupFailed: the former files are in place.
@@ -412,7 +404,6 @@ def _copy(sources: Mapping[str, Path], folder: Path) -> None:
 
 @contextmanager
 def _nobody_writing(path: Path) -> Iterator[None]:
-    """Block writers to a database; they wait meanwhile."""
     with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         yield

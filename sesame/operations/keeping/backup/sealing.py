@@ -101,7 +101,7 @@ def seal_file(
         path: a private copy; nothing usable is left of it.
         sealed: the new file, which never had a person in clear in it.
         tables: those that the file lacks are skipped.
-        keys: of the persons; missing ones are made.
+        keys: missing ones are made.
         identifiers: by which texts name persons.
         beside: another copy, with tables of identifiers; it is only read.
 

@@ -144,8 +144,8 @@ def diagnose(
     """Diagnose one student.
 
     Args:
-        live: also query the servers, which takes seconds; without, only the store is read.
-        look_s_max: how long the servers are waited for, together.
+        live: also query the servers, which takes seconds; else read only the store.
+        look_s_max: wait for all servers together at most so long.
     """
     situation = gather(
         site.database,
@@ -171,10 +171,7 @@ def judge(situation: Situation, *, live: bool) -> list[Finding]:
 
 
 def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Iterator[Finding]:
-    """The last resort: the servers were queried, and nothing was found.
-
-    Finding nothing does not mean that all is well.
-    """
+    """The last resort: the servers were queried, and nothing was found. All may still not be well."""
     if not live or situation.open is None or found:
         return
     unseen = sorted(situation.live.unseen)
@@ -202,7 +199,6 @@ def _cause(situation: Situation, finding: Finding, language: Language) -> Studen
 
 
 def _set(text: str, language: Language) -> str:
-    """The text with the language's typography."""
     return spaced(text) if language == "fr" else text
 
 

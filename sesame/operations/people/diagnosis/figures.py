@@ -1,7 +1,6 @@
 """Public figures of how fast accounts are made: last day's quantiles, no persons.
 
-A university may publish them, so readers need no rights, and a named group has at least `COHORT_MIN`
-students.
+A university may publish them, so readers need no rights; a named group has at least `COHORT_MIN` students.
 """
 
 from __future__ import annotations
@@ -98,11 +97,7 @@ class Figures:
         self._until = float("-inf")
 
     def now(self) -> PropagationFigures:
-        """The figures, at most `KEPT_S` seconds old.
-
-        Raises:
-            StoreUnavailable: retry.
-        """
+        """The figures, at most `KEPT_S` seconds old. Raises `StoreUnavailable`: retry."""
         with self._turn:
             if self._known is None or self._monotonic() >= self._until:
                 with self._database.read() as connection:
@@ -115,7 +110,7 @@ class Figures:
 def measure(
     connection: Connection, targets: Sequence[str], objectives: PropagationSettings, now: float
 ) -> PropagationFigures:
-    """Compute the figures. `now` in seconds since the epoch."""
+    """Compute the figures. `now`: Unix time, in seconds."""
     return PropagationFigures(
         at=utc(now),
         over_s=OVER_S,
@@ -170,10 +165,7 @@ def completed(
     *,
     most: int | None = None,
 ) -> Iterator[CompletedPropagation]:
-    """Completed propagations of a period, the newest first.
-
-    The period excludes its beginning and includes its end, in seconds since the epoch.
-    """
+    """Completed propagations, the newest first. `within`: Unix times, only the second included."""
     begins, ends = within
     newest = (
         select(p.c.student_number, p.c.opened_at, func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))

@@ -1,7 +1,7 @@
 """Look at one student on the servers now: reads, and a service account's login.
 
-Every server is queried at once, for no longer than a page or a phone call can wait. Those that did not
-answer are listed as unseen, with the reason.
+Query every server at once, for no longer than a page or a phone call can wait. Those that did not answer are
+listed as unseen, with the reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOOK_S_MAX = 8.0
 LOOKS_MAX = 100
 """Concurrent looks at one server in this process, more than pages make at once.
 
-Without it, a third-party connector that hangs would collect them without limit.
+Without this limit looks would pile up on a third-party connector that hangs.
 """
 
 Look = Callable[[], Mapping[str, Any]]
@@ -42,11 +42,7 @@ Look = Callable[[], Mapping[str, Any]]
 
 
 class LiveChecks:
-    """Looks at the servers that the settings name.
-
-    Args:
-        look_s_max: how long all of them together are waited for.
-    """
+    """Looks at the servers that the settings name. `look_s_max`: limit for all of them together."""
 
     def __init__(self, site: Diagnosable, *, look_s_max: float = LOOK_S_MAX) -> None:
         self._site = site
@@ -95,11 +91,8 @@ class LiveChecks:
     def _object(self, target: str, account: Account) -> Preview:
         """Look at an installed connector's target through the preview of a turn.
 
-        The consumer's own comparison says whose an object is and what differs. An error in it appears
-        here, in its own thread.
-
-        Raises:
-            TargetDown: the target says nothing of this student.
+        The consumer's own comparison says whose an object is and what differs. An error in it appears here,
+        in its own thread. Raises `TargetDown` if the target says nothing of this student.
         """
         with self._site.connector(target) as connector:
             found = connector.handler().preview([account.at(target)])[account.student_number]
@@ -122,10 +115,7 @@ def _script(account: Account) -> str | None:
 
 
 def at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """Run all looks at once; return what each found, and why others were not seen.
-
-    Those that are late are abandoned.
-    """
+    """Run all looks at once; return what each found, and why others were not seen. Abandon late ones."""
     answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def ask(name: str, look: Callable[[], Any]) -> None:

@@ -19,7 +19,7 @@ class Observed:
     """One target that is only observed.
 
     Attributes:
-        students: how many were observed; those who are as they should be are among them.
+        students: how many were observed, those who are as they should be among them.
         unchanged: for how many nothing would be written.
         fields: what would be written, to how many students.
         examples: student numbers, some for each kind of difference, with what would be written.
@@ -32,10 +32,7 @@ class Observed:
 
 
 def observed(connection: Connection) -> dict[str, Observed]:
-    """The last observations by target.
-
-    The database counts the rows: one line for each set of differences, of which there are few.
-    """
+    """The last observations by target. The database counts: one row per set of differences, which are few."""
     rows = connection.execute(
         select(t.c.target, t.c.pending, func.count(), func.min(t.c.student_number))
         .where(t.c.reason == OBSERVED_ONLY)

@@ -35,7 +35,7 @@ _SEEN: Final = select(propagation_targets)
 
 @dataclass(frozen=True)
 class PersonTargets:
-    """One activated student, over all targets. `targets` holds state, reason and pending names by target."""
+    """One activated student, over all targets. `targets`: state, reason and pending names by target."""
 
     student_number: str
     login: str
@@ -47,7 +47,7 @@ class PersonTargets:
 def everybody(
     connection: Connection, targets: Sequence[str], follows: Mapping[str, str]
 ) -> Iterator[PersonTargets]:
-    """All who have activated, by number."""
+    """Every activated student, by number."""
     last = ""
     while numbers := numbers_after(connection, ACTIVATED, after=last, limit=_ROWS_PER_PAGE):
         yield from people(connection, numbers, targets, follows)
@@ -91,8 +91,7 @@ class _Rows:
     def target(self, name: str, leader: str | None = None) -> str:
         """State of one target at the newest version.
 
-        One of: provisioned, waiting, failed, outstanding, or after (its leader comes first, and waits or
-        has given up).
+        One of: provisioned, waiting, failed, outstanding, or after (its leader waits or has given up).
         """
         seen = self.seen.get(name)
         if seen is not None and seen["version"] >= self.version:
@@ -182,12 +181,7 @@ def show_people(site: Following, _actor: Actor) -> Overview:
 
 
 def _overview(site: Following, *, with_people: bool) -> Overview:
-    """Build the overview of all activated students from the store as it is now.
-
-    Args:
-        site: whose store and targets.
-        with_people: list everybody, too: this alone takes memory for each student.
-    """
+    """Build the overview of all activated students. `with_people` takes memory for each of them."""
     database, targets, objectives = site.database, site.settings.targets, site.settings.propagation
     with database.read() as connection:
         counted = population.population(connection, targets, site.follows)

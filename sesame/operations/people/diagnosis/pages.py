@@ -1,4 +1,4 @@
-"""The tokens' part of the reference page of causes: states, reasons, rules of the diagnosis."""
+"""The tokens' part of the reference page of causes: states, reasons, rules."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ _ARRIVALS: Final = (
         "refused to its producer, with its whole batch",
     ),
 )
-"""What arrives, and the token that it leaves, or what becomes of it."""
+"""What arrives, and the token that it leaves, or its fate."""
 
 
 def tokens_part() -> str:
@@ -179,12 +179,12 @@ def tokens_part() -> str:
 
 
 def anchored(name: str) -> str:
-    """A name in code that links lead to."""
+    """A name in code, as a link's destination."""
     return f'<a id="{name.lower()}"></a>`{name}`'
 
 
 def linked(names: Collection[str]) -> str:
-    """Names in code that lead to their entries."""
+    """Names in code, linked to their entries."""
     return ", ".join(f"[`{name}`](#{name.lower()})" for name in names)
 
 
@@ -199,7 +199,7 @@ def _symptoms() -> Iterator[str]:
 
 
 def _rules() -> Iterator[str]:
-    """One entry for each; a cause that is a reason's is said there."""
+    """One entry for each rule; a cause that is a reason's is explained there."""
     sharing = Counter(reason for rule in all_rules().values() for reason in rule.reasons)
     for rule in all_rules().values():
         sentence = rule.sentences["en"]
@@ -222,7 +222,7 @@ def _reasons(kind: Kind) -> Iterator[str]:
 
 
 def _where(token: str, each: Reason) -> str:
-    """The consumers that the token does not name, and who acts unless the kind's head says it."""
+    """The consumers, unless the token names them, and who acts, unless the head does."""
     who = () if each.who == _DEFAULT_WHO[each.kind] else (each.who,)
     where = () if each.where == "any" or token.startswith(f"{each.where}_") else (each.where,)
     return f" ({'; '.join([*where, *who])})" if where or who else ""

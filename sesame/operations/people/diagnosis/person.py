@@ -1,7 +1,4 @@
-"""One person at a glance: the account, each target, and why access is shut.
-
-It uses the operators' words.
-"""
+"""One person at a glance: account, targets, and why access is shut, for operators."""
 
 from __future__ import annotations
 
@@ -74,7 +71,7 @@ class TargetStatus:
         version: the account version that was last read back there; 0: none.
         cause: in words; empty when all is well.
         next: what happens next, or who must do what.
-        message: the message of the target or the consumer, word for word, where that tells more than `cause`.
+        message: of the target or the consumer, word for word, if it tells more than `cause`.
     """
 
     target: str
@@ -90,7 +87,7 @@ class TargetStatus:
 
 @dataclass(frozen=True)
 class EndedStep:
-    """An enrolment that counts no more: `cancelled` by the registrar, or else its year is over."""
+    """An enrolment that counts no more. `cancelled`: by the registrar; else its year is over."""
 
     year: int
     step: str
@@ -141,22 +138,19 @@ class _Known:
 
     @cached_property
     def parked(self) -> Mapping[str, Parked]:
-        """By target."""
         return parking.all_parked_of(self.connection, self.account.student_number)
 
     @cached_property
     def consumers(self) -> Mapping[str, ConsumerStatus]:
-        """By name."""
         return _newest(status.statuses(self.connection))
 
     @cached_property
     def letters(self) -> list[dead_letters.DeadLetter]:
-        """Those that are not resolved."""
+        """The unresolved ones."""
         return dead_letters.unresolved(self.connection, student_number=self.account.student_number)
 
     @cached_property
     def now(self) -> float:
-        """The database's time."""
         return self.database.now(self.connection)
 
 
@@ -236,7 +230,7 @@ def _target(target: str, known: _Known) -> TargetStatus:
             gettext("The student activates it."),
         )
         return TargetStatus(target, "not_opened", None, seen, cause=text, next=step)
-    if account.stage is Stage.PRECREATED:  # whatever was read so far: no target is written before
+    if account.stage is Stage.PRECREATED:  # no target is written before activation
         words = explain(ADMINISTRATIVE_PENDING)
         text, step = words.what, words.next
         return TargetStatus(target, "waiting", since, seen, ADMINISTRATIVE_PENDING, (), text, step)
@@ -325,7 +319,7 @@ def _overall(targets: tuple[TargetStatus, ...]) -> str:
 def _newest(consumers: list[ConsumerStatus]) -> dict[str, ConsumerStatus]:
     newest: dict[str, ConsumerStatus] = {}
     for consumer in consumers:
-        newest.setdefault(consumer.consumer, consumer)  # they come newest first
+        newest.setdefault(consumer.consumer, consumer)  # the newest come first
     return newest
 
 

@@ -1,6 +1,6 @@
 """Count students by state, over all targets and at each, in the database.
 
-What is fetched grows with the number of states, reasons and targets, never with the number of students.
+Fetches grow with the number of states, reasons and targets, never with that of students.
 """
 
 from __future__ import annotations
@@ -19,24 +19,21 @@ from pipeline.target_states import State
 COMPLETED, IN_PROGRESS = "completed", "in_progress"
 OUTSTANDING, AFTER = "outstanding", "after"
 MEASURED_MAX = 5_000
-"""Durations are measured over so many of the newest propagations.
-
-More would not change the quantiles.
-"""
+"""Measure durations over so many of the newest propagations; more would not change the quantiles."""
 QUANTILES: Final = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 _STEPS_S: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300, 900, 1800)
 
 
 @dataclass(frozen=True)
 class Population:
-    """Everybody who has activated.
+    """All activated students.
 
     Attributes:
         accounts: how many the registry has made, activated or not.
         states: students by the state of their newest version: completed, waiting, failed, in_progress.
-        waiting_by_reason: how many of those who wait do so for what; one may wait for several things.
+        waiting_by_reason: waiting students by reason; one may wait for several things.
         targets: students by their state at each target: provisioned, waiting, failed, outstanding, or after:
-            nothing is due there, since the target that it follows waits or has given up.
+            nothing is due, since the target that it follows waits or has given up.
     """
 
     accounts: int
@@ -47,12 +44,9 @@ class Population:
 
 
 def population(connection: Connection, targets: Sequence[str], follows: Mapping[str, str]) -> Population:
-    """Count all activated students by state.
+    """Count all activated students by state, in one consistent view.
 
-    Args:
-        connection: one consistent view.
-        targets: those that are counted.
-        follows: targets that act only after another one, by name.
+    `follows`: targets that act only after another one, by name.
     """
     made, students = connection.execute(
         select(func.count(), func.count(a.c.activated_at)).select_from(a)
@@ -69,7 +63,7 @@ def population(connection: Connection, targets: Sequence[str], follows: Mapping[
     reasons = {name: count for (name, _), count in found.get("reasons", {}).items() if name is not None}
     counted = _by_target(connection)
     for (name, state), count in found.get("older", {}).items():
-        if name is not None and state is not None:  # who has no row at a target has no older one
+        if name is not None and state is not None:  # a student without a row at a target has no older one
             counted[name][state] -= count
     return Population(
         accounts=made,
@@ -91,7 +85,6 @@ def _settled(counts: Mapping[str, int], students: int, after: int) -> dict[str, 
 
 
 def _by_target(connection: Connection) -> dict[str, dict[str, int]]:
-    """Rows by target and state, of any version."""
     counts: dict[str, dict[str, int]] = {}
     rows = select(pt.c.target, pt.c.state, func.count()).group_by(pt.c.target, pt.c.state)
     for target, state, count in connection.execute(rows):
@@ -102,8 +95,8 @@ def _by_target(connection: Connection) -> dict[str, dict[str, int]]:
 def _unfinished() -> CTE:
     """Students not complete at the newest version.
 
-    `state` is None while propagation has not opened that version. It begins at the accounts and goes by
-    covering indexes. SQLite keeps the order of outer joins, and turns them into inner ones, in an order it
+    `state` is None while propagation has not opened that version. The query begins at the accounts and goes
+    by covering indexes. SQLite keeps the order of outer joins, and turns them into inner ones, in an order it
     chooses, where a condition could not hold for NULL.
     """
     opened = and_(p.c.student_number == a.c.student_number, p.c.version >= a.c.version)
@@ -118,8 +111,8 @@ def _unfinished() -> CTE:
 def _unfinished_counts(follows: Mapping[str, str]) -> Any:
     """Rows (what is counted, name, state, count).
 
-    Students by state, who waits for what, rows of older versions by target and state, and followers that
-    have nothing to do yet.
+    Students by state, who waits for what, rows of older versions by target and state, and followers that have
+    nothing to do yet.
     """
     u = _unfinished()
     students = select(literal("students"), null(), u.c.state, func.count()).group_by(u.c.state)
@@ -169,7 +162,7 @@ _GIVEN_UP_SINCE: Final = (
         func.coalesce(p.c.version, 0) >= func.coalesce(a.c.version, 0),
     )
 )
-"""Students who were complete once, and then given up at a target: a replay failed."""
+"""Students once complete whose target then gave up: a replay failed."""
 
 
 def windows(connection: Connection, late_s: float, breach_s: float) -> tuple[int, int, int]:
@@ -214,7 +207,7 @@ def histogram(connection: Connection, ends: Sequence[float]) -> list[int]:
 def seconds(connection: Connection, targets: Sequence[str]) -> dict[str, dict[str, float]]:
     """Nearest-rank quantiles of the time since the window opened: `all`, each target.
 
-    They are those of the `MEASURED_MAX` propagations that were completed last.
+    Of the `MEASURED_MAX` propagations that were completed last.
     """
     newest = (
         select(p.c.student_number, p.c.opened_at, func.coalesce(p.c.elapsed_s, 0.0).label("elapsed_s"))
@@ -253,9 +246,6 @@ def seconds(connection: Connection, targets: Sequence[str]) -> dict[str, dict[st
 
 
 def _finished_at(newest: CTE, target: str) -> Any:
-    """When the target was completed, as a subquery.
-
-    Not a join, for which PostgreSQL would read all rows of all students.
-    """
+    """When the target was completed. A subquery: for a join PostgreSQL would read all students' rows."""
     theirs = (pt.c.student_number == newest.c.student_number, pt.c.target == target)
     return select(pt.c.finished_at).where(*theirs).correlate(newest).scalar_subquery()

@@ -1,4 +1,4 @@
-"""What each reason and cause means, and what happens next: one line each, for support and operators.
+"""What each reason and cause means, and what happens next: a line each.
 
 The words are in `reasons.toml`, in each language; those of a connector are its own.
 """
@@ -33,15 +33,12 @@ def _own() -> dict[str, Reason]:
 
 
 def explanation(token: str | None) -> Reason | None:
-    """The explanation of a token; None: this version has none.
-
-    Sésame's own tokens load no connector.
-    """
+    """The explanation of a token; None: this version has none. Sésame's own tokens load no connector."""
     return (_own().get(token) or registration.reason(token)) if token else None
 
 
 def explain(token: str | None) -> Reason:
-    """Explain a token; a plain text for one of another version of the program."""
+    """Explain a token; one of another version of the program gets a plain text."""
     known = explanation(token)
     if known is not None:
         return known

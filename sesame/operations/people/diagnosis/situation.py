@@ -46,23 +46,22 @@ from sesame.operations.people.diagnosis.words import word
 CAS: Final = "cas"
 
 IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION, OUT_OF_PLACE, OUT_OF_REACH})
-"""Obstacles of a look: an object of another, or one that we may not write."""
+"""Obstacles of a look: another's object, or one that we may not write."""
 
 
 @dataclass(frozen=True)
 class Live:
-    """What the servers showed just now. None: not looked at, or it could not be seen; `unseen` says why.
+    """What the servers showed just now. None: not looked at, or unseen; `unseen` tells why.
 
     Attributes:
         entries: the directory's, with this student number.
         policy: the password policy that applies.
-        mailbox: as the mail server shows it.
         moodle: the users of Moodle with this student number.
-        objects: of each target that is found by entry point, what a turn would write there now.
+        objects: what a turn would write now at each target that is found by entry point.
         login: how the login probe ended: a service account's, not this student's.
         redirect_script: the sieve script that the account wants; None: no redirection.
         auth: the authentication method that Moodle users should have.
-        unseen: service to why it could not be seen; for operators.
+        unseen: reason by service; for operators.
     """
 
     entries: tuple[EntryObject, ...] | None = None
@@ -86,16 +85,14 @@ class Situation:
     """One student's situation at one moment.
 
     Attributes:
-        number: as the request gives it.
         person: as the registry knows them; None: this number was never imported.
         account, status: the account, and each target's state; None: there is no account.
-        requested_at: an activation was requested and is not settled yet.
+        requested_at: of an activation that is not settled yet.
         held: facts that wait for a decision or for an enrolment.
         login: what was seen of logins by CAS; None: nothing.
-        uses_cas: whether the settings name a CAS server.
         titles: what people call the services of other packages' connectors, by target and language.
-        lags: by consumer and lane, records that are not settled, of all its processes that are alive.
-        refused: the last message with a code, if the mail server refused it for good; None: it did not.
+        lags: unsettled records by consumer and lane, over all living processes.
+        refused: the last message with a code, if the mail server refused it for good.
         warned_at: when the last warning that access ends was sent; None: there was none.
         prolongations_left: how often the student may still prolong access that ends.
     """
@@ -172,7 +169,7 @@ def gather(
         consumers: dict[str, ConsumerStatus] = {}
         lags: dict[str, dict[Lane, int]] = {}
         for each in status.statuses(connection):
-            consumers.setdefault(each.consumer, each)  # they come newest first
+            consumers.setdefault(each.consumer, each)  # the newest come first
             if now - each.seen_at <= CONSUMER_SILENT_AFTER_S:
                 mine = lags.setdefault(each.consumer, dict.fromkeys(Lane, 0))
                 mine[Lane.PERSONAL] += each.lag_personal
@@ -201,8 +198,7 @@ def gather(
 def _newest(letters: Iterable[DeadLetter], targets: Sequence[str]) -> tuple[DeadLetter, ...]:
     """The newest dead letter of each target, and all of the registry's.
 
-    A target's older one is about an account that has changed since; the registry's are about different
-    facts.
+    A target's older one is about an account that has changed since; the registry's are about different facts.
     """
     ordered = sorted(letters, key=lambda letter: letter.recorded_at)
     last = {letter.consumer: letter for letter in ordered}

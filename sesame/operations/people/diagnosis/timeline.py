@@ -37,7 +37,7 @@ _LOOKS: Final = frozenset(
         "students.timeline",
     }
 )
-"""Acts that only look: on a timeline they would hide what was done. The audit has them."""
+"""Acts that only look: they would hide on a timeline what was done. The audit has them."""
 
 
 class Moment(Report):

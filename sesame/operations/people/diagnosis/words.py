@@ -26,10 +26,7 @@ def glossary() -> Mapping[str, Mapping[str, Mapping[Language, str]]]:
 
 
 def word(kind: str, token: str, language: Language | None = None) -> str:
-    """Text of a token, in the current language by default.
-
-    A token without text, perhaps another version's, is returned as it is.
-    """
+    """Text of a token, in the current language by default. An unknown token is returned as it is."""
     words = glossary()[kind].get(token)
     return token if words is None else words[language or spoken()]
 

@@ -1,8 +1,8 @@
 """A support case as one text, and the desk that it goes to.
 
-The student sees it first; it is sent unchanged to the desk of its causes and of their component. It has
-the number, time, steps, exact errors, states and trace ids. It has no passwords or codes (Sésame does not
-have them), no names, birth date or personal mail, and nothing of others.
+The student sees it first; it is sent unchanged to the desk of its causes and of their component. It has the
+number, time, steps, exact errors, states and trace ids; no passwords or codes (Sésame has none), names, birth
+date or personal mail, and nothing of others.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def desk_for(
 ) -> SupportDesk:
     """The desk for the gravest cause: one that names it, else one for any cause.
 
-    Args:
-        components: codes of the student's components.
+    `components`: codes of the student's components.
     """
     lead = min(causes, key=lambda cause: _GRAVITY.index(cause.weight), default=None)
     about = _about(lead) if lead is not None else frozenset[str]()
@@ -140,7 +139,7 @@ class Bundle(BaseModel):
 def bundle_of(
     diagnosis: Diagnosis, *, code: str, language: Language, page_language: Language, said: str = ""
 ) -> Bundle:
-    """The bundle of what was found, in this language."""
+    """Bundle a diagnosis in this language."""
     situation = diagnosis.situation
     seen = diagnosis.for_student(language)
     return Bundle(

@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 CODE_DAYS: Final = 14
 """Days for which a code leads to its case: a student may call again after a week."""
 AGAIN_S = 900.0
-"""A student who requests a code again within this time gets the same one.
-
-It is one conversation with the desk.
-"""
+"""A student who requests a code again within this time gets the same one: it is one conversation."""
 
 _DAY_S = 86_400.0
 
@@ -147,10 +144,7 @@ class Support:
     def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
         """Open a case of what is found now.
 
-        A student who returns soon gets the same code, unless the text is new.
-
-        Args:
-            said: the student's text.
+        A student who returns soon gets the same code, unless the text (`said`) is new.
         """
         before = self._newest(student_number)
         if before is not None and (not said or _kept(before).said_in(language).said == said.strip()):
@@ -176,11 +170,7 @@ class Support:
         return None if found is None else self._case(found, language)
 
     def mine(self, code: str, student_number: str, language: Language) -> Case:
-        """A student's own case.
-
-        Raises:
-            UnknownCode: it is none of theirs.
-        """
+        """A student's own case. Raises `UnknownCode` for another's."""
         case = self._find(code)
         if case.student_number != student_number:
             raise UnknownCode
@@ -205,11 +195,7 @@ class Support:
         return Case(case.bundle, case.desk, sent=True)
 
     def look(self, code: str, language: Language, *, actor: str) -> tuple[Case, Diagnosis]:
-        """The case as it was found, and the present findings, for the desk; audited.
-
-        Raises:
-            UnknownCode: there is none.
-        """
+        """The case as it was found, and the present findings, for the desk; audited. Raises `UnknownCode`."""
         found = self._find(code)
         with self._database.write() as connection:
             detail = {"code": found.code, "student_number": found.student_number}

@@ -1,8 +1,8 @@
 """Support cases by a short code to read out on the telephone; deleted on expiry.
 
 Codes are random, without letters that are mistaken for one another. They carry nothing of the student, and
-give no access alone: the reader must also belong to the desk. Ten characters of 32 are 50 bits, too many
-to guess another student's.
+give no access alone: the reader must also belong to the desk. Ten characters of 32 are 50 bits, too many to
+guess another student's.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ support_cases = Table(
 
 @dataclass(frozen=True)
 class SupportCase:
-    """One case. Times are seconds since the epoch, UTC.
+    """One case. Times are Unix times, in seconds.
 
     Attributes:
         bundle: what was found when it was opened, as JSON.
-        desk, sent_at: the desk it was sent to, and when; None: it was not sent.
+        desk, sent_at: where and when it was sent; None: it was not.
     """
 
     code: str

@@ -124,7 +124,6 @@ def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> lis
     """Every installed connector, and every section of the settings that is one.
 
     Args:
-        site: whose settings, and whose audit.
         proven: look up what was proven here, in the store.
     """
     known = registration.installed()
@@ -216,7 +215,7 @@ def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     with site.database.read() as connection:
         for entry in audit.entries(connection, action=CHECKED, limit=1000):  # the newest first
-            if entry.action == CHECKED:  # and not that one was begun
+            if entry.action == CHECKED:  # and not a check begun
                 found.setdefault(entry.detail["target"], tuple(entry.detail["passed"]))
     return found
 

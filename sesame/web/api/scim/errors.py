@@ -1,4 +1,4 @@
-"""Errors as SCIM says them (RFC 7644, 3.12): one text, and sometimes a type."""
+"""SCIM's errors (RFC 7644, 3.12): one text, and sometimes a type."""
 
 from __future__ import annotations
 
@@ -66,10 +66,7 @@ _theirs: Final = Error.from_validation_error
 
 
 def error_of_value(error: Mapping[str, Any]) -> Error:
-    """The SCIM error for one validation error.
-
-    The library would repeat pydantic's sentence.
-    """
+    """The SCIM error for one validation error, without the library's repeat of pydantic's sentence."""
     is_scim = str(error["type"]).startswith("scim_")
     return _theirs(error if is_scim else {**error, "msg": words.in_words(error)})
 
@@ -78,7 +75,7 @@ def places_of(error: ValidationError, names: Mapping[str, str], within: str = ""
     """The errors of a resource's attributes, each with its place.
 
     Args:
-        names: of ours, as SCIM calls them, where that is not the same in camel case.
+        names: SCIM's for ours, unless they are the same in camel case.
         within: the path of the resource.
     """
     return "; ".join(

@@ -1,7 +1,4 @@
-"""Translates filters for the database: keys, and columns that narrow a page.
-
-Source: RFC 7644, 3.4.2.2.
-"""
+"""Translates filters for the database: keys, and columns that narrow a page (RFC 7644, 3.4.2.2)."""
 
 from __future__ import annotations
 
@@ -44,21 +41,14 @@ _FIXED: Final = ("schemas", "meta.resourcetype")
 
 @dataclass(frozen=True)
 class Narrowed:
-    """The database's part of a filter.
-
-    `exact`: it is the whole filter; else some rows found do not match.
-    """
+    """The database's part of a filter. `exact`: it is the whole filter; else some rows found do not match."""
 
     where: Where
     exact: bool
 
 
 def check_terms(wanted: ScimFilter[Any]) -> None:
-    """Refuse a filter with too many comparisons.
-
-    Raises:
-        InvalidFilterException: it has more than `TERMS_MAX`.
-    """
+    """Refuse a filter with too many comparisons. Raises `InvalidFilterException`."""
     if sum(1 for _ in _leaves(wanted.ast)) > TERMS_MAX:
         raise InvalidFilterException(
             detail=gettext("a filter has at most {count} comparisons", count=TERMS_MAX)
@@ -69,8 +59,8 @@ def narrowed(wanted: ScimFilter[Any], known: Mapping[str, Any], sample: Resource
     """What the database answers of this; None: nothing.
 
     Args:
-        known: by attribute, in lower case and without its schema, the kind of key that it is.
-        sample: anybody.
+        known: the kind of key, by attribute in lower case and without its schema.
+        sample: any resource.
     """
     return _Narrower(wanted, known, sample).of(wanted.ast)
 
@@ -121,10 +111,9 @@ class _Narrower:
 
 
 def equalities(node: FilterNode, known: Mapping[str, str]) -> dict[str, str]:
-    """The texts that some attributes must have for the filter to fit.
+    """The texts that some attributes must have for the filter to match.
 
-    Args:
-        known: by attribute, in lower case and without its schema, what it is called in the answer.
+    `known`: the name in the answer, by attribute in lower case and without its schema.
     """
     found: dict[str, str] = {}
     for attribute, value in _equal(node):

@@ -1,7 +1,7 @@
 """Separates a modification's member changes from the rest of it (RFC 7644, 3.5.2).
 
-Members are never read to be changed: who joins and who leaves is taken from the operations as they are, in
-the forms that clients send (a filter in the path, a list as the value, no path at all).
+Members are never read to be changed: joins and leaves are taken from the operations, in the forms that
+clients send (a filter in the path, a list as the value, no path at all).
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ _PATH: Final = re.compile(
 
 @dataclass
 class MemberMoves:
-    """Members who join and who leave.
-
-    `whole`: the complete new list, all others leave; None: no others leave.
-    """
+    """Members who join and who leave. `whole`: the complete new list; None: all others stay."""
 
     whole: set[str] | None = None
     join: set[str] = field(default_factory=set)

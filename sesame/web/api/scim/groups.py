@@ -77,7 +77,7 @@ class ScimGroups:
     def change(
         self, group_id: str, renamed: Resource[Any] | None, moves: MemberMoves, version: str | None
     ) -> Resource[Any]:
-        """Change a part of it. It has its members afterwards, if they are few."""
+        """Change a part of it; the answer has its members, if they are few."""
         whole = None if moves.whole is None else tuple(sorted(moves.whole))
         how = {"members": whole, "join": tuple(sorted(moves.join)), "leave": tuple(sorted(moves.leave))}
         if renamed is not None:
@@ -111,12 +111,12 @@ class ScimGroups:
 
 
 def _number(version: str | None) -> int | None:
-    """The counter that an ETag of `group_of` is made of."""
+    """The counter in an ETag of `group_of`."""
     return None if version is None else int(version.removeprefix("W/").strip('"'))
 
 
 def _mentions(node: FilterNode, within: str = "") -> int:
-    """How often a filter speaks of members."""
+    """How often a filter mentions members."""
     match node:
         case LogicalExpr():
             return sum(_mentions(term, within) for term in node.terms)

@@ -1,7 +1,7 @@
 """The library's SCIM handler, with two changes.
 
 Changing some members of a group does not read all of them, and conflicts are reported only to clients that
-asked for it.
+send `If-Match`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ _AGAIN_MAX: Final = 5
 class RequestHandler(ScimHandler):
     """Serves one request: see `ScimHandler`.
 
-    Args:
-        spend: called with the processor time, in seconds, that other threads took for it.
+    `spend`: called with the processor time, in seconds, that other threads took for it.
     """
 
     storage: Storage
@@ -71,10 +70,7 @@ class RequestHandler(ScimHandler):
     def patch_resource(
         self, resource_type: ResourceType, resource_id: str, patch_op: PatchOp[Any], conditions: Conditions
     ) -> Resource[Any]:
-        """See `ScimHandler.patch_resource`.
-
-        If the resource changed between read and write, it is read once more.
-        """
+        """See `ScimHandler.patch_resource`. Read once more what changed between read and write."""
         if resource_type.name == GROUPS:
             return self._patch_group(resource_type, resource_id, patch_op, conditions)
         for _ in range(_AGAIN_MAX):

@@ -47,12 +47,9 @@ class AnsweredLater(Exception):
 
 
 def wait_s_of(prefer: Iterable[str]) -> float | None:
-    """The seconds after which the client prefers a deferred answer; None: never.
+    """The seconds after which the client prefers a deferred answer (RFC 7240, 4.1 and 4.3).
 
-    Source: RFC 7240, 4.1 and 4.3.
-
-    Args:
-        prefer: the values of the header `Prefer`.
+    `prefer`: the values of the header `Prefer`. None: never.
     """
     preferences: dict[str, str] = {}
     for each in ",".join(prefer).split(","):
@@ -75,7 +72,7 @@ def security_events(site: HasSettings) -> dict[str, Any] | None:
 
 
 class LateAnswers:
-    """Tells what came of accepted requests. Owned by the thread that calls `keep`."""
+    """Sends the outcomes of accepted requests. Owned by the thread that calls `keep`."""
 
     def __init__(self, site: Site, base_url: str) -> None:
         self._site = site
@@ -84,15 +81,11 @@ class LateAnswers:
     def keep(self, stopping: threading.Event) -> None:
         """Send deferred answers until `stopping` is set."""
         while not stopping.wait(_LOOK_S):
-            with suppress(DependencyDown):  # the console's pages say so
+            with suppress(DependencyDown):  # the console's pages show it
                 self.tell()
 
     def tell(self) -> None:
-        """Look at all of them once.
-
-        Raises:
-            StoreUnavailable: look again.
-        """
+        """Look at all of them once. Raises `StoreUnavailable`: look again."""
         for request in late_answers.waiting(self._site):
             try:
                 late_answers.tell(self._site, request, self._answer)

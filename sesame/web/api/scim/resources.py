@@ -310,7 +310,7 @@ SOMEBODY: Final = RegisteredPerson(
     named_at=datetime.fromtimestamp(0, UTC),
     changed_at=datetime.fromtimestamp(0, UTC),
 )
-"""Anybody, for what all have alike."""
+"""Any person, for what all have alike."""
 UserWithStudent: Final[Any] = PROVIDER.model_for(USERS)
 GroupOfTeaching: Final[Any] = PROVIDER.model_for(GROUPS)
 
@@ -423,7 +423,6 @@ def _enrolment_json(enrolment: Enrolment) -> dict[str, Any]:
 
 
 def _given(**attributes: Any) -> dict[str, Any]:
-    """Attributes that have a value (RFC 7643, 2.5)."""
     return {name: value for name, value in attributes.items() if value not in (None, "", [], {})}
 
 
@@ -450,11 +449,7 @@ def group_of(shown: GroupReport) -> Any:
 
 
 def made_of(group: Any) -> MakeGroupRequest:
-    """A group that was sent, as one that is to be made.
-
-    Raises:
-        InvalidValueException: a code or a name has another form.
-    """
+    """A sent group, as one to make. Raises `InvalidValueException`: a code or a name has another form."""
     said = group[TeachingGroupExtension]
     teaching = said.teaching if said is not None else TaughtUnit(unit=group.display_name)
     try:
@@ -471,11 +466,7 @@ def made_of(group: Any) -> MakeGroupRequest:
 
 
 def members_in(group: Any) -> list[str]:
-    """The ids of a group's members.
-
-    Raises:
-        InvalidValueException: one has none.
-    """
+    """The ids of a group's members. Raises `InvalidValueException`: one has none."""
     numbers = [each.value for each in group.members or ()]
     if not all(numbers):
         raise InvalidValueException(detail=gettext("a member has no `value`"))
@@ -489,10 +480,9 @@ def student_of(sent: object) -> str | None:
 
 
 def person_of(user: Any, approve: str | None) -> SendPersonRequest:
-    """A user that was sent, as a person. What can only be read is not looked at.
+    """A user that was sent, as a person; read-only attributes are ignored.
 
-    Raises:
-        InvalidValueException: there is no enrolment, or no such state of one.
+    Raises `InvalidValueException`: there is no enrolment, or no such state of one.
     """
     student, name = user[Student], user.name or PersonName()
     if not student.enrolments:

@@ -1,7 +1,7 @@
 """SCIM 2.0 as an application (RFC 7644).
 
-The library does the protocol, the acts check the rights. Tokens, rates and acts are those of the API; errors
-are SCIM's.
+The library does the protocol, the acts check the rights. Tokens, rates and acts are the API's; errors are
+SCIM's.
 """
 
 from __future__ import annotations
@@ -79,15 +79,13 @@ ACTS: Final = {
     **{(GROUPS, each): "group.change" for each in (Operation.replace, Operation.patch)},
     (GROUPS, Operation.delete): "group.end",
 }
-"""The act that an operation on a resource type takes."""
+"""The act of an operation on a resource type."""
 
 
 def make_scim(api: Api, keys: list[str]) -> ASGIApp:
-    """SCIM, to be mounted at `SCIM_PREFIX`.
+    """SCIM, to be mounted at `SCIM_PREFIX`; tokens and rates of the API count here, too.
 
-    Args:
-        api: its tokens and rates count here, too.
-        keys: the vault's, the present one first; a key derived from it seals cursors.
+    `keys`: the vault's, the present one first; a key derived from it seals cursors.
     """
     Error.from_validation_error = error_of_value  # type: ignore[method-assign] # it can be had no other way
     console = api.site.settings.console
@@ -124,11 +122,7 @@ class _Scim:
         await _send(answered, send)
 
     def _answer(self, asked: ScimRequest, wait_s: float | None) -> ScimResponse:
-        """Answer a request.
-
-        Args:
-            wait_s: seconds after which the client prefers a deferred answer; None: never.
-        """
+        """Answer a request. `wait_s`: after so long the client prefers a deferred answer; None: never."""
         begun = time.thread_time()
         try:
             return self._handled(asked, wait_s)
@@ -137,7 +131,7 @@ class _Scim:
 
     def _handled(self, asked: ScimRequest, wait_s: float | None) -> ScimResponse:
         api, later = self._api, None
-        is_bulk = asked.path.strip("/") == "Bulk"  # of which one operation may need what another one makes
+        is_bulk = asked.path.strip("/") == "Bulk"  # whose operations may need what others make
         if wait_s is not None and not is_bulk and late_answers.listeners(api.site):
             later = AsyncAnswer(uuid4().hex, asked.method, _Patience(min(wait_s, WAIT_S_MAX)))
         users = ScimUsers(
@@ -189,16 +183,13 @@ class _Service(ScimService):
     def patch_response(
         self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]
     ) -> ScimResponse:
-        """The resource after the change; empty for a group whose members were not read.
-
-        Source: RFC 7644, 3.5.2.
-        """
+        """The resource after the change; empty for a group whose members were not read (RFC 7644, 3.5.2)."""
         if isinstance(resource, ScimGroup) and resource.members is None:
             return super().patch_response(base_url, resource, response_parameters)
         return self.replacement_response(base_url, resource, response_parameters)
 
     def read_search(self, resource_types: list[ResourceType], payload: Any) -> tuple[SearchRequest[Any], Any]:
-        """See `ScimService.read_search`. What is too long to be a filter is not parsed."""
+        """See `ScimService.read_search`. A text too long for a filter is not parsed."""
         for name, value in payload.items() if isinstance(payload, dict) else ():
             if name.casefold() == "filter" and len(str(value)) > FILTER_CHARACTERS_MAX:
                 raise InvalidFilterException(
@@ -213,7 +204,7 @@ class _Service(ScimService):
         page: SearchPage,
         search_request: SearchRequest[Any],
     ) -> ScimResponse:
-        """See `ScimService.search_response`. Persons are not made models of the library's first."""
+        """See `ScimService.search_response`. Persons are not made the library's models first."""
         found: list[Any] = list(page.resources)
         persons = [each for each in found if isinstance(each, RegisteredPerson)]
         rest = replace(page, resources=[each for each in found if not isinstance(each, RegisteredPerson)])
@@ -252,7 +243,7 @@ def _asked(request: Request, base_url: str, body: bytes) -> ScimRequest:
             check_text(text)
     except UnusableRequest as error:
         raise InvalidValueException(detail=str(error)) from error
-    check_json(body, key=str.lower)  # as SCIM compares names (RFC 7643, 2.1)
+    check_json(body, key=str.lower)  # SCIM compares names so (RFC 7643, 2.1)
     return ScimRequest(
         method=request.method,
         base_url=base_url,

@@ -101,10 +101,7 @@ class Storage(ScimStorage):
         )
 
     def _one_after_the_other(self, kinds: list[str], asked: SearchRequest[Any], after: str) -> SearchPage:
-        """A page of resources of several types.
-
-        Its place is a type, and how far that type was shown.
-        """
+        """A page of resources of several types; its place is a type, and how far that type was shown."""
         by_cursor = asked.cursor is not None
         page = SearchPage(None if by_cursor else 0, [])
         skip = 0 if by_cursor else min(asked.start_index_0 or 0, INTEGER_MAX)
@@ -152,11 +149,11 @@ class Storage(ScimStorage):
 
 
 def _order(kinds: list[str], asked: SearchRequest[Any]) -> dict[str, Any]:
-    """What of a search says how it is sorted.
+    """The order that a search requests.
 
     Raises:
         InvalidPathException: by something that the database does not sort by.
-        NotImplementedException: users and groups among one another.
+        NotImplementedException: users and groups mixed.
     """
     if asked.sort_by is None or not kinds:
         return {}
@@ -171,12 +168,10 @@ def _order(kinds: list[str], asked: SearchRequest[Any]) -> dict[str, Any]:
 
 
 def _is_whole(asked: ResponseParameters[Any]) -> bool:
-    """Whether a response keeps all attributes."""
     return not asked.attributes and not asked.excluded_attributes
 
 
 def _with_members(asked: ResponseParameters[Any] | None) -> bool:
-    """Whether a response keeps a group's members."""
     if asked is None:
         return True
     kept = Path[GroupOfTeaching].iter_paths(

@@ -77,7 +77,7 @@ class ScimUsers:
         return user
 
     def search(self, wanted: Any, *, whole: bool, **page: Any) -> SearchPage:
-        """See `storage.ResourceStore`. Whole ones are persons still: see `user_json`."""
+        """See `storage.ResourceStore`. Whole ones are still persons: see `user_json`."""
         known = None if wanted is None else narrowed(wanted, _BY, user_of(SOMEBODY))
         is_answered = wanted is None or (known is not None and known.exact)
         found = registered_persons.look(
@@ -117,7 +117,7 @@ class ScimUsers:
 
 
 def _as_read(version: str | None) -> Still:
-    """Makes sure that a user is there, and is the one that was read."""
+    """Check that a user is there, and is the one that was read."""
 
     def still(before: RegisteredPerson | None) -> None:
         if before is None:

@@ -17,14 +17,14 @@ ACCOUNT = "account"
 
 @rule("unknown_number")
 def unknown_number(s: Situation) -> Iterator[Finding]:
-    """Nobody of this number was ever imported."""
+    """The number was never imported."""
     if s.person is None and s.account is None:
         yield Finding("unknown_number", ACCOUNT, {"number": s.number, "activation requested": s.requested_at})
 
 
 @rule("number_merged")
 def number_merged(s: Situation) -> Iterator[Finding]:
-    """An operator found that this person goes on under another number."""
+    """An operator merged this number into another one."""
     other = s.person.merged_into if s.person is not None else None
     if other is not None:
         yield Finding("number_merged", ACCOUNT, {"goes on as": other}, {"other": other})
@@ -32,7 +32,7 @@ def number_merged(s: Situation) -> Iterator[Finding]:
 
 @rule("identity_in_doubt")
 def identity_in_doubt(s: Situation) -> Iterator[Finding]:
-    """The registry holds the number until somebody has decided who it is."""
+    """The registry holds the number until an operator has decided whose it is."""
     held = Hold.TECHNICAL in (s.person.holds if s.person is not None else ())
     if held and (s.person is None or s.person.merged_into is None):
         evidence = {"facts held back": s.held, "look": f"sesame identities show {s.number}"}
@@ -41,7 +41,7 @@ def identity_in_doubt(s: Situation) -> Iterator[Finding]:
 
 @rule("access_suspended")
 def access_suspended(s: Situation) -> Iterator[Finding]:
-    """Access was shut by an operator's act."""
+    """An operator shut access."""
     shut = sorted(set(s.account.holds) - _OTHERWISE) if s.account is not None else []
     if shut:
         notes = s.status.hold_notes if s.status is not None else ()
@@ -68,7 +68,7 @@ def password_stolen(s: Situation) -> Iterator[Finding]:
 
 @rule("not_activated")
 def not_activated(s: Situation) -> Iterator[Finding]:
-    """The account could be activated, and nobody has asked."""
+    """The account could be activated, and no request was made."""
     account = _to_activate(s)
     if account is not None and _reachable(s):
         yield Finding(
@@ -78,7 +78,7 @@ def not_activated(s: Situation) -> Iterator[Finding]:
 
 @rule("no_personal_address")
 def no_personal_address(s: Situation) -> Iterator[Finding]:
-    """The account could be activated, and the code has nowhere to go."""
+    """The account could be activated, and no address is known for the code."""
     account = _to_activate(s)
     if account is not None and not _reachable(s):
         yield Finding(
@@ -88,7 +88,7 @@ def no_personal_address(s: Situation) -> Iterator[Finding]:
 
 @rule("personal_address_refused")
 def personal_address_refused(s: Situation) -> Iterator[Finding]:
-    """The last message with a code could not be sent to the personal address, and never will be."""
+    """The mail server refused the last message with a code for good."""
     if s.refused is not None:
         asked = utc(s.refused.created_at)
         yield Finding(
@@ -162,7 +162,7 @@ def service_ended(s: Situation) -> Iterator[Finding]:
 
 @rule("account_expired")
 def account_expired(s: Situation) -> Iterator[Finding]:
-    """The time is over."""
+    """The account's time is over."""
     if s.account is not None and s.account.stage in (Stage.EXPIRED, Stage.ERASED):
         evidence = {"stage": word("stages", s.account.stage), "until": s.account.valid_until}
         yield Finding("account_expired", ACCOUNT, evidence)
@@ -195,7 +195,6 @@ def _targets(s: Situation) -> tuple[Any, ...]:
 
 
 def _enrolments(account: Account) -> dict[str, str]:
-    """Each enrolment with its two states."""
     return {"enrolments": "; ".join(map(_enrolment, account.enrolments)) or gettext("none")}
 
 

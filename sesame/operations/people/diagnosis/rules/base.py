@@ -1,4 +1,4 @@
-"""A rule: words and duties as data, and a small function that says when it holds."""
+"""A rule: words and duties as data, and a small function that finds it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class Finding:
     """A rule that holds for a student.
 
     Attributes:
-        rule: its name.
         service: which service it is about; `account`: all of them.
         evidence: what it was concluded from, for the support desk. May be personal.
         words: values named in the rule's sentences, for the student: nothing of others, nothing internal.
@@ -46,17 +45,14 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule's data.
+    """A rule's data; all but `sentences` (by language) are tokens of `words.toml`.
 
     Attributes:
-        name: a token.
-        weight: see `Weight`.
-        symptoms: what students say of it: tokens.
-        who: who must act: a token.
-        delay: how long it takes then: a token.
-        leads_to: what the page links to under the cause: a token (see `words.toml`); None: nothing.
-        sentences: by language.
-        reasons: tokens of waiting, retries and dead letters that this rule tells in its own words.
+        symptoms: what students complain of.
+        who: who must act.
+        delay: how long it takes then.
+        leads_to: what the page links to under the cause; None: nothing.
+        reasons: of waiting, retries and dead letters that this rule tells in its own words.
     """
 
     name: str

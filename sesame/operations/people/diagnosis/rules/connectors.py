@@ -16,7 +16,7 @@ from sesame.operations.people.diagnosis.situation import IN_THE_WAY, Situation
 
 @rule("object_missing")
 def object_missing(s: Situation) -> Iterator[Finding]:
-    """It was read back once, and is not there any more."""
+    """The object was read back once, and is gone."""
     for name, seen in _should_work(s):
         if OBJECT in seen.differs:
             yield Finding("object_missing", name, {**read_back(s, name), **_repair(s, name)})
@@ -24,7 +24,7 @@ def object_missing(s: Situation) -> Iterator[Finding]:
 
 @rule("object_ambiguous")
 def object_ambiguous(s: Situation) -> Iterator[Finding]:
-    """Another object there carries this student's number, or holds the login or an address."""
+    """Another object there has this student's number, login or one of the addresses."""
     for name, seen in _should_work(s):
         if seen.obstacle in IN_THE_WAY:
             why = explain(seen.obstacle)
@@ -34,7 +34,7 @@ def object_ambiguous(s: Situation) -> Iterator[Finding]:
 
 @rule("object_shut")
 def object_shut(s: Situation) -> Iterator[Finding]:
-    """Shut by hand: no hold of ours says so."""
+    """Shut by hand: no hold of ours explains it."""
     for name, seen in _should_work(s):
         if ACCESS in seen.differs:
             yield Finding("object_shut", name, _repair(s, name))
@@ -42,7 +42,7 @@ def object_shut(s: Situation) -> Iterator[Finding]:
 
 @rule("object_changed")
 def object_changed(s: Situation) -> Iterator[Finding]:
-    """Fields that are ours have other values than the account: somebody else writes them."""
+    """Fields of ours differ from the account: another writer changes them."""
     for name, seen in _should_work(s):
         fields = [field for field in seen.differs if field != ACCESS]
         if fields and OBJECT not in fields:
@@ -50,7 +50,6 @@ def object_changed(s: Situation) -> Iterator[Finding]:
 
 
 def _should_work(s: Situation) -> Iterator[tuple[str, Preview]]:
-    """What was seen of the targets recorded as holding the account."""
     return ((name, seen) for name, seen in s.live.objects.items() if s.should_work(name) is not None)
 
 

@@ -13,14 +13,14 @@ from sesame.operations.people.diagnosis.situation import Situation
 
 @rule("entry_missing")
 def entry_missing(s: Situation) -> Iterator[Finding]:
-    """It was read back once, and is not there any more."""
+    """The entry was read back once, and is gone."""
     if s.should_work(DIRECTORY) is not None and s.live.entries == ():
         yield Finding("entry_missing", DIRECTORY, read_back(s, DIRECTORY))
 
 
 @rule("entry_ambiguous")
 def entry_ambiguous(s: Situation) -> Iterator[Finding]:
-    """Somebody gave this student's number to another entry too."""
+    """Another entry has this student's number too."""
     entries = s.live.entries or ()
     if len(entries) > 1:
         yield Finding("entry_ambiguous", DIRECTORY, {"entries": "; ".join(entry.dn for entry in entries)})
@@ -28,7 +28,7 @@ def entry_ambiguous(s: Situation) -> Iterator[Finding]:
 
 @rule("entry_locked")
 def entry_locked(s: Situation) -> Iterator[Finding]:
-    """Locked for good, by hand: no hold of ours says so."""
+    """Locked for good, by hand: no hold of ours explains it."""
     entry = s.live.entry
     if s.should_work(DIRECTORY) is not None and entry is not None and entry.locked:
         yield Finding(
@@ -38,7 +38,7 @@ def entry_locked(s: Situation) -> Iterator[Finding]:
 
 @rule("entry_changed")
 def entry_changed(s: Situation) -> Iterator[Finding]:
-    """The entry shows another mail address than the account has: somebody else writes it."""
+    """The entry's mail address is not the account's: another writer changed it."""
     account, entry = s.should_work(DIRECTORY), s.live.entry
     if account is None or entry is None:
         return
@@ -79,7 +79,7 @@ def locked_until_reset(s: Situation) -> Iterator[Finding]:
 
 @rule("password_expired")
 def password_expired(s: Situation) -> Iterator[Finding]:
-    """Older than the policy lets it be."""
+    """The password is older than the policy allows."""
     entry, policy = s.live.entry, s.live.policy
     if entry is None or policy is None or policy.age_s_max == 0 or entry.password.changed_at is None:
         return
@@ -99,7 +99,7 @@ def password_must_change(s: Situation) -> Iterator[Finding]:
 
 @rule("wrong_password_typed")
 def wrong_password_typed(s: Situation) -> Iterator[Finding]:
-    """Somebody tried wrong ones since the last good one."""
+    """Wrong passwords were tried since the last good one."""
     entry = s.live.entry
     failures = entry.password.failures if entry is not None else ()
     locked = entry is not None and entry.password.locked_at is not None

@@ -17,7 +17,7 @@ _REFUSING = (ProbeOutcome.SERVICE_REFUSED, ProbeOutcome.TICKET_REJECTED, ProbeOu
 
 @rule("cas_down")
 def cas_down(s: Situation) -> Iterator[Finding]:
-    """The service account met no login server, or one that was too slow for anybody."""
+    """The service account reached no login server, or one too slow for any user."""
     if CAS in s.live.unseen:
         yield Finding("cas_down", CAS, {"probe": gettext("no answer"), "said": s.live.unseen[CAS]})
         return
@@ -27,13 +27,13 @@ def cas_down(s: Situation) -> Iterator[Finding]:
 
 @rule("cas_lets_nobody_in")
 def cas_lets_nobody_in(s: Situation) -> Iterator[Finding]:
-    """The login server refuses the service account for want of its directory: not for a wrong password."""
+    """The login server refuses the service account because its directory is down."""
     yield from _probed(s, "cas_lets_nobody_in", ProbeOutcome.DIRECTORY_DOWN, ProbeOutcome.CAS_ALONE_REFUSES)
 
 
 @rule("cas_misconfigured")
 def cas_misconfigured(s: Situation) -> Iterator[Finding]:
-    """The portal does not reach the login server by a setting of its own: an address, a certificate."""
+    """The portal misses the login server by a setting: an address, a certificate."""
     yield from _probed(s, "cas_misconfigured", ProbeOutcome.MISCONFIGURED)
     yield from _unprobed(s, "cas_misconfigured", LoginFailure.MISCONFIGURED)
 
@@ -53,19 +53,19 @@ def ticket_refused(s: Situation) -> Iterator[Finding]:
 
 @rule("other_person")
 def other_person(s: Situation) -> Iterator[Finding]:
-    """Somebody else was logged in on this browser."""
+    """Another person was logged in on this browser."""
     yield from _came_back(s, "other_person", LoginFailure.OTHER_PERSON)
 
 
 @rule("cookie_missing")
 def cookie_missing(s: Situation) -> Iterator[Finding]:
-    """The browser did not bring back the cookie with which it left."""
+    """The browser returned without the cookie with which it left."""
     yield from _came_back(s, "cookie_missing", LoginFailure.NO_COOKIE)
 
 
 @rule("cas_not_tried")
 def cas_not_tried(s: Situation) -> Iterator[Finding]:
-    """All is ready, and nobody has logged in yet: nothing was seen."""
+    """All is ready, and no login was seen yet."""
     if s.uses_cas and s.should_work(DIRECTORY) is not None and s.login is None:
         yield Finding("cas_not_tried", CAS, {"logins seen": 0})
 

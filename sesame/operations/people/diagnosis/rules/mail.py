@@ -20,7 +20,7 @@ _NEARLY_FULL = 0.95
 
 @rule("mailbox_not_enabled")
 def mailbox_not_enabled(s: Situation) -> Iterator[Finding]:
-    """The mail server, which looks its users up in the directory, knows nobody of this name."""
+    """The mail server, which looks its users up in the directory, knows no such user."""
     account = s.open_at(MAILBOX)
     if account is None or s.live.mailbox != NOT_ENABLED:
         return
@@ -35,7 +35,7 @@ def mailbox_not_enabled(s: Situation) -> Iterator[Finding]:
 
 @rule("mailbox_full")
 def mailbox_full(s: Situation) -> Iterator[Finding]:
-    """Over quota, or nearly."""
+    """The mailbox is over quota, or nearly."""
     target, seen = s.target(MAILBOX), _mailbox(s)
     waits = target is not None and target.state == "waiting" and target.reason == "mailbox_full"
     nearly = (
@@ -54,7 +54,7 @@ def mailbox_full(s: Situation) -> Iterator[Finding]:
 
 @rule("own_script_active")
 def own_script_active(s: Situation) -> Iterator[Finding]:
-    """The student's own filter stands in the way of the redirection."""
+    """The student's own filter blocks the redirection."""
     target = s.target(MAILBOX)
     if target is not None and target.state == "waiting" and target.reason == "own_sieve_script_active":
         yield Finding("own_script_active", MAILBOX, {"reason": target.reason}, since=target.since)
@@ -62,7 +62,7 @@ def own_script_active(s: Situation) -> Iterator[Finding]:
 
 @rule("redirection_refused")
 def redirection_refused(s: Situation) -> Iterator[Finding]:
-    """The address cannot be used."""
+    """The redirection's address cannot be used."""
     mine = [letter for letter in s.letters if letter.cause in _REFUSED]
     if mine:
         evidence = {"cause": mine[-1].cause, "message": mine[-1].message, "dead letter": mine[-1].id}
@@ -71,7 +71,7 @@ def redirection_refused(s: Situation) -> Iterator[Finding]:
 
 @rule("redirection_gone")
 def redirection_gone(s: Situation) -> Iterator[Finding]:
-    """It was set and read back, and the mail server has it no more, or has another."""
+    """The redirection was read back once, and the server now has none, or another."""
     account, seen = s.should_work(MAILBOX), _mailbox(s)
     wanted = s.live.redirect_script
     if account is None or seen is None or wanted is None or seen.own_script_active:
@@ -93,7 +93,7 @@ def mail_goes_elsewhere(s: Situation) -> Iterator[Finding]:
 
 @rule("welcome_not_there")
 def welcome_not_there(s: Situation) -> Iterator[Finding]:
-    """The mailbox works, and the welcome message is in no folder of it: deleted, or moved by a program."""
+    """The mailbox works without the welcome message: deleted, or moved by a program."""
     account, seen = s.should_work(MAILBOX), _mailbox(s)
     if account is None or seen is None or seen.copies is None:
         return

@@ -13,7 +13,7 @@ from sesame.operations.people.diagnosis.situation import Situation
 
 @rule("courses_wait_for_enrolment")
 def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
-    """The component has not validated the pedagogical enrolment: some courses are not open yet."""
+    """Some courses stay shut until the component validates the pedagogical enrolment."""
     account, target = s.open_at(MOODLE), s.target(MOODLE)
     if account is None or target is None:
         return
@@ -28,7 +28,7 @@ def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
 
 @rule("moodle_user_missing")
 def moodle_user_missing(s: Situation) -> Iterator[Finding]:
-    """It was read back once, and is not there any more."""
+    """The user was read back once, and is gone."""
     if s.should_work(MOODLE) is not None and s.live.moodle == ():
         yield Finding("moodle_user_missing", MOODLE, {"users with this number": 0})
 
@@ -44,7 +44,7 @@ def moodle_user_twice(s: Situation) -> Iterator[Finding]:
 
 @rule("moodle_user_suspended")
 def moodle_user_suspended(s: Situation) -> Iterator[Finding]:
-    """Suspended by hand: no hold of ours says so."""
+    """Suspended by hand: no hold of ours explains it."""
     user = _user(s)
     if s.should_work(MOODLE) is not None and user is not None and not user.open:
         yield Finding("moodle_user_suspended", MOODLE, {"username": _shown(user, "username")})
@@ -64,7 +64,7 @@ def moodle_other_login(s: Situation) -> Iterator[Finding]:
 
 @rule("moodle_cohort_left")
 def moodle_cohort_left(s: Situation) -> Iterator[Finding]:
-    """A cohort that was given and read back does not have the student any more."""
+    """A cohort that was given and read back has lost the student."""
     account, user = s.should_work(MOODLE), _user(s)
     if account is None or user is None:
         return

@@ -16,7 +16,7 @@ from sesame.operations.people.diagnosis.situation import Situation
 
 @rule("password_needed")
 def password_needed(s: Situation) -> Iterator[Finding]:
-    """A target lacks the student's password, and the vault has it no more, or no key that opens it."""
+    """A target lacks the password, and the vault no longer has it, or no fitting key."""
     for target in s.status.targets if s.status is not None else ():
         if target.state == "waiting" and target.reason in LACKING:
             yield Finding("password_needed", target.target, {"reason": target.reason}, since=target.since)
@@ -31,7 +31,7 @@ def password_needed(s: Situation) -> Iterator[Finding]:
 
 @rule("password_on_its_way")
 def password_on_its_way(s: Situation) -> Iterator[Finding]:
-    """A password was chosen that the target does not show yet."""
+    """The target does not show the chosen password yet."""
     account, entry = s.open, s.live.entry
     for target in _with_another_password(s):
         if account is not None and target.state not in ("provisioned", "waiting", "failed"):

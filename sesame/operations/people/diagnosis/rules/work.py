@@ -24,7 +24,7 @@ BACKLOG_MIN = 50
 
 @rule("target_down")
 def target_down(s: Situation) -> Iterator[Finding]:
-    """The consumer has found its target away: nothing is lost, and nobody is charged."""
+    """The consumer found its target down: nothing is lost, and no attempt is charged."""
     yield from _by_state(s, "target_down", _DOWN)
 
 
@@ -48,13 +48,13 @@ def target_paused(s: Situation) -> Iterator[Finding]:
 
 @rule("target_quarantined")
 def target_quarantined(s: Situation) -> Iterator[Finding]:
-    """Too much work was given up in a short time: the consumer stopped itself."""
+    """Too much work was given up in a short time: the consumer stopped."""
     yield from _by_state(s, "target_quarantined", {_QUARANTINED})
 
 
 @rule("consumer_stopped")
 def consumer_stopped(s: Situation) -> Iterator[Finding]:
-    """Nobody works for this target."""
+    """No process works for this target."""
     for target in _due(s):
         consumer = s.consumers.get(target.target)
         silent = consumer is None or s.now.timestamp() - consumer.seen_at > CONSUMER_SILENT_AFTER_S
@@ -107,7 +107,7 @@ def given_up(s: Situation) -> Iterator[Finding]:
 
 @rule("waits_for_operator")
 def waits_for_operator(s: Situation) -> Iterator[Finding]:
-    """The target has something that somebody must mend there; it is looked at again by itself."""
+    """An operator must mend something at the target, which is then looked at again."""
     for target in _due(s):
         if target.state == "waiting" and target.reason not in _told_by_rules():
             evidence = {"reason": target.reason, "meaning": target.cause, "next": target.next}
@@ -116,7 +116,7 @@ def waits_for_operator(s: Situation) -> Iterator[Finding]:
 
 @rule("timetable_not_scheduled")
 def timetable_not_scheduled(s: Situation) -> Iterator[Finding]:
-    """The timetable service has no calendar of this student yet, or no longer: it appears by itself."""
+    """The timetable service has no calendar of this student yet, or no longer."""
     for target in s.status.targets if s.status is not None else ():
         seen = s.live.objects.get(target.target)
         waits = target.state == "waiting" and target.reason == NOT_SCHEDULED
@@ -158,7 +158,6 @@ def on_its_way(s: Situation) -> Iterator[Finding]:
 
 @cache
 def _told_by_rules() -> frozenset[str]:
-    """Reasons that have their own rules."""
     return frozenset(reason for rule in all_rules().values() for reason in rule.reasons)
 
 
@@ -170,10 +169,7 @@ def _due(s: Situation) -> Iterator[TargetStatus]:
 
 
 def _before(s: Situation, target: TargetStatus) -> int:
-    """Upper bound of the consumer's records ahead of this student's.
-
-    Personal work does not wait for bulk work.
-    """
+    """Upper bound of the records ahead of this student's. Personal work does not wait for bulk work."""
     lags = s.lags.get(target.target, {})
     bulk = lags.get(Lane.BULK, 0) if s.account is not None and s.account.lane is Lane.BULK else 0
     return lags.get(Lane.PERSONAL, 0) + bulk
