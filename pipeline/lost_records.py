@@ -30,10 +30,7 @@ _t = lost_records.c
 
 @dataclass(frozen=True)
 class Loss:
-    """A consumer's unread records, from `offset` to before `first`.
-
-    Times in epoch seconds.
-    """
+    """A consumer's unread records, from `offset` to before `first`. Times in epoch seconds."""
 
     consumer: str
     topic: str

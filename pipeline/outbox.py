@@ -34,14 +34,7 @@ from sqlalchemy import (
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of
-from pipeline.eventlog.port import (
-    LogError,
-    LogUnavailable,
-    NewRecord,
-    NotAllowed,
-    Producer,
-    UnknownTopic,
-)
+from pipeline.eventlog.port import LogError, LogUnavailable, NewRecord, NotAllowed, Producer, UnknownTopic
 from schemas.account import Lane
 from schemas.envelope import Headers, Message, to_record
 

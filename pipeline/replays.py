@@ -187,10 +187,7 @@ def open_students(connection: Connection, replay_id: str, *, limit: int) -> list
 
 
 def asked_students(connection: Connection, replay_id: str) -> dict[str, float]:
-    """Return the students whose requests were sent, in order, with the time.
-
-    Database time, epoch seconds.
-    """
+    """Return the students whose requests were sent, in order, with the time. Database time, epoch seconds."""
     query = select(_s.student_number, _s.asked_at).where(_s.replay_id == replay_id, _s.asked_at.is_not(None))
     return {row[0]: row[1] for row in connection.execute(query.order_by(_s.position))}
 
@@ -241,11 +238,7 @@ def end(
             asked_at = row.asked_at if row.asked_at is not None else _NOT_MARKED_YET
             until[row.student_number] = max(asked_at, until.get(row.student_number, 0.0))
     ended = [
-        {
-            "of": row.replay_id,
-            "at": row.position,
-            "as": FAILED if row.student_number in failed else DONE,
-        }
+        {"of": row.replay_id, "at": row.position, "as": FAILED if row.student_number in failed else DONE}
         for row in open_ones
         if identity(row.student_number, consumer, row.replay_id) in carried_out[row.student_number]
         or (row.asked_at is not None and row.asked_at <= until.get(row.student_number, -1.0))

@@ -43,10 +43,7 @@ def _target(name: str, does: str, *bells: str) -> Component:
 COMPONENTS = (
     Component("registrar", "Publishes the registrar's facts.", publishes=(c.ENROLMENTS,)),
     Component(
-        "activation",
-        "Publishes the acts of students.",
-        publishes=c.both_lanes(c.ACTIVATIONS),
-        only=_ACTS,
+        "activation", "Publishes the acts of students.", publishes=c.both_lanes(c.ACTIVATIONS), only=_ACTS
     ),
     Component(
         "holds",
@@ -205,9 +202,7 @@ def _message(model: type[e.Event], examples: Path) -> dict[str, Any]:
             ]
         },
         "payload": {"$ref": f"./json/{file_name(model)}"},
-        "bindings": {
-            "kafka": {"key": _text("The student number."), "bindingVersion": "0.5.0"},
-        },
+        "bindings": {"kafka": {"key": _text("The student number."), "bindingVersion": "0.5.0"}},
         "examples": [_example(model, path) for path in sorted(examples.glob("valid-*.json"))],
     }
 

@@ -11,15 +11,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from schemas.account import (
-    Administrative,
-    Hold,
-    Lane,
-    Model,
-    Pedagogical,
-    Stage,
-    StudentNumber,
-)
+from schemas.account import Administrative, Hold, Lane, Model, Pedagogical, Stage, StudentNumber
 from schemas.language import Language
 from schemas.scalars import (
     Attempt,

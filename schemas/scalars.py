@@ -50,15 +50,12 @@ Moment = Annotated[
 """A time with its zone: RFC 3339 with an upper-case T and Z, at most microseconds, no leap second."""
 
 Day = Annotated[
-    date,
-    BeforeValidator(_day),
-    WithJsonSchema({"type": "string", "format": "date", "pattern": _DAY}),
+    date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date", "pattern": _DAY})
 ]
 """A calendar date, RFC 3339's full-date."""
 
 Text = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+    str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$")
 ]
 """Text for people: one line, without control characters."""
 

@@ -1,7 +1,4 @@
-"""The audit trail: every operator action, append-only, without names, chained.
-
-`chain` defines the hashes.
-"""
+"""The audit trail: every operator action, append-only, without names, chained. `chain` defines the hashes."""
 
 from __future__ import annotations
 

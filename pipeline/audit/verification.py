@@ -99,12 +99,7 @@ def _check(row: Row[Any], persons: list[Named], last: deque[Row[Any]], found: Ve
             found.found(row.id, GONE)
     detail = _read(row.detail)
     own = chain.hash_of(
-        entry_id=row.id,
-        at=row.at,
-        actor=row.actor,
-        action=row.action,
-        detail=detail,
-        previous=row.previous,
+        entry_id=row.id, at=row.at, actor=row.actor, action=row.action, detail=detail, previous=row.previous
     )
     if own != row.hash:
         found.found(row.id, CHANGED)

@@ -85,11 +85,7 @@ class Database:
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        password: Callable[[], str] | None = None,
-        clock: Callable[[], float] | None = None,
+        self, url: str, *, password: Callable[[], str] | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         given = make_url(url)
         self.is_sqlite = given.get_backend_name() == "sqlite"

@@ -263,10 +263,7 @@ def mark_resolved(
     now: float,
     cause: str | None = None,
 ) -> list[str]:
-    """Resolve a student's letters up to this version; return their ids.
-
-    Of one cause, if `cause` is given.
-    """
+    """Resolve a student's letters up to this version; return their ids. Of one cause, if `cause` is given."""
     here = (
         dead_letters.c.consumer == consumer,
         dead_letters.c.student_number == student_number,

@@ -159,10 +159,7 @@ class QueuedStudent:
 
 
 class Queues:
-    """A queue per lane; a student is in one of them, once.
-
-    In none while an item is running.
-    """
+    """A queue per lane; a student is in one of them, once. In none while an item is running."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[str]] = {Lane.PERSONAL: deque(), Lane.BULK: deque()}

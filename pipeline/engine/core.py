@@ -286,10 +286,7 @@ class Engine:
         self.circuit.throttled(now, reason, retry_after_s)
 
     def misconfigured(self, batch: Batch, now: float, reason: str) -> None:
-        """Retry the batch by halves, others first: the target refused the consumer.
-
-        Charges no attempt.
-        """
+        """Retry the batch by halves, others first: the target refused the consumer. Charges no attempt."""
         self._give_back(batch, now, halved=True, front=False)
         if not self._culprit.fresh(batch.number):
             return

@@ -77,11 +77,7 @@ class EngineSettings(Section):
         json_schema_extra=ADVANCED,
     )
     retry_delay_s_max: float = Field(
-        1200.0,
-        gt=0,
-        le=86_400,
-        description="The longest delay between retries.",
-        json_schema_extra=ADVANCED,
+        1200.0, gt=0, le=86_400, description="The longest delay between retries.", json_schema_extra=ADVANCED
     )
     recheck_s: float = Field(
         900.0,

@@ -143,10 +143,7 @@ class Producer(Protocol):
 def taken_away(
     before: Mapping[TopicPartition, int], now: Mapping[TopicPartition, int]
 ) -> frozenset[TopicPartition]:
-    """Return the partitions not owned all the time between two looks.
-
-    They may have come back in between.
-    """
+    """Return the partitions not owned all the time between two looks. They may have come back in between."""
     return frozenset(tp for tp, given in before.items() if now.get(tp) != given)
 
 

@@ -216,12 +216,7 @@ class SqliteEventLog:
             )
             membership.join()
             return SqliteConsumer(
-                self._file,
-                connection,
-                self._wakeup,
-                membership,
-                group=group,
-                partition_ids=partition_ids,
+                self._file, connection, self._wakeup, membership, group=group, partition_ids=partition_ids
             )
         except BaseException:
             connection.close()
@@ -232,11 +227,7 @@ class SqliteEventLog:
         partition_ids = self._partition_ids([topic])
         positions = {tp: offsets[tp.partition] for tp in partition_ids if tp.partition in offsets}
         return SqliteReader(
-            self._file,
-            self._file.connect(),
-            self._wakeup,
-            partition_ids=partition_ids,
-            positions=positions,
+            self._file, self._file.connect(), self._wakeup, partition_ids=partition_ids, positions=positions
         )
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:

@@ -14,14 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from pipeline.eventlog.port import (
-    Headers,
-    LogError,
-    NotAssigned,
-    OffsetOutOfRange,
-    Record,
-    TopicPartition,
-)
+from pipeline.eventlog.port import Headers, LogError, NotAssigned, OffsetOutOfRange, Record, TopicPartition
 from pipeline.eventlog.sqlite_file import LogFile, offset_of, record_id
 from pipeline.eventlog.sqlite_group import GroupMembership
 

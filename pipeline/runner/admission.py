@@ -210,12 +210,7 @@ class Admission:
         now = known.now
         epochs = {number: one.epoch for number, one in admitted.items()}
         taken = target_states.lease(
-            connection,
-            self._database,
-            self._target,
-            epochs,
-            owner=self._owner,
-            until=now + self._lease_s,
+            connection, self._database, self._target, epochs, owner=self._owner, until=now + self._lease_s
         )
         for number in epochs.keys() - taken:  # another process took it since this one looked
             late = admitted.pop(number)

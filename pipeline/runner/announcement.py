@@ -1,7 +1,4 @@
-"""The outcome event and the attempt's record of an ended item.
-
-A redelivery gives the event the same id.
-"""
+"""The outcome event and the attempt's record of an ended item. A redelivery gives the event the same id."""
 
 from __future__ import annotations
 

@@ -46,10 +46,7 @@ class GroupCommit(Generic[Item]):
     """
 
     def __init__(
-        self,
-        work: Callable[[Sequence[Item]], None],
-        *,
-        linger: Callable[[], None] = lambda: None,
+        self, work: Callable[[Sequence[Item]], None], *, linger: Callable[[], None] = lambda: None
     ) -> None:
         self._work = work
         self._linger = linger

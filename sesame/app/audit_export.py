@@ -39,10 +39,7 @@ class Receiver(Protocol):
 
 
 class JsonLines:
-    """A file to which one JSON object a line is appended.
-
-    The id shows that an entry was written twice.
-    """
+    """A file to which one JSON object a line is appended. The id shows that an entry was written twice."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -27,11 +27,7 @@ class DriftWatch:
     """
 
     def __init__(
-        self,
-        application: Application,
-        targets: Collection[str],
-        *,
-        on_trouble: Callable[[str, str], None],
+        self, application: Application, targets: Collection[str], *, on_trouble: Callable[[str, str], None]
     ) -> None:
         self._application = application
         self._targets = tuple(targets)
@@ -44,10 +40,7 @@ class DriftWatch:
                 self.look(target, stopping)
 
     def look(self, target: str, stopping: threading.Event) -> None:
-        """Poll this target and report what was found.
-
-        Its consumer reports that a target is down.
-        """
+        """Poll this target and report what was found. Its consumer reports that a target is down."""
         app = self._application
         request = WatchRequest(target=target, repair=app.settings.reconcile.repair)
         try:

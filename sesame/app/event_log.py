@@ -64,9 +64,7 @@ def kafka_access(settings: Settings) -> Access:
         ca_file=wanted.ca_file,
         username=wanted.username if authenticated else None,
         password=wanted.secret("password").get_secret_value() if authenticated else None,
-        timing=Timing(
-            session_timeout_s=wanted.session_timeout_s,
-        ),
+        timing=Timing(session_timeout_s=wanted.session_timeout_s),
     )
 
 

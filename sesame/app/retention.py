@@ -60,14 +60,8 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "store_form": (EVER, "one row: the oldest admitted form"),
     "store_life": (EVER, "one row, to recognise a store that went back in time"),
     "outbox": (WORK, "until the log has acknowledged it"),
-    "vault": (
-        HISTORY,
-        "a secret until consumed or expired; then its tombstone; the newest stays",
-    ),
-    "kept_hashes": (
-        STUDENT,
-        "with `vault.keep_last_hash`; until a new password or a sign of theft",
-    ),
+    "vault": (HISTORY, "a secret until consumed or expired; then its tombstone; the newest stays"),
+    "kept_hashes": (STUDENT, "with `vault.keep_last_hash`; until a new password or a sign of theft"),
     "target_states": (STUDENT, "for each target"),
     "attempts": (HISTORY, "those with a new result"),
     "parked": (WORK, "one row per consumer and student"),
@@ -155,10 +149,7 @@ def _replays(connection: Connection, before: float) -> int:
 
 
 def _imports(connection: Connection, before: float) -> int:
-    """Remove old imports that no row of a feed refers to.
-
-    The newest stays, since ids continue from it.
-    """
+    """Remove old imports that no row of a feed refers to. The newest stays, since ids continue from it."""
     newest = connection.execute(select(func.max(imports.c.id))).scalar_one()
     referred = select(feed_rows.c.import_id).union(select(teaching_rows.c.import_id))
     over = imports.c.started_at < before, imports.c.id < (newest or 0), imports.c.id.not_in(referred)

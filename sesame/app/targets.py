@@ -31,11 +31,7 @@ if TYPE_CHECKING:
 
 
 def handler(
-    target: str,
-    settings: Settings,
-    database: Database,
-    vault: Callable[[], Vault],
-    traces: Traces | None,
+    target: str, settings: Settings, database: Database, vault: Callable[[], Vault], traces: Traces | None
 ) -> Handler:
     """The handler of a target; it only observes where the settings say so.
 

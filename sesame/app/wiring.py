@@ -104,10 +104,7 @@ class Application:
         return database
 
     def with_store_open(self) -> Iterable[str]:
-        """Other processes that have the embedded store open, as texts.
-
-        Only those that this user may see.
-        """
+        """Other processes that have the embedded store open, as texts. Only those that this user may see."""
         path = self.settings.store_file
         return () if path is None else processes_with(path)
 
@@ -400,11 +397,7 @@ class Application:
 
         settings, issuer = self.settings.webhooks, self.settings.console.public_url
         return [
-            Sender(
-                *(name, receiver, self.database, observer),
-                url=receiver.url,
-                issuer=issuer,
-            )
+            Sender(*(name, receiver, self.database, observer), url=receiver.url, issuer=issuer)
             for name, receiver in settings.receivers.items()
             if receiver.url is not None
         ]

@@ -34,11 +34,7 @@ class ProbeOutcome(StrEnum):
     @property
     def down(self) -> bool:
         """Whether a server is down, and no setting of ours is wrong."""
-        return self in (
-            ProbeOutcome.UNAVAILABLE,
-            ProbeOutcome.DIRECTORY_DOWN,
-            ProbeOutcome.CAS_ALONE_REFUSES,
-        )
+        return self in (ProbeOutcome.UNAVAILABLE, ProbeOutcome.DIRECTORY_DOWN, ProbeOutcome.CAS_ALONE_REFUSES)
 
     @property
     def of_the_probe(self) -> bool:

@@ -69,11 +69,7 @@ def load(config: Path | None = None) -> Settings:
     chosen = connectors.choices(sources)
     model = connectors.model_for(chosen)
     faults = [
-        gettext(
-            "{place}: {what}",
-            place=in_environment(name),
-            what=unknown_key(model, sources.path_of(name)),
-        )
+        gettext("{place}: {what}", place=in_environment(name), what=unknown_key(model, sources.path_of(name)))
         for name in sorted(sources.environment)
         if name not in RESERVED_VARIABLES and not _is_setting(model, name)
     ]
@@ -140,10 +136,7 @@ def _environment() -> dict[str, str]:
 
 
 def _is_setting(model: type[Settings], name: str) -> bool:
-    """True if the variable begins with a setting or section.
-
-    Its remainder is checked with the file.
-    """
+    """True if the variable begins with a setting or section. Its remainder is checked with the file."""
     first = name.removeprefix(ENV_PREFIX).split(ENV_NESTED, maxsplit=1)[0]
     return first.lower() in model.model_fields
 

@@ -90,9 +90,7 @@ class PortalSettings(ServedSettings):
         "`NAME.txt` is the English one. Without it: a short one.",
     )
     timezone: str = Field(
-        "Europe/Paris",
-        description="Time zone of the times that students read.",
-        json_schema_extra=ADVANCED,
+        "Europe/Paris", description="Time zone of the times that students read.", json_schema_extra=ADVANCED
     )
     address_burst: int = Field(
         60,

@@ -22,13 +22,7 @@ from kafka.partitioner import Partitioner, murmur2
 from pipeline.eventlog.kafka import workarounds
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.topics import Topics
-from pipeline.eventlog.port import (
-    RECORD_BYTES_MAX,
-    LogError,
-    NewRecord,
-    RecordTooLarge,
-    TopicPartition,
-)
+from pipeline.eventlog.port import RECORD_BYTES_MAX, LogError, NewRecord, RecordTooLarge, TopicPartition
 
 _BATCH_BYTES = 256_000
 _AROUND_VALUE_BYTES_MAX = 32_000  # key and headers: with the largest value they still fit into a request

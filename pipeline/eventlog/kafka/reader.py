@@ -1,7 +1,4 @@
-"""Read a Kafka topic from given offsets, in no group.
-
-See `pipeline.eventlog.port.TopicReader`.
-"""
+"""Read a Kafka topic from given offsets, in no group. See `pipeline.eventlog.port.TopicReader`."""
 
 from __future__ import annotations
 

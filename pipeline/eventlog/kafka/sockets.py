@@ -21,10 +21,7 @@ HANDSHAKE_S_MAX = 5.0
 
 
 class Transport(KafkaSSLTransport):  # type: ignore[misc]
-    """The library's TLS transport, with a handshake time-out.
-
-    It also keeps a server's last words.
-    """
+    """The library's TLS transport, with a handshake time-out. It also keeps a server's last words."""
 
     async def handshake(self) -> None:
         """Begin TLS, or close the socket."""

@@ -271,9 +271,7 @@ class Metrics:
             ("consumer",),
         )
         self.last_progress = self._gauge(
-            "last_progress_timestamp_seconds",
-            "When a student's turn last ended (Unix time).",
-            ("consumer",),
+            "last_progress_timestamp_seconds", "When a student's turn last ended (Unix time).", ("consumer",)
         )
         self.log_fields_dropped = self._counter(
             "log_fields_dropped_total", "Fields of log lines that were not on the list of allowed ones.", ()
@@ -286,10 +284,7 @@ class Metrics:
         )
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
-        """Call `refresher` before each exposition: it sets gauges from store or log.
-
-        It must be quick.
-        """
+        """Call `refresher` before each exposition: it sets gauges from store or log. It must be quick."""
         self._refreshers.append(refresher)
 
     def exposition(self) -> bytes:

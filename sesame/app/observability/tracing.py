@@ -164,10 +164,7 @@ class Traces:
             setattr(connector, verb, self._timed(target, verb, getattr(connector, verb)))
 
     def observer(self, observer: Observer) -> Observer:
-        """Wrap an observer: each student's turn has a span in its event's trace.
-
-        It is linked to the call.
-        """
+        """Wrap an observer: each student's turn has a span in its event's trace. It is linked to the call."""
         return _TracedObserver(observer, self)
 
     # --- what the wrappers say --------------------------------------------------------------------------
