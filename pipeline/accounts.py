@@ -45,7 +45,7 @@ accounts = Table(
 
 
 LIVE: Final = (accounts.c.activated_at.is_not(None), accounts.c.stage != Stage.ERASED.value)
-"""Conditions for accounts that targets may have something of: they were activated, and were not erased."""
+"""Conditions of the accounts that targets may hold something of: activated, and not erased."""
 
 _ROWS_PER_PAGE = 1000
 
@@ -92,10 +92,7 @@ def save(connection: Connection, account: Account, changed_at: float) -> None:
 
 
 def overtake(connection: Connection, student_number: str, version: int) -> None:
-    """Raise the version, so that the next one is above what a target shows.
-
-    A restored store may never have issued the target's version. Call it under the person's lock.
-    """
+    """Raise the version to a target's, which a restored store may lack. Call it under the person's lock."""
     account = find(connection, student_number)
     if account is not None and account.version < version:
         document = account.model_copy(update={"version": version}).model_dump_json()
@@ -131,13 +128,7 @@ def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]
 
 
 def numbers_after(connection: Connection, *which: ColumnElement[bool], after: str, limit: int) -> list[str]:
-    """Return the first student numbers above `after` whose accounts match.
-
-    Args:
-        which: conditions on the row of `accounts`.
-        after: the last number of the previous page; empty: the first page.
-        limit: the size of the page.
-    """
+    """Return up to `limit` student numbers above `after` (empty: from the first) whose accounts match."""
     number = accounts.c.student_number
     return list(
         connection.scalars(select(number).where(number > after, *which).order_by(number).limit(limit))
@@ -145,10 +136,7 @@ def numbers_after(connection: Connection, *which: ColumnElement[bool], after: st
 
 
 def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> Iterator[list[str]]:
-    """Iterate over the numbers of the matching accounts, `size` at a time.
-
-    Each page is read when it is needed; no transaction stays open in between.
-    """
+    """Iterate over the matching numbers, `size` at a time. No transaction stays open between pages."""
     last = ""
     while True:
         with database.read() as connection:
@@ -160,11 +148,7 @@ def number_pages(database: Database, *which: ColumnElement[bool], size: int) -> 
 
 
 def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:
-    """Iterate over pages of (student number, version) of activated accounts.
-
-    Args:
-        query: selects these two columns of the accounts, with its conditions.
-    """
+    """Iterate over pages of activated accounts: student number and version, which `query` selects."""
     last = ""
     query = query.where(accounts.c.activated_at.is_not(None)).order_by(accounts.c.student_number)
     while True:

@@ -1,7 +1,7 @@
 """Results of attempts at targets: one row each, written with the new state.
 
-There are as many rows as things that happened to students. Attempts and age bound the retries. A look at a
-student who still waits for the same thing adds no row, nor does a call to a target that was down.
+Attempts and age bound the retries. A look at a student who still waits for the same thing adds no row, nor
+does a call to a target that was down.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ class Attempt(NamedTuple):
     """One attempt.
 
     Attributes:
-        version: of the account.
         attempt: its number at this version, from 1.
-        reason: why the student waits, or the cause of the failure, as a token; None: there is none.
+        reason: a token: why the student waits, or the cause of the failure.
         event_id: of the event that caused it, preferably a replay's; its first 32 digits are its trace.
         at: when it ended: database time, epoch seconds.
     """
@@ -109,9 +108,6 @@ def of_student(connection: Connection, student_number: str, *, limit: int) -> li
 
 
 def forget_old(connection: Connection, *, before: float, limit: int) -> int:
-    """Remove the attempts that ended before this moment, from the oldest on.
-
-    Looks at the `limit` oldest rows only; returns how many it removed.
-    """
+    """Remove attempts that ended before this moment, of the `limit` oldest rows. Return how many."""
     oldest = select(_a.id).order_by(_a.id).limit(limit)
     return connection.execute(delete(attempts).where(_a.id.in_(oldest), _a.at < before)).rowcount

@@ -101,10 +101,7 @@ def system_words(error: OSError) -> str:
 
 
 def fault(error: BaseException) -> str:
-    """Describe an unforeseen error: its kind and its place in this project's code.
-
-    Not its text, which may repeat what a record, a row or an answer contains of a person.
-    """
+    """Describe an unforeseen error by kind and place. Not by its text, which may show personal data."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
     place = f" in {Path(ours[-1].filename).name}:{ours[-1].lineno} {ours[-1].name}" if ours else ""

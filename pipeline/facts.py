@@ -63,10 +63,9 @@ class FactHandler(Protocol):
         """
 
     def make_up_for_lost(self, connection: Connection) -> str:
-        """Make up, from the store, for facts that the log lost before they were read.
+        """Make up, from the store, for facts that the log lost unread. Return what was done, in words.
 
-        Returns:
-            What was done, in words. Empty: the store cannot know them; an operator must resubmit them.
+        Empty: the store cannot know them; an operator must resubmit them.
         """
 
 
@@ -74,13 +73,13 @@ class FactObserver(Protocol):
     """Receives the loop's events, for metrics and logs. Must not raise."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
-        """The consumer's state is this now."""
+        """Report the consumer's state."""
 
     def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
-        """Records that were not committed yet."""
+        """Report the records that are not committed yet."""
 
     def trouble(self, consumer: str, what: str) -> None:
-        """A problem occurred that will be retried, or went to the dead letters."""
+        """Report a problem that will be retried, or went to the dead letters."""
 
 
 class FactLoop:
@@ -116,8 +115,7 @@ class FactLoop:
     def run(self, stopping: threading.Event) -> None:
         """Apply facts until `stopping` is set.
 
-        If the log lost facts that the store cannot make up for, stop and report it until an operator accepts
-        the loss.
+        Lost facts that the store cannot make up for stop it, until an operator accepts the loss.
         """
         try:
             while not stopping.is_set():
@@ -204,10 +202,7 @@ class FactLoop:
             self._consumer.resume(paused)
 
     def _poll(self, records: int, timeout_s: float) -> None:
-        """Poll, and drop the pending records of partitions that were taken away.
-
-        Also if the partition has come back since.
-        """
+        """Poll. Drop the pending records of partitions that were taken away, even if they came back."""
         read = self._consumer.poll(records, timeout_s)
         owned = self._consumer.assignment()
         gone = taken_away(self._owned, owned)
@@ -231,10 +226,7 @@ class FactLoop:
         return len(said)
 
     def _apply_in_time(self, records: list[Record], connection: Connection) -> list[str | None]:
-        """Apply one of these at least, more until another process waits.
-
-        Returns a report for each applied record, or None.
-        """
+        """Apply one at least, more until another process waits. Return each one's report, or None."""
         said: list[str | None] = []
         ends_at = self._clock() + TRANSACTION_S
         for record in records:

@@ -1,7 +1,4 @@
-"""Records that the log lost before a consumer read them, beyond repair.
-
-The store cannot make up for them. The consumer waits until an operator accepts the loss in the row.
-"""
+"""Records that the log lost unread, beyond repair. The consumer waits until an operator accepts the loss."""
 
 from __future__ import annotations
 

@@ -134,10 +134,7 @@ class OutboxRelay:
         return len(page.sent)
 
     def _send_embedded(self, aside: Collection[str]) -> OutboxPage:
-        """Send outside the transaction: SQLite's one writer must not wait for the log.
-
-        A second relay may send the same rows once more.
-        """
+        """Send outside a transaction: SQLite's writer must not wait for the log. Another relay may resend."""
         with self._database.read() as connection:
             rows = _page(connection, aside)
         page = self._sent(rows)
@@ -161,10 +158,7 @@ class OutboxRelay:
         return OutboxPage(rows, sent, refusal)
 
     def _append(self, rows: Rows) -> tuple[Rows, LogError | None]:
-        """Append all at once; if the log refuses, narrow down what it refuses.
-
-        First topic by topic, then row by row where the topic is not the cause.
-        """
+        """Append all at once. On refusal topic by topic, then row by row if the topic is not the cause."""
         try:
             self._producer.append([_record(row) for row in rows])
         except LogUnavailable:

@@ -61,10 +61,6 @@ def lift(connection: Connection, consumer: str) -> bool:
 
 
 def agree(circuit: Circuit, consumer: str, database: Database) -> None:
-    """Read the row; pause or resume the circuit accordingly.
-
-    Raises:
-        StoreUnavailable: call again.
-    """
+    """Pause or resume the circuit as the row says; raises `StoreUnavailable`: call again."""
     with database.read() as connection:
         circuit.paused = of(connection, consumer) is not None

@@ -30,11 +30,11 @@ from pipeline.errors import SesameError
 from schemas.language import gettext
 
 SITE: Final = ""
-"""In a student number's place: the key of what is no student's, and may name persons all the same (the logins
-of the staff in the ledger). It is never destroyed."""
+"""In a student number's place: the key of what is no student's, and may name persons all the same (staff
+logins in the ledger). It is never destroyed."""
 
 PSEUDONYM: Final = "erased-"
-"""What a pseudonym begins with, and no student number does: rows under one are nobody's who is known."""
+"""Begins a pseudonym, and no student number: rows under one are of no person who is known."""
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # NIST SP 800-38D, 8.2: 96 bits, here drawn for each value
@@ -108,23 +108,16 @@ class Destroyed:
 
 
 def seal(keys: Sequence[PersonKey], content: bytes, about: bytes) -> bytes:
-    """Seal a value under the keys of all its persons; destroying any key loses it.
+    """Seal a value under the keys of all its persons (AES-256-GCM). Destroying any key loses it.
 
-    The cipher is AES-256-GCM.
-
-    Args:
-        about: where it belongs; it opens nowhere else.
+    `about`: where it belongs; it opens nowhere else.
     """
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(_joint(keys)).encrypt(nonce, content, about)
 
 
 def unseal(keys: Sequence[PersonKey], sealed: bytes, about: bytes) -> bytes:
-    """Return the content of a sealed value.
-
-    Raises:
-        SealRefused: it was not sealed by `seal` under these keys, or for another place.
-    """
+    """Return a sealed value's content. Raises `SealRefused` for another seal, key or place."""
     try:
         return AESGCM(_joint(keys)).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)
     except (InvalidTag, ValueError) as error:
@@ -143,8 +136,12 @@ class PersonKeys:
 
     Args:
         path: made when it is first written to.
-        copies: the folder of its copies: a key destroyed here is destroyed in them too, as far as they
-            can be reached. None: there are none.
+        copies: the folder of its copies: a key destroyed here is destroyed in them too, as far as they can be
+            reached. None: there are none.
+
+    Raises:
+        PersonKeysUnusable: by any method: the file cannot be read or written; try again.
+        PersonKeysError: by `opening`, `read_name` and `destroyed`: there is no file.
     """
 
     def __init__(self, path: Path, *, copies: Path | None = None) -> None:
@@ -152,20 +149,12 @@ class PersonKeys:
         self.copies = copies
 
     def name(self) -> str:
-        """Return these keys' name, unique to the site; make the file if there is none.
-
-        Raises:
-            PersonKeysUnusable: try again.
-        """
+        """Return these keys' name, unique to the site; make the file if there is none."""
         with self._writing() as db:
             return _name(db)
 
     def of(self, numbers: Collection[str]) -> dict[str, PersonKey]:
-        """Return these persons' keys, by student number; make missing ones.
-
-        Raises:
-            PersonKeysUnusable: try again.
-        """
+        """Return these persons' keys, by student number; make missing ones."""
         found: dict[str, PersonKey] = {}
         with self._writing() as db:
             for page in _pages(numbers):
@@ -177,12 +166,7 @@ class PersonKeys:
         return found
 
     def opening(self, ids: Collection[int]) -> dict[int, PersonKey]:
-        """Return the keys with these ids; missing ones are left out.
-
-        Raises:
-            PersonKeysError: there is no such file.
-            PersonKeysUnusable: it cannot be read.
-        """
+        """Return the keys with these ids; missing ones are left out."""
         found: dict[int, PersonKey] = {}
         with self._reading() as db:
             for page in _pages(ids):
@@ -191,50 +175,27 @@ class PersonKeys:
         return found
 
     def read_name(self) -> str:
-        """Return the keys' name, without making the file.
-
-        Raises:
-            PersonKeysError: there is no file.
-            PersonKeysUnusable: it cannot be read.
-        """
+        """Return the keys' name, without making the file."""
         with self._reading() as db:
             return _name(db)
 
     def destroyed(self) -> list[Destroyed]:
-        """Return all persons whose keys were destroyed.
-
-        Raises:
-            PersonKeysError: there is no such file.
-            PersonKeysUnusable: it cannot be read.
-        """
+        """Return all persons whose keys were destroyed."""
         with self._reading() as db:
             rows = db.execute("SELECT id, key_id, pseudonym, kept FROM destroyed ORDER BY rowid").fetchall()
         return [Destroyed(id_, key_id, name, json.loads(kept)) for id_, key_id, name, kept in rows]
 
     def destructions(self) -> frozenset[str]:
-        """Return the ids of all destructions; make the file if there is none.
-
-        Raises:
-            PersonKeysUnusable: try again.
-        """
+        """Return the ids of all destructions; make the file if there is none."""
         with self._writing() as db:
             return frozenset(id_ for (id_,) in db.execute("SELECT id FROM destroyed"))
 
     def destroy(self, student_number: str, *, pseudonym: str, kept: Rows) -> bool:
-        """Destroy a person's key, here and in the copies. Repeating is harmless.
+        """Destroy a person's key, here and in the copies: no backup restores the person any more.
 
-        No backup restores the person any more.
-
-        Args:
-            student_number: nothing is left of it, once the files were rewritten (`rewrite`).
-            pseudonym: replaces it from now on.
-            kept: rows that a restore of an older backup puts back, without anything personal.
-
-        Returns:
-            Whether there was a key, or this is new otherwise.
-
-        Raises:
-            PersonKeysUnusable: it is not destroyed everywhere; do it again.
+        Repeating is harmless, and needed after an error. Nothing is left of the number once the files were
+        rewritten (`rewrite`); `pseudonym` replaces it. `kept`: rows that a restore of an older backup puts
+        back, without anything personal. Returns whether there was a key, or this is new otherwise.
         """
         id_, new = self._destroy(student_number, pseudonym, kept, secrets.token_hex(16))
         for copy in self._copies():
@@ -244,10 +205,7 @@ class PersonKeys:
     def rewrite(self) -> None:
         """Rewrite the file and its copies, to leave no destroyed key or number on disk.
 
-        Overwriting what is removed (`secure_delete`) leaves copies that were made when pages were balanced.
-
-        Raises:
-            PersonKeysUnusable: do it again.
+        Overwriting (`secure_delete`) leaves copies that were made when pages were balanced.
         """
         for path in (self.path, *self._copies()):
             if path.exists():
@@ -272,11 +230,7 @@ class PersonKeys:
         return id_, True
 
     def copy(self, at: datetime, *, days: int) -> Path:
-        """Copy the keys into the folder of copies; remove copies older than `days`.
-
-        Raises:
-            PersonKeysUnusable: there is no new copy.
-        """
+        """Copy the keys into the folder of copies; remove copies older than `days`."""
         if self.copies is None:
             raise PersonKeysUnusable(gettext("no folder is named for copies of the keys"))
         made = self.copies / _COPY.format(at=at)
@@ -301,11 +255,7 @@ class PersonKeys:
             (self.copies / _PARTIAL).unlink(missing_ok=True)
 
     def take_over(self, copy: Path) -> None:
-        """Make a copy the file of keys, where there is none.
-
-        Raises:
-            PersonKeysUnusable: nothing was changed.
-        """
+        """Make a copy the file of keys, where there is none."""
         with self._explained():
             if self.path.exists():
                 return

@@ -63,11 +63,7 @@ def lift(connection: Connection, consumer: str) -> bool:
 
 
 class Quarantine:
-    """Brings the engine and the row to agree.
-
-    Args:
-        consumer: the target's name.
-    """
+    """Brings the engine and a target consumer's row to agree."""
 
     def __init__(self, consumer: str, engine: Engine, database: Database) -> None:
         self._consumer = consumer
@@ -76,10 +72,7 @@ class Quarantine:
         self._known = False  # whether the row was there when this worker looked last
 
     def agree(self, now: float) -> None:
-        """Read the row and stop or resume; write or remove the row if the cause is here.
-
-        Args:
-            now: the engine's time, in monotonic seconds.
+        """Stop or resume as the row says; write or remove the row if the cause is here.
 
         Raises:
             StoreUnavailable: call again.

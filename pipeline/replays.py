@@ -1,7 +1,4 @@
-"""Replays and their progress: their students, and the requests already sent.
-
-So an interrupted replay can be resumed.
-"""
+"""Replays and their progress: students and requests already sent, so that one can be resumed."""
 
 from __future__ import annotations
 
@@ -82,8 +79,7 @@ class Replay:
     """One replay.
 
     Attributes:
-        students: how many it is for.
-        per_s: its pace, in students a second.
+        students: how many it is for, `per_s` of them a second.
         incident: the operator's name for it.
         stopped_at: no more requests since then. Times are in epoch seconds.
     """
@@ -137,10 +133,7 @@ def latest(connection: Connection, *, limit: int) -> list[tuple[Replay, int]]:
 
 
 def claim(connection: Connection, database: Database, replay_id: str, *, by: str, ttl_s: float) -> bool:
-    """Claim a replay for this run, for `ttl_s` seconds: only one sends its requests.
-
-    False: another run has it, or it was stopped.
-    """
+    """Claim a replay for `ttl_s` seconds: one run sends its requests. False: claimed, or stopped."""
     now = database.now(connection)
     mine = or_(_r.asking_until.is_(None), _r.asking_until <= now, _r.asking_by == by)
     claimed = (
@@ -187,7 +180,7 @@ def open_students(connection: Connection, replay_id: str, *, limit: int) -> list
 
 
 def asked_students(connection: Connection, replay_id: str) -> dict[str, float]:
-    """Return the students whose requests were sent, in order, with the time. Database time, epoch seconds."""
+    """Map students to the time of their sent requests, in order. Database time, epoch seconds."""
     query = select(_s.student_number, _s.asked_at).where(_s.replay_id == replay_id, _s.asked_at.is_not(None))
     return {row[0]: row[1] for row in connection.execute(query.order_by(_s.position))}
 
@@ -215,13 +208,9 @@ def end(
 ) -> None:
     """Record the ends of these students' replays; later turns do not change them.
 
-    A turn knows the last replay that rang. Earlier requests are carried out with it.
-
-    Args:
-        connection: of the transaction that records the turns.
-        consumer: the consumer whose turns ended.
-        carried_out: by student, the ids of the requesting events; students without any are left alone.
-        failed: those of the students who were given up.
+    A turn knows the last replay that rang: earlier requests are carried out with it. `carried_out`: by
+    student, the ids of the requesting events; students without any are left alone. `failed`: who was given
+    up.
     """
     numbers = [number for number, events in carried_out.items() if events]
     if not numbers:

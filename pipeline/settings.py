@@ -113,9 +113,7 @@ def is_advanced(field: FieldInfo) -> bool:
 
 
 def read_secret(path: Path, key: str) -> str:
-    """Return the content of a secret's file, without its final line break.
-
-    `key` is the setting that names the file.
+    """Return the content of a secret's file, which setting `key` names. No final line break.
 
     Raises:
         SecretUnreadable: missing, unreadable, empty, too large, or its mode lets all users read it.
@@ -153,11 +151,7 @@ def read_secret(path: Path, key: str) -> str:
 
 
 def tls(name: str, url: str) -> None:
-    """Reject an address that contains a secret, or would send one unencrypted.
-
-    Raises:
-        ValueError: what is wrong with it.
-    """
+    """Reject, by ValueError, an address that holds a secret or would send it in clear."""
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise ValueError(

@@ -37,9 +37,7 @@ SILENT_AFTER_S: Final = 30.0
 
 @dataclass(frozen=True)
 class ConsumerStatus:
-    """One consumer in one process: state, reason, and last sign of life.
-
-    Times are database time.
+    """One consumer in one process: state, reason, and last sign of life (database time).
 
     Attributes:
         process: a process life, `host:pid:token`; of several workers the others add `#2`, `#3` …

@@ -20,25 +20,18 @@ from schemas.account import Account
 def digest_of(observed: Any) -> str:
     """Return `sha256:` and the hex digest of `observed`'s canonical JSON.
 
-    Canonical: sorted keys, no blanks, UTF-8.
-
-    Args:
-        observed: dicts, lists, strings, numbers, booleans and None only. Sort a list first, unless the target
-            keeps its order.
-
-    Raises:
-        TypeError: a value has no JSON form.
+    Canonical: sorted keys, no blanks, UTF-8. `observed`: dicts, lists, strings, numbers, booleans and None
+    only; anything else raises TypeError. Sort a list first, unless the target keeps its order.
     """
     text = json.dumps(observed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 OBSERVED_ONLY: Final = "observed_only"
-"""Reason of waiting of every student at a target that is only observed: `pending` names what would be
-written."""
+"""Reason of waiting at a target that is only observed: `pending` names what would be written."""
 
 ADMINISTRATIVE_PENDING: Final = "administrative_enrolment_pending"
-"""Reason of waiting of everybody whose account is not active yet: no target is called."""
+"""Reason of waiting of accounts that are not active yet: no target is called."""
 
 WHEN_RUNG: Final = math.inf
 """As `Waiting.recheck_after_s`: look again when an event rings, and not before."""
@@ -179,20 +172,14 @@ class Handler(Protocol):
         """
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        """Preview `handle` for these accounts, by student number; writes nothing.
-
-        At most `batch_size` of them.
+        """Preview `handle` for at most `batch_size` accounts, by student number. Write nothing.
 
         Raises:
             TargetDown, Throttled, Misconfigured: as in `handle`.
         """
 
     def probe(self) -> None:
-        """Exercise the whole path without a student's object; return only if it works.
-
-        Raises:
-            TargetDown, Throttled, Misconfigured: as in `handle`.
-        """
+        """Exercise the whole path without a student's object. Return if it works, else raise as `handle`."""
 
     def describe(self) -> Description:
         """Describe this target and what the pipeline owns in it."""

@@ -200,10 +200,7 @@ def replayed(
 
 
 def waiting_for(connection: Connection, target: str, reason: str, since: float, until: float) -> list[str]:
-    """Return the students who wait at this target for this reason, by number.
-
-    Only those who have waited since between `since` and `until` (excluded; epoch seconds).
-    """
+    """Return the students waiting for this reason, by number. Since [`since`, `until`), in epoch seconds."""
     rows = target_states.c
     query = select(rows.student_number).where(
         rows.target == target,
@@ -247,11 +244,7 @@ def lease(
     owner: str,
     until: float,
 ) -> set[str]:
-    """Take these students' leases, each at the epoch after the one seen.
-
-    Returns:
-        The students leased. Another process has leased the missing ones since the caller looked.
-    """
+    """Take these leases, each at the epoch after the one seen. Return the students who were still free."""
     if not epochs:
         return set()
     rows = sorted(epochs.items())  # in one order, so that two processes cannot wait for each other
@@ -288,8 +281,7 @@ def conclude(
 ) -> set[str]:
     """Record the ends of turns, at most one per student, and release their leases.
 
-    Returns:
-        The students recorded. The missing ones had lost their lease, and nothing was written for them.
+    Returns the students recorded; nothing was written for the others, who had lost their lease.
     """
     if not ended:
         return set()
@@ -300,10 +292,7 @@ def conclude(
 
 @cache
 def _concluding(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the cache
-    """Build an INSERT that always meets its row, instead of an UPDATE … FROM.
-
-    SQLite plans the latter as one scan of all rows for each given one.
-    """
+    """Build an INSERT that always meets its row: SQLite runs UPDATE … FROM as one scan per given row."""
     ends = given(_ENDS, is_sqlite=is_sqlite)
     here = (target_states.c.target == ends.c.target, target_states.c.student_number == ends.c.student_number)
     held = exists().where(*here, target_states.c.lease_epoch == ends.c.lease_epoch)
@@ -412,15 +401,10 @@ def prolong(connection: Connection, target: str, student_numbers: Sequence[str],
 def give_back(
     connection: Connection, target: str, student_number: str, epoch: int, *, suspect: bool, unknown: bool
 ) -> None:
-    """End a lease without an outcome (the target was down).
+    """End a lease without an outcome, if it still has this epoch: the target was down.
 
-    Args:
-        connection: the caller's transaction.
-        target: which.
-        student_number: whose.
-        epoch: under which the lease was taken; if it is another one's now, nothing happens.
-        suspect: what the target holds is in doubt: compare before writing.
-        unknown: something may still be written; the lease is kept until it runs out.
+    `suspect`: what the target holds is in doubt: compare before writing. `unknown`: something may still be
+    written; the lease is kept until it runs out.
     """
     values: dict[str, object] = {"suspect": suspect or unknown}
     if not unknown:

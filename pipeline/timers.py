@@ -40,7 +40,7 @@ OnDue = Callable[[Connection, str, float], None]
 """What a kind of timer does: (connection of the transaction, student number, now)."""
 
 OnFailure = Callable[[Connection, str, str, Exception], None]
-"""Told of an action that failed: (connection of the transaction, kind, student number, error)."""
+"""Receives an action's failure: (connection of the transaction, kind, student number, error)."""
 
 TIMERS_PER_TRANSACTION = 200
 RETRY_AFTER_S = 3600.0

@@ -47,11 +47,7 @@ def _new(ca_file: Path | str | None) -> ssl.SSLContext:
 
 
 def trusting(name: str, ca_file: Path | None, protocol: str = "") -> ssl.SSLContext:
-    """The same, of the section `name` of the settings.
-
-    Raises:
-        Misconfigured: its file cannot be used.
-    """
+    """As `verified`, for section `name` of the settings. Raises `Misconfigured` if its file is unusable."""
     try:
         return verified(ca_file, protocol)
     except OSError as error:

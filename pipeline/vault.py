@@ -144,11 +144,7 @@ def new_key() -> str:
 
 
 def read_keys(path: Path) -> list[str]:
-    """Read a key file: the first line seals, every line opens, to allow rotation.
-
-    Raises:
-        VaultKeyError: naming the file and what is wrong with it.
-    """
+    """Read a key file: the first line seals, every line opens (rotation). Raises `VaultKeyError`."""
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="ascii").split()
@@ -168,8 +164,8 @@ def read_keys(path: Path) -> list[str]:
 def derive_keys(keys: Sequence[str], purpose: str) -> list[bytes]:
     """Derive a key for another purpose from each vault key (HKDF, RFC 5869).
 
-    The first is the present one. So code that signs cookies or keys digests needs no secret file, and rotates
-    with the vault's key.
+    The present one first. Code that signs cookies or keys digests so needs no secret file, and rotates with
+    the vault's key.
     """
     return [
         HKDF(algorithm=SHA256(), length=32, salt=None, info=f"sesame/{purpose}".encode()).derive(key.encode())
@@ -243,11 +239,7 @@ class Vault:
         return ref
 
     def seal_password(self, connection: Connection, student_number: str, hashed: str, password: str) -> str:
-        """Keep a password's hash, and a plain copy for each target that needs one.
-
-        Returns:
-            The reference that may travel: that of the hash.
-        """
+        """Keep a password's hash, and plain copies for targets that need one. Return the hash's reference."""
         ref = self.seal(connection, student_number, PASSWORD, hashed)
         typed = unicodedata.normalize("NFC", password)  # as it was hashed (RFC 8265, 4.2.2)
         for target, life_s in self._plain_for.items():
@@ -278,11 +270,7 @@ class Vault:
         )
 
     def open(self, ref: str) -> str | None:
-        """Return the secret of a reference; None: consumed, expired or unknown.
-
-        Raises:
-            SealBroken: it is there and cannot be opened.
-        """
+        """Return the secret of a reference, None if consumed, expired or unknown. Raises `SealBroken`."""
         with self._database.read() as connection:
             row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
         if row is None or row.sealed is None or (row.expires_at or math.inf) <= self._clock():
@@ -290,12 +278,9 @@ class Vault:
         return self._opened(row)
 
     def open_kept(self, ref: str) -> str | None:
-        """Return the kept last hash, to restore a deleted entry; None: not kept.
+        """Return the kept last hash, to restore a deleted entry; None: not kept. Raises `SealBroken`.
 
         It counts as handed over now, and its target reports the time of the write that follows.
-
-        Raises:
-            SealBroken: it is there and cannot be opened.
         """
         if not self._keep_last:
             return None
@@ -321,23 +306,17 @@ class Vault:
         return self._fernet.encrypt(text.encode())
 
     def unwrap(self, sealed: bytes) -> str:
-        """Return the content of a wrapped text.
-
-        Raises:
-            SealBroken: it does not open with the present keys.
-        """
+        """Return the content of a wrapped text; raises `SealBroken`."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
             raise SealBroken from error
 
     def consume(self, shown: Mapping[str, float | None]) -> None:
-        """Erase these secrets, and older ones of the same student and purpose.
+        """Erase these secrets, and older ones of the same student and purpose. Leave tombstones.
 
-        Tombstones are left; nothing may ever be set back to these secrets. Consuming twice is harmless.
-
-        Args:
-            shown: by reference, when the target reports that it was set; None: it does not report it.
+        `shown`: when the target reports that each was set; None: it does not report it. Nothing may ever be
+        set back to these secrets. Consuming twice is harmless.
         """
         with self._database.read() as connection:
             rows = connection.execute(_UNSETTLED, {"refs": list(shown)}).all() if shown else []

@@ -1,1 +1,1 @@
-"""Every event and the account, typed, with their JSON Schemas and the CloudEvents envelope."""
+"""Events and the account, typed, with JSON Schemas and the CloudEvents envelope."""

@@ -18,10 +18,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
-    """Base of every value that this project exchanges: immutable, and open to fields of a newer version.
+    """Base of every exchanged value: immutable, and open to a newer version's fields.
 
-    A newer writer may add optional fields; an older reader leaves them out. That keeps every change of a
-    schema compatible in both directions.
+    A newer writer may add optional fields, which an older reader leaves out: every change of a schema is
+    compatible in both directions.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -54,7 +54,7 @@ class Lane(StrEnum):
 
 
 class Administrative(StrEnum):
-    """State of the administrative enrolment (inscription administrative), which opens the account."""
+    """State of the administrative enrolment (inscription administrative). It opens the account."""
 
     PENDING = "pending"
     AWAITING_PAYMENT = "awaiting_payment"
@@ -63,7 +63,7 @@ class Administrative(StrEnum):
 
 
 class Pedagogical(StrEnum):
-    """State of the pedagogical enrolment (inscription pédagogique), which opens the courses."""
+    """State of the pedagogical enrolment (inscription pédagogique). It opens the courses."""
 
     PENDING = "pending"
     VALIDATED = "validated"
@@ -81,9 +81,9 @@ StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-
 
 
 class Person(Model):
-    """Names exactly as the registrar gave them (Unicode NFC), and what else targets need.
+    """Names as the registrar gave them (Unicode NFC), and what else targets need.
 
-    Who has one name only has either no birth name or no given name: it is empty.
+    A person with one name only has an empty birth name or an empty given name.
     """
 
     birth_name: str = ""  # nom de famille (patronymique)
@@ -109,12 +109,12 @@ class Person(Model):
 
     @property
     def filed_name(self) -> str:
-        """What the person is filed under: the family name, or the only name that there is."""
+        """The family name, or the only name that there is, to file the person under."""
         return self.family_name.strip() or self.shown_given_name.strip()
 
     @property
     def called_name(self) -> str:
-        """What a message calls the person: the given name, or the only name that there is."""
+        """The given name, or the only name that there is, to address the person by."""
         return self.shown_given_name.strip() or self.family_name.strip()
 
 
@@ -137,7 +137,7 @@ class Enrolment(Model):
 
 
 class Membership(Model):
-    """A cohort or a group that the student belongs to, or will belong to once its requirement is met."""
+    """A cohort or group of the student, now or once its requirement is met."""
 
     key: str  # Moodle's cohort idnumber, or the LDAP group's cn
     name: str
@@ -154,11 +154,11 @@ class Account(Model):
     holds: frozenset[Hold] = frozenset()
     login: str
     short_login: str | None = None
-    """Where `login` has more than 20 characters, one that has not, for targets that take no longer one
-    (Active Directory's sAMAccountName); of the same ledger, for ever."""
+    """Where `login` has more than 20 characters: one that has not, for targets that take no longer one
+    (Active Directory's sAMAccountName); permanent, of the same ledger."""
     mail: str
     principal: str  # eduPersonPrincipalName
-    aliases: tuple[str, ...] = ()  # further mail addresses, for ever this student's
+    aliases: tuple[str, ...] = ()  # further mail addresses, permanently this student's
     mail_redirect: str | None = None  # opted in by the student; never the personal address by default
     person: Person
     affiliations: tuple[str, ...] = ()  # eduPerson vocabulary; the first one is the primary affiliation
@@ -168,14 +168,13 @@ class Account(Model):
     cohorts: tuple[Membership, ...] = ()
     valid_until: date | None = None
     stages: Mapping[str, Stage] = Field(default_factory=dict)
-    """Targets at which the account is at another stage than `stage`: e.g. shut while in grace, or erased
-    after it expired. See `at`."""
+    """Targets at which the account is at another stage than `stage`, e.g. shut while in grace; see `at`."""
     stage_since: date | None = None
     """The day on which `stage` began; None: before that was noted."""
     stages_since: Mapping[str, date] = Field(default_factory=dict)
     """The same of `stages`."""
     credential_ref: str | None = None  # which sealed password of the vault the directory must have
-    activated_at: AwareDatetime | None = None  # the student asked for the account; None: nobody waits for it
+    activated_at: AwareDatetime | None = None  # the student asked for the account; None: not yet
     shown_number: str | None = None
     """Of a person of several student numbers: the one that the registrar uses now, where it is not
     `student_number`; empty: another account of the person's shows this one's."""
@@ -200,17 +199,13 @@ class Account(Model):
         return self.model_copy(update={"stage": stage, "stage_since": self.stages_since.get(target)})
 
     def same_state(self, other: Account) -> bool:
-        """Whether both want the same of the targets: version, lane and window are left out."""
+        """Whether both want the same of the targets. Version, lane and window do not count."""
         left_out = {"version", "lane", "opened_at"}
         return self.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
 
 
 def utc(moment: datetime) -> datetime:
-    """`moment` in UTC.
-
-    Raises:
-        ValueError: the moment carries no time zone.
-    """
+    """Return `moment` in UTC; raises ValueError if it has no time zone."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone is ambiguous: give a zone")
     return moment.astimezone(UTC)

@@ -26,7 +26,7 @@ _LETTERS = (c.DEAD_LETTERS,)
 
 @dataclass(frozen=True)
 class Component:
-    """A part of Sésame that publishes or reads; its name is the end of its events' `source`."""
+    """A part of Sésame that publishes or reads, by the end of its events' `source`."""
 
     name: str
     does: str

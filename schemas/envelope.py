@@ -128,11 +128,7 @@ def event_id(event_type: str, emitter: str, *parts: str | int | None) -> str:
 
 
 def to_record(message: Message) -> tuple[Headers, bytes]:
-    """The headers and the value of the record that carries `message`; its key is the student number.
-
-    Raises:
-        ValueError: the message's time has no zone.
-    """
+    """Return the headers and value of a message's record. Raises ValueError for a time without a zone."""
     attributes: dict[str, object] = {
         "id": message.id,
         "source": message.source,
@@ -180,7 +176,7 @@ def from_record(key: str, headers: Headers, value: bytes, *, topic: str | None =
     try:
         event = model.from_json(value)
     except ValidationError as error:
-        # Below a field only its own name: a key of a table is whatever somebody wrote there.
+        # Only a field's own name: a key of a table below it is whatever was written there.
         where = ", ".join(
             sorted({str(each["loc"][0]) if each["loc"] else "the whole" for each in error.errors()})
         )
@@ -199,11 +195,7 @@ def from_record(key: str, headers: Headers, value: bytes, *, topic: str | None =
 
 
 def _model(name: str) -> type[Event]:
-    """The typed event of this name.
-
-    Raises:
-        UnknownType: there is none here.
-    """
+    """Return the typed event of this name; raises `UnknownType`."""
     model = EVENT_TYPES.get(name)
     if model is not None:
         return model

@@ -45,11 +45,7 @@ class Event(Model):
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
-        """The event that this JSON says, exactly as its JSON Schema wants it: nothing is converted.
-
-        Raises:
-            pydantic.ValidationError: it does not fit.
-        """
+        """Return the event of this JSON, strictly as its JSON Schema. Raises pydantic.ValidationError."""
         return cls.model_validate_json(text, strict=True)
 
 
@@ -119,7 +115,7 @@ class EnrolmentCancelled(EnrolmentFact):
 
 
 class Teaching(Model):
-    """A teaching unit that a student follows, and the group in which they do; one per unit and group."""
+    """A teaching unit that a student follows, in which group; one per unit and group."""
 
     element: Code = Field(description="Teaching unit (élément pédagogique, UE), e.g. `INF101`.")
     group: Code | None = Field(None, description="Group, e.g. `TD2`. Absent: the unit has none.")
@@ -132,9 +128,10 @@ class Teaching(Model):
 
 
 class TeachingsRecorded(RegistrarFact):
-    """All the teaching units and groups that this source holds of a student in a year; an empty list: none.
+    """All teaching units and groups that this source holds of a student in a year.
 
-    The whole list, so that the newest fact alone says what is so. Lists of several sources add up.
+    The whole list (empty: none), so that the newest fact alone says what is so. Lists of several sources add
+    up.
     """
 
     type: ClassVar[str] = "fr.sesame.teachings.recorded.v1"
@@ -159,7 +156,7 @@ class ActivationRequested(Event):
 
 
 class CredentialChanged(Event):
-    """The student chose a new password; its hash waits in the vault under this reference."""
+    """The student chose a new password; the vault has its hash under this reference."""
 
     type: ClassVar[str] = "fr.sesame.credential.changed.v1"
     credential_ref: Reference = Field(description="Which sealed password of the vault is theirs.")
@@ -263,8 +260,10 @@ class IdentityDecided(Event):
 
 
 class ReplayRequested(Event):
-    """An operator, or the student, asks one consumer to compare a student with its target and to write what
-    differs."""
+    """One consumer is to compare the student with its target, and write what differs.
+
+    An operator requests it, or the student.
+    """
 
     type: ClassVar[str] = "fr.sesame.replay.requested.v1"
     consumer: Token = Field(description="The consumer that is asked; the others ignore this event.")
@@ -343,12 +342,12 @@ class TargetFailed(Outcome):
 
 
 class Window(StrEnum):
-    """Where a propagation ended with respect to the 15 and 60 minute objectives of a person's act."""
+    """A propagation's end, by the 15 and 60 minute objectives of a person's act."""
 
     WITHIN_15_MIN = "within_15_min"
     WITHIN_60_MIN = "within_60_min"
     BEYOND = "beyond"
-    BULK = "bulk"  # nobody was waiting; bulk work has an objective of its own
+    BULK = "bulk"  # no person was waiting; bulk work has its own objective
 
 
 class PropagationCompleted(Event):
@@ -396,9 +395,10 @@ class PropagationBreached(Outstanding):
 
 
 class DeadLetterRecorded(Event):
-    """Work that will not be tried again by itself. An operator replays it, or a newer success resolves it.
+    """Failed work: an operator replays it, or a newer success resolves it.
 
-    Said again under the same `dead_letter_id`, with all attempts, when a replay fails by the same cause."""
+    Repeated under the same `dead_letter_id`, with all attempts, when a replay fails by the same cause.
+    """
 
     type: ClassVar[str] = "fr.sesame.deadletter.recorded.v1"
     dead_letter_id: Reference = Field(description="Which dead letter.")
@@ -409,7 +409,7 @@ class DeadLetterRecorded(Event):
 
 
 class DeadLetterResolved(Event):
-    """A dead letter needs nobody's attention any more."""
+    """A dead letter needs no attention any more."""
 
     type: ClassVar[str] = "fr.sesame.deadletter.resolved.v1"
     dead_letter_id: Reference = Field(description="Which dead letter.")

@@ -43,7 +43,7 @@ def outputs(root: Path = ROOT) -> dict[Path, str]:
 
 
 def stale(made: dict[Path, str], root: Path = ROOT) -> list[str]:
-    """What differs between the files and what they should say, in words; empty when nothing does."""
+    """List the differences between the files and what they should say; empty: none."""
     told = []
     for path, text in made.items():
         if not path.exists():
@@ -56,7 +56,7 @@ def stale(made: dict[Path, str], root: Path = ROOT) -> list[str]:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes the same value twice rather than an alias, which readers of AsyncAPI need not know."""
+    """Repeats a value instead of an alias, which readers of AsyncAPI need not know."""
 
     def ignore_aliases(self, data: object) -> bool:
         del data

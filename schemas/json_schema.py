@@ -21,14 +21,14 @@ ID_PREFIX = "urn:sesame:event:"
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's generator, without titles that repeat a field's name, and strict about keys."""
+    """Pydantic's generator: no titles that repeat a field's name, strict about keys."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         del schema
         return False
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """An object with constrained keys refuses the others (`patternProperties` alone would take them)."""
+        """Refuse other keys than constrained ones; `patternProperties` would take them."""
         written = super().dict_schema(schema)
         patterns = written.pop("patternProperties", {})
         for pattern, values in patterns.items():

@@ -22,14 +22,14 @@ Language = Literal["fr", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 
 Translations = Callable[[], NullTranslations]
-"""Gives a language's translations; asked for with each text, so that none is read without one."""
+"""Returns a language's translations, at each text: none is loaded without one."""
 
 _ENGLISH: Final = NullTranslations()
 _current: ContextVar[tuple[Language, Translations]] = ContextVar("language")
 
 
 def in_code() -> NullTranslations:
-    """What the code has is English."""
+    """No translations: the code is in English."""
     return _ENGLISH
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from schemas.account import Model
 
 VERSION: Final = "sesame-erasure-2"
-"""Of what is signed now; receipts of version 1, whose `later` is a list, are verified still."""
+"""The version signed now; receipts of version 1 (`later` is a list) still verify."""
 
 
 class ErasedTarget(Model):
@@ -39,8 +39,9 @@ class ErasedTable(Model):
 
 
 class ErasedFiles(Model):
-    """Records of the embedded log and entries of the audit's archive that have a pseudonym now; when
-    the files were rewritten, so that no byte of what was removed is left. None: they are a server's."""
+    """Records of log and audit archive with a pseudonym now; None: a server's files. The files were rewritten
+    at that time, so that no byte of what was removed is left.
+    """
 
     log_records: int | None
     archived_entries: int

@@ -1,4 +1,4 @@
-"""The scalar types of events, so exact that the typed models and their JSON Schemas accept the same values.
+"""Scalar types of events, accepted alike by typed models and JSON Schemas.
 
 Bounds and patterns are in both; patterns keep to what every regular expression dialect reads alike. Sources:
 RFC 3339 (times), RFC 7493 (I-JSON: integers up to 2^53 - 1, so that any language reads them exactly).
@@ -112,6 +112,8 @@ def is_mail_address(text: str) -> bool:
 
 
 def is_local_part(text: str) -> bool:
-    """Whether this may stand before an address's @: a dot-atom (RFC 5322) of letters and digits of any script
-    (RFC 6531). What else that standard allows, typographic quotes for instance, is a slip."""
+    """Whether this may precede an address's @: a dot-atom (RFC 5322) of any script (RFC 6531).
+
+    What else that standard allows, typographic quotes for instance, is a slip.
+    """
     return _LOCAL_PART.fullmatch(text) is not None

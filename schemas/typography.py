@@ -18,8 +18,10 @@ _SETTINGS: Final = (
 
 
 def spaced(text: str) -> str:
-    """French as a typographer sets it: a narrow no-break blank before ; ! ? and a full one before a colon and
-    inside guillemets (Lexique des règles typographiques en usage à l'Imprimerie nationale, 'Ponctuation')."""
+    """French as a typographer sets it: narrow no-break blanks before ; ! ?, full ones at : and guillemets.
+
+    Source: Lexique des règles typographiques en usage à l'Imprimerie nationale, 'Ponctuation'.
+    """
     for where, blank in _SETTINGS:
         text = where.sub(blank, text)
     return text

@@ -62,7 +62,7 @@ def written(at: float) -> str:
 
 
 NUMBER_CHARACTERS_MAX: Final = 64
-"""A longer text that was sent as a number is nobody's, and is kept as far as this."""
+"""Longer texts sent as a student number are cut here: they are no student's number."""
 
 
 def without_persons(detail: Mapping[str, object]) -> tuple[dict[str, object], list[Named]]:

@@ -28,9 +28,7 @@ class Remark:
         action: what was done, e.g. `hold.place`.
         about: its object: a kind of hold, a consumer, another student number; empty: none.
         student_number: the student concerned; None: many.
-        actor: the operator's user name.
         at: seconds since the epoch, UTC.
-        words: one line.
     """
 
     ref: str
@@ -70,12 +68,7 @@ def keep_and_audit(
     words: str,
     detail: Mapping[str, object],
 ) -> str:
-    """Keep an operator's words and audit the act; return the words' reference.
-
-    Args:
-        detail: what explains the act later; `reason_ref` is added to it.
-        connection, database, action, about, student_number, actor, words: see `Remark`.
-    """
+    """Keep an operator's words and audit the act. Return the words' reference, added to `detail`."""
     ref = keep(
         connection,
         database,

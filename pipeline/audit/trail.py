@@ -106,7 +106,6 @@ class Entry:
         action: what was done, e.g. `hold.place`.
         detail: the objects of the act, with student numbers.
         reason: the operator's own words; None: none were required, or they were removed since.
-        hash: its link in the chain.
     """
 
     id: int
@@ -132,12 +131,8 @@ def note(
 ) -> None:
     """Note an action, in the transaction that performs it.
 
-    Other writers of the audit wait until this transaction ends: so the chain cannot fork.
-
-    Args:
-        actor: the operating system's or the console's user name.
-        action: what was done, e.g. `replay`.
-        detail: what is needed to understand it later; students by number, named as in `chain`.
+    Other writers of the audit wait until it ends, so the chain cannot fork. `detail` is what explains the act
+    later, with student numbers; they are stored as in `chain`.
     """
     kept, persons = chain.without_persons(json.loads(json.dumps(dict(detail))))
     database.alone(connection, "audit")
@@ -179,8 +174,6 @@ def entries(
     """Return the matching entries, the newest first.
 
     Args:
-        connection: to read by.
-        limit: the most entries to return.
         before: only ids below this one: the next page.
         actor: the user, or one who acted as another (`camille` finds `camille as sesame`).
         action: this one, or those of a kind (`hold` finds `hold.place` and `hold.lift`).
@@ -227,13 +220,9 @@ def entries(
 def documents(
     connection: Connection, *, after: int, limit: int, before: float | None = None
 ) -> list[HandedOn]:
-    """Return entries in their exported form, the oldest first.
+    """Return up to `limit` entries above id `after` as exported, the oldest first.
 
-    Args:
-        connection: to read by.
-        after: only ids above this one.
-        limit: the most entries to return.
-        before: stop at the first entry of this moment or later (seconds since the epoch, UTC).
+    Stops at the first entry of the moment `before` (epoch seconds) or later.
     """
     a = audit.c
     wanted = [a.id > after]

@@ -28,11 +28,10 @@ CHANGED, REPLACED, GONE, PUT_IN, CUT, PERSON_CHANGED, PERSON_GONE, HEAD_GONE = (
     "person_gone",
     "head_gone",
 )
-"""What may be wrong. `changed`: an entry is not what its hash was computed of. `replaced`: it is, but the one
-after it was chained to another. `gone`: entries before this one are. `put_in`: this one was, later. `cut`:
-the end is gone, which is the entry that is named. `person_changed`, `person_gone`: an entry names another
-person than was noted, or nobody any more. `head_gone`: the entry that was asked for is not there, so what is
-there is not what was noted by then."""
+"""What may be wrong. `changed`: an entry does not match its hash. `replaced`: it does, but the next one was
+chained to another. `gone`: entries before this one are missing. `put_in`: this one was inserted later. `cut`:
+the end is missing, up to the named entry. `person_changed`, `person_gone`: an entry names another person than
+was noted, or none. `head_gone`: the entry that was noted outside the store is missing."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,9 @@ class Verified:
 
 
 def verify(database: Database, *, head: str | None = None) -> Verified:
-    """Follow the chain from the store's first entry to its last, page by page.
+    """Follow the chain from the first entry to the last, in one consistent view.
 
-    Args:
-        database: read in one consistent view.
-        head: the hash of an entry noted outside the store, e.g. by a receiver of the audit; None: none.
+    `head`: the hash of an entry noted outside the store, e.g. by a receiver of the audit; None: none.
     """
     found = Verified()
     with database.read() as connection:

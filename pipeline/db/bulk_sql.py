@@ -32,12 +32,7 @@ from sqlalchemy.types import TypeEngine
 def rows_among(
     connection: Connection, query: Select[Any], wanted: Column[Any], values: Sequence[str], **others: object
 ) -> CursorResult[Any]:
-    """Return the rows of a query whose column has one of these values.
-
-    Args:
-        query: a statement built once: building takes longer than executing it.
-        others: its other parameters.
-    """
+    """Return the rows of `query`, built once, whose column is among the values. `others`: parameters."""
     is_sqlite = connection.dialect.name == "sqlite"
     among = json.dumps(list(values)) if is_sqlite else list(values)
     return connection.execute(_narrowed(query, wanted, is_sqlite), {**others, "among": among})
@@ -52,11 +47,7 @@ def _narrowed(query: Select[Any], wanted: Column[Any], is_sqlite: bool) -> Selec
 
 
 def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
-    """Return a table of parameters to select from, in order, with these columns.
-
-    The statement is executed with `rows_given`, so that it can be built once: that takes longer than to
-    execute it.
-    """
+    """Return a table of parameters with these columns, for a statement built once. See `rows_given`."""
     text = bindparam("rows_given", type_=Text())
     fields: list[ColumnElement[Any]]
     if is_sqlite:

@@ -40,8 +40,7 @@ CONNECTION_WAIT_S = 30.0
 CONFLICTS_MAX = 8
 CONFLICTS_S_MAX = 30.0
 _COUNTED = {"preserve_rowcount": True}
-"""Whether an INSERT did nothing, because its row was there, is told by its row count: with psycopg SQLAlchemy
-forgets that of every INSERT unless it is told to keep it, and says -1."""
+"""Keep INSERTs' row counts (0: the row was there): with psycopg SQLAlchemy says -1 otherwise."""
 
 _T = TypeVar("_T")
 _ADVISORY = 7_371_617  # the first half of every advisory lock's key: no other program of the database has it
@@ -167,9 +166,8 @@ class Database:
     def _take_lock(self, connection: Connection) -> None:
         """Begin with SQLite's write lock: two readers that both want to write deadlock.
 
-        SQLite waits by sleeping, longer and longer: a process that writes all the time would take the lock
-        again before another one looks. So processes queue (`File.queue`), and the first of the queue looks
-        often.
+        SQLite sleeps longer and longer while it waits: a process that writes all the time would starve the
+        others. So processes queue (`File.queue`), and the first of the queue looks often.
         """
         raw: Any = connection.connection.driver_connection
         ends_at = time.monotonic() + BUSY_TIMEOUT_S
@@ -259,24 +257,15 @@ class Database:
         return insert_for(table, is_sqlite=self.is_sqlite)
 
     def upsert(self, table: Table) -> Any:
-        """Return the dialect's INSERT that replaces rows with the same primary key.
-
-        Cached per table: building a statement costs more than the database does.
-        """
+        """Return the dialect's cached INSERT that replaces a row of the same primary key."""
         return _upsert(table, is_sqlite=self.is_sqlite)
 
     def insert_new(self, table: Table) -> Any:
-        """Return the dialect's INSERT that keeps a row with the same primary key.
-
-        Cached per table, like `upsert`.
-        """
+        """Return the dialect's cached INSERT that keeps a row of the same primary key."""
         return _insert_new(table, is_sqlite=self.is_sqlite)
 
     def locking(self, query: Select[Any]) -> Select[Any]:
-        """Lock the rows of `query` until the transaction ends; no-op on SQLite.
-
-        SQLite has one writer anyway.
-        """
+        """Lock the rows of `query` until the transaction ends. No-op on SQLite, which has one writer."""
         return query if self.is_sqlite else query.with_for_update()
 
     def alone(self, connection: Connection, *subject: str) -> None:
@@ -288,10 +277,7 @@ class Database:
             connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY, _hashed(subject))))
 
     def beside(self, connection: Connection, *subject: str) -> None:
-        """Take the shared lock of this subject until the transaction ends; waits.
-
-        It excludes transactions that are `alone` with the subject, and them only.
-        """
+        """Take the subject's shared lock until the transaction ends. Waits for those `alone` with it."""
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock_shared(_ADVISORY, _hashed(subject))))
 
@@ -420,10 +406,7 @@ def _insert_new(table: Table, *, is_sqlite: bool) -> Any:
 
 
 def stores_fault(error: BaseException) -> bool:
-    """Return whether the store failed, not the request.
-
-    For example: a lost connection, a deadlock, a full disk.
-    """
+    """Return whether the store failed, not the request: a lost connection, a deadlock, a full disk."""
     if isinstance(error, DependencyDown | OperationalError | PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
@@ -443,7 +426,6 @@ def _in_the_way(error: BaseException | None) -> bool:
 
 
 def _remedy(error: BaseException | None) -> str:
-    """Return the remedy, where one is known."""
     if isinstance(error, sqlite3.Error):
         return _SQLITE_REMEDIES.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "")
     return server.remedy(error)

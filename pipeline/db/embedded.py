@@ -34,15 +34,14 @@ class File:
         self._opened: tuple[int, int] | None = None
 
     def make(self) -> None:
-        """Make it, if there is none, for its owner's eyes only: it holds personal data. SQLite gives its
-        `-wal` and `-shm` files the same rights."""
+        """Create a missing file, personal data, for its owner only. SQLite's `-wal` and `-shm` get its mode."""
         # Open only a file that this call creates: closing one that SQLite has open in this process would drop
         # its locks (a property of POSIX advisory locks).
         with suppress(OSError):  # it is there, or SQLite says better what is wrong
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def opened(self) -> None:
-        """SQLite has opened it."""
+        """Note which file SQLite has opened."""
         self._opened = self._opened or self._present()
 
     def moved(self) -> str:
@@ -122,10 +121,7 @@ def file_of(path: str | None) -> File | None:
 
 
 def processes_with(path: Path) -> Iterator[str]:
-    """Iterate over the other processes that have this file open (Linux, proc(5)).
-
-    Only those that this user may inspect.
-    """
+    """Iterate over the other processes with this file open. Linux (proc(5)); those that this user may see."""
     try:
         wanted = path.stat()
     except FileNotFoundError:

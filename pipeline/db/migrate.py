@@ -20,7 +20,7 @@ from pipeline.db.postgresql import programs
 from pipeline.errors import SesameError
 from schemas.language import gettext
 
-if TYPE_CHECKING:  # loaded where there is something to migrate: each command looks whether there is
+if TYPE_CHECKING:  # loaded only where there is something to migrate
     from alembic.config import Config
     from alembic.script import Script, ScriptDirectory
 
@@ -69,10 +69,8 @@ class Migrated(NamedTuple):
 def upgrade(database: Database, *, to: str = "head", at_work: AtWork = tuple) -> Migrated:
     """Migrate to the newest form, or to revision `to`, as far as allowed.
 
-    Older programs at work hold back the steps that contract. Repeated and concurrent calls are harmless.
-
-    Args:
-        at_work: lists the programs that a step has to wait for, on SQLite.
+    Older programs at work (on SQLite: `at_work`) hold back the steps that contract. Repeated and concurrent
+    calls are harmless.
 
     Raises:
         OlderAtWork: this version cannot work with the database before they have ended.
@@ -164,10 +162,7 @@ def _contracts(step: Script) -> bool:
 
 
 def _needed() -> str:
-    """Return the oldest form that this version works with.
-
-    The steps after it only contract, so they may wait.
-    """
+    """Return the oldest form that this version works with: the steps after it only contract."""
     steps = sorted(script().walk_revisions(), key=lambda each: each.revision, reverse=True)
     return next(each.revision for each in steps if not _contracts(each))
 
@@ -191,11 +186,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _known_revision(connection: Connection) -> str | None:
-    """The same.
-
-    Raises:
-        StoreBeforeFirstForm: there is no way from it to today's.
-    """
+    """As `_revision`. Raises `StoreBeforeFirstForm` if no migration leads from it to today's form."""
     current = _revision(connection)
     if current is not None and current < forms.first():
         raise StoreBeforeFirstForm
@@ -203,11 +194,7 @@ def _known_revision(connection: Connection) -> str | None:
 
 
 def _is_newer(connection: Connection, current: str | None) -> bool:
-    """Return whether a newer version has migrated the database compatibly.
-
-    Raises:
-        StoreFromTheFuture: this version cannot work with it any more.
-    """
+    """Return whether a newer version migrated the database. Raises `StoreFromTheFuture` if incompatibly."""
     if current is None or current <= forms.head():
         return False
     oldest: str | None = connection.execute(select(store_form.c.oldest)).scalar_one_or_none()

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, MetaData, Table, bindparam, delete, or_, sele
 from pipeline.db.database import Database
 
 Forgotten = Callable[[Connection, str], bool]
-"""Whether the store has forgotten a person of this student number: erased, and known by a pseudonym only. For
-those who read what was said of somebody who has no account: it is nobody's now. Who came back has one."""
+"""Whether this student number's person was erased: that there is no account is no fault then. A person who
+came back has one."""
 
 _APART: Final = re.compile(r"[\s'\u2019-]+")
 _NOT_DECOMPOSED: Final = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d"})
@@ -53,7 +53,6 @@ class PersonalRows:
         on_erasure: what becomes of a person's rows.
         named_in: columns whose text may name other persons than the row's own.
         why: of a table without persons: what is in it.
-        in_backups: whether a backup has the rows.
     """
 
     columns: tuple[str, ...] = ()
@@ -120,11 +119,7 @@ def forgets(table: Table) -> Callable[[_Forget], _Forget]:
 
 
 def declared(table: Table) -> PersonalRows:
-    """Return a table's declaration of its personal data.
-
-    Raises:
-        KeyError: it has none; a test finds it.
-    """
+    """Return a table's declaration of its personal data. Raises KeyError without one (a test finds it)."""
     said: PersonalRows = table.info[_OF]
     return said
 
@@ -138,10 +133,7 @@ def forgetter(table: Table) -> Forget | None:
 def forget(
     connection: Connection, database: Database, metadata: MetaData, person: Forgetting
 ) -> dict[str, ForgottenRows]:
-    """Erase a person from every table, in the caller's transaction.
-
-    Returns the counts by table; `left` is counted after the erasure.
-    """
+    """Erase a person from every table, in the caller's transaction. Return the counts by table."""
     others_first = reversed(metadata.sorted_tables)  # rows that refer to others are erased before them
     done = {table.name: _forget(connection, database, table, person) for table in others_first}
     return {name: each for name, each in done.items() if each is not None}
@@ -213,10 +205,7 @@ def without(text: str, person: Forgetting) -> str:
 
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:
-    """Fold a text: no accents, lower case.
-
-    Also returns, for each position in the folded text, the one in the original.
-    """
+    """Fold a text: no accents, lower case. Map each folded position to the original's."""
     if text.isascii():
         return text.lower(), range(len(text) + 1)
     folded, places = list[str](), list[int]()
@@ -229,17 +218,11 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _pattern(identifier: str) -> str:
-    """Return a regular expression that finds an identifier in a folded text.
-
-    Blanks, hyphens and apostrophes match one another.
-    """
+    """Return a pattern of an identifier in a folded text. Blanks, hyphens and apostrophes are alike."""
     return r"[\s'\u2019-]+".join(map(re.escape, _APART.split(_folded(identifier)[0])))
 
 
 def _like(identifier: str) -> str:
-    """Return a LIKE pattern that matches every text with the identifier, and others.
-
-    It compares only characters that never carry an accent.
-    """
+    """Return a LIKE pattern of every text with the identifier, and others: accentable characters are wild."""
     kept = (char if char in _NEVER_ACCENTED else "%" for char in _folded(identifier)[0])
     return "%" + "".join(kept) + "%"

@@ -19,21 +19,19 @@ STATEMENT_S_MAX: Final = 60.0
 LOCK_S_MAX: Final = 30.0
 IDLE_IN_TRANSACTION_S_MAX: Final = 300.0
 SILENCE_S_MAX: Final = 30.0
-"""After so long without an answer to what was sent, the network is taken for gone (`tcp_user_timeout`)."""
+"""Data unanswered for so long: the network counts as gone (`tcp_user_timeout`)."""
 
 _PROGRAM: Final = "sesame/"
 _NAME_BYTES_MAX: Final = 63
-"""Of `application_name`, by which programs at work are known: form, process, machine."""
+"""Of `application_name`, which names a program at work: form, process, machine."""
 
 _FAULTS: Final = ("08", "25006", "25P", "40", "42501", "42703", "42P01", "53", "55P03", "57", "58", "XX")
-"""SQLSTATEs, or their classes, by which the server speaks of itself and not of what was asked (PostgreSQL's
-manual, appendix A): connections, read-only (25006), transactions that were ended (25P, 40), rights (42501)
-and tables that are missing (42703, 42P01), disk, memory and connections (53), locks (55P03), an operator's
-act (57), input and output (58), damage (XX)."""
+"""SQLSTATEs, or classes, of the server's own faults (PostgreSQL, appendix A): connections, read-only (25006),
+transactions that were ended (25P, 40), rights (42501), missing tables (42703, 42P01), disk, memory and
+connections (53), locks (55P03), an operator's act (57), input and output (58), damage (XX)."""
 
 _CONFLICTS: Final = ("40001", "40P01", "55P03")
-"""Serialization failure, deadlock, a lock that was not to be had in time: the transaction was undone, and the
-same one may succeed at once."""
+"""Serialization failure, deadlock, lock time-out: undone, and may succeed when repeated at once."""
 
 _DAMAGE: Final = ("XX001", "XX002")
 """A page or an index that is damaged."""
@@ -122,20 +120,14 @@ def connect_args(url: URL) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Program:
-    """A program of Sésame that has this database open.
-
-    `form`: the newest form that it knows; empty: it predates programs that report one.
-    """
+    """A program with this database open. `form`: the newest that it knows, empty if it reports none."""
 
     form: str
     words: str
 
 
 def programs(connection: Connection) -> list[Program]:
-    """Return the programs connected to this database, by their `application_name`.
-
-    PostgreSQL lists them in `pg_stat_activity`.
-    """
+    """Return the programs connected to this database. By `application_name`, in `pg_stat_activity`."""
     names = connection.scalars(
         text(
             "SELECT DISTINCT application_name FROM pg_stat_activity"

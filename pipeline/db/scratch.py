@@ -1,7 +1,7 @@
 """A temporary SQLite database (an empty file name), private to this process.
 
-In memory while it is small, on disk when it grows, gone when it is closed. So a whole university is compared
-in bounded memory.
+In memory while small, on disk when it grows, gone when closed: a whole university is compared in bounded
+memory.
 """
 
 from __future__ import annotations

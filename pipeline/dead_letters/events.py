@@ -34,11 +34,10 @@ def record(connection: Connection, database: Database, letter: DeadLetter) -> No
 
 
 def record_work(connection: Connection, database: Database, letter: DeadLetter, number: str) -> str:
-    """Record that a target consumer gave a student up; return the letter's id.
+    """Record and announce that a target consumer gave a student up. Return the letter's id.
 
-    It is announced too. A student has one letter per cause, for any number of bells: it is about the
-    student's state, and a replay that fails adds its attempts to it. (A fact that a consumer rejects has its
-    own letter.)
+    A student has one letter per cause, for any number of bells: it is about the student's state, and a failed
+    replay adds its attempts. (A fact that a consumer rejects has its own letter.)
     """
     before = rows.standing(connection, letter.consumer, [number]).get((number, letter.cause))
     if before is None:
@@ -124,7 +123,7 @@ def unreadable(record: Record, error: EnvelopeError) -> str:
 
 
 def record_unreadable(database: Database, consumer: str, unread: Record, error: EnvelopeError) -> None:
-    """A record that cannot be read goes to the dead letters, with its place.
+    """Record an unreadable record as a dead letter, with its place.
 
     Raises:
         StoreUnavailable: nothing was recorded.
@@ -157,10 +156,7 @@ def resolve(
     now: float,
     cause: str | None = None,
 ) -> None:
-    """Resolve and announce a student's letters up to this account version.
-
-    Of one cause, if `cause` is given.
-    """
+    """Resolve and announce a student's letters up to this version. Of `cause` only, if given."""
     for letter in rows.mark_resolved(
         connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now, cause=cause
     ):

@@ -1,7 +1,4 @@
-"""Dead letters: failed work with its cause; resolved rows are kept.
-
-They wait for an operator; no automatic retry touches them.
-"""
+"""Dead letters: failed work with its cause, never retried automatically; resolved rows are kept."""
 
 from __future__ import annotations
 
@@ -171,10 +168,7 @@ def unresolved(
 def each(
     connection: Connection, which: Which, after: DeadLetter | None = None, limit: int | None = None
 ) -> Iterator[DeadLetter]:
-    """Iterate over the letters, oldest first, from the one that follows `after`.
-
-    At most `limit` of them, or all. No more than a page is in memory.
-    """
+    """Iterate over at most `limit` letters after `after`, oldest first. One page is in memory."""
     query = (
         select(dead_letters)
         .where(*which.conditions())
@@ -263,7 +257,7 @@ def mark_resolved(
     now: float,
     cause: str | None = None,
 ) -> list[str]:
-    """Resolve a student's letters up to this version; return their ids. Of one cause, if `cause` is given."""
+    """Resolve a student's letters up to this version, of `cause` if given. Return their ids."""
     here = (
         dead_letters.c.consumer == consumer,
         dead_letters.c.student_number == student_number,
@@ -306,10 +300,7 @@ def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str
 
 
 def recorded(connection: Connection, begins: float, ends: float) -> dict[tuple[str, str], int]:
-    """Count letters by consumer and cause, resolved or not.
-
-    Those recorded after `begins` and until `ends`.
-    """
+    """Count letters, resolved or not, by consumer and cause. Recorded in (`begins`, `ends`]."""
     rows = connection.execute(
         select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
         .where(dead_letters.c.recorded_at > begins, dead_letters.c.recorded_at <= ends)

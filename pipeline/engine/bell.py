@@ -1,7 +1,4 @@
-"""Bells: a bell requests a look at a student.
-
-Several bells of one student make an item, several items a batch.
-"""
+"""Bells: a bell requests a look at a student. A student's bells make an item, several items a batch."""
 
 from __future__ import annotations
 
@@ -36,7 +33,6 @@ class Bell(NamedTuple):
 
     Attributes:
         version: the account version that the event named; 0 for a replay, which names none.
-        lane: who is waiting for it.
         event_id: the event's id: recognises a redelivery, and causes the outcome.
         replay: whether an operator requested a comparison with the target.
         place: where it was read; None when it comes from the parking lot.
@@ -62,8 +58,7 @@ def lane_together(bells: Iterable[Bell]) -> Lane:
 class WorkItem:
     """A student's item: all bells that had rung when it started, at least one.
 
-    Attributes:
-        suspect: it was in a failed call, and the target has not answered for it since.
+    `suspect`: it was in a failed call, and the target has not answered for it since.
     """
 
     bells: tuple[Bell, ...]
@@ -76,10 +71,7 @@ class WorkItem:
 
     @property
     def bell(self) -> Bell:
-        """Return the bell that causes the outcome.
-
-        A replay first, then the highest version, then the last one.
-        """
+        """The bell that causes the outcome: a replay first, then the highest version, then the last one."""
         return max(reversed(self.bells), key=lambda bell: (bell.replay, bell.version))
 
     @property
@@ -120,8 +112,7 @@ class Batch:
 def topics_for(follows: str | None) -> tuple[str, ...]:
     """Return a target consumer's topics: its bells, and operators' replays.
 
-    A consumer that follows another target gets that target's outcomes as bells, and of the accounts those
-    that shut access.
+    A consumer that follows another target gets its outcomes as bells, and the accounts' that shut access.
     """
     asked = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.ACTIVATIONS))
     return (*catalogue.both_lanes(catalogue.OUTCOMES), *asked) if follows else asked
@@ -159,7 +150,7 @@ class QueuedStudent:
 
 
 class Queues:
-    """A queue per lane; a student is in one of them, once. In none while an item is running."""
+    """A queue per lane. A student is in one of them, once, and in none while an item is running."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[str]] = {Lane.PERSONAL: deque(), Lane.BULK: deque()}
@@ -192,12 +183,10 @@ class Queues:
             self._lanes[lane].append(number)
 
     def take(self, lane: Lane, size: int, seats: Callable[[str], int | None]) -> list[str]:
-        """Take a lane's first student, and those behind who may share the call.
+        """Take a lane's first student, and those behind who may share the call: `size` at most.
 
-        Args:
-            size: the most students to take.
-            seats: how many students the call of a suspect may have; None: no suspect.
-                Suspects and others share no call.
+        `seats`: how many students the call of a suspect may have; None: no suspect, and no call with
+        suspects.
         """
         queue = self._lanes[lane]
         suspected = seats(queue[0]) is not None

@@ -133,11 +133,11 @@ class Circuit:
         return self._go(CircuitEvent.DOWN, now, reason)
 
     def misconfigured(self, now: float, reason: str) -> None:
-        """The target refuses the consumer itself."""
+        """Stop: the target refuses the consumer itself."""
         self._go(CircuitEvent.REFUSED, now, reason)
 
     def throttled(self, now: float, reason: str, retry_after_s: float) -> None:
-        """The target wants to be left alone for a while; no probe is needed afterwards."""
+        """Pause, as the target asked; no probe is needed afterwards."""
         earlier = self._next_at if self.state is CircuitState.THROTTLED else now  # of other stops: over
         if self._go(CircuitEvent.PAUSE, now, reason):
             self._next_at = max(earlier, now + retry_after_s)
@@ -150,7 +150,7 @@ class Circuit:
         self._go(CircuitEvent.GIVEN_UP, now, reason)
 
     def lift(self) -> None:
-        """The quarantine is over. A target that is down stays so."""
+        """Lift the quarantine. A target that is down stays so."""
         self.quarantined, self._quarantine_s = False, self._limits.quarantine_delay_s_min
         self._go(CircuitEvent.LIFTED)
 
@@ -172,10 +172,7 @@ class Circuit:
         return True
 
     def look(self) -> bool:
-        """Start a probe of a target without recent work, if one may start.
-
-        A true answer counts as its start.
-        """
+        """Start a probe of a target without recent work, if one may start. True counts as its start."""
         if not self.passes or self._probing:
             return False
         self._probing = self._looking = True
@@ -189,7 +186,7 @@ class Circuit:
         return looked
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> None:
-        """A probe ended."""
+        """End a probe."""
         self._probing = False
         if ok:
             self._go(CircuitEvent.PROBE_OK)
@@ -205,13 +202,7 @@ class Circuit:
         return None if self.passes or self.paused or self._probing else self._next_at
 
     def _go(self, event: CircuitEvent, now: float = 0.0, reason: str = "") -> bool:
-        """Take the table's transition. False: the event is no news in this state.
-
-        Args:
-            event: what happened.
-            now: for an event that stops the calls.
-            reason: the same.
-        """
+        """Take the table's transition; `now`, `reason`: of a stop. False: no news in this state."""
         state = TRANSITIONS[self.state].get(event)
         if state is None:
             return False

@@ -11,8 +11,6 @@ Effects of a batch's end (`circuit.TRANSITIONS` gives the state after each event
 it is one answer (`answered`) among others that are good |
 | `throttled` | are retried, first | pause |
 | `misconfigured` | are retried as suspects, last | refused; down, if a student of the batch is the cause |
-
-A suspect's next call has half as many students as the one that failed, and suspects only.
 """
 
 from __future__ import annotations
@@ -69,10 +67,7 @@ class Culprit:
                 self._refused.pop(item.student_number, None)
 
     def failed(self, batch: Batch, *, first: bool) -> None:
-        """Accuse the only student of a failed call; the next probe confirms or clears.
-
-        None is accused when other calls fail as well (`first`: none did since the target was well).
-        """
+        """Accuse a failed call's only student until the next probe. No student, if others failed before."""
         self._accused = _only(batch) if first else None
 
     def refused(self, batch: Batch) -> bool:
@@ -114,9 +109,9 @@ def _note(notes: dict[str, T], number: str, value: T) -> None:
 _ENDS_KEPT: Final = 10
 _TRIPS_MIN: Final = 3
 _TRIPS_SHARE: Final = 0.5
-"""Of the latest calls so many are answered by that the target is out of order, when it is down."""
+"""An answered failure opens the circuit once this share of the last calls failed."""
 LOOK_AFTER_S: Final = 20.0
-"""A target that had no work for so long is probed: that it is away is seen before somebody needs it."""
+"""Probe a target idle for so long, to notice an outage before work arrives."""
 
 
 class Engine:
@@ -143,7 +138,7 @@ class Engine:
     # --- reading ----------------------------------------------------------------------------------
 
     def offer(self, bell: Bell, now: float) -> None:
-        """A bell was read from the log, or came out of the parking lot."""
+        """Queue a bell that was read from the log, or came out of the parking lot."""
         if bell.place is not None:
             if not self._offsets.read(bell.place):
                 return
@@ -157,7 +152,7 @@ class Engine:
         self._queues.put(bell.student_number, student, now)
 
     def skip(self, place: Place) -> None:
-        """A record was read that asks for nothing here (or was dead-lettered already)."""
+        """Settle a record that needs no work here (or was dead-lettered already)."""
         if self._offsets.read(place):
             self._offsets.settle(place)
 
@@ -172,8 +167,7 @@ class Engine:
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Give up partitions that another member owns now, or that are re-read elsewhere.
 
-        Their offsets may not be committed here any more. Work that has not begun is dropped: the next reader
-        of its records does it.
+        Their offsets are not committed here any more. Work not begun is dropped: the next reader does it.
         """
         self._offsets.revoke(partitions)
         for number, student in list(self._students.items()):
@@ -196,10 +190,7 @@ class Engine:
     # --- working ----------------------------------------------------------------------------------
 
     def take(self, now: float) -> Batch | None:
-        """Return the next batch that may start now, or None.
-
-        Each lane has its own bound: which one gets the next free slot is decided when the slot is free.
-        """
+        """Return the next batch that may start now, or None. A free slot's lane is chosen when it is free."""
         self.circuit.tick(now)
         if not self.circuit.passes:
             return None
@@ -224,8 +215,6 @@ class Engine:
         """End a batch: every student has a durably recorded outcome.
 
         Args:
-            batch: as it was taken.
-            now: the engine's time.
             answered: the target was called and answered, which is evidence that it is well.
             uncalled: students of the batch for whom it was not called all the same.
             given_up: the causes of those who went to the dead letters.
@@ -246,23 +235,17 @@ class Engine:
             self.quarantine(now, why)
 
     def quarantine(self, now: float, why: str) -> None:
-        """Quarantine the consumer: too much work is given up, here or in another process.
-
-        It stops, except for a trial of one student from time to time.
-        """
+        """Stop all but trials of one student: too much work is given up, here or in another process."""
         self._failure_rate.forget()
         self.circuit.quarantine(now, why)
 
     def lift(self) -> None:
-        """An operator, or another process's trial, lifted the quarantine."""
+        """Lift the quarantine, as an operator or another process's trial did."""
         self._failure_rate.forget()
         self.circuit.lift()
 
     def repeat(self, batch: Batch, now: float, *, halved: bool) -> None:
-        """Put the batch's bells back: the store or the log failed, no effect is known.
-
-        `halved`: a student of the batch is the cause and is being searched for.
-        """
+        """Put back the bells: store or log failed, no effect is known; `halved`: a student is the cause."""
         self._give_back(batch, now, halved=halved)
 
     def tripped(self, batch: Batch, now: float, reason: str, *, answered: bool = False) -> None:
@@ -296,10 +279,7 @@ class Engine:
             self.circuit.misconfigured(now, reason)
 
     def probe_due(self, now: float) -> bool:
-        """Return whether to probe now a target that is down, or that had no work lately.
-
-        A true answer counts as the probe's start.
-        """
+        """Return whether to probe a target that is down or had no work lately. True counts as its start."""
         if not self.idle or self._idle_since is None:
             self._idle_since = now
         if self.circuit.probe_due(now):
@@ -312,8 +292,7 @@ class Engine:
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
         """End a probe; return the student to charge with an attempt, if one is known.
 
-        If a student's work failed alone and the target is well, that student comes back as a batch that only
-        needs an outcome.
+        It is one whose work failed alone while the target is well, as a batch that only needs an outcome.
         """
         self.circuit.probed(now, ok=ok, reason=reason)
         accused = self._culprit.probed(ok=ok, batches=self._batches)

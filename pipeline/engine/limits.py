@@ -40,7 +40,7 @@ class Backoff:
 
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
-"""Batches that wait, or are recorded, while others are called; and the students in them, at least: ADR 25."""
+"""Batches ahead of each slot's call, and the fewest students ahead in all (ADR 25)."""
 
 
 class EngineSettings(Section):
@@ -145,11 +145,9 @@ class Limits(EngineSettings):
     batch_size: int = Field(10, ge=1)
     """Students in one call to the target."""
     ahead: int = Field(0, ge=0)
-    """Full batches of a lane that may be in hand beyond its slots: they wait for one, or are published and
-    recorded, while others are called."""
+    """Full batches of a lane in hand beyond its slots: they wait for one, or are being recorded."""
     linger_s: float = Field(0.02, ge=0, le=10)
-    """How long a batch may wait to become full: a person does not notice it, and the records of one read
-    arrive within it."""
+    """How long a batch may wait to fill: a person does not notice, and the records of one read arrive."""
     slots_personal: int = Field(1, ge=0, le=127)
     """How many slots never serve bulk work: one, so that a person never waits behind a batch."""
     bulk_every: int = Field(5, ge=1, le=1000)

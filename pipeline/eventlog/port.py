@@ -95,7 +95,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class NewRecord(NamedTuple):
-    """A record to append. `key` chooses the partition."""
+    """A record to append; `key` chooses the partition."""
 
     topic: str
     key: str
@@ -143,7 +143,7 @@ class Producer(Protocol):
 def taken_away(
     before: Mapping[TopicPartition, int], now: Mapping[TopicPartition, int]
 ) -> frozenset[TopicPartition]:
-    """Return the partitions not owned all the time between two looks. They may have come back in between."""
+    """Return the partitions not owned all the time between two looks: some may have come back."""
     return frozenset(tp for tp, given in before.items() if now.get(tp) != given)
 
 
@@ -153,8 +153,8 @@ class Consumer(Protocol):
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Return up to `max_records` of the assigned, unpaused partitions.
 
-        They are in order per partition. Waits at most `timeout_s` for the first one. Also keeps the
-        membership alive: call it often, even with everything paused.
+        In order per partition. Waits at most `timeout_s` for the first one. Also keeps the membership alive:
+        call it often, even with everything paused.
 
         Raises:
             OffsetOutOfRange: naming topic, partition and offset.
@@ -195,18 +195,10 @@ class Consumer(Protocol):
 
 
 class TopicReader(Protocol):
-    """Reads a topic from given offsets, in no group. Owned by one thread.
-
-    It commits nothing, and takes no partition from a group's member.
-    """
+    """Reads a topic from given offsets, in no group; commits nothing. Owned by one thread."""
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """Up to `max_records`, in order per partition. Waits at most `timeout_s` for the first one.
-
-        Raises:
-            OffsetOutOfRange: naming topic, partition and offset.
-            LogUnavailable: try again.
-        """
+        """Return up to `max_records` as `Consumer.poll` does, with the same errors."""
 
     def close(self) -> None:
         """Release resources."""
@@ -219,8 +211,7 @@ class EventLog(Protocol):
         """Create the missing ones of these topics.
 
         Raises:
-            LogError: a topic exists with another number of partitions; changing it would break the order
-                of each key.
+            LogError: a topic has another number of partitions; changing it would break each key's order.
         """
 
     def producer(self) -> Producer:
@@ -244,9 +235,7 @@ class EventLog(Protocol):
         """The next offset to be written, per partition."""
 
     def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
-        """Return where a group would continue to read, per partition.
-
-        That is its committed offset, or the first record's.
+        """Return where a group would continue to read, per partition: what it committed, or the first record.
 
         Raises:
             UnknownTopic: naming it.

@@ -56,10 +56,7 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def _pack(headers: Headers) -> str:
-    """Return headers as a flat JSON list: name, value, name, value.
-
-    A value's bytes become the characters U+0000–U+00FF.
-    """
+    """Return headers as a flat JSON list: names, and values with their bytes as U+0000–U+00FF."""
     if not headers:
         return "[]"
     return json.dumps([text for name, value in headers for text in (name, value.decode("latin-1"))])
@@ -72,11 +69,7 @@ class EmbeddedTopics:
         self._ids: dict[str, tuple[int, ...]] = {}
 
     def partition_ids(self, connection: sqlite3.Connection, topic: str) -> tuple[int, ...]:
-        """The numbers in the file of the topic's partitions, by partition.
-
-        Raises:
-            UnknownTopic: naming it.
-        """
+        """Return the numbers in the file of the topic's partitions, by partition. Raises `UnknownTopic`."""
         known = self._ids.get(topic)
         if known is None:
             rows = connection.execute(
@@ -269,15 +262,11 @@ class SqliteEventLog:
         return removed
 
     def erase(self, key: str, pseudonym: str, *, before: float) -> int:
-        """Erase a person from the records older than `before`; return how many changed.
+        """Erase a person from the records older than `before` (epoch seconds). Return how many changed.
 
-        Each record keeps its place, and the pseudonym replaces the person's number. The person's own records
-        keep nothing but the pseudonym: event ids would reveal the number to a reader who tries all numbers.
-        Repeating is harmless.
-
-        Args:
-            key, pseudonym: the person's number, and its replacement.
-            before: seconds since the epoch; what was appended then or later stays as it is.
+        Each record keeps its place, and `pseudonym` replaces the person's number, `key`. The person's own
+        records keep nothing but the pseudonym: event ids would reveal the number to a reader who tries all
+        numbers. Repeating is harmless.
 
         Raises:
             LogUnavailable: some may be changed; repeat.
@@ -325,19 +314,11 @@ class SqliteEventLog:
             raise LogUnavailable("the embedded log is being read: its -wal file could not be emptied")
 
     def examine(self) -> None:
-        """Check that the file is whole, and still the one that was opened; reads it all.
-
-        Raises:
-            DamagedLog: what to do.
-        """
+        """Check that the file is whole, and the one that was opened; reads all of it. Raises `DamagedLog`."""
         self._file.examine()
 
     def check_file(self) -> None:
-        """Check that the file was not replaced, and no damage was met.
-
-        Raises:
-            DamagedLog: what to do.
-        """
+        """Raise `DamagedLog` if the file was replaced, or damage was met."""
         self._file.check()
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Wakeup:
         return self._count
 
     def notify(self) -> None:
-        """Records were appended."""
+        """Announce appended records."""
         with self._condition:
             self._count += 1
             self._condition.notify_all()
@@ -47,10 +47,7 @@ class Wakeup:
             return self._condition.wait_for(lambda: self._count != seen, timeout_s)
 
     def watch(self) -> bool:
-        """Become the consumer that looks for other processes' appends, until `unwatch`.
-
-        False: another one does; one is enough, and notifies the others.
-        """
+        """Become the one that looks for other processes' appends, until `unwatch`; False: another does."""
         with self._condition:
             taken, self._watched = not self._watched, True
             return taken
@@ -62,10 +59,7 @@ class Wakeup:
             self._condition.notify_all()
 
     def follow(self, seen: int, timeout_s: float) -> bool:
-        """Wait for a notification, or for the end of the looking; True: notified.
-
-        Waits at most `timeout_s`.
-        """
+        """Wait `timeout_s` at most for a notification (True), or the end of the looking."""
         with self._condition:
             self._condition.wait_for(lambda: self._count != seen or not self._watched, timeout_s)
             return self._count != seen
@@ -303,11 +297,7 @@ class SqliteConsumer(SqliteReader):
         return None if row is None else int(row[0])
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """See `pipeline.eventlog.port.Consumer`.
-
-        Raises:
-            NotAssigned: this member does not own the partition.
-        """
+        """See `pipeline.eventlog.port.Consumer`. Raises NotAssigned for a partition of another member."""
         if tp not in self._positions:
             raise NotAssigned(f"{tp} is not assigned to this member of group {self._group!r}")
         self._positions[tp] = offset

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pipeline.eventlog.port import LogError, LogUnavailable
 
 Clock = Callable[[], float]
-"""The time in seconds since the epoch, UTC, the same for every process of the machine."""
+"""Epoch seconds, UTC; all processes of the machine share the clock."""
 
 APPLICATION_ID = 0x53C3A96D  # tells our file from any other SQLite file (PRAGMA application_id)
 OFFSET_BITS = 40
@@ -141,11 +141,7 @@ class LogFile:
             return connection
 
     def examine(self) -> None:
-        """Check that the file is whole; reads all of it.
-
-        Raises:
-            DamagedLog: it is not, or it was replaced.
-        """
+        """Check that the file is whole, reading all of it. Raises `DamagedLog`, also if it was replaced."""
         self.check()
         connection = self.connect()
         try:
@@ -157,13 +153,7 @@ class LogFile:
             raise self._damaged(f"{self._path} is damaged: {' '.join(found.split())}")
 
     def check(self) -> None:
-        """Check that no damage was met, and the file was not replaced.
-
-        SQLite keeps writing to a deleted file.
-
-        Raises:
-            DamagedLog: what to do.
-        """
+        """Raise `DamagedLog` if damage was met or the file replaced: SQLite writes on to a deleted one."""
         if self._damage:
             raise DamagedLog(self._damage)
         with self.explained():

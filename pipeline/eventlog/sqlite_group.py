@@ -87,11 +87,7 @@ class GroupMembership:
             self._beat_ms = now_ms
 
     def check(self) -> None:
-        """Check, in a transaction of the connection, that this member owns the group.
-
-        Raises:
-            NotAssigned: it does not (any more); it has forgotten its epoch.
-        """
+        """Raise `NotAssigned` and forget the epoch unless this member owns the group. In a transaction."""
         owner = self._owner()
         if self._epoch is None or owner is None or owner.epoch != self._epoch:
             self._epoch = None
@@ -102,11 +98,7 @@ class GroupMembership:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A durable transaction in which this member is the owner.
-
-        Raises:
-            NotAssigned: it is not (any more); nothing was written.
-        """
+        """A durable transaction of the owner. A member that is not raises `NotAssigned`, writing nothing."""
         with self._turn, self._file.writing(self._connection):
             self.check()
             yield

@@ -36,11 +36,7 @@ class ParkingLot:
         self._next_look = self._next_mend = self._looked_at = 0.0
 
     def woken(self, now: float, owned: Collection[TopicPartition]) -> list[Bell]:
-        """Return the bells of this worker's due students, a page at most.
-
-        Args:
-            now: the engine's time, in monotonic seconds: how often to look.
-            owned: the partitions that this worker has.
+        """Return the bells of this worker's due students, in `owned` partitions; one page.
 
         Raises:
             StoreUnavailable: call again.
@@ -71,10 +67,7 @@ class ParkingLot:
         return max(0.0, self._next_look - now)
 
     def look_soon(self, now: float) -> None:
-        """Look soon: ended items may have parked students for a short while.
-
-        While items end all the time, one look is enough for many.
-        """
+        """Look soon, once for many ended items: they may have parked students for a short while."""
         self._next_look = min(self._next_look, max(now, self._looked_at + LOOK_EVERY_S))
 
     def make_up_for(self, lost: OffsetOutOfRange) -> None:

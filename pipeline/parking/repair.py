@@ -1,7 +1,4 @@
-"""Repair of impossible parked rows: edited by hand, or the clock went back.
-
-Their students are looked at again rather than lost.
-"""
+"""Repair of impossible parked rows (edited by hand, or the clock went back): none is lost."""
 
 from __future__ import annotations
 
@@ -68,11 +65,7 @@ def mend(connection: Connection, consumer: str, now: float) -> int:
 
 
 def clock_went_back(connection: Connection, consumer: str, now: float) -> tuple[int, float]:
-    """Shift rows that were written in what is now the future; keep their delays.
-
-    Returns:
-        How many, and by how many seconds at most.
-    """
+    """Shift rows of the future back, with their delays. Return how many, and by how many seconds at most."""
     these = {"of_consumer": consumer, "now": now}
     latest = connection.execute(_LATEST, these).scalar()
     if latest is None:

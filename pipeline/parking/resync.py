@@ -16,18 +16,10 @@ from schemas.account import Lane
 
 
 def behind(connection: Connection, database: Database, consumer: str, *, event_id: str) -> int:
-    """Park the students whose newest version this target may lack: due now, bulk.
+    """Park the students whose newest version this target may lack: due now, bulk; return how many.
 
-    A student who is parked and waits for an event only is looked at now: the event may be lost.
-
-    Args:
-        connection: the caller's transaction.
-        database: whose time is used.
-        consumer: the target.
-        event_id: the cause, for the outcomes that follow.
-
-    Returns:
-        How many are looked at again.
+    One who is parked and waits for an event only is looked at now: the event may be lost. `event_id` is the
+    cause of the outcomes that follow.
     """
     known = and_(t.c.target == consumer, t.c.student_number == a.c.student_number)
     missed = or_(func.coalesce(t.c.applied_version, 0) < a.c.version, t.c.suspect)
@@ -57,17 +49,9 @@ def compare(
     *,
     event_id: str,
 ) -> int:
-    """Make every target compare these students, and announce the results.
+    """Make every target compare these students, and announce the results. Return how many.
 
-    Args:
-        connection: the caller's transaction.
-        database: whose time is used.
-        targets: all of them.
-        students: their numbers and newest versions, a page at a time.
-        event_id: of the replay that this is.
-
-    Returns:
-        The number of students.
+    `students`: pages of numbers and newest versions. `event_id`: of the replay that this is.
     """
     now = database.now(connection)
     count = 0

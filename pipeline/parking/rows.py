@@ -199,10 +199,7 @@ def all_parked_of(connection: Connection, student_number: str) -> dict[str, Park
 def due(
     connection: Connection, consumer: str, now: float, *, limit: int, share: Share | None = None
 ) -> list[Parked]:
-    """Return a page of due rows per lane: personal first, the longest due first.
-
-    `share`: of these students only; None: of all.
-    """
+    """Return a page of due rows per lane, of `share` or all: personal first, the longest due first."""
     query, whose = _DUE, dict[str, object]()
     if share is not None and not share.whole:
         query, whose = _DUE_OF_SHARE, {"shares": share.of, "numbers": sorted(share.numbers)}
@@ -265,19 +262,10 @@ def ring(
     lane: Lane,
     replay: str | None,
 ) -> Parked:
-    """Record bells of the log in a parked student's row.
+    """Record bells of the log in a parked student's row; return the row with them.
 
-    Args:
-        connection: the caller's transaction.
-        consumer: the parking lot's consumer.
-        parked: the row as it was.
-        version: the highest that rang.
-        bells: how many rang.
-        lane: the row's new lane.
-        replay: the id of a replay among them: the row keeps it until it is carried out.
-
-    Returns:
-        The row with its new version, counter and lane.
+    `version`: the highest that rang. `replay`: the id of one among them: the row keeps it until it is carried
+    out.
     """
     rung = replace(parked, version=max(parked.version, version), bells=parked.bells + bells, lane=lane)
     values: dict[str, object] = {"more": bells, "rung": version, "lane": lane}
@@ -307,10 +295,7 @@ def remove(connection: Connection, consumer: str, student_number: str, *, replay
 
 
 def hasten(connection: Connection, consumer: str, student_number: str, due_at: float, *, now: float) -> bool:
-    """Make a parked student due at `due_at` or earlier; False: not parked.
-
-    The delay is counted from `now` on, as in `postpone`.
-    """
+    """Make a parked student due at `due_at` or earlier, counted from `now`. False: not parked."""
     here = and_(parked.c.consumer == consumer, parked.c.student_number == student_number)
     soon = parked.c.due_at < due_at
     aged = case((parked.c.counted_at < now, parked.c.age_s + now - parked.c.counted_at), else_=parked.c.age_s)
@@ -328,11 +313,7 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
 
 
 def postpone(connection: Connection, consumer: str, parked: Parked, due_at: float, *, now: float) -> None:
-    """Move the time at which a parked student is looked at.
-
-    The delay runs from `now` on, should the clock be set back before it is over: see
-    `pipeline.parking.repair`.
-    """
+    """Move a parked student's due time. The delay runs from `now`, should the clock go back (`repair`)."""
     here = {"of_consumer": consumer, "number": parked.student_number}
     connection.execute(_SET, {**here, "due_at": due_at, "counted_at": now, "age_s": parked.age_at(now)})
 
@@ -354,11 +335,7 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 @dataclass(frozen=True)
 class Retries:
-    """The students that a consumer retries, for one cause.
-
-    Attributes:
-        oldest_at: when the student retried for longest failed first (database time, epoch seconds).
-    """
+    """Students that a consumer retries for one cause. `oldest_at`: database time, epoch seconds."""
 
     consumer: str
     cause: str
@@ -390,7 +367,7 @@ def _parked(row: RowMapping) -> Parked:
 
 
 LEASE_RETRY_MARGIN_S = 1.0
-"""How long after a lease's end a student is looked at, so that it has ended by every clock."""
+"""The wait after a lease's end, so that it has ended by every clock."""
 
 
 @dataclass(frozen=True)
@@ -439,9 +416,6 @@ def replays_of(item: WorkItem, parked: Parked | None) -> tuple[str, ...]:
 
 
 def lane_for(item: WorkItem, parked: Parked | None) -> Lane:
-    """Return the lane of an item joined with what is parked.
-
-    A row that waits for a business precondition does not make it personal.
-    """
+    """Return the lane of an item and its row. A row that waits for a precondition does not count."""
     waits = parked is not None and parked.lane is Lane.PERSONAL and parked.kind is not Kind.WAITING
     return Lane.PERSONAL if waits else item.lane

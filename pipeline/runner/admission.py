@@ -76,13 +76,8 @@ class Admission:
     def admit(self, items: Sequence[WorkItem], *, calling: bool) -> dict[str, Admitted]:
         """Take leases for students with work; park those that another process works on.
 
-        Args:
-            items: at most one per student.
-            calling: the target will be called: no student is admitted while an earlier call may have an
-                effect.
-
-        Returns:
-            The items that hold a lease now, by student number.
+        `items`: at most one per student. `calling`: the target will be called: no student is admitted while
+        an earlier call may have an effect. Returns the items that hold a lease now, by student number.
         """
         items = sorted(items, key=lambda item: item.student_number)  # all lock rows in one order
 
@@ -172,10 +167,7 @@ class Admission:
         )
 
     def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
-        """Return whether an earlier call may still have an effect.
-
-        A call whose end this process saw has none.
-        """
+        """Return whether an earlier call may still have an effect. Not if this process saw its end."""
         over = self._over.get(state.student_number) == state.lease_epoch
         if state.lease_owner == self._owner and (over or not calling):
             return False

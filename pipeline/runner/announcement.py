@@ -45,10 +45,7 @@ class Admitted:
         return datetime.fromtimestamp(self.started_at + moment - self.began, UTC)
 
     def leased_until(self, now: float) -> float:
-        """Return the lease's end, by a clock that may have gone back since it was taken.
-
-        Never later than a whole lease from `now` (database time, epoch seconds).
-        """
+        """Return the lease's end, at most a whole lease from `now`: the clock may have gone back since."""
         return min(self.lease_until, now + self.lease_until - self.started_at)
 
     @property
@@ -102,10 +99,7 @@ class Admitted:
 def announcement(
     target: str, admitted: Admitted, outcome: HandlerOutcome, now: datetime, letter_id: str | None = None
 ) -> Message | None:
-    """Return the event of this outcome; None: there is nothing new to announce.
-
-    `letter_id`: of the existing dead letter of what is given up; None: there is none.
-    """
+    """Return this outcome's event, about the existing dead letter `letter_id`; None: nothing is new."""
     item, account = admitted.item, admitted.account
     common: dict[str, Any] = {
         "student_number": account.student_number,
@@ -188,10 +182,7 @@ def _before(admitted: Admitted) -> str:
 
 
 def _nothing_new(admitted: Admitted, outcome: Waiting) -> bool:
-    """Return whether a re-check or a redelivery found what was announced already.
-
-    A replay is always announced: the earlier event may be lost.
-    """
+    """Return whether a re-check or a redelivery found what was announced. A replay always counts as new."""
     state, parked, item = admitted.state, admitted.parked, admitted.item
     if state is None or any(replay != state.replayed_event_id for replay in admitted.replays):
         return False

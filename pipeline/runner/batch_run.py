@@ -30,9 +30,7 @@ from schemas.account import Lane
 
 @dataclass
 class Precedence:
-    """Order of the lanes: persons first, with a minimum share for bulk.
-
-    Bulk work never takes the last slots.
+    """Order of the lanes: persons first, a minimum share for bulk, which never takes the last slots.
 
     Attributes:
         bulk_max: how many bulk batches may have a slot at once.
@@ -52,7 +50,7 @@ class Precedence:
         return (Lane.PERSONAL, Lane.BULK)
 
     def started(self, lane: Lane) -> None:
-        """A batch of this lane has a slot."""
+        """Count a batch of this lane that has a slot."""
         self._since_bulk = 0 if lane is Lane.BULK else self._since_bulk + 1
 
 
@@ -76,10 +74,7 @@ class CallQueue:
             self._changed.notify()
 
     def take(self, *, wait: bool = True) -> Batch | None:
-        """Return the next batch, which has a slot until `done`.
-
-        None: the queue has ended, or (not `wait`) no batch may start.
-        """
+        """Return the next batch, with a slot until `done`; None: the queue has ended, or none may start."""
         with self._changed:
             while not self._over:
                 if (batch := self._next()) is not None or not wait:
@@ -88,7 +83,7 @@ class CallQueue:
             return None
 
     def done(self, batch: Batch) -> None:
-        """Its call has ended, and its slot is free."""
+        """Free the slot of a batch whose call has ended."""
         with self._changed:
             self._running[batch.lane] -= 1
             if not any(self._running.values()) and not any(self._waiting.values()):
@@ -121,11 +116,11 @@ WAIT_S_MAX = 2.0
 """How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""
 
 LINGER_S_MAX = 0.05
-"""How long an end may wait for others to be written with it, however long batches linger: leases run."""
+"""The longest wait of an end for others to be written with it, since leases run."""
 
 
 HANGS_AFTER_S = 10.0
-"""How much longer than it promises a handler may take before an operator is told that it hangs."""
+"""A handler counts as hanging after so long beyond the time that it promises."""
 
 
 class Observer(Protocol):
@@ -327,19 +322,12 @@ class Runner:
             self._spawn(f"run-{number}", self._run_all)
 
     def check(self) -> None:
-        """Raise the error that ended a thread: its batch would hang in silence.
-
-        Raises:
-            Exception: a fault of ours; only a restart of the worker helps.
-        """
+        """Raise the fault that ended a thread: its batch would hang. Only restarting the worker helps."""
         if self._broken is not None:
             raise self._broken
 
     def hanging(self) -> int:
-        """Count the calls that exceed the handler's promised time by a margin.
-
-        They cannot be ended: each keeps its slot, and its students' leases have run out.
-        """
+        """Count calls beyond the promised time. They cannot be ended, keep slots, and outlive leases."""
         since = self._clock() - self._handler.call_s_max - HANGS_AFTER_S
         return sum(called_at < since for called_at in list(self._called_at.values()))
 
@@ -352,7 +340,7 @@ class Runner:
         self._queue.put(batch)
 
     def stop_calling(self, through: float) -> None:
-        """Batches up to this number that have not been called are withdrawn."""
+        """Withdraw the batches up to this number that have not been called."""
         self._stopped_through = through
 
     def begin_probe(self) -> None:
@@ -409,11 +397,7 @@ class Results:
         self._clock = clock
 
     def tell(self, report: BatchRun | Probed) -> None:
-        """Report a run's or probe's end to the engine.
-
-        Raises:
-            DependencyDown: the store or the log failed; the batch will repeat.
-        """
+        """Report a run's or probe's end to the engine; raises DependencyDown: the batch will repeat."""
         if isinstance(report, Probed) and self._engine.circuit.looked():
             self._looked(report.error)
         elif isinstance(report, Probed):

@@ -35,6 +35,9 @@ class Effects:
         clock: monotonic seconds.
         follows: the target that must have a version before this one acts on it, if any.
         forgotten: erased persons: a dead letter about one would contain the number again.
+
+    Raises:
+        StoreUnavailable, LogError: by any method but `publish`: nothing was recorded; the items repeat.
     """
 
     def __init__(
@@ -75,11 +78,7 @@ class Effects:
         )
 
     def admit(self, items: Sequence[WorkItem]) -> dict[str, Admitted]:
-        """Take leases for students with work; park those that another process works on.
-
-        Raises:
-            StoreUnavailable: nothing happened.
-        """
+        """Take leases for students with work; park those that another process works on."""
         return self._admission.admit(items, calling=True)
 
     def publish(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
@@ -108,14 +107,7 @@ class Effects:
     def record(
         self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
     ) -> Mapping[str, HandlerOutcome]:
-        """Record the results and end the leases, in one transaction.
-
-        Returns:
-            The final outcomes: a retry that has had its chances is a dead letter.
-
-        Raises:
-            StoreUnavailable: nothing was recorded; the items repeat.
-        """
+        """Record results, end leases. Return the final outcomes: a retry out of chances is a dead letter."""
         self._recorder.record(admitted, outcomes)
         return self._final(admitted, outcomes)
 
@@ -125,8 +117,7 @@ class Effects:
     ) -> Iterator[None]:
         """Publish and record inside this context, to release finished calls on failure.
 
-        If either fails, students whose calls are known to be over may be admitted again at once, though their
-        leases run.
+        Their students may then be admitted again at once, though their leases run.
         """
         try:
             yield
@@ -145,11 +136,7 @@ class Effects:
     def charge(self, items: Sequence[WorkItem]) -> None:
         """Charge an attempt to students whose work fails alone while the probe succeeds.
 
-        The target is not called, so a call of this worker's that may still have an effect does not hinder;
-        its lease is kept.
-
-        Raises:
-            StoreUnavailable, LogError: nothing was recorded; the items repeat.
+        The target is not called: a call that may still have an effect does not hinder, and keeps its lease.
         """
         admitted = self._admission.admit(items, calling=False)
         message = "the target fails on this student's work alone, while its probe succeeds"
@@ -166,20 +153,12 @@ class Effects:
         self._recorder.give_back(admitted, unknown=unknown)
 
     def withdraw(self, admitted: Mapping[str, Admitted]) -> None:
-        """End the leases without an outcome: the target was not called for any of them.
-
-        Raises:
-            StoreUnavailable: nothing was recorded; the items may repeat at once.
-        """
+        """End the leases without an outcome: the target was not called, the items may repeat at once."""
         with self.concluding(admitted, dict.fromkeys(admitted, Closed())):
             self._recorder.give_back(admitted, unknown=False, asked=False)
 
     def record_fault(self, item: WorkItem, error: Exception) -> None:
-        """Dead-letter a student whose item fails by an unforeseen fault.
-
-        Raises:
-            StoreUnavailable: nothing was recorded; the item repeats.
-        """
+        """Dead-letter a student whose item fails by an unforeseen fault."""
         self._recorder.record_fault(item, error)
 
     def _final(

@@ -22,12 +22,7 @@ Item = TypeVar("Item", bound=Sized)
 
 @dataclass
 class _Member(Generic[Item]):
-    """An item to be committed.
-
-    Attributes:
-        then: called with the result.
-        leads: set to make this one's caller the leader; None: its caller does not wait.
-    """
+    """An item to commit. `then` gets the result, `leads` wakes its caller to lead (None: none waits)."""
 
     item: Item
     then: Callable[[Exception | None], None]
@@ -55,11 +50,7 @@ class GroupCommit(Generic[Item]):
         self._led = False  # a leader commits, or is about to
 
     def commit(self, item: Item) -> None:
-        """Return once the item is committed.
-
-        Raises:
-            Exception: the work's.
-        """
+        """Return once the item is committed; raises the work's error."""
         ended: list[Exception | None] = []
         woken = threading.Event()
 
@@ -75,12 +66,7 @@ class GroupCommit(Generic[Item]):
             raise ended[0]
 
     def leave(self, item: Item, then: Callable[[Exception | None], None]) -> None:
-        """Commit the item, or leave it to the present leader.
-
-        Args:
-            item: what is to be committed.
-            then: called with None or the error, in the committing thread.
-        """
+        """Commit the item, or leave it to the leader. `then` gets None or the error, in its thread."""
         if self._leads(_Member(item, then)):
             self._lead()
 

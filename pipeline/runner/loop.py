@@ -236,11 +236,7 @@ class TargetWorker:
     # --- results ----------------------------------------------------------------------------------
 
     def _collect(self, *, wait_s: float) -> None:
-        """Process the reports that have arrived.
-
-        Raises:
-            DependencyDown: from a report; it is processed, and others before it may be.
-        """
+        """Process the reports that have arrived. Raises one's DependencyDown once it is processed."""
         while True:
             try:
                 report = self._reports.get(timeout=wait_s) if wait_s else self._reports.get_nowait()

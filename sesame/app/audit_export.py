@@ -39,7 +39,7 @@ class Receiver(Protocol):
 
 
 class JsonLines:
-    """A file to which one JSON object a line is appended. The id shows that an entry was written twice."""
+    """Appends one JSON object a line to a file. Its id shows that an entry was written twice."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,11 +67,8 @@ class Pseudonyms:
     """Replaces student numbers by pseudonyms that change every `days` since 1970.
 
     A receiver keeps what it was sent when the person is erased: so it gets neither number nor salt. The `id`
-    of an entry leads those who may read the audit to the person.
-
-    Args:
-        keys: the vault's, the present one first: when it is changed, the pseudonyms are.
-        days: how long a student keeps one pseudonym.
+    of an entry leads those who may read the audit to the person. `keys`: the vault's, the present one first:
+    when it is changed, the pseudonyms are.
     """
 
     def __init__(self, keys: Sequence[str], days: int) -> None:
@@ -118,8 +115,6 @@ class AuditExport:
     """Sends new entries to each receiver; of several processes one does at a time.
 
     Args:
-        database: holds the audit, and how far each receiver has got.
-        receivers: by name.
         as_sent: an entry as a receiver gets it.
         on_trouble: called with (`audit`, what is wrong).
     """

@@ -1,10 +1,8 @@
 """Background duties next to the consumers.
 
 They send the outbox and the audit, run timers and housekeeping, compare each target with the accounts at
-night, and watch for manual changes there by day.
-
-Each process does what its consumers need. Of several processes one sends and one runs timers at a time, so
-their number does not matter.
+night, and watch for manual changes there by day. Each process does what its consumers need; of several, one
+sends and one runs timers at a time.
 """
 
 from __future__ import annotations
@@ -41,11 +39,7 @@ TIMERS_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Loop:
-    """What a thread runs until it is stopped.
-
-    Attributes:
-        consumer: the consumer that it works for, if any; `name` tells that one's workers apart.
-    """
+    """What a thread runs until it is stopped, for `consumer` if given. `name` tells its workers apart."""
 
     name: str
     run: Callable[[threading.Event], None]
@@ -132,9 +126,6 @@ class Background:
         self._reporter.trouble("timers", f"{kind}: {cause}: {text}")
 
     def _housekeep(self, stopping: threading.Event) -> None:
-        """Run chores in a thread apart from the timers.
-
-        A chore may wait for a server, and lateness must be reported in time.
-        """
+        """Run chores apart from the timers: one may wait for a server, and lateness is reported in time."""
         while not stopping.wait(TIMERS_EVERY_S):
             self.housekeeping.run_due()

@@ -54,11 +54,7 @@ def console(settings: Settings, database: Database) -> tuple[CasClient, CasLogin
 
 
 def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> LoginProbe | None:
-    """The login probe, which tries no login without a password.
-
-    Args:
-        settings: of the whole application.
-        try_login: asks the directory itself, as far as there is one.
+    """The login probe, which tries no login without a password. `try_login` asks the directory itself.
 
     Raises:
         SettingsError: the account's password cannot be read.

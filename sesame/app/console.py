@@ -74,10 +74,7 @@ def serve(application: Application, stopping: threading.Event) -> None:
 
 
 def console_context(application: Application, stopping: threading.Event) -> ConsoleContext | None:
-    """The context of the console's pages; None: there is no CAS server to log in by.
-
-    Args:
-        stopping: set to close open pages.
+    """The context of the console's pages; None: no CAS server to log in by. `stopping` closes open pages.
 
     Raises:
         VaultKeyError: the vault's key cannot be used.
@@ -91,11 +88,7 @@ def console_context(application: Application, stopping: threading.Event) -> Cons
 
 
 def make_app(application: Application, context: ConsoleContext | None) -> Starlette:
-    """All that is served.
-
-    Raises:
-        VaultKeyError: the vault's key cannot be used.
-    """
+    """Return the application with all that is served; raises `VaultKeyError`."""
     settings = application.settings
     figures = Figures(application.database, settings.targets, settings.propagation)
 

@@ -1,7 +1,4 @@
-"""Detects manual changes at targets that report changes, within a minute.
-
-At every target it detects that many objects were lost.
-"""
+"""Detects manual changes within a minute, at targets that report them. At any, many lost objects."""
 
 from __future__ import annotations
 
@@ -19,12 +16,7 @@ _WATCH: Final = Actor("watch", frozenset({Role.OPERATOR}))
 
 
 class DriftWatch:
-    """Polls the targets of this process's consumers for changes.
-
-    Args:
-        targets: those of this process.
-        on_trouble: called with (target, what was found or went wrong).
-    """
+    """Polls this process's targets for changes. `on_trouble` gets (target, what was found or went wrong)."""
 
     def __init__(
         self, application: Application, targets: Collection[str], *, on_trouble: Callable[[str, str], None]

@@ -1,4 +1,4 @@
-"""The remedy of an error, whether a dependency is down, and the errors in the reference."""
+"""An error's remedy, whether a dependency is down, and the reference's errors."""
 
 from __future__ import annotations
 
@@ -39,10 +39,7 @@ back. Any other is the command's or the student's alone. What becomes a token is
 def errors_part(tokens: Collection[str], anchored: Callable[[str], str], linked: Callable[[str], str]) -> str:
     """The errors' part of the page of causes, in Markdown.
 
-    Args:
-        tokens: those that the page explains.
-        anchored: writes a name as one that links lead to.
-        linked: writes a name as a link to it.
+    `tokens`: those that the page explains. `anchored`, `linked`: write a name as a link's aim, or as a link.
     """
     lines = [_HEAD]
     for error in sorted(set(_all()), key=lambda each: each.__name__):

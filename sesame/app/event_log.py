@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.eventlog.kafka.plan import TopicPlan
 
 GROUP_PREFIX: Final = "sesame."
-"""Begins the name of each consumer group, by which `ops/kafka/acls.toml` gives rights."""
+"""Begins each consumer group's name, to which `ops/kafka/acls.toml` gives rights."""
 _SEGMENT_BYTES = 268_435_456
 _BATCH_BYTES_MAX = 1_048_588  # Kafka's own default: the largest record, with its key and headers, fits
 
@@ -26,10 +26,9 @@ class NotKafka(SettingsError):
 
 
 def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
-    """The event log. The embedded one is created now; Kafka's topics by `sesame topics`.
+    """The event log: the embedded one is created now, Kafka's topics by `sesame topics`.
 
-    Args:
-        erased: erased persons; Kafka still has their records unchanged.
+    `erased`: erased persons; Kafka still has their records unchanged.
 
     Raises:
         LogError: it cannot be used, or the embedded one has other partitions than the settings say.
@@ -47,11 +46,7 @@ def open_log(settings: Settings, erased: ErasedKeys | None = None) -> EventLog:
 
 
 def kafka_access(settings: Settings) -> Access:
-    """Kafka's addresses and credentials.
-
-    Raises:
-        SettingsError: the password is missing.
-    """
+    """Kafka's addresses and credentials; raises SettingsError without the password."""
     from pipeline.eventlog.kafka import Access, Security, Timing
 
     wanted = settings.log

@@ -13,14 +13,12 @@ from typing import Final
 
 _USUAL: Final = gc.get_threshold()
 _SELDOM: Final = 200_000
-"""New objects between two collections, which Python makes after 700: more than a command that looks ever has.
-While modules are loaded nearly nothing is garbage, and looking for it is a fifth of what a short command
-costs."""
+"""New objects between two collections (Python's default: 700): more than a command that looks ever has. While
+modules are loaded nearly nothing is garbage, and looking for it is a fifth of a short command."""
 
 
 def load() -> None:
-    """Collect seldom, from now on: much is loaded next. `settle` and `usual` end it. When the process ends,
-    nothing is collected any more: its memory is given back whole."""
+    """Collect seldom while much is loaded, until `settle` or `usual`. At exit, memory is given back whole."""
     gc.set_threshold(_SELDOM)
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
@@ -36,8 +34,7 @@ def usual() -> None:
 def settle() -> None:
     """Collect once, and exempt what is left from collection; see `gc.freeze`.
 
-    Later objects are collected as usual. Call it when what the process needs is loaded, before its threads
-    begin.
+    Later objects are collected as usual. Call it when all is loaded, before the process's threads begin.
     """
     gc.collect()
     gc.freeze()

@@ -1,9 +1,8 @@
 """Names of this machine's members of consumer groups: the same after a restart.
 
 A member that comes back under its name takes its partitions up again at once, instead of waiting until its
-former self is taken for dead. Two that live at once must not have one name. So each takes the first number of
-its group that no other process of this machine has, by a lock on a file, which the system frees when the
-process ends, however it ends.
+former self is taken for dead. Two that live at once must not share a name: each takes the first number of its
+group that no process of this machine has, by a file lock, which the system frees when the process ends.
 """
 
 from __future__ import annotations
@@ -26,9 +25,7 @@ class TooManyMembers(SesameError):
 class GroupMembers:
     """Hands out names, and keeps them until the process ends.
 
-    Args:
-        folder: where the locks are; on a local disk, shared by this machine's processes.
-        host: the machine's name.
+    `folder`: where the locks are; on a local disk, shared by this machine's processes.
     """
 
     def __init__(self, folder: Path, host: str) -> None:
@@ -37,11 +34,7 @@ class GroupMembers:
         self._held: dict[tuple[str, int], tuple[str, int]] = {}  # (group, worker) to name and open file
 
     def name(self, group: str, worker: int = 1) -> str:
-        """The name of this process's member `worker` of a group; the same at each call.
-
-        Raises:
-            TooManyMembers: there is no number left.
-        """
+        """The name of this process's member `worker` of a group, always the same. Raises `TooManyMembers`."""
         if (group, worker) not in self._held:
             self._held[group, worker] = self._claim(group)
         return self._held[group, worker][0]

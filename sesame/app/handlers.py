@@ -27,7 +27,7 @@ ADOPTION_UNDECIDED: Final = "adoption_undecided"
 """Reason of waiting: an object in this target is contradictory, and undecided."""
 
 REFUSED: Final = "refused: "
-"""Begins the name of what would stand in the way of a write, among what would be written."""
+"""Begins what would prevent a write, among what would be written."""
 
 
 Calling = Callable[[str, Sequence[Task]], AbstractContextManager[None]]
@@ -35,7 +35,7 @@ Calling = Callable[[str, Sequence[Task]], AbstractContextManager[None]]
 
 
 class GuardedHandler:
-    """A target's handler with what is done around each of its calls; see `pipeline.target.Handler`.
+    """A target's handler, guarded around each call; see `pipeline.target.Handler`.
 
     Students with an open question to an operator are kept from it: two objects that carry one number, a login
     that is another person's elsewhere, an entry without a number. What Sésame would write could be wrong, and
@@ -46,7 +46,6 @@ class GuardedHandler:
     connector, which is read-only, refuses it.
 
     Args:
-        handler: the target's.
         database: where the questions are; None: none is looked for.
         secrets: what the target is identified to with. A refusal names them and when each was read, since
             another process, such as `sesame doctor`, may have read another one.
@@ -135,12 +134,7 @@ class GuardedHandler:
 
 
 class Unusable:
-    """Replaces an unusable connector: its consumer reports why, the others continue.
-
-    Args:
-        name: the target's.
-        why: what is wrong with its package or its settings.
-    """
+    """Replaces an unusable connector: its consumer reports `why`, the others continue."""
 
     batch_size = 1
     call_s_max = 1.0

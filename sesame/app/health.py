@@ -29,22 +29,13 @@ class NothingToServe(SesameError):
 def health_server(
     application: Application, metrics: Metrics, ready: Mapping[str, Check]
 ) -> HttpServer | None:
-    """The health server of the settings; None: they want none.
-
-    Args:
-        application: its store is checked.
-        metrics: what `/metrics` shows.
-        ready: further checks of `/readyz`.
-    """
+    """The health server of the settings; None: they want none. `ready`: further checks of `/readyz`."""
     wanted = application.settings.http
     return _health_server(application, metrics, ready, port=wanted.port) if wanted.enabled else None
 
 
 def portal_health_server(application: Application, metrics: Metrics) -> HttpServer | None:
-    """The health server of `sesame web`, next to `sesame run`'s; None: none is set.
-
-    The students' port shows no metrics, since it is open to the world.
-    """
+    """The health server of `sesame web`, whose open port shows no metrics; None: none is set."""
     port = application.settings.portal.metrics_port
     return None if port is None else _health_server(application, metrics, {}, port=port)
 

@@ -33,12 +33,9 @@ class _Chore:
 
 
 class Housekeeping:
-    """Runs each chore when it is due. A failed chore is reported, and runs at its next time.
+    """Runs each chore of these consumers when due. A failed one is reported, and repeated within a minute.
 
-    Args:
-        consumers: those that this process runs: each has its chores.
-        on_trouble: called with (chore, what went wrong).
-        monotonic: seconds.
+    `on_trouble`: called with (chore, what went wrong).
     """
 
     def __init__(

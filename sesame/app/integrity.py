@@ -42,11 +42,7 @@ class Integrity:
             stopping.wait(LOOK_EVERY_S)
 
     def look(self) -> None:
-        """Check once: the whole files if that is due, and that the store is the same.
-
-        Raises:
-            StoreDamaged, DamagedLog, StoreRestored: as `watch`.
-        """
+        """Check once: the whole files if due, and that the store is the same; raises as `watch`."""
         began = self._monotonic()
         due = began >= self._examine_at
         for look in self._looks(due=due):

@@ -18,12 +18,11 @@ _NIGHT: Final = Actor("nightly", frozenset({Role.OPERATOR}))
 
 
 class Nightly:
-    """Compares the targets of this process's consumers once a night.
+    """Compares this process's targets once a night, by one of any number of processes.
 
-    It is once whatever the number of processes. A night in which none ran is made up for.
+    A night in which none ran is made up for.
 
     Args:
-        targets: those of this process.
         on_trouble: called with (target, what was found or went wrong).
         now: the time, with the machine's time zone.
     """

@@ -89,8 +89,7 @@ class ProcessRunner:
     def run(self, stopping: threading.Event) -> list[str]:
         """Run until `stopping` is set; then let running work end, within a bound.
 
-        Returns:
-            The loops that have not ended in time. What they do is repeated by others when the process ends.
+        Returns the loops that have not ended in time: others repeat what they do once the process ends.
 
         Raises:
             SesameError: something that is needed from the start is missing.

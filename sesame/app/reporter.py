@@ -98,11 +98,7 @@ class Gauges:
 
 
 class Reporter:
-    """Observes loops; see `pipeline.runner.Observer`, `pipeline.facts.FactObserver`.
-
-    Args:
-        process: this process life's name.
-    """
+    """Observes loops; see `pipeline.runner.Observer`, `pipeline.facts.FactObserver`."""
 
     def __init__(
         self,
@@ -200,10 +196,7 @@ class Reporter:
     def see_off(self, host: str, is_dead: Callable[[int], bool]) -> None:
         """Remove the states of processes that died here: the restart has seen it.
 
-        Args:
-            host: as processes name it.
-            is_dead: whether the process of this number is none of ours. A process that is taken for dead, and
-                is not, reports again within seconds.
+        One that is taken for dead (`is_dead`, by its number) and is not reports again within seconds.
         """
         try:
             with self._database.write() as connection:
@@ -217,7 +210,7 @@ class Reporter:
             self._log.warning("status_not_written", consumer="")
 
     def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
-        """Records that are not settled; other processes read them with the state."""
+        """Set the unsettled records by partition. Other processes read them with the state."""
         by_topic: dict[str, int] = {}
         by_lane: dict[Lane, int] = {}
         for tp, records in lag.items():
@@ -228,7 +221,7 @@ class Reporter:
         self._gauges.lag(consumer, self._process, by_topic)
 
     def trouble(self, consumer: str, what: str) -> None:
-        """Something went wrong that will be tried again, or went to the dead letters."""
+        """Log a problem that will be tried again, or went to the dead letters."""
         self._log.warning("trouble", consumer=consumer, error_message=what)
 
     # --- propagation and backlogs -----------------------------------------------------------------
@@ -249,12 +242,9 @@ class Reporter:
     def refresh_from(
         self, outbox: OutboxRelay, consumers: Collection[str] = (), receivers: Collection[str] = ()
     ) -> Callable[[], None]:
-        """A refresher of the gauges that are read from the store at each exposition.
+        """Return the refresher of gauges read from the store at each exposition.
 
-        Args:
-            outbox: its rows are counted.
-            consumers: those that should run somewhere.
-            receivers: those of the audit.
+        `consumers`: those that should run somewhere. `receivers`: those of the audit.
         """
 
         def refresh() -> None:

@@ -108,13 +108,8 @@ def prune(
 ) -> dict[str, int]:
     """Remove expired rows, some of each table; return how many, by table.
 
-    The students' pages remove their own codes and sessions.
-
-    Args:
-        connection: of a transaction that writes.
-        now: database time, seconds since the epoch, UTC.
-        history_before: history that ended before this moment (seconds since the epoch, UTC) has expired.
-        audit_before: likewise for remarks. The audit itself is archived: see `audit`.
+    History that ended before `history_before` has expired, and remarks before `audit_before` (epoch seconds,
+    UTC). The audit itself is archived: see `audit`. The students' pages remove their own codes and sessions.
     """
     removals: dict[str, Callable[[], int]] = {
         "webhook_events": lambda: webhooks.forget_old(
@@ -139,7 +134,7 @@ def prune(
 
 
 def _replays(connection: Connection, before: float) -> int:
-    """The oldest one: it may have as many students as there are."""
+    """Remove the oldest one only: it may have as many students as there are."""
     old = select(replays.c.id).where(replays.c.begun_at < before).order_by(replays.c.begun_at).limit(1)
     replay_id = connection.execute(old).scalar_one_or_none()
     if replay_id is None:
@@ -149,7 +144,7 @@ def _replays(connection: Connection, before: float) -> int:
 
 
 def _imports(connection: Connection, before: float) -> int:
-    """Remove old imports that no row of a feed refers to. The newest stays, since ids continue from it."""
+    """Remove old imports that no row of a feed refers to. The newest stays: ids continue from it."""
     newest = connection.execute(select(func.max(imports.c.id))).scalar_one()
     referred = select(feed_rows.c.import_id).union(select(teaching_rows.c.import_id))
     over = imports.c.started_at < before, imports.c.id < (newest or 0), imports.c.id.not_in(referred)
@@ -157,10 +152,7 @@ def _imports(connection: Connection, before: float) -> int:
 
 
 def _tombstones(connection: Connection, before: float) -> int:
-    """Remove old tombstones followed by a newer secret of that student and purpose.
-
-    The newer one keeps the order.
-    """
+    """Remove old tombstones: a newer secret of that student and purpose keeps the order."""
     newer = vault.alias()
     followed = select(newer.c.sequence).where(
         newer.c.student_number == vault.c.student_number,

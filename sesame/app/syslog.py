@@ -1,7 +1,4 @@
-"""Sends lines to a syslog receiver (RFC 5424): TLS, TCP, UDP or a unix socket.
-
-Transports: RFC 5425 (TLS), RFC 6587 (TCP).
-"""
+"""Sends lines to a syslog receiver (RFC 5424): TLS (RFC 5425), TCP (RFC 6587), UDP or a unix socket."""
 
 from __future__ import annotations
 
@@ -31,7 +28,6 @@ class Syslog:
     Args:
         address: `tls://HOST:PORT`, `tcp://…`, `udp://…` or `unix:/PATH`.
         ca_file: of `tls`; None: the system's.
-        host: the name of this machine, for the lines.
     """
 
     def __init__(self, address: str, *, ca_file: Path | None = None, host: str | None = None) -> None:
@@ -42,11 +38,7 @@ class Syslog:
         self._host = host or socket.gethostname()
 
     def send(self, documents: Sequence[Mapping[str, Any]]) -> None:
-        """Send entries of the audit.
-
-        Raises:
-            OSError: some may have arrived, and all are to be sent again.
-        """
+        """Send entries of the audit; raises OSError: some may have arrived, send all again."""
         lines = [self._line(each) for each in documents]
         if self._kind in {"tcp", "tls"}:
             self._stream(b"".join(b"%d %s" % (len(line), line) for line in lines))
@@ -94,10 +86,7 @@ class Syslog:
 
 
 def _short(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The short form of an entry that is too long for a datagram.
-
-    It suffices to notice the entry, and to look it up.
-    """
+    """Shorten an entry that is too long for a datagram: enough to notice it, and to look it up."""
     return {name: value for name, value in document.items() if name not in {"detail", "persons"}} | {
         "cut": True
     }

@@ -35,9 +35,7 @@ def handler(
 ) -> Handler:
     """The handler of a target; it only observes where the settings say so.
 
-    Args:
-        vault: called for targets that are given passwords; the others' processes need no key of it.
-        traces: records each call; None: no traces.
+    `vault` is called for targets that are given passwords: the others' processes need no key of it.
 
     Raises:
         SettingsError: a secret is missing.

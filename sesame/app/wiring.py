@@ -59,12 +59,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """One life of one process.
-
-    Attributes:
-        host: the machine's name.
-        owner: its name on leases; never the same twice.
-    """
+    """One life of one process, on machine `host`; `owner`: its name on leases, never the same twice."""
 
     host: str
     owner: str
@@ -77,11 +72,7 @@ class ProcessIdentity:
 
 
 class Application:
-    """Everything that the settings describe, connected when it is first used.
-
-    Args:
-        settings: of the whole application.
-    """
+    """Everything that the settings describe, connected when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -104,7 +95,7 @@ class Application:
         return database
 
     def with_store_open(self) -> Iterable[str]:
-        """Other processes that have the embedded store open, as texts. Only those that this user may see."""
+        """Return the other processes with the embedded store open, as texts. Those that this user may see."""
         path = self.settings.store_file
         return () if path is None else processes_with(path)
 
@@ -147,11 +138,7 @@ class Application:
         return self.settings.store_file
 
     def prune_log(self) -> None:
-        """Remove what the embedded log has kept for long enough. Kafka's servers do that by themselves.
-
-        Raises:
-            LogUnavailable: try again.
-        """
+        """Prune the embedded log (Kafka's servers do it themselves). Raises LogUnavailable: try again."""
         from pipeline.eventlog.sqlite import SqliteEventLog
 
         if isinstance(self.log, SqliteEventLog):
@@ -187,11 +174,7 @@ class Application:
 
     @cached_property
     def vault(self) -> Vault:
-        """The vault.
-
-        Raises:
-            VaultKeyError: its key cannot be used.
-        """
+        """The vault; raises `VaultKeyError` if its key cannot be used."""
         from pipeline.vault import Vault, read_keys
 
         return Vault(
@@ -204,11 +187,7 @@ class Application:
 
     @cached_property
     def privacy(self) -> PrivacyKey:
-        """The site's privacy key.
-
-        Raises:
-            PrivacyKeyError: it cannot be used, or is another one than persons were erased by.
-        """
+        """The site's privacy key. Raises `PrivacyKeyError`, also if another one was used to erase."""
         from consumers.registry.erasure import erasures
         from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
         from sesame.operations.privacy.receipts import site_key
@@ -223,10 +202,9 @@ class Application:
 
     @property
     def privacy_if_any(self) -> PrivacyKey | None:
-        """The privacy key; None: there is none, and no person was ever erased.
+        """The privacy key; None: there is none, and no person was ever erased. Raises as `privacy`.
 
-        Raises:
-            PrivacyKeyError: as `privacy`; without the key the names of erased persons would be given again.
+        Without the key the names of erased persons would be given again.
         """
         from consumers.registry.erasure import erasures
 
@@ -249,16 +227,10 @@ class Application:
         return self.settings.data_dir / "audit"
 
     def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
-        """Put a pseudonym in the log's older records; return in how many.
+        """Replace a number by a pseudonym in the log's older records.
 
-        Args:
-            before: seconds since the epoch; newer records are left.
-
-        Returns:
-            None: this log cannot.
-
-        Raises:
-            LogUnavailable: do it again.
+        Older than `before` (epoch seconds). Returns in how many; None: this log cannot. Raises
+        LogUnavailable.
         """
         from pipeline.eventlog.sqlite import SqliteEventLog
 
@@ -270,8 +242,7 @@ class Application:
     def rewrite_files(self) -> bool:
         """Rewrite the embedded store and log, and the persons' keys, without removed data.
 
-        Returns:
-            False: the store is a server's.
+        Returns False if the store is a server's.
 
         Raises:
             StoreUnavailable, LogUnavailable, PersonKeysUnusable: do it again.
@@ -287,9 +258,6 @@ class Application:
 
     def portal(self, metrics: Metrics | None = None) -> PortalContext:
         """The context of the students' pages: database and vault keys, and no log.
-
-        Args:
-            metrics: where what happens is counted.
 
         Raises:
             VaultKeyError: the vault's key cannot be used.
@@ -415,23 +383,13 @@ class Application:
         }
 
     def handler(self, target: str) -> Handler:
-        """The target's handler, connected to its server.
-
-        Raises:
-            SettingsError: a secret is missing.
-        """
+        """The target's handler, connected to its server. Raises SettingsError without a secret."""
         from sesame.app import targets
 
         return targets.handler(target, self.settings, self.database, lambda: self.vault, self.traces)
 
     def cas_probe(self) -> LoginProbe | None:
-        """The login probe; None: the settings name no CAS server.
-
-        It tries no login without a password.
-
-        Raises:
-            SettingsError: the account's password cannot be read.
-        """
+        """The login probe; None: the settings name no CAS server. Raises as `cas.probe`."""
         return cas.probe(self.settings, self._try_login)
 
     def _try_login(self, login: str, password: str) -> Trial:
@@ -440,7 +398,7 @@ class Application:
 
     @contextmanager
     def directory(self) -> Iterator[DirectoryConnector]:
-        """The directory's connector, to read what is there without the store; disconnected at the end."""
+        """The directory's connector, to read without the store; disconnected at the end."""
         from consumers.directory.connector import DirectoryConnector
         from consumers.kit.connector import ConnectorContext
 
@@ -454,12 +412,7 @@ class Application:
 
     @contextmanager
     def connector(self, target: str) -> Iterator[Anything]:
-        """A read-only connector, found by entry point; disconnected at the end.
-
-        Raises:
-            ConnectorUnusable: its package or its section is wrong.
-            SettingsError: a secret is missing.
-        """
+        """A read-only connector by entry point, disconnected at the end. Raises as `targets.connector`."""
         from sesame.app import targets
 
         made = targets.connector(target, self.settings, self.database, read_only=True)

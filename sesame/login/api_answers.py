@@ -42,14 +42,9 @@ class StillUnderWay(SesameError):
 
 
 def begin(connection: Connection, database: Database, name: str, request: str, now: float) -> str | None:
-    """Begin to answer, or find what was answered.
+    """Begin to answer, or return the sealed answer; None: it is to be answered now.
 
-    Args:
-        name: of token and key.
-        request: the request's digest.
-
-    Returns:
-        The sealed answer; None: it is to be answered now.
+    `name`: of token and key. `request`: the request's digest.
 
     Raises:
         KeyOfAnother, StillUnderWay: neither.

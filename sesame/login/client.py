@@ -105,8 +105,10 @@ class CasClient:
         )
 
     def _refusal(self, content: bytes) -> TicketRefused | ServiceRefused | TargetDown:
-        """Why there is no login in an answer (CAS protocol 3.0, section 2.5.3). A ticket that was given for
-        another service (INVALID_SERVICE) is a wrong ticket, and says nothing of our own registration."""
+        """Return why an answer has no login (CAS protocol 3.0, section 2.5.3).
+
+        A ticket for another service (INVALID_SERVICE) is a wrong one, and says nothing of our registration.
+        """
         failure = next((e for e in ET.fromstring(content).iter() if "code" in e.attrib), None)  # noqa: S314
         code = failure.attrib["code"] if failure is not None else ""
         if code in _REFUSED_SERVICE:
@@ -126,10 +128,7 @@ class CasClient:
 
 
 class BoundedSession(requests.Session):
-    """A session with time-outs, without redirects, proxies or environment authorities.
-
-    A status that is not in `accepted` is an error.
-    """
+    """A session with time-outs, no redirects, proxies or environment CAs; `accepted`: its good statuses."""
 
     def __init__(self, *, verify: str | bool, timeout_s: tuple[float, float]) -> None:
         super().__init__()
@@ -139,11 +138,7 @@ class BoundedSession(requests.Session):
         self.accepted = {HTTPStatus.OK}
 
     def request(self, method: str, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """As `requests` has it, within these bounds.
-
-        Raises:
-            requests.RequestException: no answer, or one with another status.
-        """
+        """As `requests`, within these bounds. Raises RequestException, also for other statuses."""
         kwargs |= {"timeout": self._timeout_s, "allow_redirects": False, "verify": self.verify}
         response = super().request(method, url, *args, **kwargs)
         if response.status_code not in self.accepted:

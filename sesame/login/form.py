@@ -21,10 +21,7 @@ def login_form(text: str) -> LoginForm | None:
 
 
 def onward_form(text: str) -> LoginForm | None:
-    """The form of a page between a login and its ticket; None: this is no such page.
-
-    Apereo CAS shows one before a password expires; its form only continues.
-    """
+    """The form of a page between login and ticket, if it is one. Apereo: before a password expires."""
     forms = _forms(text)
     if any(form.asks_password for form in forms):
         return None

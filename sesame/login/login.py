@@ -77,12 +77,7 @@ class CasLogins:
     def arrive(self, ticket: str, *, expected: str | None = None) -> Arrival:
         """Validate a ticket, open a session, and note that CAS works for its owner.
 
-        Args:
-            expected: the student who was sent to CAS, if that is known.
-
-        Raises:
-            TicketRefused, ServiceRefused, TargetDown, Misconfigured: as `LoginServer.validate`; it is noted
-                with the student who was expected.
+        Raises as `LoginServer.validate`; noted with `expected`, the student who was sent to CAS, if known.
         """
         try:
             validated = self._server.validate(ticket)

@@ -21,12 +21,7 @@ class ServiceRefused(SesameError):
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """The CAS server's answer to a good ticket.
-
-    Attributes:
-        login: of the ticket's owner.
-        attributes: what it releases of the owner to this service.
-    """
+    """The CAS server's answer to a good ticket: its owner's login, and the attributes that it releases."""
 
     login: str
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)

@@ -24,7 +24,7 @@ from sesame.login.outcome import ProbeOutcome, ProbeResult
 from sesame.login.port import ServiceRefused, TicketRefused, Validated
 
 SecondLook = Callable[[str, str], Trial]
-"""Whether the directory itself lets in this login with this password; raises a SesameError."""
+"""Tries this login and password at the directory itself; raises a SesameError."""
 
 _PAGES_BETWEEN_MAX = 3
 _REDIRECTS = (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER)
@@ -62,10 +62,7 @@ class LoginProbe:
         self._second_look = second_look
 
     def run(self) -> ProbeResult:
-        """Take the whole path: form, password, ticket, validation, attributes, logout.
-
-        Failures are returned, not raised.
-        """
+        """Take the whole path: form, password, ticket, validation, attributes, logout. Return failures."""
         try:
             with self._client.session() as session:
                 try:
@@ -175,10 +172,7 @@ class LoginProbe:
         return ProbeResult(outcome, gettext("{name}: {value}", name=refused, value=trial.said))
 
     def _let_in_elsewhere(self, refused: str, password: str) -> ProbeResult:
-        """Try the login at CAS without a service, after the directory has accepted it.
-
-        Access strategies do not count there.
-        """
+        """Try a login that the directory accepts at CAS without a service, where no access strategy is met."""
         url = urljoin(self._client.server_url, "login")
         with self._client.session() as session:
             form = login_form(session.get(url).text) or LoginForm()

@@ -13,9 +13,7 @@ _Role = TypeVar("_Role", bound=str)
 def roles_of(rules: Mapping[_Role, Sequence[str]], validated: Validated) -> frozenset[_Role]:
     """The roles that at least one released value gives.
 
-    Args:
-        rules: by role, what gives it: `ATTRIBUTE=VALUE` each, e.g. `memberOf=cn=operators,ou=groups,dc=univ`.
-
+    `rules`: by role, what gives it: `ATTRIBUTE=VALUE` each, e.g. `memberOf=cn=operators,ou=groups,dc=univ`.
     Values are compared as directories compare names (RFC 4517, caseIgnoreMatch; RFC 4514): without regard to
     case, and to blanks next to a comma or at an end.
     """

@@ -17,14 +17,10 @@ _STEP: Final = 0.005
 
 
 def legible(color: str, background: str) -> str:
-    """The nearest legible colour: darker on a light background, lighter on a dark one.
+    """Return the nearest legible colour: darker on a light background, lighter on a dark one.
 
-    Args:
-        color: `#RRGGBB`; itself if it can be read.
-        background: likewise.
-
-    Returns:
-        `#rrggbb`, of the same hue (OKLCH), with a contrast of `CONTRAST_MIN` at least.
+    Colours are `#RRGGBB`. The result has the hue of `color` (OKLCH) and a contrast of at least
+    `CONTRAST_MIN`.
     """
     ground, found = Color(background), Color(color)
     darker = ground.contrast("white") < ground.contrast("black")

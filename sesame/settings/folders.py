@@ -13,11 +13,7 @@ class FolderUnusable(SesameError):
 
 
 def make(folder: Path) -> None:
-    """Make this folder, closed to others; leave an existing one as it is.
-
-    Raises:
-        FolderUnusable: something else has its name, or it may not be made.
-    """
+    """Make this folder, closed to others; leave an existing one as it is. Raises `FolderUnusable`."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:

@@ -86,11 +86,7 @@ def load(config: Path | None = None) -> Settings:
 
 
 def _checked(chosen: Mapping[str, Choice], sources: Sources) -> Settings:
-    """The settings, without wrong sections of other packages' connectors.
-
-    Raises:
-        ValidationError: another part of them is wrong.
-    """
+    """Check the settings; leave out wrong sections of other packages. Raises ValidationError for ours."""
     model = connectors.model_for(chosen)
     try:
         settings = model(**_absolute(model, sources.content, sources.file))
@@ -136,7 +132,7 @@ def _environment() -> dict[str, str]:
 
 
 def _is_setting(model: type[Settings], name: str) -> bool:
-    """True if the variable begins with a setting or section. Its remainder is checked with the file."""
+    """True if the variable begins with a setting or section. Its rest is checked with the file."""
     first = name.removeprefix(ENV_PREFIX).split(ENV_NESTED, maxsplit=1)[0]
     return first.lower() in model.model_fields
 

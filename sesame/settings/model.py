@@ -146,10 +146,7 @@ class Settings(BaseSettings):
 
     @property
     def titles(self) -> Mapping[str, Mapping[Language, str]]:
-        """Display names of services, by target and language.
-
-        Those of other packages' connectors, and those of ours that the site has renamed.
-        """
+        """Display names by target and language: of other packages' connectors, and of ours if renamed."""
         named = {name: Choice.of(name).connector for name in self.target_names() if self._renames(name)}
         return {
             name: _title(getattr(self, name), connector)
@@ -200,11 +197,7 @@ class Settings(BaseSettings):
 
     @property
     def keeps_last_hash(self) -> bool:
-        """Whether to keep the directory's last hash for a deleted entry.
-
-        Raises:
-            SettingsError: a server's dumps would have it.
-        """
+        """Whether to keep the directory's last hash. Raises SettingsError if a server's dumps would hold it."""
         if self.vault.keep_last_hash and self.store_file is None:
             raise SettingsError(
                 gettext("vault.keep_last_hash needs the embedded store: a server's dumps have everything"),
@@ -242,20 +235,12 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> SecretStr:
-        """The database's URL.
-
-        Raises:
-            SettingsError: it cannot be used, or is in a file that cannot be read.
-        """
+        """The database's URL. Raises SettingsError if it, or the file that holds it, cannot be used."""
         return self.store.address(self.data_dir / "sesame.db")
 
     @property
     def store_file(self) -> Path | None:
-        """The database's file; None if it is a server's, or in memory.
-
-        Raises:
-            SettingsError: as `store_url`.
-        """
+        """The database's file; None if it is a server's, or in memory. Raises as `store_url`."""
         url = self.store_url.get_secret_value()
         return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 

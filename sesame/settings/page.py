@@ -130,7 +130,7 @@ _Inherited = Mapping[str, tuple[type[BaseModel], Mapping[str, FieldInfo]]]
 
 
 def _tables(sections: Mapping[str, type[BaseModel]]) -> Iterator[_Table]:
-    """A table for each section, and one before the first of several that inherit settings."""
+    """A table per section, and one before the first of those that inherit settings."""
     waiting = {module: (title, about, _inherited(module, sections)) for module, title, about in _SEVERAL}
     known: set[tuple[str, str]] = set()
     for name, section in sections.items():
@@ -171,7 +171,7 @@ def _visible(section: type[BaseModel]) -> list[str]:
 
 
 def _common(inherited: _Inherited) -> Iterator[_Row]:
-    """A row for each setting that several sections inherit, with the sections whose default differs."""
+    """A row per setting that several sections inherit, with the different defaults."""
     most = max(len(own) for _, own in inherited.values())
     for name, (base, own) in inherited.items():
         field = base.model_fields[name]

@@ -25,16 +25,7 @@ class LiveSecret:
     """
 
     def __init__(self, section: Section, name: str, *, clock: Callable[[], float] = time.time) -> None:
-        """Read it.
-
-        Args:
-            section: the settings that name it.
-            name: of the secret, e.g. `token`.
-            clock: epoch seconds.
-
-        Raises:
-            SecretUnreadable: it is not set, or its file cannot be used: there is no earlier one to keep.
-        """
+        """Read the secret; there is no earlier one to keep: raises `SecretUnreadable`."""
         self._section = section
         self._name = name
         self._clock = clock

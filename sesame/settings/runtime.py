@@ -24,7 +24,7 @@ class HttpSettings(Section):
 
 
 class ReconcileSettings(Section):
-    """Every night each target is compared with the accounts, by the process that runs its consumer."""
+    """Each night the process of a target's consumer compares it with the accounts."""
 
     place: ClassVar[str] = "reconcile"
 

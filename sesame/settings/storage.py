@@ -65,10 +65,7 @@ class StoreSettings(Section):
     )
 
     def address(self, embedded: Path) -> SecretStr:
-        """The database's URL, complete, with its secrets.
-
-        Args:
-            embedded: the file of the embedded database, if no other one is named.
+        """The database's URL, complete, with its secrets; `embedded`: the file, if no other one is named.
 
         Raises:
             SettingsError: it is no database's URL, or its connection would not be verified.

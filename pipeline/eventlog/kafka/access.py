@@ -88,8 +88,7 @@ class Access:
         servers: some of them, `host:port`; they name the others.
         client_id: sent to the servers, for their logs and quotas.
         ca_file: PEM, of the authorities that may have signed the servers' certificates; None: the system's.
-        username: for SCRAM-SHA-512, with SASL_SSL.
-        password: likewise.
+        username: for SCRAM-SHA-512, with SASL_SSL, like `password`.
     """
 
     servers: tuple[str, ...]
@@ -126,8 +125,7 @@ class Access:
     def check(self) -> None:
         """Try the servers one by one until one lets this user in.
 
-        The library would retry for long in silence. A lost connection is no refusal: the next server is
-        tried.
+        The library would retry silently for long. A lost connection is no refusal: the next server is tried.
 
         Raises:
             LogRefused: a server's certificate is not accepted, or the user's password.
@@ -149,12 +147,7 @@ class Access:
         )
 
     def _knock(self, server: str) -> None:
-        """Connect, begin TLS, and leave.
-
-        Raises:
-            LogRefused: its certificate is not accepted, or it does not speak TLS.
-            _Silent: it is not there.
-        """
+        """Connect, begin TLS, leave. Raises `LogRefused` (TLS, certificate) or `_Silent` (no server)."""
         for left in reversed(range(_KNOCKS_MAX)):
             try:
                 self._begin(server)
@@ -180,12 +173,7 @@ class Access:
                 context.wrap_socket(plain, server_hostname=host.strip("[]")).close()
 
     def _log_in(self, server: str) -> None:
-        """Log in as the user, then disconnect.
-
-        Raises:
-            LogRefused: the server refuses.
-            _Silent: it hung up or did not answer during the login.
-        """
+        """Log in as the user, then disconnect. Raises `LogRefused`, or `_Silent` without an answer."""
         try:
             workarounds.log_in({**self.configuration(), "bootstrap_servers": [server]})
         except LIBRARY as error:
@@ -196,13 +184,7 @@ class Access:
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
-        """Turn the library's errors into the log's.
-
-        `doing` ends the sentence "no answer while …".
-
-        Raises:
-            LogError: or its subclass for the error.
-        """
+        """Raise the library's errors as `LogError`s. `doing` ends the sentence "no answer while …"."""
         try:
             yield
         except LIBRARY as error:
@@ -269,7 +251,7 @@ _AGAIN = (
     e.InvalidProducerEpochError,
     e.InvalidProducerIdMappingError,
 )
-"""What says nothing against another attempt, although the library does not say so."""
+"""Errors worth another attempt, although the library does not call them retriable."""
 
 _REFUSED = (e.SaslAuthenticationFailedError, e.IllegalSaslStateError)
 _LOST = (
@@ -279,7 +261,7 @@ _LOST = (
     e.UnknownMemberIdError,
     e.FencedInstanceIdError,
 )
-"""What a member hears that has no part in the group at present."""
+"""Errors of a member that has no part in the group at present."""
 
 
 def _may_come_again(error: Exception) -> bool:

@@ -2,10 +2,8 @@
 
 One thread owns the consumer; the library's own thread speaks to the servers and sends heartbeats. On a
 rebalance, that thread calls the listener, which never blocks it: the listener commits what could not be
-committed before, awaiting the answer.
-
-A member that another process under its name shuts out continues under another name, as any other member
-would.
+committed before, awaiting the answer. A member that another process under its name shuts out continues under
+another name.
 """
 
 from __future__ import annotations
@@ -160,11 +158,7 @@ class KafkaLogConsumer:
         return found
 
     def _out_of_range(self, offsets: Mapping[Tp, int]) -> OffsetOutOfRange:
-        """Return the port's error for the first of these offsets.
-
-        Raises:
-            LogError: the log's first offset could not be read.
-        """
+        """Return the port's error for the first of these offsets. Raises LogError if Kafka is silent."""
         tp, offset = next(iter(offsets.items()))
         first, end = self._bounds(tp)
         return OffsetOutOfRange(
@@ -176,11 +170,7 @@ class KafkaLogConsumer:
         )
 
     def _truncated(self, tp: Tp, parted: workarounds.Parted) -> OffsetOutOfRange:
-        """Return the port's error for a log that lost its end.
-
-        Raises:
-            LogError: the log's first offset could not be read.
-        """
+        """Return the port's error for a log that lost its end; raises as `_out_of_range`."""
         first, _ = self._bounds(tp)
         if parted.where is not None:
             first = max(first, parted.where.offset)
@@ -209,11 +199,7 @@ class KafkaLogConsumer:
         return {TopicPartition(*tp): given[tp] for tp in self._owned() if tp in given}
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """See `pipeline.eventlog.port.Consumer`.
-
-        Raises:
-            NotAssigned: this member does not own the partition.
-        """
+        """See `pipeline.eventlog.port.Consumer`. Raises NotAssigned for a partition of another member."""
         if tp not in self.assignment():
             raise NotAssigned(f"{tp} is not assigned to this member of group {self._group!r}")
         self._consumer.seek(Tp(*tp), offset)

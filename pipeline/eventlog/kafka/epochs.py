@@ -17,16 +17,13 @@ UNKNOWN: Final = -1
 
 
 class Epochs:
-    """The epochs of each partition's records, with the first offset of each.
-
-    Epochs change rarely: a server starts, or a leader is elected.
-    """
+    """The epochs of each partition's records, with each one's first offset. They change rarely."""
 
     def __init__(self) -> None:
         self._since: dict[Tp, list[tuple[int, int]]] = {}
 
     def read(self, found: Mapping[Tp, Sequence[Any]]) -> None:
-        """The library's records were read."""
+        """Note the epochs of the records that the library read."""
         for tp, records in found.items():
             self.note(tp, records[0].offset, records[0].leader_epoch)
             if records[-1].leader_epoch != records[0].leader_epoch:
@@ -34,10 +31,7 @@ class Epochs:
                     self.note(tp, record.offset, record.leader_epoch)
 
     def note(self, tp: Tp, offset: int, epoch: int) -> None:
-        """Note this record's epoch; drop the epochs of later offsets.
-
-        What was read above this offset is gone from the log, or is read again.
-        """
+        """Note this record's epoch; drop those of later offsets: gone from the log, or to be read again."""
         since = self._since.setdefault(tp, [])
         while since and since[-1][0] >= offset:
             since.pop()

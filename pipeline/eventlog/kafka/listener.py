@@ -38,6 +38,6 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self.generation = generation
 
     async def on_partitions_lost(self, lost: set[Tp]) -> None:
-        """The group went on without us."""
+        """Drop everything: the group continued without us."""
         self.owed, self.given = {}, {}
         self.lost |= lost

@@ -1,8 +1,8 @@
 """Topics as code: plan them, compare a cluster with the plan, and apply it.
 
 A change that would break the order of a student's records, or move data between servers, is never made: it is
-reported, with the reason. The number of partitions decides which of them a key goes to, so another number
-would put a student's newer records where nothing keeps them behind the older ones.
+reported, with the reason. The number of partitions decides which one a key goes to, so another number would
+put a student's newer records where nothing keeps them behind the older ones.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ from pipeline.eventlog.port import LogError
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """A topic's plan; `configuration`: Kafka's names and values, as text.
-
-    Names that are not in it are left alone.
-    """
+    """A topic's plan; `configuration`: Kafka's names and values, as text; other names are left alone."""
 
     name: str
     partitions: int

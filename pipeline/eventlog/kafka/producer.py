@@ -1,8 +1,8 @@
 """Append to Kafka: idempotent, acknowledged by all in-sync replicas, in batches.
 
-An append that fails leaves nothing behind that could still be sent: the library's own attempts end before the
-append does, and a client that failed is replaced, so that a late attempt cannot come after a newer record.
-What the system has buffered for the network and not sent yet is thrown away with the connection.
+A failed append leaves nothing behind that could still be sent: the library's own attempts end before it does,
+and a client that failed is replaced, so that no late attempt comes after a newer record. What the system has
+buffered for the network is thrown away with the connection.
 """
 
 from __future__ import annotations
@@ -37,10 +37,7 @@ _KEYS_REMEMBERED = 65_536
 
 
 class Remembering(Partitioner):  # type: ignore[misc]  # the library has no types
-    """Kafka's default partitioner for records with keys, with a cache.
-
-    The library's hash is pure Python, and students recur.
-    """
+    """Kafka's default partitioner, with a cache: the library's hash is pure Python, and students recur."""
 
     def partition(
         self, topic: str, _key: Any, serialized_key: bytes, _value: Any, _serialized_value: Any, cluster: Any

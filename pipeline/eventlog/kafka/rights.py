@@ -115,22 +115,14 @@ class Granting:
         return frozenset(right for right in rights if right.user in users)
 
     def grant(self, rights: Collection[Right]) -> None:
-        """Grant these rights.
-
-        Raises:
-            NotAllowed, LogUnavailable: as `present`.
-        """
+        """Grant these rights; raises as `present`."""
         with self._access.explained("granting"):
             failed = self._admin.create_acls([_acl(right) for right in rights])["failed"] if rights else []
             for _, error in failed:
                 raise error
 
     def revoke(self, rights: Collection[Right]) -> None:
-        """Revoke these rights.
-
-        Raises:
-            NotAllowed, LogUnavailable: as `present`.
-        """
+        """Revoke these rights; raises as `present`."""
         with self._access.explained("revoking"):
             done = self._admin.delete_acls([_acl(right) for right in rights]) if rights else []
             for _, _, error in done:

@@ -1,10 +1,13 @@
 """Faults of kafka-python 3.0.12's sockets, and their workarounds.
 
-A server that is frozen while TLS begins keeps the library waiting without end, and every later call with it.
-What a server sends right before it hangs up is thrown away: mostly that a password is wrong. A socket whose
-connection failed is left to the garbage collector. And a request over a connection that ended before TLS
-began fails with the system's error, for which the library's own loops are not made: the one that follows
-changes in the cluster ends, and nothing restarts it. See `mends` too.
+- A server that is frozen while TLS begins keeps the library waiting without end, and every later call with
+  it.
+- What a server sends right before it hangs up is thrown away: mostly that a password is wrong.
+- A socket whose connection failed is left to the garbage collector.
+- A request over a connection that ended before TLS began fails with the system's error, for which the
+  library's loops are not made: the one that follows changes in the cluster ends, and nothing restarts it.
+
+See `workarounds` too.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ HANDSHAKE_S_MAX = 5.0
 
 
 class Transport(KafkaSSLTransport):  # type: ignore[misc]
-    """The library's TLS transport, with a handshake time-out. It also keeps a server's last words."""
+    """The library's TLS transport, with a handshake time-out. Keeps a server's last words."""
 
     async def handshake(self) -> None:
         """Begin TLS, or close the socket."""

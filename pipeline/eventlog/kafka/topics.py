@@ -54,11 +54,7 @@ class Topics:
             self._partitions.pop(topic, None)
 
     def look(self, topics: Iterable[str]) -> dict[str, int]:
-        """Count the present partitions of these topics; leave out missing ones.
-
-        Raises:
-            NotAllowed, LogUnavailable: as `partitions`.
-        """
+        """Count the present partitions of these topics, without missing ones. Raises as `partitions`."""
         present = {}
         wanted = list(topics)
         with self._access.explained(f"looking for {', '.join(wanted)}"):
@@ -74,8 +70,7 @@ class Topics:
     def _described(self, topics: list[str]) -> list[dict[str, Any]]:
         """Return the servers' descriptions; retry while one of them is dead but listed.
 
-        For some seconds the servers list one that has just died: the administrator's client, unlike the
-        others, queries it, fails, and tries no other server.
+        The administrator's client, unlike the others, queries a listed server, fails, and tries no other.
         """
         asking = Retrying(
             retry=retry_if_exception_type(e.KafkaConnectionError),

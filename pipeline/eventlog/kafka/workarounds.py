@@ -1,7 +1,7 @@
 """Faults of kafka-python 3.0.12, and a workaround for each.
 
-Faults and workarounds touch the library's private parts: look here first when its version changes. The
-conformance suite meets all of them.
+The conformance suite meets all of them. They touch the library's private parts: look here first when its
+version changes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ sockets.mend()
 Client = TypeVar("Client")
 
 _SETUP_PATIENCE = 4
-"""How many times longer a connection may take to begin when earlier ones were too slow."""
+"""The greatest factor of the connection's time-out, after slow attempts."""
 
 
 def connected(make: Callable[..., Client], **configuration: Any) -> Client:
-    """`make(**configuration)`. If that fails, the thread that it began is ended: the library leaves it."""
+    """Return `make(**configuration)`. On failure end the thread that it began, which the library leaves."""
     begun: list[KafkaNetClient] = []
 
     def client(**options: Any) -> KafkaNetClient:
@@ -50,8 +50,7 @@ def connected(make: Callable[..., Client], **configuration: Any) -> Client:
 def _in_time(options: Mapping[str, Any]) -> KafkaNetClient:
     """Return the library's client, with time-outs for connecting, TLS and login.
 
-    Its consumers, producers and administrators have no option for them; an attempt would outlive the append
-    that waited for it.
+    Its consumers, producers and administrators have no such option; an attempt would outlive its append.
     """
     return KafkaNetClient(
         **options,
@@ -78,12 +77,9 @@ def end(producer: KafkaProducer, timeout_s: float) -> None:
 
 
 def log_in(configuration: Mapping[str, Any]) -> None:
-    """Connect to one server as the configured user, and disconnect.
+    """Connect to one server as the configured user, and disconnect. Raises the server's or network's error.
 
     The library hides a refusal: it retries, and ends with a time-out.
-
-    Raises:
-        KafkaError: the server's answer, or the network's error.
     """
     client = _in_time(configuration)
 
@@ -103,8 +99,8 @@ def log_in(configuration: Mapping[str, Any]) -> None:
 class Part(Fetcher.PartitionRecords):  # type: ignore[misc]
     """The records fetched of one partition.
 
-    The library keeps a part that cannot be read to its end, as when a record was damaged on the way: it then
-    takes nothing from it, repeatedly, and the poll never returns.
+    The library keeps a part that cannot be read to its end (a record damaged on the way), takes nothing from
+    it again and again, and the poll never returns.
     """
 
     def take(self, n: int | None = None) -> list[Any]:
@@ -169,8 +165,7 @@ group.Fetcher = Truncation
 def ask_anew(consumer: KafkaConsumer) -> None:
     """Drop cached fetches of committed offsets, so that the next one is current.
 
-    The library keeps a request whose answer was not awaited, and returns that answer, which may predate a
-    commit, to the next caller.
+    The library keeps an answer that was not awaited, and may return it after a later commit.
     """
     consumer._coordinator._offset_fetch_futures.clear()  # noqa: SLF001
 
@@ -212,11 +207,11 @@ class _Ended:
 
 
 def stable(consumer: KafkaConsumer) -> bool:
-    """Return whether the member has its part of the group.
+    """Return whether the member has its part of the group. If not, the next poll must wait.
 
-    If not, the next poll must wait for a while. The library loses the result of a join that ended between two
-    polls: it begins another one, which disturbs the whole group, and never ends if all polls are short. And
-    when the topics became known while a join was under way, it does not wait for it at all.
+    The library loses the result of a join that ended between two polls: it begins another one, which disturbs
+    the whole group, and never ends if all polls are short. And when the topics became known while a join was
+    under way, it does not wait for it at all.
     """
     coordinator = consumer._coordinator  # noqa: SLF001
     if coordinator.state == MemberState.REBALANCING and not coordinator.need_rejoin():
@@ -228,10 +223,7 @@ def stable(consumer: KafkaConsumer) -> bool:
 
 
 def shut_out(consumer: KafkaConsumer) -> bool:
-    """Return whether another process took the member's name.
-
-    The library then stops its heartbeat in silence.
-    """
+    """Return whether another process took the member's name. The library stops its heartbeat in silence."""
     coordinator = consumer._coordinator  # noqa: SLF001
     return stable(consumer) and not coordinator._heartbeat_enabled  # noqa: SLF001
 

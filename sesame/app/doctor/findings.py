@@ -21,13 +21,7 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found.
-
-    Attributes:
-        text: one line, in plain words.
-        remedy: what to do, when something is wrong.
-        down: a failure that is the dependency's, not the settings': it is away.
-    """
+    """A check's finding, in one line; `down`: the dependency is away, no setting is wrong."""
 
     state: CheckState
     text: str

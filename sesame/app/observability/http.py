@@ -1,7 +1,7 @@
-"""The port for operators: `/metrics` for Prometheus, `/livez` and `/readyz`.
+"""The port for operators: `/metrics` for Prometheus, `/livez` and `/readyz` for supervisors.
 
-Supervisors that restart processes use the last two. It has no authentication and carries no personal data; it
-listens on loopback unless the settings say otherwise.
+It has no authentication and carries no personal data; it listens on loopback unless the settings say
+otherwise.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ _ITEMS_MAX = 32
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _REPEATS_MAX: Final = 5
-"""Like lines written in `_WINDOW_S` at most; the next one after it counts the others."""
+"""Like lines per `_WINDOW_S` at most; the next one counts those left out."""
 _WINDOW_S: Final = 60.0
 _LINES_KNOWN_MAX: Final = 1_000
 
@@ -116,7 +116,6 @@ def configure_logs(
         form: `json`, `console`, or `auto` (console on a terminal).
         stream: where to, default standard error as it is now.
         on_dropped: called with the number of a line's fields that were not on the list.
-        monotonic: seconds, for lines that repeat.
     """
     out = stream or sys.stderr
     shared = _shared_processors(on_dropped)
@@ -178,7 +177,7 @@ class _Repeats:
 
 
 def _without_repeats(repeats: _Repeats) -> Processor:
-    """Two lines say the same that differ by numbers and the time alone."""
+    """Limit lines that say the same: they differ by numbers and the time alone."""
 
     def bounded(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
         same = tuple(

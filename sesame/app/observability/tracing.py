@@ -45,7 +45,7 @@ from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
 from schemas import envelope
 
 EXPORT_S_MAX: Final = 3.0
-"""How long a command waits at its end for a collector that is away; OpenTelemetry's variables win."""
+"""A command's wait at its end for a collector; OpenTelemetry's variables win."""
 
 _HEX_ID: Final = re.compile(r"[0-9a-f]{40}")
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
@@ -91,12 +91,7 @@ class _Call:
 
 
 class Traces:
-    """Records spans once they have ended. Thread-safe.
-
-    Args:
-        process: this process life's name.
-        processor: takes them; it exports from another thread.
-    """
+    """Records spans once they have ended; `processor` exports them in another thread. Thread-safe."""
 
     def __init__(self, process: str, processor: SpanProcessor) -> None:
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: "sesame"}
@@ -123,13 +118,9 @@ class Traces:
 
     @contextmanager
     def act(self, name: str, caller: str = "") -> Iterator[TracedAct]:
-        """A person's or program's act: a command, or a request.
+        """A person's or program's act: a command, or a request. What is published meanwhile is linked to it.
 
-        What is published meanwhile is linked to it.
-
-        Args:
-            name: of the span.
-            caller: the caller's header `traceparent` (W3C Trace Context), if there is one.
+        `caller`: the caller's header `traceparent` (W3C Trace Context), if there is one.
         """
         found = _TRACEPARENT.fullmatch(caller)
         links = [_context(*found.groups())] if found else []
@@ -164,7 +155,7 @@ class Traces:
             setattr(connector, verb, self._timed(target, verb, getattr(connector, verb)))
 
     def observer(self, observer: Observer) -> Observer:
-        """Wrap an observer: each student's turn has a span in its event's trace. It is linked to the call."""
+        """Wrap an observer: each student's turn has a span in its event's trace, linked to the call."""
         return _TracedObserver(observer, self)
 
     # --- what the wrappers say --------------------------------------------------------------------------
@@ -347,10 +338,7 @@ class _TracedObserver:
 
 
 class _TracedRequests:
-    """ASGI: a request's span has its route, never its address, which may hold secrets.
-
-    Student numbers occur in addresses, too.
-    """
+    """ASGI: a request's span has its route, not its address, which may hold secrets or numbers."""
 
     def __init__(self, app: ASGIApp, traces: Traces) -> None:
         self._app = app
