@@ -34,7 +34,7 @@ class File:
         self._opened: tuple[int, int] | None = None
 
     def make(self) -> None:
-        """Create a missing file, personal data, for its owner only. SQLite's `-wal` and `-shm` get its mode."""
+        """Create a missing file, personal data, for its owner only. SQLite gives `-wal`, `-shm` its mode."""
         # Open only a file that this call creates: closing one that SQLite has open in this process would drop
         # its locks (a property of POSIX advisory locks).
         with suppress(OSError):  # it is there, or SQLite says better what is wrong
