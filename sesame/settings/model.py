@@ -197,7 +197,7 @@ class Settings(BaseSettings):
 
     @property
     def keeps_last_hash(self) -> bool:
-        """Whether to keep the directory's last hash. Raises SettingsError if a server's dumps would hold it."""
+        """Whether to keep the directory's last hash. Raises SettingsError where a server's dumps have it."""
         if self.vault.keep_last_hash and self.store_file is None:
             raise SettingsError(
                 gettext("vault.keep_last_hash needs the embedded store: a server's dumps have everything"),
