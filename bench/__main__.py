@@ -1,7 +1,7 @@
 """The table of benchmarks: `python -m bench [ROW…] [--runs N] [--json FILE] [--docs]`.
 
-Each figure is the median of several runs; what is compared is measured in turn in the same run. Rows that
-need a server which is not here are left out, and named on stderr.
+Each figure is the median of several runs; compared figures are measured in turn in the same run. Rows whose
+server is absent are left out, and named on stderr.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """The machine that was measured on."""
     python = platform.python_version()
     return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {python}"
 
 
 def section(rows: Sequence[Row], *, runs: int) -> str:
-    """What the page of evidence has of it."""
+    """The rows' section of the page of evidence."""
     shown = list(folded(rows))
     notes: dict[str, list[str]] = {}
     for row in shown:

@@ -1,10 +1,10 @@
-"""From the click on 'activate' to all green: `python -m bench.activate_by_pages [--students 100]`.
+"""Time the way from 'activate' to all green: `python -m bench.activate_by_pages [--students 100]`.
 
-A demo's world is started: real slapd, Dovecot and SMTP servers, the Moodle stand-in, `sesame run` and `web`.
-Each student goes the whole way over HTTP, with the message's code, and then watches the account's page by
-server-sent events, as a browser does; then logs in by CAS, as the page asks for. Measured from the form with
-the password being sent: until the page shows directory, mail and Moodle ready, and until it says that all is
-ready, the login included, which a robot types in no time.
+It starts a demo's world: real slapd, Dovecot and SMTP servers, the Moodle stand-in, `sesame run` and `web`.
+Each student goes the whole way over HTTP, with the message's code, then watches the account's page by
+server-sent events, as a browser does, and logs in by CAS, as the page suggests. Measured from the form with
+the password: until the page shows directory, mail and Moodle ready, and until it shows all ready, with the
+login, which a robot types in no time.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _turn = threading.Lock()
 
 
 def code_of(world: World, mail: str) -> str:
-    """The code of the message that came to this address."""
+    """The code of the message to this address."""
     give_up_at = time.monotonic() + WAIT_S_MAX
     while time.monotonic() < give_up_at:
         with _turn:

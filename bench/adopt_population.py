@@ -1,8 +1,8 @@
-"""Adopting a population on real slapd and Dovecot servers and the Moodle stand-in: what is found, how fast.
+"""Adopt a population on real slapd and Dovecot servers and the Moodle stand-in, and time it.
 
-    python -m bench.adopt_population --entries 20000 --conflicts 50
+python -m bench.adopt_population --entries 20000 --conflicts 50
 
-Every planted conflict must be found, and nothing else must be asked; not a byte of a target may change.
+Every planted conflict must be found, and no other question asked; not a byte of a target may change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PATIENCE_S = 1800.0
 
 @contextmanager
 def inhabited(records: Path, made: Population) -> Iterator[World]:
-    """Servers in which this population lives, only observed, with `sesame run` and the registrar's file."""
+    """Servers with this population, only observed, with `sesame run` and the registrar's file."""
     with World(records) as world:
         world.start()
         load_directory(world.slapd, made.ldif(world.slapd.people_dn))
@@ -69,11 +69,7 @@ def load_directory(slapd: Slapd, ldif: Iterable[str]) -> None:
 
 
 def slapd_tool(slapd: Slapd, tool: str, *words: str, stdin: str = "") -> str:
-    """What one of slapd's own tools says, on the database of a server that does not run.
-
-    Raises:
-        RuntimeError: it failed.
-    """
+    """Run a slapd tool on the database of a stopped server; return its output. Raises RuntimeError."""
     argv = [find_program("slapd", "slapd"), "-T", tool, "-f", slapd.folder / "conf" / "slapd.conf", *words]
     owner = (slapd.folder / "data").owner() if os.geteuid() == 0 else None
     done = subprocess.run(
@@ -90,7 +86,7 @@ def slapd_tool(slapd: Slapd, tool: str, *words: str, stdin: str = "") -> str:
 
 
 def load_moodle(data_file: Path, made: Population) -> None:
-    """Write the users into the database of a site that does not run."""
+    """Write the users into the database of a stopped site."""
     with closing(sqlite3.connect(data_file)) as db, db:
         for user in made.users.values():
             row = new_user(
@@ -138,8 +134,8 @@ def adopt(world: World, *words: str | Path) -> Run:
 
 
 def asked(world: World) -> Counter[Expected]:
-    """What waits for an operator now, but for what `sesame run` asks by itself, half a minute after it began:
-    whose the entries with nobody's number are."""
+    """Count open questions, but those of `sesame run` half a minute after its start: entries without an
+    owner."""
     found = world.sesame.run("adopt", "questions", "--json").json()
     return Counter(
         (each["target"], each["kind"], each["student_number"] or "")
@@ -149,14 +145,14 @@ def asked(world: World) -> Counter[Expected]:
 
 
 def reported(report: Path) -> Counter[Expected]:
-    """What a report says that an operator has to decide."""
+    """Count the questions of a report."""
     with report.open(encoding="utf-8-sig", newline="") as stream:
         rows = csv.DictReader(stream, delimiter=";")
         return Counter((row["target"], row["kind"], row["student"]) for row in rows if row["question"])
 
 
 def bytes_of(world: World) -> dict[str, str]:
-    """A digest of all that each target holds. Left out: the probe's entry, and Dovecot's own indexes."""
+    """A digest of all that each target holds, without the probe's entry and Dovecot's own indexes."""
     slapd = world.slapd
     people = search(slapd, slapd.people_dn, f"(!(uid={slapd.probe_uid}))", "*", "+")
     groups = search(slapd, slapd.groups_dn, "(objectClass=*)", "*", "+")

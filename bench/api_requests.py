@@ -1,4 +1,4 @@
-"""The rows `api-…`: processor time of the API's requests, beside an earlier release's in the same run."""
+"""The rows `api-…`: processor time of the API's requests, next to an earlier release's in the same run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from bench.rows import Row
 
 BEFORE: Final = "4d8bd209"
-"""The release that it is compared with."""
+"""The release to compare with."""
 
 PEOPLE: Final = 400
 BULK: Final = 10
@@ -32,7 +32,7 @@ AT_ONCE: Final = 8
 
 
 class Measured(NamedTuple):
-    """A kind of request: how many are made, by how many callers, what is wanted of it, and what it is."""
+    """A kind of request: its number of requests and of callers, its limit, and its description."""
 
     rounds: int
     callers: int
@@ -59,7 +59,7 @@ _BULK: Final = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
 @dataclass
 class Served:
-    """An API that is served by one release's code, with people in it."""
+    """An API that one release's code serves, with persons in it."""
 
     process: subprocess.Popen[str]
     port: int
@@ -68,7 +68,7 @@ class Served:
     taken: dict[str, list[float]] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, body: str | None = None, kind: str = "application/json") -> Any:
-        """What is answered."""
+        """Send a request; return the answer."""
         headers = {"Host": "127.0.0.1", "Authorization": f"Bearer {self.token}"}
         headers |= {} if body is None else {"Content-Type": kind}
         if (connection := getattr(_CALLER, "connection", None)) is None or connection.port != self.port:
@@ -81,11 +81,11 @@ class Served:
         return json.loads(content)
 
     def next(self) -> int:
-        """A number that nobody has had."""
+        """A number that was not used yet."""
         return next(self.count)
 
     def measure(self, name: str) -> None:
-        """Note the processor time of one request, in milliseconds; or how many were answered a second."""
+        """Note the processor time of one request, in milliseconds, or the answers per second."""
         what, request = {**COSTS, **RATES}[name], _REQUESTS[name]
         with ThreadPoolExecutor(what.callers) as callers:
             before, begun = self._processor_s(), time.monotonic()

@@ -1,4 +1,4 @@
-"""A process that serves the API, or the registry, of a folder: measured from outside, by any release's code.
+"""Serve the API, or the registry, of a folder: measured from outside, by any release's code.
 
 python bench/api_server.py (serve|apply) FOLDER
 """
@@ -50,14 +50,14 @@ public_url = "http://127.0.0.1"
 
 
 class Unseen:
-    """Sees nothing of the registry's loop (`pipeline.facts.FactObserver`)."""
+    """An observer of the registry's loop that ignores everything (`pipeline.facts.FactObserver`)."""
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_seen: None
 
 
 def site_of(folder: Path) -> Application:
-    """The site of this folder, made if it is not there."""
+    """The site of this folder, made if missing."""
     settings, key = folder / "sesame.toml", folder / "vault.key"
     if not settings.exists():
         for each, text in ((key, new_key()), (settings, _SETTINGS.format(folder=folder))):

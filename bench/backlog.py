@@ -1,4 +1,4 @@
-"""How much memory a worker needs while much or little waits for it: a backlog stays in the log."""
+"""Memory of a worker by its backlog, which stays in the log."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ def prepare(folder: Path, backlog: int) -> None:
     log = SqliteEventLog(folder / "log.db")
     log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 4))
     bells = [bell(number) for number in numbers(STUDENTS)]
-    ring(log, (bells[index % STUDENTS] for index in range(backlog)))  # whoever rings again is read again
+    ring(
+        log, (bells[index % STUDENTS] for index in range(backlog))
+    )  # students that ring twice are read twice
     log.close()
 
 
 def peak_of_a_worker(folder: Path) -> int:
-    """Work on the backlog here for a while; this process's peak, in MiB."""
+    """Work on the backlog here for a while; return this process's peak, in MiB."""
     with migrated(embedded(folder)) as database:
         log = SqliteEventLog(folder / "log.db")
         handler = Nothing(BATCH)
@@ -47,7 +49,7 @@ def peak_of_a_worker(folder: Path) -> int:
 
 
 def measured(backlog: int) -> float:
-    """The peak of a worker in a process of its own."""
+    """The peak of a worker in a separate process."""
     with TemporaryDirectory(prefix="sesame-bench-") as name:
         prepare(Path(name), backlog)
         command = [sys.executable, "-m", "bench.backlog", "--child", name]

@@ -1,4 +1,4 @@
-"""The rows `engine-lanes` and `handlers`: the engine without the store, beside plain loops and others."""
+"""The rows `engine-lanes` and `handlers`: the engine without the store, next to plain loops and others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LANES = Limits(batch_size=BATCH, linger_s=0.02, ahead=8, in_hand_max=20 * BATCH)
 
 @dataclass(frozen=True)
 class Took:
-    """What a way of handling every message took: seconds, and microseconds of processor time a message."""
+    """The cost of handling every message: seconds, and microseconds of processor time per message."""
 
     seconds: float
     cpu_us: float
@@ -69,7 +69,7 @@ def peer(python: Path, program: str, share: int, servers: Sequence[str], message
 
     Args:
         program: a file of `bench/peers`, and its first words.
-        share: only one in so many messages is handled, where all would take minutes; the seconds are for all.
+        share: handle only one in so many messages, where all would take minutes; the seconds are for all.
     """
     file, *words = program.split()
     arguments = [*words, ",".join(servers), SOURCE, RESULT, group, str(messages // share)]
@@ -120,7 +120,7 @@ Way = Callable[[str], Took | Drained]
 
 
 def in_turn(ways: Mapping[str, Way], runs: int) -> dict[str, list[Took | Drained]]:
-    """Every way in each run, each with a group of its own: one that had read the log would wait for ever."""
+    """Run every way in turn, each in its own group: one that had read the log would wait without end."""
     found: dict[str, list[Took | Drained]] = {name: [] for name in ways}
     for run in range(runs):
         for name, way in ways.items():
@@ -130,7 +130,7 @@ def in_turn(ways: Mapping[str, Way], runs: int) -> dict[str, list[Took | Drained
 
 
 def ours(log: EventLog, messages: int, limits: Limits, *, slow: bool, group: str) -> Drained:
-    """The engine, on a store that nobody is parked in."""
+    """The engine, on a store without parked students."""
     with TemporaryDirectory(prefix="sesame-bench-") as name:
         if slow:
             return drain(log, Path(name), messages, limits, group=group, seconds=seconds_of)
@@ -230,7 +230,7 @@ def handlers_rows(name: str, log: EventLog, plain: Way, runs: int, *, bounded: b
 
 
 def handlers(runs: int) -> Sequence[Row]:
-    """Measure handlers on both logs: the bound is for the broker that the plain loop reads too."""
+    """Measure handlers on both logs; the bound is for the broker that the plain loop reads too."""
     with embedded_log(HANDLED, 1) as log:
         found = handlers_rows("embedded", log, partial(plain_embedded, log, HANDLED), runs, bounded=False)
     try:

@@ -1,4 +1,4 @@
-"""A command of Sésame that is measured: what it said, how long it took, and its peak memory."""
+"""A measured command of Sésame: its output, duration and peak memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOOK_EVERY_S: Final = 0.02
 
 @dataclass(frozen=True)
 class Run:
-    """One command: its exit code, what it said, how long it took, and its peak memory."""
+    """One command: exit code, output, duration, and peak memory."""
 
     code: int
     document: Mapping[str, Any]
@@ -30,12 +30,10 @@ class Run:
 
 
 def measured(world: World, *words: str | Path) -> Run:
-    """Run a command that says JSON.
+    """Run a command with JSON output.
 
-    Its memory is the kernel's high-water mark (`VmHWM`, proc(5)): what `wait4` tells begins with ours.
-
-    Raises:
-        RuntimeError: it failed.
+    Its memory is the kernel's high-water mark (`VmHWM`, proc(5)): that of `wait4` begins with ours. Raises
+    RuntimeError: it failed.
     """
     argv = [str(word) for word in (sesame_program(), "--config", world.settings_file, *words)]
     peak_kib = 0

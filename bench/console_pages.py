@@ -1,4 +1,4 @@
-"""How long the console's pages take with a million accounts, and with what years have left beside them.
+"""Time the console's pages with a million accounts, and with years of records.
 
 python -m bench.console_pages --accounts 1000000
 """
@@ -54,14 +54,14 @@ PAGES: Final = {
     "questions": "/console/questions",
     "imports": "/console/imports",
 }
-"""By name; `{complete}`: somebody's number."""
+"""By name; `{complete}`: a complete student's number."""
 
 _ADA: Final = Actor("ada", frozenset(Role))
 
 
 @contextmanager
 def filled(folder: Path, accounts: int) -> Iterator[tuple[ConsoleDesk, Mapping[str, int]]]:
-    """A console on a store of PostgreSQL with so many accounts, and the rows that this makes by table."""
+    """A console on a PostgreSQL store with so many accounts, and the rows that this makes by table."""
     with Postgres() as postgres:
         url = postgres.url(sslrootcert=str(postgres.ca_file))
         database = Database(url)
@@ -75,7 +75,7 @@ def filled(folder: Path, accounts: int) -> Iterator[tuple[ConsoleDesk, Mapping[s
 
 
 def rows(runs: int, accounts: int = ACCOUNTS) -> Sequence[Row]:
-    """A row for each page, and one for the overview, which pages only take from memory."""
+    """A row for each page, and one for the overview, which pages take from memory."""
     with TemporaryDirectory() as folder, filled(Path(folder), accounts) as (desk, made):
         overview_s = middle(lambda: _seconds(lambda: overview.show(desk.application, _ADA)), runs)
         with desk.browser("operator", "support", "viewer") as browser:

@@ -1,4 +1,4 @@
-"""How many students one process carries when the target costs nothing: log, leases, versions, outcomes.
+"""Students that one process carries when the target costs nothing: log, leases, versions, outcomes.
 
 The whole order of effects, as shipped: one bell each, the lease and the newest account from the store, the
 outcome acknowledged by the log, the applied version recorded, the offset committed.

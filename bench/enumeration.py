@@ -1,9 +1,9 @@
 """Whether time tells who is known: `python -m bench.enumeration [--tries 400]`.
 
-Asks the students' pages for a message, in turn, with a number and an address that match, with another
-address, and with a number that nobody has; each time a wrong code is typed then. Shows how long the answers
-took, and how well a stranger tells the first kind from each other one by time alone: 0.50 is by chance, 1.00
-is always (the area under the ROC curve, which is the Mann-Whitney statistic over the number of pairs).
+Requests a message of the students' pages, in turn, with a number and an address that match, with another
+address, and with an unknown number; then types a wrong code each time. Shows the answers' times, and how well
+a stranger tells the first kind from each other one by time alone: 0.50 is by chance, 1.00 is always (the area
+under the ROC curve, which is the Mann-Whitney statistic over the number of pairs).
 """
 
 from __future__ import annotations

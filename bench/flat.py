@@ -1,8 +1,8 @@
-"""Whether a target gets slower with the students that it has: the last 800 of 8,000 beside the first 800.
+"""Whether a target slows down with its students: the last 800 of 8,000 against the first 800.
 
-Two of a kind: one that was brought 7,200 students, and a new one. Each is brought 800 more, in turns of
-80, so that what disturbs the machine disturbs both. Every student is new, and each has to be done, or the
-row fails.
+Two of a kind: one that was brought 7,200 students, and a new one. Each is brought 800 more, in turns of 80,
+so that what disturbs the machine disturbs both. Every student is new, and each has to be done, or the row
+fails.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _THEIRS = {
     "scim": "; the sandbox's server looks through all that it holds, in Python, and our client takes as much"
     " processor time for the last as for the first"
 }
-"""Kinds whose server itself slows down, so that nothing is wanted of the row."""
+"""Kinds whose own server slows down: their row has no limit."""
 
 Bring = Callable[[int], float]
-"""Brings so many new students, and returns the seconds that it took."""
+"""Bring so many new students; return the seconds that it took."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""A store with years behind it: the students of a morning, copied into as many as are wanted.
+"""A store with years of records: the students of a morning, copied into many.
 
 The console's scene (`sesame.testing.servers.console_scene`) makes one student of each sort by the product's
-own code; PostgreSQL then copies their rows, without our code, under numbers, logins and names of their own.
+code; PostgreSQL then copies their rows, without our code, under other numbers, logins and names.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ _SENT: Final = """
     FROM (SELECT max(id) AS id, max(started_at) - 90000 AS at FROM imports) AS last,
          generate_series(1, %(many)s::bigint) AS place
 """
-"""Each of them was sent by a program once, a day and an hour ago; the registrar's files are older."""
+"""A program sent each of them once, a day and an hour ago; the registrar's files are older."""
 
 _OWN_KEY: Final = {"dead_letters": "id"}
-"""Columns that are keys by themselves."""
+"""Columns that are keys alone."""
 
 
 @dataclass(frozen=True)
 class Sort:
-    """Students of one sort: whose rows are copied, and how many of a thousand are such."""
+    """Students of one sort: the student whose rows are copied, and the share in a thousand."""
 
     number: str
     of_thousand: int
 
 
 def fill(url: str, sorts: Sequence[Sort], accounts: int, *, rounds: int = 1) -> Mapping[str, int]:
-    """Copy, then let the database look at what it has; return how many rows each table has.
+    """Copy, then analyse the database; return how many rows each table has.
 
     Args:
         url: of PostgreSQL, as its owner.
@@ -121,7 +121,7 @@ def _copy(
     model: tuple[str, str],
     places: tuple[int, int],
 ) -> None:
-    """The model's rows of a table, once for each place: whatever names the model names the copy."""
+    """The model's rows of a table, once for each place, with the model's names replaced by the copy's."""
     number, login = model
 
     def value(column: str, kind: str) -> sql.Composable:

@@ -1,8 +1,8 @@
-"""The row `import-beside-run`: how fast a file is imported while `sesame run` works, both as shipped.
+"""The row `import-beside-run`: import a file while `sesame run` works, both as shipped.
 
-Store and log are SQLite. The registry works through the enrolments of a first file, first alone, then while a
-second file of other students is imported by the command. Both rates are compared with the undisturbed ones of
-the same run.
+Store and log are SQLite. The registry works through the enrolments of a first file, first alone, then while
+the command imports a second file of other students. Both rates are compared with the undisturbed ones of the
+same run.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def exports(folder: Path) -> tuple[Path, Path]:
 
 
 def measured() -> tuple[float, float, float, float]:
-    """Lines a second of an import alone and beside, students a second of the registry alone and beside."""
+    """Lines a second of an import alone and with the run; students a second of the registry likewise."""
     with TemporaryDirectory(prefix="sesame-bench-") as name:
         folder = Path(name)
         first, second = exports(folder)
@@ -120,7 +120,7 @@ def registered(store: Database) -> int:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Look again until it is so."""
+    """Poll until the condition holds."""
     ends_at = time.monotonic() + _PATIENCE_S
     while not condition():
         if time.monotonic() > ends_at:

@@ -1,8 +1,8 @@
-"""How fast an export is imported, and in how much memory: `python -m bench.import_file --lines 1000000`.
+"""Speed and memory of an import: `python -m bench.import_file --lines 1000000`.
 
-The export, the store and the embedded log are made anew in a temporary folder. Three imports are measured,
-each in a process of its own, so that its peak memory is its own: of a new file, of the same file again, and a
-dry run of the file with one line in ten changed.
+A temporary folder has the export, the store and the embedded log. Three imports are measured, each in a
+separate process, for its peak memory: of a new file, of the same file again, and a dry run of the file with
+one line in ten changed.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def imported(folder: Path, *, dry_run: bool) -> dict[str, float | int]:
 
 
 def peak_mib() -> int:
-    """This process's peak of resident memory. Not `ru_maxrss`, which begins with the parent's on Linux."""
+    """This process's peak of resident memory; Linux's `ru_maxrss` begins with the parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 
 
 def measured(folder: Path, name: str, *, dry_run: bool = False) -> dict[str, float | int | str]:
-    """Import in a process of its own."""
+    """Import in a separate process."""
     command = [sys.executable, "-m", "bench.import_file", "--child", str(folder)]
     ended = subprocess.run(
         [*command, *(["--dry-run"] if dry_run else [])], stdout=subprocess.PIPE, text=True, check=True

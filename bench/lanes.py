@@ -1,4 +1,4 @@
-"""The engine without a store: a log, lanes, offsets, and a handler. What key order and at-least-once cost.
+"""The engine without a store: the cost of key order and at-least-once with log, lanes and offsets.
 
 The worker is the shipped one. Only what needs the store is left out: a record is decoded as JSON and offered
 to the engine, and an item's outcome is one event appended to the log before its offset is committed.
@@ -31,7 +31,7 @@ KEYS = 1_000
 
 @dataclass(frozen=True)
 class Message:
-    """What an item asks the handler to do: in the engine's words, one student's item."""
+    """One student's item, as the handler's task."""
 
     item: WorkItem
     lane: Lane = Lane.PERSONAL
@@ -39,17 +39,17 @@ class Message:
 
     @property
     def account(self) -> WorkItem:
-        """Whom it concerns, under the name that the worker looks for."""
+        """The item, under the name that the worker looks for."""
         return self.item
 
     @property
     def task(self) -> Message:
-        """What the handler is called with."""
+        """The task of the handler."""
         return self
 
 
 class Storeless:
-    """In place of `pipeline.runner.Effects`: outcomes are acknowledged by the log, and nothing is stored."""
+    """In place of `pipeline.runner.Effects`: the log acknowledges outcomes, and nothing is stored."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -57,15 +57,15 @@ class Storeless:
         self.acknowledged = 0
 
     def admit(self, items: Sequence[WorkItem]) -> Mapping[str, Message]:
-        """Everybody is admitted."""
+        """Admit every item."""
         return {item.student_number: Message(item) for item in items}
 
     def record_fault(self, _turn: WorkItem, error: Exception) -> None:
-        """Nothing is foreseen to fail here."""
+        """Fail: no fault is expected here."""
         raise error
 
     def publish(self, admitted: Mapping[str, Message], _outcomes: Mapping[str, Any]) -> None:
-        """One result event for each message that was handled."""
+        """Append one result event for each handled message."""
         results = [
             NewRecord(RESULT, number, _result(number, bell.event_id))
             for number, message in admitted.items()
@@ -76,19 +76,18 @@ class Storeless:
             self.acknowledged += len(results)
 
     def concluding(self, *_ended: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """Nothing has to be undone."""
+        """Undo nothing."""
         return nullcontext()
 
     def record(self, *_ended: Mapping[str, Any]) -> Mapping[str, HandlerOutcome]:
-        """There are no outcomes to tell an observer."""
+        """Report no outcome to an observer."""
         return {}
 
 
 class Counting:
     """A handler that takes some time over each batch, and counts.
 
-    Args:
-        seconds: how long the call for these messages takes.
+    `seconds`: how long the call for these messages takes.
     """
 
     name = "bench"
@@ -124,7 +123,7 @@ class LaneWorker(TargetWorker):
     """The shipped worker, reading plain JSON.
 
     Attributes:
-        begun, cpu: the clocks when the first message was here; joining the group was over then.
+        begun, cpu: the clocks at the first message, after joining the group.
     """
 
     begun = cpu = 0.0
@@ -161,10 +160,10 @@ def fill(log: EventLog, messages: int, *, partitions: int, page: int = 2_000) ->
 
 @dataclass(frozen=True)
 class Drained:
-    """What it took to handle every message.
+    """The cost of handling every message.
 
     Attributes:
-        seconds: of the clock on the wall.
+        seconds: wall-clock.
         cpu_us: of this process's processor time, for each message.
         calls: to the handler.
     """
@@ -183,10 +182,9 @@ def drain(
     group: str = "lanes",
     seconds: Callable[[Sequence[Message]], float] = lambda _tasks: 0.0,
 ) -> Drained:
-    """Handle `messages` messages that are on the log already, from a consumer group that never read them.
+    """Handle `messages` messages that are on the log, from a new consumer group.
 
-    Raises:
-        RuntimeError: the group has read the log before, or the run was disturbed.
+    Raises RuntimeError: the group has read the log before, or the run was disturbed.
     """
     handler = Counting(limits.batch_size, seconds)
     _refuse_used(log, group)
@@ -215,7 +213,7 @@ def _running(
 ) -> Iterator[tuple[Silent, Storeless, LaneWorker]]:
     producer, observer, stopping = log.producer(), Silent(), threading.Event()
     storeless = Storeless(producer)
-    with migrated(embedded(folder)) as database:  # nobody is ever parked in it
+    with migrated(embedded(folder)) as database:  # no student is ever parked in it
         worker = LaneWorker(
             handler=cast("Any", handler),
             engine=Engine(limits),

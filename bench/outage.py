@@ -1,4 +1,4 @@
-"""How fast the backlog drains once a target is back, beside the undisturbed rate of the same work."""
+"""Drain rate of the backlog once a target is back, against the undisturbed rate of the same work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from schemas import catalogue
 
 STUDENTS = 5_000
 BATCH = 50
-CALL_S, STUDENT_S = 0.1, 0.002  # a call is dear whoever it is for: who comes one by one pays it each time
+CALL_S, STUDENT_S = 0.1, 0.002  # a call is dear, for one student or many
 SHARE_WANTED = 0.9
 PAIRS = 3  # for each run
 
@@ -73,9 +73,9 @@ def per_second(bells: Callable[[str], NewRecord], *, outage: bool, applied: bool
     """Students per second, from the first answer on; with an outage: the first after it.
 
     Args:
-        bells: what rings for a student.
+        bells: the record that rings for a student.
         outage: the target is away when the work begins, and comes back after a while.
-        applied: everybody has been brought over before.
+        applied: all students have been brought over before.
     """
     with TemporaryDirectory(prefix="sesame-bench-") as name, migrated(embedded(Path(name))) as database:
         log = SqliteEventLog(Path(name) / "log.db")
@@ -101,7 +101,7 @@ def per_second(bells: Callable[[str], NewRecord], *, outage: bool, applied: bool
 
 
 def limits() -> Limits:
-    """Bounds as shipped, with quick probes: how long the target is away is no matter here."""
+    """Bounds as shipped, with quick probes: the length of the outage does not matter here."""
     delays = {"probe_delay_s_min": 0.1, "probe_delay_s_max": 0.1}
     return EngineSettings().limits(batch_size=BATCH).model_copy(update=delays)
 

@@ -36,8 +36,7 @@ _DIGEST = digest_of({"bench": "nothing"})
 class Nothing:
     """A target that does nothing, at once.
 
-    Args:
-        work: called with the tasks of each batch, in the call's thread, before the answer.
+    `work`: called with the tasks of each batch, in the call's thread, before the answer.
     """
 
     name = "directory"
@@ -72,7 +71,7 @@ class Nothing:
 
 
 class Silent:
-    """An observer that keeps troubles, and counts whose turn ended with everything about it recorded."""
+    """An observer that keeps troubles, and counts the fully recorded turns."""
 
     def __init__(self) -> None:
         self.troubles: list[str] = []
@@ -156,7 +155,7 @@ def bell(number: str, lane: Lane = Lane.PERSONAL, *, tell_apart: object = 1) -> 
 
 
 def replay(number: str) -> NewRecord:
-    """The event by which an operator asks for a comparison of a student with the target."""
+    """The event by which an operator has a student compared with the target."""
     event = ReplayRequested(student_number=number, consumer=Nothing.name, replay_id="bench-replay")
     identity = event_id(event.type, "replay", number)
     headers, value = to_record(Message(identity, "/sesame/replay", NOW, event))
@@ -235,11 +234,7 @@ def until(
     every_s: float = 0.005,
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Wait until something has come about.
-
-    Raises:
-        TimeoutError: it does not, with what the worker complained of.
-    """
+    """Wait until the condition holds. Raises TimeoutError, with the worker's complaints."""
     deadline = time.monotonic() + patience_s
     while not what():
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""A university that existed before Sésame: its people as the registrar, the directory and Moodle have them.
+"""A university before Sésame: its people as the registrar, the directory and Moodle have them.
 
-Everybody is as they should be but for a number of planted conflicts, each of one kind, each on a student of
-its own. The same size gives the same people.
+All are as they should be but for planted conflicts, each of one kind and on another student. The same size
+gives the same people.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FAMILIES = (
 _GIVEN = ("Zoe", "Noe", "Camille", "Hugo", "Lea", "Younes", "Ines", "Paul", "Awa", "Jeanne")
 
 Expected = tuple[str, str, str]
-"""What an adoption must ask: target, kind, student number (empty: nobody can say)."""
+"""A question of an adoption: target, kind, student number (empty: unknown)."""
 
 PLANTED = (
     ("directory", QuestionKind.NAMES_AND_BIRTH_DATE),
@@ -82,15 +82,15 @@ class MoodleUser:
 
 @dataclass
 class Population:
-    """Everybody.
+    """All its people.
 
     Attributes:
         rows: of the registrar's file.
         entries: of the directory, by uid.
         users: of Moodle, by username.
-        minted: login to the student whom the registry gave it, although it was another one's.
-        expected: what was planted.
-        by_ine: students whose entry carries no number, and the INE.
+        minted: the student to whom the registry gave another one's login, by that login.
+        expected: the planted questions.
+        by_ine: students whose entry has no number, but the INE.
     """
 
     rows: list[dict[str, str]] = field(default_factory=list)
@@ -108,11 +108,11 @@ class Population:
 
 
 def population(size: int, conflicts: int) -> Population:
-    """So many directory entries, and so many planted conflicts among them.
+    """Make so many directory entries, and so many planted conflicts among them.
 
     Args:
         size: entries before the conflicts add theirs.
-        conflicts: how many; about a tenth of the students at most.
+        conflicts: about a tenth of the students at most.
     """
     made = Population()
     for index in range(size):
@@ -135,7 +135,7 @@ def _names(index: int) -> tuple[str, str]:
 
 
 def _born(index: int) -> date:
-    return _BORN_FROM + timedelta(days=index)  # nobody shares names and birth date by chance
+    return _BORN_FROM + timedelta(days=index)  # no two share names and birth date by chance
 
 
 def _entry(index: int, affiliation: str) -> Entry:
@@ -171,7 +171,7 @@ def _student(made: Population, index: int) -> None:
 
 
 def _known_by_ine(made: Population, index: int) -> None:
-    """A student whose entry has no student number, and the INE."""
+    """A student whose entry has no student number, but the INE."""
     _student(made, index)
     number = str(FIRST_NUMBER + index)
     entry = made.entries[made.logins[number]]
@@ -180,7 +180,7 @@ def _known_by_ine(made: Population, index: int) -> None:
 
 
 def _newcomer(made: Population, index: int) -> None:
-    """A student whom nothing but the registrar's file knows, and a member of staff."""
+    """A student known to the registrar's file only, and a member of staff."""
     made.rows.append(_row(index))
     _staff(made, index)
 
@@ -200,7 +200,7 @@ def _doctoral(made: Population, index: int) -> None:
 
 
 def _alumna(made: Population, index: int) -> None:
-    """Somebody of former years: with a student number that the registrar's file has no more."""
+    """A former student, whose number the registrar's file has no more."""
     entry = _entry(index, "alum")
     entry.numbers, entry.mailbox = [f"1{FIRST_NUMBER + index}"], False
     made.entries[entry.uid] = entry

@@ -1,5 +1,7 @@
-"""How long a person waits for one target while a resynchronisation of everybody is under way, and while
-nothing is: from the bell on the log to the target's answer."""
+"""How long a person waits for a target, idle or during a resynchronisation of all students.
+
+From the bell on the log to the target's answer.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ class Timed(Nothing):
 
 
 def waits_ms(bulk: Sequence[str], persons: Sequence[str]) -> list[float]:
-    """How long each person waited, with this much in bulk waiting from the start."""
+    """Each person's wait, with this much in bulk waiting from the start."""
     with TemporaryDirectory(prefix="sesame-bench-") as name, migrated(embedded(Path(name))) as database:
         log = SqliteEventLog(Path(name) / "log.db")
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 4))

@@ -1,10 +1,10 @@
-"""Comparing a whole university with its targets: what is found, how fast, in how much memory.
+"""Compare a whole university with its targets: findings, speed, memory.
 
     python -m bench.reconcile_population --accounts 40000
 
-One student goes the usual way, on real slapd and Dovecot servers and the Moodle stand-in; what then stands in
-the store and at each target is copied for all the others, under names of their own, without our code. 137
-differences are planted by hand: every one must be found, and nothing else.
+One student goes the usual way, on real slapd and Dovecot servers and the Moodle stand-in; the rows in the
+store and at each target are then copied for all the others, under other names, without our code. 137
+differences are planted by hand: every one must be found, and no other.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ TARGETS: Final = ("directory", "mailbox", "moodle")
 KINDS: Final = ("missing", "different", "extra", "orphaned")
 
 Found = dict[str, dict[str, list[str]]]
-"""By target and kind, student numbers or objects."""
+"""Student numbers or objects, by target and kind."""
 
 _SERVERS_OWN: Final = ("structuralObjectClass", "entryUUID", "entryCSN", "creatorsName", "createTimestamp")
 
 
 @dataclass
 class Planted:
-    """What is wrong with whom: places in the population, by target and kind."""
+    """Planted differences: places in the population, by target and kind."""
 
     directory: dict[str, range] = field(
         default_factory=lambda: {
@@ -63,32 +63,32 @@ class Planted:
 
     @property
     def count(self) -> int:
-        """How many."""
+        """The number of planted differences."""
         return sum(len(some) for each in (self.directory, self.moodle) for some in each.values())
 
 
 class Copies:
-    """The first student, and the others who are as this one is."""
+    """The first student, and its copies."""
 
     def __init__(self, number: str, login: str) -> None:
         self._first = (number, login)
 
     def number(self, at: int) -> str:
-        """The number of one of them."""
+        """The student number at this place."""
         return self._first[0] if at == 0 else f"{30_000_000 + at}"
 
     def login(self, at: int) -> str:
-        """The login."""
+        """The login at this place."""
         return self._first[1] if at == 0 else f"copie.{at:06}"
 
     def of(self, text: str, at: int) -> str:
-        """A text that names the first student, as it names this one."""
+        """A text about the first student, as it would name this one."""
         return text.replace(self._first[0], self.number(at)).replace(self._first[1], self.login(at))
 
 
 @contextmanager
 def inhabited(records: Path, accounts: int, planted: Planted) -> Iterator[tuple[World, Copies]]:
-    """A site with so many accounts, all of them provisioned, and what hands have done since."""
+    """A site with so many provisioned accounts, and the differences planted since."""
     with World(records) as world:
         play.prepare(world)
         cast = play.enrol(world, 1)
@@ -105,7 +105,7 @@ def inhabited(records: Path, accounts: int, planted: Planted) -> Iterator[tuple[
 
 
 def expected(world: World, copies: Copies, planted: Planted) -> Found:
-    """What a comparison has to find: whoever is gone from the directory has no mailbox either."""
+    """What a comparison has to find: a student gone from the directory has no mailbox either."""
     directory = {
         "missing": [copies.number(at) for at in planted.directory["missing"]],
         "different": [copies.number(at) for at in planted.directory["different"]],
@@ -131,7 +131,7 @@ def expected(world: World, copies: Copies, planted: Planted) -> Found:
 
 
 def rows(runs: int, accounts: int = ACCOUNTS) -> Sequence[Row]:
-    """The row `reconcile-40000`: one comparison, whatever `runs` says, since it takes minutes to prepare."""
+    """The row `reconcile-40000`: one comparison, whatever `runs` is, since it takes minutes to prepare."""
     del runs
     planted = Planted()
     with TemporaryDirectory() as records, inhabited(Path(records), accounts, planted) as (world, copies):
@@ -216,7 +216,7 @@ def _fill_directory(world: World, copies: Copies, accounts: int, planted: Mappin
 
 
 def _lines(ldif: str) -> list[str]:
-    """Unfolded, and decoded where text was in base64 (RFC 2849)."""
+    """Unfolded LDIF lines, with text decoded from base64 (RFC 2849)."""
     lines = []
     for line in re.sub(r"\n ", "", ldif).splitlines():
         name, double, value = line.partition(":: ")
@@ -235,12 +235,12 @@ def _ldif(lines: Sequence[str]) -> str:
 
 
 def _other(lines: Sequence[str], login: str, name: str) -> list[str]:
-    """An entry with the number of these lines, and with names of its own."""
+    """An entry with the number of these lines, and with other names."""
     return [line.replace(login, name) for line in lines]
 
 
 def _fill_moodle(world: World, copies: Copies, accounts: int, planted: Mapping[str, range]) -> None:
-    """Write the users into the database of a site that does not run."""
+    """Write the users into the database of a stopped site."""
     world.moodle.stop()
     with closing(sqlite3.connect(world.moodle.data_file)) as db, db:
         db.row_factory = sqlite3.Row

@@ -1,4 +1,4 @@
-"""A row of the table of benchmarks: what was measured, what it is compared with, and whether that is good."""
+"""A row of the table of benchmarks: the figure, its comparison, and whether that is good."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Row:
     Attributes:
         name: of the row; stable, so that two runs can be compared.
         unit: of `ours` and of the peers.
-        ours: Sésame's figure.
         limit: what `ratio` (or, without a ratio, `ours`) is to reach or to stay under.
         compared: which of the two.
-        ratio: ours against what it is measured beside in the same run, where there is something.
+        ratio: ours against the peer's in the same run, where there is one.
         peers: others' figures, same unit, same run.
         note: what a reader must know to read the figure.
     """
@@ -40,7 +39,7 @@ class Row:
 
     @property
     def wanted(self) -> bool:
-        """Whether the figure is what is wanted; a row without a limit always is."""
+        """Whether the figure is within its limit; a row without a limit always is."""
         if self.limit is None:
             return True
         value = self.ours if self.ratio is None else self.ratio
@@ -62,7 +61,7 @@ class Row:
 
 
 def rounded(value: float) -> float:
-    """Three significant digits at least: what a noisy machine can say."""
+    """At least three significant digits: as precise as a noisy machine can be."""
     return round(value) if abs(value) >= 10**_DIGITS else float(f"{value:.{_DIGITS}g}")
 
 

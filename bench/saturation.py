@@ -1,14 +1,14 @@
-"""How much of what a target can take the pipeline brings there.
+"""The pipeline's share of a target's capacity.
 
-Beside it a direct client: the same handler, so the same library, writes and read-backs, called with tasks
+Next to it a direct client: the same handler, so the same library, writes and read-backs, called with tasks
 that are ready, from 1, 2, 4 and 8 threads, without a log, leases, versions or outcomes. The pipeline is the
 shipped worker on the embedded log and store with the shipped bounds, and with more calls at once
 (`engine.slots`) only where the direct client was best with more. Every student is new to the target, and each
 has to be done, or the row fails.
 
-The best of four measurements is too good by whatever disturbed the other three. So they only choose; then the
-direct client is measured just before the pipeline and just after, over a longer backlog, and the mean of the
-two is what the pipeline is compared with.
+The best of four measurements is too good by whatever disturbed the other three, so they only choose; then the
+direct client is measured just before the pipeline and just after, over a longer backlog, and the pipeline is
+compared with the mean of the two.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ SLOTS = EngineSettings().slots
 _CHOOSING = 4  # the choice of the parallelism takes so many times fewer students
 WANTED = 0.9
 PARTITIONS = 4
-CALL_S, ROW_S = 0.05, 0.002  # of the Moodle stand-in: what PHP takes to start, and what a row takes
+CALL_S, ROW_S = 0.05, 0.002  # of the Moodle stand-in: PHP's start, and a row
 _logins = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target that runs, and how to reach it.
+    """A running target, and how to reach it.
 
     Attributes:
         handler: a new one, as the pipeline has it (with the store) or for the direct client (without).
-        people: that many students whom the target has never seen.
+        people: so many students new to the target.
         students: how many are brought there in one measurement.
         beside: others' rates, printed and not compared.
     """
@@ -79,7 +79,7 @@ class Target:
 
 
 class Settled(Silent):
-    """Counts the students whose outcome has been acknowledged and recorded."""
+    """Counts the students whose outcome was acknowledged and recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,9 +138,9 @@ def through_the_pipeline(target: Target, slots: int, students: int) -> float:
 
 
 def row(target: Target, runs: int) -> Row:
-    """Measure: which parallelism suits the direct client, and then the pipeline between two of its like."""
+    """Choose the direct client's best parallelism, then measure the pipeline between two runs of it."""
     warm = target.handler(None)
-    warm.handle([Task(account) for account in target.people(1)])  # whatever the first one creates for all
+    warm.handle([Task(account) for account in target.people(1)])  # makes what all share
     warm.close()
     best, ours, ratios = [], [], []
     beside: dict[str, list[float]] = {name: [] for name in target.beside}
@@ -224,7 +224,7 @@ def moodle_target(students: int = 2_000, *, one_cohort: bool = False) -> Iterato
         return moodle_kit.connector_on(moodle_kit.settings_for(site), database=database).handler()
 
     def people(count: int) -> list[Account]:
-        # Unless it is asked for, no cohort grows: each measurement fills one of its own.
+        # Unless wished, no cohort grows: each measurement fills another one.
         step = moodle_kit.cohort("L1INFO" if one_cohort else f"L1INFO{next(cohorts)}")
         fresh = (directory_kit.fresh_number() for _ in range(count))
         return [_named(moodle_kit.account(number, step)) for number in fresh]
@@ -298,7 +298,7 @@ class Remembered(WelcomeMessages):
 
 
 def _named(account: Account, domain: str = "etu.univ-exemple.fr") -> Account:
-    """With a login and an address of their own."""
+    """The account with another login and address."""
     login = f"zoe.lefevre.{next(_logins)}"
     addresses = {"mail": f"{login}@{domain}", "principal": f"{login}@univ-exemple.fr"}
     return account.model_copy(update={"login": login, **addresses})
@@ -309,7 +309,7 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def _ldapadd(slapd: Slapd, students: int) -> float:
-    """Entries per second of OpenLDAP's own client: one after the other, and nothing read back."""
+    """Entries per second of OpenLDAP's own client, one by one, without read-back."""
     entries = []
     for _ in range(students):
         login = f"ldapadd.{next(_logins)}"

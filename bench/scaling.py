@@ -1,9 +1,9 @@
-"""How a consumer grows: one, two and four workers, each a process, on real Kafka and PostgreSQL.
+"""How a consumer grows: one, two and four worker processes on real Kafka and PostgreSQL.
 
-The target takes 5 ms a call, one student at a time, and nothing else: what is measured is whether twice as
-many workers carry twice as many students, until the machine itself is full. Each worker is a member of one
-consumer group with the whole order of effects, as shipped. The clock runs from the first bell until the last
-student is done; joining the group, and a first round of students that warms everything up, are over by then.
+The target takes 5 ms a call, one student at a time, and nothing else, to measure whether twice as many
+workers carry twice as many students, until the machine is full. Each worker is a member of one consumer group
+with the whole order of effects, as shipped. The clock runs from the first bell until the last student is
+done; joining the group, and a first round of students that warms everything up, are over by then.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def site() -> Iterator[tuple[Postgres, list[str]]]:
 def throughput(
     postgres: Postgres, servers: Sequence[str], workers: int, students: int = STUDENTS, slots: int = SLOTS
 ) -> float:
-    """Students per second with so many workers, in a database and with topics of their own."""
+    """Students per second with so many workers, in a new database and consumer group."""
     name = f"scaling_{workers}_{time.monotonic_ns()}"
     url = postgres.create(name)
     context = multiprocessing.get_context("spawn")
@@ -77,8 +77,8 @@ def throughput(
 
 
 def kafka_log(servers: Sequence[str], name: str) -> KafkaEventLog:
-    """The log, with consumer groups of their own; topics are shared, and read from where they end."""
-    # A server that has just begun takes its time to lead as many new partitions.
+    """The log, with other consumer groups; topics are shared, and read from where they end."""
+    # A new server needs time to lead as many new partitions.
     timing = Timing(request_timeout_s=30.0, delivery_timeout_s=60.0)
     access = Access(tuple(servers), client_id="bench", timing=timing)
     return KafkaEventLog(access, group_prefix=f"{name}.")
@@ -94,7 +94,7 @@ def _begin_at_the_end(log: KafkaEventLog) -> None:
 
 
 def _warm_up(log: KafkaEventLog, chosen: list[str], done: Sequence[Synchronized[int]]) -> list[str]:
-    """Ring for some students, round by round, until every worker has had one; who is left."""
+    """Ring for some students, round by round, until every worker has had one; return the others."""
     while True:
         some, chosen = chosen[:WARM_UP], chosen[WARM_UP:]
         before = sum(each.value for each in done)
@@ -120,7 +120,7 @@ def _end(processes: Sequence[multiprocessing.process.BaseProcess], stop: Event) 
 def _work(
     url: str, servers: list[str], name: str, index: int, slots: int, done: Synchronized[int], stop: Event
 ) -> None:
-    """One worker, in a process of its own."""
+    """One worker, in a separate process."""
     handler = Nothing(BATCH, lambda tasks: time.sleep(STUDENT_S * len(tasks)))
     limits = EngineSettings(slots=max(slots, 2)).limits(batch_size=handler.batch_size)
     limits = limits.model_copy(update={"slots": slots, "slots_personal": 0})

@@ -1,4 +1,4 @@
-"""The row `status-help`: the processor time of a command that only says its help."""
+"""The row `status-help`: the processor time of a command that only shows its help."""
 
 from __future__ import annotations
 

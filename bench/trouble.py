@@ -1,4 +1,4 @@
-"""What one student's trouble costs the others: the same work with and without one key that always fails."""
+"""The cost of one student's trouble to others: the same work with and without a failing key."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from schemas import catalogue
 FIRST, STUDENTS = 1_000, 20_000
 BATCH = 50
 SHARE_LEFT = 0.98
-PAIRS = 5  # for each run: what is looked for is smaller than what two runs differ by
+PAIRS = 5  # for each run: the effect is smaller than two runs' difference
 _EVERY = 200  # of the others' bells: how often the failing student's rings once more
 
 
 class OneFails(Nothing):
-    """A target that takes everybody but one."""
+    """A target that takes all students but one."""
 
     def __init__(self, batch_size: int, failing: str | None) -> None:
         super().__init__(batch_size)
@@ -40,7 +40,7 @@ class OneFails(Nothing):
 
 
 def others_per_second(*, failing: bool) -> float:
-    """How many of the others are brought over each second, after some that are not counted."""
+    """Other students brought over each second, after some that are not counted."""
     with TemporaryDirectory(prefix="sesame-bench-") as name, migrated(embedded(Path(name))) as database:
         log = SqliteEventLog(Path(name) / "log.db")
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 4))
@@ -49,7 +49,7 @@ def others_per_second(*, failing: bool) -> float:
         handler = OneFails(BATCH, one if failing else None)
         elapsed_s = 0.0
         for some in (others[:FIRST], others[FIRST:]):
-            # Without trouble the one's bells are rung as well: after the first they find nothing to do.
+            # Without trouble that student's bells are rung as well: after the first they find nothing to do.
             ring(log, _bells(one, some))
             wanted = handler.done + len(some) + (handler.done == 0 and not failing)
             begun = time.perf_counter()

@@ -84,10 +84,7 @@ _mine = _Ports()
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now.
-
-    Raises SandboxError if there is none.
-    """
+    """Return a TCP port of 127.0.0.1 that is free now. Raises SandboxError if there is none."""
     return free_ports(1)[0]
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Check the repository's own text: links of Markdown files resolve, and no line names a place of one machine.
+"""Check the repository's own text: links of Markdown files, and no machine's places.
 
 Prints one line per fault (file, line, what) and ends with status 1 if there is any. Wrong are:
 
 - a Markdown link to a file, folder or heading that is not there;
-- a path of somebody's home folder, of the folder that this checkout lies in, or above the repository;
+- a path of a home folder, of the folder that this checkout lies in, or above the repository;
 - the host name of a package registry: where locked packages come from is a site's own choice;
 - a merge conflict's marker.
 """
@@ -50,7 +50,7 @@ def tracked(root: Path) -> list[Path]:
 
 
 def faults_of(path: Path, root: Path) -> Iterator[str]:
-    """What is wrong in one file, as `file:line: what`."""
+    """The faults of one file, as `file:line: what`."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -66,7 +66,7 @@ def faults_of(path: Path, root: Path) -> Iterator[str]:
 
 
 def line_faults(line: str, name: Path, root: Path) -> Iterator[str]:
-    """What is wrong in a line of the file `name` (relative to `root`)."""
+    """The faults of a line of the file `name` (relative to `root`)."""
     around = str(root.parent)
     if around not in _COMMON and re.search(rf"(?<![\w.~-]){re.escape(around)}(?![\w-])", line):
         yield f"names the folder that this checkout lies in, {around}"
@@ -90,7 +90,7 @@ def links(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def link_fault(target: str, path: Path, root: Path) -> str | None:
-    """What is wrong with a link in the file `path`; None if it leads somewhere, or outside."""
+    """The fault of a link in the file `path`; None if it leads somewhere, or outside."""
     if re.match(r"[a-z][a-z0-9+.-]*:", target):
         return None
     file, _, anchor = target.partition("#")
@@ -107,7 +107,7 @@ def link_fault(target: str, path: Path, root: Path) -> str | None:
 
 
 def anchors(lines: Iterable[str]) -> set[str]:
-    """The anchors of a Markdown text: those that its headings get, as forges make them, and `<a id="…">`."""
+    """The anchors of a Markdown text: headings' as forges make them, and `<a id="…">`."""
     found: dict[str, int] = {}
     for _number, line in _prose(lines):
         found |= dict.fromkeys(_ANCHOR.findall(line), 0)
@@ -130,7 +130,7 @@ def _prose(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def main(root: Path = ROOT) -> int:
-    """Check every file; the exit code."""
+    """Check every file; return the exit code."""
     faults = [fault for path in tracked(root) for fault in faults_of(path, root)]
     for fault in faults:
         sys.stderr.write(fault + "\n")

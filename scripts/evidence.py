@@ -9,11 +9,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "evidence.md
 
 
 def written(section: str, page: Path = PAGE) -> str:
-    """What the section has now.
-
-    Raises:
-        ValueError: the page has no such marks.
-    """
+    """The present text of a section. Raises ValueError: the page has no such marks."""
     found = _between(section).search(page.read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(f"{page.name} has no marks of {section}")
@@ -21,8 +17,8 @@ def written(section: str, page: Path = PAGE) -> str:
 
 
 def write(section: str, text: str, page: Path = PAGE) -> None:
-    """Replace what the section has; everything else stays as it is."""
-    written(section, page)  # there are marks
+    """Replace a section's text; everything else stays as it is."""
+    written(section, page)  # check that there are marks
     before = page.read_text(encoding="utf-8")
     after = _between(section).sub(lambda found: f"{found[1]}\n\n{text.strip()}\n\n{found[3]}", before)
     page.write_text(after, encoding="utf-8")

@@ -1,8 +1,8 @@
 """An incident at the console, from the alarm to the report, in pictures: `make pictures`.
 
 Real servers, a real login by CAS, a real Chromium: other entries of the directory have the logins of eight
-students, whose accounts are given up; somebody clears the directory; an operator previews, tries five, and
-replays the rest. Each picture is as the operator sees it; how long it took is told.
+students, whose accounts are given up; an administrator clears the directory; an operator previews, tries
+five, and replays the rest. Each picture is as the operator sees it; the time taken is printed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def in_the_way(world: World, numbers: Sequence[str]) -> list[str]:
-    """Let other entries of the directory have some students' logins; their names."""
+    """Give some students' logins to other entries of the directory; return their names."""
     logins = [str(world.sesame.run("status", number, "--json").json()["login"]) for number in numbers]
     names = [f"uid={login},{world.slapd.people_dn}" for login in logins]
     with provisioning(world) as directory:
@@ -66,14 +66,14 @@ def in_the_way(world: World, numbers: Sequence[str]) -> list[str]:
 
 
 def clear(world: World, others: Sequence[str]) -> None:
-    """What the directory's administrator does."""
+    """Clear the directory, as its administrator does."""
     with provisioning(world) as directory:
         for name in others:
             directory.delete(name)
 
 
 def provisioning(world: World) -> AbstractContextManager[Any]:
-    """The directory, as Sésame sees it."""
+    """A connection to the directory, as Sésame's."""
     slapd = world.slapd
     password = slapd.provisioner_password_file.read_text("utf-8")
     return connected(slapd.ldaps_uri, slapd.ca_file, slapd.provisioner_dn, password)
@@ -114,7 +114,7 @@ def lived(world: World, page: Page, others: Sequence[str]) -> None:
 
 
 def report(page: Page, wanted: str) -> None:
-    """Look at the report until it says so."""
+    """Reload the report until it has this text."""
     deadline = time.monotonic() + 60.0
     while wanted not in page.inner_text("main").replace("\n", " "):
         if time.monotonic() > deadline:
@@ -124,7 +124,7 @@ def report(page: Page, wanted: str) -> None:
 
 
 def take(page: Page, name: str) -> None:
-    """One picture, of what is in view."""
+    """Take one picture, of what is in view."""
     file = f"incident-{name}.png"
     page.screenshot(path=FOLDER / file, animations="disabled", caret="hide")
     print(file, file=sys.stderr)

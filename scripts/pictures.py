@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Take the pictures of the students' pages and of the console that the documents show: `make pictures`.
+"""Take the pictures of the students' pages and the console for the documents: `make pictures`.
 
 The real pages and messages in a real Chromium: at the width of a telephone, by day; some at a desk's width,
-by night. What would differ from one run to the next is held still: the student, the time, a case's code. So
-a picture changes when its page does.
+by night. What would differ from one run to the next is held still: the student, the time, a case's code. So a
+picture changes when its page does.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def console(folder: Path) -> ConsoleDesk:
-    """A console that has what Moodle's connector wants, which nobody calls."""
+    """A console with Moodle's settings, which are never used."""
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text("0" * 32, encoding="ascii")
@@ -83,7 +83,7 @@ def console(folder: Path) -> ConsoleDesk:
 
 
 def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
-    """A morning in September: what goes on, a person, a cause, who waits, a target, a registrar's file."""
+    """Show a morning in September: the overview, a person, a cause, waiting students, a target, a file."""
     students = morning(desk)
     views = {
         "now": "/console/",
@@ -136,7 +136,7 @@ def activate(portal: Portal, page: Page) -> None:
 
 
 def look_at_the_account(portal: Portal, page: Page) -> None:
-    """Causes beside their services, a case, and all green."""
+    """Causes with their services, a case, and all green."""
     enrol(portal, WAITING, pedagogical=Pedagogical.PENDING)
     running(portal, directory="running", mailbox="open", moodle="running")
     put(portal, WAITING, "directory", "provisioned", None)
@@ -157,7 +157,7 @@ def look_at_the_account(portal: Portal, page: Page) -> None:
 
 
 def letter(portal: Portal) -> str:
-    """The message that a new student gets, in HTML."""
+    """A new student's message, in HTML."""
     ours = portal.settings.portal
     letters = Letters(
         sender=ours.sender,
@@ -174,7 +174,7 @@ def letter(portal: Portal) -> str:
 
 
 def look_at_the_rest(portal: Portal, page: Page) -> None:
-    """What is at the foot of the pages, a lost address, a page that is not there."""
+    """Show the pages at the foot, a lost address, and a missing page."""
     for path, name in (
         ("/adresse-perdue", "lost"),
         ("/accessibilite", "accessibility"),
@@ -186,7 +186,7 @@ def look_at_the_rest(portal: Portal, page: Page) -> None:
 
 
 def enrol(portal: Portal, number: str, pedagogical: Pedagogical = Pedagogical.VALIDATED) -> None:
-    """The registrar's fact about a student, who has activated, but for the first one."""
+    """Record a student's enrolment and activation; the first student is not activated."""
     fact = enrolled(number, 1, birth_name="Durand", personal_mail=MAIL, pedagogical=pedagogical)
     portal.apply(fact.model_copy(update={"birth_date": date(2008, 1, int(number[-1]))}))
     if number != FRESH:
@@ -194,7 +194,7 @@ def enrol(portal: Portal, number: str, pedagogical: Pedagogical = Pedagogical.VA
 
 
 def enter(portal: Portal, page: Page, number: str) -> None:
-    """Come to a student's page, in a session of their own."""
+    """Open a student's page, in that student's session."""
     page.context.add_cookies([session_cookie(portal, number)])  # type: ignore[list-item]
     page.goto(f"{portal.url}/compte")
 
@@ -206,7 +206,7 @@ def send(page: Page, action: str) -> None:
 
 
 def take(page: Page, name: str, *, of: str = "portal") -> None:
-    """One picture, of the whole page."""
+    """Take one picture, of the whole page."""
     file = f"{of}-{name}.png"
     page.screenshot(path=FOLDER / file, full_page=True, animations="disabled", caret="hide")
     print(file, file=sys.stderr)

@@ -1,1 +1,1 @@
-"""What Sésame is measured beside: each a program of its own, which imports nothing of ours."""
+"""Peers of Sésame in the benchmarks: separate programs, which import nothing of ours."""

@@ -22,13 +22,13 @@ state = {"done": 0, "begun": 0.0, "cpu": 0.0, "seconds": 0.0, "cpu_s": 0.0}
 
 
 def began() -> None:
-    """The first message is here."""
+    """Start the clocks at the first message."""
     if not state["begun"]:
         state["begun"], state["cpu"] = time.perf_counter(), time.process_time()
 
 
 def ended(count: int) -> None:
-    """So many more are done."""
+    """Count so many more as done."""
     state["done"] += count
     if state["done"] >= int(messages):
         state["seconds"] = time.perf_counter() - state["begun"]
@@ -48,7 +48,7 @@ if way == "each":
         topic, group_id=group, auto_offset_reset="earliest", ack_policy=AckPolicy.NACK_ON_ERROR
     )
     async def each(message: dict) -> None:  # type: ignore[type-arg]
-        """One message."""
+        """Handle one message."""
         began()
         await broker.publish(result_of(message), results, key=message["student_number"].encode())
         ended(1)
@@ -64,7 +64,7 @@ else:
         max_records=500,
     )
     async def some(batch: list[dict]) -> None:  # type: ignore[type-arg]
-        """What a poll brought."""
+        """Handle the messages of a poll."""
         began()
         sent = [
             await broker.publish(

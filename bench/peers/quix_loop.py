@@ -2,7 +2,7 @@
 
     python quix_loop.py SERVERS TOPIC RESULTS GROUP MESSAGES
 
-The clock stops before its last commit, since that cannot be seen from here: in Quix Streams' favour.
+The clock stops before its last commit, which cannot be seen from here: in Quix Streams' favour.
 """
 
 import json
@@ -24,7 +24,7 @@ def result_of(message: dict[str, str]) -> dict[str, str]:
 
 
 def processed(_topic: str, _partition: int, _offset: int) -> None:
-    """One more is done."""
+    """Count one more as done."""
     state["done"] += 1
     if state["done"] == int(messages):
         state["seconds"] = time.perf_counter() - state["begun"]

@@ -1,4 +1,4 @@
-"""A real Apereo CAS on loopback, over https, whose users are a directory's: what universities really run.
+"""A real Apereo CAS on loopback, over https, for a directory's users: what universities run.
 
 with Slapd() as slapd, Apereo(CasDirectory.of(slapd), [Service("portal", "^https://127…")]) as cas:
     cas.url                   # https://127.0.0.1:…/cas/

@@ -1,4 +1,4 @@
-"""What an Apereo CAS is configured with: `cas.properties`, and one JSON file for each service."""
+"""An Apereo CAS's configuration: `cas.properties`, and one JSON file for each service."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sandbox.cas.config import RELEASED, CasDirectory, Service
 KEYSTORE, TRUSTSTORE, SERVICES = "tls/server.p12", "tls/trusted.p12", "etc/services"
 STORE_PASSWORD = "sandbox"
 OPERATOR, OPERATOR_PASSWORD = "sesame", "sandbox-operator"
-"""Who may see and end sessions, by the endpoint `ssoSessions`."""
+"""The account that may see and end sessions, by the endpoint `ssoSessions`."""
 
 _FIRST_ID = 1001
 
 
 def properties(folder: Path, port: int, directory: CasDirectory) -> str:
-    """The server's own settings: everybody of a directory logs in by a bind with their own password."""
+    """The server's own settings: all people of a directory log in by a bind with their own password."""
     values = {
         "cas.server.name": f"https://127.0.0.1:{port}",
         "cas.server.prefix": f"https://127.0.0.1:{port}/cas",
@@ -33,7 +33,7 @@ def properties(folder: Path, port: int, directory: CasDirectory) -> str:
         "cas.service-registry.json.location": f"file:{folder / SERVICES}",
         "cas.service-registry.schedule.enabled": "false",
         "cas.logout.follow-service-redirects": "true",
-        "cas.http-client.allow-local-urls": "true",  # it tells services on localhost of logouts too
+        "cas.http-client.allow-local-urls": "true",  # it notifies services on localhost of logouts too
         "management.endpoints.web.exposure.include": "ssoSessions",
         "management.endpoint.ssoSessions.enabled": "true",
         "cas.monitor.endpoints.endpoint.ssoSessions.access": "AUTHENTICATED",
@@ -44,9 +44,9 @@ def properties(folder: Path, port: int, directory: CasDirectory) -> str:
 
 
 def definition(number: int, service: Service) -> dict[str, Any]:
-    """A service that may send people here, as CAS's JSON registry wants it.
+    """A service that may send people here, for CAS's JSON registry.
 
-    Its pattern is one of the whole address, where django-cas-server's is one of how addresses begin.
+    Its pattern matches the whole address, where django-cas-server's matches the beginning.
     """
     made: dict[str, Any] = {
         "@class": "org.apereo.cas.services.RegexRegisteredService",

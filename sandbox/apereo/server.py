@@ -49,7 +49,7 @@ class Apereo(CasServer):
         )
 
     def close(self) -> None:
-        """End it at once if nothing of it is kept: its polite end takes ten seconds."""
+        """Kill it if its folder is temporary: a polite end takes ten seconds."""
         if self._temporary:
             self.kill()
         super().close()
@@ -64,7 +64,7 @@ class Apereo(CasServer):
                 *(f"-Djavax.net.ssl.trustStore{name}={value}" for name, value in trusted.items()),
                 f"-Dcas.standalone.configuration-directory={self.folder / 'etc'}",
                 f"-Djava.io.tmpdir={self.folder / 'tmp'}",
-                f"-DbaseDir={self.folder / 'logs'}",  # else /tmp/logs, whoever runs it
+                f"-DbaseDir={self.folder / 'logs'}",  # else /tmp/logs, for every user
                 *("-cp", self._war.class_path, "org.apereo.cas.web.CasWebApplication"),
             ],
             log_file=self.folder / "cas.log",
@@ -76,7 +76,7 @@ class Apereo(CasServer):
         )
 
     def _prepare(self) -> None:
-        """Write its certificate and whom it trusts, its settings and its services."""
+        """Write its certificate and trust store, its settings and its services."""
         services = self.folder / SERVICES
         services.mkdir(parents=True, exist_ok=True)
         (self.folder / "tmp").mkdir(exist_ok=True)

@@ -1,7 +1,6 @@
-"""Apereo CAS as its project publishes it: the web archive with Tomcat inside, and its modules for LDAP and
-for what operators ask of it.
+"""Apereo CAS as its project publishes it: the web archive with Tomcat inside, and modules.
 
-See `sandbox.maven` for how they come, and how to move to another version.
+The modules are for LDAP and for operators. See `sandbox.maven` for downloads and upgrades.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 from sandbox.maven import Artifacts
 
 CAS_VERSION = "6.6.12"
-_MODULE_VERSION = "6.6.2"  # the newest of 6.6 that is published by itself; what it needs is in the archive
+_MODULE_VERSION = "6.6.2"  # the newest published 6.6; what it needs is in the archive
 _MODULES = ("cas-server-support-ldap", "cas-server-support-reports", "cas-server-support-reports-core")
 
 _ARTIFACTS = Artifacts(
@@ -43,18 +42,18 @@ _ARTIFACTS = Artifacts(
 
 @dataclass(frozen=True, slots=True)
 class War:
-    """Where the server's program is."""
+    """The place of the server's program."""
 
     folder: Path
 
     @property
     def class_path(self) -> str:
-        """What Java needs to run it, without a servlet container besides."""
+        """Java's class path, without another servlet container."""
         web = self.folder / f"cas-server-webapp-tomcat-{CAS_VERSION}.war" / "WEB-INF"
         modules = (f"{self.folder}/{module}-{_MODULE_VERSION}.jar" for module in _MODULES)
         return ":".join((f"{web}/classes:{web}/lib/*", *modules))
 
 
 def fetch_war() -> War:
-    """The server's program; fetched now unless it is there. Raises as `Artifacts.fetch`."""
+    """The server's program; fetched now if missing. Raises as `Artifacts.fetch`."""
     return War(_ARTIFACTS.fetch())

@@ -1,4 +1,4 @@
-"""What the CAS server is told, as one file that its process reads at its start."""
+"""The CAS server's configuration, one file that its process reads at its start."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Self
 from sandbox.slapd import Slapd
 
 RELEASED = ("uid", "mail", "displayName", "supannEtuId", "eduPersonAffiliation")
-"""Attributes that a service gets with a validated ticket, unless it says otherwise."""
+"""Attributes that a service gets with a validated ticket, by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class CasDirectory:
-    """The directory in which people are looked up and, by a bind with their own password, let in.
+    """The directory that finds people and, by a bind with their own password, lets them in.
 
     `uri` is `ldaps://host:port`: the server knows no StartTLS. `bind_dn` may search people; `ca_file`
     verifies the directory; the password's file has no line end.
@@ -42,12 +42,12 @@ class CasDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Who may send people here to log in.
+    """A service that may send people here to log in.
 
     Attributes:
         pattern: regular expression of the service's addresses.
         attributes: released with a validated ticket.
-        only_if: attribute to regular expression: whoever has no such value is refused at this service.
+        only_if: attribute to regular expression: people without such a value are refused at this service.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything. `folder` holds the database, the certificate and the secret key."""
+    """Everything. `folder` has the database, the certificate and the secret key."""
 
     folder: str
     port: int

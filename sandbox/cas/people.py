@@ -1,4 +1,4 @@
-"""People of the directory, as django-cas-server lets them in. Imported by Django, once it is configured."""
+"""People of the directory for django-cas-server. Imported by Django, once it is configured."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from ldap3.core.exceptions import LDAPException
 
 
 class DirectoryUser(LdapAuthUser):  # type: ignore[misc]
-    """As the package has it; its one connection for searches is used by one thread at a time, and is made
-    anew after it broke: once it has given up, the package would try it for ever."""
+    """The package's user, with one thread at a time on its search connection, made again after a break.
+
+    The package would retry a connection that has given up without end.
+    """
 
     _one_at_a_time = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Start and steer the CAS server from a test or a demo: it runs as a process of its own."""
+"""Start and steer the CAS server, a separate process, from a test or a demo."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class CasServer(Server):
     `port`, certificate, tickets and sessions stay the same from one start to the next.
 
     Args:
-        directory: where people are.
-        services: who may send people here.
+        directory: of the people.
+        services: those that may send people here.
         folder: where everything lives (default: a new temporary folder, removed by `close`).
-        logout_ca_file: certificates that the services' own ones are verified with when the server tells them
-            that somebody has logged out; None: those of the system.
+        logout_ca_file: verifies the services when the server notifies them of a logout; None: the system's
+            certificates.
         keep_running: leave the server up when the interpreter exits.
     """
 
@@ -71,13 +71,13 @@ class CasServer(Server):
         return super().start()
 
     def serve(self, *services: Service) -> None:
-        """Let these services send people here, and no others; a running server is started again."""
+        """Let these services send people here, and no others; restart a running server."""
         self._services = services
         if self.running:
             self.stop()
             self.start()
 
-    # --- what another program does otherwise ------------------------------------------------------------
+    # --- what another program does otherwise ---
 
     def _program(self, *, keep_running: bool) -> ManagedProcess:
         trusted = self._logout_ca_file
@@ -103,7 +103,7 @@ class CasServer(Server):
     def _config_file(self) -> Path:
         return self.folder / "config.json"
 
-    # -----------------------------------------------------------------------------------------------------
+    # ---
 
     def _answers(self) -> bool:
         tls = ssl.create_default_context(cafile=str(self.ca_file))

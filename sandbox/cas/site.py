@@ -47,7 +47,7 @@ def configure(config: Config) -> None:
 
 
 def enrol(services: Sequence[Service]) -> None:
-    """Make the tables, and the services that may send people here, in place of those of before."""
+    """Make the tables, and replace the services that may send people here."""
     from cas_server import models  # type: ignore[import-untyped]
     from django.core.management import call_command  # type: ignore[import-untyped]
 
@@ -114,7 +114,7 @@ def _cas(config: Config) -> dict[str, object]:
         "CAS_LDAP_BASE_DN": directory.base_dn,
         "CAS_LDAP_USER_QUERY": "(&(objectClass=supannPerson)(uid=%(username)s))",
         "CAS_LDAP_PASSWORD_CHECK": "bind",
-        "CAS_NEW_VERSION_HTML_WARNING": False,  # it would ask the package's registry
+        "CAS_NEW_VERSION_HTML_WARNING": False,  # it would query the package's registry
         "CAS_NEW_VERSION_EMAIL_WARNING": False,
         "CAS_LOGO_URL": None,
         "CAS_FAVICON_URL": None,

@@ -4,8 +4,8 @@
     python -m sandbox.demo stop
 
 It starts a real slapd, a real Dovecot and the Moodle stand-in on loopback ports, from one temporary folder,
-and drives Sésame by its command line only. At the end an independent sweep asks each server whether what was
-announced is true.
+and drives Sésame by its command line only. At the end an independent sweep checks with each server whether
+what was announced is true.
 
 Rooms: `machine` (what must be installed), `record` (what is running, and how to end it by proof), `world`
 (the servers and the settings), `program` (Sésame's command line), `roll` (what the registrar's file implies),

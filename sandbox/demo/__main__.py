@@ -86,7 +86,7 @@ def run(
         play.check_machine()
         clean_up(record.place(records))
     if json_file is not None and not os.access(json_file.parent, os.W_OK):
-        raise SandboxError(f"{json_file} cannot be written")  # said now, not at the end
+        raise SandboxError(f"{json_file} cannot be written")  # now, not at the end
     world = World(
         records,
         keep=keep,
@@ -134,7 +134,7 @@ def stop(records: Path | None) -> int:
 
 
 def clean_up(records: Path) -> None:
-    """End and remove what demos left that did not come to their end; say which ones are kept."""
+    """End and remove what unfinished demos left; name those that are kept."""
     for one in record.former(records):
         if one.kept and one.same_boot:
             say(f"   an earlier demo is kept in {one.folder}; `make stop` ends it")

@@ -1,4 +1,4 @@
-"""A student who has not activated yet, for whoever wants to do it by hand in a browser."""
+"""A student who has not activated yet, to activate by hand in a browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ByHand:
         world.start_pages()
 
     def words(self, world: World) -> str:
-        """What to type, and where the message is."""
+        """The form's values, and the message's place."""
         messages = world.pages.mail.folder
         return (
             f"\nActivate an account by hand: {world.pages.url}\n"

@@ -1,4 +1,4 @@
-"""A password for everybody, as a student would choose one: made here, kept in files of mode 0600."""
+"""A password for each student, as one would choose it, kept in files of mode 0600."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make(numbers: Iterable[str]) -> dict[str, str]:
 
 
 def _made() -> str:
-    """Of three kinds of characters, as students' passwords must be."""
+    """A password of three kinds of characters, as students' must be."""
     while True:
         made = "".join(secrets.choice(_ALPHABET) for _ in range(_CHARACTERS))
         if all(any(map(kind, made)) for kind in (str.islower, str.isupper, str.isdecimal)):

@@ -1,4 +1,4 @@
-"""What was announced of one student, and what the sweep found to be otherwise."""
+"""The announcement about one student, and the sweep's disagreements."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Announced:
 
     @classmethod
     def of(cls, person: Mapping[str, Any]) -> Announced:
-        """From one of the overview's `people`."""
+        """Read one of the overview's `people`."""
         return cls(
             person["student_number"], person["login"], person["mail"], person["state"], person["targets"]
         )
 
     def given(self, target: str) -> bool:
-        """Whether the target is said to hold what it should, or all of it but what is waited for."""
+        """Whether the target is announced to hold all, or all but what is waited for."""
         return self.targets[target]["state"] in (PROVISIONED, WAITING)
 
     @property
     def reasons(self) -> list[str]:
-        """Why it waits, or failed; each reason once."""
+        """The reasons to wait, or of the failure; each once."""
         return sorted({str(one["reason"]) for one in self.targets.values() if one["reason"]})
 
     @property
@@ -52,7 +52,7 @@ class Announced:
         return bool(self.reasons) and (self.state == FAILED or (self.state == WAITING and not self._due()))
 
     def _due(self) -> bool:
-        """Whether a target has something to do that does not wait for what it follows."""
+        """Whether a target has work that does not wait for its leader."""
         outstanding = [name for name, one in self.targets.items() if one["state"] == OUTSTANDING]
         leaders = [self.targets.get(FOLLOWS.get(name, ""), {}) for name in outstanding]
         return any(leader.get("state") != WAITING for leader in leaders)
@@ -65,7 +65,7 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Something is not as it was announced, or not as the registrar's file implies."""
+    """A difference from the announcement, or from what the registrar's file implies."""
 
     number: str
     where: str

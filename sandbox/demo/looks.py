@@ -1,4 +1,4 @@
-"""Commands to look at one student, with that student's own password, and what they answer now."""
+"""Commands to look at one student, with that student's own password, and their present answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print(box.fetch("1", "(BODY.PEEK[])")[1][0][1].decode())
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """One student's entry and mailbox: what to type (`ldap`, `mail`, `status`), and the student."""
+    """One student, and the commands for the entry and the mailbox (`ldap`, `mail`, `status`)."""
 
     student: Announced
     dn: str
@@ -43,7 +43,7 @@ class Looks:
     status: str
 
     def commands(self) -> str:
-        """What to type, each with what it shows."""
+        """The commands, each with what it shows."""
         lines = [
             f"Look at one student ({self.student.number}), with the student's own password:",
             f"  # the entry, as its owner\n  {self.ldap}",
@@ -54,7 +54,7 @@ class Looks:
 
 
 def looks_at(world: World, student: Announced, password: str) -> Looks:
-    """Prepare the commands for this student; its password goes into files that only we can read."""
+    """Prepare the commands for this student; the password goes into files that only we can read."""
     password_file = write_private(world.private / "one-student.password", password)
     netrc = f"machine 127.0.0.1 login {student.mail} password {password}\n"
     netrc_file = write_private(world.private / "one-student.netrc", netrc)

@@ -1,4 +1,4 @@
-"""What this machine must have before anything is started, and the one command that installs what it lacks."""
+"""Check this machine before a demo, and name the one command that installs what it lacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MachineUnfit(SandboxError):
 
 
 def check() -> list[str]:
-    """Return what was found, one line each.
+    """Return the findings, one line each.
 
     Raises:
         MachineUnfit: something is missing; every missing thing is named at once.

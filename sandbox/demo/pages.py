@@ -1,7 +1,6 @@
-"""What a demo's world shows to browsers and programs: `sesame web` for students, with the mail server that
-personal mail is kept by, and `sesame console` for those who work with Sésame.
+"""A demo's web faces: `sesame web` for students, with their personal mail's server, and the console.
 
-Both are asked by plain HTTP on loopback, so that a browser asks about no certificate.
+Both are served by plain HTTP on loopback, so that a browser asks about no certificate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sésame's own processes in a demo's world: `sesame run`, or each consumer in processes of its own."""
+"""Sésame's own processes in a demo's world: `sesame run`, or processes for each consumer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RUN, SERVE = "sesame run", "sesame serve"
 
 
 class SesameProcess(ManagedProcess):
-    """`sesame` with arguments that run until they are told to stop, ready when its port says so.
+    """A `sesame` process that runs until stopped, ready when its port answers so.
 
     Args:
-        settings_file: what it is told by `--config`; it runs in that file's folder.
+        settings_file: for `--config`; it runs in that file's folder.
         arguments: `run`, `serve`, or `consume NAME…`.
         port: of its metrics and health; default: a free one.
-        log_file: default: one of its own in that folder.
+        log_file: default: a new one in that folder.
         outlives_parent: whether it stays when the interpreter ends.
     """
 
@@ -50,7 +50,7 @@ class SesameProcess(ManagedProcess):
         )
 
     def get(self, path: str) -> str:
-        """What its port answers."""
+        """The answer of its port."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE_S) as answer:
             if answer.status != HTTPStatus.OK:
@@ -58,7 +58,7 @@ class SesameProcess(ManagedProcess):
             return str(answer.read().decode())
 
     def log_lines(self) -> list[dict[str, object]]:
-        """Its log, read."""
+        """Its log, parsed."""
         lines = self.log_file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -68,7 +68,7 @@ class SesameProcess(ManagedProcess):
 
 
 class Pipeline:
-    """Processes that do the work together. `parts`: each by a name of its own."""
+    """Processes that work together. `parts`: by their names."""
 
     def __init__(self, parts: Mapping[str, SesameProcess]) -> None:
         self.parts = dict(parts)
@@ -99,7 +99,7 @@ class Pipeline:
 
     @property
     def log_files(self) -> list[Path]:
-        """Their logs, of those that were started."""
+        """The logs of those that were started."""
         return [part.log_file for part in self.parts.values() if part.log_file.exists()]
 
     def start(self) -> None:

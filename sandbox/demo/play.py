@@ -29,7 +29,7 @@ _DISAGREEMENTS_SHOWN = 20
 
 @dataclass(slots=True)
 class Cast:
-    """Who takes part: the registrar's file, what it implies, everybody's password, how many rows failed."""
+    """The registrar's file, what it implies, the passwords, and the number of rejected rows."""
 
     file: Path
     students: dict[str, Student]
@@ -38,7 +38,7 @@ class Cast:
 
 
 def prepare(world: World) -> str:
-    """Start the servers, make the vault's key, start `sesame run`; return what `sesame doctor` says.
+    """Start the servers, make the vault's key, start `sesame run`; return `sesame doctor`'s output.
 
     Raises:
         StartFailed, CommandFailed: one of them does not work.
@@ -52,8 +52,8 @@ def prepare(world: World) -> str:
 def enrol(world: World, students: int) -> Cast:
     """Import a registrar's files of so many students, and wait until the registry has made their accounts.
 
-    The file of groups comes first: a list counts from its student's enrolment on, and whoever has an account
-    has it with all of its cohorts.
+    The file of groups comes first: a list counts from its student's enrolment on, and each account has all of
+    its cohorts from the start.
 
     Raises:
         CommandFailed: the import failed; rejected rows are no failure.
@@ -70,8 +70,10 @@ def enrol(world: World, students: int) -> Cast:
 
 
 def registrar_files(world: World, students: int) -> tuple[Path, Path]:
-    """The examples of 500 students, or generated files of another size in the world's folder: enrolments, and
-    teaching units with their groups."""
+    """The examples of 500 students, or generated files of another size in the world's folder.
+
+    They have enrolments, and teaching units with their groups.
+    """
     if students == _EXAMPLE_STUDENTS:
         return _EXAMPLES / "registrar-2026.csv", _EXAMPLES / "groups-2026.csv"
     file = world.private / f"registrar-{students}.csv"
@@ -91,15 +93,14 @@ def _make(module: str, *arguments: str) -> None:
 
 
 def begin_activation(world: World, cast: Cast, numbers: Sequence[str] | None = None) -> Running:
-    """Give everybody a password and ask for their accounts, as persons: by a list, `--from`.
+    """Set passwords and request accounts, as persons: by a list, `--from`.
 
     Args:
-        world: where it happens.
-        cast: everybody; gets the passwords, each made once.
-        numbers: of those who activate now; default: everybody.
+        cast: all students; gets the passwords, each made once.
+        numbers: of those who activate now; default: all.
 
     Returns:
-        The command under way: accounts are made while it still hashes passwords.
+        The running command: accounts are made while it still hashes passwords.
     """
     if not cast.passwords:
         cast.passwords = credentials.make(cast.students)
@@ -112,7 +113,7 @@ def begin_activation(world: World, cast: Cast, numbers: Sequence[str] | None = N
 
 
 def activate(world: World, cast: Cast, numbers: Sequence[str] | None = None) -> dict[str, Any]:
-    """The same, to the command's end; return what it reports.
+    """As `begin_activation`, to the command's end; return its report.
 
     Raises:
         CommandFailed: it failed.
@@ -132,7 +133,6 @@ def follow(
     """Show how far each target is until so many students are settled; return the last overview.
 
     Args:
-        world: where it happens.
         students: how many have been activated, or are being activated by `command`.
         command: if it fails there is nothing to wait for.
         view: where it is shown.
@@ -156,18 +156,18 @@ def follow(
 
 
 def deadline_s(students: int) -> float:
-    """How long everybody may take together, in seconds: many times what it takes."""
+    """Time limit for all together, in seconds: many times what it takes."""
     return 600.0 + 1.0 * students
 
 
 def announced(world: World) -> dict[str, Announced]:
-    """What is said of everybody who has activated, by student number."""
+    """The announcements about all activated students, by student number."""
     people = world.sesame.overview(people=True)["people"]
     return {person["student_number"]: Announced.of(person) for person in people}
 
 
 def result(world: World, cast: Cast, overview: Mapping[str, Any], said: Mapping[str, Announced]) -> Result:
-    """The numbers. Who is in no state with a reason is counted as unaccounted."""
+    """The numbers. A student in no state with a reason is counted as unaccounted."""
     letters = {one["student_number"] for one in world.sesame.run("dead-letters", "list", "--json").json()}
     given_up = [number for number in cast.students if number not in said and number in letters]
     silent = [number for number in cast.students if number not in said or not said[number].settled]
@@ -217,11 +217,7 @@ def _activate_all(world: World, cast: Cast) -> Mapping[str, Any]:
 
 
 def wait_for_accounts(world: World, students: int) -> None:
-    """Wait until the registry has made so many accounts.
-
-    Raises:
-        SandboxError: not in time.
-    """
+    """Wait until the registry has made so many accounts. Raises `SandboxError`: not in time."""
     try:
         wait_until(
             lambda: int(world.sesame.overview()["accounts"]) >= students,
@@ -271,8 +267,7 @@ def _look_at_one(world: World, cast: Cast, said: Mapping[str, Announced], *, kee
 
 
 def keep_logs(world: World) -> list[Path]:
-    """Save the logs of Sésame's processes beside the demo's record, for whoever wants to know what went
-    wrong."""
+    """Save the logs of Sésame's processes next to the demo's record, to find out what went wrong."""
     kept = []
     for file in world.pipeline.log_files:
         kept.append(world.record.path.parent / f"last-{file.name}")
@@ -281,10 +276,6 @@ def keep_logs(world: World) -> list[Path]:
 
 
 def check_machine() -> None:
-    """Say what was found on this machine.
-
-    Raises:
-        MachineUnfit: something is missing.
-    """
+    """Show the findings about this machine. Raises `MachineUnfit`: something is missing."""
     for line in machine.check():
         say(f"   {line}")

@@ -24,19 +24,19 @@ class CommandFailed(SandboxError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said. `code` is its exit code."""
+    """A command's output. `code` is its exit code."""
 
     code: int
     out: str
     err: str
 
     def json(self) -> Any:
-        """Its standard output, read as JSON."""
+        """Its standard output, parsed."""
         return json.loads(self.out)
 
 
 class Running:
-    """A command under way. Leaving the `with` ends it if it is not at its end."""
+    """A running command. Leaving the `with` ends it."""
 
     def __init__(self, process: subprocess.Popen[str], shown: str) -> None:
         self._process = process
@@ -44,17 +44,17 @@ class Running:
 
     @property
     def running(self) -> bool:
-        """Whether it is not at its end."""
+        """Whether it still runs."""
         return self._process.poll() is None
 
     def trouble(self) -> str | None:
-        """What went wrong, if it ended otherwise than it should."""
+        """A failed command's trouble; None while it runs, or after success."""
         if self._process.poll() in (None, DONE):
             return None
         return f"{self._shown} ended with status {self._process.returncode}"
 
     def answer(self, timeout_s: float = 600.0, allowed: Sequence[int] = (DONE,)) -> Answer:
-        """Wait for its end and return what it said.
+        """Wait for its end and return its answer.
 
         Raises:
             CommandFailed: its exit code is none of `allowed`, or it took longer than `timeout_s`.
@@ -113,7 +113,7 @@ class Sesame:
         return Running(process, self.shown(*words))
 
     def overview(self, *, people: bool = False) -> dict[str, Any]:
-        """What `sesame overview --json` says."""
+        """The document of `sesame overview --json`."""
         answer: dict[str, Any] = self.run("overview", "--json", *(["--students"] if people else [])).json()
         return answer
 
@@ -124,7 +124,7 @@ class Sesame:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, without what would change Sésame's settings or lead it through a proxy."""
+    """This process's environment, without Sésame's settings and proxies."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""The live view: how far each target is, from `sesame overview`, until everybody is settled."""
+"""The live view: how far each target is, from `sesame overview`, until all are settled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.process import SandboxError
 _LOOK_EVERY_S: Final = 1.0
 _LINE_EVERY_S: Final = 5.0
 _LOOK_SHARE_MAX: Final = 0.25
-"""Of the time, at most this share goes into looking: on a small machine a look slows the work down."""
+"""Share of the time for looks at most: on a small machine a look slows the work down."""
 
 _SETTLED: Final = ("provisioned", "waiting", "failed", "after")
 
@@ -48,7 +48,7 @@ def watch(
     """Look about once a second until every student is complete, waiting or failed; return the last look.
 
     Args:
-        look: returns what `sesame overview --json` says now.
+        look: returns the document of `sesame overview --json`.
         students: how many are to be settled.
         deadline_s: the longest this may take, in seconds.
         trouble: what makes waiting useless, if anything.
@@ -79,10 +79,10 @@ def watch(
 
 
 def settled(overview: Overview, students: int) -> bool:
-    """Whether nobody is on the way any more, to any target: who waits at one may be on the way to another.
+    """Whether no student is on the way to any target; one who waits at one may be on the way to another.
 
-    A request that the registry gave up is settled too. Who failed, or waits at the target that another one
-    follows, stays outstanding at the latter.
+    A request that the registry gave up is settled too. A student who failed, or waits, at a leader stays
+    outstanding at its follower.
     """
     given_up = sum(
         count for name, count in overview["dead_letters_by_cause"].items() if name.startswith("registry ")

@@ -1,9 +1,9 @@
-"""What a demo has started, on disk, so that a later run can end it; and the proof that it is ours.
+"""A demo's processes, on disk, so that a later run can end them; and the proof that they are ours.
 
 A process id alone proves nothing: ids are given again. A process is ours if its id, its start time and the
-machine's boot are those that were recorded when it was started. A server that was being started when its demo
-was killed is not recorded yet; it is ours if it leads its own session and its command line names the demo's
-folder, whose random name nobody else has, or it runs in there (Samba writes a title over its command line).
+machine's boot are those recorded at its start. A server that was starting when its demo was killed is not
+recorded yet; it is ours if it leads its own session and its command line names the demo's folder, whose
+random name is unique, or it runs in there (Samba writes a title over its command line).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Record:
 
     @property
     def running(self) -> bool:
-        """Whether the demo itself is at work just now."""
+        """Whether the demo runs now."""
         return self.same_boot and self.driver.alive and not self.kept
 
     def end(self) -> None:
@@ -150,7 +150,7 @@ def started_at(pid: int) -> int | None:
 
 
 def interrupt(record: Record, timeout_s: float = 30.0) -> None:
-    """Ask a running demo to end itself, and wait until it has."""
+    """Have a running demo end, and wait until it has."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.driver.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
@@ -158,7 +158,7 @@ def interrupt(record: Record, timeout_s: float = 30.0) -> None:
 
 
 def _end(process: Process, polite_s: float = 8.0) -> None:
-    """End a process politely, then whatever is left of its group by force."""
+    """End a process politely, then the rest of its group by force."""
     if not process.alive:
         return
     with contextlib.suppress(ProcessLookupError):

@@ -1,9 +1,9 @@
-"""What the registrar's files imply, read by rules of their own: what the sweep expects to find.
+"""What the registrar's files imply, read by independent rules: what the sweep expects to find.
 
 Nothing here comes from Sésame: the columns and the files' promises are those of `examples/README.md`. An
 enrolment is in force when `ETA_IAE` is E and its payment is not awaited. Students whose number begins with 99
-have bad lines only, and are nobody's account. Teaching units open with any enrolment of the year that is in
-force and pedagogically validated.
+have bad lines only, and no account. Teaching units open with any enrolment of the year that is in force and
+pedagogically validated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Student:
         groups: keys of the directory's groups.
         cohorts: idnumbers of Moodle's cohorts.
         pending: names of the cohorts that are not given yet.
-        reason: why they are not: the administrative enrolment comes before the pedagogical one.
+        reason: of `pending`: the administrative enrolment comes before the pedagogical one.
         validated: years with an enrolment that is in force and pedagogically validated.
     """
 
@@ -47,12 +47,12 @@ class Student:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is to be waited for."""
+        """Whether nothing is waited for."""
         return self.opened and not self.pending
 
 
 def read(path: Path, groups: Path | None = None) -> dict[str, Student]:
-    """The students of a registrar's file, by number, with what the file of groups says of them."""
+    """The students of a registrar's file, by number, with the file of groups."""
     students: dict[str, Student] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter=";"):
@@ -66,7 +66,7 @@ def read(path: Path, groups: Path | None = None) -> dict[str, Student]:
 
 
 def _follow(student: Student, row: dict[str, str]) -> None:
-    """A teaching unit, and perhaps a group of it: a cohort each."""
+    """Add a teaching unit, and perhaps a group of it: a cohort each."""
     unit, year, label, group = row["COD_ELP"], row["COD_ANU"], row["LIB_ELP"], row["COD_GPE"]
     cohorts = {f"ue-{unit}-{year}": f"{label} {year}"}
     if group:

@@ -1,4 +1,4 @@
-"""The settings of a world, written from their template with the addresses of what runs there."""
+"""The settings of a world, written from their template with the addresses of its servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sandbox.postgres import Postgres
 
 KAFKA_PASSWORD, STORE_URL = "kafka.password", "store.url"
-"""Files beside the settings."""
+"""Files next to the settings."""
 
 _TEMPLATE = Path(__file__).with_name("settings.toml")
 _TIMETABLE = """

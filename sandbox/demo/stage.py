@@ -1,4 +1,4 @@
-"""Stages: each says how long it took, in the words of `scripts/stage`."""
+"""Stages: each prints its duration, in the form of `scripts/stage`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The sweep: each server is asked, without Sésame, whether what was announced is true.
+"""The sweep: check with each server, without Sésame, whether what was announced is true.
 
 Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
-servers show to those who use them: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
+servers show to their users: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
 Moodle's web service, and the timetable, the SCIM service, Partage and Active Directory where there are such.
 """
 
@@ -39,14 +39,9 @@ def sweep(
     passwords: Mapping[str, str],
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Report:
-    """Ask every server about every student.
+    """Query every server about every student, all of whom are activated.
 
-    Args:
-        world: its servers are asked.
-        students: by number; every one of them has been activated.
-        announced: what is said of each, by number.
-        passwords: each one's own, by number.
-        progress: told what is being looked at.
+    `progress`: called with what is being looked at.
     """
     found: list[Disagreement] = list(_announcement(students, announced))
     looked: dict[str, str] = {}
@@ -93,7 +88,7 @@ def sweep(
 def _announcement(
     students: Mapping[str, Student], announced: Mapping[str, Announced]
 ) -> Sequence[Disagreement]:
-    """Where the announcement itself is not what the registrar's file implies."""
+    """Where the announcement differs from what the registrar's file implies."""
     found = [
         Disagreement(number, "announced", "is not in the registrar's file")
         for number in sorted(announced.keys() - students.keys())

@@ -70,7 +70,7 @@ def log_in(
     announced: Mapping[str, Announced],
     passwords: Mapping[str, str],
 ) -> tuple[int, list[Disagreement]]:
-    """Some students log in, each with the password that the demo chose: how many, and who could not."""
+    """Log some students in with their passwords; count them, and name those who could not."""
     given = [said for said in announced.values() if students[said.number].opened and said.given(_TARGET)]
     some = given[:: max(1, len(given) // _LOGINS)][:_LOGINS]
     found = []
@@ -121,5 +121,4 @@ def _group(samba: Samba, dn: str) -> str:
 
 
 def _one(entry: Entry, name: str) -> str:
-    """An attribute's only value; empty without one."""
     return next(iter(entry.get(name, ())), "")

@@ -28,8 +28,7 @@ def search(
 ) -> str:
     """Run ldapsearch over StartTLS, verified, and return its LDIF; as the provisioner unless `who` is given.
 
-    Raises:
-        SandboxError: it failed; the message has its own words.
+    Raises `SandboxError`, with ldapsearch's own message.
     """
     argv = [
         *(find_program("ldapsearch", "ldap-utils"), "-x", "-ZZ", "-LLL", "-o", "ldif-wrap=no"),
@@ -50,7 +49,7 @@ def search(
 
 
 def dump(slapd: Slapd) -> dict[str, Entry]:
-    """The students' entries by DN: whatever has a student number."""
+    """The entries with a student number, by DN."""
     return dict(_entries(search(slapd, slapd.people_dn, "(supannEtuId=*)")))
 
 

@@ -1,4 +1,4 @@
-"""The mailboxes, as their owners see them: IMAP over verified TLS, with each student's own password."""
+"""The mailboxes, as their owners see them: IMAP over verified TLS, with each student's password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LoginRefused(Exception):
 
 @dataclass(slots=True)
 class Look:
-    """How many mailboxes were opened, how many logins were refused as they should be, and what is wrong."""
+    """Opened mailboxes, rightly refused logins, and disagreements."""
 
     opened: int = 0
     refused: int = 0
@@ -78,7 +78,7 @@ def look(
 
 
 def inbox(dovecot: Dovecot, address: str, password: str) -> list[str]:
-    """The Message-IDs of what is in a student's inbox; reading changes nothing.
+    """The Message-IDs in a student's inbox; reading changes nothing.
 
     Raises:
         LoginRefused: wrong password, or no such mailbox.
@@ -98,8 +98,7 @@ def inbox(dovecot: Dovecot, address: str, password: str) -> list[str]:
 def session(dovecot: Dovecot, address: str, password: str) -> Iterator[imaplib.IMAP4_SSL]:
     """A session of a student with the inbox open, read-only.
 
-    Raises:
-        LoginRefused: wrong password, or no such mailbox.
+    Raises `LoginRefused`: wrong password, or no such mailbox.
     """
     tls = ssl.create_default_context(cafile=str(dovecot.ca_file))
     client = imaplib.IMAP4_SSL("127.0.0.1", dovecot.ports.imaps, ssl_context=tls, timeout=_TIMEOUT_S)

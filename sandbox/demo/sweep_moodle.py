@@ -20,11 +20,9 @@ _COHORTS_PER_CALL = 200
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the site holds: users that log in by CAS, and the numbers of each cohort's members.
+    """The site's users that log in by CAS, and its cohorts, both by Moodle's id.
 
-    Attributes:
-        users: by Moodle's id.
-        cohorts: by Moodle's id: the cohort's idnumber, and its members' ids.
+    `cohorts`: the cohort's idnumber, and its members' ids.
     """
 
     users: Mapping[int, Mapping[str, Any]]
@@ -32,16 +30,12 @@ class Site:
 
     @property
     def memberships(self) -> int:
-        """How many there are in all."""
+        """How many memberships there are."""
         return sum(len(members) for _, members in self.cohorts.values())
 
 
 def dump(moodle: MoodleStandIn) -> Site:
-    """Read all of it.
-
-    Raises:
-        SandboxError: the site refuses.
-    """
+    """Read the whole site. Raises `SandboxError`: it refuses."""
     criteria = {"criteria[0][key]": "auth", "criteria[0][value]": "cas"}
     users = {int(user["id"]): user for user in call(moodle, "core_user_get_users", criteria)["users"]}
     idnumbers = {int(one["id"]): one["idnumber"] for one in call(moodle, "core_cohort_get_cohorts", {})}
@@ -57,11 +51,7 @@ def dump(moodle: MoodleStandIn) -> Site:
 
 
 def call(moodle: MoodleStandIn, function: str, form: Mapping[str, str]) -> Any:
-    """Call a web service function.
-
-    Raises:
-        SandboxError: it answers with an exception.
-    """
+    """Call a web service function. Raises `SandboxError`: it answers with an exception."""
     pairs = {"wstoken": moodle.token, "wsfunction": function, "moodlewsrestformat": "json", **form}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(moodle.endpoint, urllib.parse.urlencode(pairs).encode(), timeout=_TIMEOUT_S) as reply:

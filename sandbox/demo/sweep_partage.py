@@ -1,4 +1,4 @@
-"""Partage, as BSS shows it: asked over HTTPS, without Sésame."""
+"""Partage, as BSS shows it over HTTPS, without Sésame."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ _ATTRIBUTES = f"{_NUMBER},{_PRINCIPAL},sn,givenName,zimbraAccountStatus"
 
 
 def dump(partage: Partage) -> list[Mapping[str, str]]:
-    """Every account of the domain: its attributes of one value, by name.
+    """Every account of the domain: its single-valued attributes, by name.
 
-    Raises:
-        SandboxError: BSS refuses.
+    Raises `SandboxError`: BSS refuses.
     """
     stamp = str(int(time.time()))
     preauth = hmac.new(partage.key.encode(), f"{partage.domain}|{stamp}".encode(), hashlib.sha1).hexdigest()

@@ -20,24 +20,19 @@ _SCOPE = "univ-exemple.fr"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the service holds.
-
-    Attributes:
-        users: all of them.
-        groups: the keys of the groups of each user, by its id.
-    """
+    """The service's users, and the keys of the groups of each, by its id."""
 
     users: list[Mapping[str, Any]]
     groups: Mapping[str, set[str]]
 
     @property
     def memberships(self) -> int:
-        """How many there are in all."""
+        """How many memberships there are."""
         return sum(map(len, self.groups.values()))
 
 
 def dump(server: ScimServer) -> Held:
-    """Read all of it."""
+    """Read the whole service."""
     groups: dict[str, set[str]] = {}
     for group in _all(server, "/Groups"):
         for member in group.get("members", []):

@@ -1,4 +1,4 @@
-"""Another pair of eyes on the timetable: each calendar is fetched over HTTPS, without Sésame."""
+"""The timetable, by an independent reader: each calendar is fetched over HTTPS, without Sésame."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ _TIMEOUT_S = 120.0
 
 
 def compare(address: str, ca_file: Path, announced: Mapping[str, Announced]) -> Iterator[Disagreement]:
-    """Where what is said of the timetable is not what the service gives.
-
-    Args:
-        address: of the service.
-        ca_file: the authority of its certificate.
-        announced: what is said of each, by number.
-    """
+    """Where the announcement about the timetable (by number) differs from the service."""
     trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca_file)))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
     for number, said in announced.items():

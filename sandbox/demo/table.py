@@ -13,17 +13,17 @@ _REASON = re.compile(r"^  (waiting|dead letter)  ")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How it went.
+    """The demo's numbers.
 
     Attributes:
-        students: who asked for an account.
+        students: those who requested an account.
         rejected_rows: of the registrar's file.
         waiting, dead_letters: how many students, by reason and by `CONSUMER CAUSE`; a student with several
             counts for each.
         waiting_students, dead_students: how many students.
-        unaccounted: who is neither complete, nor waiting with a reason, nor dead-lettered with a reason.
+        unaccounted: neither complete, nor waiting with a reason, nor dead-lettered with a reason.
         within_15_min, within_60_min, beyond: completed students, each counted once.
-        seconds: quantiles of the time from the request to what was read back, per target and in all.
+        seconds: quantiles of the time from the request to the read-back, per target and in all.
     """
 
     students: int
@@ -82,12 +82,11 @@ class Result:
 def result_of(
     overview: Mapping[str, Any], *, students: int, rejected_rows: int, lost: int, given_up: int = 0
 ) -> Result:
-    """The result, from `sesame overview --json`.
+    """The result, from `sesame overview --json` once all are settled.
 
     Args:
-        overview: once everybody is settled.
         rejected_rows: of the registrar's file.
-        students: how many asked for an account.
+        students: how many requested an account.
         lost: how many of them the overview should show and does not, or shows without a reason.
         given_up: how many of them have no account, and a dead letter instead.
     """

@@ -5,7 +5,7 @@
         world.pipeline.start()
         world.sesame.run("import", …)
 
-Nothing is left when it is closed: no process, no folder.
+Closing it leaves nothing: no process, no folder.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ class World:
     """Everything one demo runs. Nothing runs before `start`.
 
     Args:
-        records: where the record of what runs is written; default: the checkout's `.demo`.
+        records: the folder of the record of what runs; default: the checkout's `.demo`.
         keep: let the servers outlive this process if it ends without closing the world.
-        timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
+        timetable: a timetable service too, as a fourth target, with a calendar for each student.
         scim: a service that speaks SCIM too, as a target.
-        partage: RENATER Partage's stand-in too, as a further target beside the mail server.
+        partage: RENATER Partage's stand-in too, as a further target next to the mail server.
         active_directory: a Samba domain controller too, as a target; it needs root.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
         processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`.
-        postgres: on PostgreSQL, whatever runs; otherwise one `sesame run` is on SQLite.
+        postgres: on PostgreSQL in any case; otherwise one `sesame run` is on SQLite.
         apereo: log in through an Apereo CAS; otherwise django-cas-server, which starts in a second.
 
     Raises:
@@ -196,11 +196,7 @@ class World:
         return servers | {name: server for name, server in further.items() if server is not None}
 
     def start(self) -> None:
-        """Start the servers and write the settings.
-
-        Raises:
-            StartFailed: one did not come up.
-        """
+        """Start the servers and write the settings. Raises `StartFailed`: one did not come up."""
         for name in self.servers:
             self.start_server(name)
         self.cas.start()
@@ -216,7 +212,7 @@ class World:
             self.sesame.run("migrate")
 
     def start_server(self, target: str) -> None:
-        """Start a target's server, or start it again."""
+        """Start or restart a target's server."""
         server = self.servers[target]
         server.start()
         self.record.add(target, server.pid)
@@ -229,14 +225,14 @@ class World:
                 self.record.add(f"kafka {number}", pid)
 
     def start_postgres(self) -> None:
-        """Start PostgreSQL, or start it again, if this world has it; its address is kept for Sésame."""
+        """Start or restart PostgreSQL, if this world has it; its address is kept for Sésame."""
         if self.postgres is not None:
             self.postgres.start()
             self.record.add("postgres", self.postgres.pid)
             write_private(self.private / settings.STORE_URL, self.postgres.url())
 
     def start_pipeline(self) -> None:
-        """Start Sésame's own processes, or start again those that do not run."""
+        """Start those of Sésame's own processes that do not run."""
         self.pipeline.start()
         for name, part in self.pipeline.parts.items():
             self.record.add(name, part.pid)
@@ -255,7 +251,7 @@ class World:
         write_private(self.token_file, made.out)
 
     def _let_operator_in(self) -> None:
-        """Somebody of the staff, whom the settings make an operator; the password is in a file."""
+        """Make a member of staff, whom the settings make an operator; the password is in a file."""
         password = write_private(self.operator_password_file, secrets.token_urlsafe(12)).read_text("ascii")
         slapd = self.slapd
         who, theirs = slapd.provisioner_dn, slapd.provisioner_password_file.read_text("utf-8")

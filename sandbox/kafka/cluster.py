@@ -1,4 +1,4 @@
-"""Apache Kafka on loopback, as processes of its own.
+"""Apache Kafka on loopback, as separate processes.
 
     with Kafka() as kafka:                          # one node, in clear
         kafka.servers                               # ["127.0.0.1:…"]
@@ -38,17 +38,19 @@ _QUICK = "-XX:TieredStopAtLevel=1"  # starts sooner, runs slower
 class Kafka:
     """One cluster. Nothing runs before `start` (or `with`).
 
-    `folder`: where everything lives (default: a new temporary folder, removed by `close`).
-    `nodes`: one or three; each is broker and controller.
-    `users`: password by name, on TLS with SCRAM-SHA-512; `admin` is added. None: in clear, whoever comes.
-    `acls`: whether nothing is allowed but what an ACL allows; `admin` may everything.
-    `faults`: whether the first node has two more listeners: EXPIRED, whose certificate is, and ELSEWHERE,
-    whose certificate is for another host.
-    `quick`: start sooner, run slower, and idle for less; not for benchmarks.
-    `keep_running`: leave the nodes up when the interpreter exits.
+    Args:
+        folder: where everything lives (default: a new temporary folder, removed by `close`).
+        nodes: one or three; each is broker and controller.
+        users: password by name, on TLS with SCRAM-SHA-512; `admin` is added. None: in clear, for any client.
+        acls: whether nothing is allowed but what an ACL allows; `admin` may everything.
+        faults: whether the first node has two more listeners with bad certificates: EXPIRED, and ELSEWHERE,
+            for another host.
+        quick: start sooner, run slower, and idle for less; not for benchmarks.
+        keep_running: leave the nodes up when the interpreter exits.
 
-    Raises MissingServer when Java is not installed or the jars are not to be had, StartFailed when a node
-    does not come up.
+    Raises:
+        MissingServer: Java is not installed or the jars are not to be had.
+        StartFailed: a node does not come up.
     """
 
     def __init__(
@@ -74,14 +76,14 @@ class Kafka:
         self._keep_running = keep_running
         self._ports, self._cluster_id, self.admin_password = self._identity(nodes)
         self.ca_file = self.folder / "ca.pem"
-        self._started_at = [0] * nodes  # how long each node's log was when the node was last started
+        self._started_at = [0] * nodes  # how long each node's log was at the node's last start
         self._nodes = [self._node(number) for number in range(1, nodes + 1)]
 
     # --- what a client needs ---------------------------------------------------------------------------
 
     @property
     def servers(self) -> list[str]:
-        """Where clients connect: `host:port`, one for each node."""
+        """Addresses for clients: `host:port`, one for each node."""
         return [f"127.0.0.1:{ports.client}" for ports in self._ports]
 
     def listener(self, name: str) -> str:
@@ -98,7 +100,7 @@ class Kafka:
             list(pool.map(self.start_node, range(1, len(self._nodes) + 1)))
 
     def start_node(self, number: int) -> None:
-        """Start one node (numbers begin with 1); nothing if it runs."""
+        """Start one node (numbers begin with 1), unless it runs."""
         node = self._nodes[number - 1]
         if not node.running:
             self._started_at[number - 1] = node.log_file.stat().st_size if node.log_file.exists() else 0
@@ -118,7 +120,7 @@ class Kafka:
         self._nodes[number - 1].pause()
 
     def resume(self, number: int = 1) -> None:
-        """Let a frozen node go on."""
+        """Resume a frozen node."""
         self._nodes[number - 1].resume()
 
     def node_runs(self, number: int) -> bool:

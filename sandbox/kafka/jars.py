@@ -1,4 +1,4 @@
-"""Apache Kafka's jars: see `sandbox.maven` for how they come, and how to move to another version."""
+"""Apache Kafka's jars: see `sandbox.maven` for downloads and upgrades."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ _JARS = Artifacts(
 
 
 def fetch_jars() -> Path:
-    """The folder of the jars; fetched now unless they are there. Raises as `Artifacts.fetch`."""
+    """The folder of the jars; fetched now if missing. Raises as `Artifacts.fetch`."""
     return _JARS.fetch()

@@ -1,7 +1,7 @@
-"""What a node of the sandbox's Kafka is configured with (server.properties, log4j2.properties).
+"""Configuration of a node of the sandbox's Kafka (server.properties, log4j2.properties).
 
-The clients' listener is in clear, or TLS with SCRAM-SHA-512. Nodes speak to one another in clear on ports of
-their own, as a super user: nothing of this is fit for anything but 127.0.0.1.
+The clients' listener is in clear, or TLS with SCRAM-SHA-512. Nodes speak to one another in clear on separate
+ports, as a super user: nothing of this is fit for anything but 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger.server.level = INFO
 """
 
 STARTED = "Kafka Server started"
-"""What a node writes once it serves."""
+"""The log line of a node that serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def server_properties(
 
 
 def single_node(address: str) -> dict[str, str | int]:
-    """What a node in a container is configured with, whose port 9092 clients reach at `address`."""
+    """The configuration of a node in a container whose port 9092 clients reach at `address`."""
     listeners = {"CLIENT": "9092", "INTERNAL": "9094", "CONTROLLER": "9093"}
     return {
         "process.roles": "broker,controller",
@@ -105,7 +105,7 @@ def single_node(address: str) -> dict[str, str | int]:
 
 
 def _common(nodes: int) -> dict[str, str | int]:
-    """What does not depend on where a node is."""
+    """The part that does not depend on where a node is."""
     replicas = min(3, nodes)
     return {
         "num.partitions": 1,

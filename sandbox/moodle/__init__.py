@@ -1,9 +1,9 @@
-"""A Moodle site that answers as a real Moodle 4.5.6 was recorded to answer: a stand-in.
+"""A stand-in of a Moodle site, which answers as a real Moodle 4.5.6 was recorded to answer.
 
 It computes its answers from rules and from its own data; it stores no recorded answer. Covered: the REST
-protocol (PHP's reading of forms with its silent limits, JSON and XML, token, service and capability
-checks), users, cohorts and their members, the troubles of a real site, and faults that a test asks for. Not
-covered: passwords (nobody logs in), courses, enrolment, events, plugins.
+protocol (PHP's reading of forms with its silent limits, JSON and XML, token, service and capability checks),
+users, cohorts and their members, the troubles of a real site, and a test's faults. Not covered: passwords
+(there are no logins), courses, enrolment, events, plugins.
 
 By hand:
 
@@ -20,9 +20,9 @@ From a test:
         moodle.set(database_down=True)
 
 Rooms: `web` (HTTP), `gateway` (nginx and php-fpm), `phpform` (how PHP reads a form), `service` (token and
-rights), `params` (checks of parameters), `users`, `users_update`, `users_read`, `cohorts`, `members`,
-`site` (the functions), `storage` and `collation` (the database), `conditions` and `control` (state and
-faults), `errors` and `render` (what the client sees), `standin` (the process, for fixtures).
+rights), `params` (checks of parameters), `users`, `users_update`, `users_read`, `cohorts`, `members`, `site`
+(the functions), `storage` and `collation` (the database), `conditions` and `control` (state and faults),
+`errors` and `render` (what the client sees), `standin` (the process, for fixtures).
 """
 
 from sandbox.moodle.conditions import CAPABILITIES, Conditions, Fault, FaultKind

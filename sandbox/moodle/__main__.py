@@ -19,7 +19,7 @@ _GRACE_S: Final = 4.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; running calls finish first, for a few seconds at most."""
+    """Serve until stopped; running calls finish first, for a few seconds at most."""
     options = parser().parse_args(arguments)
     try:
         storage, server = site_of(options)
@@ -40,8 +40,7 @@ class EmptySecret(Exception):
 def site_of(options: argparse.Namespace) -> tuple[Storage, HttpServer]:
     """The site's data, and its server, which listens but serves nothing yet.
 
-    Raises:
-        EmptySecret: a secret's file has nothing in it.
+    Raises `EmptySecret`: a secret's file is empty.
     """
     token = options.token_file.read_text(encoding="utf-8").strip()
     control_key = options.control_key_file.read_text(encoding="utf-8").strip()
@@ -80,7 +79,7 @@ def _conditions(options: argparse.Namespace, address: str) -> Conditions:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """The command's arguments."""
     default = Conditions()
     parser = argparse.ArgumentParser(prog="python -m sandbox.moodle", description=__doc__)
     add = parser.add_argument

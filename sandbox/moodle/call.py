@@ -32,7 +32,7 @@ class Call:
     fault: Fault | None = None
 
     def has(self, capability: str) -> bool:
-        """Say whether the service user's role grants the capability."""
+        """Whether the service user's role grants the capability."""
         return capability in CAPABILITIES and capability not in self.conditions.missing_capabilities
 
     def require(self, capability: str, *alternatives: str) -> None:
@@ -41,10 +41,10 @@ class Call:
             raise no_permission(capability)
 
     def work(self, rows: int, *, writing: bool) -> None:
-        """Spend the time that the site takes for so many rows, and meet what happens to a writer meanwhile.
+        """Spend the site's time for so many rows, and meet the fate of a writer meanwhile.
 
         Called between a function's checks and its writes, so that a race is as possible as on a real site.
-        Raises MoodleError `dmlwriteexception` on a lock that is held elsewhere, and WorkerKilled.
+        Raises MoodleError `dmlwriteexception` on a lock held elsewhere, and WorkerKilled.
         """
         conditions = self.conditions
         seconds = conditions.latency_per_call_s + rows * conditions.latency_per_row_s
@@ -69,7 +69,7 @@ Handler = Callable[[Call, dict[str, Any]], object]
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An external function: its parameters and what it does with them once they are valid."""
+    """An external function: its parameters, and its work once they are valid."""
 
     parameters: Single
     handler: Handler

@@ -1,4 +1,4 @@
-"""Cohorts: create, update, delete, search and get. There is no unique index on a cohort's idnumber.
+"""Cohorts: create, update, delete, search and get. There is no unique index on the idnumber.
 
 Creation checks, then writes: two calls at the same moment make two cohorts with one idnumber, as on a real
 site.
@@ -53,7 +53,7 @@ def _context_of(category: Mapping[str, str]) -> int:
 
 
 def create_cohorts(call: Call, params: dict[str, Any]) -> object:
-    """Create all the cohorts or none; an idnumber that exists, or comes twice in the call, is refused."""
+    """Create all the cohorts or none. An idnumber that exists, or comes twice in the call, is refused."""
     rows: list[dict[str, Any]] = params["cohorts"]
     contexts: list[int] = []
     taken: set[str] = set()
@@ -170,7 +170,7 @@ def get_cohorts(call: Call, params: dict[str, Any]) -> object:
 
 
 def search_cohorts(call: Call, params: dict[str, Any]) -> object:
-    """Return cohorts whose name, idnumber or description contains the query, by name: 25 unless told."""
+    """Return cohorts with the query in name, idnumber or description, by name. Default: 25."""
     context_id = _searched_context(params["context"])
     call.require("moodle/cohort:view", "moodle/cohort:manage")
     includes = params["includes"]

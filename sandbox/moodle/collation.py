@@ -20,12 +20,12 @@ def fold(text: str) -> str:
 
 
 def equality_key(text: str) -> str:
-    """Return the key under which `=` and a unique index find the text: two equal keys are one value."""
+    """The key under which `=` and a unique index find the text. Two equal keys are one value."""
     return fold(text).rstrip(" ")
 
 
 def like(pattern: str) -> Callable[[str], bool]:
-    """Return a predicate that says whether a text is LIKE the pattern."""
+    """Return a predicate: whether a text is LIKE the pattern."""
     parts: list[str] = []
     chars = iter(fold(pattern))
     for char in chars:

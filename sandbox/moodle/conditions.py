@@ -1,4 +1,4 @@
-"""What can be wrong with a site, and what an operator or a test can switch on: conditions and faults.
+"""A site's troubles, which an operator or a test can switch on: conditions and faults.
 
 A condition lasts until it is changed. A fault strikes the next calls that match it, then is gone. Both live
 in memory: a restarted stand-in begins with the conditions of its command line.
@@ -25,7 +25,7 @@ CAPABILITIES: Final = frozenset(
         "webservice/rest:use",
     }
 )  # fmt: skip
-"""What the service user's role grants unless `missing_capabilities` takes it away."""
+"""The service user's rights, without `missing_capabilities`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Conditions:
     dataroot_writable: bool = True
     fpm_down: bool = False
     missing_capabilities: frozenset[str] = frozenset()
-    max_input_vars: int = 1000  # PHP's default; Moodle's environment check asks for 5000
+    max_input_vars: int = 1000  # PHP's default; Moodle's environment check wants 5000
     post_max_size_bytes: int = 64 * 1024 * 1024
     latency_per_call_s: float = 0.0
     latency_per_row_s: float = 0.0
@@ -57,7 +57,7 @@ class Conditions:
 
 
 class FaultKind(Enum):
-    """What befalls a call; those named `_after_commit` have done their work."""
+    """The fault of a call; after those named `_after_commit` its work is done."""
 
     UNAVAILABLE = "unavailable"  # 503 with Retry-After, not executed
     BAD_GATEWAY = "bad_gateway"  # 502, not executed
@@ -73,7 +73,7 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault for the next `calls` calls of `wsfunction` (of any function when None), or a share of them."""
+    """A fault of the next `calls` calls of `wsfunction` (None: of any), or a share of them."""
 
     kind: FaultKind
     calls: int = 1
@@ -84,12 +84,12 @@ class Fault:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Fault:
-        """Read a fault of the control interface; raises ValueError or TypeError on what it does not know."""
+        """Read a fault of the control interface; raises ValueError or TypeError on unknown fields."""
         return cls(**{**body, "kind": FaultKind(body.get("kind"))})
 
 
 class Rendezvous:
-    """Lets the next `parties` writing calls meet between their checks and their writes: a race on demand."""
+    """Lets the next `parties` writing calls meet between check and write: a race on demand."""
 
     def __init__(self, parties: int) -> None:
         self._left = parties
@@ -106,14 +106,14 @@ class Rendezvous:
             self._barrier.wait(timeout_s)
 
     def cancel(self) -> None:
-        """Let those who wait go on, and expect nobody any more."""
+        """Release those who wait, and expect no more calls."""
         with self._lock:
             self._left = 0
         self._barrier.abort()
 
 
 class SiteState:
-    """The conditions, pending faults and counters of a running site; safe to use from every thread."""
+    """The conditions, pending faults and counters of a running site. Thread-safe."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._lock = threading.Lock()
@@ -126,12 +126,12 @@ class SiteState:
         self._calls: Counter[str] = Counter()
 
     def start_with(self, conditions: Conditions) -> None:
-        """Take these as the conditions of the start, to which `reset` goes back."""
+        """Set the conditions of the start, to which `reset` returns."""
         with self._lock:
             self._initial = self.conditions = conditions
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Change some conditions by name; raises ValueError for a name or type that does not exist."""
+        """Change some conditions by name; raises ValueError for an unknown name or type."""
         known = {field.name: getattr(self._initial, field.name) for field in dataclasses.fields(Conditions)}
         checked: dict[str, Any] = {}
         for name, value in changes.items():
@@ -142,7 +142,7 @@ class SiteState:
             self.conditions = dataclasses.replace(self.conditions, **checked)
 
     def reset(self) -> None:
-        """Go back to the conditions of the start, without faults; the data stays."""
+        """Restore the conditions of the start, without faults; the data stays."""
         with self._lock:
             self.conditions = self._initial
             self._faults.clear()
@@ -178,7 +178,7 @@ class SiteState:
         return None
 
     def shown(self) -> dict[str, Any]:
-        """Return what the control interface shows: conditions, pending faults, calls received by function."""
+        """The control interface's view: conditions, pending faults, calls received by function."""
         with self._lock:
             conditions = dataclasses.asdict(self.conditions)
             conditions["missing_capabilities"] = sorted(self.conditions.missing_capabilities)

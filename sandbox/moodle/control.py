@@ -1,7 +1,7 @@
-"""The administrative interface: `/_control`, guarded by a key of its own (header `X-Control-Key`).
+"""The administrative interface: `/_control`, guarded by a key (header `X-Control-Key`).
 
-GET shows the conditions, the pending faults and the calls received so far. POST takes a JSON object and
-shows the same afterwards; its keys, all optional, are applied in this order:
+GET shows the conditions, the pending faults and the calls received so far. POST takes a JSON object and shows
+the same afterwards; its keys, all optional, are applied in this order:
 
 - `reset`: true goes back to the conditions of the start and drops the faults (data and token stay);
 - `set`: conditions by name (`conditions.Conditions`);
@@ -30,7 +30,7 @@ _KNOWN: Final = frozenset({"reset", "set", "service_user_suspended", "token", "f
 
 
 class ControlEndpoint:
-    """Changes the site's state on behalf of whoever holds the control key."""
+    """Changes the site's state for holders of the control key."""
 
     def __init__(self, storage: Storage, state: SiteState, *, control_key: str, token: str) -> None:
         self._storage = storage
@@ -39,8 +39,7 @@ class ControlEndpoint:
         self._token = token
 
     def answer(self, request: Request) -> Reply:
-        """Return the state, after the change that a POST asks for; 403 without the key, 400 if not
-        understood."""
+        """Return the state, after a POST's change; 403 without the key, 400 if not understood."""
         given = request.headers.get("x-control-key", "")
         if not hmac.compare_digest(given.encode(), self._control_key.encode()):
             return _json(403, {"error": "wrong or missing X-Control-Key"})

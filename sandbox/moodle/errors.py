@@ -1,7 +1,7 @@
 """Moodle's exceptions as the REST protocol shows them.
 
-Each carries the PHP class, the error code and the message that the client sees, and the `debuginfo` that it
-sees only when the site displays debugging messages.
+Each carries the PHP class, the error code and the message for the client, and the `debuginfo`, sent only when
+the site displays debugging messages.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MoodleError(Exception):
 
 
 def invalid_parameter(debuginfo: str) -> MoodleError:
-    """Return the error that hides almost every bad row: the cause is in `debuginfo` only."""
+    """The error that hides almost every bad row: the cause is in `debuginfo` only."""
     return MoodleError(
         r"core\exception\invalid_parameter_exception", "invalidparameter", INVALID_PARAMETER, debuginfo
     )
@@ -55,24 +55,23 @@ def moodle_exception(errorcode: str, message: str, debuginfo: str | None = None)
 
 
 def untranslated(errorcode: str) -> MoodleError:
-    """Return a `moodle_exception` whose code has no text in the language pack: the message is
-    `error/CODE`."""
+    """A `moodle_exception` whose code has no text in the language pack: it reads `error/CODE`."""
     return moodle_exception(errorcode, f"error/{errorcode}")
 
 
 def coding_error(hint: str, debuginfo: str | None = None) -> MoodleError:
-    """Return the error of a call that Moodle takes for a programmer's mistake."""
+    """The error of a call that Moodle takes for a programmer's mistake."""
     message = f"Coding error detected, it must be fixed by a programmer: {hint}"
     return MoodleError(r"core\exception\coding_exception", "codingerror", message, debuginfo)
 
 
 def write_error(debuginfo: str) -> MoodleError:
-    """Return the error of a failed INSERT or UPDATE: too long, not unique, deadlock, lock time-out alike."""
+    """The error of a failed write: too long, not unique, deadlock, lock time-out alike."""
     return MoodleError("dml_write_exception", "dmlwriteexception", "Error writing to database", debuginfo)
 
 
 def missing_record(table: str, column: str, value: object) -> MoodleError:
-    """Return the error of a row that had to exist; the user table has a code of its own."""
+    """The error of a missing row that had to exist; the user table has its own code."""
     shown = f"'{value}'" if isinstance(value, str) else str(value)
     debuginfo = f"SELECT * FROM {{{table}}} WHERE {column} = ?\n[array (\n  0 => {shown},\n)]"  # noqa: S608  (shown, not run)
     if table == "user":
@@ -82,21 +81,21 @@ def missing_record(table: str, column: str, value: object) -> MoodleError:
 
 
 def access_refused(debuginfo: str) -> MoodleError:
-    """Return the error of a token, service or protocol that does not open this function."""
+    """The error of a token, service or protocol that does not open this function."""
     return MoodleError(
         "webservice_access_exception", "accessexception", "Access control exception", debuginfo
     )
 
 
 def no_permission(capability: str) -> MoodleError:
-    """Return the error of a service user whose role lacks a capability."""
+    """The error of a service user whose role lacks a capability."""
     name = _CAPABILITY_NAMES.get(capability, capability)
     message = f"Sorry, but you do not currently have permissions to do that ({name})."
     return MoodleError(r"core\exception\required_capability_exception", "nopermissions", message)
 
 
 def database_unreachable() -> MoodleError:
-    """Return the error of a site whose database refuses connections (down, or too many of them)."""
+    """The error of a site whose database refuses connections (down, or too many of them)."""
     paragraphs = (
         "Error: Database connection failed",
         "It is possible that the database is overloaded or otherwise not running properly.",

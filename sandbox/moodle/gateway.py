@@ -1,4 +1,4 @@
-"""What stands before PHP: nginx and php-fpm, with their time-outs, and the faults that a test asks for."""
+"""In front of PHP: nginx and php-fpm, with their time-outs, and a test's faults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Gateway:
         self._state = state
 
     def answer(self, request: Request) -> Reply:
-        """Return the reply; what the function committed stays, whatever the client gets to see."""
+        """Return the reply; the function's commits stay, even if the client gets an error."""
         if request.path == CONTROL_PATH:
             return self._control.answer(request)
         if request.path != ENDPOINT_PATH:

@@ -88,7 +88,7 @@ def _warning(code: int, message: str) -> dict[str, str]:
 
 
 def delete_cohort_members(call: Call, params: dict[str, Any]) -> object:
-    """Remove members, all or none; who is not a member is passed over in silence."""
+    """Remove members, all or none; non-members are ignored."""
     rows: list[dict[str, int]] = params["members"]
     call.work(len(rows), writing=True)
     with call.storage.write(call.db):
@@ -105,7 +105,7 @@ def delete_cohort_members(call: Call, params: dict[str, Any]) -> object:
 
 
 def get_cohort_members(call: Call, params: dict[str, Any]) -> object:
-    """Return the user ids of each cohort, by last name and first name; an unknown cohort fails the call."""
+    """The user ids of each cohort, by last name and first name; an unknown cohort fails the call."""
     answer: list[dict[str, object]] = []
     call.work(len(params["cohortids"]), writing=False)
     with call.storage.read(call.db):

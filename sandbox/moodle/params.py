@@ -1,4 +1,4 @@
-"""How Moodle checks the parameters of an external function (`external_api::validate_parameters`).
+"""Moodle's checks of an external function's parameters (`external_api::validate_parameters`).
 
 A value is cleaned according to its type (`clean_param`) and refused if cleaning changes it, so the client
 learns that something is wrong but, debugging being off, never what.
@@ -83,7 +83,7 @@ _CLEAN: Final[Mapping[str, Callable[[str], bool]]] = {
 
 
 def is_clean(kind: str, text: str) -> bool:
-    """Say whether cleaning by this type would leave the text as it is."""
+    """Whether cleaning by this type would leave the text as it is."""
     return _CLEAN[kind](text)
 
 

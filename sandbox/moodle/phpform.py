@@ -1,11 +1,11 @@
-"""How PHP reads a form: nested brackets, and the limits that drop fields without a word.
+"""How PHP reads a form: nested brackets, and limits that drop fields silently.
 
 `a[0][b]=1` becomes nested arrays. PHP arrays keep insertion order and turn decimal keys into integers; here
 every array is a dict with string keys in insertion order, which is all that the service needs.
 
 Limits (PHP 8, `main/php_variables.c`, `main/rfc1867.c`): a urlencoded body keeps one variable more than
 `max_input_vars`, a query string and a multipart body keep exactly `max_input_vars`; a body above
-`post_max_size` leaves no variable at all. None of this is told to the client.
+`post_max_size` leaves no variable at all. The client does not learn of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def parse_query(query: str, max_input_vars: int) -> PhpArray:
 
 
 def parse_body(body: bytes, content_type: str, *, max_input_vars: int, post_max_size_bytes: int) -> PhpArray:
-    """Return `$_POST`: empty for a body that is too big or that is not a form (JSON, for instance)."""
+    """Return `$_POST`: empty for a body that is too big or no form (JSON, for instance)."""
     if len(body) > post_max_size_bytes:
         return {}
     kind = content_type.partition(";")[0].strip().lower()
@@ -74,7 +74,7 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> PhpArray:
 
 
 def _keys(name: str) -> list[str]:
-    """Split `users[0][username]` into its keys; an empty key appends. PHP mends names as it reads them."""
+    """Split `users[0][username]` into its keys, mended as PHP does; an empty key appends."""
     head, bracket, rest = name.lstrip(" ").partition("[")
     head = head.replace(" ", "_").replace(".", "_")
     if not bracket:

@@ -1,4 +1,4 @@
-"""Answers as PHP writes them: JSON when it is asked for, XML otherwise."""
+"""Answers as PHP writes them: JSON on request, XML otherwise."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _XML_HEAD: Final = '<?xml version="1.0" encoding="UTF-8" ?>\n'
 
 
 def result(value: object, *, as_json: bool) -> Reply:
-    """Return the reply that carries a function's result."""
+    """The reply with a function's result."""
     if as_json:
         return Reply(200, JSON_TYPE, _json(value))
     return Reply(200, XML_TYPE, f"{_XML_HEAD}<RESPONSE>\n{_xml(value)}</RESPONSE>\n".encode())
 
 
 def error(fault: MoodleError, *, as_json: bool, debug_display: bool) -> Reply:
-    """Return the reply that carries an error: HTTP 200 like any other."""
+    """The reply with an error: HTTP 200 like any other."""
     shown = fault.shown(debug_display=debug_display)
     if as_json:
         return Reply(200, JSON_TYPE, _json(shown))

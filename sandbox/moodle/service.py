@@ -1,7 +1,7 @@
 """The REST server: the site's own checks, then token, service and rights, then the function.
 
-The order of the checks is Moodle's: a site that is down says so before it looks at a token, and a function
-that does not exist is told apart from one that the service does not contain.
+The order of the checks is Moodle's: a site that is down answers so before it looks at a token, and a function
+that does not exist differs from one that the service does not contain.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _OTHER_FUNCTIONS: Final = frozenset(
         "core_user_add_user_private_files", "enrol_manual_enrol_users", "core_files_upload",
     }
 )  # fmt: skip
-"""Functions that Moodle has and that the service does not contain (some of the several hundred)."""
+"""Functions of Moodle that the service does not contain (some of the several hundred)."""
 
 _CONTROL_FIELDS: Final = (
     "wstoken", "wsfunction", "moodlewsrestformat", "moodlewssettingraw", "moodlewssettingfileurl",

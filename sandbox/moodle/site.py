@@ -1,4 +1,4 @@
-"""`core_webservice_get_site_info`: who calls, which site this is, and what the service opens."""
+"""`core_webservice_get_site_info`: the caller, the site, and the service's functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICE_FUNCTIONS: Final = (
     "core_cohort_delete_cohort_members", "core_cohort_get_cohort_members", "core_cohort_update_cohorts",
     "core_cohort_delete_cohorts",
 )  # fmt: skip
-"""What the external service contains, in the order in which the site lists it."""
+"""The external service's functions, in the site's order."""
 
 
 def get_site_info(call: Call, _params: dict[str, Any]) -> object:

@@ -1,4 +1,4 @@
-"""Start and steer the stand-in from a test or a demo: it runs as a process of its own."""
+"""Start and steer the stand-in, a separate process, from a test or a demo."""
 
 from __future__ import annotations
 
@@ -63,8 +63,7 @@ class MoodleStandIn(Server):
         return self.token_file.read_text(encoding="utf-8")
 
     def control(self, **wish: Any) -> dict[str, Any]:
-        """Send a wish to the control interface (see `sandbox.moodle.control`) and return the state after
-        it."""
+        """Send a wish to the control interface (`sandbox.moodle.control`); return the state after it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
             self.url + CONTROL_PATH,
             data=json.dumps(wish).encode(),
@@ -75,8 +74,7 @@ class MoodleStandIn(Server):
         return state
 
     def set(self, **conditions: Any) -> None:
-        """Change conditions by name (see `sandbox.moodle.conditions.Conditions`) until they are changed
-        again."""
+        """Change conditions by name (`sandbox.moodle.conditions.Conditions`)."""
         self.control(set=conditions)
 
     def fault(self, kind: FaultKind, *, calls: int = 1, **details: Any) -> None:
@@ -84,12 +82,11 @@ class MoodleStandIn(Server):
         self.control(faults=[{"kind": kind.value, "calls": calls, **details}])
 
     def reset(self) -> None:
-        """Go back to the conditions of the start, with a valid token and a service user that is not
-        suspended."""
+        """Restore the conditions of the start, with a valid token and an active service user."""
         self.control(reset=True, token={"restore": True}, service_user_suspended=False)
 
     def _is_ready(self) -> bool:
-        """Ask for the state, with this site's own key: another server on the port would refuse it."""
+        """Request the state, with this site's own key: another server on the port would refuse it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
             self.url + CONTROL_PATH, headers={"X-Control-Key": self._control_key_file.read_text("utf-8")}
         )

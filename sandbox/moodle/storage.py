@@ -1,8 +1,8 @@
 """The site's database: one SQLite file, with MariaDB's habits where the contract shows them.
 
-A committed call survives `kill -9` of the process (write-ahead log; `synchronous=NORMAL` gives up only what
-a power cut could take). Readers see a snapshot and never wait; there is one writer at a time. Text is
-compared by the keys of `collation`, kept in columns of their own so that they can be indexed.
+A committed call survives `kill -9` of the process (write-ahead log; `synchronous=NORMAL` gives up only what a
+power cut could take). Readers see a snapshot and never wait; there is one writer at a time. Text is compared
+by the keys of `collation`, kept in separate columns for an index.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _BUSY_TIMEOUT_S = 50.0  # InnoDB's default lock wait
 
 
 class Storage:
-    """A pool of connections to one file: as many as the site has workers, so a lease is a worker's slot.
+    """A pool of connections to one file: one for each of the site's workers, as their slots.
 
     `open` creates the tables of a new site, with its guest, its administrator and its service user.
     """
@@ -94,7 +94,7 @@ class Storage:
         self._writer = threading.Lock()
 
     def open(self, *, service_username: str, token: str) -> None:
-        """Connect, and make the site if the file is new; the token is the service user's."""
+        """Connect, and make the site if the file is new. `token`: the service user's."""
         for _ in range(self._count):
             self._pool.put(self._connect())
         with self.lease() as db, self.write(db):
@@ -123,7 +123,7 @@ class Storage:
 
     @contextlib.contextmanager
     def read(self, db: sqlite3.Connection) -> Iterator[None]:
-        """Read one snapshot: what others commit meanwhile is not seen."""
+        """Read one snapshot, without later commits of others."""
         db.execute("BEGIN")
         try:
             yield
@@ -136,7 +136,7 @@ class Storage:
         with self._writer:  # cheaper than SQLite's own polling between threads
             try:
                 db.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:  # somebody else has the file
+            except sqlite3.OperationalError as error:  # another process has the file
                 raise write_error(f"Lock wait timeout exceeded: {error}") from error
             try:
                 yield
@@ -159,12 +159,12 @@ class Storage:
 
 
 def token_digest(token: str) -> str:
-    """Return what the database keeps of a token: enough to recognise it, not to use it."""
+    """The stored part of a token: enough to recognise it, not to use it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def grant_token(db: sqlite3.Connection, token: str) -> None:
-    """Make the token valid for the service user, for ever and from everywhere."""
+    """Make the token valid for the service user, without limits of time and address."""
     digest = token_digest(token)
     db.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, NULL, NULL)", (digest, SERVICE_USER_ID))
     db.execute("INSERT OR REPLACE INTO config VALUES ('seeded_token', ?)", (digest,))
@@ -188,13 +188,13 @@ def update_user(db: sqlite3.Connection, user_id: int, changes: Mapping[str, Any]
 
 
 def with_keys(user: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns with the comparison keys that belong to them."""
+    """The columns with their comparison keys."""
     keys = {f"{name}_key": equality_key(user[name]) for name in _KEYED if name in user}
     return {**user, **keys}
 
 
 def new_user(**columns: Any) -> dict[str, Any]:
-    """Return a user row with Moodle's defaults."""
+    """A user row with Moodle's defaults."""
     now = int(time.time())
     return {
         "auth": "manual", "idnumber": "", "lang": "en", "calendartype": "gregorian", "timezone": "99",

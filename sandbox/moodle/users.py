@@ -25,7 +25,7 @@ from sandbox.moodle.storage import ADMIN_ID, USER_TEXT_COLUMNS, insert_user, new
 
 PASSWORD_NOT_CACHED: Final = "not cached"
 _PASSWORD_LENGTH_MIN: Final = 8
-_PASSWORD_KEPT: Final = "*"  # nobody logs in here: that there is a password is all that is kept
+_PASSWORD_KEPT: Final = "*"  # there are no logins here: a password's existence is all that is kept
 
 _TYPED_PAIRS: Final = Multiple(Single({"type": Value("alphanumext"), "value": Value("raw")}), default=ABSENT)
 
@@ -53,7 +53,7 @@ PROFILE_FIELDS: Final[Mapping[str, Value | Multiple]] = {
     "customfields": _TYPED_PAIRS,
     "preferences": _TYPED_PAIRS,
 }
-"""Fields that create and update share. Custom fields that the site does not have are ignored: it has none."""
+"""Fields that create and update share. Unknown custom fields are ignored: the site has none."""
 
 _CREATE_ROW: Final = Single(
     {
@@ -77,12 +77,12 @@ _EMAIL = re.compile(rf"(?=[^@]{{1,64}}@)(?=.{{1,254}}\Z){_LOCAL}(?:\.{_LOCAL})*@
 
 
 def is_email(text: str) -> bool:
-    """Say whether PHP's FILTER_VALIDATE_EMAIL takes the address: ASCII, with a dotted domain."""
+    """Whether PHP's FILTER_VALIDATE_EMAIL takes the address: ASCII, with a dotted domain."""
     return _EMAIL.fullmatch(text) is not None
 
 
 def password_fault(password: str) -> str | None:
-    """Return what Moodle's default password policy says against the password, as HTML, or None."""
+    """The objection of Moodle's default password policy, as HTML, or None."""
     rules = (
         (len(password) >= _PASSWORD_LENGTH_MIN, "Passwords must be at least 8 characters long."),
         (any(char.isdigit() for char in password), "Passwords must have at least 1 digit(s)."),
@@ -97,19 +97,19 @@ def password_fault(password: str) -> str | None:
 
 
 def refused_password(password: str) -> MoodleError | None:
-    """Return the error for a password against the policy: its code is the policy's text itself."""
+    """The error for a password against the policy: its code is the policy's text."""
     fault = password_fault(password)
     return None if fault is None else moodle_exception(fault, f"error/{fault}")
 
 
 def email_taken(db: sqlite3.Connection, email: str, *, except_id: int = 0) -> bool:
-    """Say whether another user has the address, whatever its case."""
+    """Whether another user has the address, in any case."""
     query = "SELECT 1 FROM users WHERE email_key = ? AND id <> ? LIMIT 1"
     return db.execute(query, (equality_key(email), except_id)).fetchone() is not None
 
 
 def too_long(values: Mapping[str, Any]) -> str | None:
-    """Return the first text column whose value does not fit, or None."""
+    """The first text column whose value does not fit, or None."""
     for name, value in values.items():
         limit = USER_TEXT_COLUMNS.get(name)
         if limit is not None and len(value) > limit:
@@ -118,7 +118,7 @@ def too_long(values: Mapping[str, Any]) -> str | None:
 
 
 def stored_country(code: str) -> str:
-    """Return what the country column gets: Moodle stores `0` for a code that it does not know."""
+    """The country column's value: Moodle stores `0` for an unknown code."""
     return code if code in COUNTRIES else "0"
 
 
@@ -187,7 +187,7 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _insert_statement(row: Mapping[str, Any]) -> str:
-    """Return the statement and its values as Moodle prints them for a developer."""
+    """The statement and its values as Moodle prints them for a developer."""
     now = int(time.time())
     kept = [name for name in _CREATE_ROW.keys if name in row and name in USER_TEXT_COLUMNS]
     values: dict[str, object] = {
@@ -206,7 +206,7 @@ def _insert_statement(row: Mapping[str, Any]) -> str:
 
 
 def delete_users(call: Call, params: dict[str, Any]) -> object:
-    """Mark users as deleted: memberships go, the idnumber is emptied, the username can be used again.
+    """Mark users as deleted: memberships go, the idnumber is emptied, the username is free.
 
     The names stay, and the site's log has login, address and idnumber, as on a real site.
     """

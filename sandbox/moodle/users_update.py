@@ -1,4 +1,4 @@
-"""`core_user_update_users`: each user is updated or not, and the answer's warnings say which were not."""
+"""`core_user_update_users`: each user is updated or not; warnings list the others."""
 
 from __future__ import annotations
 

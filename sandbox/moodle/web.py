@@ -1,4 +1,4 @@
-"""What the stand-in needs of HTTP/1.1: keep-alive, bodies by length or in chunks, one thread per connection.
+"""The stand-in's HTTP/1.1: keep-alive, bodies by length or chunks, a thread per connection.
 
 Requests and replies are plain values; what answers them knows nothing of sockets.
 """
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply, or with `hang_up` none at all: the connection is closed without a byte."""
+    """One reply. `hang_up`: none; the connection is closed without a byte."""
 
     status: int
     content_type: str
@@ -54,7 +54,7 @@ Answer = Callable[[Request], Reply]
 def error_page(
     status: HTTPStatus, phrase: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Return nginx's own page for a status; nginx hyphenates "Time-out"."""
+    """The page of nginx for a status; nginx hyphenates "Time-out"."""
     title = f"{status.value} {phrase or status.phrase}"
     body = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
@@ -79,7 +79,7 @@ class _Connection(socketserver.StreamRequestHandler):
         server = self.server
         if not isinstance(server, HttpServer):
             raise TypeError("a connection belongs to an HttpServer")
-        # Others wait for a slot. When the client goes away, what it asked for is done all the same.
+        # Others wait for a slot. When the client goes away, its request is done all the same.
         with server.slots, contextlib.suppress(OSError):
             while self._serve_one(server):
                 pass
@@ -128,7 +128,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
 
 def _answered(answer: Answer, request: Request) -> Reply:
-    """Return the reply, or nginx's page for a fault of the stand-in itself, which its log then explains."""
+    """Return the reply, or nginx's page for a fault of the stand-in, which its log then explains."""
     try:
         return answer(request)
     except Exception:  # noqa: BLE001  (whatever it is, the client gets an answer and the others go on)
@@ -183,7 +183,7 @@ def _encoded(reply: Reply, *, keep_alive: bool) -> bytes:
 
 
 class HttpServer(socketserver.ThreadingTCPServer):
-    """Listens on 127.0.0.1 and lets `answer` reply; the port is taken again at once after a crash."""
+    """Listens on 127.0.0.1 and lets `answer` reply; takes the port again at once after a crash."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -199,7 +199,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
 
     @property
     def port(self) -> int:
-        """The port that was taken, also when 0 was asked for."""
+        """The port that was taken, also for a wish of 0."""
         return int(self.server_address[1])
 
     @contextlib.contextmanager

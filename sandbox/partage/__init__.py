@@ -1,7 +1,7 @@
-"""A stand-in of BSS, the provisioning interface of RENATER Partage: the only public one that we know of.
+"""A stand-in of BSS, RENATER Partage's provisioning interface, the only public one we know of.
 
-RENATER runs one Partage, and gives nobody a copy to try against. This answers as the public clients of BSS
-expect, from rules and from data of its own; it stores no recorded answer. What it knows, and where from:
+RENATER runs one Partage, and gives out no copy to try against. This answers as the public clients of BSS
+expect, from rules and its own data; it stores no recorded answer. What it knows, and where from:
 
 - **libPythonBssApi** (Université de Rennes): methods, parameters, `Auth`, the life of a token, the form of
   the XML (`type="integer"`, `type="array"`), the attributes of an account, the messages that are temporary
@@ -10,9 +10,9 @@ expect, from rules and from data of its own; it stores no recorded answer. What 
 - **Zimbra** itself: addresses are kept in lower case and given once, `GetAccount` finds an account by its
   aliases too, `email address already exists`.
 
-Invented, because no source says: the texts for a wrong key, a missing parameter and an unknown attribute;
-that statuses other than 0 are all 2; the page for an unknown method. Not covered: passwords (nobody logs in),
-groups, resources, shares, definitions of lists; a distribution list is only an address that is taken.
+Invented, because no source has it: the texts for a wrong key, a missing parameter and an unknown attribute;
+that statuses other than 0 are all 2; the page for an unknown method. Not covered: passwords (there are no
+logins), groups, resources, shares, definitions of lists; a distribution list is only a taken address.
 
 By hand, in a folder that holds the files `preauth-key` and `control-key`:
 

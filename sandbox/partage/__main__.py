@@ -14,7 +14,7 @@ from sandbox.partage.web import WebServer
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     options = _parser().parse_args(arguments)
     accounts = Accounts(options.folder / "partage.sqlite")
     state = State(Conditions(token_s=options.token_s, latency_s=options.latency_s))

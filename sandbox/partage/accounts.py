@@ -23,7 +23,7 @@ ATTRIBUTES: Final = frozenset(
         "zimbraPrefMailLocalDeliveryDisabled", "zimbraZimletAvailableZimlets",
     }
 )  # fmt: skip
-"""Those that CreateAccount and ModifyAccount take."""
+"""The attributes that CreateAccount and ModifyAccount take."""
 
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS attributes (id TEXT, name TEXT, value TEXT, PRIMARY KEY (id, name, value))"
@@ -44,7 +44,7 @@ class MailAccount:
     aliases: list[str] = field(default_factory=list)
 
     def values(self, attribute: str) -> list[str]:
-        """What a search sees of an attribute (names are compared without case)."""
+        """An attribute's values for a search (names are compared without case)."""
         asked = attribute.lower()
         if asked == "mail":
             return [self.name, *self.aliases]
@@ -56,7 +56,7 @@ class MailAccount:
 
 
 class Accounts:
-    """All of them. A caller holds `lock` while it looks and writes."""
+    """All accounts. A caller holds `lock` while it looks and writes."""
 
     def __init__(self, file: Path) -> None:
         self.lock = threading.RLock()
@@ -71,11 +71,11 @@ class Accounts:
         self._load()
 
     def all(self) -> Iterable[MailAccount]:
-        """Each account, in no order that means anything."""
+        """Each account, in no meaningful order."""
         return self._by_id.values()
 
     def ids(self) -> set[str]:
-        """Everybody's id."""
+        """The ids of all accounts."""
         return set(self._by_id)
 
     def by_id(self, id_: str) -> MailAccount:
@@ -83,7 +83,7 @@ class Accounts:
         return self._by_id[id_]
 
     def with_value(self, attribute: str, value: str) -> set[str]:
-        """Ids of those whose attribute has this value; case does not count."""
+        """Ids of those whose attribute has this value, without case."""
         return set(self._index.get((attribute.lower(), value.lower()), ()))
 
     def find(self, address: str) -> MailAccount | None:
@@ -91,14 +91,14 @@ class Accounts:
         return self._by_address.get(address.lower())
 
     def create(self, name: str, attributes: Mapping[str, str]) -> MailAccount:
-        """A new account; raises AddressTaken."""
+        """Make a new account; raises AddressTaken."""
         account = MailAccount(str(uuid.uuid4()), self._free(name))
         account.attributes = {each: value for each, value in attributes.items() if value}
         self._keep(account)
         return account
 
     def modify(self, account: MailAccount, attributes: Mapping[str, str]) -> None:
-        """Set attributes; an empty value takes one away."""
+        """Set attributes; an empty value removes one."""
         self._drop(account)
         account.attributes.update(attributes)
         account.attributes = {each: value for each, value in account.attributes.items() if value}
@@ -119,7 +119,7 @@ class Accounts:
         self._keep(account)
 
     def remove_alias(self, account: MailAccount, alias: str) -> None:
-        """Take a further address away."""
+        """Remove a further address."""
         self._drop(account)
         account.aliases.remove(alias.lower())
         self._keep(account)
@@ -129,7 +129,7 @@ class Accounts:
         self._drop(account)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
     def _free(self, address: str) -> str:

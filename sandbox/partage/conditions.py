@@ -1,4 +1,4 @@
-"""What can be wrong with Partage: conditions, which last, and faults, which strike the next calls."""
+"""Partage's troubles: conditions, which last, and faults, which strike the next calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Conditions:
     """The state of the service; times in seconds.
 
     Attributes:
-        token_s: how long a token is good for.
+        token_s: a token's lifetime.
         latency_s: before each answer.
         maintenance: names of accounts whose mailbox is being moved.
         taken: addresses that distribution lists and resources hold.
-        unseen: names that a search does not find yet: it may ask a replica of the directory.
+        unseen: names that a search does not find yet: it may query a replica of the directory.
         down: every call is answered 503.
     """
 
@@ -32,7 +32,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What befalls the next `calls` calls of `method` (any: empty) about `name` (anybody: empty).
+    """A fault of the next `calls` calls of `method` (empty: any) about `name` (empty: any).
 
     Attributes:
         message: answered with status 2; empty: no answer of BSS is given but what follows.
@@ -40,7 +40,7 @@ class Fault:
         hang_up: the connection is closed without an answer.
         body: sent as it is, with 200.
         after_commit: the call is carried out all the same.
-        delay_s: before whatever is answered.
+        delay_s: before any answer.
         headers: of an HTTP status.
     """
 
@@ -57,7 +57,7 @@ class Fault:
 
 
 class State:
-    """Conditions, pending faults, and what was called."""
+    """Conditions, pending faults, and past calls."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._start = conditions
@@ -68,7 +68,7 @@ class State:
         self.calls: list[dict[str, str]] = []
 
     def reset(self) -> None:
-        """Go back to the conditions of the start; forget faults and calls."""
+        """Restore the conditions of the start; forget faults and calls."""
         with self._lock:
             self._reset.set()
             self._reset = threading.Event()
@@ -81,7 +81,7 @@ class State:
         return not self._reset.wait(seconds) if seconds > 0 else True
 
     def change(self, wish: Mapping[str, Any]) -> None:
-        """Set conditions by name; raises TypeError for one that there is not."""
+        """Set conditions by name; raises TypeError for an unknown one."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in wish.items()
         }
@@ -89,12 +89,12 @@ class State:
             self.conditions = dataclasses.replace(self.conditions, **values)
 
     def add(self, fault: Fault) -> None:
-        """One more, behind those that wait."""
+        """Add a fault behind those that wait."""
         with self._lock:
             self._faults.append(fault)
 
     def note(self, method: str, name: str) -> None:
-        """Write a call down."""
+        """Note a call."""
         with self._lock:
             self.calls.append({"method": method, "name": name})
 

@@ -1,4 +1,4 @@
-"""LDAP filters (RFC 4515), as far as clients of BSS use them: and, or, not, equality, presence, substrings.
+"""LDAP filters (RFC 4515) of BSS's clients: and, or, not, equality, presence, substrings.
 
 The brackets around the outermost one may be left out, as those clients do (`mail=u*`).
 """
@@ -21,11 +21,7 @@ class FilterInvalid(ValueError):
 
 
 def matching(accounts: Accounts, text: str) -> set[str]:
-    """Ids of the accounts that a filter finds; of an empty one, everybody's.
-
-    Raises:
-        FilterInvalid: it is none.
-    """
+    """Ids of the accounts that a filter finds; an empty one finds all. Raises `FilterInvalid`."""
     text = text.strip()
     if not text:
         return accounts.ids()
@@ -36,7 +32,7 @@ def matching(accounts: Accounts, text: str) -> set[str]:
 
 
 def _filter(accounts: Accounts, text: str, at: int, depth: int) -> tuple[set[str], int]:
-    """What the filter that begins at this bracket finds, and where it ends."""
+    """The findings of the filter that begins at this bracket, and its end."""
     if depth > _DEPTH_MAX or text[at : at + 1] != "(":
         raise FilterInvalid(text[at:])
     operator = text[at + 1 : at + 2]

@@ -1,4 +1,4 @@
-"""Start and steer the stand-in from a test or a demo: it runs as a process of its own."""
+"""Start and steer the stand-in, a separate process, from a test or a demo."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Partage(WebService):
         return self.key_file.read_text(encoding="utf-8")
 
     def control(self, **wish: Any) -> dict[str, Any]:
-        """Send a wish to `/_control` (see `sandbox.partage.web`); the state after it."""
+        """Send a wish to `/_control` (see `sandbox.partage.web`); return the state after it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
             self.origin + CONTROL,
             data=json.dumps(wish).encode(),
@@ -80,16 +80,16 @@ class Partage(WebService):
         self.control(faults=[{"message": message, **details}])
 
     def give(self, name: str, **account: Any) -> None:
-        """An account that was there before anybody asked: its attributes, and `aliases`."""
+        """Make an account that was there before: its attributes, and `aliases`."""
         self.control(create=[{"name": name, "sn": "Inconnu", **account}])
 
     def accounts(self) -> dict[str, dict[str, Any]]:
-        """All that there is, by name."""
+        """All accounts, by name."""
         found: dict[str, dict[str, Any]] = self.control()["accounts"]
         return found
 
     def calls(self) -> list[dict[str, str]]:
-        """What was asked of BSS: `method` and `name`, in order."""
+        """BSS's calls: `method` and `name`, in order."""
         found: list[dict[str, str]] = self.control()["calls"]
         return found
 
@@ -98,7 +98,7 @@ class Partage(WebService):
         self.control(clear=True)
 
     def reset(self) -> None:
-        """Go back to the conditions of the start; faults and calls are forgotten, data and tokens stay."""
+        """Restore the conditions of the start; faults and calls are forgotten, data and tokens stay."""
         self.control(reset=True)
 
     def _is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The methods of BSS: each takes a form and gives the inside of a `Response`, or refuses with a message."""
+"""The methods of BSS: each takes a form and gives the inside of a `Response`, or refuses."""
 
 from __future__ import annotations
 
@@ -70,11 +70,7 @@ class Service:
         return method == "Auth" or method in self._methods
 
     def call(self, method: str, token: str, form: Form) -> Sequence[Node]:
-        """Carry a call out.
-
-        Raises:
-            Refusal: it is not; the message says why.
-        """
+        """Carry a call out. Raises `Refusal`, with the reason."""
         if method == "Auth":
             return self._auth(form)
         if self._tokens.get(token, 0.0) <= self._now():
@@ -87,7 +83,7 @@ class Service:
                 raise Refusal(f"email address already exists: {taken}") from taken
 
     def expire(self) -> None:
-        """Every token is good for nothing from now on."""
+        """Invalidate every token."""
         self._tokens.clear()
 
     def _auth(self, form: Form) -> Sequence[Node]:
@@ -160,7 +156,7 @@ class Service:
 
     @staticmethod
     def _sort(found: list[MailAccount], by: str, ascending: str) -> None:
-        """Without `sortby`, whatever order the directory gives: another one each time."""
+        """Sort accounts; without `sortby` in the directory's order, another one each time."""
         if not by:
             random.shuffle(found)
             return

@@ -1,10 +1,9 @@
-"""HTTP: BSS at `/service/domain`, and `/_control`, which changes its state and needs a key of its own.
+"""HTTP: BSS at `/service/domain`, and `/_control`, which changes its state and needs a key.
 
 `POST /_control` (header `X-Control-Key`) takes a JSON object; its keys, all optional, in this order: `reset`
 (true), `set` (`conditions.Conditions`), `faults` (a list of `conditions.Fault`), `expire` (true: every
 token), `clear` (true: every account), `create` (a list of accounts: `name`, `aliases`, attributes), `modify`
-(name to attributes; any status may be set). It and `GET` show `calls` (what was asked of BSS) and `accounts`
-(all that there is).
+(name to attributes; any status may be set). It and `GET` show `calls` (of BSS) and `accounts` (all).
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class WebServer(HttpServer):
         self.control_key = control_key
 
     def control(self, wish: Mapping[str, Any]) -> None:
-        """Do what a wish asks for."""
+        """Carry out a wish."""
         if wish.get("reset"):
             self.state.reset()
         self.state.change(wish.get("set", {}))
@@ -76,7 +75,7 @@ class WebServer(HttpServer):
                 self.accounts.modify(found, attributes)
 
     def shown(self) -> dict[str, Any]:
-        """What was called, and what there is."""
+        """Past calls, and all accounts."""
         with self.accounts.lock:
             accounts = {
                 one.name: {"id": one.id, "aliases": list(one.aliases), **one.attributes}
@@ -92,11 +91,11 @@ class _Request(BaseHTTPRequestHandler):
     server: WebServer
 
     def do_GET(self) -> None:
-        """BSS takes its parameters from the address too."""
+        """Answer: BSS takes its parameters from the address too."""
         self._answer(urlsplit(self.path).query)
 
     def do_POST(self) -> None:
-        """A form."""
+        """Answer a form."""
         length = int(self.headers.get("Content-Length") or 0)
         if length > _BODY_MAX:
             self.close_connection = True
@@ -105,7 +104,7 @@ class _Request(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(length).decode("utf-8", "replace"))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the library's name)
-        """Calls are noted in the state, not on standard error."""
+        """Write nothing: the state has the calls."""
 
     def _answer(self, body: str) -> None:
         path = urlsplit(self.path).path

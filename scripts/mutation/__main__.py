@@ -38,7 +38,7 @@ PLAIN, MUTATED = CACHE / "plain", CACHE / "mutated"
 VERDICTS = CACHE / "verdicts.jsonl"
 
 ROUND_S = 1.0
-"""What the tests of one mutant may take in a round, by estimate: a little for everybody, then more."""
+"""Estimated time limit of one mutant's tests in a round: a little for all mutants, then more."""
 LEAST_S = 0.004
 
 
@@ -55,7 +55,7 @@ class Trial:
         return [test for test in self.tests if test not in self.faced]
 
     def says(self, number: dict[str, int]) -> dict[str, Any]:
-        """What a verdict begins with."""
+        """The beginning of a verdict."""
         faced = [number[test] for test in self.faced]
         return {"name": self.mutant.name, "digest": self.mutant.digest, "of": len(self.tests), "faced": faced}
 
@@ -141,7 +141,7 @@ def prepare(group: Group) -> list[Mutant]:
 
 
 def _mutated(path: str, source: str) -> list[Mutant]:
-    """Put the mutants of one file into their tree. They are kept: making them takes a while."""
+    """Put the mutants of one file into their tree. They are cached: making them takes a while."""
     kept = CACHE / "files" / hashlib.sha256(f"{path}\0{source}".encode()).hexdigest()
     if not kept.exists():
         code, mutants = mutate(path, source)
@@ -154,7 +154,7 @@ def _mutated(path: str, source: str) -> list[Mutant]:
 
 
 def digests(group: Group) -> dict[str, str]:
-    """Of each test file; and of what they share, under the name `kits`."""
+    """Digests of each test file, and of the files that they share, under the name `kits`."""
     found = {name: _digest([PLAIN / name]) for name in group.judges(PLAIN)}
     kits = [file for file in PLAIN.glob("tests/**/*.py") if not file.name.startswith("test_")]
     kits += PLAIN.glob("sesame/testing/**/*.py")
@@ -190,7 +190,7 @@ def reached(group: Group, children: int) -> dict[str, Any]:
 
 
 def reaching(mutant: Mutant, reach: dict[str, Any]) -> list[str]:
-    """The tests that reach the changed statement; where nobody saw such a line, those of the function."""
+    """The tests that reach the changed statement; if none does, those of the function."""
     for first, last in (mutant.statement, mutant.body):
         lines = set(range(first, last + 1))
         found = [
@@ -202,7 +202,7 @@ def reaching(mutant: Mutant, reach: dict[str, Any]) -> list[str]:
 
 
 def pending(group: Group, mutants: list[Mutant], reach: dict[str, Any]) -> list[Trial]:
-    """Who has no verdict that holds, or has survived and not faced every test."""
+    """Mutants without a valid verdict, or that survived and have not faced every test."""
     known, now = known_verdicts(), digests(group)
     trials = []
     for mutant in mutants:
@@ -232,7 +232,7 @@ def file_of(test: str) -> str:
 def judge(
     group: Group, trials: list[Trial], reach: dict[str, Any], seconds_max: float | None, children: int
 ) -> None:
-    """Let the tests judge; the verdicts are appended one by one."""
+    """Let the tests judge; append the verdicts one by one."""
     print(f"{len(trials)} to judge", flush=True)
     known = known_verdicts()
     names = list(reach)
@@ -264,7 +264,7 @@ def judge(
 
 
 def _places(mutant: Mutant) -> list[str]:
-    """Where it is, from the narrowest place to the widest: what kills there may kill it too."""
+    """Its places, from the narrowest to the widest: what kills there may kill it too."""
     return [f"{mutant.path}:{mutant.statement}", f"{mutant.path}:{mutant.function}", mutant.path]
 
 
@@ -282,7 +282,7 @@ def _made(group: Group) -> Path:
 
 
 def known_mutants(group: Group) -> list[Mutant]:
-    """Those of the group's last run."""
+    """The mutants of the group's last run."""
     made = _made(group)
     stored = json.loads(made.read_text(encoding="utf-8")) if made.exists() else []
     return [Mutant.of(each) for each in stored]

@@ -1,4 +1,4 @@
-"""What is changed, and which tests judge it: some files, with the unit tests that are about them."""
+"""Files to mutate, each group with the unit tests that judge it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Group:
     Attributes:
         name: as `make mutation MUTANTS=name` takes it.
         files: patterns, from the checkout's root.
-        tests: patterns of unit tests, or of other folders those that need no process of their own.
+        tests: patterns of unit tests, or of other folders those that need no separate process.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Group:
     tests: tuple[str, ...]
 
     def paths(self, tree: Path) -> list[str]:
-        """The files that are changed, by pattern and then by name."""
+        """The files to mutate, by pattern and then by name."""
         return [name for pattern in self.files for name in _found(tree, pattern)]
 
     def judges(self, tree: Path) -> list[str]:

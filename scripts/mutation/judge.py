@@ -1,10 +1,10 @@
-"""Run chosen tests on chosen mutants: pytest collects once, each mutant is judged in a fork of that process.
+"""Run chosen tests on chosen mutants: pytest collects once, each mutant is judged in a fork.
 
     cd TREE; judge.py reach   JOB    on the code as it is: the lines that each test reaches, and what it takes
     cd TREE; judge.py verdict JOB    on the code with its mutants: whether a test fails, one line per mutant
 
-Collecting anew for each mutant, as mutmut does, takes longer than the test that kills it. JOB is a JSON file
-that __main__.py writes, with what is asked for and where the answer goes.
+Collecting for each mutant, as mutmut does, takes longer than the test that kills it. JOB is a JSON file of
+__main__.py, with the wanted work and the answer's place.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from typing import Any, TextIO
 import pytest
 from coverage import Coverage
 
-CPU_FACTOR, CPU_S = 5, 4  # a mutant that loops for ever: so many times what the tests take, and so much more
-SLEEP_FACTOR, SLEEP_S = 10, 5  # one that waits for ever, in one test. To wait for a processor is no sleep
-LOOK_S = 0.1  # how often it is looked at
+CPU_FACTOR, CPU_S = 5, 4  # a mutant that loops endlessly: so many times what the tests take, and so much more
+SLEEP_FACTOR, SLEEP_S = 10, 5  # one that waits endlessly, in one test. To wait for a processor is no sleep
+LOOK_S = 0.1  # how often to look
 WALL_S = 300  # one that does neither
 SPACE_BYTES = 4 << 30
 KILLED, SURVIVED, ENDLESS, UNDECIDED = "killed", "survived", "endless", "undecided"
@@ -44,7 +44,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a child may take, in seconds: of processor time in all, and asleep in each of its steps."""
+    """Limits of a child, in seconds: of processor time in all, and asleep in each of its steps."""
 
     cpu_s: float = WALL_S
     sleep_s: Sequence[float] = (WALL_S,)
@@ -58,7 +58,7 @@ class Bounds:
 
 @dataclass
 class Child:
-    """A fork that runs."""
+    """A running fork."""
 
     reading: int
     scratch: Path
@@ -69,7 +69,7 @@ class Child:
     asleep_s: float = 0.0
 
     def slept(self, seconds: float) -> bool:
-        """It was found asleep after so long. Whether that is too much for the step that it is at."""
+        """Note that it was asleep after so long; whether that is too much for its step."""
         now_at = int.from_bytes(self.shared[:4])
         self.asleep_s = seconds + (self.asleep_s if now_at == self.step else 0.0)
         self.step = now_at
@@ -77,7 +77,7 @@ class Child:
 
 
 class Forks:
-    """Runs work in forked children, some at once; what each sends back, or how it ended, goes to `settle`."""
+    """Runs work in forked children, some at once; `settle` gets what each sends back, or how it ended."""
 
     def __init__(self, children: int, look_s: float = LOOK_S) -> None:
         self._children = children
@@ -109,11 +109,11 @@ class Forks:
         self._running[child] = Child(reading, scratch, settle, bounds, self._shared)
 
     def at(self, step: int) -> None:
-        """In a child: the step that begins, from 0."""
+        """In a child: note the step that begins, from 0."""
         self._shared[:4] = step.to_bytes(4)
 
     def wait(self) -> None:
-        """Until every child has ended."""
+        """Wait until every child has ended."""
         while self._running:
             self._reap()
 
@@ -148,7 +148,7 @@ class Forks:
 
 
 def asleep(process: int) -> bool:
-    """Whether all its threads wait for something else than a processor or a disk."""
+    """Whether all its threads wait for neither a processor nor a disk."""
     states = []
     for task in Path(f"/proc/{process}/task").glob("*/stat"):
         with suppress(OSError):  # the thread has ended
@@ -157,12 +157,12 @@ def asleep(process: int) -> bool:
 
 
 def _memory() -> str | None:
-    """Where files cost nothing to write, if there is such a place."""
+    """A place where files cost nothing to write, if there is one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # made by mkdtemp
 
 
 def _alone(scratch: Path, cpu_s: float) -> None:
-    """What a child does first: nobody sees what it says, its files are its own, it cannot go on for ever."""
+    """Isolate a child: no output, its own files, a limit of processor time."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
@@ -177,7 +177,7 @@ def _alone(scratch: Path, cpu_s: float) -> None:
 
 
 class Session:
-    """A pytest plugin that takes the place of the loop over the tests."""
+    """A pytest plugin that replaces the loop over the tests."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
@@ -206,7 +206,7 @@ class Session:
         return True
 
     def failing(self, tests: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Run the tests; of each, why it fails, or nothing."""
+        """Run the tests; yield each with the text of its failure, or ""."""
         for step, (test, following) in enumerate(zip(tests, [*tests[1:], None], strict=True)):
             item, after = self.items[test], self.items[following] if following else None
             self.failed = ""
@@ -214,10 +214,8 @@ class Session:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             yield test, self.failed
 
-    # The lines that each test reaches.
-
     def reach(self) -> None:
-        """Run each test alone, so that it does itself what it would share with the one before it."""
+        """Run each test alone, without what one before it has prepared."""
         found: dict[str, Any] = {}
 
         def settle_as(test: str) -> Callable[[bytes, int], None]:
@@ -251,8 +249,6 @@ class Session:
         lines = {str(Path(file).relative_to(root)): data.lines(file) for file in data.measured_files()}
         with os.fdopen(pipe, "wb") as answer:
             answer.write(json.dumps({"seconds": round(took_s, 4), "lines": lines}).encode())
-
-    # Whether a test notices the mutant.
 
     def verdict(self) -> None:
         """Judge each mutant by the tests that reach its statement, the likeliest first."""
@@ -292,7 +288,7 @@ class Session:
 
 
 class Kills:
-    """Which tests killed what so far, and so in which order the next mutant faces them."""
+    """What each test has killed so far, and so the order in which the next mutant faces them."""
 
     def __init__(self, names: Sequence[str], seconds: Sequence[float]) -> None:
         self._functions = [name.split("[", maxsplit=1)[0] for name in names]
@@ -300,7 +296,7 @@ class Kills:
         self._at: dict[str, Counter[int]] = defaultdict(Counter)
 
     def add(self, killer: int, places: Sequence[str]) -> None:
-        """It has killed one of these, from the narrowest place to the widest."""
+        """Note that it has killed a mutant of these places, from the narrowest to the widest."""
         for place in places:
             self._at[place][killer] += 1
 
@@ -339,8 +335,10 @@ def _verdict(status: int, killer: str | None) -> Answer:
 
 
 def _servers_in_threads() -> None:
-    """The Moodle stand-in runs in the child itself, and authorities are read once: a process per mutant would
-    take longer than all else."""
+    """Run the Moodle stand-in in the child, and read authorities once.
+
+    A process per mutant would take longer than all else.
+    """
     from pipeline import tls  # of the tree that is judged
     from sandbox.moodle import standin
 
@@ -364,7 +362,7 @@ class MoodleInThread:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def stop(self) -> None:
-        """Serve no more; the data stay."""
+        """Stop serving; the data stay."""
         if self._running is not None:
             storage, server = self._running
             self._running = None
@@ -376,13 +374,13 @@ class MoodleInThread:
 
 
 def main() -> int:
-    """Collect the tests of the job and do what it asks for."""
+    """Collect the tests of the job and do what it requests."""
     job = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     job["what"] = sys.argv[1]
     sys.path.insert(0, str(Path.cwd()))
     _servers_in_threads()
     arguments = ["-q", "--capture=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=0"]
-    arguments += ["--assert=plain", "--tb=native"]  # nobody reads why
+    arguments += ["--assert=plain", "--tb=native"]  # the text is not read
     arguments += [
         "-o",
         "tmp_path_retention_policy=none",

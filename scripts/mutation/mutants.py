@@ -1,4 +1,4 @@
-"""The mutants of a file, made by mutmut: one function each, beside the original, behind a trampoline."""
+"""The mutants of a file, made by mutmut: one function each, after the original, with a trampoline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Mutant:
     body: Span
     """Those of the function."""
     digest: str
-    """Of the function as it is and as it is changed: a verdict holds while this is the same."""
+    """Of the function before and after the change: a verdict holds while this is the same."""
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Mutant:
@@ -43,7 +43,7 @@ class Mutant:
 
 
 def mutate(path: str, source: str) -> tuple[str, list[Mutant]]:
-    """The file with all its mutants in it, and what they are."""
+    """The file with all its mutants in it, and their list."""
     mutated = mutate_file_contents(path, source)
     lines = mutated.code.splitlines()
     texts = {

@@ -27,8 +27,8 @@ def section(
     Args:
         groups: the mutants of the last run.
         verdicts: the last one on each mutant, by its name.
-        today: the date that a group judged now bears.
-        before: the last table: of a group without a verdict here, its line is kept.
+        today: the date of groups judged now.
+        before: the last table: a group without a verdict here keeps its line.
     """
     kept = {line.split()[1]: line for line in before.splitlines() if line.startswith("| ")}
     rows = (

@@ -1,6 +1,6 @@
 """Shared by tests, benchmarks and connectors' authors; no shipped code imports it.
 
-It needs pytest, which the application does not install; `servers` is for a checkout, as the sandbox is.
+It needs pytest, which the application does not install; `servers` needs a checkout, as the sandbox does.
 """
 
 from __future__ import annotations

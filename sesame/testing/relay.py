@@ -12,7 +12,7 @@ from typing import Protocol, Self
 _PIECE_BYTES_MAX = 65_536
 
 
-class Cut(Exception):  # it is no error: the wire is cut
+class Cut(Exception):  # no error: the wire is cut
     """Raised by a watcher to close this connection at both sides and drop its data.
 
     Args:
@@ -35,11 +35,9 @@ class Watcher(Protocol):
 
 
 class Relay:
-    """Listens on a free port while the `with` lasts; connects clients with the server.
+    """Listens on a free port while the `with` lasts; connects clients with `server` (`host:port`).
 
-    Args:
-        server: `host:port`.
-        watcher: makes one for each connection of the relay that it is given.
+    `watcher`: makes one for each connection.
     """
 
     def __init__(self, server: str, watcher: Callable[[Relay], Watcher]) -> None:
@@ -53,11 +51,9 @@ class Relay:
 
     @property
     def address(self) -> str:
-        """`host:port`."""
         return f"127.0.0.1:{self.port}"
 
     def die(self) -> None:
-        """Stop accepting connections."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in accept
         self._listener.close()

@@ -29,10 +29,7 @@ _UNDER_TLS = (
 
 
 def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
-    """The connector of this section of the settings, on its real target.
-
-    What it has to remember goes to a store of the check's at `store`.
-    """
+    """The connector of this section of the settings, on its real target, with the check's own store."""
     settings = load(config)
     database = Database(f"sqlite:///{store}")
     migrate.upgrade(database)
@@ -41,7 +38,7 @@ def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
     section = getattr(settings, name)
     values = section.model_dump()
     url = urlsplit(str(values.get("url") or values.get("uri") or ""))
-    plain = url.scheme in ("http", "ldap")  # under TLS no relay can stand in between
+    plain = url.scheme in ("http", "ldap")  # under TLS no relay can be in between
     given = url.netloc if plain else ""
     return ConnectorBench(
         connector=chosen.connector,

@@ -30,7 +30,7 @@ READ_S_MAX = 60.0
 OURS: Final = re.compile("zz[0-9a-f]{8}")
 """The student numbers of the suite's accounts."""
 GROUP: Final = "zz-check"
-"""The key of the cohort that they are in."""
+"""The key of the cohort of these accounts."""
 
 _Handle = Callable[[Sequence[Task]], Mapping[str, HandlerOutcome]]
 
@@ -46,17 +46,15 @@ class ConnectorBench:
     Attributes:
         connector: its class.
         settings: the values of its section when its target is at this address (`host:port`).
-        address: where the target is; empty: the suite injects no faults, for the reason in `no_faults`.
-        protocol: what is spoken there: faults of HTTP are for HTTP.
+        address: of the target; empty: the suite injects no faults, for the reason in `no_faults`.
+        protocol: faults of HTTP are for HTTP.
         stranger: puts an object into the target that holds this account's login and mail, and no student
             number.
         refuse: makes of an account one that the target refuses, e.g. with a name that is too long.
         domain: of the mail addresses of the suite's own accounts.
-        name: the connector's name.
-        no_faults: why the suite injects none.
         site: what the connector may know of the site.
-        leader: does what the target that this one follows does for these accounts, before each turn that
-            does more than shut access.
+        leader: does for these accounts what the target that this one follows does, before each turn that does
+            more than shut access.
         fixed: values of its section that no check changes.
     """
 
@@ -77,8 +75,7 @@ class ConnectorBench:
     def account(self, **changes: Any) -> Account:
         """An account of the suite, with a unique number, login and address.
 
-        Raises:
-            Skipped: the target would know no account, for it follows another one, which is absent.
+        Raises `Skipped`: the target would know no account, for it follows another one, which is absent.
         """
         leader = self.connector.follows
         if leader is not None and self.leader is None:
@@ -120,8 +117,7 @@ class ConnectorBench:
     ) -> Iterator[Any]:
         """The connector at this address, by default the target's; disconnected at the end.
 
-        Args:
-            values: of its section, over those of `settings`; what it has no setting for is left out.
+        `values`: of its section, over those of `settings`; unknown ones are left out.
         """
         known = self.connector.section.model_fields
         wished = {name: value for name, value in values.items() if name in known}
@@ -146,7 +142,6 @@ class ConnectorBench:
 
     @contextmanager
     def handler(self, address: str | None = None, **values: Any) -> Iterator[tuple[Any, Handler]]:
-        """The connector, and the handler that drives it."""
         with self.connected(address, **values) as connector:
             made: Handler = connector.handler()
             if self.leader is not None:
@@ -162,19 +157,13 @@ class ConnectorBench:
         return [each for each in found if each.student_number == account.student_number]
 
     def needs(self, *verbs: str) -> None:
-        """Skip unless the connector has these verbs.
-
-        Raises:
-            Skipped: it has not.
-        """
+        """Raise `Skipped` unless the connector has these verbs."""
         for verb in verbs:
             if verb not in self.connector.verbs():
                 raise Skipped(f"the connector has no {verb}")
 
 
 def _led(handle: _Handle, leader: Callable[[Sequence[Account]], object]) -> _Handle:
-    """The account, after the leader has done its part."""
-
     def led(tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         leader([task.account for task in tasks if not task.close_only])
         return handle(tasks)
@@ -183,11 +172,9 @@ def _led(handle: _Handle, leader: Callable[[Sequence[Account]], object]) -> _Han
 
 
 def shut(account: Account) -> Account:
-    """The account without access."""
     return account.model_copy(update={"holds": frozenset({Hold.SUSPENDED}), "version": account.version + 1})
 
 
 def renamed(account: Account) -> Account:
-    """The account with another given name."""
     person = account.person.model_copy(update={"given_name": "Zélie"})
     return account.model_copy(update={"person": person, "version": account.version + 1})

@@ -1,4 +1,4 @@
-"""What a connector must do, one check each. A check's name says it; it raises AssertionError, or Skipped."""
+"""What a connector must do: one check each, named so. A check raises AssertionError or Skipped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ _MEMORY_BYTES_MAX: Final = 4_000_000
 
 
 def check(function: Check) -> Check:
-    """Make a function one of the suite's checks."""
     CHECKS[function.__name__] = function
     return function
 
@@ -106,7 +105,7 @@ def only_what_differs_is_written(bench: ConnectorBench) -> None:
 
 @check
 def nothing_is_announced_that_was_not_read_back(bench: ConnectorBench) -> None:
-    """A write that does nothing and says nothing is not taken for one."""
+    """A write that neither does anything nor fails is not announced."""
     bench.needs("apply")
     account = bench.account()
     with bench.handler() as (connector, handler):
@@ -143,7 +142,7 @@ def access_is_shut_first_and_alone(bench: ConnectorBench) -> None:
 
 @check
 def a_shut_that_did_not_happen_is_not_announced(bench: ConnectorBench) -> None:
-    """The connector says that access is shut, and it is not."""
+    """The connector reports access shut, and it is not."""
     bench.needs("apply", "close")
     with _known(bench) as (account, connector, handler):
         _knows_shut_access(bench, account)
@@ -155,7 +154,7 @@ def a_shut_that_did_not_happen_is_not_announced(bench: ConnectorBench) -> None:
 
 @check
 def shut_access_opens_again(bench: ConnectorBench) -> None:
-    """A hold that is lifted gives everything back."""
+    """A lifted hold gives everything back."""
     bench.needs("apply", "close")
     with _known(bench) as (account, _, handler):
         _done(_handle(handler, shut(account)))
@@ -454,7 +453,7 @@ def _done(outcome: HandlerOutcome) -> None:
 def _others(bench: ConnectorBench, connector: Anything, account: Account) -> list[TargetObject]:
     """Objects without a number that hold this account's names.
 
-    As `read` shows them, or as `objects` does if `read` says that they are in the way.
+    As `read` shows them, or as `objects` does if `read` reports them in the way.
     """
     seen = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
     if isinstance(seen, Held):
@@ -484,7 +483,6 @@ def _raises(call: Callable[[], object]) -> SesameError:
 
 @contextmanager
 def _writes(connector: Anything) -> Iterator[list[str]]:
-    """The writing verbs called meanwhile, in their order."""
     called: list[str] = []
     verbs: Mapping[str, Callable[..., Any]] = {verb: getattr(connector, verb) for verb in ("apply", "close")}
     for name, verb in verbs.items():

@@ -32,7 +32,7 @@ HTTP_ONLY = frozenset({Fault.THROTTLE, Fault.LIE})
 
 
 class FaultProxy:
-    """Listens in front of a target; passes everything on until a fault is armed.
+    """Relays to a target unchanged until a fault is armed.
 
     A fault is for the calls within `apply` and `close`: reading stays as it is, so that a reported state can
     be compared with the real one.
@@ -48,7 +48,6 @@ class FaultProxy:
 
     @property
     def address(self) -> str:
-        """`host:port`."""
         return self._relay.address
 
     def __enter__(self) -> Self:
@@ -59,26 +58,21 @@ class FaultProxy:
         self._relay.__exit__()
 
     def watch(self, connector: Anything) -> None:
-        """Track when this connector writes."""
         for verb in ("apply", "close"):
             setattr(connector, verb, self._while_writing(getattr(connector, verb)))
 
     @property
     def writing(self) -> bool:
-        """True while a write is under way."""
         return self._writing.is_set()
 
     def answered(self, piece: bytes) -> None:
-        """Record the target's answer to the last write."""
         self._last += piece
 
     def asked(self) -> None:
-        """Begin a new write."""
         self._last = b""
 
     @property
     def last(self) -> bytes:
-        """The target's answer to the last write."""
         return self._last
 
     def _while_writing(self, verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,8 +88,6 @@ class FaultProxy:
 
 
 class _Wire:
-    """One connection's watcher."""
-
     def __init__(self, proxy: FaultProxy) -> None:
         self._proxy = proxy
         self._held = b""
@@ -226,7 +218,6 @@ def impostor(folder: Path) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _certificate(folder: Path) -> Path:
-    """A certificate for localhost that signed itself, and its key, in one PEM file."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,7 +1,4 @@
-"""The suite as tests: `from sesame.testing.connector.suite import *`.
-
-Import it where a fixture `bench` is defined.
-"""
+"""The suite as tests: `from sesame.testing.connector.suite import *`, next to a fixture `bench`."""
 
 from __future__ import annotations
 

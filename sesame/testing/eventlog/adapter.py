@@ -8,7 +8,7 @@ from typing import Protocol
 from pipeline.eventlog.port import EventLog
 
 SESSION_TIMEOUT_S = 2.0
-"""An opener's value for each log: a test can outwait it, and load alone does not reach it."""
+"""An opener's value for each log: tests can outwait it, and load alone does not reach it."""
 
 
 class Adapter(Protocol):
@@ -21,13 +21,12 @@ class Adapter(Protocol):
     """The log, for this test alone."""
 
     lives: int
-    """How many lives in a row the crash test gives a process, for each of its stories."""
+    """How many lives in a row the crash test gives a process, in each of its stories."""
 
     def stop(self) -> None:
         """End what it started."""
 
 
 def open_log(adapter: Adapter) -> EventLog:
-    """Open the adapter's log once more."""
     opened: EventLog = resolve_name(adapter.opener)(adapter.url)
     return opened

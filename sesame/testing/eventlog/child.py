@@ -1,6 +1,6 @@
 """A child process of the tests, which may be killed.
 
-It is `python -m sesame.testing.eventlog.child VERB OPENER URL ARGUMENTS`, and reports in lines of JSON on
+Run as `python -m sesame.testing.eventlog.child VERB OPENER URL ARGUMENTS`, it reports in lines of JSON on
 stdout, each written whole and at once.
 """
 
@@ -42,10 +42,7 @@ def append(open_log: Open, topic: str, start: int, seed: int) -> None:
 
 
 def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) -> None:
-    """Wait for a line, then append `count` numbered records of one key, and end.
-
-    The records go in batches.
-    """
+    """Wait for a line, then append `count` numbered records of one key, in batches, and end."""
     log = open_log()
     producer = log.producer()
     report("ready")
@@ -57,10 +54,7 @@ def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) ->
 
 
 def consume(open_log: Open, *, topic: str, group: str, member: str, commit: int, beyond: int) -> None:
-    """Read and commit `commit` records, read `beyond` more, report all, then hang.
-
-    It hangs until it is killed.
-    """
+    """Read and commit `commit` records, read `beyond` more, report all, then hang until killed."""
     consumer = open_log().consumer(group, [topic], member=member)
     records: list[Record] = []
     while len(records) < commit:

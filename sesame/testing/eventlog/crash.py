@@ -41,7 +41,7 @@ def test_every_append_that_was_acknowledged_survives_kill_9(
                 acknowledged = child.report()
             acknowledged = max([acknowledged, *child.kill()])
         held = present(adapter, topic, f"audit-{life}")
-        # All that was acknowledged, in order, and at most the batch that was under way beyond it.
+        # All that was acknowledged, in order, and beyond it at most the batch under way.
         assert held == list(range(len(held)))
         assert acknowledged <= len(held) <= acknowledged + 40
 

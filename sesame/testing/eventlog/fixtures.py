@@ -31,8 +31,6 @@ def producer(log: EventLog) -> Iterator[Producer]:
 
 @pytest.fixture
 def new_topic(log: EventLog) -> NewTopic:
-    """Creates a topic with a unique name."""
-
     def create(partitions: int = 1) -> str:
         name = f"t-{uuid4().hex[:12]}"
         log.ensure_topics({name: partitions})

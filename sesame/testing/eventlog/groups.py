@@ -78,7 +78,7 @@ def test_two_members_of_a_group_never_share_a_partition_and_miss_nothing(
         return len({(record.tp, record.offset) for record in records}) == 80
 
     until(all_read, "all are read")
-    for key in "abcdefgh":  # nothing was committed: who becomes an owner meanwhile begins at the first one
+    for key in "abcdefgh":  # nothing was committed: a new owner begins at the first one
         assert list(dict.fromkeys(numbers(records, key))) == list(range(10))
 
 

@@ -19,22 +19,14 @@ PATIENCE_S = 240.0
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Call `condition`, which waits a little in each call, until it holds.
-
-    Raises:
-        AssertionError: it did not come about in time.
-    """
+    """Call `condition`, which waits a little in each call, until it holds; fail after `PATIENCE_S`."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, f"still not the case: {what}"
 
 
 def read(consumer: Consumer, count: int) -> list[Record]:
-    """The next `count` records, and no more than those.
-
-    Raises:
-        AssertionError: they did not come in time.
-    """
+    """The next `count` records, and no more than those; fail if they do not come in time."""
     records: list[Record] = []
 
     def enough() -> bool:
@@ -56,20 +48,17 @@ def own(consumer: Consumer) -> None:
 
 
 def numbered(topic: str, key: str, count: int, *, start: int = 0) -> list[NewRecord]:
-    """Records of one key whose values are numbers in sequence."""
     return [NewRecord(topic, key, str(number).encode()) for number in range(start, start + count)]
 
 
 def numbers(records: Iterable[Record], key: str) -> list[int]:
-    """The numbers that were read of one key, in the order of reading."""
     return [int(record.value) for record in records if record.key == key]
 
 
 class Child:
-    """A process that works on the log and reports in lines of JSON.
+    """A process that works on the log and reports in lines of JSON (`child`).
 
-    It runs `sesame.testing.eventlog.child`. Leaving the `with` block kills it: SIGKILL, as a power cut would
-    look to it.
+    Leaving the `with` block kills it: SIGKILL, as a power cut would look to it.
     """
 
     def __init__(self, verb: str, opener: str, url: str, **arguments: Any) -> None:
@@ -89,11 +78,7 @@ class Child:
         self.kill()
 
     def report(self) -> Any:
-        """Its next report.
-
-        Raises:
-            AssertionError: it ended without one.
-        """
+        """The next report; fail if the process ended without one."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.endswith(b"\n"), f"the other process ended ({self.process.wait(PATIENCE_S)})"
@@ -113,13 +98,11 @@ class Child:
         return [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith(b"\n")]
 
     def go(self) -> None:
-        """Send it the line that it waits for."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"go\n")
         self.process.stdin.flush()
 
     def finish(self) -> None:
-        """Wait until it ends without a signal, with code 0."""
         assert self.process.wait(PATIENCE_S) == 0
 
 

@@ -36,7 +36,6 @@ def reading(log: EventLog) -> Iterator[Read]:
 
 
 def taken(reader: TopicReader, count: int) -> list[Record]:
-    """The next `count` records."""
     records: list[Record] = []
 
     def enough() -> bool:

@@ -19,16 +19,12 @@ from sesame.testing.servers import containers
 ADDRESS = "TEST_KAFKA_SERVERS"
 
 PATIENT = Timing(request_timeout_s=PATIENCE_S, delivery_timeout_s=2 * PATIENCE_S)
-"""For clients of a test's own, where no time-out is what it is about."""
+"""For a test's own clients, unless it is about time-outs."""
 
 
 @contextmanager
 def servers() -> Iterator[list[str]]:
-    """Where it is, for as long as the tests run.
-
-    Raises:
-        MissingServer: there is no address, no Java and no Docker.
-    """
+    """Its addresses, for as long as the tests run. Raises `MissingServer`: no address, Java or Docker."""
     if address := os.environ.get(ADDRESS):
         yield address.split(",")
         return

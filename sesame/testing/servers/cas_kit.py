@@ -35,7 +35,7 @@ CONSOLES = Service("consoles", r"^https://localhost:[0-9]+/console/login$")
 
 
 class Program(Protocol):
-    """Makes a CAS server."""
+    """Makes a CAS server, which does not run yet."""
 
     def __call__(
         self, directory: CasDirectory, services: Sequence[Service], *, logout_ca_file: Path
@@ -44,29 +44,22 @@ class Program(Protocol):
 
 
 class Wire(Relay):
-    """The connection between a CAS server and its directory.
-
-    Attributes:
-        cut: whether nothing passes.
-    """
+    """The connection between a CAS server and its directory. `cut`: nothing passes."""
 
     def __init__(self, slapd: Slapd) -> None:
         super().__init__(f"127.0.0.1:{slapd.ldaps_port}", lambda _relay: self)
         self.cut = False
 
     def asked(self, piece: bytes) -> bytes:
-        """Bytes sent to the directory."""
         if self.cut:
             raise Cut
         return piece
 
     def answered(self, piece: bytes) -> bytes:
-        """Bytes sent back."""
         return piece
 
     @contextmanager
     def severed(self) -> Iterator[None]:
-        """Let nothing pass within this."""
         self.cut = True
         try:
             yield
@@ -80,7 +73,7 @@ class LoginServer:
 
     Attributes:
         wire: to the directory.
-        ca: certifies the services that it tells of logouts.
+        ca: certifies the services that it notifies of logouts.
     """
 
     cas: CasServer
@@ -92,7 +85,7 @@ class LoginServer:
 def login_server_of(
     slapd: Slapd, folder: Path, program: Program, services: Sequence[Service] = (*SERVICES, PORTALS, CONSOLES)
 ) -> Iterator[LoginServer]:
-    """A CAS server that runs."""
+    """A running CAS server."""
     ca = ThrowawayCA(folder)
     with Wire(slapd) as wire:
         directory = replace(CasDirectory.of(slapd), uri=f"ldaps://{wire.address}")
@@ -111,11 +104,10 @@ class Browser:
         self._cas = cas
 
     def close(self) -> None:
-        """Give its connections back."""
         self._http.close()
 
     def get(self, url: str) -> requests.Response:
-        """Ask for a page, and follow nothing."""
+        """Request a page, without following redirects."""
         return self._http.get(url, allow_redirects=False, timeout=PATIENCE_S)
 
     def log_in(self, url: str, login: str, password: str) -> requests.Response:
@@ -135,22 +127,19 @@ class Browser:
         )
 
     def ticket(self, url: str, login: str, password: str) -> str:
-        """The ticket with which the server sends the browser back."""
         return ticket_of(self.log_in(url, login, password))
 
     def log_out(self) -> None:
-        """Log out of the CAS server: it tells every service that it gave a ticket for."""
+        """Log out of the CAS server, which notifies every service that it gave a ticket for."""
         assert self.get(f"{self._cas.url}logout").ok
 
 
 def _hidden(text: str) -> dict[str, str]:
-    """The hidden fields of a page, by name."""
     tags = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in re.findall(r"<input[^>]*>", text)]
     return {tag["name"]: unescape(tag.get("value", "")) for tag in tags if tag.get("type") == "hidden"}
 
 
 def ticket_of(answer: requests.Response) -> str:
-    """The ticket in a redirection back to the service."""
     assert answer.status_code == 302, answer.text
     return parse_qs(urlsplit(answer.headers["Location"]).query)["ticket"][0]
 
@@ -174,18 +163,15 @@ class Site:
 
     @property
     def url(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}/cas"
 
     def logout_request(self) -> bytes:
-        """Wait for a single logout's request, and return it."""
         wait_until(lambda: bool(self.posted), "the CAS server to announce a logout")
         return parse_qs(self.posted[0].decode())["logoutRequest"][0].encode()
 
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """Such a server."""
     made = Site(free_port())
 
     class Handler(BaseHTTPRequestHandler):

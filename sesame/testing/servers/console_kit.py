@@ -47,12 +47,10 @@ class Appended:
     appended: list[NewRecord] = field(default_factory=list)
 
     def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
-        """As `Producer.append`."""
         self.appended += records
         return self.log.append(records)
 
     def close(self) -> None:
-        """As `Producer.close`."""
         self.log.close()
 
 
@@ -133,7 +131,7 @@ class ConsoleDesk:
         return token
 
     def cookie(self, *roles: str, login: str = "ada") -> dict[str, Any]:
-        """The same, as Chromium keeps it."""
+        """As `session`, in Chromium's form."""
         value = self.session(*roles, login=login)
         return {"name": COOKIE, "value": value, "url": self.url, "secure": True, "httpOnly": True}
 
@@ -149,11 +147,9 @@ class ConsoleDesk:
             yield Browser(client)
 
     def published(self, number: str) -> list[Event]:
-        """What was appended to the log about a student."""
         mine = [each for each in self.log.appended if each.key == number and each.value is not None]
         return [from_record(each.key, each.headers, each.value).event for each in mine if each.value]
 
     def audit(self, action: str) -> Sequence[Any]:
-        """What the audit has of an action, the newest first."""
         with self.portal.database.read() as connection:
             return audit.entries(connection, action=action, limit=100)

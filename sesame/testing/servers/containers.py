@@ -42,11 +42,7 @@ def image(variable: str) -> str:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """PostgreSQL; its administrator's address.
-
-    Raises:
-        NoDocker: see there.
-    """
+    """PostgreSQL; its administrator's address. Raises `NoDocker`."""
     from testcontainers.community.postgres import PostgresContainer
 
     with _docker():
@@ -58,10 +54,9 @@ def postgres() -> Iterator[str]:
 
 @contextmanager
 def kafka() -> Iterator[list[str]]:
-    """Apache Kafka, one node in clear; its address. The port is chosen before: Kafka tells it to clients.
+    """Apache Kafka, one node in clear; its address. Raises `NoDocker`.
 
-    Raises:
-        NoDocker: see there.
+    The port is chosen before: Kafka tells it to clients.
     """
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy

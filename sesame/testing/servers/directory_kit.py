@@ -57,7 +57,7 @@ def fresh_number() -> str:
 
 
 def account(number: str | None = None, **fields: Any) -> Account:
-    """An active first-year student; `fields` replace what a test is about."""
+    """An active first-year student, with these `fields` changed."""
     number = number or fresh_number()
     login = f"zoe.lefevre{number[-5:]}"
     enrolment = Enrolment(
@@ -115,7 +115,7 @@ class VaultOfTheTest(NoPasswords):
 def client_of(
     slapd: Slapd, *, sleep: Callable[[float], None] = lambda _: None, **endpoint: Any
 ) -> PatientLdapClient:
-    """The connections to this slapd; it retries within a call without a pause. `endpoint` replaces facts."""
+    """Connections to this slapd that retry within a call without a pause. `endpoint` replaces facts."""
     facts: dict[str, Any] = {
         "uri": slapd.ldap_uri,
         "bind_dn": slapd.provisioner_dn,
@@ -150,9 +150,7 @@ def directory_over(
 ) -> DirectoryConnector:
     """The directory's connector over these connections.
 
-    Args:
-        adopted: by student number, the entry (by DN) that was adopted.
-        settings: replace those of `profile`.
+    `adopted`: the adopted entry's DN by student number. `settings` replace those of `profile`.
     """
     context = ConnectorContext(
         "directory",
@@ -171,20 +169,19 @@ def _no_secret(name: str) -> Secret:
 
 
 def change_of(directory: DirectoryConnector, wanted: Account, password: str | None = None) -> Change:
-    """What `apply` is given for this account; of several entries it has the first."""
+    """The change that `apply` gets for this account, with the first of several entries."""
     number = wanted.student_number
     found = find_own(wanted, seen(directory, wanted), directory.adopted_refs([number]).get(number))
     return Change(wanted, next(iter(found), None), {}, password=password)
 
 
 def put(directory: DirectoryConnector, wanted: Account, password: str | None = None) -> Refused | None:
-    """Read, and write what differs; why it was refused."""
+    """Read, and write what differs; return the refusal, if any."""
     change = change_of(directory, wanted, password)
     return directory.apply([change], Deadline.after(30.0)).get(wanted.student_number)
 
 
 def seen(directory: DirectoryConnector, wanted: Account) -> Sequence[EntryObject]:
-    """What a turn reads for this account."""
     return directory.read([wanted], Deadline.after(30.0))[wanted.student_number]
 
 
@@ -204,5 +201,4 @@ class Consumer:
         self.handler = self.directory.handler()
 
     def bring(self, wanted: Account) -> HandlerOutcome:
-        """One student's turn."""
         return self.handler.handle([Task(wanted)])[wanted.student_number]

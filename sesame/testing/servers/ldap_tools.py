@@ -20,10 +20,7 @@ def ldap_tool(
     uri: str | None = None,
     stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ldapsearch, ldapadd, ldapmodify or ldapwhoami; the exit code is LDAP's.
-
-    It binds with name and password (simple bind).
-    """
+    """Run ldapsearch, ldapadd, ldapmodify or ldapwhoami by a simple bind; the exit code is LDAP's."""
     tls = ["-ZZ"] if starttls else []
     return subprocess.run(
         [program, "-x", "-H", uri or slapd.ldap_uri, *tls, "-D", who, "-w", password, *arguments],
@@ -69,10 +66,7 @@ def parse_ldif(text: str) -> dict[str, dict[str, list[str]]]:
 
 
 def can_log_in(slapd: Slapd, dn: str, password: str) -> bool:
-    """True if a bind as this entry succeeds, False for invalid credentials.
-
-    Any other result is an error.
-    """
+    """True if a bind as this entry succeeds, False for invalid credentials, else fail."""
     done = ldap_tool(slapd, "ldapwhoami", who=dn, password=password)
     assert done.returncode in (0, 49), done.stderr
     return done.returncode == 0

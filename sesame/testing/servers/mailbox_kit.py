@@ -64,7 +64,6 @@ class Student:
         return self.account.mail
 
     def now(self, **changes: Any) -> Account:
-        """The next version of the account."""
         self.account = self.account.model_copy(update={"version": self.account.version + 1, **changes})
         return self.account
 
@@ -75,14 +74,13 @@ class Dying(Lmtp):
     delivers = False
 
     def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Outcome:
-        """See `Lmtp.deliver`."""
         if self.delivers:
             super().deliver(recipient, message, deadline)
         raise ProcessDied
 
 
 class DyingAfter(Dying):
-    """The same, killed after."""
+    """The same, killed afterwards."""
 
     delivers = True
 
@@ -122,7 +120,7 @@ class Cut:
                     (server if end is client else client).sendall(data)
                     passed += len(data) if end is client else 0
             client.settimeout(1)
-            with suppress(TimeoutError):  # whatever else the client still says
+            with suppress(TimeoutError):  # whatever else the client still sends
                 while data := client.recv(65536):
                     server.sendall(data)
             server.recv(65536)  # the answer, which is lost
@@ -148,7 +146,7 @@ class Desk:
         self.database.close()
 
     def context(self, *, read_only: bool = False, **changes: Any) -> ConnectorContext[MailboxSettings]:
-        """A context on the server. No rule looks at changes of the settings: a time-out may be short."""
+        """A context on the server, past the settings' rules: a time-out may be short."""
         dovecot = self.office.dovecot
         settings = MailboxSettings(
             doveadm_url=dovecot.doveadm_url,
@@ -168,7 +166,6 @@ class Desk:
         )
 
     def lmtp(self, kind: type[Lmtp] = Lmtp, *, ca_file: Path | None = None) -> Lmtp:
-        """The server's delivery."""
         context = trusting("mailbox", ca_file or self.office.dovecot.ca_file)
         return kind("127.0.0.1", self.office.dovecot.ports.lmtp, sender=WELCOME.sender, context=context)
 
@@ -181,20 +178,18 @@ class Desk:
         read_only: bool = False,
         **changes: Any,
     ) -> MailboxConnector:
-        """A connector on the server."""
         context = self.context(read_only=read_only, **changes)
         connector = kind(context, lmtp=lmtp, journal=journal or self.journal, welcome=WELCOME)
         self.opened.append(connector)
         return connector
 
     def handler(self, **given: Any) -> Handler:
-        """The handler of such a connector."""
         return self.connector(**given).handler()
 
     def student(
         self, login: str, *, language: str = "fr", enabled: bool = True, **attributes: Any
     ) -> Student:
-        """Enrol one, as the directory consumer would."""
+        """Enrol a student, as the directory consumer would."""
         mail = self.office.enrol(
             login,
             sesameMailEnabled="TRUE" if enabled else "FALSE",
@@ -223,7 +218,6 @@ class Desk:
         return sum(m["Message-ID"] == wanted for m in self.office.messages(student.mail, folder))
 
     def intended(self, student: Student) -> str | None:
-        """The journal's state for a student."""
         from consumers.mailbox.welcome_journal import welcome_messages as table
 
         with self.database.read() as connection:
@@ -233,7 +227,6 @@ class Desk:
 
 @contextmanager
 def desk_at(office: PostOffice, folder: Path) -> Iterator[Desk]:
-    """A desk for one test."""
     desk = Desk(office, folder)
     try:
         yield desk

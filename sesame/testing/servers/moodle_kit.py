@@ -99,9 +99,7 @@ def connector_on(
 class Handlers:
     """Makes handlers on one site and closes them all.
 
-    Args:
-        moodle: the site.
-        database: where they lock each other out of creating a cohort twice; None: they do not.
+    `database`: where they lock each other out of creating a cohort twice; None: they do not.
     """
 
     def __init__(self, moodle: MoodleStandIn, database: Database | None = None) -> None:
@@ -114,7 +112,6 @@ class Handlers:
         return connector_on(settings_for(self._moodle, **changes), clock=clock, database=self._database)
 
     def __call__(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> Handler:
-        """The handler of such a connector."""
         self._made.append(self.connector(clock, **changes).handler())
         return self._made[-1]
 
@@ -156,7 +153,6 @@ def handle_one(handler: Handler, one: Account, *, compare: bool = False) -> Hand
 
 
 def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) -> list[str]:
-    """The students whose outcome is such a one."""
     return [number for number, outcome in outcomes.items() if isinstance(outcome, kind)]
 
 
@@ -205,7 +201,6 @@ class Operator:
         return user
 
     def cohorts(self) -> dict[str, list[int]]:
-        """Ids by idnumber."""
         found: dict[str, list[int]] = {}
         for each in self.call("core_cohort_get_cohorts"):
             found.setdefault(each["idnumber"], []).append(each["id"])
@@ -253,11 +248,9 @@ WRITES = (
 
 
 def calls(moodle: MoodleStandIn) -> dict[str, int]:
-    """Calls that the site has received so far, by function."""
     received: dict[str, int] = moodle.control()["calls"]
     return received
 
 
 def writes(moodle: MoodleStandIn) -> dict[str, int]:
-    """Writing calls that the site has received so far, by function."""
     return {name: count for name, count in calls(moodle).items() if name in WRITES}

@@ -48,13 +48,9 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def page_of(browser: Browser, *known: str, **options: Any) -> Iterator[Page]:
-    """A page in a new context; at the end check requests to other sites and scripts.
+    """A page in a new context; fail if it requested another site or a script of it failed.
 
-    Fails if the page requested another site or a script failed.
-
-    Args:
-        known: beginnings of the addresses that may be asked.
-        options: of the context.
+    `known`: beginnings of the addresses that it may request; `options`: of the context.
     """
     context = browser.new_context(
         ignore_https_errors=True, **{"locale": "fr-FR", "viewport": PHONE, **options}
@@ -72,19 +68,17 @@ def page_of(browser: Browser, *known: str, **options: Any) -> Iterator[Page]:
 
 
 def send(page: Page, action: str) -> None:
-    """Send a form, and wait for what comes."""
     with page.expect_navigation():
         page.click(f"form[action='{action}'] button[type=submit]")
 
 
 def session_cookie(portal: Portal, number: str) -> dict[str, Any]:
-    """A session of this student, as the browser keeps it."""
     value = portal.context.open_session(number, "mail")
     return {"name": "__Host-session", "value": value, "url": portal.url, "secure": True, "httpOnly": True}
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds, each with the element."""
+    """Axe's findings, each with the element."""
     page.evaluate(AXE_SCRIPT)
     found = page.evaluate(AXE_RUN)
     return [f"{page.url} {rule}: {element[:200]}" for rule, element in found]
@@ -115,7 +109,7 @@ class Heard:
 
 
 OPERATED = frozenset({"button", "link", "textbox", "checkbox", "meter", "region", "alert"})
-"""Roles that are of no use to a listener without a name."""
+"""Roles that are useless to a listener without a name."""
 
 
 def heard(page: Page) -> list[Heard]:

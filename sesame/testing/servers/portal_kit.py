@@ -54,7 +54,7 @@ from sesame.web.students import Cas, Counted, PortalContext, Server
 CHEAP = {"memory_kib": 8_192}
 
 BEHIND_A_PROXY = {"trusted_proxies": ("127.0.0.1",), "address_burst": 40}
-"""Settings of a portal whose browsers may say where they are: `somewhere`."""
+"""Settings of a portal whose browsers may name their address: `somewhere`."""
 
 _addresses = itertools.count(1)
 _numbers = itertools.count(22_850_001)  # numbers that no other file puts into the same directory
@@ -63,10 +63,9 @@ _sequences = itertools.count(1)
 
 @dataclass
 class Portal:
-    """One portal and its world, started by `with`.
+    """One portal and its world, started by `with`. `wish`: settings of its section.
 
-    `wish` are settings of its section. Its clock moves only when a test moves it: messages
-    leave without the random delay.
+    Its clock moves only when a test moves it: messages leave without the random delay.
     """
 
     folder: Path
@@ -167,20 +166,17 @@ class Portal:
         self.database.close()
 
     def restart(self) -> None:
-        """End the server and start another one on the same store."""
         self.server.stop()
         self.server = self._server()
         self.server.start()
 
     @property
     def url(self) -> str:
-        """The pages' address."""
         return self.settings.portal.public_url
 
     # --- the registrar's and the registry's part ---
 
     def apply(self, event: Event) -> None:
-        """Let the registry apply a fact."""
         personal = not isinstance(event, EnrolmentRecorded)
         topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL) if personal else catalogue.ENROLMENTS
         identity = event_id(event.type, "test", str(next(self._offsets)))
@@ -193,18 +189,16 @@ class Portal:
             self.registry.handle(connection, record, message)
 
     def desk_time(self) -> datetime:
-        """The store's time, with a zone."""
         return datetime.fromtimestamp(self.clock(), UTC)
 
     def student(self, mail: str | None = MAIL, **more: Any) -> str:
-        """Enrol a new student; return the number."""
         number = str(next(_numbers))
         values = {"personal_mail": mail, "birth_name": f"Essai{number}", **more}
         self.apply(enrolled(number, next(_sequences), **values))
         return number
 
     def active(self, mail: str = MAIL, **more: Any) -> str:
-        """A student who has activated before."""
+        """Enrol a student who has activated before; return the number."""
         number = self.student(mail, **more)
         with self.database.write() as connection:
             ref = self.vault.seal(connection, number, "password", "{ARGON2}x")
@@ -229,7 +223,6 @@ class Portal:
             self.apply(event)
 
     def person(self, number: str) -> Any:
-        """The registry's row."""
         with self.database.read() as connection:
             return People(self.database).known(connection, number)
 
@@ -237,7 +230,7 @@ class Portal:
 
     @contextmanager
     def browser(self, **headers: str) -> Iterator[Browser]:
-        """A browser without JavaScript and without anybody's cookies."""
+        """A browser without JavaScript and without cookies."""
         context = ssl.create_default_context(cafile=str(self.ca.ca_file))
         with httpx.Client(
             base_url=self.url, verify=context, headers=headers, follow_redirects=True, timeout=PATIENCE_S
@@ -250,12 +243,9 @@ class Portal:
         return self.letters(number)[-1]
 
     def wait_for_trouble(self, *, more_than: int) -> None:
-        """Wait until the postman has complained more often than that."""
         wait_until(lambda: len(self.troubles) > more_than, "the postman to complain")
 
     def wait_until_sent(self, number: str) -> None:
-        """Wait until every message about a student is noted as sent."""
-
         def all_sent() -> bool:
             query = select(mail_proofs.c.sent_at).where(mail_proofs.c.student_number == number)
             with self.database.read() as connection:
@@ -264,19 +254,17 @@ class Portal:
         wait_until(all_sent, "the messages to be noted as sent")
 
     def letters(self, number: str) -> list[Letter]:
-        """The messages about a student."""
         letters = [Letter(message) for message in self.sink.messages()]
         return [letter for letter in letters if number in letter.text]
 
 
 def enter(portal: Portal, browser: Browser, number: str) -> None:
-    """The account's page in a student's own session, as a code opens it."""
+    """Show the account's page in a student's own session, as a code opens it."""
     browser.client.cookies.set("__Host-session", portal.context.open_session(number, "mail"))
     browser.get("/compte")
 
 
 def somewhere() -> dict[str, str]:
-    """Headers of a browser at a new address."""
     number = next(_addresses)
     return {"X-Forwarded-For": f"198.51.{number // 250}.{number % 250 + 1}"}
 

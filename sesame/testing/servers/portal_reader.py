@@ -20,14 +20,12 @@ class Letter:
 
     @property
     def text(self) -> str:
-        """The plain text."""
         part = self.message.get_body(("plain",))
         assert part is not None
         return str(part.get_content())
 
     @property
     def html(self) -> str:
-        """The HTML."""
         part = self.message.get_body(("html",))
         assert part is not None
         return str(part.get_content())
@@ -41,7 +39,6 @@ class Letter:
 
     @property
     def link(self) -> str:
-        """The link."""
         found = re.search(r"https?://\S+", self.text)
         assert found is not None, self.text
         return found[0]
@@ -55,7 +52,6 @@ class Browser:
     page: httpx.Response = field(init=False)
 
     def get(self, path: str) -> httpx.Response:
-        """Open a page."""
         self.page = self.client.get(path)
         return self.page
 
@@ -69,18 +65,16 @@ class Browser:
 
     @property
     def origin(self) -> str:
-        """Where our pages come from."""
         return str(self.client.base_url).rstrip("/")
 
     def ask(self, number: str, mail: str = MAIL) -> httpx.Response:
-        """Ask for a message."""
+        """Request a message."""
         self.get("/")
         return self.send("/demande", numero=number, courriel=mail)
 
     def choose(
         self, password: str = GOOD, *, again: str | None = None, charter: bool = True
     ) -> httpx.Response:
-        """Choose a password on the page that asks for one."""
         more = {"charte": "oui"} if charter else {}
         return self.send(
             "/mot-de-passe", mot_de_passe=password, confirmation=password if again is None else again, **more

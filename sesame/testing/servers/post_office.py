@@ -33,7 +33,6 @@ class PostOffice:
     access_lists: bool = False
 
     def __post_init__(self) -> None:
-        """Prepare the mail server that looks its users up in the directory."""
         self.dovecot = Dovecot(LookupDirectory.of(self.slapd), access_lists=self.access_lists)
         self.students = 0
 
@@ -48,7 +47,7 @@ class PostOffice:
         self.dovecot.close()
         self.slapd.close()
 
-    # --- the directory consumer's part ------------------------------------------------------------------
+    # --- the directory consumer's part ---
 
     def enrol(self, login: str, *, password: str = "Sésame-ouvre-2026", **attributes: Any) -> str:
         """Add a student whose mailbox is enabled, and return the address."""
@@ -110,7 +109,7 @@ class PostOffice:
         finally:
             connection.unbind()  # its own `with` leaves a connection open that was bound before
 
-    # --- what others may look at ------------------------------------------------------------------------
+    # --- what others may look at ---
 
     def imap(self, address: str, *, password: str = "Sésame-ouvre-2026") -> imaplib.IMAP4:
         """Log in as a student does: STARTTLS, verified, with the student's own password."""
@@ -125,7 +124,6 @@ class PostOffice:
         return client
 
     def messages(self, address: str, folder: str = "INBOX") -> list[Message]:
-        """Return the messages that a student sees in a folder."""
         client = self.imap(address)
         try:
             client.select(folder, readonly=True)
@@ -136,7 +134,6 @@ class PostOffice:
             client.logout()
 
     def doveadm(self, *commands: tuple[str, dict[str, Any]]) -> list[tuple[str, Any]]:
-        """Call doveadm over HTTP, one answer per command, as an administrator would."""
         return doveadm(self.dovecot, *commands)
 
 

@@ -99,7 +99,6 @@ class Desk:
         return message
 
     def redeliver(self, message: Message, topic: str | None = None) -> None:
-        """Let the registry apply this very fact, again."""
         headers, value = to_record(message)
         record = Record(
             topic or _topic_of(message.event),
@@ -114,7 +113,6 @@ class Desk:
             self.registry.handle(connection, record, from_record(record.key, record.headers, record.value))
 
     def account(self, student_number: str = LEA) -> Account:
-        """The newest account; fails if there is none."""
         found = self.maybe_account(student_number)
         assert found is not None, f"{student_number} has no account"
         return found
@@ -201,7 +199,6 @@ def enrolled(student_number: str = LEA, sequence: int = 1, **more: Any) -> Enrol
 
 
 def cancelled(student_number: str = LEA, sequence: int = 2, **more: Any) -> EnrolmentCancelled:
-    """The registrar's cancellation of the same step."""
     values: dict[str, Any] = {
         "student_number": student_number,
         "source": "apogee",

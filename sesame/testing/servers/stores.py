@@ -59,17 +59,14 @@ class Elsewhere:
         self._url = make_url(url)
 
     def create(self, database: str, *, template: str = "template0") -> str:
-        """Create a database; its address."""
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         self._run(statement.format(sql.Identifier(database), sql.Identifier(template)))
         return self._url.set(database=database).render_as_string(hide_password=False)
 
     def drop(self, database: str) -> None:
-        """Remove it, even with open connections."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
     def hang_up(self, database: str = "sesame") -> int:
-        """End every connection to it."""
         ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = {}"
         return self._run(sql.SQL(ending).format(sql.Literal(database)))
 
@@ -83,8 +80,7 @@ class Elsewhere:
 def server() -> Iterator[Server]:
     """A PostgreSQL server for as long as the tests run.
 
-    Raises:
-        MissingServer: there is no address, no program and no Docker.
+    Raises `MissingServer`: there is no address, no program and no Docker.
     """
     if address := os.environ.get(ADDRESS):
         yield Elsewhere(address)
@@ -108,7 +104,6 @@ def server() -> Iterator[Server]:
 
 @contextmanager
 def empty_database(server: Server) -> Iterator[str]:
-    """A database without tables, for as long as it is wanted."""
     name = f"empty_{secrets.token_hex(4)}"
     yield server.create(name)
     server.drop(name)
@@ -143,7 +138,6 @@ class Shelf:
         return self._url
 
     def close(self) -> None:
-        """Drop it."""
         self._postgres.drop(self._name)
 
 
@@ -174,7 +168,6 @@ def keep(database: Database, account: Account, *, changed_at: float = 0.0) -> No
 
 
 def sqlite_store(folder: Path) -> str:
-    """The address of a new, empty, migrated SQLite database in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "store.db"
     file.touch(mode=0o600)
