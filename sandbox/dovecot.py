@@ -1,7 +1,7 @@
-"""A real Dovecot on loopback, without privileges, from one folder: IMAP, LMTP, doveadm (HTTPS), ManageSieve.
+"""A real Dovecot on loopback, without privileges: IMAP, LMTP, doveadm (HTTPS), ManageSieve.
 
-Dovecot 2.3 (Debian 12) and 2.4 (Debian 13) are written for differently: `ops/dovecot/` holds what the project
-ships for each, and this module adds only what lets it run without privileges beside a system's own Dovecot.
+Dovecot 2.3 (Debian 12) and 2.4 (Debian 13) are configured differently: `ops/dovecot/` has what the project
+ships for each, and this module adds only what lets it run without privileges next to a system's own Dovecot.
 Users come from an LDAP directory, as in service.
 
     with Slapd() as slapd, Dovecot(LookupDirectory.of(slapd)) as dovecot:
@@ -44,7 +44,7 @@ _FOLDER_BYTES_MAX = 60
 class LookupDirectory:
     """The LDAP directory in which Dovecot finds its users.
 
-    `uri` is `ldap://host:port` (then StartTLS is used) or `ldaps://…`; `bind_dn` may search for mail, uid and
+    `uri` is `ldap://host:port` (with StartTLS) or `ldaps://…`; `bind_dn` may search for mail, uid and
     Sésame's own attributes; `ca_file` verifies the server; the password's file has no line end.
     """
 
@@ -73,7 +73,7 @@ class LookupDirectory:
 
 @dataclass(frozen=True, slots=True)
 class DovecotPorts:
-    """TCP ports of 127.0.0.1: IMAP and LMTP with STARTTLS, IMAP over TLS, doveadm over HTTPS, ManageSieve."""
+    """TCP ports of 127.0.0.1. IMAP and LMTP with STARTTLS, IMAP over TLS, doveadm over HTTPS, ManageSieve."""
 
     imap: int
     imaps: int
@@ -135,11 +135,11 @@ class Dovecot(Server):
 
     @property
     def doveadm_url(self) -> str:
-        """Where doveadm's HTTP API listens; its certificate is verified with `ca_file`."""
+        """The address of doveadm's HTTP API, verified with `ca_file`."""
         return f"https://127.0.0.1:{self.ports.doveadm}/doveadm/v1"
 
     def start(self) -> Self:
-        """Write the configuration, start, and return once IMAP, LMTP and doveadm each gave a real reply.
+        """Configure, start, and return once IMAP, LMTP and doveadm each gave a real reply.
 
         Raises StartFailed with the tail of the log.
         """
@@ -148,7 +148,7 @@ class Dovecot(Server):
         return super().start()
 
     def redirected(self) -> list[bytes]:
-        """Return the messages that sieve scripts sent away: nothing leaves the machine.
+        """The messages that sieve scripts sent away: nothing leaves the machine.
 
         A script stands for sendmail; each message follows a line `X-Sandbox-Arguments:` with the envelope.
         """
@@ -254,7 +254,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _write(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a file that nobody else may read, not even while it is being written."""
+    """Write a file that only its owner may read, even while it is being written."""
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)

@@ -1,4 +1,4 @@
-"""How Dovecot 2.3 and 2.4 are configured here: what `ops/dovecot/` ships, in a frame without privileges."""
+"""Configuration of Dovecot 2.3 and 2.4: `ops/dovecot/`, in a frame without privileges."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PARTS = (
     "modules/lib90_sieve_plugin.so",
     "modules/doveadm/lib10_doveadm_sieve_plugin.so",
 )
-"""One file of each package, below /usr/lib/dovecot: `dovecot --version` answers with dovecot-core alone."""
+"""A file of each package, in /usr/lib/dovecot; `dovecot --version` needs dovecot-core alone."""
 
 _LIBEXEC = Path("/usr/lib/dovecot")
 
 _HEADER_2_4 = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
 
-# The same words in 2.3 and 2.4. An empty chroot, and one user for everything, are what "rootless" takes.
+# The same words in 2.3 and 2.4. Without privileges it takes an empty chroot, and one user for everything.
 _ROOTLESS = """\
 base_dir = @folder@/run
 state_dir = @folder@/state
@@ -89,7 +89,7 @@ protocol imap {
 acl_driver = vfile
 """,
 }
-"""What lets students share folders (RFC 4314); not shipped."""
+"""Lets students share folders (RFC 4314); not shipped."""
 
 _SENDMAIL = """\
 #!/bin/sh
@@ -145,7 +145,7 @@ class Version(tuple[int, ...]):
 
 
 def version_of(program: Path) -> Version:
-    """Ask Dovecot itself: `2.3.19.1 (9b53102964)` or `2.4.1-4 (7d8c0e5759)`."""
+    """The version that Dovecot reports: `2.3.19.1 (9b53102964)` or `2.4.1-4 (7d8c0e5759)`."""
     answer = subprocess.run(
         [program, "--version"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )

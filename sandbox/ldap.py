@@ -29,7 +29,7 @@ class VerifiedTls(ldap3.Tls):
 
 @contextmanager
 def connected(uri: str, ca_file: Path, who: str, password: str) -> Iterator[Any]:
-    """A connection bound as `who` over TLS (`ldaps://…`); it does not read the server's schema.
+    """A connection bound as `who` over TLS (`ldaps://…`), without the server's schema.
 
     It is an `ldap3.Connection`, whose operations are typed in part only.
 

@@ -1,10 +1,10 @@
-"""What Maven fetches for the sandbox: once, checked by SHA-256, kept in the user's cache.
+"""Maven's downloads for the sandbox: once, checked by SHA-256, kept in the user's cache.
 
-Several processes may ask at once: one fetches, the others wait for it. What is in the cache was checked when
-it was put there, and is put there whole, by one rename.
+Of several processes one fetches, and the others wait. The cache's contents were checked before one rename put
+them there, whole.
 
 To move to another version: change the numbers in the room that names them, run it (`python -m sandbox.kafka`,
-`python -m sandbox.apereo`), and replace its `*.sha256` by what the message proposes, after a look at what
+`python -m sandbox.apereo`), and replace its `*.sha256` by the message's proposal, after a look at what
 changed.
 """
 
@@ -37,12 +37,12 @@ class MissingArtifacts(MissingServer):
 
 @dataclass(frozen=True)
 class Artifacts:
-    """What one server is made of.
+    """One server's parts.
 
     Attributes:
         name: of its folder in the cache.
-        title: what messages call it.
-        dependencies: what is fetched: the `dependency` elements of a pom.xml.
+        title: for messages.
+        dependencies: to fetch: the `dependency` elements of a pom.xml.
         pinned: a file with the SHA-256 of each artifact, as `sha256sum` writes it. A web archive (.war) is
             unpacked, into a folder of its name.
     """
@@ -53,7 +53,7 @@ class Artifacts:
     pinned: Path
 
     def fetch(self) -> Path:
-        """The folder of the artifacts; fetched now unless they are there.
+        """The folder of the artifacts; fetched now if missing.
 
         Raises:
             MissingServer: Java or Maven is not installed, or something cannot be fetched.

@@ -1,8 +1,8 @@
-"""Free TCP ports of loopback for servers, so that processes which start servers at the same time do not meet.
+"""Free TCP ports of loopback, distinct for processes that start servers at the same time.
 
-Between the moment in which a port is found free and the one in which a server listens there, another process
-might find it free as well. So each process has blocks of ports of its own for as long as it lives, by locks
-on files that the system lets go with it, and goes round in them.
+Between finding a port free and a server's listening there, another process might find it free as well. So
+each process reserves blocks of ports for its life, by locks on files that the system releases with it, and
+cycles through them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from pathlib import Path
 from sandbox.process import SandboxError
 
 _PORTS = range(20_000, 32_000)
-"""Below Linux's ephemeral range (32768 and up), so that an outgoing connection of some other process cannot
-take a server's port while that server is stopped."""
+"""Below Linux's ephemeral range (32768 and up).
+
+So no outgoing connection of another process takes the port of a stopped server.
+"""
 
 _BLOCK = 200
 
 _ADDRESSES = int(IPv4Address("127.1.0.0")), int(IPv4Address("127.255.0.0"))
-"""From the first on, before the second: what everybody uses is in 127.0.0.0/16."""
+"""The first, and the end: the usual addresses are in 127.0.0.0/16."""
 
 
 class _Ports:
@@ -84,22 +86,19 @@ _mine = _Ports()
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now. Raises SandboxError if there is none."""
+    """A TCP port of 127.0.0.1 that is free now. Raises SandboxError if there is none."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return `count` different free TCP ports of 127.0.0.1 (each is held until all are found).
-
-    Raises SandboxError if there are not so many.
-    """
+    """Distinct free TCP ports of 127.0.0.1. Raises SandboxError if there are not so many."""
     return _mine.free(count)
 
 
 def free_address(ports: Collection[int]) -> str:
-    """Return an address of loopback with all of these ports free, for a server whose ports are given.
+    """An address of loopback with all of these ports free, for a server with fixed ports.
 
-    It is drawn from 16 million, so that two who ask at the same time do not meet.
+    It is drawn from 16 million, so that two processes at the same time do not meet.
 
     Raises SandboxError if there is none, as when a server of this machine has one of the ports everywhere.
     """

@@ -7,7 +7,7 @@
 
 It is durable as the other servers are: a new `Postgres` on the same folder is the same cluster. Started by
 root, it runs as an unprivileged user, since PostgreSQL refuses root. The administrator is `admin`, on the
-Unix socket or on TCP like everybody else, with a password of its own.
+Unix socket or on TCP as any user, with another password.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Postgres(Server):
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, even with open connections."""
         self._admin(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
     # --- trouble ---------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Postgres(Server):
 
 
 def _find_programs() -> Path:
-    """The folder of PostgreSQL's server programs: the newest of Debian's, else the one on the PATH."""
+    """The folder of PostgreSQL's server programs: the newest of Debian's, else the PATH's."""
     debian = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = str(debian[-1]) if debian else shutil.which("initdb")
     if found is None:

@@ -1,7 +1,7 @@
-"""Start, watch and end one real server on loopback: what every sandbox server shares.
+"""Start, watch and end one real server on loopback: shared by every sandbox server.
 
-A server is ready when a probe says so, never after a pause; it is ended by its own pid, never by a name;
-and everything is bounded by a deadline.
+A server is ready by a probe, never after a pause; it is ended by its pid, never by a name; and everything has
+a deadline.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from typing import AnyStr
 
 _POLL_S = 0.02
 PATIENCE_S = 240.0
-"""How long to wait for what comes within seconds on a quiet machine: long enough for one that two endless
-loops keep busy, and short enough to name what did not come."""
+"""Limit of a wait that takes seconds on a quiet machine.
+
+Long enough for a machine that two endless loops keep busy, and short enough to name what did not come.
+"""
 _STANDING = frozenset("TtZX")  # stopped, traced, ended
 _STARTER = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")  # its thread comes with the first use
 
@@ -64,20 +66,18 @@ def find_program(name: str, package: str) -> Path:
 
 
 def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:
-    """Say whether something listens on the port: a probe for servers that accept only once they serve."""
+    """Whether a server listens on the port: for servers that accept only once they serve."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1.0):
         return True
     return False
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Poll `condition` until it holds; the one place where tests and sandbox wait for a real server.
+    """Poll `condition` until it holds; tests and sandbox wait for real servers here only.
 
-    Looking costs processor time, up to a second if it is a command, which is then missing to what is waited
-    for: at most a quarter of the time is spent on it, and the longer it takes, the rarer are the looks.
-
-    Raises:
-        TimeoutError: `timeout_s` seconds are over; it names `what`.
+    A look costs processor time, up to a second for a command, which the awaited work then lacks: it gets at
+    most a quarter of the time, so the longer it takes, the rarer it is. Raises TimeoutError, naming `what`,
+    after `timeout_s` seconds.
     """
     started = time.monotonic()
     while True:
@@ -93,20 +93,16 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATI
 def start_tied(
     argv: Sequence[str | Path], start: Callable[[Sequence[str]], subprocess.Popen[AnyStr]]
 ) -> subprocess.Popen[AnyStr]:
-    """Start a process that ends with this one, however this one ends: a test worker that is killed, too.
+    """Start a process that ends with this one in any case, as when a test worker is killed.
 
-    The kernel does it (prctl(2), PR_SET_PDEATHSIG); `setpriv` asks it to and then becomes the program. The
+    The kernel does it (prctl(2), PR_SET_PDEATHSIG): `setpriv` requests it and then becomes the program. The
     signal comes when the *thread* that started the process ends, not only when its whole process does. So one
     thread, which lives as long as the interpreter, starts them all.
 
-    The tie is the process's own: its children must notice by themselves that it is gone, as those of Dovecot
-    and PostgreSQL do. A program that is set-uid, or that changes its user, loses it.
+    The tie is the process's alone: its children must notice its end, as those of Dovecot and PostgreSQL do. A
+    program that is set-uid, or that changes its user, loses it.
 
-    Args:
-        argv: the program and its arguments.
-        start: starts what it is given, which is that with `setpriv` before it.
-
-    Raises MissingServer when there is no `setpriv`, and what `start` raises.
+    `start`: gets `argv` after `setpriv`. Raises MissingServer without `setpriv`, and the errors of `start`.
     """
     setpriv = find_program("setpriv", "util-linux")
     command = [str(part) for part in (setpriv, "--pdeathsig", "KILL", "--", *argv)]
@@ -121,14 +117,11 @@ def run_command(
     cwd: Path | None = None,
     user: str | None = None,
 ) -> str:
-    """Run a command that prepares a server, and return all that it said. It is killed if this process is.
+    """Run a command that prepares a server, and return its output. It is killed if this process is.
 
     Args:
         what: its name in messages.
-        argv: the program and its arguments.
-        stdin: what it reads.
-        cwd: the folder that it runs in.
-        user: whom a privileged parent runs it as.
+        user: the account that a privileged parent runs it as.
 
     Raises:
         SandboxError: it failed, in its own words, or took longer than `PATIENCE_S`.
@@ -164,9 +157,9 @@ def run_command(
 class ManagedProcess:
     """One server process in its own session (so that its children can be ended with it).
 
-    `ready` is asked until it returns True; an `OSError` from it means "not yet". Standard output and error go
-    to `log_file` (appended, so a restart keeps the earlier log). With `user`, a privileged parent starts the
-    server as that user. Unless `outlives_parent`, the server ends with the interpreter, however that ends.
+    `ready` is polled until it returns True; its `OSError` means "not yet". Standard output and error go to
+    `log_file` (appended, so a restart keeps the earlier log). With `user`, a privileged parent starts the
+    server as that user. Unless `outlives_parent`, the server ends with the interpreter in any case.
     """
 
     def __init__(
@@ -263,7 +256,7 @@ class ManagedProcess:
             self._process.send_signal(number)
 
     def end(self, number: signal.Signals, timeout_s: float) -> int:
-        """Send a signal, wait for the end and return the exit code (negative: ended by that signal).
+        """Send a signal, wait for the end and return the exit code (negative: the signal's).
 
         Raises StopFailed when it has not ended in time; it runs on.
         """
@@ -292,7 +285,8 @@ class ManagedProcess:
         """Freeze the server and its children (SIGSTOP): connections stay open and nothing is answered.
 
         The kernel stops each thread at its next chance, not when the signal is sent: on a busy machine a
-        server answers on for a while. So this returns when all threads stand; raises TimeoutError else.
+        server answers on for a while. So this returns when all threads have stopped; raises TimeoutError
+        else.
         """
         if self._process is not None:
             group = self._process.pid
@@ -300,7 +294,7 @@ class ManagedProcess:
             wait_until(lambda: _all_stand(group), f"{self.name} to stand still")
 
     def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
+        """Resume a paused server (SIGCONT)."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGCONT)
 
@@ -331,7 +325,7 @@ def _all_stand(group: int) -> bool:
 
 
 def stat_fields(stat: Path) -> list[str]:
-    """The fields of a process' or thread's `stat` file from its state on: see proc_pid_stat(5).
+    """The fields of a process' or thread's `stat` file from its state on: proc_pid_stat(5).
 
     The name before them may hold any character. Raises OSError when it has ended.
     """
@@ -339,7 +333,7 @@ def stat_fields(stat: Path) -> list[str]:
 
 
 def _identity(user: str | None) -> tuple[int | None, int | None, list[int] | None]:
-    """The user id, group id and further groups of a process that runs as a Unix account; None: as ours."""
+    """User id, group id and further groups of a process under a Unix account; None: as ours."""
     import pwd  # not on every platform; only needed here
 
     if user is None:

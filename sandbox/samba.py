@@ -1,4 +1,4 @@
-"""A real Active Directory on loopback: a Samba domain controller, in a folder of its own.
+"""A real Active Directory on loopback: a Samba domain controller, in one folder.
 
     with Samba() as samba:
         samba.ldaps_uri           # ldaps://127.…: TLS from the first byte
@@ -6,9 +6,9 @@
         samba.ca_file             # verify the server with this
         samba.provisioner_dn, samba.provisioner_password_file
 
-Its ports are fixed (389 and 636), so each has an address of its own in 127.0.0.0/8. It is durable as the
-other servers are: a new `Samba` on the same folder is the same domain at the same address. It runs as root
-only, and serves LDAP and nothing else: no Kerberos, no files, no names.
+Its ports are fixed (389 and 636), so each has another address of 127.0.0.0/8. It is durable as the other
+servers are: a new `Samba` on the same folder is the same domain at the same address. It runs as root only,
+and serves LDAP and nothing else: no Kerberos, no files, no names.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NORMAL_ACCOUNT, _PASSWORD_NEVER_EXPIRES = 0x200, 0x10000
 
 _NEVER = "-9223372036854775808"
 _POLICY = {"minPwdLength": "8", "pwdHistoryLength": "0", "minPwdAge": "0", "maxPwdAge": _NEVER}
-"""Of the domain's passwords, beside what is so by default: three kinds of characters of four, no lockout."""
+"""The domain's password policy; by default three kinds of characters of four, no lockout."""
 
 _USER, _GROUP = "bf967aba-0de6-11d0-a285-00aa003049e2", "bf967a9c-0de6-11d0-a285-00aa003049e2"
 _MEMBER, _RESET_PASSWORD = "bf9679c0-0de6-11d0-a285-00aa003049e2", "00299570-246d-11d0-a768-00aa006e0529"
@@ -55,9 +55,9 @@ _ON_USERS = (
 )
 _ON_GROUPS = (
     f"(OA;;CC;{_GROUP};;{{sid}})"  # make them
-    f"(OA;CIIO;RPWP;{_MEMBER};{_GROUP};{{sid}})"  # and say who is in
+    f"(OA;CIIO;RPWP;{_MEMBER};{_GROUP};{{sid}})"  # and their members
 )
-"""What the provisioner may, as SDDL: in these two units, and nothing elsewhere."""
+"""The provisioner's rights, as SDDL: in these two units, and nothing elsewhere."""
 
 _CONF = """\
 [global]
@@ -211,7 +211,7 @@ class Samba(Server):
     # --- preparation -----------------------------------------------------------------------------------
 
     def _address(self) -> str:
-        """The folder's own address; a new folder has one at random on which nobody listens."""
+        """The folder's own address; a new folder has a random one without listeners."""
         state = self.folder / "address"
         if not state.exists():
             state.write_text(free_address(_PORTS), encoding="ascii")
@@ -226,7 +226,7 @@ class Samba(Server):
         path.write_text(password, encoding="ascii")
 
     def _provision(self) -> None:
-        """Make certificates and an empty domain, whose administrator's password Samba chooses and says."""
+        """Make certificates and an empty domain; Samba chooses and prints its administrator's password."""
         for name in ("cache", "private", "run", "secrets", "state", "sysvol", "tls"):
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         names = [self.address, f"{self.host}.{self.domain}", *loopback_names()]
@@ -245,7 +245,7 @@ class Samba(Server):
 
     def _populate(self) -> None:
         """Make both units, the provisioner with its rights, and the domain's policy."""
-        password = secrets.token_urlsafe(24) + "aA1"  # of three kinds of characters, whatever was drawn
+        password = secrets.token_urlsafe(24) + "aA1"  # of three kinds of characters in any draw
         account = {
             "sAMAccountName": "provisioner",
             "unicodePwd": f'"{password}"'.encode("utf-16-le"),
@@ -266,7 +266,7 @@ class Samba(Server):
         self._keep_password("provisioner", password)
 
     def _run(self, *words: str) -> str:
-        """Run samba-tool and return all that it says; no password is among its words."""
+        """Run samba-tool and return its output; no password is among its words."""
         return run_command(
             f"samba-tool {' '.join(words[:2])}",
             [self._tool, *words, f"--configfile={self._conf}"],

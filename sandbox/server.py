@@ -1,4 +1,4 @@
-"""The life of a server that is one process: what every such server of the sandbox has."""
+"""The life of a sandbox server that is one process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 class Server:
     """A server that a test or a demo starts, steers and ends. Nothing runs before `start` (or `with`).
 
-    A subclass sets what follows, and prepares its folder before it starts. Data and ports stay the same from
-    one start to the next.
+    A subclass sets the attributes, and prepares its folder before the start. Data and ports stay the same
+    from one start to the next.
 
     Attributes:
         folder: where everything of the server lives.
-        _process: its process.
         _temporary: whether the folder is removed by `close`.
     """
 
@@ -67,7 +66,7 @@ class Server:
         self._process.pause()
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Resume a paused server."""
         self._process.resume()
 
     def log_tail(self, lines: int = 20) -> str:
@@ -90,8 +89,10 @@ class Server:
 
 
 class WebService(Server):
-    """An HTTP service of the sandbox's own (see `sandbox.http_server`) on a loopback port, with its data in
-    `folder`; with `certificate` it speaks HTTPS. Its subclass says what `_runs` it."""
+    """An HTTP service of the sandbox (`sandbox.http_server`) with its data in `folder`.
+
+    With `certificate` it speaks HTTPS. Its subclass names the process by `_runs`.
+    """
 
     def __init__(self, folder: Path, *, certificate: Certificate | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ class WebService(Server):
 
     @property
     def ca_file(self) -> Path:
-        """What its certificate is verified with. Only of one that speaks HTTPS."""
+        """Verifies its certificate, if it speaks HTTPS."""
         assert self._certificate is not None  # noqa: S101
         return self._certificate.ca_file
 
@@ -118,8 +119,7 @@ class WebService(Server):
         outlives_parent: bool,
         ready: Callable[[], bool] | None = None,
     ) -> ManagedProcess:
-        """The process of this module of the sandbox's, not started yet; ready once it takes connections, if
-        nothing else is said."""
+        """The process of this sandbox module, not started yet; by default ready once it takes connections."""
         program = [sys.executable, "-m", f"sandbox.{module}", "--port", str(self.port)]
         program += ["--folder", str(self.folder), *arguments]
         if self._certificate is not None:
@@ -136,7 +136,7 @@ class WebService(Server):
 
 
 def secret_file(path: Path, *, size: int = 32) -> Path:
-    """The file, with a fresh secret of so many bytes in it (readable by its owner only) unless it exists."""
+    """The file, with a fresh secret of so many bytes unless it exists, for its owner only."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -46,7 +46,7 @@ _SEQUENCE_TAG = b"\x30"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things are in the tree. The branches' first components must be of type `ou`."""
+    """Places in the tree. The branches' first components must be of type `ou`."""
 
     suffix: str = "dc=univ-exemple,dc=fr"
     people: str = "ou=people"
@@ -134,7 +134,7 @@ class Slapd(Server):
 
     @property
     def dovecot_dn(self) -> str:
-        """The mail server's account: sees logins, addresses, sesameMailEnabled and sesameMailQuota only."""
+        """The mail server's account: sees logins, addresses, sesameMailEnabled, sesameMailQuota."""
         return f"cn=dovecot,{self.system_dn}"
 
     @property
@@ -144,7 +144,7 @@ class Slapd(Server):
 
     @property
     def probe_uid(self) -> str:
-        """The login of the entry that probes use: mail-enabled, no student number, nobody's."""
+        """The login of the entry that probes use: mail-enabled, no student's."""
         return "sesame-probe"
 
     @property
@@ -179,7 +179,7 @@ class Slapd(Server):
 
     @property
     def policy_dn(self) -> str:
-        """The password policy that applies to everybody."""
+        """The password policy of all."""
         return f"cn=default,ou=policies,{self.base_dn}"
 
     # --- life ------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Slapd(Server):
         return self.folder / "secrets" / f"{account}.password"
 
     def _prepare(self) -> None:
-        """Write certificates, configuration and the first entries; each only when it is not there yet."""
+        """Write certificates, configuration and the first entries; each unless it exists."""
         self.folder.chmod(0o755)  # mkdtemp's 0700 would shut out the unprivileged user
         for name in ("conf", "data", "run", "secrets", "tls"):
             (self.folder / name).mkdir(exist_ok=True)
@@ -283,7 +283,7 @@ class Slapd(Server):
 
 
 def _unprivileged_user(folder: Path) -> str | None:
-    """Return the user that slapd should run as when we are root, or None to run it as ourselves.
+    """The user to run slapd as when we are root; None: ourselves.
 
     An unprivileged user must be able to pass through every parent of the folder; else root keeps the server.
     """

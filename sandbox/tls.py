@@ -1,7 +1,7 @@
-"""A throw-away certificate authority and server certificates for loopback (X.509, RFC 5280).
+"""A throw-away certificate authority and server certificates for loopback (RFC 5280).
 
-Real verification needs real certificates: every sandbox server gets one signed by a CA made for the occasion,
-and every client is given that CA's file. Nothing here is fit for anything but 127.0.0.1.
+Real verification needs real certificates: a CA made for the occasion signs one for every sandbox server, and
+every client gets that CA's file. Nothing here is fit for anything but 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLOCK_SKEW = dt.timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's files in PEM: `cert_file`, private `key_file` (mode 0600), and `ca_file` to verify it."""
+    """A server's files in PEM: `cert_file`, private `key_file` (mode 0600), and its `ca_file`."""
 
     cert_file: Path
     key_file: Path
@@ -33,10 +33,10 @@ class Certificate:
 
 
 class ThrowawayCA:
-    """A certificate authority whose key lives in memory only; `ca_file` is its certificate in PEM.
+    """A certificate authority with its key in memory only; `ca_file`: its certificate in PEM.
 
-    `folder` is where the files go; `now` is the start of validity (default: the machine's clock); what it
-    issues is valid from then on, or from the `now` that `issue` is given.
+    `folder`: of the files; `now`: the start of validity (default: the machine's clock), also of what it
+    issues, unless `issue` gets another.
     """
 
     def __init__(self, folder: Path, *, name: str = "Sandbox CA", now: dt.datetime | None = None) -> None:
@@ -57,7 +57,7 @@ class ThrowawayCA:
     def issue(
         self, stem: str, *, hosts: Sequence[str] | None = None, now: dt.datetime | None = None
     ) -> Certificate:
-        """Write `{stem}.pem` and `{stem}.key` for these host names and addresses (default: loopback's)."""
+        """Write `{stem}.pem` and `{stem}.key` for these hosts and addresses (default: loopback's)."""
         names = list(hosts) if hosts is not None else loopback_names()
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
@@ -112,7 +112,7 @@ _CA_USAGE = x509.KeyUsage(
 
 
 def loopback_names() -> list[str]:
-    """Return the names a client may use for this machine's loopback.
+    """The names a client may use for this machine's loopback.
 
     The host's own name is among them: libldap replaces `localhost` by it before it verifies.
     """

@@ -11,7 +11,7 @@ from sandbox.scim.serving import Application, Server
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     options = _parser().parse_args(arguments)
     token = (options.folder / "token").read_text(encoding="utf-8")
     application = Application(options.folder, token, record=options.record)

@@ -1,4 +1,4 @@
-"""What services in the wild do otherwise than the standard, or than they say: each by its name.
+"""Deviations of known services from the standard, or from their own description, by name.
 
 Sources: the notes of scim2-server, and of Entra's, Okta's, Keycloak's and GitLab's own documentation.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:  # the library is slow to load, and whoever starts the server reads the names only
+if TYPE_CHECKING:  # the library is slow to load, and a server's starter reads the names only
     from scim2_server.requests import ScimRequest
     from scim2_server.responses import ScimResponse
 
@@ -46,7 +46,7 @@ QUIRKS: Final[Mapping[str, str]] = {
     "members-hidden": "lists of groups leave the members out",
     "string-booleans": "booleans are strings, names of attributes begin with capitals",
 }
-"""The names, and what each means."""
+"""The names, with their meanings."""
 
 _EQUALS: Final = re.compile(r'externalId eq "([^"]*)"')
 _SEARCHED: Final = frozenset({"/Users", "/Groups"})
@@ -55,11 +55,7 @@ _BULK_OPERATIONS, _BULK_BYTES, _PAGE, _THROTTLED_EVERY = 3, 3000, 2, 20
 
 
 class Bent:
-    """Serves with quirks.
-
-    Args:
-        serve: without them.
-    """
+    """Serves with quirks. `serve`: without them."""
 
     def __init__(self, serve: Callable[[ScimRequest], ScimResponse]) -> None:
         self._serve = serve
@@ -95,7 +91,7 @@ class Bent:
         return _bent(request, answer, quirks)
 
     def _refused(self, request: ScimRequest, quirks: Collection[str]) -> ScimResponse | None:
-        """What is answered at once."""
+        """The answer given at once, if any."""
         method, path, text = request.method, request.path, request.query.get("filter", "")
         if self._calls % _THROTTLED_EVERY == 0:
             if "throttled" in quirks:
@@ -181,7 +177,7 @@ def _bent(request: ScimRequest, answer: ScimResponse, quirks: Collection[str]) -
 
 
 def _announce(config: dict[str, Any], quirks: Collection[str]) -> None:
-    """What the service says of itself."""
+    """Describe the service, with its quirks."""
     if "no-patch" in quirks:
         config["patch"] = {"supported": False}
     if "no-bulk" in quirks:
@@ -227,7 +223,7 @@ def _respelled(value: Any) -> Any:
 
 
 def _capital(name: str) -> str:
-    """Of an attribute's name; those of RFC 7644's messages, and of $ref and URNs, stay."""
+    """Capitalise an attribute's name, but for those of RFC 7644's messages, $ref and URNs."""
     kept = ":" in name or name in {"schemas", "id", "totalResults", "startIndex", "itemsPerPage", "$ref"}
     return name if kept else name[:1].upper() + name[1:]
 

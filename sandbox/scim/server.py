@@ -14,17 +14,14 @@ PREFIX: Final = "/v2"
 QUIRKS_FILE: Final = "quirks.json"
 REQUESTS: Final = "requests.jsonl"
 REFUSED: Final = "@refused.invalid"
-"""Addresses that end so are refused."""
+"""The end of refused addresses."""
 
 
 class ScimServer(WebService):
-    """One SCIM service on a loopback port, with its token and what it holds in `folder`.
+    """One SCIM service on a loopback port, with its token and data in `folder`.
 
     With `certificate` it speaks HTTPS. Port, token and data stay the same from one polite end to the next
-    start; after `kill` it is empty.
-
-    Args:
-        record: note what is asked; see `requests`.
+    start; after `kill` it is empty. `record`: note requests; see `requests`.
     """
 
     def __init__(
@@ -47,11 +44,11 @@ class ScimServer(WebService):
 
     @property
     def token(self) -> str:
-        """What each call carries."""
+        """The token of each call."""
         return self.token_file.read_text(encoding="utf-8")
 
     def behave(self, *quirks: str) -> None:
-        """From now on it has these quirks, and no others."""
+        """Set these quirks, and no others."""
         if unknown := set(quirks) - QUIRKS.keys():
             raise ValueError(f"no such quirk: {min(unknown)}")
         new = self.folder / f"{QUIRKS_FILE}.new"
@@ -59,16 +56,16 @@ class ScimServer(WebService):
         new.replace(self.folder / QUIRKS_FILE)
 
     def quirks(self) -> tuple[str, ...]:
-        """Those that it has."""
+        """Its quirks."""
         file = self.folder / QUIRKS_FILE
         return tuple(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else ()
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was asked, in order: `method`, `path`, the query's parameters, `body`, and the `status`."""
+        """Its requests in order: `method`, `path`, the query's parameters, `body`, and the `status`."""
         file = self.folder / REQUESTS
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [json.loads(line) for line in lines]
 
     def forget(self) -> None:
-        """Begin the record of requests anew."""
+        """Clear the record of requests."""
         (self.folder / REQUESTS).unlink(missing_ok=True)

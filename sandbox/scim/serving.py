@@ -1,4 +1,4 @@
-"""scim2-server over HTTP: a thread for each connection, kept alive; a token; what is held is kept."""
+"""scim2-server over HTTP: a thread for each connection, kept alive; a token; durable data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _IDLE_TIMEOUT_S: Final = 30.0
 
 
 class Storage(InMemoryStorage):
-    """What is held, in memory. Addresses of one domain are refused, for tests that want a refusal."""
+    """The data, in memory. Addresses of one domain are refused, for tests of a refusal."""
 
     def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
         """See `ScimStorage.create`."""
@@ -54,11 +54,11 @@ class Storage(InMemoryStorage):
 
 
 class Application(WSGIApplication):
-    """scim2-server on what a folder holds, with the quirks that the folder asks for.
+    """scim2-server on a folder's data, with the folder's quirks.
 
     Args:
-        folder: its files are read anew at each request.
-        token: what each call must carry.
+        folder: its files are read at each request.
+        token: required of each call.
     """
 
     def __init__(self, folder: Path, token: str, *, record: bool) -> None:
@@ -92,7 +92,7 @@ class Application(WSGIApplication):
         return answer
 
     def save(self) -> None:
-        """Keep what is held for the next start."""
+        """Keep the data for the next start."""
         held = [each.model_dump(mode="json", scim_ctx=Context.DEFAULT) for each in self._memory.resources]
         (self._folder / RESOURCES).write_text(json.dumps(held), encoding="utf-8")
 
@@ -162,7 +162,7 @@ def _check(resource: Resource[Any]) -> None:
 
 
 def _provider() -> ScimProvider:
-    """All that the library can do: RFC 9865's cursors too, and pages as large as one wants."""
+    """All that the library can do: RFC 9865's cursors too, and pages of any size."""
     provider = load_default_provider()
     config: Any = provider.config
     config.filter.max_results = None

@@ -1,4 +1,4 @@
-"""A mail server on loopback that takes messages by STARTTLS only, and keeps them as files for all to read."""
+"""A mail server on loopback that takes messages by STARTTLS only, and keeps them as files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ class MailSink(Server):
     """The server. The port, the certificate and the messages stay from one start to the next.
 
     Recipients whose local part begins with `refuse` are refused for good (550), with `later` for now (451).
-
-    Args:
-        accents: whether addresses with accents before the @ are taken (SMTPUTF8, RFC 6531).
+    `accents`: whether addresses with accents before the @ are taken (SMTPUTF8, RFC 6531).
     """
 
     def __init__(self, folder: Path, *, accents: bool = True, outlives_parent: bool = False) -> None:
@@ -49,7 +47,7 @@ class MailSink(Server):
         )
 
     def messages(self, recipient: str | None = None) -> list[EmailMessage]:
-        """What has come, in the order of its coming; of one recipient of the envelope, or of everybody."""
+        """Messages in the order of arrival, of all or of one envelope's recipient."""
         found = []
         for path in sorted(self.folder.glob("*.eml")):
             message = message_from_bytes(path.read_bytes(), _class=EmailMessage, policy=default)

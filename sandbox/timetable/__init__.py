@@ -1,8 +1,7 @@
-"""A small iCalendar server on loopback, HTTP or HTTPS: it gives one calendar per student, as timetable
-services do, and misbehaves on request.
+"""A small iCalendar server on loopback with one calendar per student, and faults on request.
 
-It runs as a process of its own (`python -m sandbox.timetable`) and serves a folder, which tests write to:
-`calendars/NAME.ics` is what `/ical/NAME.ics` gives, `behaviours.json` says who is met with something else.
+It is a separate process (`python -m sandbox.timetable`), over HTTP or HTTPS, and serves a folder, which tests
+write to: `calendars/NAME.ics` for `/ical/NAME.ics`, and the faults in `behaviours.json`.
 """
 
 from sandbox.timetable.server import Timetable, calendar

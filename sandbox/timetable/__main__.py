@@ -11,7 +11,7 @@ from sandbox.timetable.serving import Folder, Server
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     options = _parser().parse_args(arguments)
     server = Server(options.port, Folder(options.folder, everybody=options.everybody), context_of(options))
     serve_until_told(server)

@@ -46,13 +46,16 @@ class Timetable(WebService):
         return self.origin
 
     def give(self, name: str, text: str | None = None) -> None:
-        """From now on this name has this calendar (default: one lecture)."""
+        """Give this name this calendar (default: one lecture)."""
         file = self.folder / CALENDARS / f"{name}.ics"
         file.write_bytes((calendar(name) if text is None else text).encode())
 
     def meet(self, name: str = EVERYBODY, **how: Any) -> None:
-        """From now on requests for this name are met so: `status`, `headers`, `body` (latin-1),
-        `content_type`, `padding_bytes`, `delay_s`, `drip`, `hang_up`; nothing: as usual."""
+        """Set the answer to requests for this name; nothing: as usual.
+
+        Of `status`, `headers`, `body` (latin-1), `content_type`, `padding_bytes`, `delay_s`, `drip`,
+        `hang_up`.
+        """
         file = self.folder / BEHAVIOURS
         said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         said[name] = how
@@ -63,7 +66,7 @@ class Timetable(WebService):
         new.replace(file)
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was asked: `path` and `headers`, in order."""
+        """Its requests: `path` and `headers`, in order."""
         file = self.folder / REQUESTS
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""What the server answers: calendars from a folder, or what `behaviours.json` says."""
+"""The server's answers: calendars from a folder, or those of `behaviours.json`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CALENDAR: Final = (
 
 
 class Folder:
-    """What is served, and the record of who asked for what. Read anew at each request."""
+    """The served folder, read at each request, and the record of requests."""
 
     def __init__(self, path: Path, *, everybody: bool) -> None:
         self._path = path
@@ -41,7 +41,7 @@ class Folder:
         self._writing = threading.Lock()
 
     def behaviour(self, name: str) -> dict[str, Any]:
-        """How this name is met; what is said of `*` counts for everybody."""
+        """The behaviour of this name, else of `*`."""
         try:
             said = json.loads((self._path / BEHAVIOURS).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -59,7 +59,7 @@ class Folder:
         return CALENDAR.replace("{uid}", name).encode() if self._everybody else None
 
     def note(self, request: BaseHTTPRequestHandler) -> None:
-        """Write down what was asked."""
+        """Note a request."""
         line = json.dumps({"path": request.path, "headers": dict(request.headers.items())})
         with self._writing, (self._path / REQUESTS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -78,7 +78,7 @@ class _Request(BaseHTTPRequestHandler):
     timeout = _IDLE_TIMEOUT_S
 
     def do_GET(self) -> None:
-        """Answer with the calendar, or as the behaviour says."""
+        """Answer with the calendar, or by the behaviour."""
         server = self.server
         assert isinstance(server, Server)  # noqa: S101  (for the type checker)
         server.folder.note(self)

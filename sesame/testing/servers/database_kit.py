@@ -1,4 +1,4 @@
-"""What the tests of the store share: a clock that is told, and processes that use the same database."""
+"""Shared by the store's tests: a settable clock, and processes on the same database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = 1_788_163_200.0  # 2026-08-31 08:00:00 UTC
 
 @dataclass
 class Clock:
-    """A time that stands still until it is moved. Seconds since the epoch, UTC."""
+    """A time that changes only when a test sets it. Seconds since the epoch, UTC."""
 
     now: float = START
 
@@ -36,7 +36,7 @@ class Clock:
 
 
 def in_processes(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Run `work(results, *arguments)` in one new process each, at once; what they put into `results`."""
+    """Run `work(results, *arguments)` in one new process each, at once; return all results."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [context.Process(target=work, args=(results, *each)) for each in arguments]
@@ -51,7 +51,7 @@ def in_processes(work: Callable[..., None], arguments: list[tuple[Any, ...]]) ->
 
 @contextmanager
 def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
-    """Another thread that works until the end of the block, and what went wrong in it."""
+    """Another thread that works until the end of the block; its error is raised there."""
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -88,12 +88,12 @@ def undone(database: Database) -> Iterator[Connection]:
 
 
 def put(database: Database, number: str) -> None:
-    """A row that a test can do without knowing more of the tables."""
+    """Store a row that needs no knowledge of the tables."""
     with database.write() as connection:
         connection.execute(insert(timers).values(kind="test", student_number=number, due_at=1.0))
 
 
 def kept(database: Database) -> list[str]:
-    """Whose rows are there, the oldest first."""
+    """The students of the rows, the oldest first."""
     with database.read() as connection:
         return list(connection.scalars(select(timers.c.student_number).order_by(timers.c.id)))

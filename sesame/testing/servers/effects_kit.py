@@ -1,4 +1,4 @@
-"""Turns of single students and how they end, for tests of the effects."""
+"""Turns of single students, and their ends, for tests of the effects."""
 
 from __future__ import annotations
 
@@ -23,32 +23,30 @@ _OFFSETS = itertools.count()
 
 
 def bell(number: str, version: int = 1, event: str = "bell", *, bulk: bool = False) -> WorkItem:
-    """An item of one bell of the log."""
     lane = Lane.BULK if bulk else Lane.PERSONAL
     place = Place(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0, next(_OFFSETS))
     return WorkItem((Bell(number, version, lane, event, place=place),))
 
 
 def replay(number: str, event: str = "replay") -> WorkItem:
-    """An item of one replay."""
     place = Place(catalogue.ACTIVATIONS, 0, next(_OFFSETS))
     return WorkItem((Bell(number, 0, Lane.PERSONAL, event, replay=True, place=place),))
 
 
 def woken(plant: Plant, number: str) -> WorkItem:
-    """The item of one who comes out of the parking lot."""
+    """The item of a student who leaves the parking lot."""
     row = plant.parked(number)
     assert row is not None
     return WorkItem((Bell(number, row.version, row.lane, row.event_id, row.replay),))
 
 
 def end(effects: Effects, admitted: Mapping[str, Admitted], outcome: HandlerOutcome) -> None:
-    """Everybody who entered ends so."""
+    """End all who entered with this outcome."""
     effects.finish(admitted, dict.fromkeys(admitted, outcome))
 
 
 def leader_has(plant: Plant, number: str, version: int) -> None:
-    """The directory has this version of the student's account."""
+    """Record this version of the student's account at the directory."""
     with plant.database.write() as connection:
         states = target_states.states_of(connection, "directory", [number])
         epoch = states[number].lease_epoch + 1 if states else 1

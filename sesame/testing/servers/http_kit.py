@@ -8,7 +8,7 @@ import httpx
 
 
 def transport_to(server: Callable[[httpx.Request], httpx.Response]) -> httpx.MockTransport:
-    """Requests are answered by this function; its answers arrive as those of a network do."""
+    """Let this function answer requests, as if over a network."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         made = server(request)

@@ -1,5 +1,8 @@
-"""An LDAP server in memory, in the place of ldap3's connection: what it is asked is written down, somebody
-else can be faster, and it can lie, be busy or hang up. Real servers are in tests/integration."""
+"""An LDAP server in memory, in place of ldap3's connection.
+
+It notes its operations; another writer can be faster, and it can lie, be busy or hang up. Real servers are in
+tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,8 @@ class Tree:
     Attributes:
         entries: attributes by DN.
         asked: every operation, in order.
-        before: told each operation before it is carried out; returns a result (a code, or with
-            a remark) to be answered instead, or raises what ldap3 raises; None: go on.
+        before: called before each operation is carried out; returns a result (a code, or with a remark) to
+            answer instead, or raises ldap3's error; None: carry it out.
         shown: bends what a search is about to show.
         hangs_up_after: this many more writes are carried out without an answer.
     """
@@ -67,17 +70,17 @@ class Tree:
     writes: int = 0
 
     def put(self, dn: str, **attributes: str | Sequence[str]) -> None:
-        """Somebody writes an entry."""
+        """Write an entry, as another writer."""
         values = {name: [v] if isinstance(v, str) else [*v] for name, v in attributes.items()}
         self.entries[dn] = values
         self._stamp(dn)
 
     def write(self, dn: str, **attributes: str | Sequence[str]) -> None:
-        """Somebody changes some attributes of an entry."""
+        """Change some attributes of an entry, as another writer."""
         self.put(dn, **{**self.entries[dn], **attributes})
 
     def wrote(self, *verbs: str) -> list[Asked]:
-        """The writes that were asked for."""
+        """The requested writes."""
         return [each for each in self.asked if each.verb in (verbs or ("add", "modify"))]
 
     def _stamp(self, dn: str) -> None:
@@ -124,7 +127,7 @@ class Tree:
     def search(
         self, base: str, criterion: str, scope: str, attributes: Sequence[str]
     ) -> tuple[int, list[Any]]:
-        """RFC 4511, 4.5; of the filters those that are made."""
+        """RFC 4511, 4.5; only the filters in use."""
         if self._name(base) is None:
             return 32, []
         meets = _filter(criterion)
@@ -285,7 +288,6 @@ def _asserted(ber: bytes) -> str:
 
 
 def branches() -> Tree:
-    """A server with its branches."""
     tree = Tree()
     for dn in (BASE, PEOPLE, GROUPS, PROBE):
         tree.put(dn, objectClass="top")
@@ -300,7 +302,7 @@ def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 
 def client_on(**endpoint: Any) -> PatientLdapClient:
-    """Connections to the tree, which wait for nobody."""
+    """Connections to the tree, without pauses."""
     facts = Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint)
     return PatientLdapClient(facts, answers, sleep=lambda _seconds: None)
 
@@ -379,11 +381,7 @@ def desired(
     login: str = LOGIN,
     **attributes: tuple[str, ...],
 ) -> Change:
-    """What an entry is to show: few attributes, unless given.
-
-    Args:
-        password: its reference and its hash.
-    """
+    """A change with few attributes, unless given. `password`: its reference and its hash."""
     account = student(
         number,
         login,
@@ -405,7 +403,7 @@ def desired(
 def apply(
     tree: Tree, change: Change, adopted: str | None = None, *, entries: Entries | None = None
 ) -> Refused | bool:
-    """Read, and write what differs; whether anything was sent, or why it was refused."""
+    """Read, and write what differs; return whether anything was sent, or the refusal."""
     entries = entries or entries_on()
     account, before = change.account, len(tree.wrote())
     mine = {} if adopted is None else {account.student_number: adopted}

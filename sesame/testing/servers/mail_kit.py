@@ -1,5 +1,7 @@
-"""A mail server in memory: doveadm behind the HTTP client, LMTP in the place of smtplib's connection. It can
-lie about any answer, refuse a command, and lose an answer. Real Dovecots are in tests/integration."""
+"""A mail server in memory: doveadm behind the HTTP client, LMTP in place of smtplib's connection.
+
+It can lie about any answer, refuse a command, and lose an answer. Real Dovecots are in tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,6 @@ class Box:
     active: str | None = None
 
     def receive(self, message_id: str, folder: str = "INBOX") -> None:
-        """A message comes."""
         self.messages.append((folder, self.uidnext, message_id))
         self.uidnext += 1
 
@@ -162,9 +163,9 @@ class MailServer:
     Attributes:
         boxes: mailboxes by address.
         requests: the commands of each doveadm request.
-        delivered: who was sent a message, and the message.
-        bends: told each command and its answer (a code, or rows); returns what is answered instead.
-        lmtp: told each LMTP command; a reply instead of the usual one, or an exception.
+        delivered: recipients, with their messages.
+        bends: gets each command and its answer (a code, or rows); returns the answer to give.
+        lmtp: gets each LMTP command; returns a reply instead of the usual one, or raises.
     """
 
     def __init__(self) -> None:
@@ -314,11 +315,10 @@ class Desk:
         return MailboxConnector(context, doveadm, lmtp, journal, self.welcome)
 
     def observer(self) -> MailboxConnector:
-        """The same server, only observed."""
         return self._connector(replace(self._context, read_only=True))
 
     def soon(self) -> Deadline:
-        """The time of a batch that begins now."""
+        """The deadline of a batch that begins now."""
         return Deadline.after(20.0, self._context.monotonic)
 
     def handle(self, *accounts: Account) -> list[HandlerOutcome]:
@@ -329,12 +329,11 @@ class Desk:
         return self.handler.preview([account])[account.student_number]
 
     def enable(self, *accounts: Account) -> None:
-        """The directory has them."""
+        """Enable these accounts, as the directory does."""
         self.server.boxes |= {account.mail: Box() for account in accounts}
 
 
 def lines_of(script: str) -> list[str]:
-    """The commands of a sieve script."""
     return [line for line in script.splitlines() if line and not re.match(r"\s*#", line)]
 
 

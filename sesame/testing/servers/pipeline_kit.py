@@ -32,7 +32,7 @@ LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, pro
 
 
 class Plant:
-    """One log, one store and one target, with a worker that can be started, stopped and replaced."""
+    """A log, a store and a target, with a worker that can be started, stopped and replaced."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Plant:
         return self.say(event, catalogue.by_lane(catalogue.ACCOUNTS, lane), tell_apart=version)
 
     def suspend(self, number: str, version: int = 2) -> None:
-        """A version that shuts access, and its bell."""
+        """Store a version that shuts access, and ring its bell."""
         holds = (Hold.SUSPENDED,)
         account = self.account(number, version, holds=holds)
         event = AccountChanged(
@@ -105,7 +105,7 @@ class Plant:
         self.say(event, catalogue.ACCOUNTS)
 
     def leader_says(self, number: str, version: int) -> None:
-        """The directory announces that it has this version."""
+        """Announce this version, as the directory."""
         said = outcome("directory", number, version)
         self.say(said, catalogue.OUTCOMES, emitter="directory", tell_apart=version)
 
@@ -192,7 +192,7 @@ class Plant:
             return dead_letters.unresolved(connection)
 
     def read(self, *topics: str) -> list[Message]:
-        """Every event on these topics, by a group of its own."""
+        """Every event on these topics, by a new group."""
         self.lives += 1
         consumer = self.log.consumer(f"look-{self.lives}", topics, member="test")
         messages: list[Message] = []
@@ -213,18 +213,17 @@ class Plant:
         return lag
 
 
-# --- by the real time; the fixtures `plant` and `mailbox` have a clock that is told -------------------------
+# --- by the real time; the fixtures `plant` and `mailbox` have a settable clock -------------------------
 
 
 @pytest.fixture
 def live_plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    """A worker's parts."""
     with closing(Plant(tmp_path, store_url)) as plant:
         yield plant
 
 
 @pytest.fixture
 def live_mailbox(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    """The same for a target that follows the directory."""
+    """As `live_plant`, for a target that follows the directory."""
     with closing(Plant(tmp_path, store_url, Target("mailbox"), follows="directory")) as plant:
         yield plant

@@ -1,4 +1,4 @@
-"""Students as the store has them, for those who count and list them."""
+"""Students as the store has them, for tests of counts and lists."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def student(
     late_at: float | None = None,
     breached_at: float | None = None,
 ) -> None:
-    """A student whose propagation, joined up to version `joined`, is in this state."""
+    """Store a student whose propagation, joined up to version `joined`, is in this state."""
     account = Account(
         student_number=number,
         version=version,
@@ -90,7 +90,7 @@ def everywhere(seconds: float) -> dict[str, tuple[str, float]]:
 
 
 def site_of(database: Database, targets: tuple[str, ...], follows: Mapping[str, str] | None = None) -> Any:
-    """A site, as far as acts that count look at it."""
+    """A site, as far as counting acts look at it."""
     settings = SimpleNamespace(
         targets=targets, consumers=("registry", "propagation", *targets), propagation=PropagationSettings()
     )
@@ -98,7 +98,7 @@ def site_of(database: Database, targets: tuple[str, ...], follows: Mapping[str, 
 
 
 def done(database: Database, number: str, seconds: float, **more: Any) -> None:
-    """A student whose account was everywhere so many seconds after the start."""
+    """Store a student whose account was everywhere so many seconds after the start."""
     how: dict[str, Any] = {
         "completed_at": START + seconds,
         "seen": everywhere(seconds),

@@ -1,4 +1,4 @@
-"""A site in many processes: `sesame consume` for each consumer, with Moodle's stand-in among the targets."""
+"""A site in many processes: `sesame consume` for each consumer, with Moodle's stand-in."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ REGISTRY, PROPAGATION, MOODLE = "registry", "propagation", "moodle"
 
 
 class ManySite:
-    """Settings, Moodle's stand-in and people; its processes are started by the test.
+    """Settings, Moodle's stand-in and people; the test starts its processes.
 
     Args:
         folder: where everything lives.
         store_url: the database's address.
         log: lines of the settings' section `[log]`.
-        others: lines of the sections of the targets beside Moodle, by target; their servers run.
+        others: lines of the sections of the other targets, by target; their servers run.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class ManySite:
         return process
 
     def registrar_file(self, students: int, *, seed: int = 1) -> Path:
-        """A registrar's file of so many students."""
         file = self.folder / f"registrar-{seed}.csv"
         generate = [sys.executable, "-m", "examples.generate", "--students", str(students)]
         subprocess.run(
@@ -100,20 +99,19 @@ class ManySite:
         return file
 
     def enrol(self, students: int, *, seed: int = 1) -> None:
-        """Import a registrar's file of so many students."""
         self.sesame.run("import", self.registrar_file(students, seed=seed), allowed=(DONE, PARTLY))
 
     def activate(self) -> None:
-        """Ask for everybody's account."""
+        """Activate all accounts."""
         self.sesame.run("activate", "--all", "--yes")
 
     def numbers(self) -> list[str]:
-        """The student numbers of those who have an account."""
+        """The student numbers of all accounts."""
         with self.database.read() as connection:
             return list(connection.execute(select(accounts.c.student_number)).scalars())
 
     def accounts(self) -> int:
-        """How many have an account. Read from the store: a command each time would be the greater load."""
+        """The number of accounts. From the store: a command each time would be the greater load."""
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(accounts)).scalar_one()
 
@@ -126,12 +124,11 @@ class ManySite:
             ).scalar_one()
 
     def dead_letters(self) -> int:
-        """How many nobody has resolved."""
+        """The number of unresolved dead letters."""
         with self.database.read() as connection:
             return len(unresolved(connection))
 
     def close(self) -> None:
-        """End everything."""
         for process in self._started:
             process.kill()
         self.moodle.stop()
@@ -139,7 +136,7 @@ class ManySite:
 
 
 def kafka_settings(servers: Sequence[str], partitions: int, *, replication: int = 1) -> tuple[str, ...]:
-    """The lines of `[log]` for these Kafka servers; of so many replicas, all but one must be in sync."""
+    """The lines of `[log]` for these Kafka servers; all replicas but one must be in sync."""
     return (
         'kind = "kafka"',
         'security = "PLAINTEXT"',

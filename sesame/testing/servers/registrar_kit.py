@@ -1,4 +1,4 @@
-"""What the registrar's tests share: a registrar who writes exports, and a log that can be out of order."""
+"""Shared by the registrar's tests: a writer of exports, and a log that can be out of order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ZOE = {
     "ETA_PMT_IAE": "P",
     "IP_VALIDE": "O",
 }
-"""A student's line with nothing wrong."""
+"""A student's line without faults."""
 
 MAMADOU = ZOE | {
     "COD_ETU": "22600018",
@@ -58,14 +58,13 @@ MAMADOU = ZOE | {
 
 Row = dict[str, str]
 SHORT = {"student number": "student", "sesame-fault": "fault", "sesame-change": "change"}
-"""What the tests call columns of the files about an export."""
+"""The tests' names for columns of the files about an export."""
 
 
 class RecordedLog:
-    """A producer that keeps what it is given.
+    """A producer that keeps its records.
 
-    Attributes:
-        refuses: how many of the next appends raise, each after having taken its records.
+    `refuses`: how many of the next appends raise, each after having taken its records.
     """
 
     def __init__(self) -> None:
@@ -80,21 +79,21 @@ class RecordedLog:
         return [(TopicPartition(record.topic, 0), offset) for offset, record in enumerate(records)]
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
     @property
     def messages(self) -> list[Message]:
         return [from_record(record.key, record.headers, record.value) for record in self.records]
 
     def take(self) -> list[Message]:
-        """What came since the last look."""
+        """The messages since the last look."""
         messages = self.messages
         self.records = []
         return messages
 
 
 class Asked(TypedDict, total=False):
-    """How an operator asks for an import."""
+    """An operator's options of an import."""
 
     dry_run: bool
     republish: bool
@@ -104,7 +103,7 @@ class Asked(TypedDict, total=False):
 
 
 class Registrar:
-    """Writes exports into a folder and imports them, with a database and a log of its own."""
+    """Writes exports into a folder and imports them, with a database and a log."""
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
@@ -156,8 +155,10 @@ class Registrar:
         )
 
     def write_groups(self, *lines: str, separator: str = ";", encoding: str = "utf-8") -> Path:
-        """Write the second file. A line: student, unit, group (`-`: none), year and name, by blanks; the last
-        two may be missing."""
+        """Write the second file, of lines: student, unit, group (`-`: none), year and name, by blanks.
+
+        The last two may be missing.
+        """
         text = [separator.join(("COD_ETU", "COD_ANU", "COD_ELP", "LIB_ELP", "COD_GPE"))]
         for line in lines:
             student, element, group, year, label = (*line.split(" ", 4), "2026", "")[:5]
@@ -207,7 +208,6 @@ class Registrar:
             return [cell for row in csv.reader(file, delimiter=";") for cell in row]
 
     def affected_rows(self) -> list[dict[str, str]]:
-        """The file of affected people, likewise."""
         return self._rows(self.affected)
 
     @staticmethod
@@ -226,7 +226,7 @@ GIVEN = ("Zoé", "Inès", "Noël", "Chloé", "Loïc", "Gaëlle", "François", "A
 
 
 def students(number: int, **changes: str) -> list[Row]:
-    """That many students of one step, each with a name, a birth date and an address of their own."""
+    """That many students of one step, with distinct names, birth dates and addresses."""
     return [
         ZOE
         | {

@@ -31,7 +31,7 @@ from sesame.testing.servers.waiting import until
 
 
 class Site(Application):
-    """The application with one target in memory, whose loops fail as they are told to."""
+    """The application with one target in memory, whose loops fail on request."""
 
     def __init__(self, folder: Path, more: str = "") -> None:
         (folder / "vault.key").write_text(new_key())
@@ -79,7 +79,7 @@ class Site(Application):
 
 
 class Run:
-    """A runner in a thread of its own."""
+    """A runner in a separate thread."""
 
     def __init__(self, site: Site, consumers: Sequence[str] | None = None, *, workers: int = 1) -> None:
         self.site = site

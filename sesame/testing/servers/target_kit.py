@@ -1,4 +1,4 @@
-"""A target in memory that does as it is told, what it announces, and who looks on."""
+"""A scripted target in memory, its announcements, and its observers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Script = Callable[[Task], HandlerOutcome | Exception | None]
 def outcome(
     target: str, number: str = "A", version: int = 1, kind: type[Event] = TargetProvisioned, **own: object
 ) -> Event:
-    """What a target's consumer announces; by default that the account stands there."""
+    """A target's announcement; by default of a provisioned account."""
     values: dict[str, object] = {
         "student_number": number,
         "version": version,
@@ -40,7 +40,7 @@ def outcome(
 
 
 def turn(account: Account, event_id: str = "e") -> Admitted:
-    """A turn of this student's, whom an event rang for; the lease began at 1000.5 s."""
+    """A turn of this student, rung by an event; the lease began at 1000.5 s."""
     item = WorkItem((Bell(account.student_number, account.version, Lane.PERSONAL, event_id),))
     return Admitted(item, account, 1, None, None, 1_000.5, 1_060.0, 0.0)
 
@@ -101,7 +101,7 @@ class Target:
 
 
 class Gate:
-    """A target's script that hangs on these students until it is let go."""
+    """A target's script that hangs on these students until it is released."""
 
     def __init__(self, *numbers: str) -> None:
         self.numbers = numbers
@@ -114,7 +114,7 @@ class Gate:
 
 
 class Silent:
-    """An observer that only remembers troubles, states, and how many records were left to commit."""
+    """An observer that remembers only troubles, states, and the uncommitted records."""
 
     def __init__(self) -> None:
         self.troubles: list[str] = []
@@ -138,7 +138,7 @@ class Silent:
 
 
 class Noting:
-    """An observer that notes every word that it is told."""
+    """An observer that notes every call."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, int, float]] = []

@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do."""
+"""Waiting for other threads and processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sandbox.process import wait_until
 
 
 def until(what: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:
-    """Wait for something to come true; `said` is shown when it does not."""
+    """Wait until `what` holds; if it does not, the error shows the text."""
     try:
         wait_until(what, "it")
     except TimeoutError as error:

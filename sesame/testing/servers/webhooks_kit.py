@@ -1,4 +1,4 @@
-"""A receiver on loopback, and what is to be told to it."""
+"""A receiver on loopback, and its events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Heard:
         return str(json.loads(self.body)["data"]["student_number"])
 
     def checked(self, *secrets: str) -> Any:
-        """What it says, as the reference library reads it with each of these keys."""
+        """Its message, as the reference library reads it with each of these keys."""
         [said] = [Webhook(secret).verify(self.body, self.headers) for secret in secrets][-1:]
         return said
 
@@ -64,7 +64,7 @@ class Program:
     heard: list[Heard] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     refuses: set[str] = field(default_factory=set)  # students, with 422
-    names_events: bool = True  # false: it is sent tokens
+    names_events: bool = True  # false: it gets tokens
     body: str = ""
 
     def answer(self, *statuses: int, **headers: str) -> None:
@@ -110,7 +110,7 @@ class Program:
 
 @dataclass
 class Desk:
-    """Senders on a store of its own, whose times are told."""
+    """Senders on a new store, with settable times."""
 
     database: Database
     clock: Clock
@@ -144,7 +144,7 @@ class Desk:
         )
 
     def say(self, event: Event, topic: str = catalogue.PROPAGATION, identity: str = "") -> str:
-        """The log has this event; return its id."""
+        """Put this event on the log; return its id."""
         self.count += 1
         identity = identity or event_id(event.type, "test", self.count)
         message = Message(identity, "/sesame/propagation", datetime.fromtimestamp(START, UTC), event)
@@ -163,7 +163,7 @@ class Desk:
         with self.database.read() as connection:
             return sum(rows.waiting(connection, name).values())
 
-    # --- what a sender tells ---
+    # --- what a sender reports ---
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         self.states[consumer] = (state, reason)
