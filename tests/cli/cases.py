@@ -62,6 +62,27 @@ def _looks() -> Iterator[Case]:
         "version": "version",
     }.items():
         yield Case(name, (line, f"{line} --json"))
+    yield Case(
+        "dead-letters-page",
+        (
+            "dead-letters list --limit 1",
+            "dead-letters list --limit 1 --after 0a95bb6d76c4",
+            "dead-letters list --json --limit 2 --after 0a95bb6d76c4",
+        ),
+    )
+    yield Case(
+        "audit-searched",
+        (
+            "audit --actor camille --limit 2 --json",
+            "audit --about 22600002 --limit 2 --json",
+            "audit --about 2260000_",
+            "audit --since 2999-01-01",
+            "audit --action hold --limit 2 --json",
+            "audit --student 22600002 --act hold --by camille --json",
+            "audit --student 22600002 --until 2020-01-01 --json",
+            "audit --until tomorrow",
+        ),
+    )
     yield Case("export", ("export --day 2026-11-26", "export --day 2999-01-01"))
     yield Case("restored-nobody", ("restored list", "restored list --json"))
     yield Case(
@@ -105,6 +126,7 @@ def _looks() -> Iterator[Case]:
 def _audited_looks() -> Iterator[Case]:
     """Looks at a person, which leave a line in the audit."""
     yield Case("audit-export", ("audit export --act hold", "audit export --by camille --format jsonl"))
+    yield Case("identity-holder", ("identities show 22600014",))
     yield Case("identity", ("identities show 22700001", "identities show 22600014 --json", "audit --limit 2"))
     for name, number in {
         "waiting": "22600005",
@@ -215,6 +237,17 @@ def _acts() -> Iterator[Case]:
         ("dead-letters dismiss --cause nothing --reason vu --yes", "dead-letters dismiss --reason vu"),
     )
     yield Case(
+        "dismiss-of-a-student",
+        (
+            "dead-letters dismiss d7000d26e826 --reason vu --yes",
+            "dead-letters dismiss --cause doubtful_identity --consumer registry --reason vu --yes --json",
+            "dead-letters dismiss cccccccccccc 0a95bb6d76c4 --reason vu --yes",
+            "dead-letters dismiss cccccccccccc --cause unreadable_envelope --reason vu --yes",
+            "dead-letters list --json",
+            "audit --action dead_letters.dismiss --json",
+        ),
+    )
+    yield Case(
         "quarantine-lift",
         (
             'quarantine lift timetable --reason "service rétabli"',
@@ -272,6 +305,14 @@ def _acts() -> Iterator[Case]:
         "replay-all", ("replay --consumer moodle --all --first 2 --yes --reason contrôle", "replays --json")
     )
     yield Case(
+        "replay-of-nobody",
+        (
+            "replay --consumer directory --cause identity_colision",
+            "replay --consumer directory --cause identity_colision --dry-run",
+            "replay --consumer directory --cause unreadable_envelope",
+        ),
+    )
+    yield Case(
         "replay-since",
         ("replay --consumer mailbox --all --since 2026-11-27T00:00 --until 2026-11-28T00:00 --yes",),
     )
@@ -284,18 +325,6 @@ def _acts() -> Iterator[Case]:
     )
     yield from _of_a_replay("mzft5H7t-vj5")
     yield Case("replay-asks", ("replay --consumer moodle --all",), answer="n\n")
-    yield Case("import", ("import registrar.csv", "import registrar.csv --json", "audit --limit 1"))
-    yield Case("import-dry-run", ("import registrar.csv --dry-run", "import registrar.csv --dry-run --json"))
-    yield Case("import-groups", ("import --groups groups.csv", "import --groups groups.csv --json"))
-    yield Case("import-both", ("import registrar.csv --groups groups.csv",))
-    yield Case(
-        "import-full",
-        ("import registrar.csv --full --year 2026", "import registrar.csv --full --year 2026 --json"),
-    )
-    yield Case(
-        "import-explain", ("import registrar.csv --explain 3", "import registrar.csv --explain 2 --json")
-    )
-    yield Case("import-lacking", ("import lacking.csv", "import lacking.csv --json"))
     yield Case(
         "restored-keep",
         ('restored keep 22600009 --reason "plainte en cours"', "restored list --all", "audit --limit 1"),
@@ -309,6 +338,37 @@ def _acts() -> Iterator[Case]:
     yield Case("restored-shut", ("replay --consumer moodle --all --yes", "provision 22600001"), "restored")
     yield Case("vault-init", ("vault init",), "nothing")
     yield Case("vault-init-again", ("vault init",))
+
+
+def _imports() -> Iterator[Case]:
+    """The registrar's files, and what is told of them afterwards."""
+    yield Case("import", ("import registrar.csv", "import registrar.csv --json", "audit --limit 1"))
+    yield Case("import-dry-run", ("import registrar.csv --dry-run", "import registrar.csv --dry-run --json"))
+    yield Case("import-groups", ("import --groups groups.csv", "import --groups groups.csv --json"))
+    yield Case("import-both", ("import registrar.csv --groups groups.csv",))
+    yield Case(
+        "import-full",
+        ("import registrar.csv --full --year 2026", "import registrar.csv --full --year 2026 --json"),
+    )
+    yield Case(
+        "import-explain", ("import registrar.csv --explain 3", "import registrar.csv --explain 2 --json")
+    )
+    yield Case(
+        "imports-told",
+        (
+            "import registrar.csv",
+            "import registrar.csv --full --year 2026",
+            "import lacking.csv",
+            "imports list",
+            "imports list --limit 2 --json",
+            "imports list --after 5 --lang fr",
+            *(f"imports show {number}{more}" for number in (5, 6, 7) for more in ("", " --json")),
+            "imports show 6 --lang fr",
+            "imports show 99",
+            "audit --action import --json",
+        ),
+    )
+    yield Case("import-lacking", ("import lacking.csv", "import lacking.csv --json"))
 
 
 def _targets() -> Iterator[Case]:
@@ -478,6 +538,18 @@ WITH_SERVERS = Case(
     ),
     world="real servers, on which nobody of the filled store has an account yet, and the filled store",
 )
-_KINDS = (_looks, _audited_looks, _prolonged, _acts, _targets, _tokens, _privacy, _french, _servers, refusals)
+_KINDS = (
+    _looks,
+    _audited_looks,
+    _prolonged,
+    _acts,
+    _imports,
+    _targets,
+    _tokens,
+    _privacy,
+    _french,
+    _servers,
+    refusals,
+)
 CASES = tuple(case for kind in _KINDS for case in kind())
 HELPS = tuple(_helps(main))

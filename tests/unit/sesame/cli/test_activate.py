@@ -36,12 +36,6 @@ def test_a_number_that_nobody_has_is_said_to_be_nobody_s_each_time() -> None:
         assert "kept for 14 days" in result.stderr
 
 
-def test_nothing_is_said_to_be_kept_of_a_dry_run() -> None:
-    result = sesame("activate", NOBODY, "--dry-run")
-    assert result.exit_code == 1
-    assert "kept" not in result.stderr
-
-
 def test_somebody_whom_the_registry_has_not_read_yet_is_somebody() -> None:
     number = imported(1)
     result = sesame("activate", number)
@@ -92,9 +86,3 @@ def test_what_a_password_must_be_is_the_setting_of_the_students_pages(
     assert "holds a name" in sesame("activate", NOBODY, "--password-file", named).stderr
     file = private(f"{NOBODY}:kX9!vTq2#mLp\n")
     assert "1 asked for" in sesame("activate", NOBODY, "--password-file", file).stdout
-
-
-def test_everybody_has_figures_where_there_is_nobody_too() -> None:
-    result = sesame("activate", "--all", "--yes")
-    assert result.exit_code == 0
-    assert result.stdout.splitlines() == ["0 were asked for", "0 were active already"]

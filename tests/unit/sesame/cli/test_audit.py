@@ -109,61 +109,6 @@ def test_every_act_of_the_first_days_is_in_the_audit(site: Path) -> None:
     ]
 
 
-def test_the_audit_is_read_newest_first_by_pages_with_reasons(site: Path) -> None:
-    for reason in ("stolen telephone", "a second call"):
-        assert hold(reason).exit_code == 0
-    assert sesame("hold", "lift", NUMBER, "--reason", "it was found").exit_code == 0
-
-    page = sesame("audit", "--limit", "2", "--json")
-    newest, second = json.loads(page.stdout)
-    assert (newest["action"], newest["reason"]) == ("hold.lift", "it was found")
-    assert (second["action"], second["reason"]) == ("hold.place", "a second call")
-    assert newest["actor"] == ME
-    assert newest["detail"]["student_number"] == NUMBER
-    (oldest,) = json.loads(sesame("audit", "--before", str(second["id"]), "--json").stdout)
-    assert oldest["reason"] == "stolen telephone"
-    assert f"--before {second['id']}" in page.stderr
-
-    shown = sesame("audit").stdout
-    assert shown.index("it was found") < shown.index("a second call") < shown.index("stolen telephone")
-
-
-def test_the_audit_is_searched_by_user_act_and_student(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hold()
-    monkeypatch.setenv("SUDO_UID", str(pwd.getpwnam("nobody").pw_uid))
-    sesame("hold", "lift", "22600002", "--kind", "technical", "--reason", "found")
-
-    def actions(*options: str) -> list[str]:
-        return [entry["action"] for entry in json.loads(sesame("audit", "--json", *options).stdout)]
-
-    assert actions("--actor", "nobody") == ["hold.lift"]
-    assert actions("--actor", ME) == ["hold.place"]
-    assert actions("--action", "hold") == ["hold.lift", "hold.place"]
-    assert actions("--action", "hold.place") == ["hold.place"]
-    assert actions("--about", "22600002") == ["hold.lift"]
-    assert actions("--about", "2260000_") == []
-    assert actions("--since", "2999-01-01") == []
-    assert sesame("audit", "--since", "yesterday").exit_code == 2
-
-
-def test_the_audit_is_searched_by_student_and_time(site: Path) -> None:
-    assert sesame("vault", "init").exit_code == 0
-    with (site / "export.csv").open("w", encoding="utf-8") as out:
-        generate.write(out, students=3, year=2026)
-    sesame("import", "export.csv")
-    sesame("activate", NUMBER, "22600002")
-    hold()
-
-    def actions(*options: str) -> list[str]:
-        return [entry["action"] for entry in json.loads(sesame("audit", "--json", *options).stdout)]
-
-    assert actions("--student", NUMBER) == ["hold.place", "activate"]
-    assert actions("--student", "22600002") == ["activate"]
-    assert actions("--student", NUMBER, "--act", "hold", "--by", ME) == ["hold.place"]
-    assert actions("--student", NUMBER, "--until", "2020-01-01") == []
-    assert sesame("audit", "--until", "tomorrow").exit_code == 2
-
-
 def test_an_audit_that_was_changed_ends_with_a_code_of_its_own(site: Path) -> None:
     for reason in ("one", "two"):
         hold(reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 from contextlib import closing
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from sqlalchemy import select
 
 from consumers.registry.ledger import ledger
@@ -22,7 +21,6 @@ from pipeline.facts import Rejected
 from schemas import catalogue
 from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
-from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.testing.servers.command import sesame
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
@@ -62,17 +60,6 @@ def in_doubt(desk: Desk) -> None:
     desk.apply(enrolled(PAUL, 2, ine="0123456789A", usage_name="Roux", step="M1DROIT"))
 
 
-def test_the_list_names_numbers_and_nobody(desk: Desk) -> None:
-    in_doubt(desk)
-    desk.apply(enrolled(OTHER, 3, birth_name="Petit"))
-    desk.apply(enrolled(OTHER, 4, **KARIM))
-    result = identities("list")
-    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [[PAUL, LEA], [OTHER, "(itself)"]]
-    assert "Martin" not in result.output
-    [first, second] = json.loads(identities("list", "--json").stdout)
-    assert (first["other"], first["evidence"], second["other"]) == (LEA, ["birth", "ine"], None)
-
-
 def test_a_decision_about_a_holder_is_not_offered_again(desk: Desk) -> None:
     desk.apply(enrolled(OTHER, 3, birth_name="Petit"))
     desk.apply(enrolled(OTHER, 4, **KARIM))
@@ -82,42 +69,6 @@ def test_a_decision_about_a_holder_is_not_offered_again(desk: Desk) -> None:
     assert decided.exit_code == 0
     assert "separate" in decided.stdout
     assert "sesame identities" not in decided.stderr
-
-
-def test_nothing_in_doubt_is_said_beside_the_data(desk: Desk) -> None:
-    result = identities("list")
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "No doubtful identities" in result.stderr
-
-
-def test_both_sides_stand_side_by_side_with_what_differs(desk: Desk) -> None:
-    in_doubt(desk)
-    result = identities("show", PAUL)
-    lines = {line[:20].strip(): line for line in result.stdout.splitlines()}
-    assert "differs" in lines["usage name"]
-    assert "differs" not in lines["birth date"]
-    assert lines["enrolments"].split()[1:7] == ["2026", "L1INFO", "SCI", "2026", "M1DROIT", "SCI"]
-    assert f"sesame identities merge {PAUL} {LEA}" in result.stderr
-    [case] = json.loads(identities("show", LEA, "--json").stdout)
-    assert (case["before"]["login"], case["after"]["login"]) == ("lea.martin", None)
-
-
-def test_a_look_at_personal_data_is_audited(desk: Desk) -> None:
-    in_doubt(desk)
-    identities("show", PAUL)
-    assert audited(desk) == [(ME, "identity.show", {"student_number": PAUL})]
-
-
-def test_who_a_number_is_said_to_be_stands_beside_its_holder(desk: Desk) -> None:
-    desk.apply(enrolled())
-    desk.apply(enrolled(sequence=2, ine="9876543210B", step="M1DROIT", **KARIM))
-    result = identities("show", LEA)
-    assert "9876543210B" in result.stdout
-    assert "M1DROIT" in result.stdout
-    assert "until now" in result.stdout
-    birth_name = next(line for line in result.stdout.splitlines() if line.startswith("birth name"))
-    assert birth_name.split() == ["birth", "name", "Martin", "Benali", "differs"]
-    assert "--holder" in result.stderr
 
 
 def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path) -> None:
@@ -158,17 +109,6 @@ def test_of_two_accounts_the_operator_says_which_goes_on(desk: Desk, tmp_path: P
     assert (event.student_number, event.other) == (PAUL, LEA)
 
 
-def test_a_decision_is_asked_for_and_may_be_refused(desk: Desk, tmp_path: Path) -> None:
-    in_doubt(desk)
-    refused = identities("separate", PAUL, "--reason", "papers seen", answer="n\n")
-    assert refused.exit_code == ExitCode.INTERRUPTED
-    assert f"{PAUL} and {LEA} are two people" in refused.stderr
-    assert refused.stderr.endswith("nothing was done\n")
-    assert published(tmp_path) == []
-    assert identities("separate", PAUL, "--reason", "papers seen", answer="y\n").exit_code == 0
-    assert len(published(tmp_path)) == 1
-
-
 def test_of_several_doubts_about_one_number_the_operator_names_one(desk: Desk, tmp_path: Path) -> None:
     in_doubt(desk)
     desk.apply(enrolled(PAUL, 5, **KARIM))
@@ -179,31 +119,6 @@ def test_of_several_doubts_about_one_number_the_operator_names_one(desk: Desk, t
     assert identities("merge", PAUL, "--holder", *REASON).exit_code == 0
     [event] = published(tmp_path)
     assert (event.student_number, event.other, event.decision) == (PAUL, None, IdentityDecision.MERGE)
-
-
-@pytest.mark.parametrize(
-    "arguments", [("show", OTHER), ("separate", OTHER, *REASON), ("merge", LEA, OTHER, *REASON)]
-)
-def test_a_number_that_nobody_doubts_is_named(desk: Desk, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    desk.apply(enrolled(LEA))
-    result = identities(*arguments)
-    assert result.exit_code == ExitCode.FAILED
-    assert OTHER in result.stderr
-    assert published(tmp_path) == []
-
-
-def test_a_number_that_is_held_or_merged_says_so_when_it_is_looked_up(desk: Desk) -> None:
-    in_doubt(desk)
-    held = CliRunner().invoke(main, ["status", PAUL])
-    assert held.exit_code == ExitCode.FAILED
-    assert "sesame identities show" in held.stderr
-    merge = IdentityDecided(student_number=PAUL, other=LEA, decision=IdentityDecision.MERGE)
-    desk.apply(merge)
-    merged = CliRunner().invoke(main, ["status", PAUL])
-    assert merged.exit_code == 0
-    assert merged.stdout.startswith(f"{LEA}  lea.martin")
-    assert f"{PAUL} is {LEA}" in merged.stderr
-    assert CliRunner().invoke(main, ["status", OTHER]).exit_code == ExitCode.FAILED
 
 
 # --- names that were minted from damaged ones -----------------------------------------------------------

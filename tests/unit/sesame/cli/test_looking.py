@@ -24,8 +24,6 @@ from schemas.account import Lane
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.testing.servers.command import sesame
-from sesame.testing.servers.database_kit import START
-from sesame.testing.servers.population_kit import student
 
 if TYPE_CHECKING:
     from pipeline.outbox import OutboxRelay
@@ -37,49 +35,6 @@ def store(command_folder: Path) -> Iterator[Database]:
     with closing(Database(f"sqlite:///{command_folder / 'data' / 'sesame.db'}")) as database:
         migrate.upgrade(database)
         yield database
-
-
-def give_up(store: Database, letters: int) -> list[str]:
-    """Dead letters, the oldest first; their ids."""
-    ids = [f"{number:03}{'f' * 61}" for number in range(letters)]
-    with store.write() as connection:
-        for number, name in enumerate(ids):
-            one = DeadLetter(name, "moodle", str(number), 1, "moodle_rejected", "no", 1, START + number)
-            dead_letters.add(connection, store, one)
-    return ids
-
-
-def test_dead_letters_are_shown_a_page_at_a_time(store: Database) -> None:
-    ids = give_up(store, 120)
-    shown, command = [], ["dead-letters", "list"]
-    while True:
-        result = sesame(*command)
-        assert result.exit_code == 0
-        lines = result.stdout.splitlines()[1:]
-        assert len(lines) <= 50
-        shown += [line.split()[0] for line in lines]
-        assert "moodle moodle_rejected: 120" in result.stderr
-        _, found, after = result.stderr.partition("There are more: add ")
-        if not found:
-            break
-        command = ["dead-letters", "list", *after.split()]
-    assert shown == [one[:12] for one in ids]
-    assert "No unresolved dead letters follow" in sesame("dead-letters", "list", "--after", ids[-1]).stderr
-
-
-def test_all_dead_letters_are_one_json_list_and_a_limit_makes_it_short(store: Database) -> None:
-    assert json.loads(sesame("dead-letters", "list", "--json").stdout) == []
-    ids = give_up(store, 7)
-    assert [one["id"] for one in json.loads(sesame("dead-letters", "list", "--json").stdout)] == ids
-    page = sesame("dead-letters", "list", "--json", "--limit", "2", "--after", ids[2]).stdout
-    assert [one["id"] for one in json.loads(page)] == ids[3:5]
-
-
-def test_a_page_after_nothing_is_refused(store: Database) -> None:
-    give_up(store, 1)
-    result = sesame("dead-letters", "list", "--after", "abc")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "no dead letter 'abc'" in result.stderr
 
 
 def try_again(store: Database, students: int, *, for_s: float, cause: str = "moodle_rejected") -> None:
@@ -178,41 +133,6 @@ def test_what_an_operator_must_mend_is_shown_apart_and_measured(store: Database)
         'sesame_operator_needed{consumer="moodle",reason="moodle_email_taken"} 3.0',
         'sesame_operator_needed{consumer="directory",reason="identity_collision"} 1.0',
     ]
-
-
-def test_students_are_listed_by_the_command(store: Database) -> None:
-    assert sesame("students").stderr == "Nobody.\n"
-    for number in range(3):
-        waits = {"directory": ("provisioned", 5.0), "moodle": ("waiting", 6.0)}
-        student(store, f"2260000{number}", "waiting", seen=waits)
-    page = sesame(
-        "students", "--state", "waiting", "--cause", "pedagogical_enrolment_pending", "--limit", "2"
-    )
-    assert page.exit_code == 0
-    assert [line.split()[0] for line in page.stdout.splitlines()] == ["student", "22600000", "22600001"]
-    assert "moodle waiting: pedagogical_enrolment_pending" in page.stdout
-    cause, more = page.stderr.splitlines()
-    assert cause.startswith("pedagogical_enrolment_pending: Some courses open with the pedagogical enrolment")
-    assert more == "There are more: add --after 22600001"
-    rest = json.loads(sesame("students", "--after", "22600001", "--json").stdout)
-    assert ([one["student_number"] for one in rest["students"]], rest["next"]) == (["22600002"], None)
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (["--state", "lost"], "There are: completed, waiting, retrying, failed, in_progress."),
-        (["--cause", "no_such_cause"], "There is none at present."),
-        (["--state", "completed", "--cause", "unavailable"], "Those have: waiting, retrying, failed."),
-    ],
-)
-def test_a_state_or_cause_that_does_not_exist_is_refused(
-    store: Database, asked: list[str], said: str
-) -> None:
-    del store
-    result = sesame("students", *asked)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
 
 
 def say(

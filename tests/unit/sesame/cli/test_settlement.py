@@ -163,14 +163,6 @@ def test_said_twice_before_the_registry_reads_it_means_the_same(desk: Desk, tmp_
     assert desk.person(ends).merged_into == goes_on
 
 
-def test_a_dry_run_shows_and_says_nothing(desk: Desk, tmp_path: Path) -> None:
-    twice(desk, 1)
-    result = settle(*SETTLE, "--dry-run")
-    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 3)
-    assert published(tmp_path) == []
-    assert audited(desk, "identity.merge") == []
-
-
 def test_no_more_than_the_limit_are_shown_and_settled_the_oldest_first(desk: Desk, tmp_path: Path) -> None:
     oldest = twice(desk, 3)
     twice(desk, 1)
@@ -181,29 +173,10 @@ def test_no_more_than_the_limit_are_shown_and_settled_the_oldest_first(desk: Des
     assert pairs(tmp_path) == [oldest]
 
 
-def test_json_has_the_preview_or_what_was_said(desk: Desk, tmp_path: Path) -> None:
-    ends, goes_on = twice(desk, 1)
-    assert settle(*SETTLE, "--json").exit_code == ExitCode.USAGE
-    shown = json.loads(settle(*SETTLE, "--json", "--dry-run").stdout)
-    assert (shown["rule"], shown["decision"], shown["others"], shown["beyond"]) == (RULE, "merge", 0, 0)
-    [one] = shown["settled"]
-    assert (one["student_number"], one["theirs"]["login"]) == (ends, "maelle.nomb")
-    done = json.loads(settle(*SETTLE, "--json", "--yes").stdout)
-    assert [(each["student_number"], each["other"]) for each in done["settled"]] == [(ends, goes_on)]
-    assert pairs(tmp_path) == [(ends, goes_on)]
-
-
 def test_a_rule_that_there_is_not_is_told_with_those_that_there_are(desk: Desk) -> None:
     result = settle("--rule", "same-shoe-size", "--yes")
     assert result.exit_code == ExitCode.USAGE
     assert all(name in result.stderr for name in RULES)
-
-
-def test_the_help_explains_every_rule(command_folder: Path) -> None:
-    text = " ".join(settle("--help").output.split())
-    for name, rule in RULES.items():
-        assert f"{name}: " in text
-        assert rule.decision.value in text.partition(f"{name}: ")[2].partition(".")[0]
 
 
 def test_two_people_are_told_apart_by_rule(desk: Desk, tmp_path: Path) -> None:
@@ -215,15 +188,6 @@ def test_two_people_are_told_apart_by_rule(desk: Desk, tmp_path: Path) -> None:
     assert (event.decision, event.rule) == (IdentityDecision.SEPARATE, "different-ine")
     desk.apply(event)
     assert desk.account(again).login == "maelle.nomb2"
-
-
-def test_french_asks_in_french_and_takes_o(desk: Desk, tmp_path: Path) -> None:
-    ends, goes_on = twice(desk, 1)
-    result = settle(*SETTLE, "--lang", "fr", answer="o\n")
-    assert result.exit_code == 0, result.output
-    assert "[o/N] : " in result.stderr
-    assert pairs(tmp_path) == [(ends, goes_on)]
-    assert "Léa" not in result.output
 
 
 # --- what stays for one by one --------------------------------------------------------------------------
