@@ -459,16 +459,6 @@ def test_everybody_of_the_domain_is_shown_by_pages(
     assert {"Administrator", "provisioner"} <= others
 
 
-def test_a_turn_with_nothing_to_do_changes_no_revision(desk: Desk) -> None:
-    desk.drawer.kept["ref-1"] = GOOD
-    lea = account(credential_ref="ref-1", groups=groups("info-l1"))
-    assert isinstance(desk.outcome(lea), Done)
-    (before,) = desk.connector.read([lea], soon())[lea.student_number]  # type: ignore[misc]
-    assert isinstance(desk.outcome(lea), Done)
-    assert desk.connector.read([lea], soon())[lea.student_number] == [before]
-    assert desk.handler.preview([lea]) == {lea.student_number: Preview()}
-
-
 # --- what is wrong with the site ----------------------------------------------------------------------
 
 

@@ -15,27 +15,12 @@ from consumers.kit.deadline import Deadline
 from consumers.kit.ldap_answers import LdapAnswer
 from consumers.kit.ldap_patience import PatientLdapClient
 from pipeline.errors import Misconfigured, TargetDown
-from sandbox.ports import free_port
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account
 from sesame.testing.servers import require_service
 from sesame.testing.servers.directory_kit import account, client_of, differences, directory_of, put
 from sesame.testing.servers.ldap_tools import search
-
-
-def test_a_server_that_is_not_there_is_down(slapd: Slapd) -> None:
-    directory = directory_of(slapd, client_of(slapd, uri=f"ldap://127.0.0.1:{free_port()}"))
-    for verb in (lambda: put(directory, account()), directory.probe, lambda: list(directory.objects())):
-        with pytest.raises(TargetDown):
-            verb()
-
-
-def test_a_server_that_was_never_reached_leaves_nothing_in_doubt(slapd: Slapd) -> None:
-    directory = directory_of(slapd, client_of(slapd, uri=f"ldap://127.0.0.1:{free_port()}"))
-    with pytest.raises(TargetDown) as down:
-        put(directory, account())
-    assert not down.value.unknown
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(slapd: Slapd, tmp_path: Path) -> None:
@@ -62,12 +47,6 @@ def test_ldaps_works_as_starttls_does(slapd: Slapd) -> None:
     wanted = account()
     assert put(directory, wanted) is None
     directory.disconnect()
-
-
-def test_a_missing_authority_file_is_named(slapd: Slapd, tmp_path: Path) -> None:
-    directory = directory_of(slapd, client_of(slapd, ca_file=tmp_path / "absente.pem"))
-    with pytest.raises(Misconfigured, match=r"absente\.pem"):
-        directory.probe()
 
 
 def test_a_wrong_password_stops_the_consumer_and_is_not_shown(slapd: Slapd) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from threading import Barrier
-from typing import Any
 
 import pytest
 
@@ -23,7 +22,6 @@ from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement, Stage
 from sesame.testing.servers.directory_kit import (
     account,
-    client_of,
     directory_of,
     fresh_number,
     put,
@@ -220,16 +218,6 @@ def test_a_groups_name_may_hold_anything(slapd: Slapd, directory: DirectoryConne
     [shown] = seen(directory, wanted)
     assert shown.groups is not None
     assert [each.strip() for each in shown.groups] == [odd.strip()]
-
-
-def test_a_directory_that_is_only_observed_is_not_written(slapd: Slapd, handler: Handler) -> None:
-    wanted = account(groups=(group(),))
-    bring(handler, wanted)
-    client: Any = client_of(slapd, read_only=True)
-    observing = directory_of(slapd, client, group_kind="static").handler()
-    more = wanted.model_copy(update={"groups": (*wanted.groups, group())})
-    assert observing.preview([more])[wanted.student_number].differs == ("sesameGroup", "groups")
-    observing.close()
 
 
 def test_a_dynamic_group_whose_name_is_taken_is_told_too(slapd: Slapd) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumers.kit.deadline import Deadline
 from consumers.kit.passwords import CREDENTIAL_NEEDED
-from pipeline.target import Dead, Done, Task, Waiting
+from pipeline.target import Done, Task, Waiting
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold, Stage
-from sesame.testing.servers.directory_kit import Consumer, account, change_of, fresh_number
+from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 
 PASSWORD = "Mon-Mot-de-Passe-2026!"
@@ -53,15 +52,6 @@ def test_a_consumed_reference_is_a_no_op(slapd: Slapd, consumer: Consumer) -> No
     assert isinstance(first, Done)
     assert second == Done(digest=first.digest, changed=False)
     assert csn(slapd, one) == before
-
-
-def test_a_new_version_of_the_same_state_has_the_same_digest(consumer: Consumer) -> None:
-    number = fresh_number()
-    first = consumer.bring(account(number))
-    second = consumer.bring(account(number, version=2))
-    assert isinstance(first, Done)
-    assert isinstance(second, Done)
-    assert first.digest == second.digest
 
 
 def test_what_somebody_else_changed_is_put_right_and_has_the_old_digest_again(
@@ -125,17 +115,6 @@ def test_a_password_changed_during_a_hold_does_not_open_the_account(slapd: Slapd
     assert can_log_in(slapd, dn_of(slapd, one), "Pendant-Blocage-2026!")
 
 
-def test_closing_is_one_small_write_that_leaves_the_rest(slapd: Slapd, consumer: Consumer) -> None:
-    one = account(credential_ref=consumer.vault.put("ref-fermeture", PASSWORD))
-    consumer.bring(one)
-    (before,) = search(slapd, dn_of(slapd, one), "(uid=*)").values()
-    closing = [change_of(consumer.directory, each) for each in (one, account())]
-    assert consumer.directory.close(closing, Deadline.after(30.0)) == {}
-    (after,) = search(slapd, dn_of(slapd, one), "(uid=*)").values()
-    assert before | {"sesameMailEnabled": ["FALSE"]} == after
-    assert not can_log_in(slapd, dn_of(slapd, one), PASSWORD)
-
-
 def test_an_expired_account_is_shut_and_of_an_erased_one_nothing_is_left(
     slapd: Slapd, consumer: Consumer
 ) -> None:
@@ -147,13 +126,3 @@ def test_an_expired_account_is_shut_and_of_an_erased_one_nothing_is_left(
     assert isinstance(consumer.bring(account(number, version=3, stage=Stage.ERASED)), Done)
     assert search(slapd, slapd.people_dn, f"(uid={one.login})") == {}
     assert isinstance(consumer.bring(account(number, version=3, stage=Stage.ERASED)), Done)
-
-
-def test_one_students_trouble_leaves_the_rest_of_the_batch_alone(consumer: Consumer) -> None:
-    taken = account()
-    consumer.bring(taken)
-    batch = [account(), account(mail=taken.mail), account()]
-    outcomes = consumer.handler.handle([Task(one) for one in batch])
-    kinds = [type(outcomes[one.student_number]) for one in batch]
-    assert kinds == [Done, Dead, Done]
-    assert getattr(outcomes[batch[1].student_number], "cause", None) == "mail_taken"

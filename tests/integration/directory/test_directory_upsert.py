@@ -15,7 +15,6 @@ from consumers.directory.difference import changes as difference_changes
 from consumers.directory.difference import guarded_by_values
 from consumers.directory.objects import EntryObject
 from consumers.kit.connector import Refused
-from consumers.kit.handler import COLLISION
 from consumers.kit.ldap_answers import Code
 from pipeline.errors import Misconfigured
 from sandbox.slapd import Slapd
@@ -78,14 +77,6 @@ def test_a_new_student_gets_the_entry_of_supann(slapd: Slapd, directory: Directo
     assert differences(directory, wanted) == set()
 
 
-def test_a_repetition_writes_nothing(slapd: Slapd, directory: DirectoryConnector) -> None:
-    wanted = account()
-    put(directory, wanted)
-    before = csn(slapd, wanted)
-    assert put(directory, wanted) is None
-    assert csn(slapd, wanted) == before
-
-
 def test_only_the_difference_is_written_and_what_others_put_there_stays(
     slapd: Slapd, directory: DirectoryConnector
 ) -> None:
@@ -98,15 +89,6 @@ def test_only_the_difference_is_written_and_what_others_put_there_stays(
     assert put(directory, wanted) is None
     (entry,) = search(slapd, dn, "(uid=*)", "telephoneNumber", "displayName").values()
     assert entry == {"telephoneNumber": ["+33 1 44 00 00 00"], "displayName": ["Zoé Lefèvre-Noël"]}
-
-
-def test_the_login_of_somebody_else_is_a_collision_and_their_entry_stays_as_it_was(
-    slapd: Slapd, directory: DirectoryConnector
-) -> None:
-    dn = add_person(slapd, "personnel.autre", "employeeNumber: 4711")
-    before = search(slapd, dn, "(uid=*)", "*", "entryCSN")
-    assert cause(put(directory, account(login="personnel.autre"))) == COLLISION
-    assert search(slapd, dn, "(uid=*)", "*", "entryCSN") == before
 
 
 def test_an_entry_adopted_by_its_student_number_is_completed(

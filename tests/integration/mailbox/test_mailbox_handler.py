@@ -93,12 +93,6 @@ def test_a_folder_that_the_student_hid_or_removed_comes_back(desk: Desk) -> None
     assert {getattr(o, "digest", None) for o in again} == {first.digest}
 
 
-def test_a_quota_that_differs_from_the_directorys_is_told(desk: Desk) -> None:
-    marie = desk.student("marie.nguyen", sesameMailQuota="52428800")
-    [outcome] = desk.provision(marie)
-    assert outcome == Retry("read_back_differs", "read back otherwise than written: quota")
-
-
 def test_an_opted_in_redirection_keeps_a_copy_and_comes_after_the_welcome(desk: Desk) -> None:
     adam = desk.student("adam.benali")
     adam.now(mail_redirect="adam.perso@ailleurs.example")

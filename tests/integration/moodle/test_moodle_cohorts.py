@@ -186,15 +186,6 @@ def test_twin_cohorts_are_a_dead_letter_for_those_who_need_them_and_for_nobody_e
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
 
 
-def test_a_cohort_that_differs_in_case_only_is_an_operators_business(
-    operator: Operator, handler: Handler
-) -> None:
-    operator.create_cohort("l1info-2026")
-    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO")))
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "moodle_cohort_conflict"
-
-
 def test_a_cohort_deleted_by_hand_is_made_again(handler: Handler, operator: Operator) -> None:
     handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
     (former,) = operator.cohorts()["L1INFO-2026"]
@@ -207,15 +198,6 @@ def test_a_cohort_deleted_by_hand_is_made_again(handler: Handler, operator: Oper
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
     assert operator.cohorts()["L1INFO-2026"] != [former]
-
-
-def test_a_cohort_key_that_is_too_long_is_a_dead_letter_of_its_own(
-    handler: Handler, operator: Operator
-) -> None:
-    outcome = handle_one(handler, account(ELODIE, cohort("L1" + "X" * 100), cohort("L1MATH")))
-    assert isinstance(outcome, Dead)
-    assert outcome.cause == "moodle_cohort_refused"
-    assert operator.cohorts_of(ELODIE) == ["L1MATH-2026"]
 
 
 def test_a_lost_answer_to_a_cohorts_creation_makes_no_second_one(

@@ -7,7 +7,7 @@ import pytest
 from consumers.kit.deadline import Deadline
 from pipeline.target import Done, Handler, Waiting
 from sandbox.moodle import MoodleStandIn
-from schemas.account import Hold, Person, Stage
+from schemas.account import Hold, Person
 from sesame.testing.servers.moodle_kit import (
     Handlers,
     Operator,
@@ -17,7 +17,6 @@ from sesame.testing.servers.moodle_kit import (
     handle,
     handle_one,
     numbers,
-    writes,
 )
 
 ELODIE = "22600001"
@@ -43,20 +42,6 @@ def test_fifty_students_cost_a_handful_of_calls(handler: Handler, moodle: Moodle
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())
     # Read by number and by login, create, join, read back users and members.
     assert sum(calls(moodle).values()) - before == 6
-
-
-def test_the_same_accounts_again_write_nothing_and_read_the_same(
-    handler: Handler, handlers: Handlers, moodle: MoodleStandIn
-) -> None:
-    accounts = [account(each, cohort("L1INFO")) for each in numbers(20)]
-    first = handle(handler, *accounts)
-    written = writes(moodle)
-    again = handle(handler, *accounts)
-    compared = handle(handlers(), *accounts, compare=True)
-    assert writes(moodle) == written
-    for number, outcome in first.items():
-        assert isinstance(outcome, Done)
-        assert again[number] == compared[number] == Done(outcome.digest, changed=False)
 
 
 def test_only_what_differs_is_written_and_what_is_the_students_own_is_left(
@@ -88,13 +73,6 @@ def test_a_new_login_renames_the_user_and_keeps_it(handler: Handler, operator: O
     assert (after["username"], after["lastname"]) == ("elodie.garnier", "Garnier")
     assert after["email"] == "elodie.garnier@etu.univ-exemple.fr"
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
-
-
-def test_an_existing_user_with_the_student_number_is_adopted(handler: Handler, operator: Operator) -> None:
-    userid = operator.create_user("ancienne.elodie", idnumber=ELODIE, city="Dole")
-    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"))), Done)
-    user = operator.user(ELODIE)
-    assert (user["id"], user["username"], user["city"]) == (userid, f"elodie.lefevre{ELODIE}", "Dole")
 
 
 def test_an_idnumber_that_differs_in_case_is_somebody_else(handler: Handler, operator: Operator) -> None:
@@ -141,32 +119,6 @@ def test_a_hold_suspends_and_lifting_it_gives_access_back(
     assert not operator.user(ELODIE)["suspended"]
 
 
-def test_access_is_closed_before_anything_else_is_written(
-    handler: Handler, operator: Operator, moodle: MoodleStandIn
-) -> None:
-    handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(3)))
-    before = writes(moodle)
-    closed = account(ELODIE, version=2, stage=Stage.EXPIRED)
-    outcomes = handle(handler, closed, account("22600050", cohort("L1INFO")))
-    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
-    after = writes(moodle)
-    assert after["core_user_update_users"] - before.get("core_user_update_users", 0) == 1
-    assert operator.user(ELODIE)["suspended"]
-    assert operator.cohorts_of(ELODIE) == []
-
-
-def test_somebody_without_access_and_unknown_to_moodle_stays_unknown(
-    handler: Handler, operator: Operator
-) -> None:
-    held = account(ELODIE, cohort("L1INFO"), holds=frozenset({Hold.ADMINISTRATIVE}))
-    outcome = handle_one(handler, held)
-    assert isinstance(outcome, Done)
-    assert not outcome.changed
-    assert operator.users("idnumber", ELODIE) == []
-    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"), version=2)), Done)
-    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
-
-
 def test_a_long_name_is_shortened_and_the_outcome_says_so(handler: Handler, operator: Operator) -> None:
     person = Person(birth_name="de la Rochefoucauld " * 6, given_name="Anne")
     outcome = handle_one(handler, account(ELODIE, person=person))
@@ -196,21 +148,6 @@ def test_everybody_is_shown_as_one_by_one(handlers: Handlers, handler: Handler) 
     assert asked == {number: [shown[number]] for number in numbers(7)}
     assert shown[ELODIE].fields["cohorts"] == ("L1INFO-2026",)
     connector.disconnect()
-
-
-def test_the_probe_looks_at_the_service_user_and_leaves_nothing_behind(
-    moodle: MoodleStandIn, operator: Operator, handler: Handler
-) -> None:
-    """It asks for writes that Moodle cannot carry out (see `rights.py`)."""
-
-    def everything() -> object:
-        everybody = {"criteria[0][key]": "email", "criteria[0][value]": "%"}
-        return operator.call("core_user_get_users", **everybody), operator.cohorts()
-
-    before = everything()
-    handler.probe()
-    assert calls(moodle)["core_user_get_users_by_field"] == 1
-    assert everything() == before
 
 
 def test_the_description_names_what_is_owned_and_no_secret(moodle: MoodleStandIn, handler: Handler) -> None:

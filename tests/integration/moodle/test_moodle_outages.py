@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from consumers.moodle import rest
 from consumers.moodle.connector import MoodleConnector
-from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Handler, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Hold, Person
@@ -58,28 +58,6 @@ def test_a_data_directory_that_cannot_be_written_is_an_outage(
         handle_one(handler, account(ELODIE))
 
 
-def test_a_site_that_is_gone_is_down_and_picked_up_where_it_was_left(
-    handler: Handler, moodle: MoodleStandIn
-) -> None:
-    handle_one(handler, account(ELODIE, cohort("L1INFO")))
-    moodle.kill()
-    with pytest.raises(TargetDown):
-        handle_one(handler, account("22600002", cohort("L1INFO")))
-    moodle.start()
-    handler.probe()
-    assert isinstance(handle_one(handler, account("22600002", cohort("L1INFO"))), Done)
-
-
-def test_an_outage_met_before_anything_was_written_leaves_nothing_in_doubt(
-    handler: Handler, moodle: MoodleStandIn
-) -> None:
-    handler.probe()
-    moodle.kill()
-    with pytest.raises(TargetDown) as caught:
-        handle_one(handler, account(ELODIE))
-    assert not caught.value.unknown
-
-
 def test_an_outage_met_while_a_writes_answer_is_missing_leaves_the_batch_in_doubt(
     handlers: Handlers, moodle: MoodleStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,13 +80,6 @@ def test_access_is_closed_even_if_the_site_then_breaks_down(
     with pytest.raises(TargetDown):
         handle(handler, account("22600002"), held)
     assert operator.user(ELODIE)["suspended"]
-
-
-def test_a_site_that_wants_fewer_calls_says_for_how_long(handler: Handler, moodle: MoodleStandIn) -> None:
-    moodle.fault(FaultKind.UNAVAILABLE, calls=9, retry_after_s=12)
-    with pytest.raises(Throttled) as caught:
-        handle_one(handler, account(ELODIE))
-    assert caught.value.retry_after_s == 12
 
 
 def test_reads_that_fail_once_are_simply_repeated(handler: Handler, moodle: MoodleStandIn) -> None:
@@ -177,15 +148,6 @@ def test_an_empty_answer_is_not_believed_from_a_user_who_may_not_see(
         handle_one(handler, account(ELODIE))
     assert capability in caught.value.remedy
     assert writes(moodle) == before
-
-
-@pytest.mark.parametrize("capability", ["moodle/user:create", "moodle/cohort:manage"])
-def test_a_missing_right_to_write_stops_the_consumer(
-    handler: Handler, moodle: MoodleStandIn, capability: str
-) -> None:
-    moodle.set(missing_capabilities=[capability])
-    with pytest.raises(Misconfigured):
-        handle_one(handler, account(ELODIE, cohort("L1INFO")))
 
 
 def test_rights_are_verified_once_and_again_after_the_site_refused_the_consumer(

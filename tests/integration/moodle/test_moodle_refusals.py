@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -40,16 +39,6 @@ def test_a_username_held_by_somebody_else_waits_for_an_operator_while_the_others
     assert operator.users("id", str(holder)) == before
 
 
-def test_once_the_operator_has_written_the_number_the_user_is_adopted(
-    handler: Handler, operator: Operator
-) -> None:
-    holder = operator.create_user(f"elodie.lefevre{ELODIE}")
-    assert isinstance(handle_one(handler, account(ELODIE)), Waiting)
-    operator.update_user(holder, idnumber=ELODIE)
-    assert isinstance(handle_one(handler, account(ELODIE)), Done)
-    assert operator.user(ELODIE)["id"] == holder
-
-
 def test_a_rename_to_a_taken_login_waits_and_the_cohorts_are_done(
     handler: Handler, operator: Operator
 ) -> None:
@@ -59,48 +48,6 @@ def test_a_rename_to_a_taken_login_waits_and_the_cohorts_are_done(
     assert handle_one(handler, renamed) == Waiting("moodle_username_taken", recheck_after_s=3600.0)
     assert operator.user(ELODIE)["username"] == f"elodie.lefevre{ELODIE}"
     assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
-
-
-@pytest.mark.parametrize("capitals", [False, True])
-def test_a_mail_address_of_somebody_else_waits_for_an_operator(
-    handler: Handler, operator: Operator, capitals: bool
-) -> None:
-    address = f"elodie.lefevre{ELODIE}@etu.univ-exemple.fr"
-    operator.create_user("compte.manuel", email=address.upper() if capitals else address)
-    outcomes = handle(handler, *(account(each) for each in numbers(10)))
-    assert outcomes[ELODIE] == Waiting("moodle_email_taken", recheck_after_s=3600.0)
-    assert of_kind(outcomes, Done) == numbers(10)[1:]
-
-
-def test_a_change_to_a_taken_mail_address_waits_as_well(handler: Handler, operator: Operator) -> None:
-    handle_one(handler, account(ELODIE))
-    operator.create_user("compte.manuel", email="elodie.garnier@etu.univ-exemple.fr")
-    outcome = handle_one(handler, account(ELODIE, version=2, mail="elodie.garnier@etu.univ-exemple.fr"))
-    assert outcome == Waiting("moodle_email_taken", recheck_after_s=3600.0)
-
-
-def test_a_site_that_allows_one_address_twice_is_taken_at_its_word(tmp_path: Path) -> None:
-    with MoodleStandIn(tmp_path / "permissive", allow_accounts_same_email=True) as moodle:
-        handlers, operator = Handlers(moodle), Operator(moodle)
-        operator.create_user("compte.manuel", email=f"elodie.lefevre{ELODIE}@etu.univ-exemple.fr")
-        operator.create_user("elodie.lefevre22600002")
-        outcomes = handle(handlers(), *(account(each) for each in numbers(5)))
-        assert of_kind(outcomes, Waiting) == ["22600002"]
-        assert isinstance(outcomes[ELODIE], Done)
-        handlers.close()
-
-
-def test_two_users_with_one_student_number_are_a_dead_letter_and_neither_is_touched(
-    handler: Handler, operator: Operator
-) -> None:
-    twins = [operator.create_user(name, idnumber=ELODIE) for name in ("elodie.l", "elodie.lefevre")]
-    before = [operator.users("id", str(each)) for each in twins]
-    outcomes = handle(handler, account(ELODIE, cohort("L1INFO")), account("22600002"))
-    dead = outcomes[ELODIE]
-    assert isinstance(dead, Dead)
-    assert dead.cause == "student_number_ambiguous"
-    assert isinstance(outcomes["22600002"], Done)
-    assert [operator.users("id", str(each)) for each in twins] == before
 
 
 def test_the_one_row_that_moodle_refuses_is_found_among_fifty(

@@ -11,11 +11,9 @@ import pytest
 from consumers.kit.connector import Change, Refused, TargetObject
 from consumers.kit.deadline import Deadline
 from consumers.scim.service import ScimService
-from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
-from pipeline.target import Closed, Dead, Done
+from pipeline.errors import CredentialsRefused, Misconfigured
+from pipeline.target import Dead, Done
 from sandbox.scim import REFUSED, ScimServer
-from sandbox.tls import ThrowawayCA
-from schemas.account import Hold, Stage
 from tests.integration.scim.scim_kit import Desk, Eyes, account, memberships
 
 LEA = account("22600001", "lea.martin", "Martin", "L1")
@@ -51,14 +49,6 @@ def replace_by_hand(eyes: Eyes, stands: dict[str, object]) -> None:
 
 
 # --- whose it is --------------------------------------------------------------------------------------
-
-
-def test_a_name_that_somebody_else_has_in_another_case_is_a_collision(desk: Desk, eyes: Eyes) -> None:
-    eyes.make("/Users", userName="Lea.Martin@Univ-Exemple.fr")
-    said = desk.outcome(LEA)
-    assert isinstance(said, Dead)
-    assert said.cause == "identity_collision"
-    assert list(eyes.users()) == ["Lea.Martin@Univ-Exemple.fr"]
 
 
 def test_an_address_that_somebody_else_has_is_a_collision(desk: Desk, eyes: Eyes) -> None:
@@ -155,39 +145,6 @@ def test_a_renamed_student_is_found_by_the_number(desk: Desk, eyes: Eyes) -> Non
     assert isinstance(desk.outcome(renamed), Done)
     assert [user["externalId"] for user in eyes.users().values()] == [LEA.student_number]
     assert list(eyes.users()) == ["lea.petit@univ-exemple.fr"]
-
-
-# --- access -------------------------------------------------------------------------------------------
-
-
-def test_closing_alone_changes_nothing_else(desk: Desk, eyes: Eyes) -> None:
-    desk.outcome(LEA)
-    before = eyes.users()[NAME]
-    desk.writes()
-    other = LEA.model_copy(update={"mail": "autre@etu.univ-exemple.fr", "groups": ()})
-    assert desk.outcome(other, close_only=True) == Closed()
-    assert eyes.users()[NAME] == {**before, "active": False}
-    assert eyes.groups() == {"Groupe L1": [NAME]}
-    assert len(desk.writes()) == 1
-
-
-def test_who_may_use_nothing_is_not_made(desk: Desk, eyes: Eyes) -> None:
-    held = LEA.model_copy(update={"holds": frozenset({Hold.ADMINISTRATIVE})})
-    said = desk.outcome(held)
-    assert isinstance(said, Done)
-    assert not said.changed
-    assert eyes.users() == {}
-    assert desk.writes() == []
-
-
-def test_access_is_opened_again(desk: Desk, eyes: Eyes) -> None:
-    desk.outcome(LEA)
-    said = desk.outcome(LEA.model_copy(update={"stage": Stage.EXPIRED}))
-    assert isinstance(said, Done)
-    assert said.changed, "access alone was shut, and that is a change"
-    assert eyes.users()[NAME]["active"] is False
-    desk.outcome(LEA)
-    assert eyes.users()[NAME]["active"] is True
 
 
 # --- what is not ours ---------------------------------------------------------------------------------
@@ -359,13 +316,6 @@ def test_what_is_replaced_is_what_was_read(
     assert (user["title"], user["name"]["familyName"]) == ("Déléguée", "Petit")
 
 
-def test_a_creation_whose_answer_was_lost_is_no_collision(desk: Desk, eyes: Eyes) -> None:
-    desk.outcome(LEA)
-    wanted = desk.connector.wanted(LEA).fields
-    assert desk.connector.apply([Change(LEA, None, wanted, open=True)], soon()) == {}
-    assert list(eyes.users()) == [NAME]
-
-
 def test_a_name_that_is_taken_by_nobody_that_is_shown(
     desk: Desk, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,19 +327,6 @@ def test_a_name_that_is_taken_by_nobody_that_is_shown(
 
 
 # --- the service as a whole ---------------------------------------------------------------------------
-
-
-def test_read_only_sends_no_write(scim: ScimServer, eyes: Eyes) -> None:
-    desk = Desk(scim, read_only=True)
-    preview = desk.handler.preview([LEA])[LEA.student_number]
-    assert {*preview.differs} == {"object", *desk.connector.owns} - {"active"}
-    assert preview.obstacle == ""
-    desk.handler.probe()
-    list(desk.connector.objects())
-    with pytest.raises(WriteForbidden):
-        desk.outcome(LEA)
-    assert desk.writes() == []
-    assert eyes.users() == {}
 
 
 def test_everybody_is_listed_as_they_are_read_and_the_groups_are_asked_for_once(
@@ -421,29 +358,6 @@ def test_an_address_without_scim_says_what_to_set(scim: ScimServer, eyes: Eyes) 
     with pytest.raises(Misconfigured) as told:
         desk.handler.probe()
     assert "scim.url" in told.value.remedy
-
-
-def test_a_certificate_that_is_not_trusted_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("tls")
-    certificate = ThrowawayCA(folder).issue("scim")
-    with ScimServer(folder / "scim", certificate=certificate) as server:
-        Desk(server, ca_file=server.ca_file).handler.probe()
-        with pytest.raises(Misconfigured, match="not trusted"):
-            Desk(server).handler.probe()
-
-
-def test_a_service_that_is_away_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with ScimServer(tmp_path_factory.mktemp("away")) as server:
-        desk = Desk(server)
-        desk.outcome(LEA)
-        server.stop()
-        with pytest.raises(TargetDown) as told:
-            desk.outcome(LEA)
-        assert not told.value.unknown
-        server.start()
-        said = desk.outcome(LEA)
-        assert isinstance(said, Done)
-        assert not said.changed, "what it holds outlives a polite end"
 
 
 def test_who_is_gone_already_is_erased(desk: Desk, eyes: Eyes) -> None:

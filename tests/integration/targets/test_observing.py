@@ -9,10 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from consumers.kit.connector import Change
-from consumers.kit.deadline import Deadline
 from consumers.moodle.connector import MoodleConnector
-from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
 from sandbox.demo.sweep_directory import search
 from sandbox.moodle import MoodleStandIn
@@ -72,22 +69,6 @@ def test_an_observed_directory_says_what_would_be_written_and_stays_byte_equal(
     consumer.directory.disconnect()
 
 
-def test_no_write_ever_leaves_for_an_observed_directory(own_slapd: Slapd) -> None:
-    directory = directory_kit.directory_of(own_slapd, directory_kit.client_of(own_slapd, read_only=True))
-    wanted = directory_kit.account()
-    writing = directory_kit.directory_of(own_slapd)
-    assert directory_kit.put(writing, wanted) is None
-    before = entries(own_slapd)
-    for unwanted in (directory_kit.account(), directory_kit.account(wanted.student_number, version=2)):
-        with pytest.raises(WriteForbidden):
-            directory_kit.put(directory, unwanted)
-    with pytest.raises(WriteForbidden):
-        directory.close([directory_kit.change_of(directory, wanted)], Deadline.after(30.0))
-    assert entries(own_slapd) == before
-    for port in (directory, writing):
-        port.disconnect()
-
-
 # --- Moodle -------------------------------------------------------------------------------------------
 
 
@@ -138,25 +119,6 @@ def test_an_observed_moodle_says_what_would_be_written_and_stays_byte_equal(
     after.close()
 
 
-def test_no_writing_function_is_ever_called_at_an_observed_moodle(
-    moodle: MoodleStandIn, handlers: Handlers
-) -> None:
-    here = moodle_kit.account("22600001")
-    moodle_kit.handle_one(handlers(), here)
-    wrote = moodle_kit.writes(moodle)
-    connector, deadline = observing(moodle), Deadline.after(20.0)
-    new = moodle_kit.account("22600009")
-    (found,) = connector.read([here], deadline)["22600001"]  # type: ignore[misc]  # it is there
-    with pytest.raises(WriteForbidden):
-        connector.apply([Change(new, None, connector.wanted(new).fields, open=True)], deadline)
-    with pytest.raises(WriteForbidden):
-        connector.close([Change(here, found, {}, open=False)], deadline)
-    with pytest.raises(WriteForbidden):
-        connector.erase([found], deadline)
-    assert moodle_kit.writes(moodle) == wrote
-    connector.disconnect()
-
-
 # --- the mailbox --------------------------------------------------------------------------------------
 
 
@@ -192,14 +154,3 @@ def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal
     assert desk.welcomes(noe) == 0
     assert [type(each) for each in desk.provision(zoe, noe)] == [Done, Done]
     observer.close()
-
-
-def test_no_command_that_writes_is_ever_sent_to_an_observed_mail_server(desk: Desk) -> None:
-    observer, ada = desk.connector(read_only=True), desk.student("ada.martin")
-    [found] = observer.read([ada.account], Deadline.after(20.0))[ada.number]  # type: ignore[misc]  # it is read
-    for fields in ({"folders": ("Scolarité",)}, {"welcome": ("given",)}, {"redirect": ("keep;",)}):
-        with pytest.raises(WriteForbidden):
-            observer.apply([Change(ada.account, found, fields)], Deadline.after(20.0))
-    with pytest.raises(WriteForbidden):
-        observer.close([Change(ada.account, found, {}, open=False)], Deadline.after(20.0))
-    assert desk.office.messages(ada.mail) == []

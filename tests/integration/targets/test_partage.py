@@ -5,22 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 
-from consumers.kit.connector import Change, ConnectorContext, Refused, TargetObject
+from consumers.kit.connector import ConnectorContext, Refused, TargetObject
 from consumers.kit.deadline import Deadline
 from consumers.partage import connector
-from consumers.partage.bss import TOKEN_S, Bss
+from consumers.partage.bss import TOKEN_S
 from consumers.partage.connector import PartageConnector
 from consumers.partage.settings import PartageSettings
-from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled, WriteForbidden
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task
 from sandbox.partage import Partage
 from sandbox.process import PATIENCE_S, wait_until
@@ -160,26 +159,6 @@ def test_a_new_student_has_an_account_with_all_that_is_wanted(desk: Desk, partag
         "zimbraPrefMailForwardingAddress": "lea@exemple.org",
         "zimbraNotes": "22600001",
     }
-
-
-def test_a_second_run_writes_nothing_and_says_the_same(desk: Desk, partage: Partage) -> None:
-    everybody = [account(f"u{n}", f"2260000{n}") for n in range(7)]
-    first = desk.outcomes(*everybody)
-    partage.reset()
-    second = desk.outcomes(*everybody)
-    assert writes(partage) == []
-    assert [one.digest for one in first.values() if isinstance(one, Done)] == [
-        one.digest for one in second.values() if isinstance(one, Done)
-    ]
-    assert reads(partage)["GetAccount"] == len(everybody)
-
-
-def test_only_what_differs_is_written(desk: Desk, partage: Partage) -> None:
-    desk.outcome(account())
-    partage.reset()
-    assert isinstance(desk.outcome(account(person=Person(birth_name="Durand", given_name="Léa"))), Done)
-    assert writes(partage) == ["ModifyAccount"]
-    assert partage.accounts()[f"lea.martin@{DOMAIN}"]["displayName"] == "Léa Durand"
 
 
 def test_a_redirection_that_was_taken_back_is_gone(desk: Desk, partage: Partage) -> None:
@@ -352,11 +331,6 @@ def test_access_is_shut_though_somebody_else_holds_a_name_of_the_student(
     assert writes(partage) == ["ModifyAccount"]
 
 
-def test_who_may_not_log_in_has_no_account_made(desk: Desk, partage: Partage) -> None:
-    assert isinstance(desk.outcome(account(holds=frozenset({Hold.SUSPENDED}))), Done)
-    assert (partage.accounts(), writes(partage)) == ({}, [])
-
-
 def test_a_pause_of_zimbra_s_own_after_wrong_passwords_is_not_lifted(desk: Desk, partage: Partage) -> None:
     desk.outcome(account())
     partage.control(modify={f"lea.martin@{DOMAIN}": {"zimbraAccountStatus": "lockout"}})
@@ -402,15 +376,6 @@ def test_a_service_that_gives_the_same_page_again_and_again_is_found_out(
     partage.fault(method="GetAllAccounts", body=page, calls=50)
     with pytest.raises(TargetDown, match="the same page"):
         desk.objects()
-
-
-def test_an_erased_account_is_deleted_and_found_no_more(desk: Desk, partage: Partage) -> None:
-    desk.outcomes(account(), account("paul", "22600002"))
-    lea, _ = desk.objects()
-    assert desk.erase(lea) == {}
-    assert {*partage.accounts()} == {f"paul@{DOMAIN}"}
-    assert desk.erase(lea) == {}, "erased already"
-    assert desk.connector.read([account()], Deadline.after(10))["22600001"] == []
 
 
 def test_where_the_settings_say_so_an_erased_account_waits_under_another_name(
@@ -608,48 +573,12 @@ def test_a_search_that_lags_behind_makes_no_second_account(desk: Desk, partage: 
     assert writes(partage) == []
 
 
-def test_a_success_that_is_a_lie_is_found_out(desk: Desk, partage: Partage) -> None:
-    partage.fault(method="CreateAccount", body="<Response><status type='integer'>0</status></Response>")
-    found = desk.outcome(account(aliases=()))
-    assert isinstance(found, Retry)
-    assert found.cause == "read_back_missing"
-
-
-def test_a_slow_service_is_down_and_its_write_unknown(partage: Partage, tls: ThrowawayCA) -> None:
-    desk = Desk(partage, tls, timeout_s=0.5)
-    desk.handler.probe()
-    partage.fault(method="CreateAccount", delay_s=2.0)
-    with pytest.raises(TargetDown) as down:
-        desk.outcome(account())
-    assert down.value.unknown
-
-
-def test_throttling_is_honoured_and_other_doors_are_named(desk: Desk, partage: Partage) -> None:
-    partage.fault(http=429, headers={"Retry-After": "7"})
-    with pytest.raises(Throttled) as throttled:
-        desk.handler.probe()
-    assert throttled.value.retry_after_s == 7
+def test_other_doors_are_named(desk: Desk, partage: Partage) -> None:
     for status, error, says in ((403, Misconfigured, "let us in"), (503, TargetDown, "out of order")):
         partage.reset()
         partage.fault(http=status, calls=4)
         with pytest.raises(error, match=says):
             desk.handler.probe()
-    partage.reset()
-    wrong = Desk(partage, ThrowawayCA(desk_folder(partage)))
-    with pytest.raises(Misconfigured, match="not trusted"):
-        wrong.handler.probe()
-
-
-def desk_folder(partage: Partage) -> Path:
-    folder = partage.folder / "other-ca"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def test_another_address_is_no_bss(partage: Partage, tls: ThrowawayCA) -> None:
-    desk = Desk(partage, tls, url=partage.url.replace("/service/domain", "/service/elsewhere"))
-    with pytest.raises(Misconfigured, match="not at this address"):
-        desk.handler.probe()
 
 
 def test_a_call_of_an_earlier_test_has_no_effect_once_the_stand_in_is_reset(
@@ -672,42 +601,3 @@ def test_a_call_of_an_earlier_test_has_no_effect_once_the_stand_in_is_reset(
 def suppressed(work: Callable[[], object]) -> None:
     with suppress(Exception):
         work()
-
-
-def test_what_the_stand_in_cannot_do_is_answered(partage: Partage) -> None:
-    partage.give(f"lea.martin@{DOMAIN}")
-    with pytest.raises(HTTPError) as refused:
-        partage.give(f"lea.martin@{DOMAIN}")
-    assert "AddressTaken" in refused.value.read().decode()
-
-
-def test_a_target_that_is_only_observed_is_read_and_never_written(partage: Partage, tls: ThrowawayCA) -> None:
-    desk = Desk(partage, tls, read_only=True)
-    partage.give(f"lea.martin@{DOMAIN}", zimbraNotes="22600001")
-    preview = desk.handler.preview([account()])["22600001"]
-    assert preview.differs == ("zimbraMailAlias", "carLicense", "sn", "givenName", "displayName")
-    with pytest.raises(WriteForbidden):
-        desk.outcome(account())
-    with pytest.raises(WriteForbidden):
-        desk.connector.close([Change(account(), desk.objects()[0], {}, open=False)], Deadline.after(5))
-    assert writes(partage) == []
-
-
-def test_what_time_does_not_reach_is_tried_again(
-    partage: Partage, tls: ThrowawayCA, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    passed = [0.0]
-    desk = Desk(partage, tls, monotonic=lambda: time.monotonic() + passed[0])
-    write = Bss.write
-
-    def slow(bss: Bss, method: str, form: Mapping[str, str], deadline: Deadline) -> None:
-        write(bss, method, form, deadline)
-        passed[0] += 61.0
-
-    monkeypatch.setattr(Bss, "write", slow)
-    outcomes = desk.outcomes(account(aliases=()), account("paul", "22600002", aliases=()))
-    assert isinstance(outcomes["22600001"], Done)
-    late = outcomes["22600002"]
-    assert isinstance(late, Retry)
-    assert late.cause == "target_slow"
-    assert {*partage.accounts()} == {f"lea.martin@{DOMAIN}"}

@@ -257,32 +257,6 @@ def test_a_calendar_that_does_not_come_in_time_is_not_waited_for(
     desk.handler.close()
 
 
-def test_a_service_that_does_not_run_is_down_and_comes_back(desk: Desk, service: Timetable) -> None:
-    service.kill()
-    try:
-        with pytest.raises(TargetDown, match="cannot be reached"):
-            desk.handler.probe()
-    finally:
-        service.start()
-    desk.handler.probe()
-
-
-def test_a_certificate_of_somebody_else_is_not_trusted(service: Timetable, tmp_path: Path) -> None:
-    desk = Desk(service, ThrowawayCA(tmp_path, name="Another CA"))
-    with pytest.raises(Misconfigured, match="not trusted") as refused:
-        desk.outcome(account())
-    assert "timetable.ca_file" in refused.value.remedy
-    assert service.requests() == []
-    desk.handler.close()
-
-
-def test_an_authority_s_file_that_cannot_be_read_is_said_at_the_start(
-    service: Timetable, tls: ThrowawayCA, tmp_path: Path
-) -> None:
-    with pytest.raises(Misconfigured, match=r"timetable\.ca_file"):
-        Desk(service, tls, ca_file=tmp_path / "absent.pem")
-
-
 # --- the probe and the token ----------------------------------------------------------------------
 
 
