@@ -104,7 +104,7 @@ def overtake(connection: Connection, student_number: str, version: int) -> None:
 
 
 def by_stage(connection: Connection) -> dict[str, int]:
-    """How many accounts there are in each stage."""
+    """Count the accounts in each stage."""
     rows = connection.execute(select(accounts.c.stage, func.count()).group_by(accounts.c.stage))
     return {row[0]: row[1] for row in rows}
 

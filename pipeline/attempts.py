@@ -49,7 +49,7 @@ _a = attempts.c
 
 
 class AttemptEnd(StrEnum):
-    """How an attempt ended."""
+    """An attempt's end."""
 
     WRITTEN = "written"  # and read back
     UNCHANGED = "unchanged"  # read back: there was nothing to write

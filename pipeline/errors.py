@@ -92,7 +92,7 @@ _SYSTEM_WORDS = (
     gettext_noop("File name too long"),
     gettext_noop("Input/output error"),
 )
-"""What the operating system says most often (POSIX, strerror), for the catalogue."""
+"""The operating system's commonest reasons (POSIX, strerror), for the catalogue."""
 
 
 def system_words(error: OSError) -> str:

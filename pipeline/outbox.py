@@ -178,7 +178,7 @@ class OutboxRelay:
         return rows, None
 
     def waiting(self) -> int:
-        """How many rows wait to be sent."""
+        """Count the rows that wait to be sent."""
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(outbox)).scalar_one()
 

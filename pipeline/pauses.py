@@ -43,7 +43,7 @@ def of(connection: Connection, consumer: str) -> PauseRow | None:
 
 
 def every(connection: Connection) -> dict[str, PauseRow]:
-    """All of them, by consumer."""
+    """Return all pauses, by consumer."""
     return {row["consumer"]: PauseRow(**row) for row in connection.execute(select(pauses)).mappings()}
 
 

@@ -34,7 +34,7 @@ SITE: Final = ""
 logins in the ledger). It is never destroyed."""
 
 PSEUDONYM: Final = "erased-"
-"""Begins a pseudonym, and no student number: rows under one are of no person who is known."""
+"""The prefix of pseudonyms, and of no student number: rows under one are of no known person."""
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # NIST SP 800-38D, 8.2: 96 bits, here drawn for each value

@@ -41,7 +41,7 @@ def of(connection: Connection, consumer: str) -> QuarantineRow | None:
 
 
 def every(connection: Connection) -> list[QuarantineRow]:
-    """All of them, by consumer."""
+    """Return all quarantines, by consumer."""
     rows = connection.execute(select(quarantines).order_by(quarantines.c.consumer)).mappings()
     return [QuarantineRow(**row) for row in rows]
 

@@ -62,7 +62,7 @@ class ConsumerStatus:
         return life.rsplit(":", 1)[0] + hash_ + worker
 
     def silent_s(self, now: float) -> float:
-        """How long ago the last sign of life was (`now`: database time)."""
+        """Return the seconds since the last sign of life (`now`: database time)."""
         return max(0.0, now - self.seen_at)
 
     def is_silent(self, now: float) -> bool:
@@ -114,7 +114,7 @@ def forget(connection: Connection, process: str, consumer: str | None = None) ->
 
 
 def statuses(connection: Connection) -> list[ConsumerStatus]:
-    """Every consumer of every process."""
+    """Return every consumer's status in every process."""
     rows = connection.execute(
         select(consumer_status).order_by(consumer_status.c.consumer, consumer_status.c.seen_at.desc())
     ).mappings()

@@ -458,7 +458,7 @@ def _state(row: RowMapping) -> TargetState:
 
 
 def waiting_counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many students wait for a business precondition, by target and reason."""
+    """Count students who wait for a business precondition, by target and reason."""
     rows = connection.execute(
         select(target_states.c.target, target_states.c.reason, func.count())
         .where(target_states.c.state == State.WAITING, target_states.c.reason.is_not(None))

@@ -37,7 +37,7 @@ timers = Table(
 
 
 OnDue = Callable[[Connection, str, float], None]
-"""What a kind of timer does: (connection of the transaction, student number, now)."""
+"""A kind's action: (connection of the transaction, student number, now)."""
 
 OnFailure = Callable[[Connection, str, str, Exception], None]
 """Receives an action's failure: (connection of the transaction, kind, student number, error)."""
@@ -128,7 +128,7 @@ def _run_page(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFai
 
 
 def armed(database: Database) -> dict[str, int]:
-    """How many timers of each kind are set."""
+    """Count the set timers of each kind."""
     with database.read() as connection:
         rows = connection.execute(select(timers.c.kind, func.count()).group_by(timers.c.kind)).all()
     return {row[0]: row[1] for row in rows}

@@ -70,7 +70,7 @@ class Pedagogical(StrEnum):
 
 
 class Requirement(StrEnum):
-    """Which enrolment must be valid before a student belongs to a cohort or a group."""
+    """The enrolment that must be valid before a student belongs to a cohort or group."""
 
     ADMINISTRATIVE = "administrative"
     PEDAGOGICAL = "pedagogical"
@@ -154,8 +154,8 @@ class Account(Model):
     holds: frozenset[Hold] = frozenset()
     login: str
     short_login: str | None = None
-    """Where `login` has more than 20 characters: one that has not, for targets that take no longer one
-    (Active Directory's sAMAccountName); permanent, of the same ledger."""
+    """A login of at most 20 characters, where `login` is longer. Permanent, of the same ledger; for targets
+    that take no longer one (Active Directory's sAMAccountName)."""
     mail: str
     principal: str  # eduPersonPrincipalName
     aliases: tuple[str, ...] = ()  # further mail addresses, permanently this student's
@@ -172,12 +172,12 @@ class Account(Model):
     stage_since: date | None = None
     """The day on which `stage` began; None: before that was noted."""
     stages_since: Mapping[str, date] = Field(default_factory=dict)
-    """The same of `stages`."""
+    """Like `stage_since`, of `stages`."""
     credential_ref: str | None = None  # which sealed password of the vault the directory must have
     activated_at: AwareDatetime | None = None  # the student asked for the account; None: not yet
     shown_number: str | None = None
-    """Of a person of several student numbers: the one that the registrar uses now, where it is not
-    `student_number`; empty: another account of the person's shows this one's."""
+    """The student number in use now, of a person of several, if another one than `student_number`. Empty:
+    another account of the person's shows this one's."""
     lane: Lane = Lane.BULK
     opened_at: AwareDatetime | None = None  # when the present propagation window opened
 

@@ -1,4 +1,4 @@
-"""Which event types travel on which topic, and for how long."""
+"""The topics: the event types that travel on each, and for how long."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def both_lanes(topic: str) -> tuple[str, str]:
 
 @cache
 def lane_of(topic: str) -> Lane:
-    """Who waits for a topic's records: the registrar's facts come in batches."""
+    """Return the lane of a topic's records: the registrar's facts come in batches."""
     return Lane.BULK if topic.endswith(BULK) or topic == ENROLMENTS else Lane.PERSONAL

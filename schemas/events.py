@@ -1,4 +1,4 @@
-"""Every event that travels on the log, as typed models. The JSON Schemas are generated from these.
+"""Events of the log, as typed models. The JSON Schemas are generated from these.
 
 An event says *whom* and *which version*; only the registrar's facts say *who they are*. Durations are in
 seconds. The envelope (id, source, time) is CloudEvents', in `schemas.envelope`.
@@ -32,11 +32,11 @@ from schemas.scalars import (
 
 TYPE_PREFIX = "fr.sesame."
 TEACHINGS_MAX = 500
-"""How many teaching units and groups a student may have in one year."""
+"""The most teaching units and groups of a student in one year."""
 
 
 class Event(Model):
-    """What every event's data carries: the student number, which is also the record's key."""
+    """The data of every event: the student number, which is also the record's key."""
 
     type: ClassVar[str]
     student_number: StudentNumber = Field(
@@ -53,7 +53,7 @@ class Event(Model):
 
 
 class RegistrarFact(Event):
-    """What the registrar says of one student in one academic year."""
+    """A registrar's fact about one student in one academic year."""
 
     source: Token = Field(description="The registrar's feed that this comes from, e.g. `apogee`.")
     source_sequence: Count = Field(
@@ -63,7 +63,7 @@ class RegistrarFact(Event):
 
 
 class EnrolmentFact(RegistrarFact):
-    """What the registrar says of one enrolment: one student, one year, one version of a programme step."""
+    """A registrar's fact about one enrolment: student, year, version of a programme step."""
 
     step: Code = Field(description="Programme step (étape), e.g. `L1INFO`.")
     step_version: Code = Field(description="Version of the step (version d'étape), e.g. `261`.")
@@ -123,7 +123,7 @@ class Teaching(Model):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from the student's others of the year: the unit and the group."""
+        """The unit and the group, which tell it from the student's others of the year."""
         return self.element, self.group or ""
 
 

@@ -106,6 +106,6 @@ class SignedReceipt(Model):
 
 
 def signed_bytes(receipt: ErasureReceipt) -> bytes:
-    """What the signature is over."""
+    """Return the bytes that the signature is over."""
     document = receipt.model_dump(mode="json")
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

@@ -84,7 +84,7 @@ def _fields(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _definitions() -> Iterator[str]:
-    """What several fields may be made of: objects, and vocabularies."""
+    """The objects and vocabularies that several fields are made of."""
     found: dict[str, dict[str, Any]] = {}
     for model in e.EVENT_TYPES.values():
         found |= schema_of(model).get("$defs", {})

@@ -28,7 +28,7 @@ CHANGED, REPLACED, GONE, PUT_IN, CUT, PERSON_CHANGED, PERSON_GONE, HEAD_GONE = (
     "person_gone",
     "head_gone",
 )
-"""What may be wrong. `changed`: an entry does not match its hash. `replaced`: it does, but the next one was
+"""The kinds of breaks. `changed`: an entry does not match its hash. `replaced`: it does, but the next one was
 chained to another. `gone`: entries before this one are missing. `put_in`: this one was inserted later. `cut`:
 the end is missing, up to the named entry. `person_changed`, `person_gone`: an entry names another person than
 was noted, or none. `head_gone`: the entry that was noted outside the store is missing."""

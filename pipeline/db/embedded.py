@@ -15,7 +15,7 @@ from schemas.language import gettext
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 LOOKS_S = 0.001
-"""How often a writer looks whether it is its turn."""
+"""The pause between two looks of a writer at the queue."""
 REMEDY = (
     "Stop every process of Sésame, keep a copy of what is left of the file and its -wal, and restore the last"
     " backup (docs/how-to/back-up-restore-upgrade.md)."

@@ -23,7 +23,7 @@ SILENCE_S_MAX: Final = 30.0
 
 _PROGRAM: Final = "sesame/"
 _NAME_BYTES_MAX: Final = 63
-"""Of `application_name`, which names a program at work: form, process, machine."""
+"""The limit of `application_name`, which names a program at work: form, process, machine."""
 
 _FAULTS: Final = ("08", "25006", "25P", "40", "42501", "42703", "42P01", "53", "55P03", "57", "58", "XX")
 """SQLSTATEs, or classes, of the server's own faults (PostgreSQL, appendix A): connections, read-only (25006),

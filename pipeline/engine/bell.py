@@ -91,7 +91,7 @@ class WorkItem:
 
     @property
     def rang(self) -> int:
-        """How many bells of the log are in it; parked ones do not count."""
+        """The number of the log's bells in it; parked ones do not count."""
         return len(self.places)
 
     @property

@@ -45,7 +45,7 @@ class Culprit:
         self._stale_through = 0  # batches up to this number began before the last good probe
 
     def seats(self, number: str) -> int | None:
-        """How many students this suspect's next call may have; None: no suspect."""
+        """Return the most students of this suspect's next call; None: no suspect."""
         return self._suspects.get(number)
 
     def halve(self, batch: Batch) -> None:

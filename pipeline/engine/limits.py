@@ -40,7 +40,7 @@ class Backoff:
 
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
-"""Batches ahead of each slot's call, and the fewest students ahead in all (ADR 25)."""
+"""Batches ahead of each slot's call, and the fewest students ahead (ADR 25)."""
 
 
 class EngineSettings(Section):
@@ -147,21 +147,21 @@ class Limits(EngineSettings):
     ahead: int = Field(0, ge=0)
     """Full batches of a lane in hand beyond its slots: they wait for one, or are being recorded."""
     linger_s: float = Field(0.02, ge=0, le=10)
-    """How long a batch may wait to fill: a person does not notice, and the records of one read arrive."""
+    """A batch's longest wait to fill: a person does not notice it, the records of one read arrive in it."""
     slots_personal: int = Field(1, ge=0, le=127)
-    """How many slots never serve bulk work: one, so that a person never waits behind a batch."""
+    """Slots that never serve bulk work: one, so that a person never waits behind a batch."""
     bulk_every: int = Field(5, ge=1, le=1000)
     """While both lanes have work, at least every n-th batch is a bulk one: its minimum share is a fifth."""
     in_hand_max: int = Field(1000, ge=1, le=100_000)
     """Records of one lane that are read and not settled: many batches of the largest target, some 1 MB."""
     gap_max: int = Field(20_000, ge=1, le=1_000_000)
-    """How far a partition is read ahead of what can be committed: what a restart repeats at most."""
+    """The most records of a partition read ahead of the commit: what a restart repeats at most."""
     probe_delay_s_min: float = Field(1.0, gt=0, le=600)
     """First delay between probes of a target that is down: most outages are a restart."""
     quarantine_window_s: float = Field(300.0, ge=1, le=86_400)
     """Time over which work given up for good is counted."""
     quarantine_failed_min: int = Field(20, ge=1, le=100_000)
-    """As many given up within that time, at least, cause a quarantine: fewer are students' own troubles."""
+    """The fewest given up within that time that cause a quarantine: fewer are students' own troubles."""
     quarantine_share: float = Field(0.5, gt=0, le=1)
     """And such a share of all turns of that time, at least: half of them is the target's trouble."""
     quarantine_delay_s_min: float = Field(300.0, gt=0, le=86_400)
@@ -181,9 +181,9 @@ class Limits(EngineSettings):
 
     @property
     def bulk_slots(self) -> int:
-        """How many of the slots may serve bulk work."""
+        """The number of slots that may serve bulk work."""
         return self.slots - self.slots_personal
 
     def slots_of(self, lane: Lane) -> int:
-        """How many of the slots may serve this lane."""
+        """Return the number of slots that may serve this lane."""
         return self.bulk_slots if lane is Lane.BULK else self.slots

@@ -43,7 +43,7 @@ class OffsetTracker:
 
     @property
     def gap(self) -> int:
-        """How far reading is ahead of the position."""
+        """The number of offsets that reading is ahead of the position."""
         return 0 if self._read_to is None else self._read_to - next(iter(self._open), self._read_to)
 
     def to_commit(self) -> int | None:

@@ -34,7 +34,7 @@ from pipeline.errors import SesameError
 
 RECORD_BYTES_MAX = 1_000_000
 ERASED_KEY = "erased-"
-"""Begins the pseudonym of a person who was erased."""
+"""The prefix of an erased person's pseudonym."""
 
 
 class LogError(SesameError):

@@ -11,7 +11,7 @@ from pipeline.settings import ADVANCED, Section
 from schemas.language import gettext
 
 LINGER_S: Final = 0.005
-"""How long a record may wait for others to be sent with it: little beyond a request's own time."""
+"""A record's longest wait for others to be sent with it: little beyond a request's own time."""
 
 _PORT_MAX = 65_535
 

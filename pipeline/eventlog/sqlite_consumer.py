@@ -32,7 +32,7 @@ class Wakeup:
 
     @property
     def count(self) -> int:
-        """How many notifications there were."""
+        """The number of notifications."""
         return self._count
 
     def notify(self) -> None:

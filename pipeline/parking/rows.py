@@ -326,7 +326,7 @@ def rest(connection: Connection, consumer: str, seen: Parked) -> None:
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many are parked, by consumer and kind."""
+    """Count the parked students, by consumer and kind."""
     rows = connection.execute(
         select(parked.c.consumer, parked.c.kind, func.count()).group_by(parked.c.consumer, parked.c.kind)
     )

@@ -113,7 +113,7 @@ class CallQueue:
 
 
 WAIT_S_MAX = 2.0
-"""How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""
+"""The longest wait of a batch with leases for its call: leases last so much longer than a call."""
 
 LINGER_S_MAX = 0.05
 """The longest wait of an end for others to be written with it, since leases run."""
@@ -165,7 +165,7 @@ class BatchRun:
     error: Exception | None = None
 
     def __len__(self) -> int:
-        """How many students are in it."""
+        """The number of its students."""
         return len(self.batch.items)
 
     @property

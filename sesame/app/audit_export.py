@@ -104,7 +104,7 @@ class Behind:
 
 
 def behind(connection: Connection, name: str, now: float) -> Behind:
-    """How far this receiver is behind at this moment (seconds since the epoch, UTC)."""
+    """Return this receiver's backlog at this moment (seconds since the epoch, UTC)."""
     head, reached = trail.mark(connection, HEAD), trail.mark(connection, _mark(name))
     following = trail.documents(connection, after=reached.entry_id, limit=1)
     oldest_s = max(0.0, now - following[0].mark.at) if following else 0.0

@@ -39,7 +39,7 @@ TIMERS_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Loop:
-    """What a thread runs until it is stopped, for `consumer` if given. `name` tells its workers apart."""
+    """A thread's work until it is stopped, for `consumer` if given. `name` tells its workers apart."""
 
     name: str
     run: Callable[[threading.Event], None]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.eventlog.kafka.plan import TopicPlan
 
 GROUP_PREFIX: Final = "sesame."
-"""Begins each consumer group's name, to which `ops/kafka/acls.toml` gives rights."""
+"""The prefix of consumer groups, to which `ops/kafka/acls.toml` gives rights."""
 _SEGMENT_BYTES = 268_435_456
 _BATCH_BYTES_MAX = 1_048_588  # Kafka's own default: the largest record, with its key and headers, fits
 

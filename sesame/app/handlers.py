@@ -1,4 +1,4 @@
-"""What is done around a target's calls: open questions, refused secrets, dry runs, traces."""
+"""A guard around a target's calls: open questions, refused secrets, dry runs, traces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADOPTION_UNDECIDED: Final = "adoption_undecided"
 """Reason of waiting: an object in this target is contradictory, and undecided."""
 
 REFUSED: Final = "refused: "
-"""Begins what would prevent a write, among what would be written."""
+"""The prefix of what would prevent a write, among what would be written."""
 
 
 Calling = Callable[[str, Sequence[Task]], AbstractContextManager[None]]
@@ -169,5 +169,5 @@ def _is_written(account: Account) -> bool:
 
 
 def _would_write(preview: Preview) -> tuple[str, ...]:
-    """What would be written, in the target's terms, and what would prevent it."""
+    """List what would be written, in the target's terms, and what would prevent it."""
     return (*preview.differs, *((f"{REFUSED}{preview.obstacle}",) if preview.obstacle else ()))

@@ -1,4 +1,4 @@
-"""How long each table keeps its rows, and the removal of expired ones.
+"""Retention of each table's rows, and the removal of expired ones.
 
 What grows with acts and with time is pruned; what grows with the number of students alone stays with them.
 """
@@ -100,7 +100,7 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "audit_marks": (EVER, "the newest entry, and the last removed one"),
     "remarks": (AUDIT, "longer for a hold in force"),
 }
-"""Every table: how long its rows are kept, and what should be known of that."""
+"""The retention of every table's rows, and a remark."""
 
 
 def prune(

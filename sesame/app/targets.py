@@ -99,7 +99,7 @@ def _made(
 
 
 def site_facts(settings: Settings, database: Database) -> SiteFacts:
-    """What connectors may know of the site."""
+    """The site's facts for connectors."""
     return SiteFacts(
         database=database,
         principal_scope=settings.registry.principal_scope,
@@ -143,7 +143,7 @@ def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dic
 
 
 def _passwords(target: str, settings: Settings, vault: Callable[[], Vault]) -> Passwords | None:
-    """What the vault keeps for a target; None: it is given no passwords."""
+    """The passwords that the vault keeps for a target; None: it is given none."""
     if target in settings.plain_passwords:
         return SealedPasswords(vault(), target)
     chosen = settings.connector_of(target).connector
@@ -153,7 +153,7 @@ def _passwords(target: str, settings: Settings, vault: Callable[[], Vault]) -> P
 
 
 def _known_passwords(connector: type[Anything], target: str, database: Database) -> Passwords:
-    """Which passwords a target was given, for callers that give it none."""
+    """The passwords that a target was given, for callers that give it none."""
     if connector.credential is None:
         return NoPasswords()
     return KnownPasswords(database, target if issubclass(connector.section, PlainPasswordSettings) else None)

@@ -129,7 +129,7 @@ class Application:
 
     @property
     def notes_file(self) -> Path:
-        """Where this machine notes what it has seen of the store."""
+        """The file in which this machine notes the life of the store that it has seen."""
         return self.settings.data_dir / "store.life"
 
     @property
@@ -223,7 +223,7 @@ class Application:
 
     @property
     def audit_folder(self) -> Path:
-        """Where the audit's archive is."""
+        """The folder of the audit's archive."""
         return self.settings.data_dir / "audit"
 
     def erase_in_log(self, student_number: str, pseudonym: str, before: float) -> int | None:
@@ -372,7 +372,7 @@ class Application:
 
     @property
     def follows(self) -> dict[str, str]:
-        """Which of the configured targets follows which. One that is only observed follows none."""
+        """The leaders of configured targets that follow one. One that is only observed follows none."""
         wanted, observed = self.settings.targets, self.settings.observed
         found = {target: self.settings.connector_of(target).connector for target in wanted}
         leaders = {target: each.follows for target, each in found.items() if each is not None}

@@ -28,7 +28,7 @@ _LOGINS: Final = select(cas_logins).where(cas_logins.c.student_number == bindpar
 
 @dataclass(frozen=True)
 class CasLogin:
-    """What is known of one student's logins. Times are seconds since the epoch, UTC.
+    """A student's observed logins. Times are seconds since the epoch, UTC.
 
     Attributes:
         seen_at, last_at: the first and the last one that worked; None: none was seen.

@@ -110,5 +110,5 @@ def forget_over(connection: Connection, *, now: float) -> int:
 
 
 def _hash(secret: str) -> str:
-    """No salt and no slow hash: these are random and long, not chosen by people."""
+    """Hash without a salt, and fast: tokens and tickets are random and long, not chosen by people."""
     return hashlib.sha256(secret.encode()).hexdigest()

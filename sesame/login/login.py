@@ -50,7 +50,7 @@ class Arrival:
 _NUMBER_ATTRIBUTE: Final = "supannEtuId"
 """SupAnn 2021's student number: where the CAS server releases it, it must agree with the account's."""
 CAS_SESSION_S: Final = 4 * 3600.0
-"""How long a student's session by CAS lasts at most: half a day at one desk; single logout ends it before."""
+"""The longest session by CAS: half a day at one desk; single logout ends it before."""
 
 
 class CasLogins:

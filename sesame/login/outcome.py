@@ -1,4 +1,4 @@
-"""How a login probe can end, what each end means for others, and its remedy."""
+"""Ends of a login probe: what each means for others, and its remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schemas.language import gettext, gettext_noop
 
 
 class ProbeOutcome(StrEnum):
-    """How a probe ended."""
+    """A probe's end."""
 
     OK = "ok"
     EXPIRING = "expiring"  # a ticket, after a page of CAS's own, as before a password expires
@@ -50,7 +50,7 @@ class ProbeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """How a probe ended, and for operators what it met and what to do."""
+    """A probe's end; for operators, what it met and what to do."""
 
     outcome: ProbeOutcome
     message: str = ""
@@ -58,7 +58,7 @@ class ProbeResult:
 
     @property
     def remedy(self) -> str:
-        """What an operator does about it; empty: there is nothing to do."""
+        """The remedy, for operators; empty: there is nothing to do."""
         return self.own_remedy or gettext(_REMEDIES.get(self.outcome, ""))
 
 

@@ -37,10 +37,10 @@ class LoginServer(Protocol):
     service_url: str
 
     def login_url(self, *, renew: bool = False) -> str:
-        """Where to send a browser; `renew`: those already logged in must log in again."""
+        """The address to send a browser to; `renew`: those already logged in must log in again."""
 
     def logout_url(self) -> str:
-        """Where to send a browser to end everything; it comes back to `service_url`.
+        """The address to send a browser to, to end everything. It comes back to `service_url`.
 
         The server knows no other address of ours: Apereo CAS answers 403 to any other.
         """

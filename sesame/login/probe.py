@@ -172,7 +172,7 @@ class LoginProbe:
         return ProbeResult(outcome, gettext("{name}: {value}", name=refused, value=trial.said))
 
     def _let_in_elsewhere(self, refused: str, password: str) -> ProbeResult:
-        """Try a login that the directory accepts at CAS without a service, which has no access strategy."""
+        """Try a login that the directory accepts at CAS, without a service. No access strategy counts."""
         url = urljoin(self._client.server_url, "login")
         with self._client.session() as session:
             form = login_form(session.get(url).text) or LoginForm()

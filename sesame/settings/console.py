@@ -11,7 +11,7 @@ from pipeline.settings import ADVANCED
 from sesame.settings.served import Port, PublicUrl, ServedSettings, SessionTime
 
 RoleName = Literal["viewer", "support", "registrar", "operator", "administrator"]
-"""As `sesame.acts.acts.Role` has them."""
+"""The names of `sesame.acts.acts.Role`."""
 
 WebhookSource = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 

@@ -36,7 +36,7 @@ class Sources:
         return tuple(variable.removeprefix(ENV_PREFIX).lower().split(ENV_NESTED))
 
     def place(self, loc: Loc) -> str:
-        """Where the setting at `loc` was read."""
+        """Return the place where the setting at `loc` was read."""
         names = [part for part in loc if isinstance(part, str)]
         for length in range(len(names), 0, -1):
             variable = ENV_PREFIX + ENV_NESTED.join(names[:length]).upper()
@@ -77,12 +77,12 @@ class Sources:
 
 
 def in_environment(variable: str) -> str:
-    """Where a setting was read: a variable."""
+    """Name the place of a setting: a variable."""
     return gettext("environment, {name}", name=variable)
 
 
 def in_file(file: Path | None, line: int | None, loc: Loc) -> str:
-    """Where a setting was read: a file, and its line if it is known."""
+    """Name the place of a setting: a file, and its line if it is known."""
     name = dotted(loc)
     if not line:
         return f"{file}, {name}"
@@ -121,7 +121,7 @@ def _or(choices: Sequence[str]) -> str:
 
 
 def all_names(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every setting and section below `model`, dotted."""
+    """List the settings and sections below `model`, dotted."""
     names: list[str] = []
     for name, field in model.model_fields.items():
         names.append(prefix + name)

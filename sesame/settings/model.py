@@ -137,7 +137,7 @@ class Settings(BaseSettings):
 
     @property
     def connectors(self) -> Mapping[str, Choice]:
-        """By section of another package: its connector's class, or why it cannot be used."""
+        """Connectors' classes, or why they cannot be used, by section of other packages."""
         return self._connectors
 
     def connector_of(self, target: str) -> Choice:
@@ -175,7 +175,7 @@ class Settings(BaseSettings):
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        """Every consumer to run: those that touch the store alone, then the targets'."""
+        """The consumers to run: those that touch the store alone, then the targets'."""
         told = (WEBHOOKS,) if self.webhooks.receivers else ()
         return ("registry", "propagation", *told, *self.targets)
 

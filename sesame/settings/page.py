@@ -62,7 +62,7 @@ _SEVERAL = (
         "What `sesame web` and `sesame console` serve.",
     ),
 )
-"""By module: where a table of inherited settings is declared, its heading, and a sentence about it."""
+"""By module: a table of inherited settings is declared there; its heading, and a sentence about it."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class _Table:
     rows: tuple[_Row, ...]
 
     def text(self, mark: str, rows: Iterable[_Row]) -> Iterator[str]:
-        """Its Markdown with these of its rows; nothing without any."""
+        """Write these rows in Markdown, with the heading; nothing without any."""
         shown = list(rows)
         if shown:
             head = ("| Setting and variable | Type | Default | What it is |", "|---|---|---|---|")
@@ -194,7 +194,7 @@ def _row(place: str, section: type[BaseModel], name: str, *, default: str = "", 
 
 
 def _items(name: str, field: FieldInfo) -> Iterator[str]:
-    """What the tables in a list may hold."""
+    """Describe the items of tables in a list."""
     for model in _models_in(field.annotation):
         lines = [
             f"- `{key}`: {_type(item)}. {item.description or ''}" for key, item in model.model_fields.items()

@@ -1,4 +1,4 @@
-"""How the application runs: metrics and logs."""
+"""Settings of the running application: metrics and logs."""
 
 from __future__ import annotations
 

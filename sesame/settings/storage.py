@@ -1,4 +1,4 @@
-"""Where things are kept: the store, the vault's key, the privacy key."""
+"""Settings of what is kept: the store, the vault's key, the privacy key."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class _Silent(Exception):
 
 
 class Security(StrEnum):
-    """How clients speak to the servers, in Kafka's words."""
+    """The protocol between clients and servers, in Kafka's words."""
 
     PLAINTEXT = "PLAINTEXT"
     SSL = "SSL"
@@ -56,20 +56,7 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Every time-out.
-
-    Attributes:
-        session_timeout_s: how long after a member's death its partitions are given to others; the servers'
-            `group.min.session.timeout.ms` and `group.max.session.timeout.ms` bound it.
-        poll_interval_s_max: a member that has not polled for so long is taken for dead although its process
-            lives; also how long a rebalance waits for it.
-        request_timeout_s: how long one request may take.
-        delivery_timeout_s: how long an append may take, including its retries.
-        linger_s: how long a record may wait for others to be sent with it.
-        known_within_s: how long a topic may stay unknown before it is reported missing: a new one
-            takes time to be known to all servers.
-        metadata_age_s_max: how long a client trusts its view of the cluster without a sign that it is wrong.
-    """
+    """The time-outs."""
 
     session_timeout_s: float = 15.0
     poll_interval_s_max: float = 60.0
@@ -240,7 +227,7 @@ class Access:
 
 
 LIBRARY = (e.KafkaError, OSError, RuntimeError)
-"""What the library raises; RuntimeError from a client that was closed meanwhile."""
+"""The library's errors; RuntimeError is from a client that was closed meanwhile."""
 
 _AGAIN = (
     OSError,

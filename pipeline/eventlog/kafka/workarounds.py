@@ -229,7 +229,7 @@ def shut_out(consumer: KafkaConsumer) -> bool:
 
 
 class Sight:
-    """Which topics a consumer sees in the cluster.
+    """The topics that a consumer sees in the cluster.
 
     The library reads nothing, without an error, of a topic that the servers hide from it or lack: it looks
     again after a minute. A request for such a topic's offsets breaks it.

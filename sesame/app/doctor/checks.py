@@ -29,7 +29,7 @@ _FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its 
 
 
 def checks_for(settings: Settings) -> list[Check]:
-    """Every check, in the order in which their dependencies build on one another."""
+    """Return the checks: each builds on the dependencies of those before it."""
     return [
         Check("disk", lambda: _disk(settings)),
         Check("vault", lambda: _vault(settings)),

@@ -12,7 +12,7 @@ from sesame.app.errors import is_away, remedy_of
 
 
 class CheckState(StrEnum):
-    """How a dependency is."""
+    """A dependency's state."""
 
     OK = "ok"
     WARN = "warn"

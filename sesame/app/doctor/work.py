@@ -125,7 +125,7 @@ def retries(settings: Settings) -> CheckResult:
 
 
 def _looked_up(settings: Settings, look: Callable[[Database, Connection], Found]) -> Found | None:
-    """What `look` finds in the store; None: there is no store (none is created)."""
+    """Return `look`'s result from the store; None: there is no store (none is created)."""
     from pipeline.db.database import Database
 
     path = settings.store_file

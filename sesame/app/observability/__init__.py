@@ -1,1 +1,1 @@
-"""What operators see: structured logs, metrics, the port for metrics and health."""
+"""Operators' sight: structured logs, metrics, the port for metrics and health."""

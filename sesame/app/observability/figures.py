@@ -16,7 +16,7 @@ IN_PROGRESS = "in_progress"
 
 @dataclass(frozen=True)
 class LastImport:
-    """How a feed's newest finished import ended.
+    """A feed's newest finished import.
 
     Attributes:
         finished_at: epoch seconds, UTC.
@@ -31,7 +31,7 @@ class LastImport:
 
 
 def propagation_counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many students' newest propagation is in which state, by state and lane."""
+    """Count students by the state and lane of their newest propagation."""
     rows = connection.execute(select(p.c.state, p.c.lane, func.count()).group_by(p.c.state, p.c.lane))
     return {(row[0], row[1]): row[2] for row in rows}
 

@@ -17,7 +17,7 @@ from schemas.events import Event, PropagationBreached, PropagationLate, Window
 
 PREFIX: Final = "sesame_"
 EDGES: Final[dict[type[Event], str]] = {PropagationLate: "15_min", PropagationBreached: "60_min"}
-"""What the metrics call the edges of a person's window."""
+"""The edges of a person's window, as the metrics name them."""
 LABELS: Final[dict[str, str]] = {
     "target": "`directory`, `mailbox`, `moodle`, `timetable`; `all` for the whole account",
     "consumer": "`registry`, `propagation`, or a target",
@@ -49,7 +49,7 @@ _BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 @dataclass(frozen=True)
 class Definition:
-    """What the documentation says of a metric."""
+    """A metric's documentation."""
 
     name: str
     kind: str
