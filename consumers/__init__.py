@@ -1,1 +1,1 @@
-"""Those who act on events: the registry, one consumer per target, and propagation. None imports another."""
+"""Reactions to events: the registry, one consumer per target, and propagation. None imports another."""

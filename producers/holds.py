@@ -1,7 +1,4 @@
-"""Publish holds: an operator shuts students' access at once, or lifts a hold.
-
-Publishes `hold.placed` and `hold.lifted`, and nothing else.
-"""
+"""Publish `hold.placed` and `hold.lifted`. Operators shut access at once, or lift a hold."""
 
 from __future__ import annotations
 
@@ -45,10 +42,7 @@ class HoldRequest:
 
 @dataclass(frozen=True)
 class HoldsRequest:
-    """An operator's request about many students' holds.
-
-    `file`: the name of the list; others: see `HoldRequest`.
-    """
+    """A request about many students' holds; `file`: the list's name. Others: see `HoldRequest`."""
 
     students: Sequence[str]
     hold: Hold
@@ -59,38 +53,22 @@ class HoldsRequest:
 
 
 def place(request: HoldRequest, *, database: Database, producer: Producer) -> None:
-    """Place a hold, in the personal lane: it waits behind no batch.
-
-    Raises:
-        LogUnavailable: it may have been published already; repeating it is harmless.
-    """
+    """Place a hold, in the personal lane. Raises LogUnavailable: perhaps published; may be repeated."""
     _publish(request, HoldPlaced, "hold.place", database, producer)
 
 
 def lift(request: HoldRequest, *, database: Database, producer: Producer) -> None:
-    """Lift one hold: its reason is gone. Other holds stay.
-
-    Raises:
-        LogUnavailable: it may have been published already; repeating it is harmless.
-    """
+    """Lift one hold: its reason is gone. Other holds stay. Raises LogUnavailable: as `place`."""
     _publish(request, HoldLifted, "hold.lift", database, producer)
 
 
 def place_all(request: HoldsRequest, *, database: Database, producer: Producer) -> None:
-    """`place` for many: per batch of some hundreds, record all, then publish all.
-
-    Raises:
-        LogUnavailable: some may have been published already; repeating it is harmless.
-    """
+    """`place` for many: record all of some hundreds, then publish them. Raises as `place`."""
     _publish_all(request, HoldPlaced, "hold.place", database, producer)
 
 
 def lift_all(request: HoldsRequest, *, database: Database, producer: Producer) -> None:
-    """`lift` for many, likewise.
-
-    Raises:
-        LogUnavailable: some may have been published already; repeating it is harmless.
-    """
+    """`lift` for many; raises as `place_all`."""
     _publish_all(request, HoldLifted, "hold.lift", database, producer)
 
 

@@ -1,7 +1,4 @@
-"""Publish identity decisions: two numbers are one person, or a holder stays.
-
-Publishes `identity.decided`, and nothing else.
-"""
+"""Publish `identity.decided`: two numbers are one person, or a holder stays."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ EMITTER = "identities"
 
 @dataclass(frozen=True)
 class DecisionRequest:
-    """What an operator found out.
+    """An operator's decision.
 
     Attributes:
         student_number: the number in doubt; merged, its enrolments are `other`'s from now on.
-        other: the other number; None: the doubt is about who holds `student_number`.
+        other: the other number; None: the doubt is about the holder of `student_number`.
         reason: why, in the operator's own words: for support. They stay in the store.
         actor: the operator's user name.
         at: when, with a zone. Of several decisions about one doubt the newest holds.
@@ -41,11 +38,7 @@ class DecisionRequest:
 
 
 def decide(decision: DecisionRequest, *, database: Database, producer: Producer) -> None:
-    """Publish the decision, in the personal lane: a student waits for the account.
-
-    Raises:
-        LogUnavailable: it may have been published already; repeating it is harmless.
-    """
+    """Publish the decision, in the personal lane. Raises LogUnavailable: perhaps published; repeatable."""
     number, action = decision.student_number, f"identity.{decision.decision.value}"
     detail = {"student_number": number, "other": decision.other, "decision": decision.decision}
     if decision.rule is not None:

@@ -1,7 +1,5 @@
-"""Active Directory: accounts and groups of the computer rooms, over LDAP.
-
-On Windows' own server or on Samba.
+"""Active Directory (Windows' or Samba): accounts and groups of computer rooms.
 
 Rooms, from the wire upwards: `answers` (what a refusal means), `client` (the connections), `groups`,
-`objects` (a user in Active Directory's words), `connector`.
+`objects` (a user's attributes), `connector`.
 """

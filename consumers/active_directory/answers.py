@@ -1,7 +1,7 @@
-"""What Active Directory's refusals mean.
+"""Meaning of Active Directory's refusals.
 
-Its messages begin with a Windows error in hexadecimal ([MS-ERREF] 2.2), which tells more than the LDAP code;
-Samba uses the same ones. The rest of a message may quote values, and is never shown; names of attributes are.
+Its messages begin with a Windows error in hexadecimal ([MS-ERREF] 2.2; Samba's too), more precise than the
+LDAP code. The rest of a message may quote values: it is never shown, but for names of attributes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _SAMBA: Final = {
     (Code.CONSTRAINT, "already in use"): Refusal.PRINCIPAL_TAKEN,
     (Code.UNWILLING, "already deleted"): Refusal.NOT_MEMBER,
 }
-"""What Samba says in words, without an error of Windows or with one that says less."""
+"""Samba's texts that come without a Windows error, or with a less precise one."""
 
 
 class AdRefused(Exception):
@@ -86,12 +86,12 @@ class AdRefused(Exception):
         super().__init__(self.told)
 
     def refused(self) -> Refused:
-        """What it means for the student whose work it was."""
+        """The refusal of the student's work."""
         return _MEANING[self.refusal](self.told)
 
 
 def bind_refused(answer: LdapAnswer) -> SesameError:
-    """The error for a bind that did not succeed."""
+    """The error for a failed bind."""
     if answer.code in _BUSY:
         return TargetDown(f"the domain controller takes no bind now ({_told(answer)})")
     if answer.code in (Code.STRONGER_AUTH_REQUIRED, Code.CONFIDENTIALITY_REQUIRED):
@@ -132,11 +132,11 @@ _BIND: Final = {
     "773": "its password must be changed first",
     "775": "it is locked out",
 }
-"""What Windows says of a refused bind, in the remark's `data`."""
+"""Windows' reasons for a refused bind, from `data` in its message."""
 
 
 _MEANING: Final[Mapping[Refusal, Callable[[str], Refused]]] = {
-    # Perhaps by an earlier try of ours that was not known to have worked: compared first.
+    # An earlier try of ours, whose outcome is unknown, may have made it: compare first.
     Refusal.NAME_TAKEN: lambda told: Refused("ad_name_taken", told, unknown=True),
     Refusal.PRINCIPAL_TAKEN: lambda told: Refused("ad_principal_taken", told, lasting=True),
     Refusal.PASSWORD: lambda told: Refused("ad_password_refused", told, lasting=True),

@@ -1,7 +1,4 @@
-"""Connections to a domain controller.
-
-Its answers are translated to the engine's or the student's terms.
-"""
+"""Connections to a domain controller. Answers become errors of the engine or refusals of a student."""
 
 from __future__ import annotations
 
@@ -30,10 +27,10 @@ from schemas.account import Account
 
 
 class DomainController(PatientLdapClient):
-    """One domain controller. Thread-safe: one connection per thread.
+    """One domain controller. Thread-safe: one connection per thread. It tries each call once.
 
     Reading raises TargetDown or Misconfigured; writing these, with `unknown` where no answer came, and
-    AdRefused. Nothing is called twice within a call.
+    AdRefused.
     """
 
     def __init__(self, context: ConnectorContext[ActiveDirectorySettings]) -> None:
@@ -44,10 +41,7 @@ class DomainController(PatientLdapClient):
     # --- reading --------------------------------------------------------------------------------------
 
     def concerned(self, accounts: Sequence[Account]) -> list[Row]:
-        """All in the domain that may concern one of these accounts.
-
-        See `objects.concerns`.
-        """
+        """All entries of the domain that may concern one of these accounts. See `objects.concerns`."""
         names: dict[str, list[str]] = {self._settings.number_attribute: [], LOGIN: [], UPN: []}
         for account in accounts:
             names[self._settings.number_attribute].append(account.student_number)
@@ -59,10 +53,7 @@ class DomainController(PatientLdapClient):
         return self.find(self._settings.domain_dn, f"(|{criterion})", wanted)
 
     def deleted_since(self, usn: int) -> bool:
-        """Whether a person's account was deleted since this update sequence number.
-
-        As far as we may see deleted objects (by default only administrators may).
-        """
+        """True if we see that a person was deleted since this update sequence number."""
         criterion = f"(&(isDeleted=TRUE)(objectClass=user)(!(objectClass=computer))(uSNChanged>={usn}))"
         base = f"CN=Deleted Objects,{self._settings.domain_dn}"
         answer, rows = self.had(partial(self.search, base, criterion, ["1.1"], deleted=True))
@@ -85,10 +76,7 @@ class DomainController(PatientLdapClient):
         return self.had(partial(self.entry, dn, attributes))
 
     def may_write(self, names: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """The attributes that we may write of each of these entries, by objectGUID.
-
-        [MS-ADTS] 3.1.1.4.5.21.
-        """
+        """The attributes that we may write, by objectGUID ([MS-ADTS] 3.1.1.4.5.21)."""
         attributes = [GUID, _MAY_WRITE]
         rows = self.find_any(self._settings.domain_dn, "distinguishedName", names, attributes)
         return {ref_of(raw): frozenset(name.decode() for name in raw.get(_MAY_WRITE, ())) for _, raw in rows}

@@ -1,8 +1,8 @@
 """The Active Directory connector: a user for each student, with their password.
 
-A user is found by the student number that it carries, and by the names that the student wants, in the whole
-domain. It is written under its objectGUID, so that a user that an administrator moves stays the student's.
-userAccountControl, of which one bit is ours, is written only if it is still what was read.
+It finds a user in the whole domain, by student number or by the names that the student wants, and writes it
+under its objectGUID: a user that an administrator moves stays the student's. userAccountControl, of which one
+bit is ours, is written only if it is still what was read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _Item = TypeVar("_Item", bound=Change | TargetObject)
 _Modifications = list[tuple[Operation, str, Sequence[str | bytes]]]
 
 PAGE_SIZE: Final = 500
-"""Users per page of a listing: half of what a domain controller gives at once ([MS-ADTS] MaxPageSize)."""
+"""Users per page of a listing: half of a domain controller's limit ([MS-ADTS] MaxPageSize)."""
 
 
 class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
@@ -108,10 +108,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return self._everybody(words.PEOPLE)
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
-        """See `Connector.changes_since`: by uSNChanged.
-
-        Its numbers are this domain controller's own.
-        """
+        """See `Connector.changes_since`: by uSNChanged. Its numbers are this controller's only."""
         with self._within():
             controller, usn = self._client.mark()
         before, _, number = mark.partition(":")
@@ -131,7 +128,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         ours = self._groups.all() if self._groups is not None else {}
         attributes = words.read_attributes(self.settings)
         rows = self._client.everybody(self.settings.domain_dn, criterion, attributes, page_size=PAGE_SIZE)
-        places: dict[str, bool] = {}  # by container, whether its users are out of reach: a list only suspects
+        places: dict[str, bool] = {}  # container -> its users are out of reach: a list only suspects
         for _, raw in rows:
             place = words.name_of(raw).partition(",")[2]
             if place not in places and raw.get(self.settings.number_attribute):
@@ -175,10 +172,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             )
 
     def probe(self) -> None:
-        """See `Connector.probe`: whether users and groups may be made in their OUs.
-
-        The domain controller answers that ([MS-ADTS] 3.1.1.4.5.22). Nothing is written.
-        """
+        """See `Connector.probe`: read what we may make ([MS-ADTS] 3.1.1.4.5.22)."""
         places = [("users_dn", self.settings.users_dn, "user")]
         if self.settings.groups_dn is not None:
             places.append(("groups_dn", self.settings.groups_dn, "group"))
@@ -206,10 +200,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return self._each(changes, deadline, self._shut)
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.erase`. All that names the person is removed before the deletion.
-
-        A domain keeps deleted objects for months: so what it keeps holds nothing of the person.
-        """
+        """See `Connector.erase`. Personal data goes first: a domain keeps deleted objects for months."""
         return self._each(found, deadline, self._erase)
 
     def disconnect(self) -> None:
@@ -232,10 +223,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return self._client.within(self.settings.verb_s_max)
 
     def _write(self, change: Change) -> Refused | None:
-        """Write the user, then its groups.
-
-        A password that the domain refuses leaves the rest written.
-        """
+        """Write the user, then its groups. A password that the domain refuses leaves the rest written."""
         before: Sequence[str] = ()
         if change.found is not None:
             dn = words.by_guid(change.found.ref)
@@ -252,7 +240,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return refused
 
     def _make(self, dn: str, change: Change) -> Refused | None:
-        """A new user; why it has not the password that it should have."""
+        """Make a user; return why it lacks its password, if it does."""
         control = words.NORMAL | (0 if self.settings.password_expires else words.DONT_EXPIRE)
         fields = {name: values for name, values in change.fields.items() if name != words.GROUPS}
 
@@ -302,7 +290,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             self._client.change(dn, changes)
 
     def _access(self, dn: str, *, open_: bool) -> _Modifications:
-        """The change of one bit, refused if another one has changed since it was read."""
+        """The change of one bit. The server refuses it if another one has changed since it was read."""
         before = words.control_of(self._client.shown(dn, [words.CONTROL]) or {})
         after = before & ~words.DISABLED if open_ else before | words.DISABLED
         if before == after:
@@ -315,7 +303,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         if raw is None:
             return
         if [value.decode() for value in raw.get(number, ())] != [found.student_number]:
-            raise AdRefused(LdapAnswer(Code.NO_SUCH_OBJECT))  # it is no longer the one that was found
+            raise AdRefused(LdapAnswer(Code.NO_SUCH_OBJECT))  # it no longer carries the number that was found
         nameless = {
             words.LOGIN: found.ref.replace("-", "")[: words.LOGIN_MAX],
             words.UPN: f"{found.ref}@invalid",
@@ -342,7 +330,7 @@ def unguessable() -> str:
 
 
 def _refused(error: AdRefused, found: TargetObject | None) -> Refused:
-    """What it means for the student; of one who was moved away, that this is why."""
+    """The refusal of the student; out of reach, if the user was moved away."""
     if error.refusal is Refusal.RIGHT and found is not None and found.out_of_reach:
         return Refused(OUT_OF_REACH, error.told, lasting=True)
     return error.refused()

@@ -1,7 +1,7 @@
-"""DomainGroups of one OU: those that Sésame has made, and that it alone fills.
+"""Groups of one OU that Sésame has made, and that it alone fills.
 
-A group is ours if its `adminDisplayName` says so. Removing that takes the group away from Sésame. A member is
-one value, added or removed alone: writers on several machines do not disturb one another.
+A group is ours if its `adminDisplayName` says so; removing that takes the group away from Sésame. Members are
+added and removed one by one, so writers on several machines do not disturb one another.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ class DomainGroups:
     """Our groups. Thread-safe, as its client is.
 
     Args:
-        branch: the OU.
         page_size: groups per page of a listing.
-        monotonic: seconds: that a group is ours is believed for a minute.
+        monotonic: seconds; a group is believed to be ours for a minute.
     """
 
     def __init__(
@@ -43,10 +42,10 @@ class DomainGroups:
         self._branch = branch
         self._page_size = page_size
         self._monotonic = monotonic
-        self._known: dict[str, float] = {}  # when a group was seen to be ours
+        self._known: dict[str, float] = {}  # group -> when it was seen to be ours
 
     def among(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Those of these DNs that are our groups: the name of each, in lower case."""
+        """Our groups among these DNs: the name of each, in lower case."""
         here = normal(self._branch)
         asked = sorted({name for name in names if normal(name).endswith(f",{here}")})
         found: dict[str, str] = {}
@@ -57,7 +56,7 @@ class DomainGroups:
         return found
 
     def all(self) -> Mapping[str, str]:
-        """The same for every group of ours."""
+        """All our groups: the name of each, in lower case, by DN."""
         rows = self._client.everybody(self._branch, all_of(_OURS), ["cn"], page_size=self._page_size)
         return {normal(dn): _cn(raw) for dn, raw in rows}
 
@@ -65,9 +64,9 @@ class DomainGroups:
         """Make an object a member of exactly these of our groups.
 
         Args:
-            member: the object's name.
+            member: the object's DN.
             before: names of those that it is a member of.
-            wanted: what each is called by its name in lower case; one that does not exist is made.
+            wanted: display name by name in lower case; a missing group is made.
         """
         inside = set(before)
         for key in sorted(wanted.keys() - inside):
@@ -89,7 +88,6 @@ class DomainGroups:
         return None
 
     def _is_known(self, name: str) -> bool:
-        """Whether it was ours a moment ago."""
         return self._monotonic() - self._known.get(name.lower(), -_KNOWN_S) < _KNOWN_S
 
     def _find(self, name: str) -> list[Raw]:
@@ -97,7 +95,7 @@ class DomainGroups:
         return [raw for _, raw in rows]
 
     def _made(self, name: str) -> list[Raw]:
-        """Make the group; none, if its account name is taken elsewhere in the domain."""
+        """Make the group. The list is empty if its account name is taken elsewhere in the domain."""
         attributes = {
             "sAMAccountName": (re.sub(r'["/\\\[\]:;|=,+*?<>@]', "_", name),),
             "groupType": (_GLOBAL_SECURITY,),
@@ -111,8 +109,7 @@ class DomainGroups:
         return self._find(name)
 
     def _change(self, name: str, change: tuple[Operation, str, Sequence[str]], so_already: Refusal) -> None:
-        """One member more or less. Samba announces the control by which neither is refused where it is so
-        already, and refuses all the same."""
+        """Add or remove one member, if not so already. Samba announces the control for that, but refuses."""
         try:
             self._client.change(name_dn("CN", name, self._branch), [change], permissive=True)
         except AdRefused as error:

@@ -1,4 +1,4 @@
-"""A user in Active Directory's words: as wanted and as read ([MS-ADA1] to 3)."""
+"""A user's attributes in Active Directory: as wanted and as read ([MS-ADA1] to 3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NORMAL, DISABLED, DONT_EXPIRE = 0x200, 0x2, 0x10000
 """Bits of userAccountControl ([MS-ADTS] 2.2.16)."""
 
 OWN: Final = (LOGIN, UPN, MAIL, FAMILY, GIVEN, DISPLAY, CREDENTIAL)
-"""What is ours at every site, besides the number; all of it names the person."""
+"""Attributes that are ours at every site, apart from the number; all of them name the person."""
 _FROM_1601_TO_1970_S: Final = 11_644_473_600
 _NOT_IN_LOGIN: Final = re.compile(r'["/\\\[\]:;|=,+*?<>@\s]')
 LOGIN_MAX: Final = 20
@@ -48,10 +48,7 @@ def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
 
 
 def login_of(account: Account) -> str | None:
-    """The account's sAMAccountName; None: the account has none yet.
-
-    At most 20 characters, none of those that Windows refuses.
-    """
+    """The account's sAMAccountName: at most 20 characters that Windows accepts. None: it has none yet."""
     login = account.short_login or account.login
     return None if len(login) > LOGIN_MAX or _NOT_IN_LOGIN.search(login) else login
 
@@ -64,7 +61,7 @@ def principal_of(account: Account, settings: ActiveDirectorySettings) -> str:
 
 
 def wanted_fields(account: Account, settings: ActiveDirectorySettings) -> dict[str, tuple[str, ...]]:
-    """What an account is to have, by attribute; access is not among them."""
+    """The wanted values of an account by attribute, without access."""
     person = account.person
     values: dict[str, Iterable[str | None]] = {
         settings.number_attribute: [account.student_number],
@@ -77,7 +74,7 @@ def wanted_fields(account: Account, settings: ActiveDirectorySettings) -> dict[s
     }
     fields = {name: _normal(each) for name, each in values.items()}
     if not fields[LOGIN]:
-        del fields[LOGIN]  # a user that has one keeps it
+        del fields[LOGIN]  # keep the login that a user has
     if account.credential_ref is not None:
         fields[CREDENTIAL] = (account.credential_ref,)
     if settings.groups_dn is not None:
@@ -88,12 +85,7 @@ def wanted_fields(account: Account, settings: ActiveDirectorySettings) -> dict[s
 def object_of(
     raw: Raw, groups: Sequence[str], settings: ActiveDirectorySettings, *, out_of_reach: bool = False
 ) -> TargetObject:
-    """What an entry shows.
-
-    Args:
-        groups: the names of those of our groups that it is a member of.
-        out_of_reach: see `TargetObject`.
-    """
+    """An entry as an object; `groups`: the names of our groups that it is a member of."""
     fields = {name: _normal(_texts(raw, name)) for name in (settings.number_attribute, *OWN)}
     if settings.groups_dn is not None:
         fields[GROUPS] = tuple(sorted(groups))
@@ -115,7 +107,7 @@ def object_of(
 def _password_at(raw: Raw) -> float | None:
     """When its password was set, in epoch seconds.
 
-    [MS-ADA3] 2.176: in units of 100 ns since 1601; 0: another is to be chosen, which we never demand.
+    [MS-ADA3] 2.176: units of 100 ns since 1601; 0: the user must choose another one, which we never demand.
     """
     told = next(iter(_texts(raw, PASSWORD_SET)), None)
     if told is None:
@@ -129,12 +121,12 @@ def name_of(raw: Raw) -> str:
 
 
 def is_below(dn: str, branch: str) -> bool:
-    """Whether an entry is in this branch, at whatever depth."""
+    """True if an entry is below this branch, at any depth."""
     return normal(dn).endswith(f",{normal(branch)}")
 
 
 def written(settings: ActiveDirectorySettings) -> frozenset[str]:
-    """The attributes of a user's own entry that are written once it is there."""
+    """The attributes that we write to an existing user's entry."""
     return frozenset({settings.number_attribute, *OWN, CONTROL})
 
 
@@ -144,10 +136,7 @@ def ref_of(raw: Raw) -> str:
 
 
 def member_of(raw: Raw) -> list[str]:
-    """The names of an entry's groups, without its primary group.
-
-    A server shows many in ranges ([MS-ADTS] 3.1.1.3.1.3.3), which ldap3 puts together.
-    """
+    """The names of an entry's groups but its primary one. Ranges ([MS-ADTS] 3.1.1.3.1.3.3) are joined."""
     return _texts(raw, GROUPS)
 
 
@@ -157,10 +146,7 @@ def control_of(raw: Raw) -> int:
 
 
 def concerns(found: TargetObject, account: Account, settings: ActiveDirectorySettings) -> bool:
-    """Whether it carries this student's number, or a wanted login or principal name.
-
-    A mail address is not unique in a domain: a contact may have it too.
-    """
+    """True if it carries this student's number, or a wanted login or principal. Mail is not unique."""
     wanted = {("principal", principal_of(account, settings).lower())}
     if (login := login_of(account)) is not None:
         wanted.add(("login", login.lower()))
@@ -169,10 +155,7 @@ def concerns(found: TargetObject, account: Account, settings: ActiveDirectorySet
 
 
 def by_guid(ref: str) -> str:
-    """A name of an object that survives moving and renaming.
-
-    [MS-ADTS] 3.1.1.3.1.2.4.
-    """
+    """A name of an object that survives moving and renaming ([MS-ADTS] 3.1.1.3.1.2.4)."""
     return f"<GUID={ref}>"
 
 

@@ -52,21 +52,18 @@ class ActiveDirectorySettings(PlainPasswordSettings):
 
     @property
     def system(self) -> str:
-        """The server, as operators are shown it."""
+        """See `ConnectorSettings.system`."""
         return f"Active Directory {self.uri.rstrip('/')}"
 
     @property
     def domain_dn(self) -> str:
-        """The domain's name: the `DC` components that `users_dn` ends with."""
+        """The domain's name: the `DC` components of `users_dn`."""
         parts = [part.strip() for part in self.users_dn.split(",")]
         return ",".join(part for part in parts if part.upper().startswith("DC="))
 
     @property
     def verb_s_max(self) -> float:
-        """The longest time of one exchange, in seconds.
-
-        A connection, TLS, a bind and the answer.
-        """
+        """The longest time of one exchange, in seconds: connection, TLS, bind and answer."""
         return self.connect_timeout_s + 3 * self.timeout_s
 
     @field_validator("users_dn", "groups_dn")

@@ -1,8 +1,7 @@
-"""Ends the CAS sessions of closed accounts; open ones outlive passwords by hours.
+"""End the CAS sessions of closed accounts; open ones outlive passwords by hours.
 
-The server's own answer is read back: on a second request it names none any more. The directory refuses new
-logins, so sessions are ended before it has shut access, and once more after it.
-
+A second request reads back: its answer names no session any more. The directory refuses new logins, so
+sessions are ended before it shuts access, and once more after it.
 Source: apereo.github.io/cas, actuator endpoint `ssoSessions`; tried on 6.6, where a path `/users/NAME` is not
 known yet, and names are compared with their case.
 """
@@ -33,10 +32,10 @@ from schemas.account import Account
 from schemas.language import Language
 
 PROBE: Final = "sesame-nobody"
-"""A login that no one has, for the probe's call."""
+"""A login that does not exist, for the probe's call."""
 
 _LEFT: Final = "apereo_sessions_left"
-_ROUNDS_MAX: Final = 3  # a session that was begun meanwhile is there in the next one
+_ROUNDS_MAX: Final = 3  # the next round ends sessions begun meanwhile
 
 
 class ApereoConnector(Connector[ApereoSettings]):
@@ -56,10 +55,7 @@ class ApereoConnector(Connector[ApereoSettings]):
         self._password = context.secret("password") if self.settings.has_secret("password") else None
 
     def wanted(self, account: Account) -> Wanted:  # noqa: ARG002
-        """See `Connector.wanted`: nothing while access is open.
-
-        A session is then the student's own affair.
-        """
+        """See `Connector.wanted`: nothing. Sessions of open accounts are the students' affair."""
         return Wanted({})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
@@ -100,10 +96,7 @@ class ApereoConnector(Connector[ApereoSettings]):
         return Refused(_LEFT, "sessions are begun as fast as they are ended")
 
     def _ended(self, login: str, deadline: Deadline, *, reads: bool) -> list[int]:
-        """The status of each session's end, as the server reports it.
-
-        It answers 200 for all of them together.
-        """
+        """The status of each session's end; the HTTP status is 200 whatever they are."""
         answer = self._http.call(
             "DELETE",
             "",

@@ -1,4 +1,4 @@
-"""Where the CAS server lets its sessions be ended, and as whom."""
+"""The endpoint that ends CAS sessions, and its credentials."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What an LDAP answer means for one entry, or for the whole consumer.
+"""Meaning of LDAP answers for one entry, or the whole consumer (RFC 4511, 4.1.9).
 
-RFC 4511, section 4.1.9. Diagnostic messages may quote values, which are personal: only names of attributes
-and classes are taken from them.
+Diagnostic messages may quote personal values: only names of attributes and classes are taken from them.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def judge(answer: LdapAnswer) -> Refused:
 
     Raises:
         Busy: it may work later.
-        Misconfigured: the consumer is refused, whichever the student.
+        Misconfigured: the directory refuses the consumer, whatever the student.
     """
     if answer.code in _BUSY:
         raise Busy(f"the directory answered {_name(answer.code)} ({answer.code})")
@@ -102,7 +101,7 @@ def judge(answer: LdapAnswer) -> Refused:
 
 
 def misconfigured(code: int, diagnostic: str = "") -> Misconfigured:
-    """The error for a code that concerns the consumer itself, with its remedy."""
+    """The error for a code that concerns the consumer, with its remedy."""
     what, remedy = _MISCONFIGURED.get(
         code, ("the directory refuses the consumer", "see the directory's log for the reason")
     )
@@ -112,14 +111,14 @@ def misconfigured(code: int, diagnostic: str = "") -> Misconfigured:
 
 
 def bind_refused(answer: LdapAnswer) -> SesameError:
-    """The error for a bind that did not succeed."""
+    """The error for a failed bind."""
     if answer.code in _BUSY:
         return TargetDown(f"the directory cannot take a bind now: {_name(answer.code)} ({answer.code})")
     return misconfigured(answer.code, answer.diagnostic)
 
 
 def reading_refused(answer: LdapAnswer) -> SesameError:
-    """The error for a failed search: that concerns the branch and our rights, no student."""
+    """The error for a failed search. It concerns the branch and our rights, no student."""
     try:
         judge(answer)
     except (Busy, Misconfigured) as error:
@@ -133,7 +132,7 @@ def changed(answer: LdapAnswer) -> Refused | None:
 
 
 def taken(names: list[str]) -> Refused:
-    """Refuse an entry with a value that another one has; `names`: its attributes."""
+    """Refuse an entry with a value of another one; `names`: the attributes."""
     for name in names:
         if name in _TAKEN:
             cause, what = _TAKEN[name]
@@ -144,10 +143,7 @@ def taken(names: list[str]) -> Refused:
 
 
 def _names(diagnostic: str) -> str:
-    """Attribute and class names in slapd's messages.
-
-    `sn: value #0 …`, `… requires attribute 'sn'`.
-    """
+    """Names in slapd's messages: `sn: value #0 …`, `… requires attribute 'sn'`."""
     prefix = re.match(rf"({_NAME}): ", diagnostic)
     found = [prefix.group(1)] if prefix else re.findall(rf"'({_NAME})'", diagnostic)
     return ", ".join(dict.fromkeys(found))

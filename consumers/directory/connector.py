@@ -1,7 +1,7 @@
 """The directory's connector: students' SupAnn and eduPerson entries over LDAP.
 
-It is the first of all targets: the mail server looks its users up in the directory. `entry` decides what an
-entry should look like, `difference` what to write, `entries` how, and under which guards.
+It is the first target: the mail server looks its users up there. `entry` decides what an entry should look
+like, `difference` what to write, `entries` how, and under which guards.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ _PAGE: Final = 400
 class DirectoryConnector(Connector[DirectorySettings]):
     """Entries of one branch, and the groups of another.
 
-    Args:
-        client: the connections; None: as the settings say.
+    `client`: None: as the settings say.
     """
 
     section = DirectorySettings
@@ -76,16 +75,13 @@ class DirectoryConnector(Connector[DirectorySettings]):
         self._entries = Entries(self._client, settings)
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`. The version says nothing of the state: equal states have equal digests."""
+        """See `Connector.wanted`. The version is not part of the state: equal states have equal digests."""
         return Wanted(wanted_fields(account, self._profile), undigested=(VERSION,))
 
     # --- reading --------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Sequence[EntryObject]]:
-        """See `Connector.read`: searches by number, then by login, then the groups.
-
-        The logins are those of students without an entry.
-        """
+        """See `Connector.read`: search by number, then by login. Then read the groups."""
         adopted = self.adopted_refs([account.student_number for account in accounts])
         with self._client.within(deadline.left_s()):
             found = self._entries.of(accounts, adopted)
@@ -103,7 +99,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         return self._listed(self._entries.dump())
 
     def _listed(self, entries: Iterable[EntryObject]) -> Iterator[EntryObject]:
-        """Show entries; those further down are marked out of place unless adopted."""
+        """Mark entries further down the branch as out of place, unless adopted."""
         rows = iter(entries)
         while page := list(islice(rows, _PAGE)):
             people = self.settings.people_dn
@@ -114,25 +110,19 @@ class DirectoryConnector(Connector[DirectorySettings]):
                 yield self._placed(each, adopted.get(number)) if number else each
 
     def _placed(self, one: EntryObject, adopted: str | None) -> EntryObject:
-        """Mark an entry deeper in the branch than ours as out of place, unless adopted."""
+        """Mark an entry further down the branch as out of place, unless adopted."""
         if not is_deeper(one.ref, self.settings.people_dn):
             return one
         return replace(one, out_of_place=adopted is None or ref_of(adopted) != one.ref)
 
     def changes_since(self, mark: str) -> Changes[EntryObject] | None:  # type: ignore[override]
-        """See `Connector.changes_since`: entries only.
-
-        The night's comparison finds changes by hand in static groups.
-        """
+        """See `Connector.changes_since`: entries only. The nightly comparison covers static groups."""
         with self._within():
             told = self._entries.changes_since(mark)
         return None if told is None else replace(told, objects=self._listed(told.objects))
 
     def probe(self) -> None:
-        """See `Connector.probe`: the pipeline's own entry is written and read back.
-
-        The branches that students' work needs are read; the probe's own entry may be elsewhere.
-        """
+        """See `Connector.probe`: write and read the pipeline's own entry. Read both branches."""
         with self._within():
             self._entries.having("supannEtuId", ["sesame-probe"])
             groups = partial(self._client.entry, self.settings.groups_dn, ["objectClass"])
@@ -142,7 +132,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
                 leave_mark(self._client, self.settings.probe_dn)
 
     def advice(self) -> Iterator[Advice]:
-        """See `Connector.advice`: of passwords, who has none, and when they were set.
+        """See `Connector.advice`: can we see missing passwords, and when they were set?
 
         A filter by an attribute that we may not search by matches nothing, negated or not.
         """
@@ -168,7 +158,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
             )
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """See `Connector.foresee`: identity, values of other entries, groups that are not ours."""
+        """See `Connector.foresee`: identity, unique values taken, groups not ours."""
         whole = [self._whole(change) for change in changes]
         adopted = self.adopted_refs([change.account.student_number for change in changes])
         with self._client.within(deadline.left_s()):
@@ -216,7 +206,7 @@ class DirectoryConnector(Connector[DirectorySettings]):
         return self._entries.erase(found.ref, found.student_number)
 
     def _whole(self, change: Change) -> Change:
-        """The change with all that is wanted: an entry may be read again while it is written."""
+        """The change with all wanted fields. Entries may be read again while written."""
         return replace(change, fields=wanted_fields(change.account, self._profile))
 
     def _within(self) -> AbstractContextManager[None]:
@@ -225,10 +215,9 @@ class DirectoryConnector(Connector[DirectorySettings]):
     # --- for diagnosis --------------------------------------------------------------------------------
 
     def look(self, account: Account) -> tuple[tuple[EntryObject, ...], PasswordPolicy | None]:
-        """The entries with this student's number, and the password policy that applies to the only one.
+        """The entries of this student number, and the password policy of the only one.
 
-        Raises:
-            TargetDown, Misconfigured: the directory does not answer us.
+        Raises TargetDown or Misconfigured: the directory does not answer us.
         """
         with self._within():
             found = self._entries.of([account], {})[account.student_number]
@@ -237,10 +226,6 @@ class DirectoryConnector(Connector[DirectorySettings]):
             return entries, policy_of(self._client, own or self.settings.policy_dn)
 
     def trial(self, login: str, password: str) -> Trial:
-        """Try a login and password at the directory; a wrong password counts there.
-
-        Raises:
-            TargetDown, Misconfigured: it does not answer us.
-        """
+        """Try a login and password; a wrong one counts. Raises TargetDown or Misconfigured."""
         with self._within():
             return try_login(self._client, self.settings, login, password)

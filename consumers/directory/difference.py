@@ -1,6 +1,6 @@
-"""What to write: the difference between an entry as wanted and as shown. Pure, without IO.
+"""The difference between an entry as wanted and as shown. Pure.
 
-Here `Change.fields` has all that is wanted, since an entry may be read again while it is written.
+`Change.fields` has all wanted fields here, since an entry may be read again while it is written.
 """
 
 from __future__ import annotations
@@ -31,19 +31,17 @@ UNIQUE: Final = {
     "supannEtuId": ("supannEtuId",),
     "eduPersonPrincipalName": ("eduPersonPrincipalName",),
 }
-"""Attributes under slapd's uniqueness (ops/ldap/slapd.conf), each with those that share it. Its own search
-inherits the assertion of the modify that triggered it, and fails (122 `unique_search failed`, slapd 2.5.13):
-such a modify must guard itself by values instead."""
+"""Attributes under slapd's uniqueness (ops/ldap/slapd.conf), each with those that share it.
+
+Its own search inherits the assertion of the modify that triggered it, and fails (122 `unique_search failed`,
+slapd 2.5.13): such a modify must guard itself by values instead."""
 
 _NOT_GUARDED: Final = frozenset({"userPassword", LOCK})
 """A hash cannot be read; a lock may hold the server's own, temporary value."""
 
 
 def forbidden(account: Account, current: EntryObject, adopted: str | None = None) -> Refused | None:
-    """Why this entry must not be changed, or None.
-
-    `adopted`: the entry that was found to be this student's before it carried the number.
-    """
+    """Why this entry must not be changed, or None. `adopted`: the DN of the student's adopted entry."""
     is_adopted = adopted is not None and ref_of(adopted) == current.ref and not current.student_numbers
     if account.student_number not in current.student_numbers and not is_adopted:
         return Refused(
@@ -74,7 +72,7 @@ def new_values(change: Change) -> list[tuple[str, str]]:
 
 
 def new_attributes(change: Change) -> dict[str, tuple[str, ...]]:
-    """Everything but the object classes for an entry that does not exist yet."""
+    """The attributes of a new entry, without its object classes."""
     owned = {name: values for name, values in change.fields.items() if name in OWNED or name == VERSION}
     return {
         **owned,
@@ -86,7 +84,7 @@ def new_attributes(change: Change) -> dict[str, tuple[str, ...]]:
 
 
 def changes(change: Change, current: EntryObject) -> list[Modification]:
-    """The modifications that make `current` as wanted; empty when it is."""
+    """The modifications that bring `current` to what is wanted. Empty if nothing differs."""
     account, numbers = change.account, numbers_of(change.account)
     made: list[Modification] = []
     if missing := missing_classes(CLASSES, current.of("objectClass")):
@@ -97,7 +95,7 @@ def changes(change: Change, current: EntryObject) -> list[Modification]:
     if current.is_renumbered(account):
         if set(numbers) != set(current.numbers):
             made.append(("replace", "supannEtuId", numbers))
-    elif not current.student_numbers:  # it is adopted, else `forbidden` has refused
+    elif not current.student_numbers:  # adopted, else `forbidden` has refused it
         made.append(("add", "supannEtuId", (account.student_number,)))
     if not account.access_open and not current.locked:
         made.append(("replace", LOCK, (LOCKED_FOR_GOOD,)))
@@ -110,9 +108,9 @@ def changes(change: Change, current: EntryObject) -> list[Modification]:
 def guarded_by_values(changed: Sequence[Modification], current: EntryObject) -> list[Modification]:
     """Make the server refuse all these modifications if what we read has changed.
 
-    Instead of a replacement: delete the values that were read, add the new ones (16 or 20 when another writer
-    was faster; RFC 4511, section 4.6). The account version takes part in every one, so that two writers of
-    the pipeline always exclude each other.
+    A replacement becomes a deletion of the values read and an addition of the new ones (16 or 20 when another
+    writer was faster; RFC 4511, section 4.6). All touch the account version, so that two writers of the
+    pipeline always exclude each other.
     """
     guarded: list[Modification] = []
     if not any(name == VERSION for _, name, _ in changed):
@@ -130,7 +128,7 @@ def guarded_by_values(changed: Sequence[Modification], current: EntryObject) -> 
 
 
 def shutting(current: EntryObject) -> list[Modification]:
-    """The modifications that shut access and leave the rest; empty when it is shut."""
+    """The modifications that shut access and nothing else; empty if it is shut."""
     if current.locked and current.of("sesameMailEnabled") == ("FALSE",):
         return []
     missing = missing_classes(["sesameAccount"], current.of("objectClass"))
@@ -143,10 +141,10 @@ def shutting(current: EntryObject) -> list[Modification]:
 
 
 def _password(change: Change, shown_ref: str | None) -> list[Modification]:
-    """The hash and its reference, always together; nothing if there is none, or it is there already.
+    """The hash with its reference. Nothing if the entry has it, or the account is closed.
 
-    A closed account is given none: a password written to a locked entry would unlock it (ppolicy takes it
-    for an administrator's reset). It is written when access opens again.
+    A password written to a locked entry would unlock it (ppolicy takes it for an administrator's reset): it
+    is written when access opens again.
     """
     ref = change.account.credential_ref
     if change.password is None or ref is None or ref == shown_ref or not change.account.access_open:

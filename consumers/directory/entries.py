@@ -1,4 +1,4 @@
-"""Entries of the people's branch over LDAP: read, and written one at a time; a repetition writes nothing.
+"""Read and write entries of the people's branch over LDAP. A repetition writes nothing.
 
 The upsert that holds under concurrent writers (docs: ops/ldap/README.md): add when there is no entry; when
 the name is taken (68), read that entry; write only the attributes that differ, with an assertion (RFC 4528)
@@ -46,12 +46,7 @@ _CONTENDED: Final = Refused("directory_conflict", "somebody else kept changing t
 
 
 class Entries:
-    """The entries of one branch, and their groups. Thread-safe, as its client is.
-
-    Args:
-        client: the connections.
-        settings: where things are.
-    """
+    """The entries of one branch, and their groups. Thread-safe, as its client is."""
 
     def __init__(self, client: PatientLdapClient, settings: DirectorySettings) -> None:
         self._client = client
@@ -67,10 +62,10 @@ class Entries:
     def of(
         self, accounts: Sequence[Account], adopted: Mapping[str, str]
     ) -> dict[str, tuple[EntryObject, ...]]:
-        """The entries that concern each of these students: theirs, else the one that has their login.
+        """The entries that concern each student: theirs, else the one of their login.
 
-        Theirs carry the number: none, one, or after tampering several. One that shows another number is
-        found by its login. An adopted one counts where none carries the number and it carries none.
+        Theirs carry the number: none, one, or after tampering several. One that shows another number is found
+        by its login. An adopted one counts if it carries no number and no other entry carries this one.
         """
         found: dict[str, dict[str, EntryObject]] = {account.student_number: {} for account in accounts}
         renumbered = [account.login for account in accounts if account.shown_number is not None]
@@ -101,12 +96,8 @@ class Entries:
         ]
 
     def dump(self, criterion: str = "(uid=*)") -> Iterator[EntryObject]:
-        """All entries that meet a filter, in bounded memory.
-
-        Raises:
-            TargetDown: the directory does not answer.
-        """
-        lacking: Container[str] | None = None  # asked once, of everybody
+        """All entries that meet a filter, in bounded memory. Raises TargetDown."""
+        lacking: Container[str] | None = None  # one query for all entries
         groups = self._groups.everybody()
         for row in self._client.everybody(self._people, criterion, DUMPED, page_size=_PAGE_SIZE):
             entry = shown(*row)
@@ -116,7 +107,7 @@ class Entries:
             yield entry if groups is None else in_groups(entry, groups.get(normal(entry.dn), ()))
 
     def changes_since(self, mark: str) -> Changes[EntryObject] | None:
-        """The entries that others changed; see `Connector.changes_since`."""
+        """Entries changed by other writers; see `Connector.changes_since`."""
 
         def removed() -> tuple[LdapAnswer, str, bool, bool]:
             found = self._client.removed_since(self._people, mark)
@@ -133,7 +124,7 @@ class Entries:
         return Changes(cookie, self.dump(f"(&(uid=*){criterion})"), gone, behind)
 
     def taken(self, batch: Sequence[Change]) -> Mapping[str, Refused]:
-        """Who is to get a value that another entry has, by student number: see `difference.UNIQUE`."""
+        """Refuse students who would get another entry's value, by number. See `difference.UNIQUE`."""
         found: dict[str, Refused] = {}
         for start in range(0, len(batch), _TOGETHER):
             part = [(change, difference.new_values(change)) for change in batch[start : start + _TOGETHER]]
@@ -147,7 +138,7 @@ class Entries:
         return found
 
     def _holders(self, values: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], set[str]]:
-        """By attribute and value in one case: the `ref` of the entries that have it."""
+        """The `ref` of the entries that have a value, by attribute and lower-case value."""
         wanted: dict[str, set[str]] = {}
         for name, value in values:
             for other in difference.UNIQUE[name]:
@@ -161,19 +152,16 @@ class Entries:
         return holders
 
     def groups(self, accounts: Iterable[Account]) -> GroupNames:
-        """Which of the groups that these students are to be in there are: one search."""
+        """Which of these students' wanted groups exist, in one search."""
         names = sorted({group.key for account in accounts for group in account.groups if group.met})
         return self._client.had(partial(self._groups.among, names)) if names else GroupNames()
 
     def any(self, base: str, criterion: str) -> bool:
-        """Whether anything there meets a filter."""
+        """True if an entry below `base` meets a filter."""
         return bool(self._client.had(lambda: next(self._client.pages(base, criterion, ["1.1"], page_size=1))))
 
     def _lacking(self, whose: str) -> set[str]:
-        """The names of the entries without a password, by a search alone.
-
-        The password is never read; it needs the right to search by `userPassword`.
-        """
+        """The DNs of entries without a password. A filter finds them: none is read."""
         return {dn for dn, _ in self._client.find(self._people, f"(&{whose}(!(userPassword=*)))", ["1.1"])}
 
     def _with_groups(self, entry: EntryObject) -> EntryObject:
@@ -187,15 +175,15 @@ class Entries:
     # --- writing --------------------------------------------------------------------------------------
 
     def write(self, adopted: Mapping[str, str], change: Change) -> Refused | None:
-        """Bring one student's entry and memberships to what is wanted, and write nothing else.
+        """Bring one student's entry and memberships to the wanted state.
 
-        An entry is created when its name is free. One that exists is changed only if it carries the student
-        number or was adopted for it and carries none, which it then gets; and only if it did not change since
-        it was read (else it is read again). A group never names a missing entry.
+        Nothing else is written. An entry is created when its name is free. An existing one is changed only if
+        it carries the student number, or was adopted for it and carries none, which it then gets; and only if
+        it did not change since it was read (else it is read again). A group never names a missing entry.
 
         Args:
-            adopted: by student number, the DN of the entry that was adopted.
-            change: with all that is wanted in its `fields`.
+            adopted: the DN of the adopted entry by student number.
+            change: with all wanted fields.
         """
         account, place = change.account, name_dn("uid", change.account.login, self._people)
         mine = adopted.get(account.student_number)
@@ -213,7 +201,7 @@ class Entries:
     def _upsert(
         self, change: Change, place: str, dn: str, adopted: str | None, read: list[EntryObject | None]
     ) -> Refused | None:
-        # What was read before a failed attempt is stale: that attempt may have been carried out.
+        # What was read before a failed attempt is stale: the server may have carried that attempt out.
         current, by_values = read.pop() if read else self._by_dn(dn), False
         for _ in range(_CONFLICTS_MAX):
             if current is None:
@@ -233,7 +221,7 @@ class Entries:
             if not _conflicts(answer):
                 return self._unless_moving(change.account, changed(answer))
             before, current = current, self._by_dn(current.dn)
-            # It is unchanged and the assertion failed all the same: this server cannot compare (see UNIQUE).
+            # Unchanged, yet the assertion failed: this server cannot compare (see UNIQUE).
             by_values = by_values or (current is not None and current.revision == before.revision)
         return _CONTENDED
 
@@ -243,10 +231,7 @@ class Entries:
         return self._client.modify(current.dn, changes, revision=current.revision)
 
     def _unless_moving(self, account: Account, refused: Refused | None) -> Refused | None:
-        """Retry if another entry of the same person still has to give its number up.
-
-        That entry does so in its own turn.
-        """
+        """Retry if another entry of the person has yet to give up its number."""
         if refused is None or refused.cause != NUMBER_TAKEN:
             return refused
         if not any(holder.version for holder in self.having("supannEtuId", numbers_of(account))):
@@ -254,17 +239,14 @@ class Entries:
         return Refused(_CONTENDED.cause, "another entry of the same person has yet to give its number up")
 
     def shut(self, found: EntryObject) -> Refused | None:
-        """Shut access to an entry in one small write, whatever was written since it was read."""
+        """Shut access to an entry in one small write, whatever changed since it was read."""
         changes = difference.shutting(found)
         if not changes:
             return None
         return self._client.settled(lambda: changed(self._client.modify(found.dn, changes)))
 
     def erase(self, dn: str, number: str) -> Refused | None:
-        """Remove an entry that carries this number, its memberships first.
-
-        So a repetition completes what an earlier attempt has left.
-        """
+        """Remove an entry of this number, its memberships first. It may be repeated."""
         return self._client.settled(partial(self._erase, dn, number))
 
     def _erase(self, dn: str, number: str) -> Refused | None:
@@ -284,6 +266,5 @@ class Entries:
 
 
 def _conflicts(answer: LdapAnswer) -> bool:
-    """Whether the entry was changed or removed after we read it."""
     taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
     return taken or answer.code in _CONFLICTS

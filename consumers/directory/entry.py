@@ -1,10 +1,9 @@
-"""From an account to its directory entry; pure. SupAnn's and eduPerson's formats.
+"""From an account to its directory entry, in SupAnn's and eduPerson's formats. Pure.
 
 No other file knows these formats. Sources: SupAnn 2018 rev. 2 (attributes, `supannEtuInscription`,
 `supannRessourceEtatDate`), eduPerson (affiliations, scoped values), RFC 2798 (inetOrgPerson).
-
-What the entry does *not* have is as deliberate: birth date, INE and personal mail stay with the registry, and
-so do the birth name and the civil given names, which would expose people who use other names.
+Deliberately absent: birth date, INE and personal mail, which stay with the registry, and the birth name and
+civil given names, which would expose people who use other names.
 """
 
 from __future__ import annotations
@@ -53,23 +52,26 @@ OWNED = (
     "sesameMailEnabled",
     "sesameMailQuota",
 )
-"""The attributes whose values the pipeline decides alone. `supannEtuId` and `uid` are written once, with the
-entry, and the former again where a person of several numbers is known by another one (`KEPT_UNDER`);
-`userPassword` only together with `sesameCredentialRef`; everything else on the entry is others'."""
+"""Attributes whose values the pipeline alone decides.
+
+`supannEtuId` and `uid` are written once, with the entry; supannEtuId again where a person of several numbers
+is known by another one (`KEPT_UNDER`); `userPassword` only together with `sesameCredentialRef`. Everything
+else on the entry belongs to others."""
 
 KEPT_UNDER = "{SESAME}"
-"""The label in supannRefId of the number that the pipeline keeps an entry under, where supannEtuId, which
-follows the registrar, shows another one or none."""
+"""Label in supannRefId of the number that the pipeline keeps an entry under.
+
+Present if supannEtuId, which follows the registrar, shows another number or none."""
 
 GROUPS: Final = "groups"
-"""What differs when the groups are not those that are wanted."""
+"""The field that differs when the groups are not the wanted ones."""
 
 VERSION: Final = "sesameVersion"
 CREDENTIAL: Final = "sesameCredentialRef"
 """Names the password that an entry has, since a hash cannot be read back; both are one write."""
 
 OWNS: Final = (*OWNED, GROUPS, "uid", "supannEtuId", "objectClass", "userPassword", CREDENTIAL, VERSION)
-"""What is ours of an entry, without its lock (pwdAccountLockedTime), which is its access."""
+"""All our fields of an entry, except its lock (pwdAccountLockedTime), which is its access."""
 
 EVIDENCE = (
     "supannCodeINE",
@@ -77,7 +79,7 @@ EVIDENCE = (
     "schacDateOfBirth",
     "supannNomDeNaissance",
 )
-"""What other systems may have left on an entry that tells whose it is. Never written."""
+"""Attributes by which other systems may have marked an entry's owner. Never written."""
 
 _HOLDS = (
     (Hold.TECHNICAL, "VerrouTechnique"),
@@ -98,12 +100,11 @@ _STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What an establishment decides once about its entries.
+    """An establishment's decisions on its entries.
 
     Attributes:
-        settings: the directory's.
         scope: the domain of scoped values and principal names, e.g. `univ-exemple.fr`.
-        mail_target: the target that is the students' mailbox: an account may be at another stage there.
+        mail_target: the target of students' mailboxes: an account may be at another stage there.
     """
 
     settings: DirectorySettings
@@ -112,7 +113,7 @@ class Profile:
 
 
 def wanted_fields(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
-    """What the directory must show for this account, but its lock."""
+    """The wanted fields of this account's entry, except its lock."""
     attributes = _attributes(account, profile)
     fields = {
         "uid": (account.login.lower(),),
@@ -133,12 +134,12 @@ def numbers_of(account: Account) -> tuple[str, ...]:
 
 
 def ordered(values: Iterable[str]) -> tuple[str, ...]:
-    """Values of an attribute, which have no order."""
+    """Sort an attribute's values, which have no order."""
     return tuple(sorted(set(values)))
 
 
 def folded(names: Iterable[str]) -> tuple[str, ...]:
-    """Names as the server compares them: without case (RFC 4519)."""
+    """Normalize names as the server compares them: without case (RFC 4519)."""
     return ordered(name.lower() for name in names)
 
 
@@ -149,10 +150,7 @@ def missing_classes(wanted: Sequence[str], present: Sequence[str]) -> tuple[str,
 
 
 def user_password(hashed: str) -> str:
-    """The userPassword value for a hash of the vault.
-
-    A bare argon2 hash gets slapd's scheme (slappw-argon2).
-    """
+    """The userPassword value for a hash of the vault. Argon2 needs slapd's scheme (slappw-argon2)."""
     return f"{{ARGON2}}{hashed}" if hashed.startswith("$argon2") else hashed
 
 
@@ -195,7 +193,7 @@ def _references(account: Account, registrar: str) -> list[str]:
 
 
 def _state(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
-    """What an entry declares of its resources, in SupAnn's words."""
+    """An entry's resources and their states, in SupAnn's terms."""
     at_mail = account.at(profile.mail_target)
     states = {"COMPTE": _account_state(account), "MAIL": _account_state(at_mail)}
     dates = {"COMPTE": _state_dates(account), "MAIL": _state_dates(at_mail)}
@@ -211,8 +209,9 @@ def _state(account: Account, profile: Profile) -> dict[str, tuple[str, ...]]:
 
 
 def _account_state(account: Account) -> str:
-    """SupAnn's letter (A active, I inactive, S suspended) and sub-state, e.g. `A:SupannActif`. What is to be
-    erased says so whatever the holds: by that the mail server finds the mailbox once more."""
+    """SupAnn's letter (A active, I inactive, S suspended) and sub-state, e.g. `A:SupannActif`.
+
+    An account to be erased shows that whatever its holds: the mail server finds the mailbox by it."""
     if account.stage is Stage.ERASED:
         return _STAGES[account.stage]
     for hold, sub_state in _HOLDS:
@@ -224,8 +223,8 @@ def _account_state(account: Account) -> str:
 def _state_dates(account: Account) -> str:
     """The first and the last day of a state, as far as they are known.
 
-    A closed account has no last day, and an account does not record when a hold began. What was written
-    before beginnings were known stays as it is.
+    A closed account has no last day, and an account does not record when a hold began. Without a known
+    beginning the value stays as written before.
     """
     until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
     if account.stage_since is None:
@@ -265,7 +264,7 @@ def _cursus(enrolment: Enrolment, profile: Profile) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text in ASCII, as SupAnn wants cn; blanks are collapsed."""
+    """Transliterate to ASCII, as SupAnn wants cn; collapse blanks."""
     words = re.split(r"(\W+)", "".join(filter(_has_a_spelling, text)))
     return " ".join("".join(map(_spelt, words)).split())
 
@@ -273,17 +272,14 @@ def _plain(text: str) -> str:
 def _spelt(word: str) -> str:
     """A word in ASCII, in capitals if the word is (ŒUVRARD: OEUVRARD).
 
-    ß has had no capital for long, and may occur among capitals. A single letter says nothing of its word.
+    ß long had no capital, and may occur among capitals. A single letter says nothing of its word.
     """
     capitals = len(word) > 1 and word.replace("ß", "").isupper()
     return anyascii(word).upper() if capitals else anyascii(word)
 
 
 def _has_a_spelling(char: str) -> bool:
-    """Whether to transliterate a character; symbols are not.
-
-    An emoji would be spelt out (':grinning:'), and so would combining marks that compose with no letter.
-    """
+    """False for symbols and lone combining marks. They would be spelt out (':grinning:')."""
     if char.isascii():
         return True
     category, name = unicodedata.category(char), unicodedata.name(char, "")
@@ -291,8 +287,5 @@ def _has_a_spelling(char: str) -> bool:
 
 
 def _clean(values: dict[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Drop empty values and repetitions, and sort.
-
-    LDAP has no empty values, and values of an attribute have no order.
-    """
+    """Drop empty values, which LDAP lacks, and repetitions. Sort, since values have no order."""
     return {name: tuple(sorted({v.strip() for v in some if v.strip()})) for name, some in values.items()}

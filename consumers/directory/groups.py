@@ -1,16 +1,14 @@
 """Directory groups of two kinds: searches run by the server, or lists of members.
 
 **Dynamic** groups are searches on sesameGroup (groupOfURLs; ops/ldap/slapd.conf), created when first needed.
-
 **Static** ones are the members of a groupOfNames (RFC 4519, 3.5), for software that follows no memberURL.
 
-- *Ours* is a group whose `owner` is the provisioner. Each write asserts that in the same operation, by
-  deleting and adding this very value (RFC 4511, 4.6: refused if it is not there). Removing that value takes
-  the group away from Sésame.
-- *A member is one value*, added or deleted alone: writers on several machines do not disturb one another, as
-  they would by replacing the list.
-- *Never empty.* The class wants a member, so the group's own name is the first one and stays: the last person
-  leaves like any other, and no one gets a right by it.
+- A group is *ours* if its `owner` is the provisioner. Each write asserts that in the same operation, by
+  deleting and adding this value (RFC 4511, 4.6: refused if it is missing). Removing it takes the group away
+  from Sésame.
+- *A member is one value*, added or deleted alone: replacing the list would disturb writers on other machines.
+- *Never empty.* The class wants a member: the group's own name is the first one and stays, which gives no
+  right to anyone; so the last person can leave.
 """
 
 from __future__ import annotations
@@ -33,26 +31,21 @@ _PAGE_SIZE = 20  # groups have many members
 
 
 class DirectoryGroups:
-    """The groups of one branch, of either kind. Thread-safe, as its client is.
-
-    Args:
-        client: the connections.
-        branch: where the groups are.
-    """
+    """The groups of one branch, of either kind. Thread-safe, as its client is."""
 
     shows: str
-    """The attribute that shows whose a group is."""
+    """The attribute that shows a group's owner."""
 
     def __init__(self, client: PatientLdapClient, branch: str) -> None:
         self._client = client
         self._branch = branch
 
     def is_ours(self, raw: Raw) -> bool:
-        """Whether a group with these values is ours."""
+        """True if a group with these values is ours."""
         raise NotImplementedError
 
     def among(self, names: Sequence[str]) -> GroupNames:
-        """Which of these names are taken directly in the branch, and which not by us: one search."""
+        """Which names are taken directly in the branch, and which not by us."""
         present: set[str] = set()
         foreign: set[str] = set()
         for dn, raw in self._client.rows(self._branch, any_of("cn", names), ["cn", self.shows]):
@@ -63,19 +56,19 @@ class DirectoryGroups:
         return GroupNames(frozenset(present), frozenset(foreign))
 
     def ensure(self, groups: Mapping[str, str]) -> Refused | None:  # noqa: ARG002
-        """Create those that do not exist yet, before the entry is written; `groups`: descriptions by cn."""
+        """Create missing groups before the entry is written; `groups`: descriptions by cn."""
         return None
 
     def settle(self, dn: str, wanted: Mapping[str, str]) -> Refused | None:  # noqa: ARG002
-        """Make an entry that is written a member of exactly these; `wanted`: descriptions by cn."""
+        """Make a written entry a member of exactly these; `wanted`: descriptions by cn."""
         return None
 
     def of(self, dn: str) -> tuple[str, ...] | None:  # noqa: ARG002
-        """Names of our groups that list this entry, sorted; None: groups list none."""
+        """Names of our groups that list this entry, sorted; None: groups have no lists."""
         return None
 
     def everybody(self) -> Mapping[str, tuple[str, ...]] | None:
-        """The same by the `normal` name of each member."""
+        """Those of every entry, by its `normal` DN."""
         return None
 
     def _dn(self, name: str) -> str:
@@ -83,7 +76,7 @@ class DirectoryGroups:
 
 
 class DynamicGroups(DirectoryGroups):
-    """Searches. `people`: the branch that they search."""
+    """Groups as searches of the branch `people`."""
 
     shows = "objectClass"
 
@@ -97,14 +90,14 @@ class DynamicGroups(DirectoryGroups):
         return _DYNAMIC.lower() in (name.lower() for name in texts(raw, "objectClass"))
 
     def among(self, names: Sequence[str]) -> GroupNames:
-        """See `DirectoryGroups.among`; what is no longer there is made again."""
+        """See `DirectoryGroups.among`; vanished groups will be made again."""
         groups = super().among(names)
         ours = groups.present - groups.foreign
         self._known = {name for name in self._known if name not in names or name.lower() in ours}
         return groups
 
     def ensure(self, groups: Mapping[str, str]) -> Refused | None:
-        """See `DirectoryGroups.ensure`; a name that is taken otherwise is left."""
+        """See `DirectoryGroups.ensure`; a name taken by another object is left."""
         for key in sorted(groups.keys() - self._known):
             criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
             attributes = {
@@ -122,7 +115,7 @@ class DynamicGroups(DirectoryGroups):
 
 
 class StaticGroups(DirectoryGroups):
-    """Lists of members. `owner`: the provisioner's name, which marks a group as ours."""
+    """Groups as lists of members. `owner`: the provisioner's name, which marks them as ours."""
 
     shows = "owner"
 
@@ -149,14 +142,14 @@ class StaticGroups(DirectoryGroups):
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
     def settle(self, dn: str, wanted: Mapping[str, str]) -> Refused | None:
-        """See `DirectoryGroups.settle`. Only what differs is written; a group that is not ours is left."""
+        """See `DirectoryGroups.settle`. Writes only differences; leaves groups that are not ours."""
         inside = {name.lower(): name for name in self.of(dn)}
         for name, description in wanted.items():
             if name.lower() not in inside and (refused := self._join(dn, name, description)) is not None:
                 return refused
         for name in inside.keys() - {name.lower() for name in wanted}:
             answer = self._change(inside[name], ("delete", "member", (dn,)))
-            gone = answer.code in (Code.NO_SUCH_ATTRIBUTE, Code.NO_SUCH_OBJECT)  # which is what we want
+            gone = answer.code in (Code.NO_SUCH_ATTRIBUTE, Code.NO_SUCH_OBJECT)  # as wanted
             if not gone and (refused := changed(answer)) is not None:
                 return refused
         return None

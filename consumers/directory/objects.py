@@ -28,10 +28,10 @@ from consumers.kit.passwords import NO_PASSWORD
 from schemas.account import Account
 
 GROUP_NOT_OURS: Final = "group_not_ours"
-"""Reason of waiting: a group of that name is not ours. An operator removes it or hands it over."""
+"""Reason of waiting: a group of that name is not ours; an operator removes it or hands it over."""
 
 OPERATOR_RECHECK_S: Final = 3600.0
-"""How often to look again at what waits for an operator."""
+"""Interval between looks at what waits for an operator."""
 
 LOCK: Final = "pwdAccountLockedTime"
 LOCKED_FOR_GOOD: Final = "000001010000Z"
@@ -54,7 +54,7 @@ READ: Final = (
 """The attributes that `shown` takes."""
 
 DUMPED: Final = (*READ, *EVIDENCE)
-"""Those, and what tells whose an entry is."""
+"""Those, and evidence of an entry's owner."""
 
 _NAMES: Final = {
     "login": ("uid", "supannAliasLogin"),
@@ -67,12 +67,12 @@ _DATE: Final = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class PasswordState:
-    """The server's own state of an entry's password (slapo-ppolicy(5)), for diagnosis; in UTC.
+    """The server's state of an entry's password (slapo-ppolicy(5)), for diagnosis. In UTC.
 
     Attributes:
         changed_at: when it was last written; None: the server does not say.
         locked_at: since when wrong passwords have shut the entry; the server lifts that automatically.
-        failures: when wrong passwords were tried since the last good one, oldest first; some are kept.
+        failures: times of wrong passwords since the last good one, oldest first; the server keeps some.
         must_change: an administrator wants another one.
         policy_dn: the policy that applies instead of the usual one.
     """
@@ -89,9 +89,9 @@ class EntryObject(TargetObject):
     """An entry as the server shows it.
 
     Attributes:
-        dn: distinguished name (RFC 4514); `ref` is the same in one case.
-        attributes: the values of what was read, as text; sorted where the pipeline owns them.
-        groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
+        dn: distinguished name (RFC 4514); `ref` is the same in lower case.
+        attributes: the values read, as text; sorted where the pipeline owns them.
+        groups: names of our static groups with this member, sorted; None: groups are searches.
     """
 
     dn: str = ""
@@ -114,34 +114,34 @@ class EntryObject(TargetObject):
 
     @property
     def kept_under(self) -> tuple[str, ...]:
-        """The number that the pipeline keeps it under, where it shows another one; see `KEPT_UNDER`."""
+        """The number that the pipeline keeps it under, if it shows another. See `KEPT_UNDER`."""
         return tuple(
             value.removeprefix(KEPT_UNDER) for value in self.of("supannRefId") if value.startswith(KEPT_UNDER)
         )
 
     @property
     def student_numbers(self) -> tuple[str, ...]:
-        """Whose it is: empty for people who are not students."""
+        """Its student's numbers; empty for people who are not students."""
         return self.kept_under or self.numbers
 
     @property
     def version(self) -> int:
-        """The account version that it shows; 0: none."""
+        """The account version that it shows, or 0."""
         return int(next(iter(self.of(VERSION)), 0))
 
     @property
     def locked(self) -> bool:
-        """Whether it is closed permanently (a lock that the server lifts does not count)."""
+        """True if closed permanently; a lock that the server lifts does not count."""
         return not self.open
 
     @property
     def credential_ref(self) -> str | None:
-        """Which credential its password was made from."""
+        """The credential that its password was made from."""
         return next(iter(self.of(CREDENTIAL)), None)
 
     @property
     def password(self) -> PasswordState:
-        """What ppolicy keeps. A lock for good is no lock by wrong passwords."""
+        """What ppolicy keeps; a permanent lock is not one by wrong passwords."""
         locked = [value for value in self.of(LOCK) if value != LOCKED_FOR_GOOD]
         return PasswordState(
             changed_at=next(_moments(self.of("pwdChangedTime")), None),
@@ -152,34 +152,28 @@ class EntryObject(TargetObject):
         )
 
     def is_renumbered(self, account: Account) -> bool:
-        """Whether the pipeline decides the student number that the entry shows.
+        """True if the pipeline decides the student number that the entry shows.
 
-        Then it shows, or is to show, another one than it is kept under. Otherwise further numbers on an entry
-        belong to others.
+        That differs, or is to differ, from the one it is kept under; otherwise further numbers are others'.
         """
         return account.shown_number is not None or bool(self.kept_under)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupNames:
-    """Which of some groups exist; names in one case.
-
-    Attributes:
-        present: those that exist, ours or not.
-        foreign: those that are not ours.
-    """
+    """Existing groups, by names in lower case; `foreign`: those that are not ours."""
 
     present: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
 
     def not_ours(self, account: Account) -> tuple[str, ...]:
-        """The groups that this account is to be in and that are not ours."""
+        """This account's groups that are not ours."""
         wanted = (group.key for group in account.groups if group.met)
         return tuple(key for key in wanted if key.lower() in self.foreign)
 
 
 def shown(dn: str, raw: Raw) -> EntryObject:
-    """An entry as the server sent it, with further evidence of its owner."""
+    """Translate an entry as the server sent it, with further evidence of its owner."""
     attributes = {name: texts(raw, name) for name in raw}
     attributes |= {name: tuple(sorted(attributes[name])) for name in OWNED if name in attributes}
     entry = EntryObject(ref_of(dn), dn=dn, attributes=attributes)
@@ -210,20 +204,20 @@ def in_groups(entry: EntryObject, groups: Sequence[str]) -> EntryObject:
 
 
 def is_doubtful(entry: EntryObject) -> bool:
-    """Whether it shows that it was given a password, and not when."""
+    """True if it shows that it was given a password, but not when."""
     return entry.credential_ref is not None and entry.password_at is None
 
 
 def without_password(entry: EntryObject) -> EntryObject:
-    """The entry, whose password was deleted."""
+    """The entry, marked as one whose password was deleted."""
     return replace(entry, password_at=NO_PASSWORD)
 
 
 def compared(entry: EntryObject, account: Account, groups: GroupNames) -> EntryObject:
     """An entry in the form in which it is compared with what its student is to have.
 
-    Others' classes, and logins and numbers that others wrote next to ours, do not count. A foreign group
-    counts as if the student were in it: the other groups are joined, and the student waits for this one.
+    Others' classes, logins and numbers next to ours do not count. A foreign group counts as if the student
+    were in it: the other groups are joined, and the student waits for this one.
     """
     login, number = account.login.lower(), account.student_number
     wanted = {group.key.lower() for group in account.groups if group.met}
@@ -244,7 +238,7 @@ def compared(entry: EntryObject, account: Account, groups: GroupNames) -> EntryO
 
 
 def ref_of(dn: str) -> str:
-    """The kit's reference of an entry: its name, in one case."""
+    """The kit's reference of an entry: its name in lower case."""
     return dn.lower()
 
 
@@ -254,7 +248,7 @@ def texts(raw: Raw, name: str) -> tuple[str, ...]:
 
 
 def _numbers(entry: EntryObject, account: Account) -> tuple[str, ...]:
-    """The values of supannEtuId, as far as they are ours to decide."""
+    """The values of supannEtuId that are ours to decide."""
     wanted = numbers_of(account)
     if entry.is_renumbered(account):
         return ordered(entry.numbers)
@@ -275,7 +269,7 @@ def _evidence(entry: EntryObject) -> dict[str, str]:
 
 
 def _moments(values: Iterable[str]) -> Iterator[datetime]:
-    """Generalized times as the server writes them (RFC 4517, section 3.3.13): in UTC."""
+    """Parse generalized times in UTC (RFC 4517, section 3.3.13)."""
     for value in values:
         with suppress(ValueError):
             yield datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)

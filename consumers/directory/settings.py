@@ -91,15 +91,12 @@ class DirectorySettings(ClientSettings):
 
     @property
     def system(self) -> str:
-        """The server, as operators are shown it."""
+        """See `ConnectorSettings.system`."""
         return f"LDAP {self.uri}"
 
     @property
     def verb_s_max(self) -> float:
-        """The longest time of one operation, in seconds.
-
-        A connection, TLS, a bind and the answer.
-        """
+        """The longest time of one operation, in seconds: connection, TLS, bind and answer."""
         return self.connect_timeout_s + 3 * self.timeout_s
 
     @property

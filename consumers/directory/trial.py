@@ -1,7 +1,7 @@
 """Trials on the live directory: the probe's mark, and a login attempt.
 
-A probe writes an entry of the pipeline's own, and reads it back. A trial is a bind, and what the entry shows
-when it is refused.
+A probe writes an entry of the pipeline's own, and reads it back. A trial binds, and looks at the entry if
+that is refused.
 """
 
 from __future__ import annotations
@@ -27,10 +27,7 @@ if TYPE_CHECKING:  # it loads an LDAP library
 
 @dataclass(frozen=True, slots=True)
 class PasswordPolicy:
-    """The age limit of passwords and the effect of wrong ones, in seconds.
-
-    0: no limit, or until it is lifted.
-    """
+    """The age limit of passwords and the lock after wrong ones, in seconds. 0: no limit."""
 
     age_s_max: int
     lockout_s: int
@@ -40,26 +37,25 @@ _POLICY = ("pwdMaxAge", "pwdLockoutDuration")
 
 
 class TrialVerdict(StrEnum):
-    """How a trial ended."""
+    """Result of a trial."""
 
     LETS_IN = "lets_in"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a token)
-    UNFIT_ENTRY = "unfit_entry"  # it is not there, or no password would be let in
+    UNFIT_ENTRY = "unfit_entry"  # missing, or it lets no password in
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How it ended, and for operators what was found."""
+    """A trial's result, and findings for operators."""
 
     verdict: TrialVerdict
     said: str = ""
 
 
 def try_login(client: PatientLdapClient, settings: DirectorySettings, login: str, password: str) -> Trial:
-    """Find an entry, bind as it, and read it again: the bind may have changed the server's state of it.
+    """Find an entry, bind as it, and read its state, which may have changed.
 
-    Raises:
-        TargetDown, Misconfigured: the directory does not answer us.
+    Raises TargetDown or Misconfigured: the directory does not answer us.
     """
     rows = client.find_any(settings.people_dn, "uid", [login], READ)
     if len(rows) != 1:
@@ -72,11 +68,7 @@ def try_login(client: PatientLdapClient, settings: DirectorySettings, login: str
 
 
 def policy_of(client: PatientLdapClient, dn: str | None) -> PasswordPolicy | None:
-    """The password policy of this name; None: there is none that we may see.
-
-    Raises:
-        TargetDown, Misconfigured: the directory does not answer us.
-    """
+    """The password policy of this name; None: we see none. Raises TargetDown or Misconfigured."""
     raw = None if dn is None else client.had(partial(client.entry, dn, _POLICY))
     if raw is None:
         return None
@@ -84,10 +76,7 @@ def policy_of(client: PatientLdapClient, dn: str | None) -> PasswordPolicy | Non
 
 
 def _judged(answer: LdapAnswer, entry: EntryObject, policy: PasswordPolicy | None) -> Trial:
-    """What the answer to a bind means, given the entry and its password policy.
-
-    The server answers `invalid credentials` for a locked entry and an expired password too.
-    """
+    """Interpret the answer to a bind. It is `invalid credentials` for locks and expiry too."""
     state, verdict, said = entry.password, TrialVerdict.UNFIT_ENTRY, ""
     max_age_s = 0 if policy is None else policy.age_s_max
     ended = state.changed_at and max_age_s and state.changed_at + timedelta(seconds=max_age_s)
@@ -108,12 +97,9 @@ _READS_MAX = 3
 
 
 def leave_mark(client: PatientLdapClient, dn: str) -> None:
-    """Write a mark on the entry for probes and see it there. Several processes may do so at once: a later
-    mark will do too, since marks begin with the time.
+    """Write a mark on the entry for probes, and see it there.
 
-    Args:
-        client: the connections.
-        dn: the entry's name.
+    Marks begin with the time: a later one, of another process, will do too.
 
     Raises:
         Misconfigured: there is no such entry, or no right to write it.

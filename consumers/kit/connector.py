@@ -1,8 +1,8 @@
 """The connector interface: declarations, and verbs over one object model.
 
 An author subclasses `Connector`. The kit's handler drives the verbs: it shuts access first, reads, compares
-what is there with what is wanted, writes the differences, reads back, and reports `done` only from that last
-read. The pipeline provides retries, leases, parking, dead letters, metrics and pages; an author writes none.
+with what is wanted, writes the differences, reads back, and reports `done` only from that last read. The
+pipeline provides retries, leases, parking, dead letters, metrics and pages; an author writes none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # it loads SQLAlchemy, which few connectors need
 SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
 
 Fields = Mapping[str, tuple[str, ...]]
-"""What a connector owns of an object: field name to values, in a stable order."""
+"""A connector's fields of an object: name to values, in a stable order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class TargetObject:
     """One object as the target shows it: a user, an entry, a mailbox.
 
     Attributes:
-        ref: the target's own identifier of it; where the target has one that survives renames, that one.
+        ref: the target's own identifier of it; one that survives renames, if the target has such.
         student_number: the number that it carries; empty: none, so it is not one of ours.
         fields: those that the connector owns, as the target has them.
         open: whether its owner may use it; None: the target has no such notion.
@@ -48,7 +48,7 @@ class TargetObject:
         revision: guards a write against a concurrent one (an ETag, `uSNChanged`); empty: there is no guard.
         evidence: further evidence of its owner (`family`, `given`, `birth` as YYYY-MM-DD, `ine`), for
             adoption.
-        held: what of it cannot be given, because of other objects at the target.
+        held: the part that cannot be given, because of other objects at the target.
         note: for operators, shown with `done`.
         out_of_reach: it is at a place of the target where we may not write it.
         out_of_place: it is elsewhere than where we make such objects, and was not adopted there.
@@ -77,21 +77,21 @@ class AdoptedRef(str):
     number: str
 
     def __new__(cls, ref: str, number: str = "") -> Self:
-        """Make it from the reference and the number found."""
+        """Make it from a reference and the number found with it."""
         made = super().__new__(cls, ref)
         made.number = number
         return made
 
 
 class AdoptedRefs:
-    """The `ref` of adopted objects, by student number; one store query per turn."""
+    """The `ref` of adopted objects by student number. One query of the store per turn."""
 
     def __init__(self, ask: Callable[[Sequence[str]], Mapping[str, str]]) -> None:
         self._ask = ask
         self._turn = threading.local()
 
     def __call__(self, numbers: Sequence[str]) -> Mapping[str, str]:
-        """The references of those of these students who have an adopted object."""
+        """The references of these students' adopted objects."""
         known: dict[str, str | None] = getattr(self._turn, "known", {})
         if not known.keys() >= set(numbers):
             return self._ask(numbers)
@@ -110,14 +110,13 @@ class AdoptedRefs:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A business precondition is missing at the target: not a failure. The student waits, and sees the
-    reason.
+    """A business precondition is missing at the target: no failure. The student waits, and sees the reason.
 
     Attributes:
         reason: a token that the connector explains in its `reasons`.
         pending: names of what is not given yet.
         recheck_after_s: look again after so many seconds; None: after the engine's usual time.
-        fields: of an object that has all the rest, those that cannot be given: they are not written.
+        fields: fields that cannot be given to an object that has all the rest: they are not written.
     """
 
     reason: str
@@ -134,7 +133,7 @@ class Refused:
         cause: a token that the connector explains in its `reasons`.
         message: for operators; without personal data and without secrets.
         lasting: no retry helps until a person changes something: a dead letter at once.
-        after_s: when the target asks us to come back.
+        after_s: the pause that the target wants.
         unknown: it is unknown whether the call was carried out: compare before writing again.
     """
 
@@ -147,7 +146,7 @@ class Refused:
 
 SLOW: Final = "target_slow"
 TOO_SLOW: Final = "the call's time was used up before this student's turn"
-"""Cause and message of a retry: the time of the batch was used up."""
+"""Cause and message of a retry because the batch's time is used up."""
 
 
 _Shown = TypeVar("_Shown")
@@ -155,16 +154,14 @@ _Shown = TypeVar("_Shown")
 
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[_Shown]):
-    """The changes that a target reports since a mark, by whatever writer.
+    """The changes that a target reports since a mark, by any writer.
 
     Attributes:
         mark: the present state, in the target's terms; pass it to the next call to get later changes.
-        objects: those that were made or changed, as they are now, each once, without those that we wrote
-            last.
-        gone: something was or may have been removed, and the target does not show what: only a comparison
-            with everybody finds who is missing.
-        went_back: the target shows an older state than at the mark, as after a restored backup: compare
-            everybody.
+        objects: those made or changed, as they are now, each once, without those that we wrote last.
+        gone: something was or may have been removed, unknown what: only a full comparison finds who is
+            missing.
+        went_back: the target shows an older state than at the mark, as after a restored backup: compare all.
     """
 
     mark: str
@@ -176,18 +173,17 @@ class Changes(Generic[_Shown]):
 Seen = Sequence[TargetObject] | Held | Refused
 """The answer of `read` for one student: their candidate objects, or why unknown.
 
-Candidates carry the number or hold one of the names that the account wants.
-"""
+Candidates carry the number, or hold one of the account's wanted names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an account means at this target.
+    """The meaning of an account at this target.
 
     Attributes:
         fields: those that the connector owns, in the same normal form as `TargetObject.fields`.
         held: what cannot be given yet, or never; the rest is given, and then this is reported.
-        undigested: fields left out of the digest, as an account's version: they say nothing of the state.
+        undigested: fields that are no part of the state, as an account's version: left out of the digest.
     """
 
     fields: Fields
@@ -200,10 +196,10 @@ class Change:
     """One student's work for `apply`.
 
     Attributes:
-        found: the object as it was read; None: there is none, and it is to be made.
-        fields: the wanted values of the fields that differ; of a new object, all of them.
-        open: what its access is to be; None: that does not change.
-        password: where `Connector.credential` is among the fields: both are one write.
+        found: the object as it was read; None: make one.
+        fields: the wanted values of the fields that differ; all fields of a new object.
+        open: the wanted access; None: no change.
+        password: present if `Connector.credential` is among the fields: write both at once.
     """
 
     account: Account
@@ -217,7 +213,7 @@ class Advice(NamedTuple):
     """Advice for `sesame doctor`: the target works, but could be set up better.
 
     Attributes:
-        text: what is so, without personal data and without secrets.
+        text: the finding, without personal data and without secrets.
         remedy: what to do about it.
     """
 
@@ -246,15 +242,11 @@ class Secret(Protocol):
 
     @property
     def told(self) -> str:
-        """Which one it is and when it was read, for operators."""
+        """Its name and when it was read, for operators."""
 
 
 def secret_of(secret: Secret) -> str:
-    """Read a secret, again if its file has changed.
-
-    Raises:
-        Misconfigured: it cannot be read.
-    """
+    """Read a secret, again if its file has changed. Raises Misconfigured: it cannot be read."""
     try:
         return secret()
     except SesameError as error:
@@ -263,15 +255,15 @@ def secret_of(secret: Secret) -> str:
 
 @dataclass(frozen=True)
 class SiteFacts:
-    """What a connector may know of the site, apart from its own section.
+    """A connector's knowledge of the site, apart from its own section.
 
     Attributes:
-        database: the store, for what a connector has to remember; None: there is none.
+        database: the store, for a connector's own memory; None: there is none.
         principal_scope: the part after the `@` of principal names.
         mail_quota_bytes: of each mailbox; None: the mail server's own.
         mail_target: the target that is the students' mailbox; empty: there is none.
-        is_managed: whether Sésame decides who belongs to the cohort of this key.
-        pseudonym: what replaces a student number once the person is erased; empty: the site has no key.
+        is_managed: True if Sésame decides who belongs to the cohort of this key.
+        pseudonym: replaces a student number once the person is erased; empty: the site has no key.
     """
 
     database: Database | None = None
@@ -284,21 +276,19 @@ class SiteFacts:
 
 @dataclass(frozen=True)
 class ConnectorContext(Generic[SettingsT]):
-    """What a connector is given: its settings, and what of the site it may use.
+    """A connector's settings, and what it may use of the site.
 
     Attributes:
         name: its name at this site: that of its section, of its consumer and in `targets`.
         settings: its section.
         secret: gives a secret of the section by its name.
-        read_only: no write may leave: a connector that uses the kit's clients need not think of it.
+        read_only: no write may leave; the kit's clients refuse them.
         connections_max: how many calls may be under way at once.
-        adopted: of these student numbers, the `ref` of what was there before Sésame and was found to be
-            theirs.
-        begin_erasing: records, before it is written, that these objects (by `ref`, with the student number
-            that each shows) carry the person's pseudonym from now on, and are theirs still; returns it by
-            `ref`, nothing where the site has no key.
-        passwords: those of students, or their hashes, for a connector that has a `credential`; the kit's
-            handler opens them.
+        adopted: maps student numbers to the `ref` of their object from before Sésame.
+        begin_erasing: records, before it is written, that these objects (student number shown, by `ref`)
+            carry the person's pseudonym from now on, and are theirs still; returns it by `ref`, nothing where
+            the site has no key.
+        passwords: students' passwords or hashes, for a connector with a `credential`; the kit opens them.
         site: the rest of the site.
         monotonic: seconds.
     """
@@ -321,66 +311,57 @@ MAIL_ROLE: Final[Role] = "mailbox"
 
 
 class Connector(ABC, Generic[SettingsT]):
-    """Brings one target to accounts' desired state.
+    """Bring one target to accounts' desired state.
 
     Called from several threads at once, but never twice at once for one student. Every verb may raise, for
-    the target as a whole: `TargetDown` (away; `unknown` says whether a write may have been carried out all
-    the same), `Throttled` (it asked for fewer calls) and `Misconfigured` (it refuses us, whichever the
-    student). Any other exception is a fault of the connector and costs the student an attempt.
+    the target as a whole: `TargetDown` (away; `unknown`: a write may have been carried out all the same),
+    `Throttled` (it wants fewer calls) and `Misconfigured` (it refuses us, whatever the student). Any other
+    exception is a fault of the connector and costs the student an attempt.
     """
 
     section: ClassVar[type[ConnectorSettings]]
     """The model of its settings."""
 
     title: ClassVar[Mapping[Language, str]]
-    """What students call the service, e.g. `{"fr": "La bibliothèque", "en": "The library"}`."""
+    """Students' name of the service, e.g. `{"fr": "La bibliothèque", "en": "The library"}`."""
 
     role: ClassVar[Role | None] = None
     """Its role on students' pages: `mailbox`, where their mail is; None: none."""
 
     short_login: ClassVar[bool] = False
-    """Whether students with an `Account.short_login` log in with it, as pages say."""
+    """True if students with an `Account.short_login` log in with it; pages say so."""
 
     sessions: ClassVar[bool] = False
-    """Whether `close` ends open sessions instead of access.
+    """True if `close` ends open sessions instead of access.
 
-    The target that this one follows says whether new sessions may begin. `close` is then called for closed
-    accounts, without an object, before anything is read.
-    """
+    Whether new sessions may begin is up to the target that this one follows. `close` is then called for
+    closed accounts, without an object, before anything is read."""
 
     follows: ClassVar[str | None] = None
     """The target whose objects this one's server looks up: work waits for it. Usually none."""
 
     reasons: ClassVar[Mapping[str, Reason]] = {}
-    """The tokens of its `Held` and `Refused`, in words."""
+    """Texts of the tokens of its `Held` and `Refused`."""
 
     owns: ClassVar[tuple[str, ...]] = ()
-    """What it writes, in the target's own words: the keys of `Wanted.fields`."""
+    """What it writes, in the target's own terms: the keys of `Wanted.fields`."""
 
     keeps: ClassVar[tuple[str, ...]] = ("its own logs and backups",)
-    """What the target still has of an erased person, in English, for the receipt.
+    """Remains of an erased person that no verb reaches, in English, for the receipt.
 
-    No verb reaches it; it is removed by the target's own retention.
-    """
+    The target's own retention removes them."""
 
     lists: ClassVar[tuple[str, ...] | None] = None
-    """Which of these `objects` shows; None: all.
-
-    Where reading them for everybody is too expensive, `()`: only who is there.
-    """
+    """The fields that `objects` shows; None: all; `()`: existence only, where more is too expensive."""
 
     known_by: ClassVar[Literal["number", "mail"]] = "number"
-    """What identifies the owner of an object of `objects`.
-
-    The student number that it carries, or the mail address among its names.
-    """
+    """What identifies the owner of one of `objects`: its student number, or one of its mail addresses."""
 
     credential: ClassVar[str | None] = None
     """The field that shows which password an object has; None: the target gets none.
 
     It holds the account's `credential_ref`, since a password cannot be read back. `Change.password` has its
-    hash, or the typed text where the section is made of `PlainPasswordSettings`.
-    """
+    hash, or the typed text where the section is made of `PlainPasswordSettings`."""
 
     def __init__(self, context: ConnectorContext[SettingsT]) -> None:
         self.context = context
@@ -403,13 +384,13 @@ class Connector(ABC, Generic[SettingsT]):
         """Exercise the whole path without a student's object; return only if it works."""
 
     def advice(self) -> Iterable[Advice]:
-        """Look at how the target is set up, and give advice. Called after `probe`; writes nothing."""
+        """Give advice on the target's set-up. Called after `probe`; writes nothing."""
         return ()
 
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """Write these differences and nothing else; may be repeated.
 
-        Returns, by student number, who was refused or has to wait for what only writing shows.
+        Returns, by student number, refusals, and waits that only writing shows.
 
         Raises:
             BatchRefused: the target refused the lot, and did not say for whom.
@@ -421,48 +402,36 @@ class Connector(ABC, Generic[SettingsT]):
         raise NotImplementedError
 
     def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
-        """Predict the answer of `apply`, as far as reading shows it. Writes nothing.
-
-        For previews.
-        """
+        """Predict the answer of `apply` for a preview, as far as reading shows it. Writes nothing."""
         return {}
 
     def forget(self) -> None:
-        """Drop everything remembered of the target: the next read asks the server.
-
-        Called when an earlier outcome is unknown or when others may have written.
-        """
+        """Drop all memory of the target. An outcome is unknown, or others may have written."""
 
     def objects(self) -> Iterator[TargetObject]:
-        """Every object, ours or not, in any order and bounded memory.
-
-        Adoption, restore and reconcile read it.
-        """
+        """Every object, ours or not, in any order and bounded memory. For adoption, restore and reconcile."""
         raise NotImplementedError
 
     def renamed(self, cohorts: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
-        """The cohorts whose name or key was changed by hand, by key; Reconcile reads it.
+        """The cohorts whose name or key was changed by hand, by key; reconcile reads it.
 
-        `name`: the name is no longer the one that accounts give it. `key`: the key was taken from it;
-        followed by what had it there.
+        `name`: the name differs from the one that accounts give. `key`: the key was taken away; what had it
+        there follows.
 
         Args:
-            cohorts: by key, the names that accounts give them.
+            cohorts: the names that accounts give them, by key.
         """
         return {}
 
     def changes_since(self, mark: str) -> Changes[TargetObject] | None:
         """The changes since this mark; for an empty mark, no change and the present mark.
 
-        None: this server cannot report changes. Where it can, a change by hand is noticed within a minute.
+        None: this server cannot report changes. Otherwise a change by hand is noticed within a minute.
         """
         raise NotImplementedError
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """Delete these objects with all that they hold, permanently.
-
-        Returns, by `ref`, which were refused or wait.
-        """
+        """Delete these objects with all that they hold, permanently. Return refusals and waits, by `ref`."""
         raise NotImplementedError
 
     def remove_groups(self, keys: Collection[str]) -> Collection[str]:  # noqa: ARG002
@@ -479,7 +448,7 @@ class Connector(ABC, Generic[SettingsT]):
 
     @classmethod
     def verbs(cls) -> tuple[str, ...]:
-        """The verbs that it has, in the order of VERBS."""
+        """Its verbs, in the order of VERBS."""
         return tuple(verb for verb in VERBS if getattr(cls, verb) is not getattr(Connector, verb))
 
     def handler(self) -> Handler:
@@ -489,7 +458,7 @@ class Connector(ABC, Generic[SettingsT]):
         return ConnectorHandler(self)
 
     def describe(self) -> Description:
-        """What this target is and what is ours in it."""
+        """Describe this target, and our part of it."""
         return Description(self.name, self.settings.system, self.owns)
 
 
@@ -503,10 +472,7 @@ class ConnectorUnusable(SesameError):
 
 
 def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None) -> list[TargetObject]:
-    """This student's objects among those seen: by number, or by adoption.
-
-    An adopted object counts only while it carries no other number than it did when adopted.
-    """
+    """This student's objects, by number or adoption. Not with another number since."""
     numbers = {"", account.student_number, adopted.number if isinstance(adopted, AdoptedRef) else ""}
     return [
         each
@@ -524,10 +490,7 @@ def differing(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str
 
 
 def tidy(text: str) -> str:
-    """Normalize a text for comparison: Unicode NFC, single blanks, none at the ends.
-
-    LDAP compares so too (RFC 4518).
-    """
+    """Normalize for comparison: Unicode NFC, single blanks, stripped (RFC 4518)."""
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
@@ -540,8 +503,8 @@ def one_by_one(
 ) -> dict[str, _Said | Refused]:
     """Apply a verb to each item, for a target without bulk calls.
 
-    Returns, by student number (of objects by `ref`), what the verb returned, unless None; those that the time
-    does not reach are retried. Where the target goes away, what an earlier item left unknown stays so.
+    Returns what the verb returned, unless None, by student number (of objects by `ref`); items that the time
+    does not reach are retried. If the target goes away, an earlier item's unknown outcome stays unknown.
     """
     said: dict[str, _Said | Refused] = {}
     one: _Said | Refused | None

@@ -28,7 +28,7 @@ class Deadline:
     """A moment on a monotonic clock, for the calls of one batch in one thread.
 
     Attributes:
-        at: the moment, in seconds of `monotonic`.
+        at: in seconds of `monotonic`.
         unanswered: a write of this batch went unanswered, so it may still have an effect.
     """
 
@@ -42,11 +42,7 @@ class Deadline:
         return cls(monotonic() + seconds, monotonic)
 
     def left_s(self) -> float:
-        """Seconds left.
-
-        Raises:
-            OutOfTime: none worth beginning anything for.
-        """
+        """Seconds left. Raises OutOfTime: none worth beginning anything for."""
         left = self.at - self.monotonic()
         if left < _LEAST_S:
             raise OutOfTime

@@ -1,8 +1,7 @@
-"""Drives a connector's verbs: shut, read, compare, apply, read back, report.
+"""Drive a connector's verbs: shut, read, compare, apply, read back, report.
 
-It reports of a student what was read last, never what a write answered. Students are judged separately: a
-refusal of one concerns that one only, and a batch that a target refuses as a whole is halved until it is
-known for which student.
+It reports what was read last of a student, never what a write answered. Students are judged separately: a
+refusal concerns one student, and a batch that a target refuses as a whole is halved until it is known which.
 """
 
 from __future__ import annotations
@@ -63,10 +62,7 @@ OUT_OF_PLACE: Final = "out_of_place"
 SHARED: Final = "shared_with_others"
 
 OBJECT, ACCESS, ERASURE = "object", "access", "erasure"
-"""A preview's words, next to the names of fields.
-
-An object to be made, a change of access, and an object to be erased.
-"""
+"""Tokens of a preview, next to names of fields: make an object, change access, erase an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,7 @@ class ConnectorHandler:
         self._monotonic = connector.context.monotonic
         self.name = connector.name
         self.batch_size = settings.batch_size
-        self.call_s_max = settings.call_s_max + 2 * settings.verb_s_max  # the last of all was begun in time
+        self.call_s_max = settings.call_s_max + 2 * settings.verb_s_max  # the last call began in time
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
@@ -163,7 +159,7 @@ class _Turn:
                 for number, task in tasks.items():
                     said = self._outcomes.get(number)
                     if task.close_only and (said is None or isinstance(said, Waiting)):
-                        self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
+                        self._outcomes[number] = Closed()  # nothing to shut, or it is shut
                 self._erase(tasks, found)
                 self._block()
                 left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
@@ -174,10 +170,7 @@ class _Turn:
         return {number: self._outcomes.get(number, _slow()) for number in numbers}
 
     def _end_sessions(self, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
-        """End the sessions of those to be shut; return the tasks that are left.
-
-        Tasks that only close end here.
-        """
+        """End the sessions of those to be shut. Return the tasks left, without those that only close."""
         shutting = [Change(task.account, None, {}, open=False) for task in tasks.values() if _shuts(task)]
         if shutting:
             self._write(self._connector.close, shutting)
@@ -187,7 +180,7 @@ class _Turn:
         return {number: task for number, task in tasks.items() if number not in self._outcomes}
 
     def _shut(self, tasks: Mapping[str, Task], found: dict[str, TargetObject | None]) -> Container[str]:
-        """Shut every open object of those to be shut, and read again; return who was shut."""
+        """Shut the open objects of those to be shut, and read again; return who was shut."""
         shutting = [
             Change(task.account, each, {}, open=False)
             for number, task in tasks.items()
@@ -210,10 +203,7 @@ class _Turn:
         return accounts.keys()
 
     def _erase(self, tasks: Mapping[str, Task], found: Mapping[str, TargetObject | None]) -> None:
-        """Erase the objects of erased accounts, and check that nothing is left.
-
-        Several objects with one number are left as they are: an operator decides.
-        """
+        """Erase the objects of erased accounts, and check. Several of one number are left to an operator."""
         doomed: dict[str, TargetObject] = {}
         accounts = {
             number: task.account
@@ -240,7 +230,7 @@ class _Turn:
             self._outcomes[number] = Done(digest_of(None), changed=True) if one is None else left
 
     def _objects(self, number: str, found: Mapping[str, TargetObject | None]) -> Sequence[TargetObject]:
-        """All of a student's objects: several, if more than one carries the number."""
+        """All objects of a student: several, if more than one carries the number."""
         if number in self._blocked:
             return self._blocked[number].found
         one = found.get(number)
@@ -254,10 +244,7 @@ class _Turn:
     def _bring(
         self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None], shut: Container[str]
     ) -> None:
-        """Write what differs, and report what is then read.
-
-        A student whose access was just shut counts as changed.
-        """
+        """Write differences, and report what is then read. Access that was just shut counts as a change."""
         wanted = {number: self._wanted(account, found[number]) for number, account in accounts.items()}
         shown = {**found}
         changes = []
@@ -285,13 +272,13 @@ class _Turn:
         return wanted
 
     def _open(self, ref: str, *, gone: bool) -> str | None:
-        """The waiting password, or the last one of an object that is gone, if kept."""
+        """The waiting password; for an object that is gone, the last one, if kept."""
         passwords = self._connector.context.passwords
         waiting: str | None = passwords.open(ref)
         return passwords.open_kept(ref) if waiting is None and gone else waiting
 
     def _consume(self, accounts: Iterable[Account], shown: Mapping[str, TargetObject | None]) -> None:
-        """Erase the vault's passwords that the target was seen to have."""
+        """Erase passwords from the vault that the target was seen to have."""
         field = self._connector.credential
         if field is not None:
             having = {
@@ -334,11 +321,7 @@ class _Turn:
         )
 
     def _doubt(self) -> None:
-        """Probe the target before any student is charged with a failure.
-
-        If the target fails for everybody, this raises and charges no student; so does having no time to
-        probe.
-        """
+        """Probe the target before charging a student. Raises if it fails for all, or no time is left."""
         if not self._trusted:
             self._last.left_s()
             self._connector.probe()
@@ -387,7 +370,7 @@ class _Turn:
 def _found(
     connector: Anything, accounts: Sequence[Account], adopted: Mapping[str, str], deadline: Deadline
 ) -> dict[str, _Found]:
-    """By student number: their one object, None, or why neither can be known."""
+    """Each student's one object, None, or why neither can be known; by student number."""
     deadline.left_s()
     seen = connector.read(accounts, deadline)
     found = {
@@ -418,7 +401,7 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     if len(seen) == len(own):
         return own[0] if own else None
     if not own and account.stage is Stage.ERASED:
-        return None  # what others have blocks no erasure
+        return None  # objects of others block no erasure
     taken = Dead(
         COLLISION, "an object that does not carry this student number holds the login or the address"
     )
@@ -430,8 +413,8 @@ def with_passwords_judged(
 ) -> dict[str, TargetObject]:
     """Mark objects whose password others have set or deleted since our write.
 
-    Such an object shows `PASSWORD_REPLACED` for its credential. A password cannot be read back: the time when
-    it was set is compared with its time after our own write.
+    Such an object shows `PASSWORD_REPLACED` for its credential. A password cannot be read back: compare the
+    time when it was set with its time after our own write.
     """
     field = connector.credential
     if field is None:
@@ -461,10 +444,10 @@ def with_passwords_judged(
 def _with_password(
     connector: Anything, account: Account, found: TargetObject | None, *, opened: _Open | None = None
 ) -> tuple[Wanted, str | None]:
-    """What an account means here, and the password that still has to be written.
+    """The meaning of an account here, and the password still to be written.
 
-    None for the password: there is none, or the object shows it already. Where it no longer exists, the rest
-    is wanted and the student waits. A closed account needs no password.
+    No password: there is none, or the object shows it already. If it no longer exists, the rest is wanted and
+    the student waits. A closed account needs none.
 
     Args:
         opened: opens the password; for an object that is `gone`, its last one. None: only look.
@@ -494,10 +477,7 @@ def _shown_of(found: _Found, field: str) -> tuple[str, ...]:
 
 
 def _looked_at(passwords: Passwords, ref: str, *, gone: bool) -> str | None:
-    """The waiting password; empty if only a kept one exists, which stays sealed.
-
-    Kept is the last hash of an object that is gone.
-    """
+    """The waiting password. Empty if only the last hash of a gone object is kept, which stays sealed."""
     password = passwords.open(ref)
     if password is None and gone and any(one.kept for one in passwords.handed_over([ref]).values()):
         return ""
@@ -505,7 +485,6 @@ def _looked_at(passwords: Passwords, ref: str, *, gone: bool) -> str | None:
 
 
 def _has_password(account: Account, found: TargetObject | None, field: str) -> bool:
-    """Whether an object shows that it has the password that the account is to have."""
     shown = () if found is None else found.fields.get(field, ())
     return account.credential_ref is not None and shown == (account.credential_ref,)
 
@@ -545,10 +524,7 @@ def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> Ha
 
 
 def _held(wanted: Wanted, found: TargetObject | None) -> Held | Refused | None:
-    """What the object still lacks; None: it is as wanted, or it does not exist.
-
-    Without an object access is shut, and nothing else is wanted.
-    """
+    """What the object still lacks. None: nothing, or it does not exist (then access is shut)."""
     return None if found is None else wanted.held or found.held
 
 
@@ -560,7 +536,7 @@ def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object
 
 
 def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Preview, Change | None]:
-    """What a turn would do, as far as it is known without another call to the target."""
+    """Predict a turn, as far as possible without another call to the target."""
     match found:
         case Waiting(reason):
             return Preview(obstacle=reason), None
@@ -584,10 +560,7 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
 
 
 def differences(connector: Anything, account: Account, listed: TargetObject | None) -> tuple[str, ...]:
-    """The fields that a write to a listed object would change or make, without values.
-
-    In the target's own words, and only as far as `Connector.objects` shows them.
-    """
+    """Names of the fields that a write would change, as far as `objects` shows them."""
     lists = connector.lists
     if account.stage is Stage.ERASED:
         return (ERASURE,) if listed is not None and lists != () else ()
@@ -619,10 +592,7 @@ def _outcome(said: Held | Refused) -> HandlerOutcome:
 
 
 def _slow(said: HandlerOutcome | None = None) -> Retry:
-    """Retry because the time was used up.
-
-    If what an earlier call did is unknown, it stays so.
-    """
+    """Retry because the time was used up. An earlier call's unknown outcome stays unknown."""
     return Retry(SLOW, TOO_SLOW, unknown=isinstance(said, Retry) and said.unknown)
 
 

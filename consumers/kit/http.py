@@ -1,7 +1,7 @@
 """The connectors' HTTP client: verified TLS, bounds everywhere, no redirects.
 
-It sends no write while the target is only observed. Every fault of the target as a whole is raised here, in
-the engine's words; the connector judges what an answer means for one student.
+It sends no write while the target is only observed. Faults of the target as a whole are raised here, as the
+engine's errors; the connector judges what an answer means for one student.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidd
 from pipeline.tls import tls_fault, trusting
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-ATTEMPTS: Final = 2  # one more when a kept connection was just being ended; the rest is the engine's
+ATTEMPTS: Final = 2  # one more when a kept connection was just closed; the engine makes further ones
 _BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _WAIT_S_MAX: Final = 0.5  # between the two
 _KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
-_SHORT_PAUSE_S: Final = 2.0  # waited here: starting the batch again costs more than that
+_SHORT_PAUSE_S: Final = 2.0  # waited here: starting the batch again costs more
 _SHORT_PAUSES_MAX: Final = 3  # of one call
 _FORM: Final = "application/x-www-form-urlencoded"
 _HUNG_UP: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
@@ -53,8 +53,7 @@ class HttpLimits(NamedTuple):
         send_s: longest time to send the request.
         answer_s: longest wait for the answer.
         bytes_max: largest answer read.
-        kept: keep the connection for the next call; otherwise it is closed without a `Connection: close`
-            header.
+        kept: keep the connection for the next call; else close it, without a `Connection: close` header.
     """
 
     connect_s: float
@@ -65,13 +64,13 @@ class HttpLimits(NamedTuple):
 
 
 class HttpClient:
-    """Client of one service. Safe to share between threads; bounded in flight.
+    """Client of one service. Thread-safe; the calls under way are bounded.
 
     Args:
         context: the connector's; its settings give the authorities, the bounds and the token.
-        url: the service's address, which paths are below.
-        service: what operators see as its name.
-        setting: that names the address.
+        url: base address of all paths.
+        service: its name for operators.
+        setting: the setting of the address.
         limits: None: as the settings say (`HttpClientSettings`).
         transport: for tests; None: the network.
         pause: waits that many seconds between two attempts.
@@ -150,11 +149,10 @@ class HttpClient:
     ) -> HttpAnswer:
         """Call the service, and retry at once what may safely be sent again.
 
-        A call that reads is repeated when its connection breaks or the answer is 502 or 503; one that writes
-        is not. What the service did not take (429) and wants again in a moment is sent again in that moment.
+        A read is repeated when its connection breaks or the answer is 502 or 503; a write is not. A call that
+        the service did not take (429) and wants again in a moment is sent again in that moment.
 
         Args:
-            method: e.g. `GET`.
             path: below the settings' `url`, beginning with a slash; or an absolute address.
             deadline: of the batch: no call begins after it. One that has begun keeps its whole time: cut
                 short, a healthy target would look as if it were away.
@@ -164,8 +162,8 @@ class HttpClient:
             headers: added to those of every call, or replacing them.
             params: of the query.
             reads: it changes nothing, whatever its method.
-            again: whether to repeat it when its connection breaks. True for a write: it may be carried out
-                twice without harm. False for a read: its caller retries.
+            again: whether to repeat it when its connection breaks. True for a write that may be carried out
+                twice without harm; False for a read that its caller retries.
             expect: statuses that are about the student, and not about the service as a whole.
 
         Raises:
@@ -197,11 +195,11 @@ class HttpClient:
         return answer
 
     def fetch(self, path: str, deadline: Deadline, *, params: Mapping[str, str] | None = None) -> Any:
-        """What the service shows at a path, as JSON.
+        """Get JSON from a path. Raises as `call`, too.
 
         Raises:
-            Misconfigured: it refuses that (404 and the like): there is nothing of the kind at this address.
-            TargetDown: an error of the service's own. And as `call` does.
+            Misconfigured: the service refuses that (404 and the like): there is nothing of the kind there.
+            TargetDown: an error of the service.
         """
         answer = self.call("GET", path, deadline, params=params)
         if answer.ok:
@@ -223,8 +221,8 @@ class HttpClient:
     ) -> Iterator[tuple[HttpAnswer, Iterator[bytes]]]:
         """Read an answer of any length: its head, and its body in pieces.
 
-        The call is made once, and the caller judges every status. Raises otherwise as `call` does, also while
-        the pieces arrive.
+        The call is made once, and the caller judges every status. Raises otherwise as `call`, also while the
+        pieces arrive.
         """
         request = self._request(method, path, None, form, headers, None)
         with self._faults(deadline, unknown=False), self._sent(request, deadline) as (response, _):
@@ -266,11 +264,11 @@ class HttpClient:
     def _wants_it_again(self, answer: HttpAnswer, deadline: Deadline, *, reads: bool, expected: bool) -> bool:
         """Wait before a repeat, if the service asked for a short pause and time allows.
 
-        A call that reads also waits when the service is away, since it may be back.
+        A read also waits when the service is away: it may soon be back.
         """
         pause_s = answer.retry_after_s
         if pause_s is None and reads and not expected and answer.status in AWAY:
-            pause_s = random.uniform(0, _WAIT_S_MAX)  # noqa: S311 (of many who wait, not all at once)
+            pause_s = random.uniform(0, _WAIT_S_MAX)  # noqa: S311 (spreads those who wait)
         elif answer.status != HTTPStatus.TOO_MANY_REQUESTS or pause_s is None:
             return False
         if pause_s > _SHORT_PAUSE_S or deadline.left_s() <= pause_s:
@@ -373,7 +371,7 @@ class HttpClient:
 
 
 def _reason(error: BaseException) -> str:
-    """What stood in the way of a connection, in the system's words: e.g. Connection refused."""
+    """The system's reason why a connection failed, e.g. Connection refused."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:

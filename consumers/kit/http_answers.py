@@ -1,4 +1,4 @@
-"""What an answer means for the service as a whole, in the engine's words.
+"""Translate answers about the service as a whole into the engine's errors.
 
 Sources: RFC 9110 (HTTP semantics; 10.2.3 Retry-After), RFC 6585 (429).
 """
@@ -17,12 +17,12 @@ from typing import Any, Final
 from pipeline.errors import CredentialsRefused, Misconfigured, OutOfOrder, TargetDown, Throttled
 
 ANY_STATUS: Final = range(100, 600)
-"""For `HttpClient.call`: every status is the connector's to judge."""
+"""For `HttpClient.call`: the connector judges every status."""
 
 _PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
 _PAUSE_S_MAX: Final = 3600.0
 AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
-"""One server of several may answer so for a moment: a call that reads is repeated."""
+"""One server of several may answer so for a moment: a read is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class HttpAnswer:
     """An answer, without the library that fetched it.
 
     Attributes:
-        body: None: it was longer than may be read.
-        wrote: whether it answers a call that may change something.
+        body: None: too long to read.
+        wrote: it answers a call that may change something.
         headers: by name in lower case.
-        retry_after_s: when the service wants to be called again; None: it did not say.
+        retry_after_s: the pause that the service wants; None: it named none.
     """
 
     status: int
@@ -44,34 +44,24 @@ class HttpAnswer:
 
     @property
     def ok(self) -> bool:
-        """Whether the call was carried out."""
+        """True if the call was carried out."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     def json(self) -> Any:
-        """The body as JSON.
-
-        Raises:
-            TargetDown: it is none, or was too long: a page of a proxy, an answer cut in half.
-        """
+        """The body as JSON. Raises TargetDown if it is none: a page of a proxy, half an answer."""
         try:
             return json.loads(self.body if self.body is not None else "")
         except (ValueError, RecursionError) as error:
             raise TargetDown("the service's answer is not JSON, or is cut", unknown=self.wrote) from error
 
     def throttled(self, message: str) -> Throttled:
-        """The service asks for fewer calls."""
+        """The error of a service that wants fewer calls."""
         after_s = _PAUSE_S if self.retry_after_s is None else self.retry_after_s
         return Throttled(f"{message} ({self.status})", retry_after_s=after_s)
 
 
 def raise_for_service(answer: HttpAnswer, name: str, setting: str) -> None:
-    """Raise the error that a status means for the service as a whole.
-
-    Args:
-        answer: the answer.
-        name: the connector's section of the settings.
-        setting: that names the service's address there.
-    """
+    """Raise a status's error for the service as a whole. Remedies name the setting `name`.`setting`."""
     status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and answer.retry_after_s is not None
@@ -103,14 +93,7 @@ def speaks_tls(answer: HttpAnswer) -> bool:
 
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:
-    """The pause that `Retry-After` asks for, in seconds and within bounds.
-
-    RFC 9110, 10.2.3: seconds, or a date.
-
-    Args:
-        retry_after: the header; None: there is none.
-        now: epoch seconds.
-    """
+    """The pause of a `Retry-After` in seconds, within bounds (RFC 9110, 10.2.3). `now`: epoch seconds."""
     if retry_after is None:
         return None
     text = retry_after.strip()

@@ -1,8 +1,8 @@
 """The LDAP client of connectors (RFC 4511); only this file imports ldap3 (2.9.1).
 
-ldap3 leaves everything dangerous open by default; here it is decided: TLS verified by the standard library
-before any bind, time-outs on connecting and on every answer, no referrals, nothing read from the server's
-schema, one connection per thread (ldap3's SAFE_SYNC never reconnects: a broken one is dropped and replaced).
+ldap3 leaves everything dangerous open by default. Decided here: TLS verified by the standard library before
+any bind, time-outs on connecting and on every answer, no referrals, no schema read from the server, one
+connection per thread (ldap3's SAFE_SYNC never reconnects: a broken one is dropped and replaced).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidd
 from pipeline.tls import verified
 
 Row = tuple[str, Raw]
-"""An entry: its name and its attributes."""
+"""An entry: its DN and its attributes."""
 
 _Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 
@@ -61,15 +61,14 @@ _SYNC_ENTRIES_MAX = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the directory is and who we are there.
+    """The directory's address, and our account there.
 
     Attributes:
         uri: `ldap://host:port` (StartTLS before the bind) or `ldaps://host:port`.
-        bind_dn: the provisioner's account.
-        password: gives its password; asked at each connection, so that a changed file is picked up.
+        password: called at each connection, so that a changed file is picked up.
         ca_file: PEM of the authority that signs the server's certificate; None: the system's authorities.
         connect_timeout_s: for the TCP connection.
-        receive_timeout_s: for each answer; whole seconds, ldap3 takes nothing else.
+        receive_timeout_s: for each answer; whole seconds, as ldap3 requires.
         read_only: no write is ever sent: the directory is only observed.
     """
 
@@ -83,20 +82,20 @@ class Endpoint:
 
 
 class Judge(Protocol):
-    """What a server's answers mean that concern us, and no entry: a connector's module of answers."""
+    """A connector's module of answers: what those mean that concern us, and no entry."""
 
     BUSY: str
     """Cause of a retry: the server is busy."""
 
     def bind_refused(self, answer: LdapAnswer, /) -> SesameError:
-        """The error for a bind that did not succeed."""
+        """The error for a failed bind."""
 
     def reading_refused(self, answer: LdapAnswer, /) -> SesameError:
         """The error for a failed search: it concerns our settings and rights, or passes."""
 
 
 class LdapClient:
-    """The few operations that connectors need. Thread-safe: one connection per thread.
+    """Connectors' LDAP operations. Thread-safe: one connection per thread.
 
     Every method raises Lost when the connection breaks or no answer comes in time, TargetDown when no
     connection can be made, Misconfigured when the server's certificate or our credentials are refused. A
@@ -116,7 +115,7 @@ class LdapClient:
     def add(
         self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str | bytes]]
     ) -> LdapAnswer:
-        """Create an entry. Attributes without values are left out (the protocol has no empty list)."""
+        """Create an entry. Skip attributes without values (the protocol has no empty list)."""
         present = {name: list(values) for name, values in attributes.items() if values}
         return self._run("add", dn, list(classes), present, writes=True)[0]
 
@@ -132,8 +131,8 @@ class LdapClient:
 
         Args:
             revision: only if its entryCSN is still this.
-            permissive: a value that is there already, or that is not there to be deleted, is no error, at a
-                server that knows this control ([MS-ADTS] 3.1.1.3.4.1.8).
+            permissive: adding a present value, or deleting an absent one, is no error, where the server knows
+                this control ([MS-ADTS] 3.1.1.3.4.1.8).
         """
         by_name: dict[str, list[tuple[str, list[str | bytes]]]] = {}
         for operation, name, values in changes:
@@ -151,11 +150,11 @@ class LdapClient:
         return self._run("delete", dn, controls=controls, writes=True)[0]
 
     def rename(self, dn: str, rdn: str) -> LdapAnswer:
-        """Give an entry another name in the same place."""
+        """Rename an entry in its place."""
         return self._run("modify_dn", dn, rdn, writes=True)[0]
 
     def entry(self, dn: str, attributes: Sequence[str]) -> Raw | None:
-        """One entry by its name; None if there is none (or none that we may see)."""
+        """One entry by its DN; None: there is none that we may see."""
         answer, found, _ = self._search(dn, "(objectClass=*)", BASE, attributes)
         if answer.code in (Code.NO_SUCH_OBJECT, Code.INVALID_NAME):
             return None
@@ -164,10 +163,7 @@ class LdapClient:
     def search(
         self, base: str, criterion: str, attributes: Sequence[str], *, deleted: bool = False
     ) -> tuple[LdapAnswer, list[Row]]:
-        """Find the entries below `base` that match a filter made by `any_of`.
-
-        `deleted`: in Active Directory, also what is left of deleted entries.
-        """
+        """The entries below `base` that match. `deleted`: in Active Directory, also deleted ones."""
         answer, found, _ = self._search(base, criterion, SUBTREE, attributes, deleted=deleted)
         return answer, found
 
@@ -192,7 +188,7 @@ class LdapClient:
         return found
 
     def removed_since(self, base: str, cookie: str) -> tuple[LdapAnswer, str, bool, bool]:
-        """Whether an entry below `base` was or may have been removed since a cookie.
+        """Ask whether an entry below `base` was or may have been removed since a cookie.
 
         Uses RFC 4533, refreshOnly. Returns the answer, the present cookie, whether something was removed, and
         whether the server is behind the cookie. With an empty cookie nothing was removed.
@@ -227,7 +223,7 @@ class LdapClient:
         return answer, fresh, gone
 
     def bind(self, dn: str, password: str) -> LdapAnswer:
-        """Try a bind as another user, on a new connection; return the server's answer."""
+        """Try a bind as another user, on a new connection."""
         connection, answer = _bound(replace(self.endpoint, bind_dn=dn, password=lambda: password))
         _unbind(connection)
         return answer
@@ -336,7 +332,7 @@ class LdapClient:
 class _VerifiedTls(Tls):
     """TLS by the standard library's rules: chain and host name, IP addresses included.
 
-    ldap3's own check of the name refuses IP addresses from Python 3.12 on, and by default it is not made.
+    ldap3 by default does not check the name, and its check refuses IP addresses from Python 3.12 on.
     """
 
     def __init__(self, ca_file: Path | None) -> None:
@@ -371,11 +367,11 @@ def written_since(cookie: str, *, but_by: str) -> str:
     """A filter for entries that others wrote last since an OpenLDAP server's cookie.
 
     It reaches a minute further back, since changes from another server arrive later than their time. The
-    cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as OpenLDAP has it). A cookie
+    cookie's change sequence numbers begin with their time (draft-ietf-ldup-urp, as in OpenLDAP). The cookie
     of a server that was never written has none: then every entry counts as written since.
 
     Args:
-        but_by: the writer whose own changes are left out (its DN).
+        but_by: DN of the writer whose changes are left out.
     """
     others = f"(!(modifiersName={escape_filter_chars(but_by)}))"
     numbers = _CSN.findall(cookie)
@@ -415,7 +411,7 @@ def _new_connection(endpoint: Endpoint) -> Connection:
 
 
 def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
-    """A new connection, and what the server answered to the bind."""
+    """A new connection, and the server's answer to the bind."""
     connection = _new_connection(endpoint)
     try:
         connection.open(read_server_info=False)
@@ -451,7 +447,7 @@ def _answer(result: Mapping[str, Any]) -> LdapAnswer:
 
 
 def _unbind(connection: Connection) -> None:
-    with suppress(LDAPException, OSError):  # it may be gone already, which is what we want
+    with suppress(LDAPException, OSError):  # it may be closed already
         connection.unbind()
     if connection.socket is not None:  # ldap3 leaves it open when opening or binding failed
         with suppress(OSError):
@@ -459,9 +455,6 @@ def _unbind(connection: Connection) -> None:
 
 
 def _without_certificate(error: Exception) -> str:
-    """The bare reason of a TLS error.
-
-    ldap3 wraps it into a tuple, Python adds where, OpenSSL may append the certificate.
-    """
+    """The bare reason of a TLS error. Libraries add places and certificates."""
     reason = re.sub(r" ?\(_ssl\.c:\d+\)", "", str(error).split("{", 1)[0])
     return reason[:200].strip("(),'\" ")

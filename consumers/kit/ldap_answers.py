@@ -1,7 +1,4 @@
-"""LDAP answers (RFC 4511), without the client library.
-
-Codes, entries and modifications.
-"""
+"""LDAP answers (RFC 4511) without the library: codes, entries, modifications."""
 
 from __future__ import annotations
 
@@ -19,14 +16,11 @@ Raw = Mapping[str, Sequence[bytes]]
 Operation = Literal["add", "delete", "replace"]
 
 Modification = tuple[Operation, str, tuple[str, ...]]
-"""What, of which attribute, with which values."""
+"""Operation, attribute and values."""
 
 
 class Code(IntEnum):
-    """The LDAP result codes that we distinguish.
-
-    RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED, RFC 4533 for REFRESH_REQUIRED.
-    """
+    """The result codes that we distinguish (RFC 4511, appendix A). 122: RFC 4528; 4096: RFC 4533."""
 
     SUCCESS = 0
     OPERATIONS_ERROR = 1
@@ -77,10 +71,7 @@ class Lost(SesameError):
 
 
 def is_deeper(dn: str, branch: str) -> bool:
-    """Whether an entry is below a branch, but not directly.
-
-    RFC 4514: a comma inside a value is escaped.
-    """
+    """True for an entry below a branch, but not directly. Commas in values are escaped (RFC 4514)."""
     name, ours = normal(dn), f",{normal(branch)}"
     return name.endswith(ours) and re.search(r"(?<!\\),", name[: -len(ours)]) is not None
 

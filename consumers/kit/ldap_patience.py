@@ -1,4 +1,4 @@
-"""An LDAP client that calls again within a call when the server is busy or hangs up."""
+"""An LDAP client that retries within a call when the server is busy or hangs up."""
 
 from __future__ import annotations
 
@@ -21,13 +21,7 @@ _VALUES_PER_SEARCH: Final = 100
 
 
 class PatientLdapClient(LdapClient):
-    """Connections of a connector.
-
-    Args:
-        endpoint, judge, monotonic: see `LdapClient`.
-        sleep: waits between the attempts within a call, in seconds.
-        attempts_max: how often work is tried within a call when the server is busy or hangs up.
-    """
+    """Connections that try work `attempts_max` times per call. `sleep`: waits in between, in seconds."""
 
     def __init__(
         self,
@@ -43,16 +37,11 @@ class PatientLdapClient(LdapClient):
         self._attempts_max = attempts_max
 
     def find(self, base: str, criterion: str, attributes: Sequence[str]) -> list[Row]:
-        """The entries below a branch that meet a filter.
-
-        Raises:
-            TargetDown: the server does not answer.
-            SesameError: it refuses us, as `Judge.reading_refused` says.
-        """
+        """The entries below a branch that meet a filter. Raises TargetDown, or as `Judge.reading_refused`."""
         return self.had(lambda: self.rows(base, criterion, attributes))
 
     def find_any(self, base: str, name: str, values: Sequence[str], attributes: Sequence[str]) -> list[Row]:
-        """Those that have any of these values of an attribute; raises as `find`."""
+        """The entries with any of these values of an attribute; raises as `find`."""
         found: list[Row] = []
         for start in range(0, len(values), _VALUES_PER_SEARCH):
             criterion = any_of(name, values[start : start + _VALUES_PER_SEARCH])
@@ -62,7 +51,7 @@ class PatientLdapClient(LdapClient):
     def everybody(
         self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
     ) -> Iterator[Row]:
-        """As `find`, without a limit, a page at a time; what was read before a failure is no end."""
+        """As `find`, without a limit, page by page; a failure midway raises TargetDown."""
         try:
             for rows in self.pages(base, criterion, attributes, page_size=page_size):
                 yield from rows
@@ -89,11 +78,7 @@ class PatientLdapClient(LdapClient):
         raise AssertionError("the last attempt returns or raises")
 
     def had(self, work: Callable[[], T]) -> T:
-        """Retry work that depends on no student.
-
-        Raises:
-            TargetDown: a server that cannot do it is down.
-        """
+        """Retry work that depends on no student. Raises TargetDown: the server still cannot do it."""
         try:
             return self._attempts()(work)
         except (Busy, Lost) as error:
@@ -110,7 +95,7 @@ class PatientLdapClient(LdapClient):
 
 
 def endpoint_of(context: ConnectorContext[Any], password: Callable[[], str]) -> Endpoint:
-    """The server and the account that a connector's settings name."""
+    """The server and the account of a connector's settings."""
     settings = context.settings
     return Endpoint(
         uri=settings.uri,

@@ -33,7 +33,7 @@ class _Done(Sequence):
 
 
 def request(cookie: str) -> bytes:
-    """The value of a request's control: changes since this cookie; empty: since ever."""
+    """The value of a request's control: changes since this cookie. Empty: since the beginning."""
     value = _Request()
     value["mode"] = _REFRESH_ONLY
     if cookie:
@@ -42,11 +42,7 @@ def request(cookie: str) -> bytes:
 
 
 def is_behind(fresh: str, cookie: str) -> bool:
-    """Whether a server's cookie is older than an earlier one, for any writer.
-
-    OpenLDAP numbers each writer (`time#count#writer#modification`). A writer that is now unknown says
-    nothing.
-    """
+    """True if `fresh` is older than `cookie` for a writer (`time#count#writer#mod`)."""
     now = _by_writer(fresh)
     return any(number > now[writer] for writer, number in _by_writer(cookie).items() if writer in now)
 
@@ -58,7 +54,7 @@ def _by_writer(cookie: str) -> dict[str, str]:
 def ended(done: bytes) -> tuple[str, bool]:
     """The cookie of the final control, and whether removals were reported.
 
-    An empty cookie: nothing has changed. If removals were not reported, every entry not mentioned is gone.
+    An empty cookie: no change. If removals were not reported, every entry not mentioned is gone.
     """
     value = decoder.decode(done, asn1Spec=_Done())[0]
     cookie = value["cookie"]

@@ -1,4 +1,4 @@
-"""Passwords for targets: the vault's hashes, or, where no hash is taken, the text."""
+"""Passwords for targets: the vault's hashes, or the text where no hash is taken."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:  # it loads cryptography, and words need none
     from pipeline.vault import HandedOver, Vault
 
 CREDENTIAL_NEEDED: Final = "credential_needed"
-"""Reason of waiting: the target lacks the password, and the vault has it no more. A new one lifts it."""
+"""Reason of waiting: target and vault lack the password; the student chooses a new one."""
 
 PASSWORD_REPLACED: Final = "password_replaced"  # noqa: S105 (a token)
-"""Reason of waiting: others have set or deleted the password at the target. A new one lifts it."""
+"""Reason of waiting: others set or deleted the password at the target; the student chooses a new one."""
 
 LACKING: Final = frozenset({CREDENTIAL_NEEDED, PASSWORD_REPLACED})
 """Reasons that only another password of the student's lifts."""
@@ -23,7 +23,7 @@ NO_PASSWORD: Final = 0.0
 """As `TargetObject.password_at`: the object has no password."""
 
 CLOCKS_S: Final = 300.0
-"""By so much the target's clock may be ahead of ours, where its own time of our write is not known."""
+"""The target's clock may be ahead of ours by so much, if its time of our write is unknown."""
 
 SEAL_BROKEN: Final = "seal_broken"
 """Cause of a dead letter: the vault's key does not open the password."""
@@ -32,35 +32,25 @@ SEAL_BROKEN_TEXT: Final = "the vault's key does not open this password: put the 
 
 
 class Passwords(Protocol):
-    """The passwords of one target. The vault itself is one, of hashes."""
+    """The passwords of one target; the vault itself is one, of hashes."""
 
     def open(self, ref: str) -> str | None:
-        """The password behind an account's `credential_ref`, in Unicode NFC, or its hash.
+        """An account's password, in Unicode NFC, or its hash. None: used, expired, or never there.
 
-        None: it was used, has expired, or never was.
-
-        Raises:
-            SealBroken: it exists and cannot be opened.
+        Raises SealBroken: it exists and cannot be opened.
         """
 
     def consume(self, shown: Mapping[str, float | None]) -> None:
-        """Erase these: the target was seen to have them. Twice is harmless. `shown`: by reference, see
-        `TargetObject.password_at`."""
+        """Erase passwords seen at the target (`password_at` by reference). May be repeated."""
 
     def handed_over(self, refs: Sequence[str]) -> Mapping[str, HandedOver]:
-        """Of these references, those that the target was seen to have, and since when."""
+        """Which of these references the target was seen to have, and since when."""
 
     def open_kept(self, ref: str) -> str | None:
-        """The last hash of an object that is gone, to be written next.
-
-        None: the site keeps none.
-
-        Raises:
-            SealBroken: it exists and cannot be opened.
-        """
+        """The last hash of an object that is gone, to write next, or None. Raises SealBroken."""
 
     def forget_kept(self, refs: Sequence[str]) -> None:
-        """Destroy the kept hashes behind these references."""
+        """Destroy the kept hashes of these references."""
 
 
 class NoPasswords:
@@ -87,11 +77,7 @@ class NoPasswords:
 
 @dataclass(frozen=True)
 class KnownPasswords(NoPasswords):
-    """Passwords for a caller that only looks: gives none, but knows which were given.
-
-    Attributes:
-        target: the one whose own copies were given; None: the hashes were.
-    """
+    """Passwords for previews: gives none, but knows which were given. `target` None: as hashes."""
 
     database: Database
     target: str | None
@@ -108,7 +94,7 @@ class KnownPasswords(NoPasswords):
 
 @dataclass(frozen=True)
 class SealedPasswords:
-    """Those that the vault keeps for a target."""
+    """Passwords that the vault keeps for a target as typed."""
 
     vault: Vault
     target: str
@@ -127,7 +113,7 @@ class SealedPasswords:
         return {own[ref]: one for ref, one in self.vault.handed_over(list(own)).items()}
 
     def open_kept(self, ref: str) -> str | None:  # noqa: ARG002
-        """See `Passwords.open_kept`: what was typed is never kept."""
+        """See `Passwords.open_kept`: typed passwords are never kept."""
         return None
 
     def forget_kept(self, refs: Sequence[str]) -> None:

@@ -1,7 +1,4 @@
-"""Reason tokens in words, for waiting, retries and dead letters.
-
-One line for what it means, one for what happens next.
-"""
+"""Texts of reason tokens (waiting, retry, dead letter): meaning and next step."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ Kind = Literal["waiting", "retry", "dead"]
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a token means, and what happens next or who must do what."""
+    """A token's meaning, and what happens next or who must do what."""
 
     what: str
     next: str
@@ -26,7 +23,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Reason:
-    """A token in words.
+    """A token and its texts.
 
     Attributes:
         kind: how a turn with this token ended.
@@ -44,24 +41,21 @@ class Reason:
 
     @property
     def what(self) -> str:
-        """What it means, in the language that is spoken."""
+        """The meaning, in the reader's language."""
         return self.words[spoken()].what
 
     @property
     def next(self) -> str:
-        """What happens next, or who must do what, in the same language."""
+        """What happens next, or who must do what, in the reader's language."""
         return self.words[spoken()].next
 
     def beyond(self, message: str) -> str:
-        """The part of a recorded message after the token's meaning, with which it begins.
-
-        Recorded messages are in English.
-        """
+        """The rest of a recorded message, which is in English, after the token's meaning."""
         said = self.words["en"].what
         return message.removeprefix(said).strip(" []") if message.startswith(said) else message
 
     def told(self, message: str) -> str:
-        """Show a recorded message: the token's meaning, then the rest of it unchanged."""
+        """Translate a recorded message's beginning, the token's meaning."""
         if spoken() == "en":
             return message
         more = self.beyond(message)
@@ -75,19 +69,16 @@ class Reason:
 def reason(
     kind: Kind, *, fr: tuple[str, str], en: tuple[str, str], who: str = "", held_back: bool = False
 ) -> Reason:
-    """A token's words: (what it means, what happens next) in each language.
+    """A token with (meaning, what happens next) in each language.
 
-    By default a retry needs no action, and the rest is an operator's.
+    By default a retry needs no action, and other kinds an operator's.
     """
     who = who or ("nobody" if kind == "retry" else "operator")
     return Reason(kind, {"fr": Meaning(*fr), "en": Meaning(*en)}, who, held_back)
 
 
 def read_reasons(path: Path) -> dict[str, Reason]:
-    """Read a file of reasons: one table per token.
-
-    Each has `kind`, `who`, and `what` and `next` in each language.
-    """
+    """Read a file of reasons. A table per token has `kind`, `who`, and texts by language."""
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     return {token: _reason(**each) for token, each in document.items()}
 

@@ -1,4 +1,4 @@
-"""Find connectors by entry point: a third-party package works as ours do.
+"""Find connectors by entry point: third-party packages work as ours do.
 
 A package names its connectors in its metadata, and nothing in Sésame is edited:
 
@@ -29,10 +29,10 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 @dataclass(frozen=True)
 class Installed:
-    """A connector that a package brings.
+    """A connector of an installed package.
 
     Attributes:
-        name: what `targets` and the section call it.
+        name: its name in `targets`, and of its section.
         package: the distribution's name and version, e.g. `sesame 0.1.0`.
     """
 
@@ -41,17 +41,13 @@ class Installed:
     points: tuple[EntryPoint, ...]
 
     def load(self) -> type[Anything]:
-        """Its class.
-
-        Raises:
-            ConnectorUnusable: its package cannot be imported, or what it names is no connector.
-        """
+        """Import its class. Raises ConnectorUnusable: it cannot be imported, or is no connector."""
         return _load(self)
 
 
 @cache
 def installed() -> Mapping[str, Installed]:
-    """Every connector of every installed package, by name. Nothing is imported yet."""
+    """Every connector of every installed package, by name; imports none."""
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)
@@ -62,7 +58,7 @@ def installed() -> Mapping[str, Installed]:
 
 
 def of_package(package: str) -> tuple[str, ...]:
-    """The names of the connectors that this distribution brings."""
+    """The names of a distribution's connectors."""
     return tuple(
         name
         for name, each in installed().items()
@@ -71,11 +67,7 @@ def of_package(package: str) -> tuple[str, ...]:
 
 
 def find(name: str) -> Installed:
-    """The connector of this name.
-
-    Raises:
-        ConnectorUnusable: no installed package has it.
-    """
+    """The connector of this name. Raises ConnectorUnusable: no installed package has it."""
     known = installed()
     if name in known:
         return known[name]
@@ -89,19 +81,14 @@ def find(name: str) -> Installed:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which connector a section of the settings is.
-
-    Attributes:
-        connector: its class; None: it cannot be used.
-        fault: why it cannot; None: it can.
-    """
+    """A section's connector, or why it cannot be used."""
 
     connector: type[Anything] | None = None
     fault: ConnectorUnusable | None = None
 
     @classmethod
     def of(cls, name: str) -> Self:
-        """The connector of this name, or why there is none."""
+        """Load the connector of this name; keep the error."""
         try:
             return cls(find(name).load())
         except ConnectorUnusable as error:
@@ -109,7 +96,7 @@ class Choice:
 
 
 def reasons() -> dict[str, Reason]:
-    """The words of every token of the connectors that can be loaded."""
+    """All tokens of the loadable connectors, with their texts."""
     found: dict[str, Reason] = {}
     for name, words in _words():
         for token, known in words.items():
@@ -118,15 +105,12 @@ def reasons() -> dict[str, Reason]:
 
 
 def reason(token: str) -> Reason | None:
-    """The words of a token, from the first connector that has it.
-
-    Connectors after it are not loaded.
-    """
+    """Find a token's texts in the first connector that has it; load no further ones."""
     return next((words[token] for _, words in _words() if token in words), None)
 
 
 def package_of(connector: type[Anything]) -> str:
-    """The distribution that brings a connector's class, with its version."""
+    """The distribution of a connector's class, with its version."""
     for each in installed().values():
         if Choice.of(each.name).connector is connector:
             return each.package
@@ -146,7 +130,7 @@ def _package(point: EntryPoint) -> str:
 
 
 _NEEDED: Final = ("batch_size", "verb_s_max")
-"""Of a section, whatever the target: see `ConnectorSettings`."""
+"""Required of a section, whatever the target: see `ConnectorSettings`."""
 
 
 @cache
@@ -175,7 +159,7 @@ def _load(one: Installed) -> type[Anything]:
 
 
 def _wrong(name: str, found: object) -> str:
-    """What a class lacks to be a connector; empty: nothing."""
+    """The first requirement of connectors that a class misses; empty: none."""
     if _NAME.fullmatch(name) is None:
         return "its name is not of lower-case letters, digits and underscores"
     if not (isinstance(found, type) and issubclass(found, Connector)):

@@ -97,10 +97,7 @@ class ClientSettings(ConnectorSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest time of one call in seconds, time-outs included.
-
-        The last call of a batch begins early enough to have all of it.
-        """
+        """The longest time of one call in seconds, time-outs included. A batch's last call has all of it."""
         return 2 * (self.connect_timeout_s + self.timeout_s)
 
 
@@ -108,8 +105,9 @@ class PlainPasswordSettings(ClientSettings):
     """A target that wants passwords as they are typed: its connector says so with `credential`."""
 
     password_s_max: ClassVar[float] = 86_400.0
-    """How long a password is kept for this target as it was typed, encrypted: an outage of a night.
-    After that it has to be chosen again."""
+    """How long a typed password is kept, encrypted, for this target: an outage of a night.
+
+    After that the student must choose one again."""
 
 
 class TokenSettings(ClientSettings):
@@ -145,7 +143,7 @@ class HttpConnectorSettings(HttpTokenSettings):
 
     @property
     def system(self) -> str:
-        """The server, as operators are shown it: neither path nor query."""
+        """See `ConnectorSettings.system`."""
         return f"{super().system} {server_of(self.url)}"
 
     @model_validator(mode="after")
@@ -155,6 +153,6 @@ class HttpConnectorSettings(HttpTokenSettings):
 
 
 def server_of(url: str) -> str:
-    """An address' scheme and server, as operators are shown it."""
+    """An address' scheme and server, for operators."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

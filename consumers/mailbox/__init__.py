@@ -1,9 +1,6 @@
-"""The mailbox on a Dovecot server: folders, quota, welcome message, redirection.
-
-There is one welcome message, and the redirection is opted in.
-"""
+"""The mailbox on Dovecot: folders, quota, one welcome message, redirection."""
 
 from typing import Final
 
 NAME: Final = "mailbox"
-"""What `targets` calls it, and its section of the settings."""
+"""Its name in `targets`, and of its section of the settings."""

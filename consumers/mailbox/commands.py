@@ -1,7 +1,6 @@
-"""The doveadm commands of a mailbox, and what their answers mean; pure.
+"""The doveadm commands that read, write and empty a mailbox, and their answers. Pure.
 
-They read, write and empty it. Each costs the server a look-up of the user and an opening of the mailbox,
-some milliseconds.
+Each costs the server a look-up of the user and an opening of the mailbox, some milliseconds.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ _SCRIPT_REFUSED: Final = Refused(
 )
 
 _STATUS: Final = ("uidvalidity", "uidnext", "messages")
-_ACCESS_MAX: Final = 100  # folders of which the access list is read: a student may have thousands
-_UNREAD: Final = ""  # a script that is there, before its text was asked for
+_ACCESS_MAX: Final = 100  # access lists read per mailbox: a student may have thousands of folders
+_UNREAD: Final = ""  # an existing script whose text was not read yet
 _GONE: Final = frozenset({"mailboxDelete", "mailboxUnsubscribe", "sieveDelete"})
 
 Observed = Mailbox | Refused
-"""A mailbox, or why it was not seen: `NOT_ENABLED`, where the server knows no such user."""
+"""A mailbox, or why it was not seen; `NOT_ENABLED`: the server does not know the user."""
 
 
 class CommandUnknown(Misconfigured):
@@ -38,7 +37,7 @@ class CommandUnknown(Misconfigured):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One doveadm command with its parameters, as the API names them."""
+    """One doveadm command; parameters are named as in the API."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -46,12 +45,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class DoveadmAnswer:
-    """One command's answer.
-
-    Attributes:
-        code: 0, or doveadm's exit code: see `Exit`.
-        rows: its output; empty after an error.
-    """
+    """One command's answer; `code`: 0, or doveadm's (see `Exit`). `rows`: empty after an error."""
 
     code: int
     rows: Any = ()
@@ -71,14 +65,14 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Which mailbox to read, and what to look for in it.
+    """A mailbox to read, and a message to look for in it.
 
     Attributes:
         address: the main mail address, which is the user name.
         message_id: look for this Message-ID (angle brackets included) in all folders; None: do not look.
         since_uid: with `message_id`, also list the inbox's messages from this UID on.
-        delivered: the message was delivered a moment ago: it is looked for among those, and elsewhere only if
-            it is not there.
+        delivered: the message was just delivered: look among those first, and elsewhere only if it is
+            missing.
     """
 
     address: str
@@ -113,7 +107,7 @@ def first_looks(key: Key) -> list[Command]:
 
 
 def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> Observed:
-    """What the answers to `first_looks` show."""
+    """The mailbox according to the answers to `first_looks`."""
     if (failed := unread(answers)) is not None:
         return failed
     folders, subscribed, quota, status, scripts, *found = (answer.rows for answer in answers)
@@ -140,8 +134,8 @@ def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> Observed:
 def second_looks(key: Key, seen: Observed) -> list[Command]:
     """The commands that the first answers make necessary.
 
-    The text of a script that is there (reading one that is not is an error in the server's log), and a
-    message that is not where it was delivered.
+    The text of a script that exists (reading a missing one is an error in the server's log), and a message
+    that is not where it was delivered.
     """
     if isinstance(seen, Refused):
         return []
@@ -176,7 +170,7 @@ def access_looks(address: str, seen: Observed) -> list[Command]:
 
 
 def with_access(seen: Observed, answers: Sequence[DoveadmAnswer]) -> Observed:
-    """The mailbox with the answers to its `access_looks`. A folder that only holds others has no list."""
+    """The mailbox with the answers to its `access_looks`. A folder of mere folders has no list."""
     if isinstance(seen, Refused):
         return seen
     if any(answer.code == Exit.TEMPORARY for answer in answers):
@@ -188,7 +182,7 @@ def with_access(seen: Observed, answers: Sequence[DoveadmAnswer]) -> Observed:
 
 
 def unread(answers: Sequence[DoveadmAnswer]) -> Refused | None:
-    """Why one mailbox could not be read now; None: it was."""
+    """Why a mailbox could not be read now; None: it was."""
     codes = {answer.code for answer in answers}
     if Exit.NO_USER in codes:
         return NOT_ENABLED
@@ -219,10 +213,7 @@ def _names(rows: Sequence[Mapping[str, str]]) -> frozenset[str]:
 
 
 def folder_commands(address: str, fields: Fields, seen: Mailbox) -> list[Command]:
-    """Make folders, and subscribe those that exist: one command per folder.
-
-    With several in one, a folder that exists hides the outcome of the others.
-    """
+    """Make and subscribe folders. One command each: an existing one hides others' outcome."""
     folders = fields.get(FOLDERS, ())
     return [
         Command("mailboxCreate", {"user": address, "mailbox": [folder], "subscriptions": True})
@@ -236,7 +227,7 @@ def folder_commands(address: str, fields: Fields, seen: Mailbox) -> list[Command
 
 
 def script_commands(address: str, fields: Fields, seen: Mailbox) -> list[Command]:
-    """The redirection's script; a script of the student's own is never touched."""
+    """The redirection's script; the student's own scripts are never touched."""
     script, user = fields.get(REDIRECT), {"user": address}
     if script is None:
         return []
@@ -253,10 +244,7 @@ def erasure_looks(address: str) -> list[Command]:
 
 
 def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Command]:
-    """The commands that empty a mailbox, by the answers to `erasure_looks`.
-
-    Folders within others come first.
-    """
+    """The commands that empty a mailbox, by the answers to `erasure_looks`. Inner folders first."""
     folders, subscribed, scripts = (answer.rows for answer in answers)
     user = {"user": address}
     commands = [
@@ -273,10 +261,7 @@ def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Com
 
 
 def failure(command: Command, answer: DoveadmAnswer) -> Held | Refused | None:
-    """What an exit code means for the student whose command it was.
-
-    A folder that exists, and what is gone when it is to go, are no failures.
-    """
+    """The meaning of an exit code for the student. Things made or gone already are no failure."""
     match answer.code:
         case Exit.OK:
             return None

@@ -2,7 +2,7 @@
 
 The order, for each student: the server finds the user (its directory has it), folders, the welcome message,
 and only then the redirection, so that the message is never sent on. The directory decides whether a mailbox
-may be used; this connector shuts what the directory cannot: the sessions that are open.
+may be used; this connector ends the open sessions, which the directory cannot.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class MailboxConnector(Connector[MailboxSettings]):
     """One mailbox per student, on a Dovecot, by doveadm over HTTP and by LMTP.
 
     Args:
-        doveadm, lmtp: administration and delivery; None: the server that the settings name.
-        journal: where the intent to send the welcome message is recorded; None: the site's store.
+        doveadm, lmtp: administration and delivery; None: the server of the settings.
+        journal: records the intent to send the welcome message; None: the site's store.
         welcome: renders it; None: as the settings say.
 
     Raises:
@@ -104,7 +104,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         journal: WelcomeMessages | None = None,
         welcome: Welcome | None = None,
     ) -> None:
-        from consumers.mailbox.dovecot import Doveadm  # slow to load, and the words are wanted without it
+        from consumers.mailbox.dovecot import Doveadm  # slow to load; reasons are read without it
         from consumers.mailbox.lmtp import Lmtp
 
         super().__init__(context)
@@ -138,7 +138,7 @@ class MailboxConnector(Connector[MailboxSettings]):
     # --- reading ------------------------------------------------------------------------------------
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`. A mailbox is the student's to whom the directory gives its address."""
+        """See `Connector.read`. A mailbox is its student's because the directory gives its address."""
         seen: dict[str, Seen] = {}
         if shut := [account for account in accounts if not account.access_open]:
             there = self._look([Key(account.mail) for account in shut], deadline)
@@ -166,10 +166,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         return said
 
     def objects(self) -> Iterator[TargetObject]:
-        """See `Connector.objects`: the users that the server finds, by address alone.
-
-        In one answer, without the probe's; no mailbox is opened.
-        """
+        """See `Connector.objects`: the server's users but the probe's, by address. Opens no mailbox."""
         listing = self._user("*")
         if listing.code == Exit.DATA:
             raise Misconfigured(
@@ -208,10 +205,7 @@ class MailboxConnector(Connector[MailboxSettings]):
             )
 
     def _look(self, keys: Sequence[Key], deadline: Deadline) -> dict[str, Observed]:
-        """Read these mailboxes, by address, in one request, or in two.
-
-        What access lists give to others is expensive, and read only where the server is only observed.
-        """
+        """Read these mailboxes, by address. Access lists, which are expensive, on an observed server only."""
         first = self._ask({key.address: commands.first_looks(key) for key in keys}, deadline)
         seen = {key.address: commands.observed(key, first[key.address]) for key in keys}
         looks = {key.address: commands.second_looks(key, seen[key.address]) for key in keys}
@@ -235,10 +229,10 @@ class MailboxConnector(Connector[MailboxSettings]):
         return [shown(seen, account.student_number, self.wanted(account).fields)]
 
     def _shut(self, account: Account, seen: Observed) -> Seen:
-        """What matters of a mailbox that is not to be used.
+        """What matters of a closed mailbox.
 
-        Whether the server still finds its user; and, if it is to be erased, whether it holds anything. In
-        that case the server finds the user until the directory's entry is removed, after everything else.
+        Whether the server still finds its user; and, if it is to be erased, whether it holds anything: the
+        server then finds the user until the directory's entry is removed, after everything else.
         """
         erased = account.stage is Stage.ERASED
         if isinstance(seen, Refused):
@@ -254,8 +248,8 @@ class MailboxConnector(Connector[MailboxSettings]):
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         """See `Connector.apply`. All folders in one request, the messages one by one, then all scripts.
 
-        The intent to send a message is recorded before it is sent. Each step needs the success of the one
-        before; nothing is written for a student who cannot be welcomed.
+        The intent to send a message is recorded first. Each step needs the success of the one before; nothing
+        is written for a student who cannot be welcomed.
         """
         boxes = {each.account.student_number: _box(each) for each in changes}
         new = [each.account for each in changes if WELCOME in each.fields]
@@ -285,7 +279,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         }
         try:
             said |= self._write(scripts, deadline)
-        except OutOfTime:  # what was delivered is
+        except OutOfTime:  # delivered messages stay delivered
             said |= {number: _LATE for number, several in scripts.items() if several}
         waiting = replace(FULL, pending=(WELCOME,))
         unsent = welcomes.keys() - delivered
@@ -302,7 +296,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         """See `Connector.erase`: all that a mailbox holds, in two requests.
 
         The server finds its user, and an empty inbox, until the directory's entry is erased too; afterwards
-        no mailbox could be found to be emptied. A user whom the server does not know has nothing.
+        no mailbox could be found to be emptied. An unknown user has nothing.
         """
         answers = self._ask({each.ref: commands.erasure_looks(each.ref) for each in found}, deadline)
         unseen = {
@@ -321,7 +315,7 @@ class MailboxConnector(Connector[MailboxSettings]):
         self._lmtp.close()
 
     def _write(self, asked: Mapping[str, list[Command]], deadline: Deadline) -> dict[str, Held | Refused]:
-        """Send the commands of all students together; return the first failure of each."""
+        """Send the commands of all students together; return each one's first failure."""
         said: dict[str, Held | Refused] = {}
         for key, answers in self._ask(asked, deadline, writes=True).items():
             for command, answer in zip(asked[key], answers, strict=True):
@@ -380,11 +374,11 @@ class MailboxConnector(Connector[MailboxSettings]):
 
 
 def welcome_of(settings: MailboxSettings) -> Welcome:
-    """The welcome message, as this site sends it."""
+    """The welcome message of this site."""
     return Welcome(settings.sender, settings.portal_url, settings.support, lambda: datetime.now(UTC))
 
 
 def _box(change: Change) -> Mailbox:
-    """What a change is made from: no mailbox is ever made here."""
+    """The mailbox that a change is made from; none is ever made here."""
     assert isinstance(change.found, Mailbox)  # noqa: S101  (for the type checker)
     return change.found

@@ -1,11 +1,11 @@
-"""doveadm over HTTP: several commands in one request, and what its answers mean.
+"""doveadm over HTTP: several commands in one request, with tagged answers.
 
-The answers come in the order of the commands
-(https://doc.dovecot.org/2.4.1/core/admin/doveadm.html#http-api).
-Connections are not kept: Dovecot ends a process after some connections, and one that is kept takes longer for
-each user that it has opened (18 ms of processor time a student at first, 141 after 6,400 through four). No
-header says so: with `Connection: close`, the refusal of a wrong key never arrives. A command may
-be repeated without harm, so a request whose connection broke is sent once more.
+Source: https://doc.dovecot.org/2.4.1/core/admin/doveadm.html#http-api.
+
+Connections are not kept: Dovecot ends a process after some connections, and a kept one takes longer for each
+user that it has opened (18 ms of processor time a student at first, 141 after 6,400 through four). No header
+says so: with `Connection: close`, the refusal of a wrong key never arrives. Commands may be repeated without
+harm, so a request whose connection broke is sent once more.
 """
 
 from __future__ import annotations
@@ -36,19 +36,11 @@ _LOOKING: Final = frozenset(
         "processStatus",
     }
 )
-"""The commands that a server may be sent that is only observed."""
+"""Commands that may be sent to a server that is only observed."""
 
 
 class Doveadm:
-    """Dovecot's administration. Safe to share between threads.
-
-    Args:
-        context: the connector's.
-        more: of `HttpClient`, for tests.
-
-    Raises:
-        Misconfigured: the file of certificate authorities cannot be read.
-    """
+    """Dovecot's administration. Thread-safe; `more`: of `HttpClient`. Raises Misconfigured: a bad ca_file."""
 
     def __init__(self, context: ConnectorContext[MailboxSettings], **more: Any) -> None:
         answer_s = context.settings.timeout_s
@@ -89,18 +81,12 @@ class Doveadm:
         return _answers(answer, len(commands))
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.disconnect()
 
 
 def keeps_processes(doveadm: Doveadm, deadline: Deadline) -> bool:
-    """Whether a doveadm process serves connection after connection without an end.
-
-    False where the server does not show its processes.
-
-    Raises:
-        TargetDown, Misconfigured, OutOfTime: as `Doveadm.call`.
-    """
+    """True if a doveadm process serves ever more connections, as far as it shows. Raises as `call`."""
     seen: set[str] = set()
     try:
         for _ in range(_SERVED_MAX + 1):

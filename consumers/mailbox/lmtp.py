@@ -1,7 +1,6 @@
 """Delivery over LMTP (RFC 2033), with StartTLS, over kept connections.
 
-One recipient per transaction, because LMTP answers DATA once per recipient, and Python's smtplib reads one
-answer.
+One recipient per transaction: LMTP answers DATA once per recipient, and Python's smtplib reads one answer.
 """
 
 from __future__ import annotations
@@ -26,14 +25,13 @@ _IDLE_MAX = 8
 
 
 Outcome = Held | Refused | None
-"""What became of one message; None: the server took charge of it.
+"""The outcome of one message; None: the server took charge of it.
 
-Its words have the reply's codes (RFC 3463) and neither an address nor a text, which are personal.
-"""
+Its text has the reply's codes (RFC 3463), never its address or text, which are personal."""
 
 
 class Lmtp:
-    """An LMTP service. Safe to share between threads: one connection per transaction.
+    """An LMTP service. Thread-safe: one connection per transaction.
 
     Args:
         host, port: of the service.
@@ -70,7 +68,7 @@ class Lmtp:
         return outcome
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the kept connections."""
         while self._idle:
             client = self._idle.pop()
             with suppress(OSError):  # smtplib's errors are among them
@@ -127,7 +125,7 @@ class Lmtp:
 def _transaction(
     client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: Deadline
 ) -> Outcome:
-    """MAIL, RCPT, DATA. Until the message's last line is sent, a break means that nothing was delivered."""
+    """MAIL, RCPT, DATA. A break before the message's last line means that nothing was delivered."""
     try:
         for command in (lambda: client.mail(sender), lambda: client.rcpt(recipient)):
             code, text = _step(client, deadline, command)
@@ -140,7 +138,7 @@ def _transaction(
         code, text = _step(client, deadline, lambda: client.data(message))
     except smtplib.SMTPDataError as error:  # DATA itself was refused, before the message
         return outcome_of(error.smtp_code, _bytes(error.smtp_error))
-    except OutOfTime:  # none was left to begin
+    except OutOfTime:  # DATA was not begun
         return _deferred("out of time")
     except OSError as error:  # the connection broke after the message was sent
         why = f"the delivery's outcome is unknown ({type(error).__name__})"
@@ -149,10 +147,7 @@ def _transaction(
 
 
 def outcome_of(code: int, text: bytes) -> Outcome:
-    """What a reply to RCPT, DATA or the message means.
-
-    RFC 5321, section 4.2; RFC 3463.
-    """
+    """The meaning of a reply to RCPT, DATA or the message. RFC 5321, section 4.2; RFC 3463."""
     first = text.partition(b" ")[0].decode("ascii", errors="replace")
     enhanced = first if first.replace(".", "").isdigit() else ""
     codes = f"{code} {enhanced}".strip()

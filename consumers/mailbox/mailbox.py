@@ -1,4 +1,4 @@
-"""What is ours in a mailbox, and what a mailbox shows of it: pure, without IO.
+"""A mailbox and our fields of it. Pure.
 
 The redirection that a student opted in to is a sieve script (RFC 5228) that keeps a copy (RFC 3894).
 """
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from consumers.mailbox.welcome_journal import RecordedIntent
 
 SCRIPT: Final = "sesame"
-"""The project's own name among a student's sieve scripts. No other script is ever touched."""
+"""Our script among a student's sieve scripts. No other one is ever touched."""
 
 FOLDERS, QUOTA, REDIRECT, WELCOME = "folders", "quota", "redirect", "welcome"
-"""What is ours in a mailbox. The quota is only compared: the mail server has it of the directory."""
+"""Our fields of a mailbox. The quota is only compared: the mail server has it from the directory."""
 
 MAILBOX_FULL: Final = "mailbox_full"
 """Reason of waiting: over quota. The student deletes messages, or the quota is raised."""
 
 OWN_SCRIPT: Final = "own_sieve_script_active"
-"""Reason of waiting: the student's own sieve script is active, and is not replaced by the redirection."""
+"""Reason of waiting: the student's own sieve script is active; the redirection does not replace it."""
 
 NOT_ENABLED: Final = Refused(
     "mailbox_not_enabled",
@@ -60,7 +60,7 @@ class WelcomeStanding:
     Attributes:
         due: it is to be sent.
         note: for operators.
-        intent: what the journal had.
+        intent: the journal's.
         learned: what the journal lacks: `sent` or `undecided`; empty: nothing.
     """
 
@@ -82,13 +82,13 @@ class Mailbox(TargetObject):
         messages: how many the inbox has.
         scripts: the names of all sieve scripts.
         active_script: which of them is active.
-        redirect_script: the text of the one under the project's name, if there is one.
+        redirect_script: the text of ours; None: there is none.
         uidvalidity, uidnext: the inbox's (RFC 9051, section 2.3.1.1).
         copies: how many messages carry the Message-ID that was looked for; None: no look.
         uids: of the inbox's messages since the look's first UID, in order; the last message's in any case
             (RFC 9051, section 9: seq-range).
-        shared: whether others may use one of its folders, by its access list (RFC 4314). Read only on a
-            server that is only observed, as a comparison does.
+        shared: others may use one of its folders, by its access list (RFC 4314). Read only on a server that
+            is only observed, as a comparison does.
         standing: the state of the welcome message.
     """
 
@@ -109,17 +109,17 @@ class Mailbox(TargetObject):
 
     @property
     def redirect_active(self) -> bool:
-        """Whether the project's script is the active one."""
+        """True if our script is the active one."""
         return self.active_script == SCRIPT
 
     @property
     def own_script_active(self) -> bool:
-        """Whether another script, the student's own, is active."""
+        """True if another script, the student's own, is active."""
         return self.active_script not in (None, SCRIPT)
 
     @property
     def erased(self) -> bool:
-        """Whether it holds nothing; an inbox exists while the server finds its user."""
+        """True if it holds nothing; an inbox exists while the server finds its user."""
         return not (self.folders - {"INBOX"} or self.subscribed or self.messages or self.scripts)
 
 
@@ -127,11 +127,10 @@ def script_for(redirect: str, *, own: frozenset[str]) -> str:
     """The script that copies each message to `redirect` and keeps it in the mailbox.
 
     Args:
-        redirect: a mail address.
         own: the mailbox's own addresses, to which a redirection would be a loop.
 
     Raises:
-        RedirectInvalid: it is not one plain address, or it is the mailbox itself.
+        RedirectInvalid: `redirect` is not one plain mail address, or it is the mailbox itself.
     """
     if not _ADDRESS.fullmatch(redirect):
         raise RedirectInvalid("it is not a mail address")
@@ -142,30 +141,25 @@ def script_for(redirect: str, *, own: frozenset[str]) -> str:
 
 
 def script_of(account: Account) -> str | None:
-    """The redirection's script, if the student opted in.
-
-    Raises:
-        RedirectInvalid: the address cannot be used.
-    """
+    """The redirection's script, if the student opted in. Raises RedirectInvalid."""
     if account.mail_redirect is None:
         return None
     return script_for(account.mail_redirect, own=frozenset({account.mail, *account.aliases}))
 
 
 def wanted_of_all(folders: Sequence[str], quota_bytes: int | None) -> Fields:
-    """What every mailbox is to show.
+    """The wanted fields of every mailbox.
 
     Args:
         folders: subscribed ones, other than the inbox.
-        quota_bytes: what the directory says each mailbox may hold; None: not checked. doveadm shows it in
-            KiB, rounded up.
+        quota_bytes: each mailbox's limit by the directory; None: not checked. doveadm shows KiB, rounded up.
     """
     quota = {} if quota_bytes is None else {QUOTA: (str(-(-quota_bytes // 1024)),)}
     return {FOLDERS: tuple(sorted(set(folders))), **quota, WELCOME: _GIVEN}
 
 
 def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
-    """A student's mailbox with what it shows of ours.
+    """A student's mailbox with our fields as it shows them.
 
     Messages and other folders are the student's. Their own active script is not replaced: the redirection
     waits.
@@ -173,7 +167,7 @@ def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
     Args:
         seen: the mailbox, with the state of the welcome message.
         number: the student's.
-        to_have: what it is to show.
+        to_have: the wanted fields.
     """
     script: tuple[str, ...] = () if seen.redirect_script is None else (seen.redirect_script,)
     inactive = ("inactive",) if script and not seen.redirect_active else ()
@@ -190,10 +184,10 @@ def shown(seen: Mailbox, number: str, to_have: Fields) -> Mailbox:
 
 
 def foreseen(fields: Fields, seen: Mailbox) -> Held | Refused | None:
-    """What will be in the way of writing these fields, as far as a mailbox shows it."""
+    """Predict the obstacle to writing these fields, as far as a mailbox shows it."""
     full = seen.quota_kib is not None and seen.used_kib >= seen.quota_kib
-    if full and fields.keys() & {FOLDERS, WELCOME}:  # it is tried all the same: servers allow some grace
+    if full and fields.keys() & {FOLDERS, WELCOME}:  # only predicted: servers allow some grace
         return FULL
-    if QUOTA in fields:  # it is the directory's: the mail server is behind, or has another one
+    if QUOTA in fields:  # the mail server is behind the directory, or has another quota
         return Refused("read_back_differs", "the mail server has another quota")
     return None

@@ -1,10 +1,10 @@
-"""Whether to send the welcome message: at most once, whatever crashes.
+"""Send the welcome message at most once, whatever crashes.
 
 The intent is recorded before the message is sent, with the inbox's UIDVALIDITY and UIDNEXT (RFC 9051, section
-2.3.1.1) at that moment. When an intent is found whose message is not in the mailbox, either it was never
-delivered, or it was delivered and deleted since. It was provably never delivered if the inbox still is the
-same one and every message that came since is still there, none of them ours, and no script of the student's
-own may have put it elsewhere. Otherwise it cannot be decided, and it is not sent again.
+2.3.1.1) at that moment. If the message of a recorded intent is not in the mailbox, it was either never
+delivered, or deleted since. It was provably never delivered if the inbox is still the same and every message
+since then is still there, none of them ours, and no script of the student's own may have put it elsewhere.
+Otherwise it cannot be decided, and it is not sent again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from consumers.mailbox.welcome_journal import RecordedIntent, WelcomeMessages
 
 FIRST_UID: Final = 1
-"""An inbox whose UIDNEXT this is never had a message."""
+"""UIDNEXT of an inbox that never had a message."""
 
 NOT_SENT_AGAIN: Final = "welcome message: unknown whether it arrived; not sent again"
 
@@ -32,13 +32,13 @@ INTENDED, SENT, UNDECIDED = "intended", "sent", "undecided"
 
 
 class Posting:
-    """Decides who gets the message, and keeps the journal.
+    """Decide who gets the message, and keep the journal.
 
     Args:
         read: reads mailboxes, by address.
-        journal: where intents are recorded.
+        journal: records intents.
         welcome: renders the message.
-        records: tell the journal what was found in the mailboxes.
+        records: write the mailboxes' findings to the journal.
     """
 
     def __init__(
@@ -54,21 +54,21 @@ class Posting:
         self._welcome = welcome
         self._records = records
         self._unseen: dict[str, int] = {}
-        """The inbox's UIDNEXT before sending, by student whose message is yet to appear."""
+        """UIDNEXT of the inbox before sending, by student whose message is yet to appear."""
 
     def message_id(self, account: Account) -> str:
         """The Message-ID of the student's welcome message."""
         return self._welcome.message_id(account.student_number)
 
     def can_be_written(self, account: Account) -> bool:
-        """Whether the student's address can be written into a message."""
+        """True if the student's address can be written into a message."""
         return not isinstance(self._write(account), AddressInvalid)
 
     def look(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, Observed]:
         """Read these students' mailboxes and the state of the message, by number.
 
         Raises:
-            OutOfTime: the mail server needed two requests, and there was no time for that.
+            OutOfTime: a second request was needed, and no time was left for it.
             TargetDown, Misconfigured: as the read.
         """
         known = self._journal.known([account.student_number for account in accounts])
@@ -90,8 +90,8 @@ class Posting:
     def decide(self, students: Sequence[tuple[Account, Mailbox]]) -> dict[str, bytes | AddressInvalid]:
         """The messages to be sent now, by student number, or why one cannot be.
 
-        Each one's intent is recorded first; where another one was recorded since the mailbox was read,
-        another worker sends it.
+        Each one's intent is recorded first; if another one was recorded since the mailbox was read, another
+        worker sends it.
         """
         due = [(account, box) for account, box in students if box.standing.due]
         known = self._intend({account.student_number: box for account, box in due})
@@ -103,10 +103,7 @@ class Posting:
         }
 
     def sent(self, students: Mapping[str, Mailbox]) -> None:
-        """Record that the mail server took charge of these students' messages.
-
-        Their mailboxes are to show them.
-        """
+        """Record that the mail server took charge of these messages. Their mailboxes are to show them."""
         self._journal.sent(list(students))
         self._unseen |= {number: seen.uidnext for number, seen in students.items()}
 
@@ -142,7 +139,7 @@ class Posting:
         return self._judge(intent, seen)
 
     def _judge(self, intent: RecordedIntent | None, seen: Mailbox) -> WelcomeStanding:
-        """The state of a message that may have arrived, by what was found of it."""
+        """The state of a message that may have arrived, by traces of it."""
         if seen.copies:
             return WelcomeStanding(intent=intent, learned=SENT)
         if intent is None or never_delivered(intent, seen):
@@ -158,12 +155,11 @@ class Posting:
 
 
 def _was_used(seen: Observed) -> bool:
-    """Whether a mailbox's inbox ever had a message."""
     return isinstance(seen, Mailbox) and seen.uidnext != FIRST_UID
 
 
 def never_delivered(earlier: RecordedIntent, seen: Mailbox) -> bool:
-    """Whether a missing message provably never came since the earlier intent."""
+    """True if a missing message provably never came since the earlier intent."""
     if seen.copies is None or seen.own_script_active or seen.uidvalidity != earlier.uidvalidity:
         return False
     return set(range(earlier.uidnext, seen.uidnext)) <= set(seen.uids)

@@ -1,4 +1,4 @@
-"""Where the mail server is, and what every mailbox has."""
+"""The mail server's address, and the properties of every mailbox."""
 
 from __future__ import annotations
 
@@ -52,10 +52,7 @@ class MailboxSettings(ClientSettings):
 
     @property
     def verb_s_max(self) -> float:
-        """The longest time of one request, in seconds.
-
-        A connection, the answer's head, and as long again for the rest.
-        """
+        """The longest time of one request, in seconds: connection, head, and the rest."""
         return self.connect_timeout_s + 2 * self.timeout_s
 
     @model_validator(mode="after")

@@ -33,13 +33,13 @@ class AddressInvalid(ValueError):
 
 @dataclass(frozen=True)
 class Welcome:
-    """Renders the message.
+    """The message of one site.
 
     Attributes:
         sender: its sender's address; the domain is the Message-ID's too, so it must stay the same.
-        portal_url: the page that students are sent to.
+        portal_url: the page for students.
         support: the address for help.
-        clock: the time that the message shows as its date.
+        clock: gives the message's date.
     """
 
     sender: str
@@ -48,19 +48,12 @@ class Welcome:
     clock: Callable[[], datetime]
 
     def message_id(self, student_number: str) -> str:
-        """The Message-ID (RFC 5322, section 3.6.4), always the same for a student.
-
-        It carries only a digest of the number: mail servers write Message-IDs to their logs.
-        """
+        """A student's constant Message-ID (RFC 5322, 3.6.4). A digest: mail servers log it."""
         digest = hashlib.sha256(f"welcome:{student_number}".encode()).hexdigest()[:32]
         return f"<welcome.{digest}@{self.sender.rpartition('@')[2]}>"
 
     def render(self, account: Account) -> bytes:
-        """The whole message, with CRLF line ends.
-
-        Raises:
-            AddressInvalid: the student's address, or the sender's, cannot stand in a header.
-        """
+        """The whole message, with CRLF line ends. Raises AddressInvalid: an address is unfit for a header."""
         language = _language(account)
         words = {
             "name": _one_line(account.person.called_name),
@@ -87,7 +80,7 @@ class Welcome:
         return message.as_bytes()
 
     def _headed(self, account: Account, subject: str) -> EmailMessage:
-        """The message without its body. The library encodes and folds; a line end in a value is refused."""
+        """The message without its body. The library encodes and folds, and refuses line ends in values."""
         message = EmailMessage(policy=SMTP)
         try:
             message["From"] = Address(addr_spec=self.sender)
@@ -124,13 +117,10 @@ def _language(account: Account) -> str:
 
 
 def _one_line(name: str) -> str:
-    """A name without control characters and line ends.
-
-    The registrar's file may contain any.
-    """
+    """A name without control characters and line ends, which files may contain."""
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())
 
 
 def _paragraphs(text: str) -> list[list[str]]:
-    """The text's paragraphs as lines, for the other rendering."""
+    """The text's paragraphs as lines, for the HTML part."""
     return [[line.strip() for line in block.splitlines()] for block in text.split("\n\n")]

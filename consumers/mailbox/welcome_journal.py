@@ -1,7 +1,4 @@
-"""The welcome message's journal.
-
-The intent is recorded before the message is sent, so that it is never sent twice.
-"""
+"""The welcome message's journal. Intents are recorded first, to never send twice."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ welcome_messages = Table(
 
 WAIVED = "waived"
 
-# Made once: each call of the mail server looks.
+# Built once: each call of the mail server uses them.
 _ROWS: Final = select(welcome_messages)
 _INTEND: Final = insert(welcome_messages)
 _SETTLE: Final = update(welcome_messages).where(
@@ -59,8 +56,8 @@ class RecordedIntent:
     Attributes:
         message_id: its Message-ID (RFC 5322), angle brackets included.
         uidvalidity, uidnext: the inbox's, read just before the intent was recorded (RFC 9051).
-        state: `intended` (unknown whether it was sent), `sent`, `undecided` (it cannot be known, and it is
-            not sent again), or `waived` (the mailbox is older than Sésame: no welcome is sent).
+        state: `intended` (unknown whether it was sent), `sent`, `undecided` (unknowable: not sent again), or
+            `waived` (the mailbox is older than Sésame: no welcome is sent).
     """
 
     message_id: str
@@ -70,11 +67,7 @@ class RecordedIntent:
 
 
 class WelcomeMessages:
-    """One row per student, never deleted. Each verb is one transaction, for all students.
-
-    Args:
-        adopted: the mailboxes that these students had before Sésame.
-    """
+    """One row per student, never deleted. `adopted`: mailboxes from before Sésame, by number."""
 
     def __init__(
         self,
@@ -88,11 +81,7 @@ class WelcomeMessages:
         self._clock = clock
 
     def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> dict[str, RecordedIntent]:
-        """Record these intents; an earlier one is left as it is, and returned.
-
-        Args:
-            intended: by student number, the Message-ID and the inbox's UIDVALIDITY and UIDNEXT.
-        """
+        """Record intents (Message-ID, UIDVALIDITY, UIDNEXT) by number. Keep and return earlier ones."""
         waived = self._waived(list(intended))
         with self._database.write() as connection:
             earlier = waived | self._recorded(connection, intended)
@@ -114,17 +103,17 @@ class WelcomeMessages:
         return earlier
 
     def known(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
-        """The recorded intents of these students, where there are any."""
+        """The recorded intents of these students."""
         with self._database.read() as connection:
             recorded = self._recorded(connection, student_numbers)
         return self._waived([number for number in student_numbers if number not in recorded]) | recorded
 
     def sent(self, student_numbers: Sequence[str]) -> None:
-        """The messages were accepted by the mail server, or were found in the mailboxes."""
+        """Record messages that the server accepted, or that mailboxes have."""
         self._settle(student_numbers, "sent")
 
     def undecided(self, student_numbers: Sequence[str]) -> None:
-        """Record that it cannot be known whether these arrived; they are not sent again."""
+        """Record that it is unknowable whether these arrived; they are not sent again."""
         self._settle(student_numbers, "undecided")
 
     def _recorded(
@@ -137,7 +126,7 @@ class WelcomeMessages:
         }
 
     def _waived(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
-        """Those who had a mailbox before Sésame, who get no welcome."""
+        """Students with a mailbox from before Sésame, who get no welcome."""
         adopted = self._adopted(student_numbers) if student_numbers else {}
         return {number: RecordedIntent("", 0, 0, WAIVED) for number in adopted}
 

@@ -1,8 +1,8 @@
 """BSS's answers: an XML document with a status, a message, and perhaps accounts.
 
-A status other than 0 is an error, and only its message tells which. The messages are those that public
-clients distinguish (`checkResponseStatus` of dsi-univ-rennes1/libPythonBssApi); *already exists* is Zimbra's
-own text (`AccountServiceException`), which no client of BSS mentions.
+A status other than 0 is an error, and only its message tells which. Messages as public clients distinguish
+them (`checkResponseStatus` of dsi-univ-rennes1/libPythonBssApi); *already exists* is Zimbra's own text
+(`AccountServiceException`), which no client of BSS mentions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ADDRESS: Final = re.compile(r"\S+@\S+")
 
 
 class BssMessage(Enum):
-    """What an answer means, by its message."""
+    """The kinds of answers, with texts that identify them."""
 
     OK = ()
     TOKEN_EXPIRED = ("invalid token",)
@@ -47,11 +47,7 @@ class NotBss(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer.
-
-    Attributes:
-        message: in BSS's words: it may name a person.
-    """
+    """One answer of BSS; `message`: BSS's own, which may name a person."""
 
     status: int
     message: str
@@ -59,37 +55,30 @@ class Answer:
 
     @property
     def meaning(self) -> BssMessage:
-        """What its message means."""
+        """Its kind, by its message."""
         if self.status == 0:
             return BssMessage.OK
         said = self.message.casefold()
         return next(each for each in BssMessage if any(words in said for words in each.value))
 
     def told(self, form: Mapping[str, str]) -> str:
-        """The message for operators, without addresses and without what was sent.
-
-        Text after a colon, where Zimbra repeats values, is left out too.
-        """
+        """The message for operators, without sent values. Text after a colon repeats values."""
         text = _ADDRESS.sub("…", self.message.partition(": ")[0])
         for value in form.values():
             text = text.replace(value, "…") if len(value) >= _VALUE_MIN else text
         return f"{' '.join(text.split())[:_TEXT_MAX]} (status {self.status})"
 
     def accounts(self) -> Iterator[Element]:
-        """The accounts in it, whether one or a list."""
+        """The accounts in it, one or a list."""
         return self.root.iter("account")
 
     def text(self, name: str) -> str:
-        """The text of one of its elements; empty: there is none."""
+        """The text of one of its elements, or empty."""
         return (self.root.findtext(name) or "").strip()
 
 
 def parse(body: bytes | None) -> Answer:
-    """Read an answer. A document type, and so an entity, is refused.
-
-    Raises:
-        NotBss: it is none.
-    """
+    """Read an answer; refuse document types, and so entities. Raises NotBss: it is none."""
     root = _parse(body or b"")
     if root.tag.casefold() != "response":
         raise NotBss

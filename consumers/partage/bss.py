@@ -47,11 +47,7 @@ class BssRefused(Exception):
 
 
 class Bss:
-    """One domain's BSS. Safe to share between threads.
-
-    Args:
-        now: epoch seconds: the time that the key's hash is made with.
-    """
+    """One domain's BSS. Thread-safe. `now`: epoch seconds, for the key's hash."""
 
     def __init__(
         self, context: ConnectorContext[PartageSettings], *, now: Callable[[], float] = time.time
@@ -66,7 +62,7 @@ class Bss:
         self._renew_at = 0.0
 
     def read(self, method: str, form: Mapping[str, str], deadline: Deadline) -> Answer:
-        """A call that changes nothing.
+        """Make a call that changes nothing.
 
         Raises:
             BssRefused: BSS answered with an error.
@@ -75,11 +71,11 @@ class Bss:
         return self._call(method, form, deadline, reads=True)
 
     def write(self, method: str, form: Mapping[str, str], deadline: Deadline) -> None:
-        """A call that changes something. Raises as `read` does, and `WriteForbidden`."""
+        """Make a call that changes something. Raises as `read`, and `WriteForbidden`."""
         self._call(method, form, deadline, reads=False)
 
     def disconnect(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if self._client is not None:
             self._client.disconnect()
 
@@ -97,10 +93,7 @@ class Bss:
         return answer
 
     def _entered(self, deadline: Deadline) -> tuple[HttpClient, str]:
-        """The client and a token that is not about to expire.
-
-        One thread requests it; the others wait.
-        """
+        """The client and a token that is not about to expire. One thread requests it, the others wait."""
         if not self._lock.acquire(timeout=deadline.left_s()):
             raise OutOfTime
         try:

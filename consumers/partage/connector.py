@@ -1,8 +1,8 @@
 """The connector of RENATER Partage: a mail account for each student.
 
-An account is found by the student number that it carries, and by every name that the student wants; it is
-read by GetAccount, before and after each write. Aliases that the account does not want are not ours and stay:
-Sésame never takes an address away from anybody.
+It finds an account by the student number that it carries, and by every name that the student wants, and reads
+it with GetAccount before and after each write. Aliases that the account does not want are not ours: Sésame
+never takes an address away.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ from schemas.language import Language
 _MAINTENANCE_S: Final = 600.0
 _OUT_OF_ORDER: Final = (BssMessage.TEMPORARY, BssMessage.MAINTENANCE)
 _PREDELETED: Final = "readytodelete_"
-"""What the names of accounts that wait to be deleted begin with: a habit of Partage's administrators, which
-their tools know."""
+"""Prefix of accounts that wait to be deleted, by custom of Partage's administrators and their tools."""
 
 PAGE_SIZE: Final = 200
 """Accounts per page of a listing: an answer of some hundred kilobytes."""
@@ -101,7 +100,7 @@ class PartageConnector(Connector[PartageSettings]):
             raise self._fault(error) from error
 
     def _fault(self, error: BssRefused) -> TargetDown | Misconfigured:
-        """What a refused search means for the service as a whole."""
+        """The error that a refused search means for the service as a whole."""
         if error.meaning in _OUT_OF_ORDER:
             return TargetDown(f"the service is out of order: {error.told}", unknown=False)
         return Misconfigured(
@@ -127,10 +126,7 @@ class PartageConnector(Connector[PartageSettings]):
         return [each for each in seen.values() if words.concerns(each, account)]
 
     def _listed(self, query: str, deadline: Callable[[], Deadline]) -> Iterator[TargetObject]:
-        """Page by page, to the first empty one.
-
-        A server may give fewer than requested.
-        """
+        """Page by page, to the first empty one: a server may give fewer than requested."""
         offset, last = 0, ""
         while page := list(self._page(query, offset, PAGE_SIZE, deadline())):
             if page[0].ref == last:
@@ -161,7 +157,7 @@ class PartageConnector(Connector[PartageSettings]):
         return self._each(changes, deadline, self._shut)
 
     def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.erase`. An account that no longer is what was found is left alone."""
+        """See `Connector.erase`. An account that is no longer the one found is left alone."""
         refused: dict[str, Refused] = {}
         for each in found:
             try:
@@ -205,7 +201,6 @@ class PartageConnector(Connector[PartageSettings]):
                 self._bss.write("AddAccountAlias", {"name": name, "alias": alias}, deadline)
 
     def _renamed(self, change: Change, found: TargetObject, held: Sequence[str], deadline: Deadline) -> str:
-        """Rename the account if wanted; return its name."""
         name = found.fields[words.NAME][0]
         if words.NAME not in change.fields:
             return name
@@ -238,10 +233,7 @@ class PartageConnector(Connector[PartageSettings]):
             self._predelete(now[0], deadline)
 
     def _predelete(self, found: TargetObject, deadline: Deadline) -> None:
-        """Close and rename, as the administrators' own tools do.
-
-        What leads to the student is removed last, so that an interrupted erasure is found and continues.
-        """
+        """Close and rename, as administrators do. Links to the student go last: a repetition finds it."""
         name = found.fields[words.NAME][0]
         shut = {"name": name, words.STATUS: "closed", words.HIDDEN: "TRUE"}
         self._bss.write("ModifyAccount", shut, deadline)
@@ -260,10 +252,7 @@ class PartageConnector(Connector[PartageSettings]):
 
 
 def unusable_password() -> str:
-    """The hash (`{SSHA512}`) of a password that no one knows.
-
-    People log in by CAS or Shibboleth, and an account must have one.
-    """
+    """The hash (`{SSHA512}`) of an unknown password. People use CAS; one is required."""
     salt = secrets.token_bytes(8)
     digest = hashlib.sha512(secrets.token_bytes(32) + salt).digest()
     return "{SSHA512}" + base64.b64encode(digest + salt).decode()
@@ -274,7 +263,7 @@ def _refused(error: BssRefused) -> Refused:
         case BssMessage.MAINTENANCE:
             return Refused("partage_maintenance", error.told, after_s=_MAINTENANCE_S)
         case BssMessage.TAKEN:
-            # Perhaps by an earlier try of ours that was not known to have worked: compared first.
+            # An earlier try of ours, whose outcome is unknown, may have taken it: compare first.
             return Refused("partage_address_taken", error.told, unknown=True)
         case BssMessage.DOMAIN_UNKNOWN:
             return Refused("partage_domain_unknown", error.told, lasting=True)

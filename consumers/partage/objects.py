@@ -1,4 +1,4 @@
-"""An account in Partage's words: what is wanted of one, and what is read of one.
+"""An account in Partage: as wanted and as read.
 
 Attributes are Zimbra's (LDAP). Addresses are compared in lower case, as Zimbra keeps them; texts without
 blanks at their ends, since LDAP ignores those.
@@ -16,7 +16,7 @@ from consumers.partage.settings import PartageSettings
 from schemas.account import Account
 
 NAME, ALIASES, PRINCIPAL, STATUS = "name", "zimbraMailAlias", "carLicense", "zimbraAccountStatus"
-"""`carLicense` is where Partage has the principal name (EPPN) that people log in with."""
+"""In Partage, `carLicense` holds the principal name (EPPN) that people log in with."""
 
 FORWARD, COS, QUOTA, HIDDEN = (
     "zimbraPrefMailForwardingAddress",
@@ -57,7 +57,7 @@ def owned(settings: PartageSettings) -> tuple[str, ...]:
 
 
 def wanted_fields(account: Account, settings: PartageSettings) -> dict[str, tuple[str, ...]]:
-    """What an account is to have, by attribute; access is not among them."""
+    """The wanted values of an account by attribute, without access."""
     person, mail = account.person, account.mail.lower()
     values: dict[str, Iterable[str | None]] = {
         NAME: [mail],
@@ -76,7 +76,7 @@ def wanted_fields(account: Account, settings: PartageSettings) -> dict[str, tupl
 
 
 def object_of(element: Element, settings: PartageSettings) -> TargetObject:
-    """What an `account` element shows."""
+    """An `account` element as an object."""
     fields: dict[str, tuple[str, ...]] = {
         name: _normal(name, _values(element, name)) for name in owned(settings) if name != STATUS
     }
@@ -99,17 +99,14 @@ def status_of(element: Element) -> str:
 
 
 def without_others(found: TargetObject, account: Account) -> TargetObject:
-    """The same without the aliases that the account does not want.
-
-    They are not ours, and stay.
-    """
+    """The account without unwanted aliases, which are not ours and stay."""
     ours = {alias.lower() for alias in account.aliases}
     fields: Fields = {**found.fields, ALIASES: tuple(a for a in found.fields[ALIASES] if a in ours)}
     return replace(found, fields=fields)
 
 
 def concerns(found: TargetObject, account: Account) -> bool:
-    """Whether it carries this student's number, or a name that the account wants."""
+    """True if it carries this student's number, or a name that the account wants."""
     return found.student_number == account.student_number or bool(
         {(kind, name.lower()) for kind, name in found.names} & _names(account)
     )

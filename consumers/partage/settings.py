@@ -12,7 +12,7 @@ from pipeline.settings import ADVANCED, HttpsUrl, tls
 
 Domain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$", max_length=253)]
 NumberAttribute = Literal["zimbraNotes", "description", "initials", "pager", "company", "title"]
-"""Those of a person's attributes that public clients write as free text, and this connector not otherwise."""
+"""Attributes of persons that public clients write as free text, and this connector not otherwise."""
 
 
 class PartageSettings(HttpClientSettings):
@@ -68,7 +68,7 @@ class PartageSettings(HttpClientSettings):
 
     @property
     def system(self) -> str:
-        """The service and the domain, as the operator is shown them."""
+        """See `ConnectorSettings.system`."""
         return f"Partage {server_of(self.url)} {self.domain}"
 
     @model_validator(mode="after")

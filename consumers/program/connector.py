@@ -35,7 +35,7 @@ from schemas.language import Language
 
 
 class ProgramConnector(Connector[ProgramSettings]):
-    """Asks a program, or an endpoint. Programs say nothing of our log, leases or retries, and need not."""
+    """Sends the verbs to a program or endpoint. It need not know our log, leases or retries."""
 
     section = ProgramSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "Un autre service", "en": "Another service"}
@@ -103,7 +103,7 @@ class ProgramConnector(Connector[ProgramSettings]):
         self._exchange.disconnect()
 
     def describe(self) -> Description:
-        """See `Connector.describe`: what it keeps is set."""
+        """See `Connector.describe`: the settings list what it keeps."""
         return Description(self.name, self.settings.system, self.settings.fields)
 
     def _write(self, verb: str, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:

@@ -1,8 +1,8 @@
-"""The two ways to call: a program started for a verb, and an endpoint.
+"""The two ways to call: a program started for a verb, and an endpoint. Lines in, lines out.
 
-Lines in, lines out. A program ends with 0, or its exit status (sysexits.h) tells what is wrong with the
-target as a whole: 69 or 75 it is away, 77 or 78 it refuses us. It is started without a shell, in a separate
-process group, and the group is ended when the time is used up.
+A program ends with 0, or its exit status (sysexits.h) tells what is wrong with the target as a whole: 69 or
+75 it is away, 77 or 78 it refuses us. It is started without a shell, in a separate process group, which is
+ended when the time is used up.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Exchange(Protocol):
     """Sends one verb to the connector's program."""
 
     def ask(self, verb: str, lines: Sequence[str], deadline: Deadline) -> Iterator[bytes]:
-        """The lines of the answer, all read before any counts: it may be broken off.
+        """The answer's lines; none counts before all are read: it may be broken off.
 
         Raises:
             TargetDown, Misconfigured, Throttled: the target as a whole cannot be used.
-            WriteForbidden: the target is only observed; nothing was asked.
+            WriteForbidden: the target is only observed; nothing was sent.
         """
 
     def disconnect(self) -> None:
@@ -137,11 +137,7 @@ def _feed(process: subprocess.Popen[bytes], lines: Iterable[str]) -> None:
 
 
 def _judge(process: subprocess.Popen[bytes], late: threading.Event, *, unknown: bool) -> None:
-    """What the program's exit status means for the target.
-
-    Raises:
-        TargetDown, Misconfigured: it did not end well.
-    """
+    """Interpret the program's exit status. Raises TargetDown, Misconfigured: it did not end well."""
     try:
         status = process.wait(_ENDS_S_MAX)
     except subprocess.TimeoutExpired:
@@ -163,7 +159,6 @@ def _judge(process: subprocess.Popen[bytes], late: threading.Event, *, unknown: 
 
 
 def _end(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    """End the program and all that it started."""
     if process.poll() is None:
         late.set()
         with suppress(ProcessLookupError):

@@ -36,7 +36,7 @@ class ObjectLine(_Line):
     evidence: dict[str, _Text] = {}
 
     def shown(self) -> TargetObject:
-        """The same, in the kit's shape; the values of a field have no order."""
+        """Convert to the kit's shape; the values of a field have no order."""
         fields = {name: tuple(sorted(values)) for name, values in self.fields.items()}
         return TargetObject(
             self.ref, self.student_number, fields, self.open, self.names, evidence=self.evidence
@@ -50,7 +50,7 @@ class RefusedLine(_Line):
     lasting: bool = False
 
     def said(self) -> Refused:
-        """The same, in the kit's shape."""
+        """Convert to the kit's shape."""
         text = "".join(c if c.isprintable() else " " for c in self.message)[:200]
         return Refused(REFUSED, text or "the program refuses this student", self.lasting)
 
@@ -71,7 +71,7 @@ class SeenLine(_Line):
     refused: RefusedLine | None = None
 
     def said(self) -> Seen:
-        """The same, in the kit's shape."""
+        """Convert to the kit's shape."""
         if self.refused is not None:
             return self.refused.said()
         if self.held is not None:
@@ -88,7 +88,7 @@ class WrittenLine(_Line):
 
 
 def account_line(account: Account) -> str:
-    """An account as it is sent to the program."""
+    """An account as sent to the program."""
     return _json(_told(account))
 
 
@@ -115,20 +115,12 @@ def values_of(account: Account, field: str) -> tuple[str, ...]:
 
 
 def seen_of(lines: Iterable[bytes], asked: Collection[str]) -> dict[str, Seen]:
-    """Answers to `read`, by student number.
-
-    Raises:
-        Misconfigured: a line is not the contract's, or is about a student not in the request.
-    """
+    """Answers to `read`, by student number. Raises Misconfigured: not the contract's, or unasked."""
     return {line.student_number: line.said() for line in _asked(SeenLine, lines, asked, "student_number")}
 
 
 def refused_of(lines: Iterable[bytes], asked: Collection[str], key: str) -> dict[str, Refused]:
-    """The refusals among the answers to a writing verb, by `key`.
-
-    Raises:
-        Misconfigured: as `seen_of`.
-    """
+    """The refusals among the answers to a writing verb, by `key`. Raises Misconfigured: as `seen_of`."""
     return {
         getattr(line, key): line.refused.said()
         for line in _asked(WrittenLine, lines, asked, key)
@@ -137,11 +129,7 @@ def refused_of(lines: Iterable[bytes], asked: Collection[str], key: str) -> dict
 
 
 def objects_of(lines: Iterable[bytes]) -> Iterator[TargetObject]:
-    """All objects in the answer to `objects`.
-
-    Raises:
-        Misconfigured: a line is not the contract's.
-    """
+    """All objects in the answer to `objects`. Raises Misconfigured: a line is not the contract's."""
     return (_parsed(ObjectLine, line).shown() for line in lines if line.strip())
 
 

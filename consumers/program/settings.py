@@ -1,4 +1,4 @@
-"""Which program or endpoint it is, and which of an account's fields it keeps."""
+"""The program or endpoint, and the account fields that it keeps."""
 
 from __future__ import annotations
 

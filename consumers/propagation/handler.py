@@ -1,4 +1,4 @@
-"""Reads bells and outcomes, and reports when a version has reached every target."""
+"""Read bells and outcomes, and report when a version has reached every target."""
 
 from __future__ import annotations
 
@@ -35,13 +35,11 @@ from schemas.events import (
 LATE, BREACHED = "propagation_late", "propagation_breached"
 
 Said = PropagationCompleted | PropagationLate | PropagationBreached
-"""What this consumer announces."""
+"""Announcements of this consumer."""
 
 
 class Propagation:
-    """The propagation consumer. Its events leave through the outbox.
-
-    It touches only the store.
+    """The propagation consumer. It touches only the store; its events leave through the outbox.
 
     Args:
         targets: every target that a version must reach.
@@ -76,11 +74,7 @@ class Propagation:
     # --- facts ------------------------------------------------------------------------------------
 
     def handle(self, connection: Connection, _record: Record, message: Message) -> None:
-        """Apply one bell or one outcome.
-
-        Raises:
-            Rejected: the outcome is of a version that was never minted.
-        """
+        """Apply one bell or one outcome. Raises Rejected: its version was never minted."""
         event = message.event
         if isinstance(event, AccountChanged):
             self._open(connection, accounts.version_of(connection, event.student_number), message)
@@ -103,7 +97,7 @@ class Propagation:
         Only the first message about a version needs the account itself, and most outcomes are not that.
 
         Args:
-            minted: the newest version that there is.
+            minted: the newest existing version.
         """
         student_number = message.event.student_number
         progress = rows.progress_of(connection, self._database, student_number)
@@ -152,7 +146,7 @@ class Propagation:
         if before is not None and before.rank >= seen.rank:
             return
         if before is not None and (before.version, before.state) == (seen.version, seen.state):
-            seen = replace(seen, finished_at=before.finished_at)  # a replay: it was there since then
+            seen = replace(seen, finished_at=before.finished_at)  # a replay: reached at the earlier time
         pending = event.pending if isinstance(event, TargetWaiting) else ()
         rows.save_seen(connection, self._database, event.student_number, seen, pending)
         self._judge(connection, progress, {**so_far, event.target: seen}, message)
@@ -180,7 +174,7 @@ class Propagation:
                 self._arm(connection, after)
         if state is PropagationState.COMPLETED:
             after = self._complete(connection, after, seen, message)
-        if after != progress:  # most outcomes are of one target of several, and change nothing here
+        if after != progress:  # most outcomes, of one target of several, change nothing here
             rows.save(connection, self._database, after)
         return after
 
@@ -220,7 +214,7 @@ class Propagation:
     # --- timers -----------------------------------------------------------------------------------
 
     def on_late(self, connection: Connection, student_number: str, now: float) -> None:
-        """The 15 minute timer is due."""
+        """Announce lateness when the 15 minute timer is due."""
         progress = rows.progress_of(connection, self._database, student_number)
         if progress is None or progress.late_at is not None:
             return
@@ -228,7 +222,7 @@ class Propagation:
             self._edge(connection, replace(progress, late_at=now), PropagationLate, now)
 
     def on_breached(self, connection: Connection, student_number: str, now: float) -> None:
-        """The 60 minute timer is due."""
+        """Announce a breach when the 60 minute timer is due."""
         progress = rows.progress_of(connection, self._database, student_number)
         if progress is None or progress.breached_at is not None:
             return
@@ -257,10 +251,9 @@ class Propagation:
     def _reached(
         self, connection: Connection, progress: PropagationProgress, edge_s: float, now: float
     ) -> bool:
-        """Whether a person's window runs and has come to this edge.
+        """True if a person's window runs and has come to this edge.
 
-        A fact may have ended the window for which the timer was set, or have paused it, and begun another
-        one.
+        A fact may have ended or paused the window of this timer, and begun another one.
         """
         if progress.state not in (PropagationState.IN_PROGRESS, PropagationState.FAILED):
             return False

@@ -69,7 +69,7 @@ propagation_targets = Table(
 )
 
 
-# Made once: making a statement for each outcome costs more than the database does.
+# Built once: building a statement for each outcome costs more than the database does.
 _PROGRESS: Final = select(propagation).where(propagation.c.student_number == bindparam("number"))
 _AT_REST: Final = select(propagation.c.version, propagation.c.state, propagation.c.completed_version).where(
     propagation.c.student_number == bindparam("number")
@@ -84,8 +84,7 @@ def progress_of(
 ) -> PropagationProgress | None:
     """One student's propagation, locked until the transaction ends.
 
-    Facts and timers both change it, and so may the facts of another process, which may be about to write the
-    first row.
+    Facts and timers both change it, and so may another process, which may be about to write the first row.
     """
     query, whose = database.locking(_PROGRESS), {"number": student_number}
     row = connection.execute(query, whose).mappings().one_or_none()
@@ -127,7 +126,7 @@ def save_seen(
 
 
 def at_rest(connection: Connection, student_number: str, version: int) -> bool:
-    """Whether this version is completed or waiting, as far as is recorded."""
+    """True if this version is recorded as completed or waiting."""
     row = connection.execute(_AT_REST, {"number": student_number}).one_or_none()
     if row is None:
         return False
@@ -136,7 +135,7 @@ def at_rest(connection: Connection, student_number: str, version: int) -> bool:
 
 
 def completed(connection: Connection, student_number: str, version: int) -> bool:
-    """Whether every target was seen to have this version, or a later one."""
+    """True if every target was seen to have this version, or a later one."""
     row = connection.execute(_AT_REST, {"number": student_number}).one_or_none()
     return row is not None and bool(row.completed_version >= version)
 

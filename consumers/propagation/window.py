@@ -25,7 +25,7 @@ class PropagationState(StrEnum):
 
 @dataclass(frozen=True)
 class SeenOutcome:
-    """The newest outcome of one target. (version, lease_epoch, sequence) orders outcomes."""
+    """The newest outcome of one target, ordered by (version, lease_epoch, sequence)."""
 
     target: str
     version: int
@@ -74,11 +74,11 @@ class PropagationProgress:
         )
 
     def paused(self, at: float) -> PropagationProgress:
-        """The progress with its window stopped from `at` on."""
+        """Pause the window from `at` on."""
         return replace(self, state=PropagationState.WAITING, paused_since=self.paused_since or at)
 
     def resumed(self, at: float) -> PropagationProgress:
-        """The window runs again from `at` on."""
+        """Resume the window from `at` on."""
         if self.paused_since is None:
             return self
         return replace(self, paused_since=None, waited_s=self.waited_s + max(0.0, at - self.paused_since))
@@ -92,10 +92,7 @@ class PropagationProgress:
         return max(0.0, moment - self.opened_at - self.waited_s)
 
     def target_elapsed(self, finished_at: float) -> float:
-        """Seconds of the window until a target finished.
-
-        Waiting counts for those that it delayed.
-        """
+        """Seconds of the window until a target finished; waits count if they delayed it."""
         whole = max(0.0, finished_at - self.opened_at)
         return min(whole, self.elapsed_s) if self.elapsed_s is not None else whole
 
@@ -103,10 +100,7 @@ class PropagationProgress:
 def judge(
     version: int, seen: Mapping[str, SeenOutcome], targets: tuple[str, ...], follows: Mapping[str, str]
 ) -> tuple[PropagationState, tuple[str, ...]]:
-    """The state of a version, and the targets that are not there yet.
-
-    A target that follows another one shares the leader's state while that waits or has failed.
-    """
+    """The state of a version, and the targets that lack it. Followers share a stuck leader's state."""
     states = {target: _reached(version, seen.get(target)) for target in targets}
     for target, leader in follows.items():
         if states.get(target) == "outstanding" and states.get(leader) in ("waiting", "failed"):
@@ -122,7 +116,7 @@ def judge(
 
 
 def window_of(lane: Lane, elapsed_s: float, objectives: PropagationSettings) -> Window:
-    """Where a completed propagation ended with respect to the objectives."""
+    """Which objective a completed propagation met."""
     from schemas.events import Window
 
     if lane is Lane.BULK:

@@ -1,1 +1,1 @@
-"""The registry: facts in, one account per student out. Mints identities, merges facts, announces versions."""
+"""The registry: facts in, one account per student out. It mints identities and account versions."""

@@ -3,9 +3,9 @@
 **Enrolments.** Cancelled ones are left out, and so are those whose academic year has ended by the settings'
 rule; both take their cohorts and groups with them.
 
-**Stage.** Precreated until the student has activated *and* an enrolment is in force; an activation that
-comes first is kept (`activated_at`), and the targets show it waiting for the administrative enrolment. What
-follows the last enrolment is `lifecycle.stages`; one that comes into force makes the account active again.
+**Stage.** Precreated until the student has activated *and* an enrolment is in force; an earlier activation is
+kept (`activated_at`), and the targets show it waiting for the administrative enrolment. `lifecycle.stages`
+says what follows the last enrolment; a new one in force makes the account active again.
 
 **Cohorts and groups.** One per enrolment and template; several enrolments that give one key (a step in two
 versions) give one membership. It is met when the requirement of its template is: the administrative one by an
@@ -32,9 +32,9 @@ from schemas.account import Account, Enrolment, Membership, Pedagogical, Person,
 _LANGUAGE: Final = "fr"
 """Language of students who chose none and for whom the registrar has none."""
 _AFFILIATIONS: Final = ("student", "member")
-"""Of who may use what they have, as eduPerson 202208 2.2.1 says: the first is primary."""
+"""Affiliations of current students (eduPerson 202208 2.2.1): the first is primary."""
 _GRACE_AFFILIATIONS: Final = ("affiliate",)
-"""Of who is in grace: no longer a student, not yet gone."""
+"""Affiliations in grace: no longer a student, not yet gone."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Known:
     """All inputs of an account.
 
     Attributes:
-        mails: every address that is the student's, the account's own included.
+        mails: every address of the student, the account's own included.
         previous: the newest account so far.
         shown_number: see `Account.shown_number`.
         completed, held, erasing, gone: see `Lifecycle.life_of`.
@@ -63,10 +63,7 @@ class Known:
 
 
 def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
-    """The account as it should be today, under the next version number.
-
-    Lane and window are set later.
-    """
+    """Today's account under the next version number; lane and window are set later."""
     person, previous, settings = known.person, known.previous, lifecycle.registry
     current = current_enrolments(known.enrolments, settings, today)
     in_force = [enrolment for enrolment in current if enrolment.in_force]
@@ -115,12 +112,11 @@ def merge(known: Known, lifecycle: Lifecycle, today: date) -> Account:
 
 
 def _since(previous: Account | None, stage: Stage, today: date) -> date | None:
-    """Since when an account is at this stage."""
     return previous.stage_since if previous is not None and previous.stage is stage else today
 
 
 def shown_person(person: KnownPerson) -> Person:
-    """What targets see of a person. The student's own choices win over the registrar's."""
+    """A person as targets see them. The student's own choices win over the registrar's."""
     identity = person.identity
     return Person(
         birth_name=identity.birth_name,
@@ -162,7 +158,7 @@ def memberships(
     enrolments: Sequence[Enrolment],
     teachings: Iterable[HeldTeaching] = (),
 ) -> tuple[Membership, ...]:
-    """Cohorts or groups, by key. Of several enrolments that give one key, the first one gives the name."""
+    """Cohorts or groups, by key. If several enrolments give one key, the first gives the name."""
     found: dict[str, Membership] = {}
     of_enrolments = [template for template in templates if not template.of_teachings]
     of_teachings = [template for template in templates if template.of_teachings]
@@ -182,7 +178,7 @@ def memberships(
 
 
 _Given = tuple[MembershipTemplate, Mapping[str, object], Sequence[Enrolment]]
-"""A template, what it is filled in with, and the enrolments of which one must meet its requirement."""
+"""A template, its values, and the enrolments of which one must meet its requirement."""
 
 
 def _enrolled(templates: Sequence[MembershipTemplate], enrolments: Sequence[Enrolment]) -> Iterator[_Given]:

@@ -1,6 +1,6 @@
 """Choices of students and operators: activation, password, preference, hold.
 
-Each is a change of the person's row, computed here; the handler writes it.
+Each becomes a change of the person's row, computed here; the handler writes it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,13 @@ _BIDI_MARKS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 )
 _NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Categories of what no name has. Joiners (Cf) are letters' in Persian and in Indic scripts."""
+"""Categories that no name has. Joiners (Cf) belong to letters in Persian and in Indic scripts."""
 
 
 def preference_change(
     preference: Preference, value: str | None, account: Account | None
 ) -> Mapping[str, Any]:
-    """The change of the person's row; None or a blank text clears the preference.
-
-    Raises:
-        Rejected: the value cannot be used. The message does not repeat it: it is personal.
-    """
+    """The change of the person's row; None or blank clears. Raises Rejected, without the personal value."""
     text = unicodedata.normalize("NFC", value).strip() if value is not None else ""
     if preference is Preference.MAIL_REDIRECT:
         return {"mail_redirect": _address(text, account) if text else None}
@@ -46,7 +42,7 @@ def credential_change(person: KnownPerson, ref: str, sequence: int | None) -> Ma
     Args:
         person: the row before.
         ref: the vault's reference.
-        sequence: its place in the vault's order; None: nothing was sealed for this student under it.
+        sequence: its place in the vault's order; None: the vault has none of this student's under it.
 
     Raises:
         Rejected: the reference is not this student's.
@@ -79,10 +75,7 @@ def _address(text: str, account: Account | None) -> str:
 
 
 def _given_name(text: str) -> str | None:
-    """The name without bidirectional marks, as with the registrar's names.
-
-    They change how a name is shown, not what it is.
-    """
+    """The name without bidirectional marks. They change its display only."""
     name = unicodedata.normalize("NFC", text.translate(_BIDI_MARKS)).strip()
     if len(name) > PREFERRED_NAME_LENGTH_MAX or not _NO_TEXT.isdisjoint(map(unicodedata.category, name)):
         raise Rejected(

@@ -1,4 +1,4 @@
-"""Operators' decisions about doubtful identities, and what they change.
+"""Operators' decisions about doubtful identities, and their effects.
 
 **Merge**: two numbers are one person. One account remains, with the enrolments of both and the newest names;
 facts and acts about the other number count for the first one from now on. The other number gets no account;
@@ -7,10 +7,10 @@ taken out of it, then expired. Its login stays in the ledger permanently. What c
 person (holds); what opens it (the activation and its password) passes only to an account that was never
 activated, so that a wrong decision never gives a working account to another person's password.
 
-**Separate**: two people. What was held for the doubt is released; merged numbers part again.
+**Separate**: two people. Facts held for the doubt are released; merged numbers part again.
 
 **Mint again**: login and addresses were minted from damaged names. As long as the account is not activated,
-they are known to no one: they are put out of use permanently, and others are minted from the corrected names.
+no one knows them: they are put out of use permanently, and others are minted from the corrected names.
 
 Of several decisions about one doubt the newest holds, by the time at which the operator took it: a redelivery
 changes nothing. A decision by rule (`doubt_rules`) is weaker than any other: it holds only while the doubt is
@@ -85,7 +85,6 @@ class Decisions:
         """Apply a decision.
 
         Args:
-            connection: the caller's transaction.
             event, message, lane: the decision.
             apply_fact: applies a fact that was held, as if it came now.
 
@@ -123,7 +122,6 @@ class Decisions:
             self._minter.mint_version(connection, each, origin)
 
     def _mint_again(self, connection: Connection, holder: KnownPerson, origin: Origin) -> None:
-        """Retire the names of an account that was never activated, and mint others."""
         if holder.activated_at is not None:
             raise AlreadyActivated
         SqlLedger(connection, self._database, self._database.now(connection)).retire(holder.student_number)
@@ -139,7 +137,7 @@ class Decisions:
         return person
 
     def _fits(self, connection: Connection, name: str, mine: KnownPerson, theirs: KnownPerson) -> bool:
-        """Whether a rule may still settle the doubt about these two; unknown rules never."""
+        """True if a rule may still settle the doubt about these two; unknown rules never."""
         doubt = store.get(connection, store.pair_id(mine.student_number, theirs.student_number))
         if doubt is None or doubt.state is not Verdict.OPEN:
             return False
@@ -185,7 +183,6 @@ class Decisions:
         self._people.change(connection, survivor.student_number, **carried)
 
     def _part(self, connection: Connection, mine: KnownPerson, theirs: KnownPerson) -> None:
-        """Undo the merge of two numbers, if they were merged."""
         if mine.merged_into is not None and mine.merged_into in (theirs.student_number, theirs.merged_into):
             self._people.change(connection, mine.student_number, merged_into=None)
         elif theirs.merged_into == mine.student_number:

@@ -1,9 +1,9 @@
 """Rules that settle many doubts at once: what must agree, and the verdict.
 
-A rule is data. It says nothing about a doubt that it does not fit. An operator chooses it, sees whom it
-settles and confirms: nothing is settled automatically. A merge may hand an account to another person, so the
-one rule that merges wants everything to agree: twins whose dossier has the other one's INE have different
-given names. An operator can still merge numbers that a rule separated.
+A rule is data, and settles only doubts that it fits. An operator chooses it, sees whom it settles and
+confirms: nothing is settled automatically. A merge may hand an account to another person, so the one rule
+that merges wants everything to agree: twins whose dossier has the other one's INE have different given names.
+An operator can still merge numbers that a rule separated.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Match(StrEnum):
 
 @dataclass(frozen=True)
 class DoubtRule:
-    """What must be found of two numbers for a decision about them, and the decision.
+    """A decision about two numbers, and the comparison that it requires.
 
     Attributes:
-        name: names it in commands, in the audit and in the event.
+        name: for commands, the audit and the event.
         ine, birth_date, names: how the two must compare.
-        meaning: what it does, in a sentence.
+        meaning: its effect, in a sentence.
         caution: what the operator must know before saying yes; empty: nothing more.
     """
 
@@ -48,7 +48,7 @@ class DoubtRule:
     caution: str = ""
 
     def fits(self, mine: KnownPerson, theirs: KnownPerson) -> bool:
-        """Whether the rule applies to these two."""
+        """True if the rule applies to these two."""
         return (self.ine, self.birth_date, self.names) == compared(mine, theirs)
 
 
@@ -83,11 +83,10 @@ _RULES: Final = (
     ),
 )
 RULES: Final[Mapping[str, DoubtRule]] = {rule.name: rule for rule in _RULES}
-"""Every rule, by name."""
 
 
 def compared(mine: KnownPerson, theirs: KnownPerson) -> tuple[Match, Match, Match]:
-    """How two persons compare: INE, birth date, names."""
+    """Compare two persons: INE, birth date, names."""
     if mine.ine and theirs.ine:
         ine = Match.SAME if mine.ine.upper() == theirs.ine.upper() else Match.DIFFERENT
     else:
@@ -97,7 +96,7 @@ def compared(mine: KnownPerson, theirs: KnownPerson) -> tuple[Match, Match, Matc
 
 
 def _names(mine: KnownPerson, theirs: KnownPerson) -> Match:
-    """Compare names: the same where the fingerprints of two born on one day are."""
+    """Compare names: the same if fingerprints were equal on one birth date."""
     one, other = mine.identity, theirs.identity
     born_alike = other.model_copy(update={"birth_date": one.birth_date})
     if fingerprints(one, None) == fingerprints(born_alike, None):

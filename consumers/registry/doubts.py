@@ -5,9 +5,9 @@ spelt; and the INE, the national number, which is no key here but must not belon
 are kept. Homonyms with other birth dates are not in doubt.
 
 A new student number that matches another is recorded and held (the technical hold: SupAnn's "suspected
-homonym"); no account is made for it. A match that appears only later, on a number that has its account
-already, leaves that account alone: a registrar's typing error must not shut anyone out. Either way there is a
-doubt, which `sesame identities` shows with both sides, and a dead letter that names both numbers.
+homonym"); no account is made for it. A later match, of a number that has its account already, leaves that
+account alone: a registrar's typing error must not shut anyone out. Either way there is a doubt, which
+`sesame identities` shows with both sides, and a dead letter that names both numbers.
 
 An operator decides it once, and the same doubt is never raised again. A correction by the registrar that ends
 the match, on either side, withdraws the doubt automatically.
@@ -16,8 +16,7 @@ A number is compared with its own past when the registrar changes its holder (`r
 change their family name, or their given name, and typing errors change a birth date; hardly ever two of these
 at once. So a holder is **recognised** when the INE is the same, or when two of family name, given name and
 birth date agree. Names agree when they share a word, birth and usage name alike, or are spelt almost alike.
-For a person with only one name, now or then, it and the birth date must agree: which of the two names it is
-is unknown.
+For a person with only one name, now or then, that name and the birth date must agree: it may be either.
 """
 
 from __future__ import annotations
@@ -44,17 +43,16 @@ from schemas.account import Hold
 from schemas.envelope import event_id
 
 ALIKE_MIN: Final = 0.8
-"""From this ratio on (difflib: 2 × common letters / letters in all), two words are two spellings of one."""
+"""From this ratio on (difflib: 2 × common letters / all letters), two words are spellings of one."""
 
 AGREEING_MIN: Final = 2
 _WORD_LETTERS_MIN: Final = 2  # initials and one-letter particles identify no one
 
 
 def fingerprints(identity: Identity, ine: str | None) -> dict[str, str]:
-    """A person's fingerprints, kind to value.
+    """A person's fingerprints, by kind.
 
-    A name without ASCII letters is compared as it is written; an only name counts as a family name and as a
-    given name.
+    A name without ASCII letters is compared as written; an only name counts as family and as given name.
     """
     given = (identity.birth_name, identity.given_name)
     names = [ascii_word(name).replace("-", "") or name for name in given if name]
@@ -68,11 +66,11 @@ def shared(mine: dict[str, str], theirs: dict[str, str]) -> set[str]:
 
 
 def recognised(before: Identity, after: Identity, ine: str | None, ine_after: str | None) -> bool:
-    """Whether this may be the same person as before, as far as a machine can tell.
+    """True if this may be the same person as before, as far as a machine can tell.
 
     Args:
-        before: who held the number until now, with `ine`.
-        after: who holds it now by the registrar, with `ine_after`.
+        before: the number's holder until now, with `ine`.
+        after: its holder by the registrar now, with `ine_after`.
     """
     if ine and ine_after and ine.upper() == ine_after.upper():
         return True
@@ -90,7 +88,7 @@ def recognised(before: Identity, after: Identity, ine: str | None, ine_after: st
 
 
 def recognisable(identity: Identity, names: Iterable[str]) -> bool:
-    """Whether any of these names, given or family, may be one of this person's."""
+    """True if any of these names, given or family, may be one of this person's."""
     return _agree(_all_names(identity), names)
 
 
@@ -136,9 +134,8 @@ class Doubts:
         """Compare a person with all others, if the compared values have changed.
 
         Args:
-            connection: the caller's transaction.
-            before: what was known until now; None: nothing.
-            after: what is recorded now.
+            before: the person until now; None: unknown.
+            after: the person as recorded now.
             fact_id: id of the event that brought it.
 
         Returns:
@@ -181,7 +178,7 @@ class Doubts:
     def _matches(
         self, connection: Connection, person: KnownPerson, prints: dict[str, str]
     ) -> dict[str, set[str]]:
-        """Who may be this person, or the number that one was merged into; what agrees."""
+        """Numbers that may be this person (after merges), and what agrees."""
         number, subject = person.student_number, person.merged_into or person.student_number
         matches: dict[str, set[str]] = {}
         for kind, holder in store.claim_fingerprints(connection, self._database, number, prints).items():
@@ -252,7 +249,7 @@ class Doubts:
 def bury_fact(
     connection: Connection, database: Database, student_number: str, fact_id: str, reason: Rejected
 ) -> None:
-    """Put a fact into the registry's dead letters. Doing it twice is harmless."""
+    """Put a fact into the registry's dead letters; may be repeated."""
     letter = dead_letters.DeadLetter(
         id=event_id("dead-letter", NAME, student_number, fact_id, reason.cause),
         consumer=NAME,

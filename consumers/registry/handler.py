@@ -37,7 +37,7 @@ from schemas.envelope import EnvelopeError, Message, from_record
 if TYPE_CHECKING:
     from consumers.registry.erasure.privacy_key import PrivacyKey
 
-RECENT_FACTS = 32  # ids remembered per student: more than one transaction of the loop redelivers in practice
+RECENT_FACTS = 32  # ids remembered per student: the loop redelivers one transaction, rarely more
 UNKNOWN = "unknown_student"
 
 _CAUSES: dict[type[events.Event], events.Cause] = {
@@ -55,9 +55,8 @@ class Registry:
 
     Args:
         database: the store; its clock is the registry's.
-        vault: where personal values are read by reference.
+        vault: opens personal values by reference.
         settings: how names are minted and accounts made.
-        propagated: propagation's answers.
         rules: what follows the last enrolment.
         services: see `Lifecycle`.
         notices: warn students that access ends; None: no warnings.
@@ -105,11 +104,7 @@ class Registry:
     # --- the loop's side ---
 
     def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        """Apply one fact.
-
-        Raises:
-            Rejected: it cannot be applied; its cause and message say why and what to do.
-        """
+        """Apply one fact. Raises Rejected: its cause and message say why, and what to do."""
         event = message.event
         if isinstance(event, events.EnrolmentRecorded):
             if self._registrar.recorded(connection, event, message, record):
@@ -132,10 +127,7 @@ class Registry:
             self._keep(connection, record, message)
 
     def overtake(self, connection: Connection, student_number: str, version: int) -> None:
-        """Number this student's next account version above this one.
-
-        A target shows this version and the store, which was restored, does not know it.
-        """
+        """Number the next version above this one. A target shows it; the restored store lacks it."""
         if self._people.locked(connection, student_number) is not None:
             accounts.overtake(connection, student_number, version)
 
@@ -144,17 +136,11 @@ class Registry:
         return ""
 
     def timers(self) -> Mapping[str, OnDue]:
-        """The kinds of timer that the registry arms, and what they do."""
+        """The kinds of timer that the registry arms, and their handlers."""
         return {**dict.fromkeys(TIMERS, self.due), WARNING_DUE: self._warnings.due}
 
     def due(self, connection: Connection, student_number: str, now: float) -> None:
-        """Mint the version that is due today because of time alone.
-
-        A year or a grace period has ended, or something is to be erased.
-
-        Raises:
-            Rejected: no name is left to give.
-        """
+        """Mint the version that is due today by time alone. Raises Rejected: no name is left to give."""
         moment = datetime.fromtimestamp(now, UTC)
         origin = Origin(events.Cause.LIFECYCLE, Lane.BULK, moment, f"timer-{moment:%Y%m%dT%H%M%S}")
         self._minter.mint_version(connection, student_number, origin)
@@ -175,8 +161,8 @@ class Registry:
     def _settle(self, connection: Connection, message: Message, lane: Lane) -> bool:
         """Apply an act to a person; False if the person is not known.
 
-        What a student settles under a merged number goes to the number that it was merged into. A hold
-        concerns the person, so it goes to every account that they ever had.
+        A student's choice under a merged number goes to the number that remains. A hold concerns the person,
+        so it goes to every account that they ever had.
         """
         event = message.event
         person = self._people.locked(connection, event.student_number)
@@ -270,10 +256,7 @@ class Registry:
     def _prolongation(
         self, connection: Connection, person: KnownPerson, event: events.ProlongationRequested
     ) -> Mapping[str, Any]:
-        """Prolong access to the day of the event, or return no change.
-
-        It must lie ahead, and access must still end on the day that the student saw.
-        """
+        """Prolong access, if the day lies ahead and the end is the one that was shown."""
         account = accounts.find(connection, person.student_number)
         if account is None or account.stage not in (Stage.GRACE, Stage.EXPIRED):
             return {}

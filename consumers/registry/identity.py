@@ -12,8 +12,8 @@ The rules, in the order in which they apply to a name:
 4. Remaining blanks are hyphens (Martin Dupont: martin-dupont).
 
 The family name is the usage name if there is one, the given name the preferred one if there is one. A change
-of name keeps the login: the ledger already holds one for this student number; the mail address may follow it
-(`renamed`). A name of which nothing is left (emoji) is left out; when nothing remains at all, the student
+of name keeps the login, which the ledger already holds for this student number; the mail address may follow
+it (`renamed`). A name of which nothing is left (emoji) is left out; when nothing remains at all, the student
 number is the login. The first of several homonyms gets the plain name, the next ones a counter from 2 on
 (after a hyphen if the name ends in a digit). A login that is too long loses the last parts of its longest
 name, then its last letters.
@@ -81,13 +81,13 @@ class Names(NamedTuple):
 
 
 class Ledger(Protocol):
-    """Who holds which name, permanently. Bound to the caller's transaction."""
+    """Permanent holders of names. Bound to the caller's transaction."""
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
-        """Kind to value: the first name of each kind that this student was given."""
+        """By kind, the first name that this student was given."""
 
     def claim(self, names: Mapping[str, str], student_number: str) -> bool:
-        """Take all these names (kind to value) for this student, or none if one is taken."""
+        """Take all these names (by kind) for this student, or none if one is taken."""
 
 
 def mint(person: Person, student_number: str, settings: RegistrySettings, ledger: Ledger) -> Names:
@@ -123,10 +123,7 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
 
 
 def every_name(person: Person, student_number: str, settings: RegistrySettings) -> Iterator[tuple[str, str]]:
-    """Kind and value of every name that this person may have been given.
-
-    Every counter is included, so that a person can be recognised by a name alone.
-    """
+    """Every name that a person may have been given, by kind. For recognition."""
     template = Templates(person, student_number, settings)
     for counter in range(1, HOMONYMS_MAX + 1):
         login = template.login(counter)
@@ -193,10 +190,7 @@ def renamed(
 
 
 class Templates:
-    """One person's names as the templates make them, taken or not. Pure.
-
-    `counter` is 1 for the first person of that name, 2 for the next one, and so on.
-    """
+    """One person's names by the templates, taken or not. Pure. `counter`: from 1, for homonyms."""
 
     def __init__(self, person: Person, student_number: str, settings: RegistrySettings) -> None:
         self._settings = settings
@@ -221,7 +215,7 @@ class Templates:
 
 
 def name_fields(person: Person, student_number: str, particles: frozenset[str]) -> dict[str, str]:
-    """The fields that templates may name, in the login's alphabet."""
+    """The fields of templates, in the login's alphabet."""
     given = ascii_word(person.shown_given_name)
     family = ascii_word(person.family_name, particles)
     return {
@@ -257,10 +251,7 @@ def ascii_word(name: str, particles: frozenset[str] = frozenset()) -> str:
 
 
 def _kept(char: str) -> str:
-    """The replacement of a character before transliteration; empty for a symbol.
-
-    Transliteration would spell symbols out (':grinning:').
-    """
+    """A character before transliteration. That would spell symbols out (':grinning:')."""
     category = unicodedata.category(char)
     if category == "Pd" or char == "\N{MINUS SIGN}":
         return "-"
@@ -282,7 +273,7 @@ def _numbered(template: str, fields: Mapping[str, str], length_max: int, counter
         return whole
     if len(whole) + len(f"-{counter}") > length_max:
         base = _fitted(template, fields, length_max - len(f"-{counter}"))
-    # Digits of the name's own, cut off or not, must not run into the counter's.
+    # The name's digits, cut off or not, must not run into the counter's.
     return f"{base}-{counter}" if whole[-1].isdigit() or base[-1].isdigit() else f"{base}{counter}"
 
 
@@ -300,8 +291,10 @@ def _fitted(template: str, fields: Mapping[str, str], length_max: int) -> str:
 
 
 def _rendered(template: str, fields: Mapping[str, str]) -> str:
-    """The template filled in; the student number if the names leave nothing. Separators never stand together
-    or at an end, so that a missing given name leaves no dot behind."""
+    """The template filled in; the student number if the names leave nothing.
+
+    Separators are neither doubled nor at an end, so that a missing given name leaves no dot behind.
+    """
     names = template_fields(template)
     filled = {name: fields[name] for name in names}
     text = template.format(**filled) if any(filled.values()) else fields["student_number"]

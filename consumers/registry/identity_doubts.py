@@ -1,7 +1,7 @@
 """Doubtful identities, and operators' decisions about them. Rows are never deleted.
 
-A doubt is known by what is compared: two student numbers, in either order, or a number and its new holder as
-the registrar names it. So it is raised once, and a decision is remembered permanently. The fingerprints kept
+A doubt is identified by what is compared: two student numbers, in either order, or a number and its new
+holder by the registrar. So it is raised once, and a decision is remembered permanently. The fingerprints kept
 here find two numbers that may be one person (`doubts`).
 """
 
@@ -60,22 +60,19 @@ fingerprints = Table(
 
 
 def hashable(kind: str, value: str) -> str:
-    """The text that is digested for a fingerprint whose holder was erased."""
+    """The text digested for a fingerprint whose holder was erased."""
     return f"{kind}:{value}"
 
 
 @forgets(fingerprints)
 def _forget(connection: Connection, _database: Database, person: Forgetting) -> ForgottenRows:
-    """Keep only digests: the person is recognised on a return, and cannot be guessed.
-
-    This holds under whichever number they come back.
-    """
+    """Keep only digests. A person who returns is recognised, but cannot be guessed."""
     f = fingerprints.c
     mine = select(f.kind, f.value).where(f.student_number == person.student_number)
     rows = connection.execute(mine).all()
     for kind, value in rows:
         hashed = person.hashed(hashable(kind, value))
-        # A namesake who was erased before has it, or this very person, who was back.
+        # An erased namesake has it, or this very person, erased before.
         connection.execute(delete(fingerprints).where(f.kind == kind, f.value == hashed))
         this = update(fingerprints).where(f.kind == kind, f.value == value)
         connection.execute(this.values(value=hashed, student_number=person.pseudonym))
@@ -95,7 +92,7 @@ class Verdict(StrEnum):
     WITHDRAWN = "withdrawn"  # the registrar has corrected what raised it; it may be raised again
 
 
-# Made once: they are looked for with each enrolment.
+# Built once: used for each enrolment.
 _IN_STATE: Final = (
     select(identity_doubts)
     .where(identity_doubts.c.state.in_(bindparam("states", expanding=True)))
@@ -135,7 +132,7 @@ class Doubt:
     decided_at: float | None = None
 
     def beside(self, student_number: str) -> str:
-        """The other one of the two numbers."""
+        """The other number."""
         return self.student_number if student_number == self.other_number else self.other_number or ""
 
 
@@ -184,7 +181,7 @@ def in_state(connection: Connection, states: Collection[Verdict]) -> list[Doubt]
 
 
 def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: float | None = None) -> None:
-    """Record how a doubt ended; who it was about is kept by number only."""
+    """Record how a doubt ended; only numbers are kept of the people."""
     values: dict[str, object] = {"state": verdict, "claimed": None}
     if decided_at is not None:
         values["decided_at"] = decided_at
@@ -194,12 +191,7 @@ def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: 
 def claim_fingerprints(
     connection: Connection, database: Database, student_number: str, prints: Mapping[str, str]
 ) -> dict[str, str]:
-    """Take these fingerprints (kind to value) for a student.
-
-    Returns:
-        Kind to the student number that took it first, for those that another student holds: candidates for
-            being the same person.
-    """
+    """Take these fingerprints, by kind; return, by kind, others who took them first."""
     others: dict[str, str] = {}
     for kind, value in prints.items():
         row = {"kind": kind, "value": value, "student_number": student_number}
@@ -227,7 +219,7 @@ def take_over_fingerprint(connection: Connection, student_number: str, kind: str
 def with_fingerprints(
     connection: Connection, prints: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """Who has taken each of these fingerprints (kind and value), where taken."""
+    """The students who have taken these fingerprints (kind and value)."""
     rows = connection.execute(
         select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
     )

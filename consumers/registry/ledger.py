@@ -1,7 +1,7 @@
 """The permanent ledger of logins, mail addresses and principal names.
 
-Names are unique and never deleted. It also holds the names of those who are no students (staff, reserved
-names), so that minting avoids them. The directory's unique overlay is the second guard.
+Names are unique and never deleted. It also holds names of non-students (staff, reserved names), so that
+minting avoids them. The directory's unique overlay is the second guard.
 """
 
 from __future__ import annotations
@@ -55,16 +55,15 @@ SERVICE = "service"  # any other target
 RETIRED = "retired"
 """Origin of a minted name that is out of use.
 
-It was minted for a student who turned out to have one, or from a damaged name: no one has seen it, no student
-ever gets it, and it is no alias of theirs.
-"""
+Minted for a student who turned out to have one, or from a damaged name: no one has seen it, no student ever
+gets it, and it is no alias of theirs."""
 
 SEEN = (DIRECTORY, MOODLE, MAILBOX, SERVICE)
-"""Origins of names that were in use before Sésame gave any."""
+"""Origins of names from before Sésame."""
 
 _STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)
 
-# Made once: making a statement for each name costs more than the database does.
+# Built once: building a statement for each name costs more than the database does.
 _HELD: Final = (
     select(ledger.c.kind, ledger.c.value)
     .where(ledger.c.student_number == bindparam("number"), ledger.c.origin != RETIRED)
@@ -90,7 +89,7 @@ _TICK_S = 1e-5  # names that are reserved one after another keep their order
 
 
 def hashable(kind: str, value: str) -> str:
-    """The text that is digested for a name whose holder was erased."""
+    """The text digested for a name whose holder was erased."""
     return f"{kind}:{value.lower()}"
 
 
@@ -115,7 +114,7 @@ def erased_names(connection: Connection, pseudonym: str) -> set[tuple[str, str]]
 
 
 class Holder(NamedTuple):
-    """Who holds a name, and where that was found; None: no student holds it."""
+    """The holder of a name (None: no student), and where that was found."""
 
     student_number: str | None
     origin: str
@@ -140,24 +139,20 @@ class SqlLedger:
         self._privacy = privacy
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
-        """Kind to value: the name of each kind that counts for this student.
-
-        A name that a target showed as theirs comes first (the directory before the others), then the first
-        that was minted.
-        """
+        """The name of each kind that counts. The directory's, a target's, or the first minted."""
         rows = self._connection.execute(_HELD, {"number": student_number})
-        return {row.kind: row.value for row in rows}  # the one that goes first comes last, and stays
+        return {row.kind: row.value for row in rows}  # rows are in reverse: the preferred one overwrites
 
     def all_of(self, student_number: str, kind: str) -> list[str]:
         """This student's names of this kind, in the order in which they were given."""
         return list(self._connection.scalars(_ALL, {"number": student_number, "of_kind": kind}))
 
     def claim(self, names: Mapping[str, str], student_number: str) -> bool:
-        """Take all these names (kind to value) for this student, or none if one is taken.
+        """Take all these names (by kind) for this student, or none if one is taken.
 
         The primary key decides between two claims of one name at the same moment: the second one waits for
-        the first one's transaction, and is refused if that commits. A student's names keep the order in which
-        they were claimed, also when the clock was set back in between.
+        the first one's transaction, and is refused if that commits. A student's names keep the order of their
+        claims, also when the clock was set back in between.
         """
         before = None if self._privacy is None else self._privacy.pseudonym(student_number)
         holders = {kind: self._holders(kind, value) for kind, value in names.items()}
@@ -176,7 +171,7 @@ class SqlLedger:
         return True
 
     def give_back(self, student_number: str, names: Iterable[tuple[str, str]]) -> None:
-        """Return to an erased person who is back those of these (kind, value) they had."""
+        """Return their names (of these: kind, value) to an erased person who is back."""
         if self._privacy is None:
             return
         pseudonym = self._privacy.pseudonym(student_number)
@@ -191,7 +186,7 @@ class SqlLedger:
         Args:
             kind: login, mail or principal.
             value: the name, in any case.
-            holder: the student number, or None if it is no student's.
+            holder: the student number; None: no student's.
             origin: where it was found.
 
         Returns:
@@ -206,13 +201,9 @@ class SqlLedger:
         return self._insert(kind, value, holder, origin)
 
     def hand_over(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
-        """Move a minted name to the person found to use it in a target.
+        """Move a minted name to the person found to use it in a target. False: not applicable.
 
-        It is taken from the student for whom it was minted, unless they have activated the account; their
-        other minted names are put out of use too.
-
-        Returns:
-            False if that does not apply: nothing changes.
+        It is taken from a student without an activated account, whose other minted names are retired.
         """
         mine = ledger.alias()
         asked = exists().where(
@@ -237,7 +228,7 @@ class SqlLedger:
         return True
 
     def retire(self, student_number: str) -> None:
-        """Put out of use what was minted for this student. No other student ever gets it."""
+        """Put a student's minted names out of use. No other student ever gets them."""
         self._connection.execute(
             update(ledger)
             .where(ledger.c.student_number == student_number, ledger.c.origin == MINTED)
@@ -245,10 +236,7 @@ class SqlLedger:
         )
 
     def retire_minted(self, student_numbers: Collection[str]) -> None:
-        """Put out of use what was minted for students who turned out to have a login.
-
-        Students who have activated the account keep their names, which they have seen.
-        """
+        """Retire names minted for students who had a login. Activated students keep theirs."""
         seen, activated = ledger.alias(), people.alias()
         had_one = exists().where(
             seen.c.student_number == ledger.c.student_number,
@@ -269,7 +257,7 @@ class SqlLedger:
         )
 
     def names_of(self, student_numbers: Collection[str]) -> dict[str, dict[str, str]]:
-        """As `held_by`, of many students at once."""
+        """As `held_by`, for many students at once."""
         rows = self._connection.execute(
             select(ledger.c.student_number, ledger.c.kind, ledger.c.value)
             .where(ledger.c.student_number.in_(student_numbers), ledger.c.origin != RETIRED)
@@ -281,7 +269,7 @@ class SqlLedger:
         return found
 
     def holders(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Holder]:
-        """The holders of these names (kind, value in lower case), where there are any."""
+        """The holders of these names (kind, value in lower case)."""
         rows = self._connection.execute(
             select(ledger.c.kind, ledger.c.value, ledger.c.student_number, ledger.c.origin).where(
                 tuple_(ledger.c.kind, ledger.c.value).in_(names)
@@ -290,10 +278,7 @@ class SqlLedger:
         return {(row.kind, row.value): Holder(row.student_number, row.origin) for row in rows}
 
     def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
-        """Give a student a name that a target first showed as no student's.
-
-        Its entry carries this student's number now. Not once they have activated an account: its names stay.
-        """
+        """Give a student a name that a target first showed as no one's. Not once activated."""
         activated = exists().where(people.c.student_number == holder, people.c.activated_at.is_not(None))
         done = self._connection.execute(
             update(ledger)
@@ -304,7 +289,7 @@ class SqlLedger:
         return bool(done.rowcount)
 
     def _holders(self, kind: str, value: str) -> set[str]:
-        """Who holds a name, erased persons by pseudonym; an empty text: a non-student."""
+        """A name's holders, erased persons by pseudonym; an empty text: a non-student."""
         wanted = {"of_kind": kind, "name": value.lower(), "digest": self._digest(kind, value)}
         return {number or "" for number in self._connection.scalars(_HOLDERS, wanted)}
 

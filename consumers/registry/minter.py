@@ -44,15 +44,15 @@ class Propagated(Protocol):
     """The recorded progress of this version of an account; it may lag behind."""
 
     def at_rest(self, connection: Connection, student_number: str, version: int) -> bool:
-        """Whether its propagation has ended, or waits for a business precondition."""
+        """True if its propagation has ended, or waits for a business precondition."""
 
     def completed(self, connection: Connection, student_number: str, version: int) -> bool:
-        """Whether every target was seen to have it, or a later one."""
+        """True if every target was seen to have it, or a later one."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a new version comes from.
+    """The cause of a new version.
 
     Attributes:
         lane: who is waiting.
@@ -94,8 +94,8 @@ class Minter:
         """Mint and announce the account's new version; None if no target is affected.
 
         A first version is not minted for a person whose identity is in doubt (the technical hold), nor for
-        one who neither is enrolled nor asked for an account. A merged number has no enrolments: they are
-        those of the number that it was merged into, whose account is brought along.
+        one who neither is enrolled nor requested an account. A merged number has no enrolments: they belong
+        to the number that remains, whose account is brought along.
 
         Raises:
             NamesExhausted: no name is left to give.
@@ -148,7 +148,7 @@ class Minter:
     def _guarded(
         self, connection: Connection, known: Known, numbers: Sequence[str], today: date, now: float
     ) -> Account:
-        """The account as it should be today, without what the guard holds."""
+        """Today's account, without what the guard holds."""
         account = merge(known, self._lifecycle, today)
         number, closing = account.student_number, closing_of(known.previous, account)
         if closing is None:
@@ -166,7 +166,7 @@ class Minter:
         return merge(replace(known, held=True), self._lifecycle, today)
 
     def _erasing(self, connection: Connection, person: KnownPerson) -> Mapping[str, Any] | None:
-        """The notes of the erasure that was requested; None: there is none."""
+        """The notes of the requested erasure, or None."""
         if self.privacy is None:
             return None
         number = person.merged_into or person.student_number
@@ -175,7 +175,7 @@ class Minter:
     def _shown_number(
         self, connection: Connection, person: KnownPerson, numbers: Sequence[str], today: date
     ) -> str | None:
-        """See `Account.shown_number`. `numbers`: as `_whole` gives them."""
+        """See `Account.shown_number`. `numbers`: from `_whole`."""
         number = person.student_number
         if person.merged_into is not None:
             others = self._people.merged_into(connection, person.merged_into)
@@ -204,10 +204,7 @@ class Minter:
         return max(numbers, key=rank)
 
     def _whole(self, connection: Connection, person: KnownPerson) -> tuple[tuple[str, ...], KnownPerson]:
-        """All of the person's numbers, and the person with the newest names.
-
-        A number merged into another one has none: its enrolments are the other's.
-        """
+        """A person's numbers (none of a merged one), and the person with the newest names."""
         if person.merged_into is not None:
             return (), person
         others = self._people.merged_into(connection, person.student_number)
@@ -224,7 +221,7 @@ class Minter:
     def _names(self, person: KnownPerson, previous: Account | None, ledger: SqlLedger) -> Names:
         """The account's names; before its activation, those of the ledger.
 
-        No one has seen them before that: an entry of the directory, or a user, may have been found to be
+        They were not seen before that: an entry of the directory, or a user, may have turned out to be
         theirs.
         """
         shown, number = shown_person(person), person.student_number

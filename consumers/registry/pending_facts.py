@@ -1,7 +1,7 @@
 """Facts that wait for a first enrolment or for an operator's decision.
 
-An enrolment of an unknown student number is awaited for a limited time; a decision is about who a number's
-holder is.
+An enrolment of an unknown student number is awaited for a limited time; a decision is about a number's
+holder.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _TICK_S = 1e-5
 ENROLMENT, DECISION = "enrolment", "decision"
 """What a fact waits for."""
 
-# Made once: making a statement for each fact costs more than the database does.
+# Built once: building a statement for each fact costs more than the database does.
 _LAST: Final = select(func.max(pending_facts.c.received_at)).where(
     pending_facts.c.student_number == bindparam("number")
 )
@@ -79,8 +79,7 @@ _DROP: Final = delete(pending_facts).where(pending_facts.c.event_id.in_(bindpara
 
 @dataclass(frozen=True)
 class PendingFact:
-    """A record as it was read. `received_at`: seconds since the epoch, UTC. `waits_for`: ENROLMENT or
-    DECISION."""
+    """A record as read. `received_at`: seconds since the epoch, UTC. `waits_for`: ENROLMENT or DECISION."""
 
     event_id: str
     student_number: str
@@ -92,10 +91,7 @@ class PendingFact:
 
 
 def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
-    """Keep a fact; keeping it twice is harmless.
-
-    A student's facts stay in the order in which they came, also when the clock was set back in between.
-    """
+    """Keep a fact after the student's others, whatever the clock says. May be repeated."""
     last = connection.execute(_LAST, {"number": fact.student_number}).scalar_one()
     received_at = fact.received_at if last is None else max(fact.received_at, last + _TICK_S)
     headers = json.dumps([[name, text.decode()] for name, text in fact.headers])
@@ -120,15 +116,12 @@ def drop(connection: Connection, event_id: str) -> None:
 
 
 def take_older(connection: Connection, received_before: float) -> list[PendingFact]:
-    """Take out a page of facts that wait for an enrolment since before this moment.
-
-    Oldest first.
-    """
+    """Take out a page of facts that await an enrolment since before, oldest first."""
     return _take(connection, _OLDER, before=received_before)
 
 
 def waiting(connection: Connection, student_numbers: list[str]) -> dict[str, list[PendingFact]]:
-    """What waits for each of these students' enrolment, oldest first."""
+    """The facts that wait for these students' enrolment, oldest first."""
     found: dict[str, list[PendingFact]] = {}
     query = select(pending_facts).where(
         pending_facts.c.student_number.in_(student_numbers), pending_facts.c.waits_for == ENROLMENT

@@ -1,4 +1,4 @@
-"""What the registry knows of people: names, enrolments, choices, and accounts.
+"""The registry's knowledge of people: names, enrolments, choices, and accounts.
 
 Every method takes the caller's transaction. A caller that merges locks the person's row first (`locked`).
 """
@@ -75,7 +75,7 @@ enrolments = Table(
 )
 
 
-# Made once: making a statement for each fact costs more than the database does.
+# Built once: building a statement for each fact costs more than the database does.
 _PERSON: Final = select(people).where(people.c.student_number == bindparam("number"))
 _MERGED: Final = (
     select(people).where(people.c.merged_into == bindparam("number")).order_by(people.c.student_number)
@@ -112,8 +112,8 @@ class KnownPerson:
 
     Attributes:
         identity_sequence: source sequence of the fact that gave `identity`.
-        language, preferred_given_name, mail_redirect: settled by the student; None: nothing was chosen.
-        activated_at: seconds since the epoch; None: the student has not asked for the account.
+        language, preferred_given_name, mail_redirect: the student's choices; None: none.
+        activated_at: seconds since the epoch; None: the student has not requested the account.
         credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
         recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
         merged_into: the number that this one was merged into, as an operator decided.
@@ -149,8 +149,8 @@ class PersonAsked(NamedTuple):
 class PersonContact(NamedTuple):
     """How to write to a student.
 
-    The number in use after merges, the personal address that the registrar gave, the stage of the account
-    (None: there is none), and since when it is activated.
+    The number in use after merges, the registrar's personal address, the stage of the account (None: there is
+    none), and since when it is activated.
     """
 
     student_number: str
@@ -170,8 +170,8 @@ class People:
     def locked(self, connection: Connection, student_number: str) -> KnownPerson | None:
         """The person, locked until the transaction ends: no other caller mints meanwhile.
 
-        An unknown number is locked too: otherwise what is put aside for its first enrolment would not be seen
-        by the transaction that records it.
+        An unknown number is locked too: otherwise facts kept for its first enrolment would be invisible to
+        the transaction that records it.
         """
         self._database.alone(connection, "person", student_number)
         row = connection.execute(self._database.locking(_PERSON), {"number": student_number}).one_or_none()
@@ -183,12 +183,12 @@ class People:
         return None if row is None else _person(row)
 
     def known_among(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, KnownPerson]:
-        """Those of these students (at most some hundreds) who are known."""
+        """The known ones of these students (at most some hundreds)."""
         rows = connection.execute(select(people).where(people.c.student_number.in_(student_numbers)))
         return {row.student_number: _person(row) for row in rows}
 
     def anybody(self, connection: Connection) -> bool:
-        """Whether anybody is known."""
+        """True if any person is known."""
         return connection.execute(select(people.c.student_number).limit(1)).one_or_none() is not None
 
     def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
@@ -220,17 +220,12 @@ class People:
         source_sequence: int,
         enrolment: Enrolment | None,
     ) -> bool:
-        """Keep the registrar's data of one step, if newer than what is kept.
+        """Keep the registrar's data of one step, if newer; return whether it was.
 
         Args:
-            connection: the caller's transaction.
-            student_number: whose.
             key: year, step, step version.
             source_sequence: the highest one wins.
             enrolment: None: cancelled.
-
-        Returns:
-            Whether it was newer.
         """
         year, step, step_version = key
         row = {
@@ -246,40 +241,25 @@ class People:
         return bool(connection.execute(newer, row).rowcount)
 
     def enrolments(self, connection: Connection, *student_numbers: str, above: int = -1) -> list[Enrolment]:
-        """The enrolments of these numbers that were not cancelled, of all years.
-
-        Args:
-            connection: the caller's transaction.
-            student_numbers: whose.
-            above: of these the ones with a higher source sequence.
-        """
+        """The uncancelled enrolments of these numbers, above a source sequence."""
         rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers, "above": above})
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
     def newest_sequence(self, connection: Connection, *student_numbers: str) -> int:
-        """The highest source sequence of these numbers' enrolments; -1: none.
-
-        Cancelled ones count.
-        """
+        """The highest source sequence of these numbers' enrolments. -1: none."""
         newest = select(func.max(enrolments.c.source_sequence))
         found = connection.scalar(newest.where(enrolments.c.student_number.in_(student_numbers)))
         return -1 if found is None else int(found)
 
     def step_sequences(self, connection: Connection, student_number: str) -> dict[tuple[int, str, str], int]:
-        """The source sequence of each enrolment of this number, by year, step and version.
-
-        Cancelled ones are included.
-        """
+        """The source sequences of this number's enrolments, by year, step, version."""
         mine = enrolments.c.student_number == student_number
         key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
         rows = connection.execute(select(*key, enrolments.c.source_sequence).where(mine))
         return {(year, step, version): sequence for year, step, version, sequence in rows}
 
     def steps(self, connection: Connection, *student_numbers: str) -> list[tuple[tuple[int, str, str], bool]]:
-        """Year, step and version of these numbers' enrolments, and whether cancelled.
-
-        In this order.
-        """
+        """Sorted keys (year, step, version) of these numbers' enrolments. True: cancelled."""
         rows = rows_among(connection, _EVERY_STEP, enrolments.c.student_number, student_numbers)
         return [((row.year, row.step, row.step_version), row.cancelled) for row in rows]
 
@@ -297,7 +277,7 @@ class People:
         return None if row is None else PersonContact(*row)
 
     def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, PersonAsked]:
-        """The known ones of these students (at most some hundreds), and what they chose."""
+        """The known ones of these students (at most some hundreds), and their choices."""
         rows = connection.execute(
             select(people.c.student_number, people.c.activated_at, people.c.credential_ref).where(
                 people.c.student_number.in_(sorted(students))
@@ -313,7 +293,7 @@ _STEPS: Final = select(
 
 
 def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str | None:
-    """A person's newest step, ended or not, as `members_at` names it; None: none."""
+    """A person's newest step, ended or not, in the form of `members_at`; None: none."""
     query = (
         select(enrolments.c.step, enrolments.c.year)
         .where(enrolments.c.student_number.in_(student_numbers))
@@ -325,7 +305,7 @@ def cohort_of(connection: Connection, student_numbers: Collection[str]) -> str |
 
 
 def cohorts_of(connection: Connection, student_numbers: Sequence[str]) -> dict[str, str]:
-    """The newest step of each number, ended or not, as `members_at` names it."""
+    """The newest step of each number, ended or not, in the form of `members_at`."""
     rows = (
         row
         for start in range(0, len(student_numbers), _NUMBERS_PER_QUERY)

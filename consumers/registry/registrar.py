@@ -8,7 +8,7 @@ recognised as the number's holder, the whole fact is held: the account stays as 
 and a doubt shows both holders side by side. If an operator decides that it is one person (a change of civil
 status, an adoption, a first entry full of errors), the facts are applied. If two, the facts are refused, now
 and on every repetition, because an account belongs to one person permanently; the registrar gives the
-newcomer a number of their own. A fact of the same step about the known holder replaces what is held, and
+newcomer a number of their own. A fact of the same step about the known holder replaces the held one, and
 withdraws the doubt when nothing is left.
 """
 
@@ -101,10 +101,7 @@ class RegistrarFacts:
         return before is None
 
     def cancelled(self, connection: Connection, event: EnrolmentCancelled, message: Message) -> None:
-        """Apply a cancellation, even of an enrolment that was never seen.
-
-        But not for an erased person: that would bring the number back.
-        """
+        """Apply a cancellation, even of an unseen enrolment. It brings no erased person back."""
         key = (event.year, event.step, event.step_version)
         number, sequence = event.student_number, event.source_sequence
         if self._people.locked(connection, number) is None and self._was_erased(connection, number):
@@ -125,7 +122,7 @@ class RegistrarFacts:
     def _identify(
         self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded, said: Identity
     ) -> KnownPerson | None:
-        """Keep who this person is, by the newest fact; None if a newer one is known."""
+        """Keep a person's identity by the newest fact; None if a newer one is known."""
         if before is not None and event.source_sequence <= before.identity_sequence:
             return None
         values: dict[str, Any] = {
@@ -179,12 +176,11 @@ class Holders:
         message: Message,
         record: Record,
     ) -> bool:
-        """Whether a fact may be applied; otherwise it is held until an operator decides.
+        """Accept a fact, or hold it until an operator decides.
 
         Args:
-            connection: the caller's transaction.
-            before: who holds the number.
-            said: who holds it by the fact, with the INE.
+            before: the number's holder.
+            said: its holder by the fact, with the INE.
             message, record: the fact.
 
         Raises:
@@ -217,10 +213,7 @@ class Holders:
         return False
 
     def superseded(self, connection: Connection, event: EnrolmentRecorded | EnrolmentCancelled) -> None:
-        """Drop the held facts of this step that are older than the one just applied.
-
-        Withdraw the doubt when none is left.
-        """
+        """Drop older held facts of the step just applied. Withdraw the doubt when none is left."""
         number = event.student_number
         left = 0
         waiting = pending_facts.held(connection, number)
@@ -245,8 +238,7 @@ class Holders:
         """Apply an operator's decision to the held facts.
 
         Args:
-            connection: the caller's transaction.
-            holder: who holds the number.
+            holder: the number's holder.
             verdict: MERGED: still the same person; SEPARATE: another one.
             decided_at: seconds since the epoch.
             apply: applies a fact as if it came now.

@@ -17,13 +17,13 @@ from schemas.language import gettext
 NAME_FIELDS = frozenset(
     {"given", "family", "birth_family", "given_initial", "given_initials", "family_initial", "student_number"}
 )
-"""What a login, mail or principal template may name. See `consumers.registry.identity`."""
+"""Fields of a login, mail or principal template. See `consumers.registry.identity`."""
 
 COHORT_FIELDS = frozenset({"step", "step_version", "year", "component", "step_label"})
-"""What the template of an enrolment's cohort or group may name."""
+"""Fields of the template of an enrolment's cohort or group."""
 
 TEACHING_FIELDS = frozenset({"element", "group", "element_label", "year"})
-"""What the template of a teaching unit's or a teaching group's cohort may name."""
+"""Fields of the template of a teaching unit's or teaching group's cohort."""
 
 RESERVED_NAMES = (
     # RFC 2142: mailbox names that belong to the institution
@@ -45,13 +45,9 @@ _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z
 _LITERAL = re.compile(r"[a-z0-9._-]*\Z")  # what both Moodle's usernames and a mail's local part take
 
 
-@cache  # asked for each name and each membership, of the few templates of the settings
+@cache  # called for each name and each membership, with the few templates of the settings
 def template_fields(template: str) -> frozenset[str]:
-    """The fields that a template names.
-
-    Raises:
-        ValueError: braces that do not match, or a conversion or format, which templates do not have.
-    """
+    """The fields of a template. Raises ValueError: braces that do not match, a conversion or format."""
     fields = set()
     for _literal, name, form, conversion in string.Formatter().parse(template):
         if name is None:
@@ -121,12 +117,12 @@ class MembershipTemplate(RegistryModel):
 
     @property
     def fields(self) -> frozenset[str]:
-        """What key and name are made of."""
+        """The fields of key and name."""
         return template_fields(self.key) | template_fields(self.name)
 
     @property
     def of_teachings(self) -> bool:
-        """Whether it is made of teaching units and groups rather than of enrolments."""
+        """True if it is for teaching units and groups rather than for enrolments."""
         return not self.fields <= COHORT_FIELDS
 
     @field_validator("key", "name")

@@ -1,11 +1,11 @@
 """Students' teaching units and groups, by the registrar's feeds.
 
 A fact holds the whole list of a student's year in one feed, so the newest fact alone counts; lists of several
-feeds (one per component, say) add up. A list is kept whether or not its student is known yet, as a cancelled
-enrolment is: it takes effect once there is an enrolment of that year.
+feeds (one per component, say) add up. A list is kept even if its student is unknown, as a cancelled enrolment
+is: it takes effect once there is an enrolment of that year.
 
-Every unit and group ever taught is remembered separately and permanently: a cohort of a group that has no
-members left must still be known for ours, or its last member would stay in it.
+Every unit and group ever taught is remembered separately and permanently: the cohort of a group without
+members must still be known as ours, or its last member would stay in it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ known_teachings = Table(
     info=of_nobody("teaching units and groups"),
 )
 
-# Made once: making a statement for each version costs more than the database does.
+# Built once: building a statement for each version costs more than the database does.
 _HELD: Final = (
     select(teachings.c.year, teachings.c.document)
     .where(teachings.c.student_number.in_(bindparam("numbers", expanding=True)))
@@ -51,8 +51,7 @@ _HELD: Final = (
 
 
 class HeldTeaching(NamedTuple):
-    """A teaching unit that a student follows in an academic year. `group` is empty if it has none; `label` is
-    the unit's code if it has no name."""
+    """A teaching unit of a student's academic year. `group`: empty without one; `label`: else the code."""
 
     year: int
     element: str
@@ -84,10 +83,7 @@ def record(connection: Connection, database: Database, fact: TeachingsRecorded) 
 
 
 def _remember(connection: Connection, database: Database, fact: TeachingsRecorded) -> None:
-    """Add what was never taught before.
-
-    Most facts add nothing, and two writers meet in one order.
-    """
+    """Add units and groups never taught before; most facts add none. Sorted, so writers meet in one order."""
     known = known_teachings.c
     elements = {each.element for each in fact.teachings}
     query = select(known.element, known.group_code).where(

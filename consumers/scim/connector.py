@@ -46,7 +46,7 @@ _ATTRIBUTES: Final = "userName,externalId,name,displayName,emails,preferredLangu
 _CANNOT_SEARCH: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_IMPLEMENTED)
 
 GROUP_MARK: Final = "sesame:"
-"""What the `externalId` of Sésame's groups begins with; other groups are left alone."""
+"""Prefix of the `externalId` of Sésame's groups; other groups are left alone."""
 
 
 class Scim(Connector[ScimSettings]):
@@ -61,7 +61,7 @@ class Scim(Connector[ScimSettings]):
     owns = (*_FIELDS, "active", _GROUPS)
 
     def __init__(self, context: ConnectorContext[ScimSettings]) -> None:
-        from consumers.kit.http import HttpClient  # slow to load, and the words are wanted without it
+        from consumers.kit.http import HttpClient  # slow to load; reasons are read without it
 
         super().__init__(context)
         self._service = ScimService(context, HttpClient(context, self.settings.url))
@@ -84,10 +84,7 @@ class Scim(Connector[ScimSettings]):
         return self._with_groups(accounts, self._search_for(accounts, adopted, deadline), adopted, deadline)
 
     def objects(self) -> Iterator[TargetObject]:
-        """See `Connector.objects`. Reads a page at a time, and our groups once before.
-
-        So memory grows with the groups' members.
-        """
+        """See `Connector.objects`: by pages, after our groups. Their members take memory."""
         groups = self._everybody_s_groups() if self.settings.groups else None
         for raw in self._service.everybody(USERS, self._moment, _ATTRIBUTES):
             one = self._shown(raw)
@@ -161,10 +158,7 @@ class Scim(Connector[ScimSettings]):
     def _look(
         self, account: Account, adopted: Mapping[str, str], deadline: Deadline
     ) -> list[TargetObject] | Refused:
-        """Search for one student, by the number and then by the names not found yet.
-
-        A name that one of their objects holds needs no search.
-        """
+        """Search for one student, by number, then by wanted names not found so."""
         found: dict[str, TargetObject] = {}
         wanted = self.wanted(account).fields
         number = account.student_number
@@ -282,7 +276,7 @@ class Scim(Connector[ScimSettings]):
     def _move(
         self, changes: Sequence[Change], found: Mapping[str, TargetObject], deadline: Deadline
     ) -> dict[str, Refused]:
-        """Move these users into the groups they are to be in, and out of our others."""
+        """Move these users into their wanted groups, and out of our others."""
         numbers: dict[str, str] = {}
         names: dict[str, str] = {}
         moves: dict[str, tuple[set[str], set[str]]] = {}
@@ -310,10 +304,7 @@ class Scim(Connector[ScimSettings]):
         return {numbers[ref]: each for (ref, _), each in refused.items()}
 
     def _memberships(self, account: Account) -> list[Membership]:
-        """The memberships of an account that become groups here.
-
-        Those not given yet are left out.
-        """
+        """An account's memberships that become groups here, without those not given yet."""
         return [
             each
             for kind in self.settings.groups
@@ -336,10 +327,7 @@ class _NoId(Exception):
 
 
 def _matches(one: TargetObject, attribute: str, value: str) -> bool:
-    """Whether this may be what was searched for.
-
-    Services compare without regard to case, but no more loosely than that.
-    """
+    """True if this may be the search's object. Services ignore case, but no more."""
     if attribute == "externalId":
         return one.student_number.casefold() == value.casefold()
     field = "emails" if attribute == "emails.value" else attribute
@@ -360,7 +348,7 @@ def _concerned(
 
 
 def _names_of(number: str, wanted: Fields, ref: str | None) -> Iterator[tuple[str, str]]:
-    """By what an object would be this student's, or in its way."""
+    """Names by which an object would be this student's, or in its way."""
     yield "externalId", number
     yield from (("userName", name.casefold()) for name in wanted["userName"])
     yield from (("emails", mail.casefold()) for mail in wanted["emails"])

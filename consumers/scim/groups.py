@@ -1,7 +1,7 @@
-"""Groups of ours at the service, and who is in them (RFC 7643, 4.2).
+"""Our groups at the service, and their members (RFC 7643, 4.2).
 
-- *Ours* is a group whose `externalId` begins with the mark; what follows is the key of the membership.
-  Others are neither written nor counted.
+- A group is *ours* if its `externalId` begins with the mark; the membership's key follows. Others are neither
+  written nor counted.
 - *Members are added and removed one by one*, by a PATCH that names them: two writers that each replaced the
   whole list would lose one another's members. Without PATCH the whole list is replaced under an ETag, and a
   service that has neither is refused.
@@ -31,16 +31,11 @@ Part = tuple[list[str], list[str]]
 """Users' ids to add to a group, and to remove from it."""
 
 Moves = Mapping[str, tuple[set[str], set[str]]]
-"""Users' ids to add and to remove, by the key of a group."""
+"""Users' ids to add and to remove, by a group's key."""
 
 
 class Groups:
-    """The groups of one service. Thread-safe.
-
-    Args:
-        mark: what the `externalId` of ours begins with.
-        name: of the connector, for operators.
-    """
+    """Groups of one service. Thread-safe; `mark`: prefix of our `externalId`; `name`: the connector's."""
 
     def __init__(self, service: ScimService, mark: str, name: str) -> None:
         self._service = service
@@ -50,11 +45,7 @@ class Groups:
         self._making = threading.Lock()
 
     def check(self, deadline: Deadline) -> None:
-        """Check that members can be written without losing those that others add.
-
-        Raises:
-            Misconfigured: they cannot.
-        """
+        """Check that writing members loses none that others add. Raises Misconfigured: it may."""
         said = self._service.abilities(deadline)
         if not said.patch and not said.etag:
             raise Misconfigured(
@@ -64,7 +55,7 @@ class Groups:
             )
 
     def of(self, refs: Iterable[str], deadline: Deadline) -> dict[str, tuple[str, ...]]:
-        """The keys of our groups that each of these users is in, sorted."""
+        """The sorted keys of our groups with each of these users."""
         found: dict[str, set[str]] = {ref: set() for ref in refs}
         if found and not (self._service.abilities(deadline).filter and self._searched(found, deadline)):
             for member, key in self._memberships(lambda: deadline):
@@ -73,11 +64,7 @@ class Groups:
         return {ref: tuple(sorted(keys)) for ref, keys in found.items()}
 
     def everybody(self, moment: Callable[[], Deadline]) -> Mapping[str, Sequence[str]]:
-        """The keys of our groups that each user is in.
-
-        Args:
-            moment: a deadline for one page, or one group.
-        """
+        """The keys of our groups with each user. `moment`: a deadline for one page, or one group."""
         found: dict[str, list[str]] = {}
         for member, key in self._memberships(moment):
             found.setdefault(member, []).append(key)
@@ -86,7 +73,7 @@ class Groups:
     def move(
         self, moves: Moves, names: Mapping[str, str], deadline: Deadline
     ) -> dict[tuple[str, str], Refused]:
-        """Add and remove members. By user's id and key: who was refused."""
+        """Add and remove members; return refusals by user's id and key."""
         refused: dict[tuple[str, str], Refused] = {}
         operations: list[Operation] = []
         parts: dict[str, Part] = {}
@@ -117,7 +104,7 @@ class Groups:
             return {}
         add, remove = part
         key = _key_of(operation)
-        if written.gone:  # removed meanwhile, and made again at the next attempt; or PATCH is what is missing
+        if written.gone:  # removed meanwhile, and made again at the next attempt; or PATCH is missing
             ref = self._refs.pop(key, "")
             if ref and self._service.get(GROUPS, ref, deadline) is not None:
                 self._service.unable("patch")
@@ -170,7 +157,7 @@ class Groups:
         if not self._service.able("member_filter"):
             return False
         try:
-            # First for no one: a service that ignores the filter answers with every group.
+            # First without a match: a service that ignores the filter answers with every group.
             if any(self._service.find(GROUPS, _has_member(_NOBODY), deadline, _LIST)):
                 self._service.unable("member_filter")
                 return False
@@ -192,7 +179,7 @@ class Groups:
                 yield from ((member, key) for member in self._members(group, moment()))
 
     def _members(self, group: Mapping[str, Any], deadline: Deadline) -> Sequence[str]:
-        """A group's members, requested separately where the list leaves them out."""
+        """A group's members, read separately if the list leaves them out."""
         members = resources.members_of(group)
         if members is None:
             whole = self._service.get(GROUPS, str(group.get("id")), deadline)
@@ -200,12 +187,12 @@ class Groups:
         return members or ()
 
     def _key(self, group: Mapping[str, Any]) -> str | None:
-        """The membership that a group of ours represents; None: it is not ours."""
+        """The membership of a group of ours; None: it is not ours."""
         external_id = resources.mark_of(group)
         return external_id.removeprefix(self._mark) if external_id.startswith(self._mark) else None
 
     def _find(self, key: str, deadline: Deadline) -> str | None:
-        """The id of our group of this key. Of several, made at the same moment, always the same one."""
+        """The id of our group of this key. Of several made at the same moment, always the same one."""
         if key not in self._refs:
             ours = [
                 str(group.get("id"))

@@ -1,7 +1,7 @@
 """An account as a SCIM user, and a SCIM user as the kit sees it (RFC 7643, 4.1).
 
-The only file that builds and reads users and groups by the SCIM library; it is imported when first needed,
-since the library is slow to load.
+The only file that builds and reads users and groups by the SCIM library, which is slow to load: imported when
+first needed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _User(User[Any]):
 
 
 def wanted_fields(account: Account, user_name: str) -> dict[str, tuple[str, ...]]:
-    """What a user of this account has, its groups left out."""
+    """The wanted fields of this account's user, without groups."""
     person = account.person
     values: dict[str, str | None] = {
         "userName": getattr(account, user_name),
@@ -68,10 +68,7 @@ def wanted_fields(account: Account, user_name: str) -> dict[str, tuple[str, ...]
 
 
 def shown(raw: Raw, user_name: str) -> TargetObject | None:
-    """A user as the kit sees it, without its groups; None: it has no id.
-
-    Without an id nothing can be done with it.
-    """
+    """A user as the kit sees it, without its groups. None: it has no id, so no call can name it."""
     user = _read(_User, raw)[0]
     if not user.id:
         return None
@@ -84,7 +81,7 @@ def shown(raw: Raw, user_name: str) -> TargetObject | None:
         ref=user.id,
         student_number=user.external_id or "",
         fields=_fields(values),
-        open=user.active is not False,  # unsaid, it is open: RFC 7643 leaves the default to the service
+        open=user.active is not False,  # by default open: RFC 7643 leaves that to the service
         names=(
             *(((user_name, user.user_name),) if user.user_name else ()),
             *(("mail", mail) for mail in mails),
@@ -113,11 +110,7 @@ def replaced_user(raw: Raw, fields: Fields, *, active: bool | None) -> dict[str,
 
 
 def patched_user(fields: Fields, *, active: bool | None, raw: Raw | None = None) -> dict[str, Any]:
-    """The body of a modification: an operation for each field, with its path.
-
-    Args:
-        raw: the user as it is now; needed if its addresses are among the fields.
-    """
+    """The body of a modification, an operation per field. `raw`: the user now, for its addresses."""
     operations: list[PatchOperation[_User]] = []
     for field, values in fields.items():
         if field == _EMAILS:
@@ -137,10 +130,7 @@ def new_group(name: str, external_id: str) -> dict[str, Any]:
 
 
 def patched_members(add: list[str], remove: list[str]) -> dict[str, Any]:
-    """The body of a modification that adds and removes members one by one.
-
-    It names no other member.
-    """
+    """The body of a modification that adds and removes these members only."""
     operations = [
         PatchOperation[Group](op=PatchOperation.Op.add, path="members", value=[_member(ref)]) for ref in add
     ]
@@ -166,7 +156,7 @@ def members_of(raw: Raw) -> list[str] | None:
 
 
 def mark_of(raw: Raw) -> str:
-    """A group's `externalId`; empty: it has none."""
+    """A group's `externalId`, or empty."""
     return _read(Group, raw)[0].external_id or ""
 
 
@@ -176,15 +166,12 @@ def name_of(raw: Raw) -> str:
 
 
 def quoted(value: str) -> str:
-    """A string as a filter has it: a JSON string (RFC 7644, 3.4.2.2)."""
+    """A string in a filter: a JSON string (RFC 7644, 3.4.2.2)."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _fields(values: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
-    """One form for both sides; some services keep the case of user names, some do not.
-
-    RFC 7643, 4.1.1.
-    """
+    """One form for both sides. Some services keep user names' case (RFC 7643, 4.1.1)."""
     lowered = {name: value.lower() for name in ("userName", _EMAILS) if (value := values[name])}
     return {name: (value,) if value else () for name, value in {**values, **lowered}.items()}
 
@@ -217,10 +204,7 @@ def _set(user: _User, fields: Fields, *, active: bool | None) -> None:
 
 
 def _addresses(user: _User, values: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The addresses with the main one replaced.
-
-    Further ones, which the student may have added, stay.
-    """
+    """The addresses with the main one replaced. Further ones, perhaps the student's, stay."""
     gone = {each.lower() for each in (_main_address(user), *values) if each}
     ours = [{"value": value, "type": "work", "primary": True} for value in values]
     others = [mail for mail in user.emails or () if mail.value and mail.value.lower() not in gone]
@@ -229,7 +213,7 @@ def _addresses(user: _User, values: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _main_address(user: _User) -> str | None:
-    """The address that is ours: the primary one, else the work one, else the first."""
+    """Our address: the primary one, else the work one, else the first."""
     mails = [mail for mail in user.emails or () if mail.value]
     for chosen in (
         [mail for mail in mails if mail.primary],
@@ -243,10 +227,7 @@ def _main_address(user: _User) -> str | None:
 
 
 def _read(model: type[_Model], raw: Raw, policy: ScimPolicy = _READS) -> tuple[_Model, dict[str, Any]]:
-    """A resource, and separately the attributes that do not fit SCIM.
-
-    So one wrong value hides no other.
-    """
+    """A resource, and attributes that do not fit SCIM. One wrong value hides no other."""
     left, odd = dict(raw), dict[str, Any]()
     while True:
         try:

@@ -1,7 +1,7 @@
 """The service: its abilities, single resources, and lists.
 
 RFC 7643, 5; RFC 7644, 3.4; RFC 9865. A service may be unable to do what it announces. What it refused once,
-this process does not try again; see `Scim.unable`.
+this process does not try again; see `ScimService.unable`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ USERS: Final = "/Users"
 GROUPS: Final = "/Groups"
 
 Ability = Literal["patch", "bulk", "filter", "member_filter", "mail_filter", "sort", "etag"]
-"""What a service may turn out to be unable to do.
+"""An ability that a service may turn out to lack.
 
 `member_filter`: to find groups by their members; `mail_filter`: to find users by an address; `etag`: to
-compare an ETag that it gave itself.
-"""
+compare an ETag of its own."""
 
 Raw = Mapping[str, Any]
 Until = Callable[[], Deadline]
@@ -48,9 +47,7 @@ _SCIM_TYPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the service can do, by its ServiceProviderConfig.
-
-    What is not announced, it cannot do, except for what shows in use: search and ETags.
+    """The service's abilities, by its ServiceProviderConfig. Search and ETags are tried unannounced.
 
     Attributes:
         page_max: how many objects it gives at once at most; 0: not announced.
@@ -69,7 +66,7 @@ class Abilities:
 
     @classmethod
     def of(cls, raw: Raw) -> Abilities:
-        """From a ServiceProviderConfig."""
+        """Read a ServiceProviderConfig."""
         paging, bulk, search = _part(raw, "pagination"), _part(raw, "bulk"), _part(raw, "filter")
         has_bulk = bulk.get("supported") is True
         limits = [_number(paging.get("maxPageSize")), _number(search.get("maxResults"))]
@@ -107,16 +104,11 @@ class FilterIgnored(Exception):
 
 
 PAGE_SIZE: Final = 100
-"""Objects that are asked for at once when everybody is read; a service may give fewer."""
+"""Objects per page when all are read; a service may give fewer."""
 
 
 class ScimService:
-    """One service. Thread-safe.
-
-    Args:
-        context: the connector's.
-        http: the client; closed with the connector.
-    """
+    """One service. Thread-safe; `http` is closed with the connector."""
 
     def __init__(self, context: ConnectorContext[ScimSettings], http: HttpClient) -> None:
         self._name = context.name
@@ -126,7 +118,7 @@ class ScimService:
         self._known: tuple[float, Abilities] | None = None
 
     def abilities(self, deadline: Deadline, *, afresh: bool = False) -> Abilities:
-        """What the service announces, less what it turned out unable to do."""
+        """The announced abilities, less those that it turned out to lack."""
         now = self._monotonic()
         if self._known is None or afresh or now - self._known[0] > _KNOWN_FOR_S:
             answer = self._call("GET", "/ServiceProviderConfig", deadline)
@@ -147,19 +139,15 @@ class ScimService:
         )
 
     def able(self, ability: Ability) -> bool:
-        """Whether the service has not yet failed at this ability."""
+        """True if the service has not yet failed at this ability."""
         return ability not in self._unable
 
     def unable(self, ability: Ability) -> None:
-        """Record that the service is unable to do this."""
+        """Record that the service lacks this ability."""
         self._unable |= {ability}
 
     def get(self, endpoint: str, ref: str, deadline: Deadline) -> tuple[dict[str, Any], str] | None:
-        """One resource and its ETag, which guards a write (empty: none); None: not found.
-
-        Raises:
-            UnexpectedStatus: it answered something else.
-        """
+        """One resource and its ETag (empty: none); None: not found. Raises UnexpectedStatus."""
         answer = self._call("GET", path_of(endpoint, ref), deadline)
         if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
             return None
@@ -169,11 +157,7 @@ class ScimService:
     def find(
         self, endpoint: str, text: str, deadline: Deadline, attributes: str = ""
     ) -> Iterator[dict[str, Any]]:
-        """The service's answer to a filter; the caller checks that it matches.
-
-        Raises:
-            UnexpectedStatus: it does not answer it.
-        """
+        """A filter's results; the caller checks that they match. Raises UnexpectedStatus."""
         try:
             yield from self._everybody(endpoint, {"filter": text, **_only(attributes)}, lambda: deadline)
         except UnexpectedStatus as error:
@@ -185,7 +169,7 @@ class ScimService:
 
         Args:
             until: gives the time of each page.
-            attributes: no others are wanted; empty: all of them are.
+            attributes: the wanted ones; empty: all.
 
         Raises:
             Misconfigured: the service does not give all of them, or no end of them.
@@ -202,15 +186,11 @@ class ScimService:
     def send(
         self, method: str, path: str, deadline: Deadline, body: Any = None, version: str = ""
     ) -> HttpAnswer:
-        """One call that writes. The caller looks at the status."""
+        """Make one call that writes; the caller judges the status."""
         return self._call(method, path, deadline, body=body, version=version)
 
     def probe(self, endpoint: str, deadline: Deadline) -> None:
-        """One search without a match.
-
-        Raises:
-            Misconfigured, TargetDown: it is not answered.
-        """
+        """Make one search without a match. Raises Misconfigured, TargetDown: it is not answered."""
         params = {"filter": 'externalId eq "sesame-probe"', "startIndex": "1", "count": "1"}
         answer = self._call("GET", endpoint, deadline, params=params)
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -246,10 +226,7 @@ class ScimService:
     # --- lists ----------------------------------------------------------------------------------------
 
     def _everybody(self, endpoint: str, params: Mapping[str, str], until: Until) -> Iterator[dict[str, Any]]:
-        """Pages, until as many objects were seen as the service counts.
-
-        A service whose order changes from one page to the next is read again, for those that were missed.
-        """
+        """Pages until the service's count was seen. The list is read again if its order changes."""
         seen: set[int] = set()
         total: int | None = None
         pages_max, idle = 0, 0
@@ -307,7 +284,7 @@ class ScimService:
             yield replace(page, last=cursor is None)
 
     def _sorted(self, asked: Mapping[str, str], until: Until) -> dict[str, str]:
-        """The query, sorted in a stable order where the service has one."""
+        """The query, sorted in a stable order if the service has one."""
         order = {"sortBy": "id"} if self.abilities(until()).sort and "filter" not in asked else {}
         return {**asked, **order}
 
@@ -355,7 +332,7 @@ def version_of(raw: Raw) -> str:
 
 
 def scim_type_of(raw: Any) -> str:
-    """What kind of error an answer is, by RFC 7644's words; empty: it does not say."""
+    """An answer's kind of error, a token of RFC 7644; empty: it names none."""
     said = raw.get("scimType") if isinstance(raw, dict) else None
     return said if isinstance(said, str) and said in _SCIM_TYPES else ""
 

@@ -1,4 +1,4 @@
-"""A service that speaks SCIM: where it is, and what of an account it gets."""
+"""A SCIM service: its address, and what it gets of an account."""
 
 from __future__ import annotations
 

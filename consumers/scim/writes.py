@@ -1,7 +1,4 @@
-"""Writes of resources, one by one or in bulk, and of users by difference.
-
-Bulk: RFC 7644, 3.7.
-"""
+"""Write resources, one by one or in bulk (RFC 7644, 3.7), and users' differences."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from schemas.account import Account
 
 _BULK: Final = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 _ENVELOPE_BYTES: Final = 200
-_ATTEMPTS_MAX: Final = 3  # of a write that another writer's comes before
+_ATTEMPTS_MAX: Final = 3  # of a write that another writer overtakes
 _GROUPS: Final = "groups"  # a field that no user carries
 _PAUSE_S: Final = 30.0  # when one operation of many was throttled: its answer has no Retry-After
 
@@ -30,8 +27,8 @@ class Operation:
     """A write of one resource.
 
     Attributes:
-        key: whose it is, for the caller.
-        version: an ETag: it is refused with 412 if the resource has changed since; empty: unguarded.
+        key: its owner, for the caller.
+        version: an ETag: refused with 412 if the resource has changed since; empty: unguarded.
     """
 
     key: str
@@ -43,7 +40,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class WriteAnswer:
-    """What the service answered to an operation.
+    """The service's answer to an operation.
 
     Attributes:
         status: of HTTP; 0: the answer did not mention it.
@@ -58,17 +55,17 @@ class WriteAnswer:
 
     @property
     def ok(self) -> bool:
-        """Whether it was carried out."""
+        """True if it was carried out."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
     def gone(self) -> bool:
-        """Whether there is no such resource."""
+        """True if there is no such resource."""
         return self.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
     @property
     def unable(self) -> bool:
-        """Whether the service has no such method."""
+        """True if the service has no such method."""
         return self.status in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 
     def __str__(self) -> str:
@@ -78,10 +75,7 @@ class WriteAnswer:
 def write(
     service: ScimService, operations: Sequence[Operation], deadline: Deadline
 ) -> Iterator[tuple[Operation, WriteAnswer]]:
-    """Carry out each operation separately; yield it with its answer.
-
-    All of them are tried: a refusal of one does not hold the others back.
-    """
+    """Carry out each operation, whatever becomes of the others. Yield it with its answer."""
     said = service.abilities(deadline)
     if said.bulk_operations < 2 or len(operations) < 2:  # noqa: PLR2004
         for operation in operations:
@@ -147,7 +141,7 @@ def _in_bulk(number: int, operation: Operation) -> dict[str, Any]:
 
 
 def _told(results: Sequence[Any]) -> dict[str, WriteAnswer]:
-    """What was answered, by `bulkId`, and by path where it is not repeated."""
+    """The answers by `bulkId`, or by path if it is not repeated."""
     told: dict[str, WriteAnswer] = {}
     for each in results:
         if not isinstance(each, dict):
@@ -199,7 +193,7 @@ def _portions(
 
 
 def refusal(written: WriteAnswer) -> Refused:
-    """What a refused write means for its student."""
+    """The refusal of a write's student."""
     failed = written.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Refused(
         "scim_failed" if failed else "scim_refused", f"the service answers {written}", lasting=not failed
@@ -207,12 +201,7 @@ def refusal(written: WriteAnswer) -> Refused:
 
 
 class UserWrites:
-    """Writes users by difference: PATCH, or else PUT of the whole, under an ETag.
-
-    Args:
-        shown: a user as the kit sees it.
-        look: reads one student again.
-    """
+    """Writes users by difference: PATCH, or else PUT of the whole, under an ETag. `look`: reads one again."""
 
     def __init__(
         self,
@@ -227,10 +216,7 @@ class UserWrites:
     def write(
         self, changes: Sequence[Change], deadline: Deadline
     ) -> tuple[dict[str, Refused], dict[str, TargetObject]]:
-        """Write these users, without their groups.
-
-        Returns, by student number, who was refused, and the new users as they are now.
-        """
+        """Write these users, without their groups. Return, by student number, refusals and new users."""
         refused: dict[str, Refused] = {}
         made: dict[str, TargetObject] = {}
         left = {each.account.student_number: each for each in changes}
@@ -259,7 +245,7 @@ class UserWrites:
         return refused | dict.fromkeys(left, contended), made
 
     def _operation(self, change: Change, deadline: Deadline) -> Operation | Refused | None:
-        """What to send for one user; None: nothing, as when only groups differ."""
+        """The operation for one user; None: nothing to send, as when only groups differ."""
         from consumers.scim import resources
 
         number = change.account.student_number
@@ -272,7 +258,7 @@ class UserWrites:
         said = self._service.abilities(deadline)
         path, version = path_of(USERS, change.found.ref), change.found.revision
         raw: Mapping[str, Any] = {}
-        if not said.patch or "emails" in fields:  # what is not ours in them stays
+        if not said.patch or "emails" in fields:  # others' values in them stay
             try:
                 now = self._service.get(USERS, change.found.ref, deadline)
             except UnexpectedStatus as error:
@@ -290,10 +276,7 @@ class UserWrites:
     def _meaning(
         self, change: Change, operation: Operation, written: WriteAnswer, deadline: Deadline
     ) -> Refused | Change | TargetObject | None:
-        """What an answer means: refused, to be sent once more, or made.
-
-        None: the read-back decides.
-        """
+        """Interpret an answer: refused, to be sent once more, or made. None: the read-back decides."""
         try:
             return self._judge(change, operation, written, deadline)
         except UnexpectedStatus as error:
@@ -327,11 +310,7 @@ class UserWrites:
         return None if written.gone else refusal(written)
 
     def _conflict(self, change: Change, deadline: Deadline) -> Refused | TargetObject | None:
-        """Find why a name is taken.
-
-        An earlier call made the user and its answer was lost, another user has it (which the read-back
-        shows), or the service shows no one with it.
-        """
+        """Find why a name is taken. By our own lost call, another user, or a hidden one."""
         seen = self._look(change.account, deadline)
         if isinstance(seen, Refused):
             return seen
@@ -343,10 +322,9 @@ class UserWrites:
         return Refused("scim_taken_unseen", message, lasting=True)
 
     def _changed(self, change: Change, operation: Operation, deadline: Deadline) -> Change | None:
-        """Send once more what still differs: the user has changed since it was read.
+        """Send once more what still differs from the changed user.
 
-        A service that shows the very version that it refused cannot compare its own ETags: they are left out
-        from then on.
+        A service showing the version that it refused cannot compare ETags: leave them out from then on.
         """
         if change.found is None:
             return None

@@ -1,7 +1,4 @@
-"""A student's address at the timetable service, from a template.
-
-Its fields are filled in, percent-encoded.
-"""
+"""A student's address at the timetable service: a template, percent-encoded."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
 FIELDS: Final = ("login", "student_number", "mail")
-"""What a template may name in braces."""
+"""Fields that a template may name in braces."""
 
 _FIELD: Final = re.compile(r"\{([a-z_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose calendar: what an address may be made of."""
+    """A calendar's owner: the values of an address."""
 
     student_number: str
     login: str
@@ -37,11 +34,7 @@ class Template:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The template that this text is.
-
-        Raises:
-            AddressInvalid: it has an unknown field or none at all, or one in the server's name.
-        """
+        """Check a template. Raises CalendarAddressInvalid: a wrong field, none, or one in the host."""
         named = _FIELD.findall(text)
         if unknown := sorted(set(named) - set(FIELDS)):
             raise CalendarAddressInvalid(f"{{{unknown[0]}}} is no field: the fields are {_braced()}")
@@ -54,8 +47,7 @@ class Template:
         return cls(text)
 
     def address(self, subject: Subject) -> str:
-        """The address of one student. Every value is percent-encoded, slashes and dots of a path included
-        (RFC 3986, 2.1 and 3.3): it stays within its place, whatever is in it."""
+        """A student's address. Values, percent-encoded (RFC 3986, 2.1, 3.3), stay within their places."""
         return _FIELD.sub(lambda field: _encoded(getattr(subject, field[1])), self.text)
 
 

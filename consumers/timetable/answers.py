@@ -1,4 +1,4 @@
-"""What an answer of the timetable service means. Pure; the only file that imports the iCalendar library.
+"""Meaning of the timetable service's answers. Pure; only this file imports the iCalendar library.
 
 Sources: RFC 5545 (iCalendar: a stream whose objects are VCALENDAR components), RFC 9110 (HTTP).
 """
@@ -36,12 +36,11 @@ class NotACalendar(ValueError):
 
 
 def judge(answer: HttpAnswer, not_scheduled: Collection[str], recheck_s: float) -> Held | Refused | None:
-    """What an answer means for one student; None: the calendar is there.
+    """Judge an answer, whatever its status, for one student. None: the calendar is there.
 
     Args:
-        answer: of the service, whatever its status.
         not_scheduled: which answers mean that there is no calendar yet: `MISSING`, `EMPTY`.
-        recheck_s: how often to look again at who has none.
+        recheck_s: how often to look again for a missing one.
     """
     not_yet = Held(NOT_SCHEDULED, recheck_after_s=recheck_s)
     if answer.status == HTTPStatus.OK:
@@ -58,11 +57,7 @@ def judge(answer: HttpAnswer, not_scheduled: Collection[str], recheck_s: float) 
 
 
 def events_of(body: bytes) -> int:
-    """How many events this calendar has.
-
-    Raises:
-        NotACalendar: it is no single VCALENDAR.
-    """
+    """Count the events of a calendar. Raises NotACalendar: it is no single VCALENDAR."""
     from icalendar import Calendar  # here, since settings name this room, and it is slow to load
 
     if _depth(body) > _NESTED_MAX:
@@ -81,7 +76,7 @@ def _calendar(answer: HttpAnswer, if_empty: Held | None) -> Held | Refused | Non
         message = "the calendar is larger than a million bytes: have the service shorten it"
         return Refused("timetable_too_large", message, lasting=True)
     if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        # It was asked for as it is: compressed, its size could not be bounded.
+        # It was requested as it is: compressed, its size could not be bounded.
         return Refused("timetable_unreadable", "the service answers something that is no calendar")
     try:
         events = events_of(answer.body)
@@ -91,10 +86,7 @@ def _calendar(answer: HttpAnswer, if_empty: Held | None) -> Held | Refused | Non
 
 
 def _depth(body: bytes) -> int:
-    """The largest number of components open at once.
-
-    The library's work grows with its square.
-    """
+    """The largest number of components open at once. The library's work grows with its square."""
     depth = deepest = 0
     for line in body.upper().split(b"\n"):
         if line.startswith(_BEGIN):

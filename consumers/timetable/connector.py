@@ -1,6 +1,6 @@
-"""The timetable: check each student's calendar at the portal's address.
+"""The timetable: check each student's calendar at the portal's address. Nothing is written.
 
-Nothing is written. An address names a student, so it is in no message.
+An address names a student, so it is in no message.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROBE: Final = Subject("sesame-probe", "sesame-probe", "sesame-probe@localhost")
 """A student who does not exist, for the probe when no address is set for it."""
 
 _THERE: Final = {"calendar": ("there",)}
-"""What is read back is that there is a calendar: what is in it changes daily, and is not ours."""
+"""Only the calendar's existence is read back: its content changes daily, and is not ours."""
 
 _REMEDIES: Final = {
     "timetable_refused": "check timetable.token_file and timetable.token_header with the service's operator",
@@ -47,7 +47,7 @@ class TimetableConnector(Connector[TimetableSettings]):
     """One calendar per student, read over HTTP as iCalendar (RFC 5545)."""
 
     recheck_s: ClassVar[float] = 3600.0
-    """How often to look again at who is not scheduled yet: timetables are published by the day."""
+    """How often to look again for a missing calendar: timetables are published by the day."""
 
     section = TimetableSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "L'emploi du temps", "en": "The timetable"}
@@ -61,10 +61,7 @@ class TimetableConnector(Connector[TimetableSettings]):
         self._http = HttpClient(context, setting="calendar_url")
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`: nothing for a closed account.
-
-        Whether its calendar continues is the service's own affair.
-        """
+        """See `Connector.wanted`: nothing for a closed account. The service closes calendars."""
         return Wanted(_THERE if account.access_open else {})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
@@ -75,7 +72,7 @@ class TimetableConnector(Connector[TimetableSettings]):
         """See `Connector.probe`."""
         asked = self.settings.probe_url
         deadline = Deadline.after(self.settings.verb_s_max, self.context.monotonic)
-        # A service that does not know the probe's name has answered, which is all that can be asked of it.
+        # A service that does not know the probe's name has answered: that is enough.
         seen = self._fetch(asked or self._template.address(PROBE), deadline, () if asked else (MISSING,))
         if isinstance(seen, Refused):
             text = seen.message.replace(" this student's calendar", " the probe's calendar")

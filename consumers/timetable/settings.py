@@ -1,4 +1,4 @@
-"""The timetable service: where calendars are, and what no calendar means."""
+"""The timetable service: addresses of calendars, and the meaning of a missing one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TimetableSettings(HttpTokenSettings):
 
     @property
     def system(self) -> str:
-        """The service, as the operator is shown it: neither path nor query."""
+        """See `ConnectorSettings.system`."""
         return f"iCalendar {server_of(self.calendar_url)}"
 
     @field_validator("calendar_url")

@@ -1,7 +1,7 @@
-"""Webhooks: events of the log, signed and sent to the receivers of the settings.
+"""Webhooks: events of the log, signed and sent to the receivers of the settings. See ADR 46.
 
 `webhooks` is the consumer that stores each receiver's events; each receiver has its own sender,
-`webhooks_NAME`. See ADR 46.
+`webhooks_NAME`.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ PREFIX: Final = f"{NAME}_"
 
 
 def sender_of(receiver: str) -> str:
-    """What a receiver's sender is called, where consumers are."""
+    """The name of a receiver's sender among the consumers."""
     return PREFIX + receiver

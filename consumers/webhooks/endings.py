@@ -1,4 +1,4 @@
-"""How sending an event ends: it was taken, or it is abandoned."""
+"""Endings of an event: taken, or abandoned."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ def take(connection: Connection, event: WebhookEvent, now: float) -> None:
 def give_up(
     connection: Connection, database: Database, event: WebhookEvent, refusal: str, now: float
 ) -> None:
-    """Turn an event that the receiver does not take into a dead letter.
-
-    Args:
-        refusal: the receiver's reason, without personal data.
-    """
+    """Turn an event that the receiver refuses into a dead letter. `refusal`: without personal data."""
     consumer, number = sender_of(event.receiver), event.student_number
     rows.put_off(connection, event, now=now, due_at=None)
     if event.replay_id is not None:

@@ -32,9 +32,7 @@ NEWS_S: Final = 7 * 86_400.0
 
 
 class Webhooks:
-    """The consumer that stores receivers' events. Senders do the rest.
-
-    It touches only the store.
+    """The consumer that stores receivers' events; it touches only the store. Senders do the rest.
 
     Args:
         receivers: the types of events that each wants, by name.
@@ -82,10 +80,7 @@ class Webhooks:
         return not known and self._forgotten(connection, student_number)
 
     def make_up_for_lost(self, _connection: Connection) -> str:
-        """Return nothing to do: sent events are in the log alone.
-
-        An operator knows which programs missed something.
-        """
+        """Do nothing. Sent events are in the log; operators know which programs missed some."""
         return ""
 
     def _say_again(
@@ -96,7 +91,7 @@ class Webhooks:
 
 
 def _is_about_us(event: Event) -> bool:
-    """Whether it is a sender's own dead letter: sent on, it could cause the next one."""
+    """True for a sender's own dead letter: sent on, it could cause the next one."""
     return isinstance(event, DeadLetterRecorded | DeadLetterResolved) and event.consumer.startswith(PREFIX)
 
 

@@ -130,10 +130,7 @@ def add_answer(
     answer: Mapping[str, Any],
     now: float,
 ) -> None:
-    """Store the answer to a request, for the program that made it.
-
-    `answer` has `txn`, by which it is known. The log has no event of it, and no other receiver gets it.
-    """
+    """Store the answer to the request `txn` for the program that made it. The log has no event of it."""
     row = {
         "event_id": event_id(ASYNC_ANSWER, answer["txn"]),
         "lane": _LANE[Lane.PERSONAL],
@@ -167,7 +164,7 @@ def due(connection: Connection, receiver: str, now: float, *, limit: int) -> lis
 
 
 def named(connection: Connection, receiver: str, event_ids: Collection[str]) -> list[WebhookEvent]:
-    """The events of these that wait for this receiver."""
+    """Those of these events that wait for this receiver."""
     query = select(webhook_events).where(
         _w.receiver == receiver, _w.event_id.in_(event_ids), _w.due_at.is_not(None)
     )
@@ -175,10 +172,7 @@ def named(connection: Connection, receiver: str, event_ids: Collection[str]) -> 
 
 
 def taken(connection: Connection, event: WebhookEvent) -> bool:
-    """Delete an event that the receiver has.
-
-    True: no event of this student is abandoned, or replayed and not sent yet.
-    """
+    """Delete a taken event. True: no event of this student is abandoned, or replayed and unsent."""
     connection.execute(delete(webhook_events).where(_w.id == event.id))
     rest = select(_w.id).where(_MINE, or_(_w.due_at.is_(None), _w.replay_id.is_not(None))).limit(1)
     whose = {"of": event.receiver, "number": event.student_number}
@@ -209,9 +203,6 @@ def waiting(connection: Connection, receiver: str) -> Mapping[str, int]:
 
 
 def forget_old(connection: Connection, *, before: float, limit: int) -> int:
-    """Delete events from before this moment that were never taken; return how many.
-
-    At most `limit` of them.
-    """
+    """Delete at most `limit` events from before this moment that were never taken. Return how many."""
     old = select(_w.id).where(_w.happened_at < before).limit(limit)
     return connection.execute(delete(webhook_events).where(_w.id.in_(old))).rowcount

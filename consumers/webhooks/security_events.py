@@ -1,10 +1,10 @@
 """Events as Security Event Tokens: SCIM's of accounts, and Sésame's own.
 
-A new version of an account is a whole new state: its token says that the user is another one (`put:notice`,
-of all attributes that SCIM shows here), and whether access is open now. It says so each time; a receiver that
+A new version of an account is a whole new state: its token says that the user has changed (`put:notice`, of
+all attributes that SCIM shows here), and whether access is open now. It says so each time; a receiver that
 missed one learns it from the next. The values are at `/scim/v2/Users/NUMBER`.
 
-The algorithm is called `EdDSA`, as receivers' libraries know it; RFC 9864 would rather have `Ed25519`.
+The algorithm is named `EdDSA`, as receivers' libraries know it; RFC 9864 prefers `Ed25519`.
 
 Sources: RFC 8417 (SET), RFC 9967 (events of SCIM), RFC 7515 and 8037 (JWS by Ed25519), RFC 7517 and 7638
 (JWK, thumbprint).
@@ -38,12 +38,7 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: float) -> str:
     """The signed token for an event; its `jti` is always the event's id.
 
-    Args:
-        key: `whsk_…`.
-        now: seconds since the epoch.
-
-    Raises:
-        WebhookKeyUnusable: the key is none.
+    `key`: `whsk_…`, else WebhookKeyUnusable; `now`: seconds since the epoch.
     """
     whom = {"format": "scim", "uri": f"/Users/{event.student_number}"}
     told = {"jti": event.event_id, "toe": int(event.happened_at), "sub_id": whom, **_told(event)}
@@ -53,11 +48,7 @@ def token_of(event: WebhookEvent, key: str, *, issuer: str, audience: str, now: 
 def trial_token(name: str, key: str, *, issuer: str, audience: str, now: float) -> str:
     """A signed token without an event: SSF's verification event (1.0, 8.1.4.1).
 
-    Args:
-        name: its `jti`; key, now: see `token_of`.
-
-    Raises:
-        WebhookKeyUnusable: the key is none.
+    `name`: its `jti`; the rest, and errors, as `token_of`.
     """
     whom = {"format": "opaque", "id": audience}
     told = {"jti": name, "sub_id": whom, "events": {VERIFICATION: {"state": name}}}
@@ -72,16 +63,12 @@ def _signed(claims: Mapping[str, Any], key: str) -> str:
 
 
 def key_set(keys: Iterable[str]) -> dict[str, list[dict[str, str]]]:
-    """The public halves of these keys (`whsk_…`), as receivers fetch them.
-
-    Raises:
-        WebhookKeyUnusable: one of them is none.
-    """
+    """The public halves of keys (`whsk_…`), as receivers fetch them. Raises WebhookKeyUnusable."""
     return {"keys": [_public(key) for key in dict.fromkeys(keys)]}
 
 
 def uris_of(event_type: str) -> list[str]:
-    """The events that tokens of a type of ours may have."""
+    """The events in tokens of one of our types."""
     if event_type == ASYNC_ANSWER:
         return [ASYNC_ANSWER]
     if event_type != AccountChanged.type:
@@ -90,7 +77,6 @@ def uris_of(event_type: str) -> list[str]:
 
 
 def _told(event: WebhookEvent) -> Mapping[str, Any]:
-    """The claims that say what happened."""
     data = json.loads(event.data)
     if event.type == ASYNC_ANSWER:
         return {"txn": data["txn"], "events": {ASYNC_ANSWER: data["answer"]}}

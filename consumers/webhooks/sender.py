@@ -1,9 +1,9 @@
-"""Sends one receiver its events: in order per student, each at least once.
+"""Send one receiver its events: in order per student, each at least once.
 
 An event keeps one id. A receiver that is away, or wants fewer calls, is left alone for a while: no student's
 attempts are charged, and its events wait in the store. An event that it does not take while it takes others
-is retried over three days (the schedule is Standard Webhooks'), then it is a dead letter. 410 stops the
-sender until an operator lifts the quarantine.
+is retried over three days (Standard Webhooks' schedule), then it is a dead letter. 410 stops the sender until
+an operator lifts the quarantine.
 
 Sources: https://www.standardwebhooks.com (operational considerations); RFC 9110 (410, Retry-After).
 """
@@ -44,7 +44,7 @@ from pipeline.settings import SecretUnreadable
 
 LOOK_EVERY_S: Final = 1.0
 AGAIN_AFTER_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
-"""After each attempt that an event has had."""
+"""Pause after each attempt of an event, in seconds."""
 
 _COUNT_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 5.0
@@ -62,11 +62,11 @@ _EXPECTED: Final = frozenset(ANY_STATUS) - {
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 }
-"""What the HTTP client leaves to be judged here; the rest is about the receiver as a whole anyway."""
+"""Statuses judged here; the others concern the receiver as a whole, and the HTTP client judges them."""
 
 _OF_TOKENS: Final = {"Content-Type": MEDIA_TYPE, "Accept": "application/json"}
 TRIAL: Final = "fr.sesame.webhook.trial.v1"
-"""The type of what `send_trial` sends, and nothing else does."""
+"""The type of `send_trial`'s event alone."""
 
 _TOKEN_ERRORS: Final = frozenset(
     (
@@ -82,7 +82,7 @@ class ReceiverGone(SesameError):
 
 
 class SenderObserver(Protocol):
-    """Receives what happens, for metrics and logs. Must not raise."""
+    """Observes senders, for metrics and logs. Must not raise."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         """Observe the sender's present state."""
@@ -96,7 +96,7 @@ class SenderObserver(Protocol):
 
 @dataclass(frozen=True)
 class _Told:
-    """How one event ended: taken, or refused for this reason."""
+    """One event's ending: taken, or refused for this reason."""
 
     event: WebhookEvent
     refusal: str = ""
@@ -107,14 +107,11 @@ TIMEOUT_S: Final = 15.0
 
 
 class Sender:
-    """Sends to one receiver; of several processes, one at a time.
-
-    Owned by the thread that calls `run`.
+    """Sends to one receiver; of several processes, one at a time. Owned by the thread that calls `run`.
 
     Args:
         name: the receiver's.
         url: where events are sent.
-        timeout_s: longest wait for an answer.
         issuer: of tokens.
         clock: seconds since the epoch.
         monotonic: seconds.
@@ -169,11 +166,7 @@ class Sender:
             self._http.disconnect()
 
     def step(self, stopping: Event) -> bool:
-        """Send what is due, some of it; True if there may be more.
-
-        Raises:
-            StoreUnavailable: what was sent is sent again.
-        """
+        """Send some due events; True: there may be more. Raises StoreUnavailable: some are sent again."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             stopped = quarantine.of(connection, self.name)
@@ -194,10 +187,7 @@ class Sender:
         return bool(found) and self._why is None and not stopping.is_set()
 
     def _waiting(self, connection: Connection) -> Mapping[str, int] | None:
-        """How many events wait, by topic; None between counts.
-
-        Counting takes long when there are many.
-        """
+        """How many events wait, by topic. None between counts, which take long when there are many."""
         now = self._monotonic()
         if now < self._count_at:
             return None
@@ -241,7 +231,7 @@ class Sender:
         self._database.transact(partial(self._record, told, trouble))
 
     def _refusal(self, event: WebhookEvent, keys: list[str], deadline: Deadline) -> str:
-        """Why the receiver did not take this event; empty: it took it.
+        """The receiver's reason not to take this event; empty: it took it.
 
         Raises:
             ReceiverGone, TargetDown, Throttled, Misconfigured: it is about the receiver as a whole.
@@ -278,10 +268,7 @@ class Sender:
         return token.encode(), _OF_TOKENS
 
     def _settle(self, trouble: SesameError | None, *, took: bool) -> None:
-        """Set the pause before the next attempt: longer after each failure.
-
-        It starts over when the receiver has taken something meanwhile.
-        """
+        """Set the pause before the next attempt: longer after each failure. A success restarts it."""
         self._why = trouble
         self._failures = 0 if trouble is None else 1 if took else self._failures + 1
         if trouble is None:
@@ -317,15 +304,12 @@ class Sender:
 def send_trial(
     name: str, receiver: WebhookReceiver, url: str, *, timeout_s: float = TIMEOUT_S, issuer: str, now: float
 ) -> int | None:
-    """Send a test event, signed as the others; return the status of the answer.
+    """Send a test event, signed as the others. Return the answer's status, or None without one.
 
     Args:
         name: the receiver's.
         url, timeout_s, issuer: see `Sender`.
         now: seconds since the epoch.
-
-    Returns:
-        None: there was no answer.
 
     Raises:
         SecretUnreadable, WebhookKeyUnusable: nothing was sent.
@@ -368,17 +352,14 @@ def _signed(name: str, body: bytes, keys: Sequence[str], now: float) -> tuple[by
 
 
 def _body(event_type: str, happened_at: float, data: str) -> bytes:
-    """The body, byte for byte the same each time, as the specification has it."""
+    """The body, byte for byte the same each time, as the specification requires."""
     at = datetime.fromtimestamp(happened_at, UTC).isoformat().replace("+00:00", "Z")
     document = {"type": event_type, "timestamp": at, "data": json.loads(data)}
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _error_of(answer: HttpAnswer) -> str:
-    """What is wrong with a token, in a word of the standard's (RFC 8935, 2.3).
-
-    Any other text is not repeated.
-    """
+    """The fault of a token, if it is one of the standard's words (RFC 8935, 2.3)."""
     try:
         said = json.loads(answer.body or b"{}").get("err", "")
     except (ValueError, AttributeError, RecursionError):

@@ -24,7 +24,7 @@ Told = Literal[
 """Events for receivers: student numbers and tokens, no other personal data."""
 
 ASYNC_ANSWER: Final[Told] = "urn:ietf:params:scim:event:misc:asyncresp"
-"""What came of a SCIM request that was accepted (RFC 9967, 2.5.1.3)."""
+"""The result of an accepted SCIM request (RFC 9967, 2.5.1.3)."""
 
 USUAL: Final[tuple[Told, ...]] = tuple(
     each for each in get_args(Told) if "account" not in each and each != ASYNC_ANSWER
@@ -59,11 +59,7 @@ class WebhookReceiver(BaseModel):
     ca_file: Path | None = Field(None, description=CA_FILE)
 
     def keys(self, name: str) -> list[str]:
-        """The keys of the receiver of this name, as they are in the file now.
-
-        Raises:
-            SecretUnreadable: they cannot be read.
-        """
+        """The keys of this receiver in the file now. Raises SecretUnreadable: they cannot be read."""
         return read_secret(self.key_file, f"webhooks.receivers.{name}.key_file").split()
 
     def audience_of(self, name: str) -> str:

@@ -1,8 +1,8 @@
 """Make and check the signatures of webhooks (https://www.standardwebhooks.com).
 
 `v1` is an HMAC-SHA256 under a secret that both sides have (`whsec_`), `v1a` an Ed25519 signature that only
-the sender can make (`whsk_` signs, `whpk_` checks). What is signed is the message's id, its time and its
-body, so that none of them can be changed, and an old message is recognised.
+the sender can make (`whsk_` signs, `whpk_` checks). Signed are the message's id, time and body: none can be
+changed, and an old message is recognised.
 """
 
 from __future__ import annotations
@@ -49,11 +49,7 @@ class WebhookHead:
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> WebhookHead:
-        """Read it.
-
-        Raises:
-            SignatureRefused: it is not there, or none.
-        """
+        """Read a head. Raises SignatureRefused: it is missing, or none."""
         name, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         signatures = tuple(headers.get("webhook-signature", "").split())
         if not name or not at.isascii() or not at.isdecimal() or not signatures:
@@ -62,14 +58,7 @@ class WebhookHead:
 
 
 def sign(key: str, head_id: str, timestamp: int, body: bytes) -> str:
-    """One signature of `webhook-signature`.
-
-    Args:
-        key: `whsec_…` or `whsk_…`.
-
-    Raises:
-        WebhookKeyUnusable: it is neither.
-    """
+    """A signature of `webhook-signature` by `whsec_…` or `whsk_…`. Raises WebhookKeyUnusable."""
     content = _content(head_id, timestamp, body)
     if key.startswith(SIGNING):
         made = private_key(key).sign(content)
@@ -78,16 +67,12 @@ def sign(key: str, head_id: str, timestamp: int, body: bytes) -> str:
 
 
 def private_key(key: str) -> Ed25519PrivateKey:
-    """The key that `whsk_…` encodes.
-
-    Raises:
-        WebhookKeyUnusable: it is none.
-    """
+    """The key that `whsk_…` encodes. Raises WebhookKeyUnusable: it is none."""
     return Ed25519PrivateKey.from_private_bytes(_bytes(key, SIGNING))
 
 
 def verify(keys: Iterable[str], head: WebhookHead, body: bytes, *, now: float) -> str:
-    """The key that a message is signed with.
+    """Verify a message's signature; return the key that made it.
 
     Args:
         keys: `whsec_…` and `whpk_…`; several while one follows another.

@@ -1,14 +1,13 @@
 """Activation by command: hash, seal, record the intent, publish, confirm.
 
 It works in batches, so that events flow early. A request is **intended**, with its sealed password in the
-same transaction, before its event is appended to the log, and **confirmed** once the log has acknowledged
-it. After a crash what lies between is published again under the same event id, which readers recognise. A
+same transaction, before its event is appended to the log, and **confirmed** once the log has acknowledged it.
+After a crash the unconfirmed ones are published again under the same event id, which readers recognise. A
 student's window opens at the event's time, which is that of the intent.
 
-A student with an earlier request is skipped and counted: the same list again publishes nothing. A number
-that the registry does not know yet is published all the same, since the import may still be under way: the
-registry keeps the fact until the enrolment comes, and dead-letters it by age; the report names these
-numbers.
+A student with an earlier request is skipped and counted: the same list again publishes nothing. A number that
+the registry does not know is published all the same, since the import may still be under way: the registry
+keeps the fact until the enrolment comes, and dead-letters it by age; the report names these numbers.
 """
 
 from __future__ import annotations
@@ -77,23 +76,22 @@ def activate(
 
     Args:
         students: their numbers; read lazily, so that a whole university fits.
-        passwords: student number to password. Those of others are not used.
+        passwords: by student number. Those of others are not used.
         lane: PERSONAL for named students and lists, BULK for all at once.
         known: who is known, and what they requested.
-        database: the store.
-        vault: where the hashes wait.
+        vault: keeps the hashes.
         producer: appends to the log.
         clock: the time, with a zone.
         hashing: what a hash costs.
         language: of the messages that the students will get; None: the registrar's or the site's.
-        republish: publish earlier requests that are not active yet once more, under the same event id, for
-            a log that has lost them.
+        republish: publish earlier requests that are not active yet once more, under the same event id, for a
+            log that has lost them.
         dry_run: count only.
         progress: called with the number of students in each batch.
 
     Raises:
         StudentListUnusable: an entry is no student number; nothing of its batch was published.
-        LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
+        LogUnavailable, StoreUnavailable: retry; unconfirmed requests are published again.
     """
     activator = _Activator(
         passwords=passwords,
@@ -117,8 +115,6 @@ def activate(
 
 @dataclass(frozen=True)
 class _Activator:
-    """One run's dependencies, and its report so far."""
-
     passwords: Mapping[str, str]
     lane: Lane
     known: KnownStudents
@@ -151,10 +147,10 @@ class _Activator:
     def _asked(
         self, number: str, known: Mapping[str, Asked], before: Mapping[str, ActivationRequest]
     ) -> bool:
-        """Whether nothing remains to request: the student is active, or the log has it.
+        """True if nothing remains to request: the student is active, or the log has it.
 
-        A first password for a student who has none yet is a reason to request; a further one is not: that
-        is a change of password.
+        A first password for a student without one is a reason to request; a further one is a change of
+        password.
         """
         person, request = known.get(number), before.get(number)
         secured = (person is not None and person.credential_ref is not None) or (
@@ -167,7 +163,7 @@ class _Activator:
         return request is not None and request.confirmed_at is not None and not self.republish
 
     def _stands(self, request: ActivationRequest | None) -> bool:
-        """Whether a request in doubt still matches what is requested, password included."""
+        """True if an unconfirmed request still matches, password included."""
         if request is None:
             return False
         password = self.passwords.get(request.student_number)

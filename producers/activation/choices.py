@@ -54,9 +54,7 @@ def ask(
     """Publish `prolongation.requested` with the caller's transaction.
 
     Args:
-        connection: the caller's transaction.
-        student_number: whose access.
-        ends_on: its last day as known now. Once it is another one, the registry does nothing.
+        ends_on: the last day of access as known now; if it is another one by then, the registry does nothing.
         until: the last day that is wanted.
         now: epoch seconds.
         reason_ref: where an operator's words are kept.
@@ -117,7 +115,7 @@ class Choices:
         self._notices = Notices(known, vault)
 
     def situation(self, student_number: str) -> ActivationState | None:
-        """The student's state; None if there is no account under this number (yet)."""
+        """The student's state; None: no account under this number (yet)."""
         with self._database.read() as connection:
             account = accounts.find(connection, student_number)
             if account is None:
@@ -127,16 +125,13 @@ class Choices:
     def choose_password(
         self, proof: MailProof, grant: str, password: str, *, charter: str | None, language: Language
     ) -> Chosen | None:
-        """Set a password that was judged good.
+        """Set a password that was judged good; None: the proof is no longer valid.
 
         Args:
-            proof: what shows who the student is; used up by this.
+            proof: of the student's identity; used up by this.
             grant: of the browser that was shown to hold the proof, so that a second click is recognised.
             charter: the edition that was accepted with it.
             language: of the page, for the messages to come.
-
-        Returns:
-            None if the proof is no longer valid.
         """
         number = proof.student_number
         if number is None or proof.purpose != PASSWORD:
@@ -157,10 +152,7 @@ class Choices:
         return Chosen(number, fresh=True)
 
     def chosen_just_now(self, proof_id: str, grant: str) -> str | None:
-        """The student whose password this grant has just chosen.
-
-        The browser may have missed the answer.
-        """
+        """The student whose password this grant has just chosen. The browser may have missed the answer."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             again = self._second_click(connection, proof_id, _mark(grant), now)
@@ -193,10 +185,7 @@ class Choices:
             self._prefer(connection, student_number, None, now)
 
     def prolong(self, proof: MailProof, *, ends_on: date, until: date) -> bool:
-        """Prolong access that ends; False if the proof is no longer valid.
-
-        The other links to the same end are void: whichever is followed first counts.
-        """
+        """Prolong access, and void other links to the same end. False: the proof is no longer valid."""
         number = proof.student_number
         if number is None or proof.purpose != ENDING:
             return False
@@ -271,7 +260,6 @@ class Choices:
 
 
 def _mark(grant: str) -> str:
-    """A digest of a used grant."""
     return hashlib.sha256(grant.encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """Read an operator's files: a list of students, or a file of passwords.
 
-Passwords never appear in a message: a line is named by its number.
+Messages never show passwords: they give a line's number.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PasswordFileExposed(SesameError):
 
 
 def is_student_number(text: str) -> bool:
-    """Whether this has the form of a student number (`schemas.account.StudentNumber`)."""
+    """True for the form of a student number (`schemas.account.StudentNumber`)."""
     return _STUDENT_NUMBER.fullmatch(text) is not None
 
 
@@ -74,10 +74,10 @@ def read_students(path: Path) -> StudentList:
 
 
 def read_passwords(path: Path) -> dict[str, str]:
-    """Read the passwords of `--password-file`: student number to password.
+    """Read the passwords of `--password-file` by student number.
 
-    Either lines `number:password`, where the first colon separates (a password may contain more of them),
-    or a CSV with the header `student_number,password`.
+    Either lines `number:password`, where the first colon separates (a password may contain more of them), or
+    a CSV with the header `student_number,password`.
 
     Raises:
         PasswordFileExposed: others than its owner may read it.

@@ -19,12 +19,12 @@ SCHEME = "{ARGON2}"
 PASSWORD_LENGTH_MAX = 1_024
 
 PASSES: Final = 2
-"""Passes over the memory: with 19 MiB, what OWASP asks for. Its cost is turned by the memory."""
+"""Passes over the memory: OWASP's for 19 MiB. Set the memory to change the cost."""
 THREADS: Final = 2
 """Hashes computed at once by one command, so that it leaves cores to the pages."""
 LANES: Final = 1
-"""Lanes of one hash. OpenLDAP's module takes more than one only where it is built with libargon2, not with
-libsodium (slappw-argon2(5)): one lane is checked by every directory."""
+"""Lanes of one hash. With libsodium OpenLDAP's module takes one only, unlike with libargon2
+(slappw-argon2(5)): one lane is checked by every directory."""
 
 
 class HashingSettings(BaseModel):
@@ -53,14 +53,11 @@ class Hasher:
         )
 
     def hash(self, password: str) -> str:
-        """The hash of a password, as the directory's `userPassword` takes it.
-
-        The password is put into Unicode NFC first, as RFC 8265, 4.2.2 requires of clients.
-        """
+        """A password's hash, as in `userPassword`; in Unicode NFC first (RFC 8265, 4.2.2)."""
         return SCHEME + self._argon2.hash(_canonical(password))
 
     def matches(self, hashed: str, password: str) -> bool:
-        """Whether `hashed` is a hash of this password; in constant time where it matters."""
+        """True if `hashed` is a hash of this password; in constant time where it matters."""
         try:
             return self._argon2.verify(hashed.removeprefix(SCHEME), _canonical(password))
         except (VerificationError, InvalidHashError):

@@ -28,8 +28,7 @@ class CivilNames(Protocol):
 
 
 class KnownStudent(Protocol):
-    """What a password is compared with, where notices go, and why access is shut. `activated_at`: epoch
-    seconds, or None."""
+    """A student's data for judging a password, notices, and closed access. `activated_at`: epoch seconds."""
 
     @property
     def identity(self) -> CivilNames: ...
@@ -57,8 +56,8 @@ class Asked(Protocol):
 class Contact(Protocol):
     """How to write to a student.
 
-    The number that the person keeps, the personal address that the registrar gave, the stage of the
-    account (None: there is none), and since when it is activated.
+    The number that the person keeps, the registrar's personal address, the stage of the account (None: there
+    is none), and since when it is activated.
     """
 
     @property

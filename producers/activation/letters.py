@@ -41,10 +41,7 @@ def canonical(mail: str) -> str:
 
 
 def in_ascii(mail: str) -> str:
-    """The address with its domain in ASCII (RFC 3490), as browsers send it.
-
-    A domain that cannot be encoded stays as it is.
-    """
+    """The address with its domain in ASCII (RFC 3490), if it can be encoded."""
     local, at, domain = mail.rpartition("@")
     try:
         return local + at + domain.encode("idna").decode("ascii")
@@ -53,12 +50,9 @@ def in_ascii(mail: str) -> str:
 
 
 def mailbox(mail: str) -> Address:
-    """The address as a message's header takes it: exactly one.
+    """The address in the form of a message's header, exactly one.
 
-    Accents before the @ stay (RFC 6532): mail servers that offer SMTPUTF8 take them.
-
-    Raises:
-        AddressUnusable: it is none, or more than one.
+    Accents before the @ stay (RFC 6532). Raises AddressUnusable: it is none, or more than one.
     """
     written = in_ascii(mail)
     local, _, domain = written.rpartition("@")
@@ -113,10 +107,7 @@ _ACTIONS: Final = {
     ("redirect", "fr"): "Confirmer la redirection",
     ("redirect", "en"): "Confirm the redirection",
 }
-"""Labels of the HTML's button.
-
-The address is repeated as text, for mail programs without buttons.
-"""
+"""Labels of the HTML's button; the address is repeated as text, for mail programs without buttons."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +117,11 @@ class Letters:
     Attributes:
         sender: their sender's address.
         sender_name: the name shown with it, e.g. the university's.
-        portal_url: of the students' pages, without a final slash: what links begin with.
+        portal_url: address of the students' pages, without a final slash: the beginning of links.
         support: the address for help.
         lifetime_h: of links and codes.
         color: the university's, `#rrggbb`, legible on white and white on it.
-        clock: the time that a message shows as its date.
+        clock: gives a message's date.
     """
 
     sender: str
@@ -142,11 +133,7 @@ class Letters:
     clock: Callable[[], datetime]
 
     def write(self, purpose: str, language: str, says: Mapping[str, Any]) -> EmailMessage:
-        """The message about a proof, or a notice; `says` is what its letter holds.
-
-        Raises:
-            AddressUnusable: the student's address cannot be in a header.
-        """
+        """Write the message about a proof, or a notice, with `says`. Raises AddressUnusable."""
         spoken: Language = "en" if language == "en" else "fr"
         kind = "activation" if purpose == PASSWORD and not says["activated"] else purpose
         path = LINK_PATHS[purpose]
@@ -207,7 +194,6 @@ class Letters:
 
 
 def _day(day: str | None, language: Language) -> str:
-    """A day in the reader's form; empty: there is none."""
     if day is None:
         return ""
     written = format_date(date.fromisoformat(day), "long", locale="en_GB" if language == "en" else "fr")

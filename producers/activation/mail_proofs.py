@@ -1,13 +1,13 @@
 """Proofs by mail: a link and a 6-digit code that prove access to a student's mail.
 
-Of both only keyed digests are kept. What the message has to say is sealed until it was sent, then erased.
+Of both only keyed digests are kept. The message's values are sealed until it was sent, then erased.
 
 A request that matches no student makes a row too, a **decoy** without a student: it costs the same time,
 counts the same attempts, and no message leaves. So nothing reveals who is known here.
 
-Notices (a password was changed, access ends …) wait here too, to be sent as the others are: they have no
-digest, so that they prove nothing, except for the link that prolongs access. A message that is withheld,
-because too many were requested, has no digest either.
+Notices (a password was changed, access ends …) wait here too, to be sent as the others are: without a digest
+they prove nothing, except for the link that prolongs access. A message withheld after too many requests has
+no digest either.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ mail_proofs = Table(
     Column("link_digest", String(64), nullable=False),
     Column("code_digest", String(64), nullable=False),
     Column("value", LargeBinary),  # sealed: the address that a redirection goes to
-    Column("letter", LargeBinary),  # sealed: what the message says; None once it was sent
+    Column("letter", LargeBinary),  # sealed: the message's values; None once it was sent
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("attempts", Integer, nullable=False, default=0),  # of the code
@@ -71,7 +71,7 @@ mail_proofs = Table(
 
 @dataclass(frozen=True)
 class MailProof:
-    """One proof. Times are seconds since the epoch, UTC; the columns' comments say what each is."""
+    """One proof. Times are seconds since the epoch, UTC; see the columns' comments."""
 
     id: str
     purpose: str
@@ -96,7 +96,7 @@ class MailProof:
     refusal: str | None = None
 
     def stands(self, now: float) -> bool:
-        """Whether it may still be used."""
+        """True if it may still be used."""
         return self.used_at is None and self.voided_at is None and now < self.expires_at
 
 
@@ -114,8 +114,8 @@ def find(connection: Connection, proof_id: str) -> MailProof | None:
 def of_request(connection: Connection, asked: Sequence[str], *, asked_by: str, limit: int) -> list[MailProof]:
     """The newest proofs of one request.
 
-    Those whose ids a browser keeps, and those that it has requested for the same student and address,
-    whose ids it may never have received. A withheld one takes no place from a message that was sent.
+    Those whose ids a browser keeps, and those that it has requested for the same student and address, whose
+    ids it may never have received. A withheld one takes no place from a sent message.
     """
     pair = (
         select(mail_proofs.c.pair).where(mail_proofs.c.id == (asked[-1] if asked else "")).scalar_subquery()
@@ -137,14 +137,11 @@ def of_request(connection: Connection, asked: Sequence[str], *, asked_by: str, l
 def count_attempt(
     connection: Connection, proof_id: str, *, attempts_max: int, repeats_max: int, proved_after: float
 ) -> bool:
-    """Count an attempt at the code before it is checked.
+    """Count an attempt at the code before it is checked. False: none was left, or it is of no use.
 
     Args:
         repeats_max: how many more there may be after a right code whose answer was lost.
         proved_after: when that may have been at the earliest.
-
-    Returns:
-        False if none was left or it is of no use.
     """
     first = and_(mail_proofs.c.proved_at.is_(None), mail_proofs.c.attempts < attempts_max)
     repeated = and_(
@@ -183,7 +180,7 @@ def use(connection: Connection, proof_id: str, now: float, *, by: str) -> bool:
 
 
 def void_others(connection: Connection, student_number: str, purpose: str, now: float) -> None:
-    """Void every proof of this student and purpose that was not used."""
+    """Void every unused proof of this student and purpose."""
     connection.execute(
         update(mail_proofs)
         .where(
@@ -197,7 +194,7 @@ def void_others(connection: Connection, student_number: str, purpose: str, now: 
 
 
 def letters_due(connection: Connection, now: float) -> bool:
-    """Whether any message is due."""
+    """True if a message is due."""
     query = (
         select(mail_proofs.c.id)
         .where(mail_proofs.c.send_at <= now, mail_proofs.c.letter.is_not(None))
@@ -240,7 +237,7 @@ def refuse(connection: Connection, proof_id: str, why: str) -> None:
 
 
 def last_refused(connection: Connection, student_number: str, purpose: str) -> MailProof | None:
-    """The last message of this purpose to a student, if it was refused for good."""
+    """The last message of this purpose to a student, if it was permanently refused."""
     row = connection.execute(
         select(mail_proofs)
         .where(
@@ -274,5 +271,5 @@ def postpone(connection: Connection, proof_id: str, until: float | None) -> None
 
 
 def forget(connection: Connection, *, expired_before: float) -> int:
-    """Delete what expired long ago; return how many there were."""
+    """Delete proofs that expired before this moment; return how many."""
     return connection.execute(delete(mail_proofs).where(mail_proofs.c.expires_at < expired_before)).rowcount

@@ -1,7 +1,7 @@
 """Notices: messages about changes to the account, to every address of the student.
 
-A thief of one address does not read the other (NIST SP 800-63B-4, 4.6). A notice carries nothing that
-proves who reads it, except the link that prolongs ending access, once.
+A thief of one address does not read the other (NIST SP 800-63B-4, 4.6). A notice proves nothing about its
+reader, except by the link that prolongs ending access, once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ NOTICE_S = 86_400.0
 """How long sending a notice is retried."""
 
 SPREAD_S = 4 * 3600.0
-"""Period over which the warnings of one day are sent.
-
-Years end for many at once, and a person's message waits behind none of theirs.
-"""
+"""Period of a day's warnings: years end for many at once, and urgent messages must not wait for them."""
 
 _chance = secrets.SystemRandom()
 
@@ -58,8 +55,7 @@ class Notices:
                 `last_day`, and then `services` (title and day) and the account (`account_erased`, or None)
                 are erased; days are in ISO 8601.
             until: when it is not true any more; a long validity is not urgent. None: send at once.
-            link: what keeps the digest of a link that is valid until then, one for each address; None: there
-                is none.
+            link: makes the digest of a link that is valid until then, one for each address; None: no link.
             more: further values of its text.
         """
         ends = now + NOTICE_S if until is None else until
@@ -96,5 +92,5 @@ class Notices:
 
     @staticmethod
     def withdraw(connection: Connection, what: str, number: str, now: float) -> None:
-        """Withdraw this notice where unsent; void the links of those sent."""
+        """Drop this notice where unsent; void the links of sent ones."""
         mail_proofs.void_others(connection, number, what, now)

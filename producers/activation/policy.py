@@ -2,10 +2,9 @@
 
 **Sources.** CNIL, délibération 2022-100 of 21 July 2022 (JORF, 14 October 2022): 80 bits of entropy for a
 password alone, with three examples: 12 characters of all four kinds, 14 of three kinds, or a phrase of 7
-words. NIST SP 800-63B-4, 3.1.1.2: a long maximum, every printable character and blanks, comparison with
-what is common or expected (dictionaries, the service's and the person's own names), a meter, pasting and
-password managers allowed, no expiry by date. Where they differ (NIST wants no mixture of kinds) the phrase
-serves.
+words. NIST SP 800-63B-4, 3.1.1.2: a long maximum, every printable character and blanks, comparison with what
+is common or expected (dictionaries, the service's and the person's own names), a meter, pasting and password
+managers allowed, no expiry by date. Where they differ (NIST wants no mixture of kinds) the phrase serves.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from producers.activation.hashes import PASSWORD_LENGTH_MAX
 from producers.activation.known_students import KnownStudents
 from schemas.language import gettext, ngettext
 
-ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; what follows only makes a password stronger
+ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; the rest only makes a password stronger
 PERSONAL_LENGTH_MIN = 4  # shorter names are part of many innocent words
 KINDS: Final = 4
 """Kinds of characters: small letters, capitals, digits, others (CNIL, first example)."""
@@ -59,7 +58,7 @@ FRENCH_WORDS = (
     *("janvier", "fevrier", "mars", "avril", "mai", "juin", "juillet", "aout", "septembre", "octobre"),
     *("novembre", "decembre", "printemps", "automne", "hiver", "vacances", "football", "musique", "guitare"),
 )
-"""Words that French passwords are made of and that the estimator's English lists lack; without accents."""
+"""Words of French passwords that the estimator's English lists lack; without accents."""
 
 _turn = threading.Lock()
 
@@ -111,13 +110,13 @@ class PasswordVerdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether it may be used."""
+        """True if it may be used."""
         return not self.broken
 
 
 @dataclass(frozen=True)
 class Personal:
-    """What is known of the person, and must not be in the password."""
+    """Known data of the person, which must not be in the password."""
 
     words: frozenset[str]
 
@@ -161,10 +160,7 @@ def _has_form(password: str, settings: PasswordSettings) -> bool:
 
 
 def _kinds(password: str) -> int:
-    """Count how many of the four kinds of characters it has.
-
-    Letters without case (Arabic, Chinese …) count as the kind of other characters.
-    """
+    """Count the kinds of characters. Letters without case (Arabic, Chinese …) count as others."""
     return len(
         {
             "small" if c.islower() else "capital" if c.isupper() else "digit" if c.isdecimal() else "other"
@@ -193,7 +189,6 @@ def _words(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """The text without accents, in lower case."""
     return _stripped(text).casefold()
 
 
@@ -208,11 +203,7 @@ class WeakPasswords(SesameError):
 
 
 class PasswordJudge:
-    """Judges by the policy and by what is known of the student. Thread-safe; it changes nothing.
-
-    Args:
-        site_words: what counts as known to an attacker at this university.
-    """
+    """Judges by the policy and by a student's data; thread-safe. `site_words`: known to attackers."""
 
     def __init__(
         self, database: Database, policy: PasswordSettings, *, site_words: Sequence[str], known: KnownStudents
@@ -241,11 +232,7 @@ class PasswordJudge:
         return judge(password, Personal.of(names, numbers, birth), self._policy)
 
     def refuse_weak(self, passwords: Mapping[str, str]) -> None:
-        """Check that each of these (student number to password) is good enough.
-
-        Raises:
-            WeakPasswords: naming the students whose are not, and why. No password is repeated.
-        """
+        """Check passwords by student number. Raises WeakPasswords: whose, and why, but no password."""
         faults = [
             gettext("{number}: {fault}", number=number, fault=", ".join(self._faults(verdict)))
             for number, password in passwords.items()

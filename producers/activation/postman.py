@@ -24,12 +24,7 @@ OnSent = Callable[[str], None]
 
 
 class Postman:
-    """Sends in its own thread.
-
-    Args:
-        on_sent: called for each message.
-        on_trouble: called with a sentence about what is wrong, without an address.
-    """
+    """Sends in its own thread. `on_trouble`: called with the fault in a sentence, without an address."""
 
     def __init__(
         self,
@@ -59,11 +54,7 @@ class Postman:
             stopping.wait(LOOK_EVERY_S)
 
     def send_page(self) -> int:
-        """Send some due messages; return how many were tried.
-
-        Raises:
-            StoreUnavailable: nothing is lost; retry.
-        """
+        """Send some due messages; return how many. Raises StoreUnavailable: nothing is lost; retry."""
         with self._database.read() as connection:
             if not mail_proofs.letters_due(connection, self._database.now(connection)):
                 return 0

@@ -1,8 +1,7 @@
 """Send a code and a link to those who request an account or confirm an address.
 
 **No answer reveals who is known.** Whether number and address match or not, the same rows are read and
-written in one transaction; only the message differs, and it goes only to the address that the registrar
-gave.
+written in one transaction; only the message differs, and it goes only to the registrar's address.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _chance = secrets.SystemRandom()
 
 
 DELAY_S_MAX: Final = 1.0
-"""A message leaves after a random part of this: the time of an answer does not tell whether there is one."""
+"""A message leaves after a random part of this: the time of an answer does not betray it."""
 
 
 class ProofRequests:
@@ -54,13 +53,9 @@ class ProofRequests:
         self._rate = Rate(MESSAGES_AT_ONCE, LIFETIME_H * HOUR_S / MESSAGES_AT_ONCE)
 
     def ask(self, student_number: str, mail: str, language: str, *, browser: str) -> str:
-        """Send a proof to the student, if `mail` is the registrar's personal address.
+        """Send a proof to the student, if `mail` is the registrar's address. `browser`: identifies it.
 
-        Args:
-            browser: the requesting one: a text that no other one has.
-
-        Returns:
-            The id under which the code will be typed, whether there is such a student or not.
+        Returns the id under which the code will be typed, whether there is such a student or not.
         """
         given = canonical(mail)
         with self._database.write() as connection:
@@ -80,10 +75,7 @@ class ProofRequests:
             return self._add(connection, contact, before.pair, language, "", browser=browser)
 
     def ask_redirect(self, student_number: str, address: str, language: str) -> bool:
-        """Send `address` a request to confirm a student's redirection; False: too often.
-
-        The address stays sealed until it is confirmed.
-        """
+        """Ask `address`, sealed until then, to confirm a student's redirection. False: too often."""
         pair = self._digests.make("redirect", student_number, "")
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -95,7 +87,7 @@ class ProofRequests:
         return True
 
     def _holder(self, contact: Contact | None, given: str) -> bool:
-        """Whether this person has this address, in constant time."""
+        """True if this person has this address; in constant time."""
         known = canonical(contact.personal_mail or "") if contact is not None else ""
         same = hmac.compare_digest(self._digests.make("mail", known), self._digests.make("mail", given))
         return same and bool(known) and contact is not None and contact.stage not in _UNREACHABLE

@@ -1,16 +1,14 @@
-"""Verify a student's identity by the code or the link of a message.
-
-`proof_requests` sends these messages.
+"""Verify a student's identity by the code or link of `proof_requests`' message.
 
 **No one can lock out another.** A code belongs to the one request that it was made for, and so do its
-attempts. Messages are limited by number *and* address together, so that only those who know both can use
-them up; and then the last message, whose link needs no attempt, is in the mailbox and still valid: the
-limit refills `MESSAGES_AT_ONCE` times within a proof's life.
+attempts. Messages are limited by number *and* address together, so that only those who know both can use them
+up; and then the last message, whose link needs no attempt, is in the mailbox and still valid: the limit
+refills `MESSAGES_AT_ONCE` times within a proof's life.
 
 **An answer may be lost.** Browsers on a bad network send a form once more, or miss the answer to their
 request. So the codes of all messages that one browser requested for one student and address are worth the
-same while they are valid; and a right code may be typed again for a short time, by the browser whose
-request it is. (Each code has its own attempts: that there are several makes none easier to guess.)
+same while they are valid; and a right code may be typed again for a short time, by the browser whose request
+it is. (Each code has its own attempts: several are no easier to guess than one.)
 """
 
 from __future__ import annotations
@@ -29,11 +27,7 @@ from producers.activation.mail_proofs import NONE, MailProof
 
 @dataclass(frozen=True)
 class Digests:
-    """HMAC-SHA256 under the present key; older keys are still recognised.
-
-    Attributes:
-        keys: the present one first (`pipeline.vault.derive_keys`).
-    """
+    """HMAC-SHA256 under the first of `keys` (`pipeline.vault.derive_keys`). Older ones still match."""
 
     keys: tuple[bytes, ...]
 
@@ -47,7 +41,7 @@ class Digests:
         return self._by(self.keys[0], parts)
 
     def match(self, digest: str, *parts: str) -> bool:
-        """Whether this is the digest of the parts under one of the keys; in constant time."""
+        """True for the digest of the parts under one of the keys; in constant time."""
         return any([hmac.compare_digest(digest, self._by(key, parts)) for key in self.keys])  # noqa: C419
 
     @staticmethod
@@ -73,7 +67,7 @@ MESSAGES_AT_ONCE: Final = 5
 """Messages to one student at once; then one more each time that this share of `LIFETIME_H` has passed."""
 
 MESSAGES_VALID_MAX: Final = 2 * MESSAGES_AT_ONCE
-"""One student's messages that are valid at a time: those at once, and what the limit's refill lets follow."""
+"""One student's valid messages at a time: those at once, and those of the limit's refill."""
 
 
 class LinkState(StrEnum):
@@ -88,7 +82,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True)
 class Link:
-    """A link that was followed. `proof` is None when it is unknown."""
+    """A link that was followed; `proof` None: unknown."""
 
     state: LinkState
     proof: MailProof | None
@@ -96,7 +90,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Typed:
-    """A code that was typed. `proof` is the one it proves; else `left` attempts remain."""
+    """A code that was typed: it proves `proof`, else `left` attempts remain."""
 
     proof: MailProof | None
     left: int
@@ -110,13 +104,11 @@ class Proofs:
         self._digests = digests
 
     def type_code(self, asked: Sequence[str], code: str, *, browser: str) -> Typed:
-        """Check a code typed for a request; the messages of one request count as one.
-
-        Each attempt is counted before the code is checked.
+        """Check a code typed for a request, whose messages count as one. Count the attempt first.
 
         Args:
-            asked: the ids that `ProofRequests` gave, the newest last.
-            browser: which one it is: a text that no other one has.
+            asked: ids from `ProofRequests`, the newest last.
+            browser: a text that identifies it.
         """
         given = "".join(code.split())
         asked_by = self._digests.make("browser", browser)

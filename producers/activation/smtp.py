@@ -38,12 +38,7 @@ class Post(Protocol):
     """Port to message delivery."""
 
     def send(self, message: EmailMessage) -> None:
-        """Hand over one message; return once it was accepted.
-
-        Raises:
-            MailServerDown: retry later.
-            MailRefused: never retry this message.
-        """
+        """Hand over one message until accepted. Raises MailServerDown: retry; MailRefused: never retry it."""
 
 
 class Smtp:
@@ -54,7 +49,7 @@ class Smtp:
             `none`: clear text, for a server on this very machine.
         user: None: no authentication.
         password: read when it is needed.
-        ca_file: what the server's certificate is verified with; None: the system's.
+        ca_file: verifies the server's certificate; None: the system's authorities.
     """
 
     def __init__(
@@ -75,18 +70,12 @@ class Smtp:
         self._timeout_s = timeout_s
 
     def send(self, message: EmailMessage) -> None:
-        """As `Post.send`."""
+        """See `Post.send`."""
         with self._session() as client:
             client.send_message(message)
 
     def probe(self) -> bool:
-        """Open a session without a message; return whether SMTPUTF8 is offered.
-
-        SMTPUTF8 allows addresses with accents before the @.
-
-        Raises:
-            MailServerDown, MailRefused: as `send`.
-        """
+        """Open a session; return whether it takes accents before the @ (SMTPUTF8). Raises as `send`."""
         with self._session() as client:
             client.noop()
             return client.has_extn("smtputf8")

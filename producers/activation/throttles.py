@@ -1,7 +1,7 @@
 """Rate limits that survive a restart: a burst, then one per interval, per name.
 
-One row per name holds until when its past requests have used up time (the generic cell rate algorithm of
-ATM Forum TM 4.0, 4.4.2). A name is a kind and a digest, never an address or a number.
+A row keeps until when a name's past requests have used up time (the generic cell rate algorithm of ATM Forum
+TM 4.0, 4.4.2). A name is a kind and a digest, never an address or a number.
 """
 
 from __future__ import annotations
@@ -32,12 +32,7 @@ class Rate:
 
 
 def take(connection: Connection, database: Database, name: str, rate: Rate, now: float) -> float:
-    """Take one slot, if the rate allows.
-
-    Returns:
-        0.0: it may be done, and was counted. Otherwise the seconds until it may; nothing was counted, so that
-        insisting does not lengthen the wait.
-    """
+    """Take one slot. 0.0: it was free; else seconds to wait, which insisting does not lengthen."""
     query = select(throttles.c.until).where(throttles.c.name == name)
     until = connection.execute(database.locking(query)).scalar_one_or_none()
     start = max(now, until if until is not None else now)

@@ -1,7 +1,7 @@
 """Accept values that look damaged but are right: exactly those of one student.
 
-What is refused for such a value names the code that accepts it, `NUMBER:CODE`. The code is of the student
-and of the line's damaged values: for another value, yesterday's code is wrong.
+The refusal of such a value names the code that accepts it, `NUMBER:CODE`, made from the student and the
+line's damaged values: another value needs another code.
 """
 
 from __future__ import annotations
@@ -34,12 +34,7 @@ class AcceptanceUnfit(SesameError):
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """An operator's acceptance of values of some students that look damaged.
-
-    Attributes:
-        given: codes, as the rejects file gives them.
-        actor: the operator's user name.
-    """
+    """An operator's acceptance of damaged-looking values. `given`: codes from the rejects file."""
 
     given: frozenset[str]
     actor: str
@@ -55,7 +50,7 @@ class AcceptedValues:
         self._memory = memory
         self._before: Collection[tuple[str, str]] | None = None
         self._new: set[tuple[str, str]] = set()
-        self._met: set[str] = set()  # of what was given, and of the students whom it names
+        self._met: set[str] = set()  # given codes, and their students, that were met in the file
 
     def note(self, student: str) -> None:
         """Note that the file has a line of this student."""
@@ -63,10 +58,7 @@ class AcceptedValues:
             self._met.add(student)
 
     def judge(self, rejections: Sequence[Rejection]) -> list[Rejection]:
-        """Drop accepted faults of a line; give the others the code that would accept them.
-
-        Empty: the line is accepted whole.
-        """
+        """Drop a line's accepted faults (empty: accepted whole). Give others the code that accepts them."""
         damaged = [each for each in rejections if each.fault is Fault.DAMAGED_TEXT]
         if not damaged:
             return list(rejections)
@@ -90,11 +82,7 @@ class AcceptedValues:
         ]
 
     def check(self, path: Path) -> None:
-        """Check that every given code fits the file that was read.
-
-        Raises:
-            AcceptanceUnfit: one does not.
-        """
+        """Check that every given code fits the file that was read. Raises AcceptanceUnfit: one does not."""
         for code in sorted(self._given - self._met):
             student = code.rpartition(":")[0]
             if student in self._met:
@@ -108,11 +96,7 @@ class AcceptedValues:
             raise AcceptanceUnfit(what)
 
     def remember(self, import_id: int) -> int:
-        """Record new acceptances; return for how many students.
-
-        Raises:
-            ImportSuperseded, StoreUnavailable: nothing was recorded.
-        """
+        """Record new acceptances; return for how many students. Raises ImportSuperseded, StoreUnavailable."""
         if self._new:
             self._memory.accept(import_id, self._new, actor=self._actor)
         return len({student for student, _ in self._new})

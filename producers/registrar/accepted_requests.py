@@ -39,10 +39,10 @@ accepted_requests = Table(
 
 @dataclass(frozen=True)
 class AcceptedRequest:
-    """A program's request: all of it is in the log; this is what it waits for.
+    """A program's request, all of it in the log, and what its answer waits for.
 
     Attributes:
-        txn: by which its answer is known.
+        txn: identifies its answer.
         method: POST, PUT, PATCH or DELETE.
         steps: the enrolments that were published for it.
         changes_hold: it requests an administrative hold, or its end.
@@ -58,7 +58,7 @@ class AcceptedRequest:
 
 
 def add(connection: Connection, request: AcceptedRequest) -> None:
-    """Store a request that is to be answered."""
+    """Store a request to be answered."""
     steps = json.dumps([key[1:] for key in request.steps])
     connection.execute(insert(accepted_requests), {**request.__dict__, "steps": steps})
 
@@ -80,7 +80,7 @@ def page(connection: Connection, *, after: str, limit: int) -> list[AcceptedRequ
 
 
 def any_of(connection: Connection, student_number: str) -> bool:
-    """Whether a request about this person is unanswered."""
+    """True if a request about this person is unanswered."""
     mine = accepted_requests.c.student_number == student_number
     return bool(connection.scalar(select(exists().where(mine))))
 

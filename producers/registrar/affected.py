@@ -1,8 +1,7 @@
-"""What a file would change about a person, before and after, by its columns.
+"""A file's change of a person, before and after, by its columns.
 
-A feed keeps no names, dates or addresses of those whom it published, only digests. The earlier value comes
-from the port that records persons, and is shown if it has that very digest; otherwise it is no longer
-known.
+A feed keeps no names, dates or addresses of published persons, only digests. The earlier value comes from the
+port that records persons, and is shown if it has that very digest; otherwise it is no longer known.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ class RecordedPersons(Protocol):
     """Port to the reader that records what feeds publish."""
 
     def recorded(self, students: Collection[str]) -> Mapping[str, RecordedPerson]:
-        """Those of these students (at most some hundreds) who are known. Raises `StoreUnavailable`."""
+        """The known ones of these students (at most some hundreds). Raises `StoreUnavailable`."""
 
     def erased(self, students: Collection[str]) -> Collection[str]:
         """Those of these students who were erased and are not back. Raises `StoreUnavailable`."""
 
 
 class BeforeAfter(NamedTuple):
-    """A change to show: the file's columns that it is about, and their values."""
+    """A change to show: the columns of the file, and their values."""
 
     columns: str
     before: str
@@ -71,8 +70,6 @@ def shown(
     """A fact's change, before and after.
 
     Args:
-        change: of what kind.
-        fact: as the file has it.
         was: the fact published before; None: it is not kept.
         person: the one last recorded under this number, if known.
         profile: names the columns.
@@ -113,7 +110,7 @@ def _of_person(
 
 
 def _published(change: OutlineChange, fact: Fact, was: Outline, person: RecordedPerson) -> bool:
-    """Whether the recorded person is what the feed published before."""
+    """True if the recorded person is the one that the feed published before."""
     then = Outline.of(fact | person._asdict())
     return bool(getattr(then, change.value) == getattr(was, change.value))
 

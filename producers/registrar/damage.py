@@ -1,11 +1,11 @@
 """Detect text damaged before the import, and its likely right reading.
 
-A name becomes a login, permanently; so names are checked for what wrong encodings, spreadsheets, databases
-and web forms leave behind. What is found is doubted, not corrected: an operator may accept it.
+A name becomes a login, permanently; so names are checked for traces of wrong encodings, spreadsheets,
+databases and web forms. Damage is doubted, not corrected: an operator may accept it.
 
 A reading is computed where the damage can be undone (UTF-8 read as something else, one encoding read as
-another, HTML's and URLs' escapes). Where letters are lost, their places are reported, with the one
-frequent given name that fits, if there is one.
+another, HTML's and URLs' escapes). Where letters are lost, their places are reported, with the one frequent
+given name that fits, if there is one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def damage_of_address(address: str) -> Damage | None:
 
 
 def is_no_value(text: str) -> bool:
-    """Whether this is a database's or spreadsheet's word for a missing or wrong value."""
+    """True for a database's or spreadsheet's word for a missing or wrong value."""
     return text.casefold() in _NO_VALUES or text == "NaN" or bool(_SHEET_ERROR.fullmatch(text))
 
 
 def likely_encoding(values: Iterable[str]) -> str:
-    """The encoding that most of these damaged values seem to be in; empty: none."""
+    """The encoding that most of these damaged values seem to be in, or empty."""
     found = Counter(each.encoding for value in values if (each := damage(value)) is not None)
     return found.most_common(1)[0][0] if found else ""
 
@@ -125,7 +125,7 @@ _ACCENTED = frozenset(
     Émile Émilie Émilien Énora Éric Étienne Évelyne
     """.split()  # noqa: SIM905 -- a list of words
 )
-"""Frequent given names that are written with an accent: what a name that has lost letters may have been."""
+"""Frequent given names with an accent, to complete names that have lost letters."""
 
 _LOST = re.compile("[?\ufffd]+")
 
@@ -182,10 +182,7 @@ _TEXT_FORMULA = re.compile(r'="([^"]*)"')
 
 
 def whole_number(text: str) -> str | None:
-    """The whole number written in a spreadsheet's form.
-
-    Any other text as it is; None: digits are lost.
-    """
+    """The whole number in a spreadsheet's form; any other text as it is. None: digits are lost."""
     if text.isdigit():
         return text
     if _GROUPED.fullmatch(text):
@@ -206,10 +203,7 @@ def unwrapped(cell: str) -> str:
 
 
 def write_whole(fields: dict[str, str], profile: FeedProfile) -> Iterable[Problem]:
-    """Rewrite student number and year in place as whole numbers; yield what cannot be.
-
-    A student number that has the site's form already is left alone.
-    """
+    """Rewrite student number (unless in the site's form) and year as whole numbers. Yield impossible ones."""
     for field, fault, form in (
         ("student_number", Fault.BAD_STUDENT_NUMBER, profile.student_number),
         ("year", Fault.BAD_YEAR, ""),

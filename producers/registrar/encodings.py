@@ -30,8 +30,8 @@ class Damage(NamedTuple):
 
     Attributes:
         sentence: for people, in English; its fields are `value` and `places`.
-        value: the likely right reading, or what is wrong; empty: none.
-        encoding: what the text seems to be in, if it was read in a wrong encoding.
+        value: the likely right reading, or the wrong part; empty: none.
+        encoding: the text's likely encoding, if it was read in another one.
         places: where letters are lost.
     """
 
@@ -50,8 +50,8 @@ def repairing(likely: str, encoding: str) -> str:
     """The encoding that would repair the file if read in it; empty: none would.
 
     Args:
-        likely: what its damaged values seem to be in; see `likely_encoding`.
-        encoding: in which it was read.
+        likely: the likely encoding of its damaged values; see `likely_encoding`.
+        encoding: the one it was read in.
     """
     if likely == TWICE:  # unless it was the reading here that was wrong
         return TWICE if encoding.startswith(UTF8) else UTF8
@@ -75,11 +75,7 @@ def _view(encoding: str) -> dict[str, int]:
 
 
 def _windows_view() -> dict[str, int]:
-    """Windows-1252 as software reads it.
-
-    Bytes that it leaves undefined are Latin-1's control characters, or here surrogates of undecodable
-    bytes.
-    """
+    """Windows-1252 as software reads it. Undefined bytes: control characters or surrogates."""
     shown = {chr(byte): byte for byte in range(0x80, 0x100)}
     shown |= {chr(0xDC00 + byte): byte for byte in range(0x80, 0x100)}
     return shown | _view("cp1252")
@@ -89,10 +85,7 @@ _VIEWS: Mapping[str, View] = {WINDOWS: _windows_view(), MAC: _view("mac_roman"),
 
 
 def _runs(view: View, *leads: int) -> re.Pattern[str]:
-    """Pattern of sequences that are each one UTF-8 character misread.
-
-    `leads`: the only first bytes, if limited.
-    """
+    """Pattern of sequences that are each one UTF-8 character misread. `leads`: first bytes, if limited."""
 
     def among(first: int, last: int) -> str:
         shown = [char for char, byte in view.items() if first <= byte <= last]
@@ -150,14 +143,14 @@ def _decoded(run: str, view: View) -> str:
 
 
 def _in_use(char: str) -> bool:
-    """Whether a character may be in a name: no combining mark, no phonetic sign."""
+    """True if a character may be in a name: no combining mark, no phonetic sign."""
     return unicodedata.category(char)[0] != "M" and not ("\u0180" <= char <= "\u02af" and char not in _HOOKED)
 
 
 _LETTERS = frozenset("àâäáãåæçéèêëíìîïñóòôöõøœúùûüýÿÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜÝŸ’–-")
 _FREQUENT = "üöñÎÔÊÇËÏÈÉàûâîôêçïëèé"  # in French, the most frequent one last
 _REREAD = ((WINDOWS, DOS), (WINDOWS, MAC), (WINDOWS, WINDOWS), (MAC, WINDOWS), (DOS, WINDOWS))
-"""What shows the text, and what it may be in; an undecodable byte shows itself."""
+"""Encodings as read, and as they may be; an undecodable byte shows itself."""
 
 _CODECS = {WINDOWS: "cp1252", MAC: "mac_roman", DOS: "cp850"}
 _LETTER = r"[^\W\d_]"
@@ -219,12 +212,12 @@ def _likelihood(reading: str) -> int:
 
 
 def _like_a_name(text: str) -> bool:
-    """Whether a reading is all letters, of one script."""
+    """True if a reading is all letters, of one script."""
     if STRAY.search(text) or not text.isprintable():
         return False
     return len({unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha()}) == 1
 
 
 def _odd(text: str) -> bool:
-    """Whether an accented capital is inside or at the end of a lower-case word."""
+    """True if an accented capital is inside or at the end of a lower-case word."""
     return any((found[1] or found[2]).casefold() not in _PREFIXES for found in _CAPITAL_INSIDE.finditer(text))

@@ -1,4 +1,4 @@
-"""The main file: enrolments in steps, compared with what was published before.
+"""The main file: enrolments in steps, compared with those published before.
 
 Nothing is published during the comparison: the guard judges the whole before the first fact is published.
 """
@@ -67,12 +67,10 @@ def import_file(
     """Import one export of enrolments; raises as `import_steps.run_import`.
 
     Args:
-        path: the export.
-        options: what to do with it.
         profile: how to read it; see `producers.registrar.profile`.
-        feed: what was published before.
+        feed: remembers published facts.
         producer, clock, progress, sleep, note: see `import_steps.ImportDeps`.
-        persons: who was recorded before, for the file of affected people; None: unknown.
+        persons: earlier persons, for the file of affected people; None: unknown.
     """
     with Spool(profile) as spool:
         deps = ImportDeps(producer, clock, progress, sleep, note)
@@ -81,7 +79,7 @@ def import_file(
 
 
 class _Noted(NamedTuple):
-    """A change to show: its fact, and what was published before."""
+    """A change to show: its fact, and the one published before."""
 
     spooled: Spooled
     change: OutlineChange
@@ -151,7 +149,6 @@ class _Enrolments(ImportSubject[Intended]):
         self._date_forms: dict[int, str] | None = {} if together else None
 
     def lost(self, since: float) -> Mapping[int, int]:
-        """See `ImportSubject.lost`."""
         return self.memory.lost(self.profile.name, since)
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
@@ -208,10 +205,9 @@ class _Enrolments(ImportSubject[Intended]):
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
-        """Cancel what the feed has of `year` and the file lacks, on lines after the last.
+        """Cancel enrolments of `year` that the file lacks, on lines after the last one.
 
-        Raises:
-            UnusableFile: more lines than a source sequence can tell apart.
+        Raises UnusableFile: more lines than a source sequence can tell apart.
         """
         line = last_line
         for page in self.memory.live_steps(self.profile.name, year):
@@ -235,13 +231,12 @@ class _Enrolments(ImportSubject[Intended]):
     def _keep_to_publish(
         self, each: Spooled, before: Published | None, held: Published | None, newest: Published | None
     ) -> list[_Noted]:
-        """Mark a fact for publishing; return what it takes or changes.
+        """Mark a fact for publishing; return its losses and unusual changes.
 
         Args:
-            each: the fact.
-            before: what this feed published of the enrolment.
-            held: what any feed published of it last: the registry ignores which feed a fact comes from.
-            newest: what any feed published last of the student.
+            before: this feed's last fact of the enrolment.
+            held: any feed's last fact of it: the registry ignores which feed a fact comes from.
+            newest: any feed's last fact of the student.
         """
         base = base_after(before, each.fingerprint)
         recalled = Outline.read(held.outline) if held is not None else None
@@ -304,7 +299,6 @@ class _Enrolments(ImportSubject[Intended]):
 
 
 def _count(counts: Counts, spooled: Spooled) -> None:
-    """Count a fact that has to be published."""
     if not spooled.cancelled:
         counts.recorded += 1
     elif spooled.fact["reason"] == GONE:
@@ -314,7 +308,6 @@ def _count(counts: Counts, spooled: Spooled) -> None:
 
 
 def _newest_of_each(feeds: Sequence[Mapping[StepKey, Published]]) -> Mapping[StepKey, Published]:
-    """The last published fact of each enrolment, from any feed."""
     if len(feeds) == 1:
         return feeds[0]
     found: dict[StepKey, Published] = {}

@@ -24,7 +24,7 @@ class FieldReading:
     """One field of one line.
 
     Attributes:
-        value: as in an event; empty when there is none.
+        value: as in an event, or empty.
         source: the columns with their contents, or that it is a constant.
     """
 
@@ -89,7 +89,7 @@ def explain(
         path: the export.
         profile: how to read it.
         lines_max: how many lines.
-        parse: of the kind of file that it is.
+        parse: of the file's kind.
 
     Raises:
         UnusableFile: the file as a whole is no such export.

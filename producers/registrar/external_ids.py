@@ -1,4 +1,4 @@
-"""Persons sent by a program that got its answer, with the program's own id if any."""
+"""Persons of programs that got their answer, with the program's id if any."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ external_ids = Table(
 def keep(
     connection: Connection, database: Database, student_number: str, external_id: str | None
 ) -> float | None:
-    """Record the program's id of a person (None: it has none) before answering it.
-
-    Returns:
-        Since when it is so (epoch seconds); None: unknown.
-    """
+    """Record the program's id of a person, or None, before answering. Return since when, if known."""
     mine = select(external_ids).where(external_ids.c.student_number == student_number)
     before = connection.execute(mine).one_or_none()
     if before is not None and before.external_id == external_id:
@@ -44,5 +40,5 @@ def forget(connection: Connection, student_number: str) -> None:
 
 
 def is_kept(connection: Connection, student_number: str) -> bool:
-    """Whether a program got its answer about this person."""
+    """True if a program got its answer about this person."""
     return bool(connection.scalar(select(exists().where(external_ids.c.student_number == student_number))))

@@ -55,7 +55,7 @@ AFFECTED_HEADER = re.compile(rf'{_COLUMN.format(AFFECTED_MARK)}|^"student"."year
 """The form of each file's first line, also of earlier versions."""
 
 DAMAGES = (Fault.DAMAGED_TEXT, Fault.UNDECODABLE)
-"""Faults that suggest a wrong encoding of the whole file, if there are many."""
+"""Faults that, if many, suggest a wrong encoding of the whole file."""
 
 REMEDIES: dict[Fault, str] = {
     Fault.BROKEN_QUOTES: gettext_noop(
@@ -112,11 +112,7 @@ REMEDIES: dict[Fault, str] = {
 
 
 def refuse_what_is_of_ours(path: Path, header: str) -> None:
-    """Refuse one of our own files, of refused lines or affected people, as an export.
-
-    Raises:
-        UnusableFile: this line is the header of one.
-    """
+    """Refuse one of our own files as an export, by this header. Raises UnusableFile."""
     if REJECTS_HEADER.search(header.strip()):
         what = gettext("{path}: these are the refused lines of an earlier import, and no export", path=path)
         remedy = gettext("Correct them in the registrar's software, export anew, and import that export.")
@@ -134,9 +130,9 @@ class Rejection:
 
     Attributes:
         line: physical line in the file; the header is line 1.
-        student_number: as read, for finding the student; may be empty or wrong, and is a guess when it is the
-            whole line.
-        column: the export's own column, or the field that has none; empty when it is the whole line.
+        student_number: as read, for finding the student; may be empty or wrong; a guess if the whole line is
+            wrong.
+        column: the export's own column, or the field that has none; empty: the whole line.
         value: the contents, as read.
         detail: what exactly is wrong.
     """

@@ -1,4 +1,4 @@
-"""The facts of a feed: those that were published, and those that are about to be."""
+"""The facts of a feed: published ones, and those about to be."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ StepKey = tuple[str, int, str, str]
 class Published(NamedTuple):
     """The last fact of one enrolment that was handed to the log.
 
-    `base` is the sequence of the fact before it (0: none). Without `confirmed`, it is unknown whether the
-    log has it. `live`: the registrar held the enrolment. `outline`: as given with the fact; None: not kept
-    then.
+    `base` is the sequence of the fact before it (0: none). Without `confirmed`, it is unknown whether the log
+    has it. `live`: the registrar held the enrolment. `outline`: as given with the fact; None: not kept then.
     """
 
     fingerprint: str
@@ -32,7 +31,7 @@ class Published(NamedTuple):
 
 
 class Intended(NamedTuple):
-    """A fact that is about to be appended."""
+    """A fact about to be appended."""
 
     key: StepKey
     fingerprint: str
@@ -52,8 +51,8 @@ YearKey = tuple[str, int]
 class PublishedList(NamedTuple):
     """The last list of one student's year that was handed to the log.
 
-    `base` is the sequence of the fact before it (0: none). Without `confirmed`, it is unknown whether the
-    log has it.
+    `base` is the sequence of the fact before it (0: none). Without `confirmed`, it is unknown whether the log
+    has it.
     """
 
     fingerprint: str
@@ -64,7 +63,7 @@ class PublishedList(NamedTuple):
 
 
 class IntendedList(NamedTuple):
-    """A list that is about to be appended."""
+    """A list about to be appended."""
 
     key: YearKey
     fingerprint: str
@@ -105,7 +104,7 @@ def new_record(event: RegistrarFact, identity: tuple[str | int, ...], time: date
     """The log's record of a fact.
 
     Args:
-        identity: with the type and the source, what makes it the same fact when it is published again.
+        identity: with the type and the source, identifies the same fact when it is published again.
         time: of the fact, with a zone.
     """
     headers, value = to_record(

@@ -1,15 +1,13 @@
 """Memory of each registrar's feed: unchanged facts are not republished.
 
-A row is **intended** before its fact is appended to the log, and **confirmed** once the log has
-acknowledged it. After a crash the rows in between are in doubt: whatever the next file says of them is
-published, under the same event id if it says the same, so that nothing is lost and a redelivery is
-recognised.
-
-Rows are confirmed by their import's watermark (`imports.confirmed_through`).
+A row is **intended** before its fact is appended to the log, and **confirmed** once the log has acknowledged
+it, by its import's watermark (`imports.confirmed_through`). After a crash the rows in between are in doubt:
+the next file's facts about them are published, under the same event id if unchanged, so that nothing is lost
+and a redelivery is recognised.
 
 A row of an enrolment also records whether the registrar still held it, and an outline of the fact, so that
-the next import can tell what it would change before it changes anything. A row of teachings has the whole
-list: a file that is not complete adds to it, and one that is shows what it would take away.
+the next import can tell what it would change beforehand. A row of teachings has the whole list: an incomplete
+file adds to it, and a complete one shows what it would take away.
 """
 
 from __future__ import annotations
@@ -109,11 +107,11 @@ _LOST: Final = (
 )
 
 IntendedT = TypeVar("IntendedT", bound=Intended | IntendedList)
-"""What a feed is about to append."""
+"""A fact about to be appended."""
 
 
 class SqlFacts(SqlImports, Generic[IntendedT]):
-    """What each feed of one kind has published, in the database.
+    """The facts that each feed of one kind has published, in the database.
 
     Attributes:
         rows: its table.
@@ -126,7 +124,7 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
     _people: ClassVar[Select[Any]]
 
     def __init_subclass__(cls) -> None:
-        """Make the statements once: making one costs more than the database does."""
+        """Build the statements once: building one costs more than the database does."""
         super().__init_subclass__()
         if "rows" not in vars(cls):
             return
@@ -146,10 +144,10 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
             return {int(year): int(students) for year, students in found}
 
     def intend(self, import_id: int, source: str, rows: Sequence[IntendedT], *, confirmed: int = 0) -> None:
-        """Record durably what is about to be appended; in doubt until confirmed.
+        """Record durably which facts are about to be appended; in doubt until confirmed.
 
         Args:
-            import_id: as `begin` gave it.
+            import_id: from `begin`.
             source: the feed's name.
             rows: the facts.
             confirmed: the log has all of this import up to this source sequence.
@@ -186,13 +184,13 @@ class SqlFacts(SqlImports, Generic[IntendedT]):
 
 
 class SqlFeedMemory(SqlFacts[Intended]):
-    """What each feed of enrolments has published."""
+    """The facts that each feed of enrolments has published."""
 
     rows = feed_rows
     held = _LIVE
 
     def published(self, source: str, students: Collection[str]) -> dict[StepKey, Published]:
-        """What `source` has published, or may have, about these students (some hundreds)."""
+        """The facts that `source` published, or may have, of some hundred students."""
         return {
             (row.student_number, row.year, row.step, row.step_version): Published(
                 row.fingerprint,
@@ -213,10 +211,7 @@ class SqlFeedMemory(SqlFacts[Intended]):
             return set(found.scalars())
 
     def lost(self, source: str, since: float) -> dict[int, int]:
-        """Count students who lost every enrolment that `source` held, by academic year.
-
-        Since then (epoch seconds), and since an operator last approved an import.
-        """
+        """Count who lost all held by `source`, by year. Since then, and the last approved import."""
         with self._database.read() as connection:
             found = connection.execute(_LOST, {"source": source, "since": since})
             return {int(year): int(students) for year, students in found}
@@ -243,20 +238,15 @@ class SqlFeedMemory(SqlFacts[Intended]):
             after = (student, step, version)
 
     def accepted(self) -> set[tuple[str, str]]:
-        """Student numbers, with digests of damaged-looking values accepted as right.
-
-        Few: each was accepted by hand.
-        """
+        """Student numbers, with digests of damaged-looking values accepted by hand."""
         query = select(accepted_values.c.student_number, accepted_values.c.digest)
         with self._database.read() as connection:
             return {(number, digest) for number, digest in connection.execute(query)}
 
     def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
-        """Record permanently that these values are right, and who decided it.
+        """Record permanently that these values are right, and by whom.
 
-        Raises:
-            ImportSuperseded: nothing was recorded, and nothing may be appended.
-            StoreUnavailable: likewise.
+        Raises ImportSuperseded or StoreUnavailable: nothing was recorded, and nothing may be appended.
         """
         rows = [
             {"student_number": number, "digest": digest, "import_id": import_id}
@@ -274,7 +264,7 @@ class SqlFeedMemory(SqlFacts[Intended]):
 
 
 class SqlTeachingMemory(SqlFacts[IntendedList]):
-    """What each feed of teaching units and groups has published."""
+    """The lists that each feed of teaching units and groups has published."""
 
     rows = teaching_rows
     held = _TAUGHT

@@ -1,17 +1,16 @@
 """The guard: hold a file that would change unusually much until it is approved.
 
 People are counted, per academic year: those who would lose an enrolment, and those about whom something
-would change that seldom does (see `OutlineChange`). A year is over the threshold when either bound is
-passed: a share of the people whom the feed holds in that year, or a number of people who lose something.
-One such year holds the file. A slow leak is seen too: those who lost all that they had within some weeks,
-a few with each file, are added to those who would lose something now.
+would change that seldom does (see `OutlineChange`). A year is over the threshold when either bound is passed:
+a share of the people whom the feed holds in that year, or a number of people who lose something. One such
+year holds the file. A slow leak is seen too: people who lost all within some weeks, a few with each file, are
+added to those who would lose something now.
 
 The approval's id is a digest of the file's content and of every difference that it makes: another file, or
 the same file after something else was published, has another id.
 
-A feed recalls an outline of each fact: states, codes and digests. A digest shows whether a value is still
-the same without keeping it a second time. It hides nothing from one who can guess the value; the database
-that it is in holds personal data anyway.
+A feed recalls an outline of each fact: states, codes and digests. A digest tells whether a value is the same
+without keeping it twice. It hides no value that can be guessed; the database holds personal data anyway.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ class Outline(NamedTuple):
 
 
 def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> list[OutlineChange]:
-    """What the later fact of an enrolment takes or changes that seldom changes.
+    """The losses and unusual changes of an enrolment's later fact.
 
     Args:
         before: None: it was held, and nothing else is known.
@@ -123,10 +122,7 @@ def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> li
 
 
 def changes_of_person(before: Outline, after: Outline) -> list[OutlineChange]:
-    """Changes in the person of a student number, even between different steps.
-
-    Spelling (accents, capitals, hyphens, blanks) is no change, nor is a value that was missing before.
-    """
+    """Changes in a number's person, even between steps. Not spelling, nor values missing before."""
     if after.state == _CANCELLED:
         return []
     told = (
@@ -155,12 +151,7 @@ ID_CHARACTERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """An operator's approval of a held file.
-
-    Attributes:
-        id: as the report of the held import gave it.
-        actor: the operator's user name.
-    """
+    """An operator's approval of a held file; `id`: from its report."""
 
     id: str
     actor: str
@@ -171,8 +162,8 @@ class Affected(NamedTuple):
 
     Attributes:
         key: student, year, and step and its version, or unit and group.
-        columns: of the file, that it is about; empty: none.
-        before, after: for the operator's eye; of a unit, the groups of it.
+        columns: the file's columns of it; empty: none.
+        before, after: for the operator's eye; of a unit, its groups.
     """
 
     key: tuple[str, int, str, str]
@@ -192,10 +183,9 @@ class YearFigures:
         affected: with any of the changes.
         losing: people who lose an enrolment, or its force.
         changes: how many people for each kind of change; one person may have several.
-        over: whether the threshold is passed.
-        lost: people who recently lost all that they had of the year, since an operator last
-            approved an import.
-        leaks: whether it is over the threshold because of them alone.
+        over: the threshold is passed.
+        lost: people who recently lost all of the year, since an operator last approved an import.
+        leaks: it is over the threshold because of them alone.
     """
 
     year: int
@@ -279,11 +269,7 @@ Judged = Callable[[Iterable[AffectedPerson]], tuple[YearFigures, ...]]
 
 
 class Fingerprint:
-    """Digest of all differences that an approval is bound to, in the file's order.
-
-    Args:
-        binding: what else the approval is for: the feed, the file's digest, how it was to be read.
-    """
+    """Digest of differences in the file's order, for an approval. `binding`: feed, digest, options."""
 
     def __init__(self, *binding: str) -> None:
         self._hash = hashlib.sha256()

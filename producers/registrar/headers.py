@@ -81,10 +81,10 @@ def find_header(
         path: for messages.
         lines: the file's first lines: number, text, and whether that is the whole line.
         columns: the wanted ones.
-        options: what is known of the file.
+        options: known properties of the file.
 
     Raises:
-        UnusableFile: there is none; the message compares what was found with what was expected.
+        UnusableFile: there is none; the message compares the found columns with the expected ones.
     """
     separators: Sequence[str] = [options.separator] if options.separator else SEPARATORS
     wanted = {folded(column) for column in columns}
@@ -221,7 +221,7 @@ def _compared(names: Sequence[str]) -> dict[str, str]:
 
 
 def _nearest(column: str, written: Mapping[str, str]) -> list[str]:
-    """The names most like this column's, nearest first; `written`: as by `_compared`."""
+    """The names most like this column's, nearest first; `written`: from `_compared`."""
     return [written[near] for near in difflib.get_close_matches(folded(column), written, n=3, cutoff=0.5)]
 
 
@@ -235,8 +235,8 @@ def end_of_data(
 ) -> int | None:
     """The number of the last line that is no footer; None: the last one.
 
-    A footer has two cells at most, none of which is a student's number, and either an empty line above it
-    or one of the words that footers begin with.
+    A footer has two cells at most, none of which is a student's number, and either an empty line above it or
+    one of the words that footers begin with.
 
     Args:
         upwards: the file's last lines, the last one first.
@@ -263,7 +263,7 @@ def end_of_data(
 
 
 def states_something(text: str) -> bool:
-    """Whether a line holds more than blanks, separators and quotes."""
+    """True if a line holds more than blanks, separators and quotes."""
     return bool(text.strip(_NOTHING))
 
 
@@ -276,6 +276,5 @@ def _footer_like(filled: list[str] | None, cells: list[str] | None, student: int
 
 
 def _plain(text: str) -> str:
-    """Lower case without accents, with plain blanks."""
     kept = (char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
     return "".join(kept).casefold()

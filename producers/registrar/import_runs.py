@@ -2,8 +2,8 @@
 
 A feed publishes in the order of its sequences, by one writer at a time: a newer import of the same source
 fences the older one off, and a watermark (`confirmed_through`) records what the log has acknowledged. Each
-kind of feed keeps what it publishes in its own tables (`feeds`, `teaching_feeds`), whose rows refer to the
-import that wrote them.
+kind of feed keeps its facts in its own tables (`feed_rows`, `teaching_rows`), whose rows refer to the import
+that wrote them.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ from producers.registrar.report import ImportDetail, ImportEnd
 
 _OF_FILES: Final = f"source <> '{SENT}'"
 _GOING_ON: Final = "finished_at IS NULL AND NOT superseded"
-"""Condition of these rows' indexes.
-
-A program that sends persons one by one makes a million rows.
-"""
+"""Condition of these rows' indexes: a program that sends persons one by one makes a million rows."""
 
 imports = Table(
     "imports",
@@ -74,17 +71,17 @@ _FIRST = select(func.min(imports.c.source).label("source")).cte("feeds", recursi
 _NEXT = select(func.min(imports.c.source)).where(imports.c.source > _FIRST.c.source).scalar_subquery()
 _FEEDS = _FIRST.union_all(select(_NEXT).where(_FIRST.c.source.is_not(None)))
 SOURCES: Final = select(_FEEDS.c.source).where(_FEEDS.c.source.is_not(None))
-"""Every feed that was ever imported: one look into the index for each, however many imports there were."""
+"""Every feed that was ever imported: one index look-up for each, however many imports there were."""
 
 Note = Callable[[Connection], None]
-"""Adds to the transaction that records an import what the audit keeps of it."""
+"""Adds the audit's note of an import to the transaction that records it."""
 
 BEGIN_ATTEMPTS_MAX = 5
 _LOOKED_BACK = 20
 
 
 class ImportRun(NamedTuple):
-    """One run, as it is kept. Times are epoch seconds."""
+    """One run, as kept. Times are epoch seconds."""
 
     id: int
     source: str
@@ -103,13 +100,13 @@ class ImportSuperseded(SesameError):
 
 
 def no_note(_connection: Connection) -> None:
-    """The note of an import that the audit keeps nothing of."""
+    """The note of an import that the audit does not keep."""
 
 
 class SqlImports:
     """The runs of imports in the database, for any kind of feed.
 
-    Every method raises `StoreUnavailable`; where nothing else is said of it, call again.
+    Every method raises `StoreUnavailable`: call again, unless its docstring says otherwise.
     """
 
     def __init__(self, database: Database) -> None:
@@ -145,7 +142,7 @@ class SqlImports:
         """Record an import whose file was unusable; it fences nothing off.
 
         Args:
-            source, file_name, started_at, note: as for `begin`.
+            source, file_name, started_at, note: see `begin`.
             detail: who ran it, and how it ended.
 
         Raises:
@@ -190,7 +187,7 @@ class SqlImports:
         """Record permanently who approved an import that changes unusually much.
 
         Args:
-            import_id: as `begin` gave it.
+            import_id: from `begin`.
             actor: the operator's user name.
             detail: what was approved, without anything personal.
 
@@ -204,10 +201,7 @@ class SqlImports:
             audit.note(connection, self._database, actor=actor, action="import.approve", detail=noted)
 
     def approver_of(self, source: str, approval: str, since: float) -> str | None:
-        """Who approved what was held under this id since then (epoch seconds).
-
-        None: no operator has, or it was published since.
-        """
+        """Who approved this held id since then (epoch seconds). None: no operator, or published since."""
         mine = imports.c.source == source
         like = imports.c.detail.contains(f'"approval":"{approval}"', autoescape=True)
         query = select(imports).where(mine, imports.c.id > _last_before(since, mine), like)
@@ -221,13 +215,7 @@ class SqlImports:
         return None
 
     def approve_held(self, import_id: int, actor: str) -> bool:
-        """Approve what a held import would publish, once, when it is sent again.
-
-        False: it is not held.
-
-        Raises:
-            StoreUnavailable: nothing was recorded.
-        """
+        """Approve a held import, for when it is sent again; False: not held. Raises StoreUnavailable."""
         this = imports.c.id == import_id
         with self._database.write() as connection:
             row = connection.execute(self._database.locking(select(imports).where(this))).one_or_none()
@@ -250,7 +238,7 @@ class SqlImports:
         """Record that the import is complete.
 
         Args:
-            import_id: as `begin` gave it.
+            import_id: from `begin`.
             confirmed: the log has all of it up to this source sequence; 0: it published nothing.
             finished_at: seconds since the epoch, UTC.
             summary: counts, without anything personal.
@@ -265,7 +253,7 @@ class SqlImports:
     def break_off(self, import_id: int, detail: ImportDetail, *, confirmed: int) -> None:
         """Record that the import is incomplete, and why (`detail`).
 
-        What is above `confirmed` is in doubt, and is published again by the next import.
+        Facts above `confirmed` are in doubt, and are published again by the next import.
 
         Raises:
             StoreUnavailable: the import looks as if it were under way; its last facts are published again.
@@ -285,8 +273,7 @@ class SqlImports:
         """The runs, the newest first.
 
         Args:
-            before: those that are older than the one of this id; None: from the newest on.
-            limit: at most so many.
+            before: runs older than the one of this id; None: from the newest on.
             persons: True: of single persons that programs sent; False: of files; None: both.
             held: only those that the guard holds.
         """
@@ -309,10 +296,7 @@ class SqlImports:
             return connection.execute(query).scalar_one()
 
     def ended_before(self, run: ImportRun) -> ImportRun | None:
-        """The feed's last import of the same kind that ended before this one began.
-
-        None: there is none among the latest ones.
-        """
+        """The feed's previous ended import of the same kind. None: not among the latest ones."""
         kind = None if run.detail is None else run.detail.kind
         ended = imports.c.source == run.source, imports.c.id < run.id, imports.c.finished_at.is_not(None)
         query = select(imports).where(*ended).order_by(imports.c.id.desc()).limit(_LOOKED_BACK)
@@ -345,10 +329,7 @@ class SqlImports:
 
 
 def unseen(import_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Condition: an import of `:source` after `:since` and the last approved one.
-
-    `:since` is in epoch seconds.
-    """
+    """Condition: an import of `:source` after `:since` and the last approved one."""
     mine = imports.c.source == bindparam("source")
     older = _last_before(bindparam("since"), mine)
     approved = imports.c.detail.like('%"approval":%'), imports.c.confirmed_through > 0

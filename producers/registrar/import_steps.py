@@ -1,12 +1,12 @@
 """One import, from the file to the log: read, validate, compare, judge, publish.
 
-The steps are the same whatever a file is about; what differs is an `ImportSubject`: how a line is read and
-kept, how the file is compared with what was published before, and what is published then.
+The steps are the same whatever a file is about; an `ImportSubject` has the differences: how a line is read
+and kept, how the file is compared with earlier facts, and what is published then.
 
-Order of effects, batch by batch: the facts are written down as intended, appended to the log, and
-confirmed once the log has acknowledged them: with the next batch's intents, or with the import's end. A
-crash anywhere leaves the last batch in doubt, and the next import publishes those rows again: under the
-same event ids where the file says the same.
+Order of effects, batch by batch: the facts are recorded as intended, appended to the log, and confirmed once
+the log has acknowledged them: with the next batch's intents, or with the import's end. A crash anywhere
+leaves the last batch in doubt, and the next import publishes those rows again: under the same event ids if
+unchanged.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ def run_import(
 ) -> ImportReport:
     """Import one file: publish differences from earlier imports, refuse what is wrong.
 
-    Nothing is published before the whole file has been read and compared, both reports about it are
-    written, and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary
-    copy needs about twice the file's size on disk.
+    Nothing is published before the whole file has been read and compared, both reports about it are written,
+    and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary copy needs
+    about twice the file's size on disk.
 
     Raises:
         UnusableFile: the file as a whole is no export, or a file about it cannot be written.
-        AcceptanceUnfit: what is to be accepted is not in it.
+        AcceptanceUnfit: a code to accept fits no line of it.
         SpoolFailed: no room for the temporary copy.
         HeldTogether: lines that were sent one by one would be held; nothing was published.
         ImportSuperseded: a newer import of the same source continues alone.
-        ImportInterrupted: of a KeyboardInterrupt, or of `progress`: repeat it to continue.
-        LogUnavailable, StoreUnavailable: retry; what is in doubt is published again.
+        ImportInterrupted: by a KeyboardInterrupt, or by `progress`: repeat it to continue.
+        LogUnavailable, StoreUnavailable: retry; facts in doubt are published again.
     """
     _refuse_one_place_for_two(path, options)
     return _Import(path, options, subject, deps).run()
@@ -112,7 +112,6 @@ class _Import(Generic[IntendedT]):
 
     @property
     def published(self) -> int:
-        """How many facts the log has acknowledged so far."""
         return 0 if self.publisher is None else self.publisher.published
 
     @property
@@ -310,7 +309,7 @@ class _Import(Generic[IntendedT]):
 
     @cached_property
     def _in_all(self) -> tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]]:
-        """How many people were known, are in the file, and were lost lately, by academic year."""
+        """People known, in the file, and lost lately, by academic year."""
         since = (self.started_at - timedelta(days=self.options.leak_days)).timestamp()
         return self.memory.people(self.profile.name), self.spool.people(), self.subject.lost(since)
 
@@ -328,7 +327,6 @@ class _Import(Generic[IntendedT]):
         return repairing(likely_encoding(islice(found, _LOOKED_AT)), encoding)
 
     def _approve(self, import_id: int, report: ImportReport) -> None:
-        """Record who approved what the guard would have held."""
         if self.approver is None:
             return
         detail = {
@@ -352,10 +350,9 @@ class Publisher(Generic[IntendedT]):
     """Publishes one import's changes, batch by batch, in the order of their lines.
 
     Args:
-        import_id: as the memory gave it.
         source: the feed's name.
         started_at: the facts' time, with a zone.
-        memory: remembers what was published.
+        memory: remembers published facts.
         producer: appends to the log.
         sleep: waits between two attempts to append; seconds.
 

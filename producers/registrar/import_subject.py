@@ -1,4 +1,4 @@
-"""What an import takes: the file's subject, the options, and its dependencies."""
+"""Inputs of an import: the file's subject, the options, and its dependencies."""
 
 from __future__ import annotations
 
@@ -30,28 +30,25 @@ from schemas.language import gettext, ngettext
 Progress = Callable[[int, int | None], None]
 """Called with the number of lines done, and of all lines (None: unknown).
 
-A line that was read is half done, one that was compared three quarters. It raises `ImportInterrupted` to
-stop the import.
-"""
+A line read is half done, one compared three quarters. It raises `ImportInterrupted` to stop the import."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What to do with a file.
+    """Options of an import.
 
     Attributes:
-        rejects_path: the file of refused lines. Replaced if there are any; a former one is removed if there
-            are none.
+        rejects_path: the file of refused lines; without any, a former one is removed.
         affected_path: the file of people who would lose an enrolment or change unusually; likewise.
         dry_run: compare and report only. Both files are written all the same.
         republish: publish unchanged rows too, for a log that has lost them.
         full_year: the academic year that the file is complete for: what it does not have is cancelled.
         threshold: how much may change before the file is held.
-        leak, leak_days: the same, of what was lost within so many days.
+        leak, leak_days: the same, of losses within so many days.
         approval: an operator's approval of a held file.
         acceptance: an operator's acceptance of values that look damaged.
         actor: who runs it.
-        passing: both files are gone after it: where they were is not kept.
+        passing: both files are gone after it: their places are not kept.
         together: its lines were sent one by one, of different students: see `ImportReport.parts`.
     """
 
@@ -93,11 +90,10 @@ class ImportSubject(ABC, Generic[IntendedT]):
     """The subject of a file. Made for one import; owned by one thread.
 
     Attributes:
-        kind: the file's kind.
         affected_sheet: the form of the file of affected people.
         profile: how the file is written.
         spool: the import's temporary database, with the file's lines in it.
-        memory: what was published before.
+        memory: the facts published before.
     """
 
     kind: ClassVar[ImportKind]
@@ -112,7 +108,7 @@ class ImportSubject(ABC, Generic[IntendedT]):
 
     @abstractmethod
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
-        """Find what differs from what was published before; add each to `fingerprint`."""
+        """Find the differences from published facts; add each to `fingerprint`."""
 
     @abstractmethod
     def changes(self) -> Iterator[Sequence[UnpublishedFact[IntendedT]]]:
@@ -121,40 +117,32 @@ class ImportSubject(ABC, Generic[IntendedT]):
     def lost(self, since: float) -> Mapping[int, int]:  # noqa: ARG002
         """Count people who lost all of an academic year, by year.
 
-        Since then (epoch seconds), and since an operator last approved an import. A subject whose facts
-        come and go regularly counts none.
+        Since then (epoch seconds), and since an operator last approved an import. A subject whose facts come
+        and go regularly counts none.
         """
         return {}
 
     def check_accepted(self, path: Path) -> None:
-        """Refuse an acceptance that fits no line of the file (at `path`).
-
-        Raises:
-            AcceptanceUnfit: there is one.
-        """
+        """Refuse an acceptance that fits no line of the file. Raises AcceptanceUnfit."""
 
     def remember_accepted(self, import_id: int) -> int:  # noqa: ARG002
         """Record what an operator accepted in this import; return for how many students."""
         return 0
 
     def parts(self, whole: ImportReport, judged: Judged) -> Iterable[tuple[int, ImportReport]]:  # noqa: ARG002
-        """The report that each accepted line would have had alone, by line number.
-
-        Each is of another student. Of teachings: none.
-        """
+        """The report that each accepted line would have had alone, by number. Of teachings: none."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class ImportDeps:
-    """What an import needs apart from the file.
+    """Dependencies of an import.
 
     Attributes:
         producer: appends to the log. Not used in a dry run, nor when the file is held.
         clock: the time, with a zone.
-        progress: see `Progress`.
         sleep: waits between attempts to append; seconds.
-        note: what the audit keeps of it, in the transaction that records it. Not used in a dry run.
+        note: the audit's note, in the transaction that records the import. Not used in a dry run.
     """
 
     producer: Producer

@@ -22,16 +22,12 @@ _KINDS = {
 
 
 def encoding_of(found: str) -> str:
-    """The file's encoding, by what its bytes look like: for JSON always a UTF-8 form."""
+    """The file's encoding, by its bytes: for JSON always a UTF-8 form."""
     return found if found.startswith("utf-8") else "utf-8"
 
 
 def refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequence[str]) -> None:
-    """Refuse a file whose first line is no JSON object.
-
-    Raises:
-        UnusableFile: it is not JSON lines, or has none of `columns`.
-    """
+    """Refuse a file whose first line is no JSON object with one of `columns`. Raises UnusableFile."""
     if text.startswith("["):
         raise UnusableFile(
             gettext("{path}, line {line}: a JSON list, not JSON lines", path=path, line=number),

@@ -1,7 +1,7 @@
 """An import's temporary database on disk: lines, faults, and affected people.
 
-It is SQLite's anonymous temporary database: a file that has no name any more once it is open, so that
-nothing personal stays behind, even after kill -9. It lives where TMPDIR says.
+SQLite's anonymous temporary database is a file without a name, so nothing personal stays behind, even after
+kill -9. It is in TMPDIR.
 """
 
 from __future__ import annotations
@@ -47,10 +47,7 @@ class SpoolFailed(SesameError):
 
 
 class Lines(ABC):
-    """All lines of a file: the contents of sound ones, the faults of others.
-
-    Use as a context manager; owned by one thread.
-    """
+    """A file's sound lines, and others' faults. Use as a context manager; owned by one thread."""
 
     schema: ClassVar[str]
     """The tables of a kind of import. `facts` has the sound lines: line, student, year, cancels, and more."""
@@ -129,18 +126,13 @@ class Lines(ABC):
     def note_affected(
         self, key: tuple[str, int, str, str], change: OutlineChange, shown: tuple[str, str, str]
     ) -> None:
-        """Record what the file takes from a student, or changes; see `guard.Affected`.
-
-        Args:
-            key, change: as there.
-            shown: the columns, and their values before and after.
-        """
+        """Record a student's loss or change (`guard.Affected`). `shown`: columns, value before, after."""
         self._database.execute(
             "INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, change.value, *shown)
         )
 
     def affected(self) -> Iterator[Affected]:
-        """Everything that was recorded so, by year and student."""
+        """All recorded losses and changes, by year and student."""
         rows = self._database.execute(
             "SELECT student, year, code, part, change, columns, before, after FROM affected"
             " ORDER BY year, student, code, part, change"
@@ -174,7 +166,7 @@ class Lines(ABC):
         return {int(year): int(students) for year, students in rows}
 
     def has_year(self, year: int) -> bool:
-        """Whether any sound line is of this academic year."""
+        """True if a sound line is of this academic year."""
         query = "SELECT 1 FROM facts WHERE year = ? LIMIT 1"
         return self._database.execute(query, (year,)).fetchone() is not None
 

@@ -103,20 +103,12 @@ GROUP_FIELDS = _fields(TeachingRow)
 
 
 def read_mapping(path: Path) -> FeedProfile:
-    """Read a mapping file's profile.
-
-    Raises:
-        MappingUnusable: with a line for each fault: which key, what is wrong, and what would be right.
-    """
+    """Read a mapping file's profile. Raises MappingUnusable: a line for each fault, with what is right."""
     return _read(path, lambda reading, document: reading.profile(document))
 
 
 def read_groups_mapping(path: Path, *, suffix: str) -> FeedProfile:
-    """Read the profile in a mapping file's [groups]. `suffix`: added to the feed's name.
-
-    Raises:
-        MappingUnusable: as above.
-    """
+    """Read a mapping file's [groups]; `suffix`: of the feed's name. Raises MappingUnusable."""
     return _read(path, lambda reading, document: reading.groups_profile(document, suffix))
 
 
@@ -232,7 +224,6 @@ class _Reading:
         return str(separator)
 
     def profile(self, document: Mapping[str, Any]) -> FeedProfile | None:
-        """The profile of the first file."""
         self._unknown("", document, _TOP)
         name = self._name(document)
         form = self._form("form", document)
@@ -342,7 +333,7 @@ class _Reading:
 
 
 def _braces(text: str) -> bool:
-    """Whether there are braces that name no column."""
+    """True if there are braces that name no column."""
     return bool(re.search(r"[{}]", _PLACEHOLDER.sub("", text)))
 
 

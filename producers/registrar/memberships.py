@@ -1,9 +1,9 @@
 """Teaching groups kept member by member by programs, and the lists they publish.
 
-A member is a row: joining or leaving touches no other one, whatever the group's size, and concurrent
-writers lose none. The list that is published of a student's year is made of that student's rows, under a
-counter that keeps two writers in order; it leaves by the outbox, in the transaction that changed the row.
-It is a separate source: lists of several sources add up.
+A member is a row: joining or leaving touches no other one, whatever the group's size, and concurrent writers
+lose none. A student's published list of a year is made of that student's rows, under a counter that keeps two
+writers in order; it leaves by the outbox, in the transaction that changed the row. It is a separate source:
+lists of several sources add up.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class TooManyGroups(SesameError):
 
 @dataclass(frozen=True)
 class TeachingGroup:
-    """One group, without its members. `group` is empty if the unit has none; Times are epoch seconds."""
+    """One group, without its members. `group`: empty without one. Times are epoch seconds."""
 
     id: str
     year: int
@@ -136,11 +136,7 @@ def display_key(name: str) -> str:
 
 
 def add(connection: Connection, database: Database, group: TeachingGroup) -> None:
-    """Make a group without members.
-
-    Raises:
-        GroupTaken: there is one.
-    """
+    """Make a group without members. Raises GroupTaken: there is one."""
     now = database.now(connection)
     values = {
         "id": group.id,
@@ -174,7 +170,7 @@ def page(
 
 
 def count(connection: Connection, which: Sequence[ColumnElement[bool]]) -> int:
-    """How many groups there are."""
+    """Count the groups."""
     return connection.execute(select(func.count()).select_from(teaching_groups).where(*which)).scalar_one()
 
 
@@ -201,7 +197,7 @@ _OF_MEMBERS: Final = (
 
 
 def groups_of(connection: Connection, student_numbers: Sequence[str]) -> Mapping[str, list[GroupNamed]]:
-    """The groups that these students are in."""
+    """The groups of these students."""
     found: dict[str, list[GroupNamed]] = {}
     for row in rows_among(connection, _OF_MEMBERS, group_members.c.student_number, student_numbers):
         found.setdefault(row.student_number, []).append(GroupNamed(row.id, row.display_name))
@@ -257,7 +253,7 @@ def end(connection: Connection, group: TeachingGroup) -> bool:
 def _next(connection: Connection, database: Database, number: str, year: int, now: float) -> int:
     """Reserve the next source sequence of a student's year until the transaction ends.
 
-    Not below the time, so that a store rebuilt from the log continues above what the log has.
+    At least the time, so that a store rebuilt from the log continues above it.
     """
     at_least = int(now * _MS)
     statement = database.insert(member_lists).values(student_number=number, year=year, sequence=at_least)

@@ -48,11 +48,7 @@ def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) 
 
 
 class _Tables:
-    """The sheets of a document, and the cells of the chosen one.
-
-    Args:
-        chosen: which one's rows are written, from 0 on; None: it is only found out what there is.
-    """
+    """A document's sheets, and the rows of the chosen one (from 0 on). None: only list the sheets."""
 
     def __init__(self, chosen: int | None, rows: Rows) -> None:
         self.found: list[tuple[str, bool, bool]] = []
@@ -68,7 +64,6 @@ class _Tables:
         self._text = Text()
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """See `Elements`."""
         if name == "table":
             self._depth += 1
             if self._depth == 1:
@@ -106,7 +101,6 @@ class _Tables:
             self._text.add("\n")
 
     def end(self, name: str) -> None:
-        """See `Elements`."""
         if name == "table":
             self._depth -= 1
         elif self._depth != 1:
@@ -119,7 +113,6 @@ class _Tables:
             self._end_row()
 
     def text(self, text: str) -> None:
-        """See `Elements`."""
         if self._paragraphs and not self._aside and self._depth == 1:
             self._text.add(text)
 

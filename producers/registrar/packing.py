@@ -1,7 +1,7 @@
 """Unpack a file (gzip, zip, a spreadsheet, UTF-16) into an unnamed temporary file.
 
-That is done once, within a bound; then it is read as any other file. Out of an archive comes a CSV file or
-a spreadsheet, never another archive.
+Once, within a bound; then it is read as any other file. Out of an archive comes a CSV file or a spreadsheet,
+never another archive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from schemas.language import gettext, gettext_noop
 _ZIPS, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"  # the second zip is empty
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 WIDE = "UTF-16"
-"""How Excel writes 'Unicode text'; it is read as the UTF-8 that is made of it."""
+"""Excel's 'Unicode text'; it is converted to UTF-8."""
 _CHUNK_BYTES = 1 << 16
 _MEMBERS_MAX = 10_000
 _ENCRYPTED = 1
@@ -62,7 +62,7 @@ def opened(
 
     Raises:
         UnusableFile: it is packed in a way that cannot be read, too large, or holds several things.
-        SpoolFailed: no room for what is unpacked.
+        SpoolFailed: no room for the unpacked file.
     """
     try:
         state = state_before(Source(path))

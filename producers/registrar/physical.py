@@ -16,14 +16,14 @@ from producers.registrar.faults import Fault, UnusableFile
 from schemas.language import gettext
 
 LINE_BYTES_MAX = 65_536
-SHEET_SEPARATOR = ";"  # of what is unpacked of a spreadsheet
+SHEET_SEPARATOR = ";"  # of an unpacked spreadsheet
 LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
 UTF8_BOM = codecs.BOM_UTF8
 _CHUNK_BYTES = 1 << 16
 
 
 class Digest(Protocol):
-    """What `hashlib` makes."""
+    """A hash of `hashlib`."""
 
     def update(self, data: bytes, /) -> None:
         """Take some more bytes."""
@@ -40,8 +40,8 @@ class Line:
     Bytes that are wrong in the file's encoding become lone surrogates (U+DC80 to U+DCFF).
 
     Attributes:
-        raw: the line's beginning, when there are no cells.
-        student: the line's likely student, then; empty: unknown.
+        raw: without cells, the line's beginning.
+        student: without cells, the line's likely student; empty: unknown.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is known of a file before it is read.
+    """A file's properties, known before it is read.
 
     Attributes:
         encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`; or as configured.
@@ -64,9 +64,9 @@ class Layout:
         lines: how many lines the file has in all, the header included.
         state: size and time of the last change, to notice a file that is still being written.
         last_line: the last one that may have data; below it are empty lines and footers.
-        form: what the file was packed in: `gzip`, `zip`, `xlsx`, `ods`; empty: in nothing.
+        form: of the packing: `gzip`, `zip`, `xlsx`, `ods`; empty: none.
         sheet: the spreadsheet's sheet; empty: it is none.
-        titles, footers: how many lines above the header and at the end were passed over, without empty ones.
+        titles, footers: how many lines above the header and at the end were skipped, without empty ones.
     """
 
     encoding: str
@@ -88,8 +88,7 @@ class Source:
     Attributes:
         path: the file's, for people.
         form: see `Layout`.
-        sheet: the sheet that was read of a spreadsheet, whose cells keep their columns even where a row
-            leaves some out; None: it was no spreadsheet.
+        sheet: the sheet read of a spreadsheet, whose rows may leave cells out; None: it was no spreadsheet.
     """
 
     def __init__(
@@ -102,17 +101,14 @@ class Source:
 
     @property
     def is_sheet(self) -> bool:
-        """Whether it was a spreadsheet."""
+        """True if it was a spreadsheet."""
         return self.sheet is not None
 
     def __str__(self) -> str:
         return str(self.path)
 
     def open(self) -> BinaryIO:
-        """Open the bytes from the first one on.
-
-        What is unpacked can be open only once at a time.
-        """
+        """Open the bytes from the first one on. An unpacked copy can be open only once at a time."""
         if self._unpacked is None:
             return self.path.open("rb")
         self._unpacked.seek(0)
@@ -148,8 +144,7 @@ def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterat
     """Number, text and wholeness of every line below the header. A line that is too long is cut.
 
     Args:
-        source: the file.
-        layout: as it was found.
+        layout: from `reader.examine`.
         digest: updated with every byte of the file, the very ones that the lines are made of.
 
     Raises:
@@ -172,25 +167,14 @@ def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterat
 
 
 def first_lines(source: Source, encoding: str) -> Iterator[tuple[int, str, bool]]:
-    """Number, text and wholeness of the lines from the first one on.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Number, text and wholeness of the lines from the first one on. Raises OSError: it cannot be read."""
     with source.open() as file:
         for number, raw, whole in physical_lines(file):
             yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
 
 
 def last_lines(source: Source, encoding: str, lines: int, lines_max: int) -> list[tuple[int, str]]:
-    """Number and text of the last lines, in reverse, from the file's last part.
-
-    Args:
-        lines: how many the file has.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Number and text of the last of a file's `lines` lines, in reverse. Raises OSError."""
     with source.open() as file:
         start = max(0, file.seek(0, os.SEEK_END) - LINE_BYTES_MAX)
         file.seek(start)
@@ -247,7 +231,7 @@ def physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def decode(raw: bytes, encoding: str) -> str:
-    """Decode bytes; those that are wrong become lone surrogates."""
+    """Decode bytes; wrong ones become lone surrogates."""
     if encoding == encodings.TWICE:
         return encodings.once(raw.decode("utf-8", errors="surrogateescape"))
     return raw.decode(encoding.removesuffix("-sig"), errors="surrogateescape")

@@ -1,7 +1,7 @@
 """Profiles: how one registrar's export expresses an enrolment.
 
-A profile is data: which columns feed which field, and what their codes mean. `rows` validates the fields
-and knows nothing of any export.
+A profile is data: which columns feed which field, and what their codes mean. `rows` validates the fields and
+knows nothing of any export.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def known_values(values: Iterable[str]) -> str:
 
 
 class FileForm(StrEnum):
-    """How a file is written."""
+    """The form of a file."""
 
     DELIMITED = "delimited"  # CSV with a header
     JSON_LINES = "json_lines"  # one object per line
@@ -38,9 +38,9 @@ class FileOptions:
     """Known properties of a delimited file, which need not be detected.
 
     Attributes:
-        separator: between the cells; empty: it is found out.
-        header_line: the header's line number; 0: it is looked for.
-        footer_lines: how many lines at the end, empty ones aside, state nothing; 0: it is found out.
+        separator: between the cells; empty: detect it.
+        header_line: the header's line number; 0: detect it.
+        footer_lines: how many lines at the end, empty ones aside, state nothing; 0: detect it.
         sheet: the spreadsheet's sheet; empty: the only one that holds anything.
     """
 
@@ -52,14 +52,14 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class Column:
-    """Where one field comes from.
+    """The source of one field.
 
     Attributes:
         field: a field of `rows.EnrolmentRow`.
-        name: the export's column; empty when there is none, and the field is `default` on every line.
-        values: what the column's codes mean; any other code is a fault. None: the value is taken as it is.
-        default: taken where the export has no value.
-        template: text with {columns} in it, instead of `name`; without a value of one of them, it has none.
+        name: the export's column; empty: none, and the field is `default` on every line.
+        values: the meanings of the column's codes; any other code is a fault. None: take the value as it is.
+        default: the value where the export has none.
+        template: text with {columns} in it, instead of `name`; if one of them is empty, so is the field.
         convert: makes the value readable; leaves it alone if it cannot.
     """
 
@@ -83,7 +83,7 @@ class Column:
         return " + ".join(self.names)
 
     def read(self, cells: Sequence[str]) -> str:
-        """The value that the cells of `names` give; empty when there is none."""
+        """The value of the cells of `names`, or empty."""
         if not self.template:
             return cells[0] if cells else ""
         if not all(cells):
@@ -99,12 +99,12 @@ class FeedProfile:
     Attributes:
         name: the source named in the events; a feed's memory belongs to it.
         columns: in any order; the file may have more.
-        payment_required: whether an enrolment that awaits payment opens no account yet.
-        one_name: whether an empty family name or given name says that the person has one name only;
-            otherwise it is a fault.
+        payment_required: an enrolment that awaits payment opens no account yet.
+        one_name: an empty family or given name means that the person has one name only; otherwise it is a
+            fault.
         form: how the file is written.
-        encoding: of the file, as `encodings.ENCODINGS` names it; empty: it is found out.
-        file: what else is known of it.
+        encoding: of the file, a key of `encodings.ENCODINGS`; empty: detect it.
+        file: its other known properties.
         student_number: a regular expression, the form of a student number at this site; empty: any.
         year_max: the last academic year that is plausible.
     """
@@ -121,7 +121,7 @@ class FeedProfile:
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
-        """The export's columns, in the order that `take` wants their values in."""
+        """The export's columns, in the order of the values for `take`."""
         return tuple(dict.fromkeys(name for column in self.columns for name in column.names))
 
     @cached_property
@@ -148,11 +148,7 @@ class FeedProfile:
         return found
 
     def take(self, cells: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
-        """The fields of one line, without empty ones, and its unknown codes.
-
-        Args:
-            cells: the line's values in the order of `column_names`, without outer blanks.
-        """
+        """A line's fields and unknown codes. `cells`: stripped, in order of `column_names`."""
         fields: dict[str, str] = {}
         problems: list[Problem] = []
         for column, places in self._plan:

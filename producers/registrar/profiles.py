@@ -1,11 +1,11 @@
 """Built-in profiles of registrars' exports, and the choice among them.
 
-Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of
-teaching units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
-codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field:
-the export computes it in a separate column. Pégase knows no primary enrolment and says of payment only
-what it means for the enrolment's state. Neither software has one export for teaching units: a site writes
-the query, or its timetable software does, and a mapping file reads any other form.
+Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of teaching
+units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
+codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field: the
+export computes it in a separate column. Pégase knows no primary enrolment, and of payment only its effect on
+the enrolment's state. Neither software has one export for teaching units: a site writes the query, or its
+timetable software does, and a mapping file reads any other form.
 """
 
 from __future__ import annotations
@@ -67,15 +67,7 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
 
 
 def choose_groups(which: str | Path) -> FeedProfile:
-    """The profile of this name, or that of the mapping file's table [groups].
-
-    Args:
-        which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
-
-    Raises:
-        UnknownProfile: neither.
-        MappingUnusable: the mapping file has faults, or no table [groups].
-    """
+    """The profile of this name, or a mapping file's [groups]; errors as `choose`."""
     built_in = {"apogee": apogee_groups, "pegase": pegase_groups}
     if str(which) in built_in:
         return built_in[str(which)]()
@@ -96,8 +88,7 @@ def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProf
     """Apogée: CSV with a header, one line per student and step.
 
     Args:
-        payment_required: when False, ETA_PMT_IAE = A (awaiting payment) does not keep an enrolment from
-            being in force.
+        payment_required: False: ETA_PMT_IAE = A (awaiting payment) lets an enrolment be in force.
         one_name: see `FeedProfile`.
     """
     return FeedProfile(
@@ -130,11 +121,7 @@ def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProf
 
 
 def academic_year(period: str) -> str:
-    """The first calendar year of a period's code.
-
-    2026, PER-2026, 2026-2027 or 2026/27 give 2026. A code that names no year, or two that do not follow
-    each other, is returned as it is.
-    """
+    """The first year of a period's code (2026, PER-2026, 2026-2027, 2026/27). Any other code as it is."""
     found = _PERIOD.search(period)
     if found is None:
         return period
@@ -145,21 +132,12 @@ def academic_year(period: str) -> str:
 
 
 def path_code(path: str) -> str:
-    """A path (chemin) as a step's version, as codes have no >.
-
-    `L1-INFO>PARC-A` gives `L1-INFO/PARC-A`.
-    """
+    """A path (chemin) as a step's version. `L1-INFO>PARC-A` gives `L1-INFO/PARC-A`."""
     return re.sub(r"\s*>\s*", "/", path)
 
 
 def pegase(*, one_name: bool = False) -> FeedProfile:
-    """Pégase. A pedagogical state missing in the export counts as pending.
-
-    So nothing opens by omission.
-
-    Args:
-        one_name: see `FeedProfile`.
-    """
+    """Pégase. A missing pedagogical state counts as pending, so that nothing opens by omission."""
     return FeedProfile(
         name="pegase",
         form=FileForm.JSON_LINES,
@@ -187,11 +165,7 @@ def pegase(*, one_name: bool = False) -> FeedProfile:
 
 
 def sent(*, one_name: bool = False) -> FeedProfile:
-    """Persons sent by programs one by one, with their names for the attributes.
-
-    Args:
-        one_name: see `FeedProfile`.
-    """
+    """Persons sent by programs one by one, with their names for the attributes."""
     return FeedProfile(
         name=SENT,
         form=FileForm.JSON_LINES,

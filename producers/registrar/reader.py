@@ -1,8 +1,8 @@
 """Read an export of any profile line by line, in bounded memory.
 
-JSON lines are in `json_lines`. Of a delimited file every physical line is parsed alone (RFC 4180 quoting,
-but no line break inside a field), so that a quote left open harms its own line only, and a line number is
-the one that an editor shows.
+JSON lines are in `json_lines`. Of a delimited file every physical line is parsed alone (RFC 4180 quoting, but
+no line break inside a field), so that a quote left open harms its own line only, and line numbers are an
+editor's.
 """
 
 from __future__ import annotations
@@ -49,11 +49,7 @@ _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
 def examine(source: Source, profile: FeedProfile) -> Layout:
-    """Detect how the file is written, reading it once in chunks.
-
-    Raises:
-        UnusableFile: it cannot be read, is empty, is something else, or is no export of this profile.
-    """
+    """Detect how the file is written. Raises UnusableFile: unreadable, empty, or no export of the profile."""
     is_json = profile.form is FileForm.JSON_LINES
     try:
         state = state_before(source)
@@ -96,7 +92,6 @@ def examine(source: Source, profile: FeedProfile) -> Layout:
 
 
 def _first_line(source: Source, encoding: str) -> tuple[int, str]:
-    """Number and text of the first line of JSON lines that is not blank."""
     for number, text, whole in first_lines(source, encoding):
         if not whole:
             raise UnusableFile(
@@ -145,9 +140,9 @@ def read(
     """The lines with data below the header; blank ones and footers are skipped.
 
     Args:
-        source: the export, as `packing.opened` gives it.
-        layout: as `examine` found it.
-        profile: whose columns are wanted, in its order.
+        source: from `packing.opened`.
+        layout: from `examine`.
+        profile: its columns are the wanted ones, in its order.
         digest: updated with every byte of the file.
 
     Raises:
@@ -184,7 +179,7 @@ def _student_in(text: str, separator: str, place: int | None) -> str:
 def _parse(
     number: int, text: str, separator: str, places: list[int], width: int, *, padded: bool
 ) -> Line | None:
-    """A delimited line; None if it holds separators only. `padded`: as a sheet's, which leaves cells out."""
+    """A delimited line; None: separators only. `padded`: as a sheet's, which leaves cells out."""
     if "\r" in text:
         detail = gettext("a carriage return inside the line")
         return Line(number, (), Fault.CONTROL_CHARACTER, detail, text[:200])

@@ -15,7 +15,7 @@ from producers.registrar.guard import YearFigures
 
 
 class ImportKind(StrEnum):
-    """What a file is about."""
+    """The subject of a file."""
 
     ENROLMENTS = "enrolments"
     TEACHINGS = "teachings"
@@ -107,8 +107,8 @@ class Comparison:
     """How to compare a file with what was published before.
 
     Attributes:
-        full_year: the academic year that it is complete for; None: what it does not have means nothing.
-        last_line: the number of its last line; what is absent counts as on the lines after it.
+        full_year: the academic year that it is complete for; None: absence means nothing.
+        last_line: the number of its last line; absent facts count as on the lines after it.
         republish: publish everything, for a log that has lost it.
         progress: called with the line that has been compared.
     """
@@ -137,8 +137,8 @@ class ImportReport:
     """The outcome of one import.
 
     Of enrolments: lines = recorded + cancelled + unchanged + duplicates + rejected. Of teachings a fact is
-    the list of one student's year, made of several lines. Of a held import, and of a dry run, the numbers
-    are of what would be published.
+    the list of one student's year, made of several lines. Of a held import, and of a dry run, the numbers are
+    of what would be published.
 
     Attributes:
         digest: SHA-256 of the file's bytes, in hexadecimal.
@@ -148,28 +148,27 @@ class ImportReport:
         recorded: enrolments, or lists, published.
         cancelled: cancellations, or empty lists, published that a line states.
         gone: the same, published since a file that is complete for its year has no line.
-        unchanged: enrolments, or lists, that are what was published before.
+        unchanged: enrolments, or lists, as published before.
         duplicates: further copies of a line, word for word the same.
         rejected: lines refused; one line may have several faults.
         faults: how many of each class.
-        rejects_path: the rejects file; None when nothing was rejected.
+        rejects_path: the rejects file; None: nothing was rejected.
         encoding: as found: `utf-8`, `utf-8-sig`, `windows-1252`.
         separator: as found; empty for JSON lines.
-        form: what the file was packed in: `gzip`, `zip`, `xlsx`, `ods`, or `zip, xlsx`; empty: in nothing.
+        form: of the packing: `gzip`, `zip`, `xlsx`, `ods`, or `zip, xlsx`; empty: none.
         sheet: the spreadsheet's sheet; empty: it is none.
-        titles, footers: how many lines above the header and at the end were passed over, without empty ones.
+        titles, footers: how many lines above the header and at the end were skipped, without empty ones.
         dates: how many birth dates are written in each form.
         held: the guard let nothing be published; in a dry run, would let nothing be.
         approval: the id by which the held import can be approved, or was.
         years: what would change unusually, by academic year.
-        affected_path: the file of affected people; None when there are none.
+        affected_path: the file of affected people; None: there are none.
         full_year: the academic year that the file is declared complete for.
-        unattributed: refused lines that name no student. With a full year, no absent student was
-            cancelled if there are any.
+        unattributed: refused lines that name no student; with any, a full year cancels no absent student.
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
         damaged: refused lines that hold damaged text, or bytes that are wrong in the file's encoding.
         misread: so many lines hold damaged text that the file is held for it.
-        likely_encoding: what the file would be right in, of `encodings.ENCODINGS`; empty: none, or not known.
+        likely_encoding: the one that would be right, of `encodings.ENCODINGS`; empty: none, or not known.
         accepted: for how many students an operator accepted values that look damaged.
         not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
         differences: see `ImportDetail`.
@@ -220,7 +219,7 @@ class ImportReport:
 
     @property
     def absence_unknown(self) -> bool:
-        """Whether no absent student could be cancelled, as refused lines name no student."""
+        """True if no absent student could be cancelled, as refused lines name no student."""
         return self.full_year is not None and self.unattributed > 0
 
     def counts(self) -> dict[str, int]:
@@ -237,12 +236,7 @@ class ImportReport:
         }
 
     def detail(self, actor: str, ended_at: float) -> ImportDetail:
-        """What is kept of it apart from the counts.
-
-        Args:
-            actor: who ran it.
-            ended_at: seconds since the epoch, UTC.
-        """
+        """The rest to keep, apart from the counts. `ended_at`: seconds since the epoch, UTC."""
         return ImportDetail(
             kind=self.kind,
             actor=actor,

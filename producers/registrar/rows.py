@@ -1,7 +1,7 @@
 """Validate one line's fields of the main file: a fact, or its faults.
 
-Text is kept as the registrar gave it, in Unicode NFC (UAX #15). Bidirectional control marks, which change
-how a name is shown but not what it is, are left out; other control characters are refused.
+Text is kept as the registrar gave it, in Unicode NFC (UAX #15). Bidirectional control marks, which change how
+a name is shown but not what it is, are left out; other control characters are refused.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _with_reading(detail: str, text: str) -> str:
 
 
 def _encodes(domain: str) -> bool:
-    """Whether mail servers can look the domain up (RFC 3490)."""
+    """True if mail servers can look the domain up (RFC 3490)."""
     try:
         return bool(domain.encode("idna"))
     except UnicodeError:
@@ -192,10 +192,7 @@ Reader = Callable[[Fields], Fact]
 
 
 def parse(line: Line, profile: FeedProfile, *, accepted: bool = False) -> Fact | list[Rejection]:
-    """Parse a line: its enrolment, or all its faults.
-
-    `accepted`: what looks damaged is right.
-    """
+    """Parse a line: its enrolment, or all its faults. `accepted`: damaged-looking values are right."""
 
     def read(fields: Fields) -> Fact:
         ended = fields.get("state") in _ENDED
@@ -215,8 +212,7 @@ def checked(
 
     Args:
         read: makes the fact.
-        implausible: faults of fields that are valid singly and not together; without a fact, as far as it can
-            be judged.
+        implausible: faults of fields that are valid singly and not together, as far as known without a fact.
     """
     if line.fault is not None:
         return [Rejection(line.number, line.student, "", line.fault, line.raw, line.detail)]
@@ -311,7 +307,7 @@ def _against_form(field: str, value: str, error: ErrorDetails) -> str:
 
 
 def _doubtful(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
-    """The likely damages, and what is implausible."""
+    """Likely damages, and implausible combinations of fields."""
     if fields.get("state") in _ENDED:
         return
     for name in _NAMES:
@@ -324,7 +320,6 @@ def _doubtful(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterab
 
 
 def _implausible(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
-    """Implausible combinations of fields that are valid singly."""
     if fields.get("state") in _ENDED:
         return
     missing = [name for name in ("birth_name", "given_name") if name not in fields]

@@ -84,10 +84,10 @@ class RegistrarSettings(Section):
 
     @property
     def threshold(self) -> Threshold:
-        """When a year's changes hold a file."""
+        """The threshold of a year's changes."""
         return Threshold(share=self.guard_share, people=self.guard_people)
 
     @property
     def leak(self) -> Threshold:
-        """When what was lost within some days holds a file."""
+        """The threshold of losses within some days."""
         return Threshold(share=self.guard_days_share)

@@ -1,11 +1,11 @@
 """Files about people for a spreadsheet: private, atomic, safe from formulas.
 
-A French Excel opens them by a double click: UTF-8 with a byte order mark, semicolons, CRLF, the header in
-the reader's language. One column keeps its name and its words in every language, for scripts and for
-Sésame: it identifies such a file later.
+A French Excel opens them by a double click: UTF-8 with a byte order mark, semicolons, CRLF, the header in the
+reader's language. One column keeps its name and its words in every language, for scripts and for Sésame: it
+identifies such a file later.
 
-Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a line break may be run as a
-formula, and an apostrophe before it makes it text. Full-width forms of these signs are treated alike.
+Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a line break may be run as a formula,
+and an apostrophe before it makes it text. Full-width forms of these signs are treated alike.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class WorkbookSheet:
 
     Attributes:
         columns: its header, in English; one of them has the same name in every language.
-        header: what identifies a file's first line.
+        header: identifies a file's first line.
         elsewhere: message that something else is in its place.
         unwritable: message that it cannot be written.
         option: the option that names another place for it.
@@ -60,14 +60,9 @@ class WorkbookSheet:
     option: str
 
     def write(self, path: Path, rows: Iterable[tuple[int | str, ...]]) -> None:
-        """Write the file atomically, with mode 0600.
+        """Write the file (rows: escaped cells in order) atomically, with mode 0600. Replace ours.
 
-        Args:
-            path: replaced if it exists.
-            rows: cells in the order of the columns, already escaped.
-
-        Raises:
-            UnusableFile: it cannot be written, or would replace something else.
+        Raises UnusableFile: it cannot be written, or would replace something else.
         """
         self._refuse_what_is_not_ours(path)
         try:
@@ -92,11 +87,7 @@ class WorkbookSheet:
             raise UnusableFile(what, remedy=self._another_place()) from error
 
     def remove(self, path: Path) -> None:
-        """Remove an earlier import's file, which would be taken for this one's.
-
-        Raises:
-            UnusableFile: something else is there, or it cannot be removed.
-        """
+        """Remove an earlier import's file, which would be taken for this one's. Raises UnusableFile."""
         self._refuse_what_is_not_ours(path)
         try:
             path.unlink(missing_ok=True)
@@ -202,7 +193,7 @@ MEANINGS: dict[OutlineChange, str] = {
         "The student is not in this group of the teaching unit any more, and stays in the unit."
     ),
 }
-"""What each change means, for the operator; `gettext` translates it."""
+"""The meaning of each change, for the operator; `gettext` translates it."""
 
 
 def reject_cells(rejection: Rejection) -> tuple[int | str, ...]:
@@ -235,7 +226,7 @@ def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterat
 
 
 def cell(value: str) -> str:
-    """`harmless`, with an apostrophe before what a spreadsheet would rewrite (00123)."""
+    """`harmless`, with an apostrophe before what spreadsheets rewrite (00123)."""
     shown = harmless(value)
     return f"'{shown}" if _REWRITTEN.fullmatch(shown) else shown
 

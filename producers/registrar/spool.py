@@ -52,7 +52,7 @@ class Spooled:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the registrar no longer holds this enrolment."""
+        """True if the registrar no longer holds this enrolment."""
         return "reason" in self.fact
 
 
@@ -88,11 +88,7 @@ class Spool(Lines):
         )
 
     def settle(self) -> int:
-        """Compare the facts with one another: reject contradictions, drop copies.
-
-        Returns:
-            How many lines were copies.
-        """
+        """Compare the facts: reject contradictions, drop copies. Return how many lines were copies."""
         self._database.execute("CREATE INDEX by_student ON facts (student, primary_in, person, step)")
         self._database.execute("CREATE INDEX by_step ON facts (step, fingerprint)")
         self._database.execute("CREATE INDEX by_rejected_student ON rejections (student)")
@@ -230,10 +226,7 @@ class Spool(Lines):
             yield line, student, bool(cancels), bool(changes)
 
     def note_difference(self, key: StepKey, kind: str, held: int) -> None:
-        """Record that an enrolment is `new`, `gone` or `changed`.
-
-        `held`: how many of the student's enrolments of that year were held before.
-        """
+        """Record a `new`, `gone` or `changed` enrolment. `held`: the student's that year before."""
         student, year, step, _version = key
         self._database.execute(
             "INSERT INTO differing VALUES (?, ?, ?, ?, ?)", (student, year, step, kind, held)
@@ -269,14 +262,14 @@ class Spool(Lines):
         return {"programmes": programmes, "others": len(rows) - len(most)}
 
     def facts(self) -> Iterator[list[Spooled]]:
-        """Every fact that is left, by line, some hundreds at a time."""
+        """Every remaining fact, by line, some hundreds at a time."""
         rows = self._database.execute("SELECT line, fingerprint, fact FROM facts ORDER BY line")
         while page := rows.fetchmany(_PAGE):
             yield [Spooled(line, fingerprint, json.loads(fact)) for line, fingerprint, fact in page]
 
 
 def _said_of_person(fact: Fact) -> Iterator[object]:
-    """What all lines of a student must agree on; mail addresses without case."""
+    """The values that must agree on all lines of a student. Mail addresses without case."""
     for name in PERSON_FIELDS:
         value = fact.get(name)
         yield value.casefold() if value and name == "personal_mail" else value

@@ -1,9 +1,8 @@
-"""The second file: students' units and groups, compared with what was published.
+"""The second file: students' units and groups, compared with those published.
 
-A fact is the whole list of one student's year; a line states one unit, or one group of it. A line that is
-missing from the file means nothing, unless the file is complete for its year: then what is not in the file
-is taken away. Nothing is taken from a student one of whose lines was refused: it may have been in that
-line.
+A fact is the whole list of one student's year; a line states one unit, or one group of it. A line missing
+from the file means nothing, unless the file is complete for its year: then absent units are taken away,
+except from students with a refused line, which may have stated them.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _SAME = "student = ? AND year = ? AND element = ? AND grp = ?"
 
 
 class Stated(NamedTuple):
-    """What the file has of one student's year.
+    """The file's contents of one student's year.
 
     Attributes:
         line: its first line; after the last one if it has none.
@@ -97,11 +96,7 @@ class TeachingSpool(Lines):
         )
 
     def settle(self) -> int:
-        """Compare the lines with one another: reject contradictions, drop copies.
-
-        Returns:
-            How many lines were copies.
-        """
+        """Compare the lines: reject contradictions, drop copies. Return how many were copies."""
         self._database.execute("CREATE INDEX by_list ON facts (student, year, element, grp, said)")
         self._database.execute("CREATE INDEX by_rejected_student ON rejections (student)")
         contradictory = self._database.execute(
@@ -165,10 +160,7 @@ class TeachingSpool(Lines):
         self._database.execute(f"DELETE FROM facts WHERE {which}", values)  # noqa: S608
 
     def add_absent(self, students: Iterable[str], year: int, line: int) -> int:
-        """Add an empty list of `year` for each of these students whom the file lacks.
-
-        Lines continue after `line`; return the last one.
-        """
+        """Add an empty list of `year` per absent student, on lines after `line`. Return the last one."""
         for student in students:
             query = "SELECT 1 FROM facts WHERE student = ? AND year = ? LIMIT 1"
             if self._database.execute(query, (student, year)).fetchone() is None:
@@ -216,10 +208,8 @@ def import_groups(
     """Import one file of units and groups; raises as `import_steps.run_import`.
 
     Args:
-        path: the file.
-        options: what to do with it.
         profile: how to read it; see `profiles.choose_groups`.
-        feed: what was published before.
+        feed: remembers published facts.
         producer, clock, progress, sleep, note: see `import_steps.ImportDeps`.
     """
     with TeachingSpool(profile) as spool:
@@ -300,10 +290,9 @@ class _Teachings(ImportSubject[IntendedList]):
         return counts
 
     def _add_absent(self, year: int, last_line: int) -> None:
-        """Publish empty lists for students of `year` whom the feed has and the file lacks.
+        """Publish empty lists for students of `year` whom the file lacks.
 
-        Raises:
-            UnusableFile: more lines than a source sequence can tell apart.
+        Raises UnusableFile: more lines than a source sequence can tell apart.
         """
         line = last_line
         for page in self.memory.listed_students(self.profile.name, year):
@@ -353,7 +342,7 @@ class _Teachings(ImportSubject[IntendedList]):
             self._note_losses(stated, was, listed)
 
     def _note_losses(self, stated: Stated, was: Listed, listed: Listed) -> None:
-        """Record what the student would lose: the year's list, a unit, or a unit's group."""
+        """Record the student's losses: the year's list, a unit, or a unit's group."""
         absent = not listed and not stated.dropped
         units = {element for element, _ in listed}
         for element, group in sorted(was.keys() - listed.keys()):
@@ -382,9 +371,8 @@ class _Teachings(ImportSubject[IntendedList]):
 def _after(stated: Stated, was: Listed, *, complete: bool) -> Listed:
     """The list after this change.
 
-    A cancelled unit takes its groups with it; a unit with groups is followed in these. A list that only
-    grows would become longer than an event allows: then the file's own list counts, and the guard judges
-    the losses.
+    A cancelled unit takes its groups with it; a unit with groups is followed in these. If additions make it
+    longer than an event allows, the file's own list counts, and the guard judges the losses.
     """
     if complete:
         return stated.held

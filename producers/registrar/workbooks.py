@@ -1,7 +1,7 @@
 """Common to all spreadsheets: stream XML, write cells as delimited lines.
 
-It uses the standard library's streaming parser, not a library for spreadsheets: a cell in the last column
-of the last row makes calamine allocate the whole grid (512 GB, and the process ends); nor does it give a
+It uses the standard library's streaming parser, not a library for spreadsheets: a cell in the last column of
+the last row makes calamine allocate the whole grid (512 GB, and the process ends); nor does it give a
 number's format, which has the leading zeros.
 """
 
@@ -45,10 +45,7 @@ class Unpackable(Exception):
 
 
 class Budget:
-    """How many bytes may still be unpacked of a file.
-
-    `heed`: called at every mebibyte; it may raise.
-    """
+    """How many bytes may still be unpacked of a file; `heed`: called at every mebibyte. May raise."""
 
     def __init__(self, heed: Callable[[], object]) -> None:
         self.left = UNPACKED_BYTES_MAX
@@ -92,11 +89,7 @@ class Stop(Exception):
 
 
 def walk(file: IO[bytes], elements: Elements, budget: Budget) -> None:
-    """Pass an XML document's parts to `elements`, in bounded memory.
-
-    Raises:
-        Unpackable: it is not well-formed, has a DOCTYPE, or is too large.
-    """
+    """Pass an XML document's parts to `elements`, in bounded memory. Raises Unpackable."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
 
@@ -150,7 +143,7 @@ class Rows:
         self._budget = budget
         self._line = io.StringIO()
         self._writer = csv.writer(self._line, delimiter=SHEET_SEPARATOR, lineterminator="\n")
-        self.number = 0  # of the last row that was written
+        self.number = 0  # of the last row written
 
     def write(self, number: int, cells: Mapping[int, str]) -> None:
         """Write a row, and empty ones for those left out before it. `cells`: by column, from 0 on."""
@@ -195,8 +188,8 @@ class Text:
 def number_text(raw: str, code: str = "", *, since_1904: bool = False) -> str:
     """A number as displayed under an Excel format code: a date, or with leading zeros.
 
-    Letters or digits that the format adds follow in brackets, so that they are not taken for the number;
-    where digits are lost, it is in short form.
+    Letters or digits of the format follow in brackets, so that they are not taken for the number's; where
+    digits are lost, it is in short form.
     """
     try:
         value = float(raw)
@@ -231,13 +224,9 @@ def serial_date(value: float, *, since_1904: bool = False) -> str:
 
 
 def choose_sheet(sheets: list[tuple[str, bool, bool]], wanted: str) -> str:
-    """The name of the sheet to read: the wanted one, or the only one with content.
+    """The sheet to read, of (name, is hidden, has content): wanted, or the only full.
 
-    Args:
-        sheets: name, whether it is hidden, whether it has content.
-
-    Raises:
-        Unpackable: there is none, or there are several.
+    Raises Unpackable: there is none, or there are several.
     """
     remedy = gettext("Name one with --sheet, or as `sheet` under [file] in a mapping file.")
     names = ", ".join(name for name, _, _ in sheets[:20])

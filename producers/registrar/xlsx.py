@@ -35,14 +35,7 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) -> str:
-    """Write one sheet's rows; return its name.
-
-    Args:
-        wanted: its name; empty: the only one that holds anything.
-
-    Raises:
-        Unpackable: it is unclear which sheet is meant, or the workbook cannot be read.
-    """
+    """Write a sheet's rows; return its name. `wanted`: empty: the only full one. Raises Unpackable."""
     workbook, relations = _Workbook(), _Relations()
     _walk(archive, WORKBOOK, workbook, budget)
     _walk(archive, "xl/_rels/workbook.xml.rels", relations, budget)
@@ -87,8 +80,6 @@ class _Part:
 
 
 class _Workbook(_Part):
-    """The sheets' names, relations, and whether they are hidden."""
-
     def __init__(self) -> None:
         self.sheets: list[tuple[str, str, bool]] = []
         self.since_1904 = False
@@ -102,8 +93,6 @@ class _Workbook(_Part):
 
 
 class _Relations(_Part):
-    """The archive's parts by relation."""
-
     def __init__(self) -> None:
         self.targets: dict[str, str] = {}
         self.strings = self.styles = ""
@@ -123,8 +112,6 @@ class _Relations(_Part):
 
 
 class _Styles(_Part):
-    """The format code of each style of cells."""
-
     def __init__(self) -> None:
         self.codes: list[str] = []
         self._own: dict[int, str] = {}
@@ -145,8 +132,6 @@ class _Styles(_Part):
 
 
 class _Probe(_Part):
-    """Whether a sheet has content."""
-
     found = False
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG002 -- as `Elements` has it
@@ -203,8 +188,6 @@ def _shared(archive: ZipFile, part: str, budget: Budget) -> Iterator[_Strings]:
 
 
 class _Sheet(_Part):
-    """A sheet's cells, row by row."""
-
     def __init__(self, rows: Rows, shared: _Strings, codes: list[str], *, since_1904: bool) -> None:
         self._rows = rows
         self._shared = shared
@@ -263,7 +246,6 @@ class _Sheet(_Part):
 
 
 def _column(reference: str, following: int) -> int:
-    """The column that a cell's reference names, from 0 on."""
     if not reference:
         return following
     found = _REFERENCE.fullmatch(reference)

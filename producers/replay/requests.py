@@ -34,7 +34,7 @@ class ReplayUnderWay(SesameError):
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What was requested. `replay_id` is in every event and in the audit."""
+    """A requested replay. `replay_id` is in every event and in the audit."""
 
     replay_id: str
     consumer: str
@@ -95,14 +95,10 @@ def go_on(
     first: int | None = None,
     wait: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Publish the remaining requests at the replay's pace, until it is stopped.
-
-    Return how many were published now.
+    """Publish the remaining requests at the replay's pace, until it is stopped. Return how many.
 
     Args:
-        planned: the replay.
-        producer: where to publish.
-        database: where its progress is kept: an interrupted run resumes from there.
+        database: keeps its progress: an interrupted run resumes from there.
         clock: the time of the events.
         first: no more than so many; None: all of them.
         wait: waits so many seconds.
@@ -182,11 +178,7 @@ def replay(
     database: Database,
     clock: Callable[[], datetime],
 ) -> ReplayReport:
-    """Ask `consumer` to compare students with its target and write the difference.
-
-    Raises:
-        LogUnavailable: some may have been published already; repeating it is harmless.
-    """
+    """Ask `consumer` to compare students and write differences. Raises LogUnavailable: may be repeated."""
     planned = plan(students, consumer=consumer, reason=reason, actor=actor, lane=lane, database=database)
     go_on(planned, producer=producer, database=database, clock=clock)
     return ReplayReport(planned.id, consumer, len(students))

@@ -20,10 +20,10 @@ _FOR_EVER = 1e12  # epoch seconds
 class Selection:
     """Students to replay: named ones, those of a cause, all activated, or by time.
 
-    A cause selects those with an unresolved dead letter of it, or who wait for it. Of students, a cause
-    and everybody at most one is given. With a time (epoch seconds; `until` excluded), a cause means its
-    dead letters recorded and waits begun then, and everybody means those written to the target then (it
-    was restored from an older backup, say); a time alone means both. Named students have no time.
+    A cause selects those with an unresolved dead letter of it, or who wait for it. Of students, a cause and
+    everybody at most one is given. With a time (epoch seconds; `until` excluded), a cause means dead letters
+    recorded and waits begun then, and everybody means students written to the target then (say, if it was
+    restored from an older backup); a time alone means both. Named students have no time.
     """
 
     students: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Selection:
 
     @property
     def timed(self) -> bool:
-        """Whether a time is given."""
+        """True if a time is given."""
         return self.since is not None or self.until is not None
 
 
@@ -50,7 +50,6 @@ class Selected:
     """The students of a selection.
 
     Attributes:
-        students: those who will be replayed.
         unknown: named ones who have no account.
         not_activated: named ones for whom no target is touched yet.
     """
@@ -81,7 +80,6 @@ def select_students(database: Database, consumer: str, selection: Selection) -> 
 
 
 def _found(connection: Connection, consumer: str, selection: Selection) -> list[str]:
-    """Students of a cause or a time, each once."""
     since = selection.since or 0.0
     until = selection.until if selection.until is not None else _FOR_EVER
     numbers: list[str | None] = []
@@ -107,6 +105,5 @@ def _named(students: Sequence[str], activated: dict[str, bool]) -> Selected:
 
 
 def _pages(numbers: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Pages as large as one query takes."""
     for start in range(0, len(numbers), NUMBERS_PER_QUERY):
         yield numbers[start : start + NUMBERS_PER_QUERY]

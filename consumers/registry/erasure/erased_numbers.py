@@ -15,7 +15,7 @@ from consumers.registry.erasure.privacy_key import PrivacyKey, PrivacyKeyError
 from pipeline.db.database import Database, StoreUnavailable
 
 _LOOK_EVERY_S: Final = 1.0
-_OVERLAP_S: Final = 600.0  # what ended meanwhile in a transaction that was not seen yet
+_OVERLAP_S: Final = 600.0  # for those that ended in a transaction not seen before
 
 
 class ErasedNumbers:
@@ -24,7 +24,6 @@ class ErasedNumbers:
     A fact older than the erasure is the erased person's; a newer one belongs to a person who came back.
 
     Args:
-        database: the store.
         privacy: the site's key, if there is one by now.
         monotonic: seconds.
     """
@@ -44,11 +43,7 @@ class ErasedNumbers:
         self._look_at = 0.0
 
     def look(self) -> None:
-        """Look for new ones; while the store is away, those known count.
-
-        Raises:
-            StoreUnavailable: nothing was ever known.
-        """
+        """Look for new ones; without the store, use the known ones. Raises StoreUnavailable: never read."""
         now = self._monotonic()
         if now < self._look_at:
             return
@@ -60,10 +55,7 @@ class ErasedNumbers:
         self._look_at = now + _LOOK_EVERY_S
 
     def forgotten(self, connection: Connection, student_number: str) -> bool:
-        """Whether the store has forgotten them, by this transaction, not by the cache.
-
-        See `pipeline.db.persons.Forgotten`.
-        """
+        """True if the store has forgotten them. See `pipeline.db.persons.Forgotten`."""
         self._read_key()
         return self._key is not None and has_forgotten(connection, self._key.pseudonym(student_number))
 

@@ -1,7 +1,4 @@
-"""Erasures: requested, under way, done. No row names a person.
-
-Who it is is sealed, and removed at the end.
-"""
+"""Erasures: requested, under way, done. Rows bear pseudonyms; sealed numbers are removed at the end."""
 
 from __future__ import annotations
 
@@ -50,16 +47,16 @@ erasures = Table(
 )
 
 GONE: Final = "gone"
-"""Noted of an erasure whose person no target has any more."""
+"""Note: no target has anything of the person any more."""
 
 SEQUENCE: Final = "sequence"
-"""Noted of an erasure: the highest source sequence of the person's enrolments when it began."""
+"""Note: the highest source sequence of the person's enrolments when the erasure began."""
 
 TO_READ: Final = "to_read"
-"""Noted of an erasure: the log's ends up to which the registry has to read before the next step."""
+"""Note: the ends of the log up to which the registry has to read before the next step."""
 
 LOG_BEFORE: Final = "log_before"
-"""Noted of an erasure: which records of the person it takes from the log: older ones (epoch seconds)."""
+"""Note: the erasure takes the person's older records from the log (epoch seconds)."""
 
 _ID_BYTES: Final = 6
 _ENDED: Final = ("done", "withdrawn")
@@ -71,11 +68,11 @@ _ASKED: Final = select(erasures.c.noted).where(
 
 
 class ErasureState(StrEnum):
-    """How far an erasure is."""
+    """The progress of an erasure."""
 
     ASKED = "asked"  # targets erase
     FORGOTTEN = "forgotten"  # the store has forgotten; log and archive are next
-    CLEARED = "cleared"  # who it was is unknown now; files are rewritten, the receipt is signed
+    CLEARED = "cleared"  # the person is unknown now; files are rewritten, the receipt is signed
     DONE = "done"
     WITHDRAWN = "withdrawn"  # the person was enrolled again before anything was forgotten
 
@@ -85,12 +82,12 @@ class Erasure:
     """One erasure.
 
     Attributes:
-        sealed: who; None: nothing needs it any more.
+        sealed: the student numbers; None: no longer needed.
         signed_by: the fingerprint of the site's privacy key.
-        actor, reason: who asked for it, and why, in their words.
+        actor, reason: who requested it, and why, in their words.
         asked_at, ended_at: seconds since the epoch, UTC.
         noted: what was done so far; see `sesame.operations.privacy.erasure`.
-        receipt: the document as it is handed out, once it is done.
+        receipt: the document as handed out, once it is done.
     """
 
     id: str
@@ -118,7 +115,7 @@ def begin(
     gone: bool,
     sequence: int,
 ) -> Erasure:
-    """Begin a person's erasure, once. Call it under the person's lock.
+    """Begin a person's erasure, once, under the person's lock.
 
     Args:
         gone: no target has anything left of the person: each only looks.
@@ -159,25 +156,19 @@ def all_under_way(connection: Connection) -> list[Erasure]:
 
 
 def has_forgotten(connection: Connection, pseudonym: str) -> bool:
-    """Whether the store has forgotten the person with this pseudonym.
-
-    Each of a person's numbers has its own pseudonym.
-    """
+    """True if the store has forgotten the person with this pseudonym. Each number has its own."""
     query = select(erasures.c.id).where(_whose(pseudonym), erasures.c.state.in_(_FORGOTTEN))
     return connection.execute(query.limit(1)).first() is not None
 
 
 def _whose(pseudonym: str) -> ColumnElement[bool]:
-    """The erasures of a person: each of their numbers has its own pseudonym."""
+    """The erasures of a person, each of whose numbers has its own pseudonym."""
     e = erasures.c
     return or_(e.pseudonym == pseudonym, *(text.contains(pseudonym) for text in (e.noted, e.receipt)))
 
 
 def of_another_key(connection: Connection, key: str | None) -> bool:
-    """Whether an erasure used another privacy key than this one, by fingerprint.
-
-    With None, whether there was any erasure.
-    """
+    """True if an erasure used another privacy key than this one. With None, if there was any."""
     query = select(erasures.c.id) if key is None else select(erasures.c.id).where(erasures.c.signed_by != key)
     return connection.execute(query.limit(1)).first() is not None
 

@@ -1,8 +1,8 @@
 """The site's privacy key: it recognises erased persons and signs receipts.
 
-One secret of 32 bytes, which is never rotated: erased persons are known only by what it yields. From it by
-HKDF (RFC 5869): the key of pseudonyms and of the digests of names (HMAC-SHA-256, RFC 2104), the seed of the
-Ed25519 key that signs receipts (RFC 8032), and a key that seals who is being erased meanwhile.
+One secret of 32 bytes, never rotated: without it erased persons are not recognised. From it by HKDF (RFC
+5869): the key of pseudonyms and of the digests of names (HMAC-SHA-256, RFC 2104), the seed of the Ed25519 key
+that signs receipts (RFC 8032), and a key that seals student numbers during an erasure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from schemas.language import gettext
 _SECRET_BYTES: Final = 32
 _PSEUDONYM_CHARACTERS: Final = 32 - len(ERASED_KEY)  # of base32: 125 bits; a student number's columns take it
 HASHED: Final = "erased:"
-"""Begins the digest of a name, in the place of the name."""
+"""Prefix of a digest in place of a name."""
 
 
 class PrivacyKeyError(SesameError):
@@ -38,11 +38,7 @@ class PrivacyKeyError(SesameError):
 
 
 class PrivacyKey:
-    """The keys derived from one secret. `line`: as the key file has it.
-
-    Raises:
-        PrivacyKeyError: it is not a key.
-    """
+    """The keys derived from one secret, `line` of the key file. Raises PrivacyKeyError: it is none."""
 
     def __init__(self, line: str) -> None:
         try:
@@ -60,11 +56,7 @@ class PrivacyKey:
 
     @classmethod
     def read(cls, path: Path) -> PrivacyKey:
-        """The key in this file.
-
-        Raises:
-            PrivacyKeyError: naming the file and what is wrong with it.
-        """
+        """The key in this file. Raises PrivacyKeyError: naming the file and what is wrong with it."""
         try:
             mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -87,15 +79,11 @@ class PrivacyKey:
         return HASHED + _base32(self._digests, value)
 
     def seal(self, student_numbers: Sequence[str]) -> bytes:
-        """Encrypt who is being erased, for the time of the erasure."""
+        """Encrypt student numbers for the time of their erasure."""
         return self._fernet.encrypt(json.dumps(list(student_numbers)).encode())
 
     def unseal(self, sealed: bytes) -> list[str]:
-        """Decrypt what `seal` gave.
-
-        Raises:
-            PrivacyKeyError: it was sealed by another key.
-        """
+        """Decrypt the result of `seal`. Raises PrivacyKeyError: another key sealed it."""
         try:
             numbers: list[str] = json.loads(self._fernet.decrypt(sealed))
         except InvalidToken:

@@ -29,10 +29,10 @@ class ErasedPersons:
     def matches(
         self, connection: Connection, person: KnownPerson, prints: Mapping[str, str]
     ) -> dict[str, set[str]]:
-        """Pseudonym to what agrees, for erased persons that an operator must judge.
+        """Pseudonyms of erased persons for an operator to judge, with what agrees.
 
-        A person who comes back under the same number, name and birth date, or INE, is recognised: the login
-        is found again, with no question. `holder`: the number is an erased person's, and the rest does not
+        A person who comes back under the same number, name and birth date, or INE, is recognised without a
+        question, and gets the login back. `holder`: the number is an erased person's, and the rest does not
         agree. Otherwise another number has the fingerprints of an erased person.
         """
         digests = {
@@ -50,7 +50,7 @@ class ErasedPersons:
         return found
 
     def _named(self, person: KnownPerson, names: set[tuple[str, str]]) -> bool:
-        """Whether one of these is a login that the person's name would give."""
+        """True if one of these is a login that the person's name would give."""
         shown = shown_person(person)
         return any(
             (kind, self._privacy.hashed(hashable(kind, value))) in names

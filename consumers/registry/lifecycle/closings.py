@@ -3,8 +3,8 @@
 Closings are counted by day: in all, for each target that is shut before the others, and for each step of a
 year, because a whole class that loses access is few of all. Once the days of the window add up to an unusual
 number, the next student is held, with all after them, until an operator has released exactly those: a sliding
-window lets no slow leak through. Of expiries all students in grace count, and of erasures all whose day has
-come: no part of a crowd is closed first. A student who is enrolled again meanwhile is no longer held.
+window lets no slow leak through. Of expiries all students in grace count, and of erasures all that are due:
+no part of a crowd is closed first. A student who is enrolled again meanwhile is no longer held.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ DAY_S: Final = 86_400
 GUARD_DAYS: Final = 30
 """The days that are added up: a slow leak is one too, and a month's leavers are seen together."""
 CLASS_MIN: Final = 10
-"""Steps of fewer students are not looked at apart: most of a few leave in any year."""
+"""Smaller steps are not counted separately: most of a few leave in any year."""
 ERASURE_DUE: Final = "erasure_due"
-"""The kind of the timers of who has expired: something of theirs is to be erased."""
+"""The kind of timer for expired students: an erasure is due."""
 
 _OPEN: Final = (Stage.ACTIVE, Stage.GRACE)
 ID_CHARACTERS: Final = 12
@@ -113,7 +113,7 @@ class Scope(NamedTuple):
 
     @classmethod
     def of(cls, key: str) -> Scope:
-        """The scope of this key."""
+        """The scope of a key."""
         found = _KEY.fullmatch(key)
         assert found is not None  # noqa: S101  (for the type checker)
         closing, sign, name = found.groups()
@@ -125,10 +125,7 @@ class Scope(NamedTuple):
 def scopes_of(
     closing: Closing, previous: Account | None, account: Account, cohort: str | None
 ) -> tuple[Scope, ...]:
-    """The scopes that a closing counts in, the widest first.
-
-    `cohort`: the newest step, if there ever was one.
-    """
+    """The scopes that a closing counts in, the widest first. `cohort`: the student's newest step."""
     if closing is Closing.SHUT:
         before = previous.stages if previous is not None else {}
         return tuple(Scope(closing, target=name) for name in sorted(account.stages.keys() - before.keys()))
@@ -140,7 +137,7 @@ class Plan(NamedTuple):
     """What the guard holds.
 
     Attributes:
-        id: names exactly this closing of exactly these students.
+        id: identifies exactly this closing of exactly these students.
         since: since when the first of them is held, epoch seconds.
         approved_by: the first of two operators who release it.
     """
@@ -160,11 +157,10 @@ def may_close(
     rules: LifecycleSettings,
     now: float,
 ) -> bool:
-    """Whether a closing of these scopes may be carried out now; it is then counted.
+    """True if a closing of these scopes may be carried out now; count it then.
 
-    Otherwise it is held from now on, in the first scope that is over its threshold. An erasure happens only
-    by its timer, with all whose day has come: a replay after a change of the rules looks at one student after
-    the other.
+    Otherwise hold it from now on, in the first scope over its threshold. An erasure happens only by its
+    timer, with all that are due: a replay after a change of the rules sees one student after the other.
     """
     mine = {"number": student_number}
     if scopes[0].closing is Closing.ERASE and not connection.execute(_DUE_OF, {**mine, "now": now}).first():
@@ -186,12 +182,12 @@ def may_close(
 
 
 def forget(connection: Connection, student_number: str) -> None:
-    """Drop a student's held closing: nothing of theirs is to be closed any more."""
+    """Drop a student's held closing: none is due any more."""
     connection.execute(_FORGET, {"number": student_number})
 
 
 def held(connection: Connection) -> list[Plan]:
-    """What the guard holds now, by scope."""
+    """The guard's plans, by scope."""
     rows = connection.execute(
         select(held_closings).where(_WAITING).order_by(held_closings.c.student_number)
     ).all()
@@ -242,7 +238,7 @@ def _change(connection: Connection, students: Sequence[str], **values: object) -
 
 
 def _over(connection: Connection, scope: Scope, rules: LifecycleSettings, now: float) -> bool:
-    """Whether one more closing would be an unusual number.
+    """True if one more closing would be an unusual number.
 
     Students in grace will expire, and those whose day has come are erased next: they count from the first one
     on, so that of a crowd none is closed before an operator has looked. An erasure cannot be undone.

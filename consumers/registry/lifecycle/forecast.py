@@ -1,7 +1,7 @@
 """Forecast of what the guard will hold, from today's accounts; writes nothing.
 
-It steps through the days as the guard will (`closings.may_close`). Enrolments that are still to come, and
-what an operator will release, are not known yet.
+It steps through the days as the guard will (`closings.may_close`). Future enrolments and operators' releases
+are unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EPOCH: Final = date(1970, 1, 1)
 
 
 class ForecastHold(NamedTuple):
-    """What the guard will hold from a day on, and how many students by the horizon."""
+    """A scope that the guard will hold from a day on, and how many students."""
 
     day: date
     scope: Scope
@@ -109,10 +109,8 @@ class _Forecast:
         """As `closings._over`: what the window has closed, and what comes with this one.
 
         Args:
-            scope: what is counted.
-            day: whose steps these are.
-            together: how many come with it, itself included, if it is erased or shut; for expiries all
-                students count who were in grace as the day began.
+            day: the day of these steps.
+            together: how many are erased or shut with it, itself included; of expiries: all then in grace.
         """
         closed = self._closed.get(scope, Counter())
         since = day - timedelta(days=guard.GUARD_DAYS)

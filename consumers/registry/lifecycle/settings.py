@@ -1,4 +1,4 @@
-"""The end of an account's life, as a site wants it."""
+"""A site's rules for the end of an account's life."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from schemas.language import gettext
 Days = Annotated[int, Field(ge=0, le=3650)]
 
 PROLONGATIONS_MAX: Final = 1
-"""How often students may prolong their access until they are enrolled again: an end is moved, not lifted."""
+"""How often students may prolong access until the next enrolment: an end is moved, not lifted."""
 _SHARE_OF_CLASS: Final = 0.8
-"""Of those enrolled in one step of one year: a whole class that expires is held, however few of all it is."""
+"""Of the students of one step and year: a whole class that expires is held, however few of all it is."""
 
 
 class LifecycleSettings(BaseModel):
@@ -94,17 +94,17 @@ class LifecycleSettings(BaseModel):
         return self.data_days_of.get(target, self.data_days)
 
     def prolongations_left(self, times: int) -> int:
-        """How often students may still prolong their access, who have so many times."""
+        """How often a student may still prolong access, after so many times."""
         return max(0, PROLONGATIONS_MAX - times) if self.prolong_days else 0
 
     @property
     def threshold(self) -> Threshold:
-        """What may close without an operator's word."""
+        """What may close without an operator."""
         return Threshold(share=self.guard_share, people=self.guard_people)
 
     @property
     def cohort_threshold(self) -> Threshold:
-        """The same of one step of one year."""
+        """The same for one step of one year."""
         return Threshold(share=_SHARE_OF_CLASS, people=self.guard_people)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""At which stage an account is, on which day it changes, and what is still to come. Pure; days are UTC's.
+"""An account's stage, the day on which it changes, and what is still to come. Pure; days are UTC's.
 
 Without an enrolment in force an active account is in grace for `grace_days`, then expired. Where the site
 erases, a target's data go `days_of` it after the last day of access, and the account itself (the entry that
@@ -22,7 +22,7 @@ _ONE_DAY = timedelta(days=1)
 
 
 class Closing(StrEnum):
-    """A step that takes something away from a student, over which the guard watches."""
+    """A step that takes something away from a student, under the guard's watch."""
 
     EXPIRE = "expire"
     ERASE = "erase"
@@ -30,10 +30,7 @@ class Closing(StrEnum):
 
 
 class LifeStage(NamedTuple):
-    """The life stage of an account.
-
-    `valid_until`: the last day of access, as far as it is known; `stages`: see `Account.stages`.
-    """
+    """An account's stage, last known day of access, and stages by target."""
 
     stage: Stage
     valid_until: date | None
@@ -41,7 +38,7 @@ class LifeStage(NamedTuple):
 
 
 class Milestone(NamedTuple):
-    """What changes on a day: of one target, or (None) of the account."""
+    """A change on a day: of one target, or (None) of the account."""
 
     day: date
     stage: Stage
@@ -55,8 +52,7 @@ class Lifecycle:
     Attributes:
         registry: when years and graces end.
         rules: what follows.
-        services: the targets that are written to and that no other one follows: they can be erased before
-            the account is.
+        services: targets written to that no other one follows: erasable before the account.
     """
 
     registry: RegistrySettings
@@ -80,12 +76,12 @@ class Lifecycle:
 
         Args:
             previous: the newest one so far.
-            in_force: its enrolments that are; while it is being erased, those that came since.
+            in_force: its enrolments in force; during an erasure, those that came since.
             today: the day, UTC.
-            activated: whether the student activated it.
+            activated: the student has activated it.
             prolonged: the last day of access by a prolongation since the last enrolment.
-            completed: whether all targets were seen to have the newest account.
-            held: nothing may be closed today: the guard holds it.
+            completed: all targets were seen to have the newest account.
+            held: the guard holds it: nothing may be closed today.
             erasing: a request to erase everything now exists.
             gone: no target has anything left of an erased person: none has to wait for another.
         """
@@ -115,7 +111,7 @@ class Lifecycle:
         return self._expired(previous, until, today, completed=completed, held=held)
 
     def timeline(self, account: Account) -> list[Milestone]:
-        """What time alone will change, in order: each step with its first day."""
+        """The changes by time alone, in order: each step with its first day."""
         until, steps = account.valid_until, list[Milestone]()
         if until is None or account.activated_at is None:
             return []
@@ -139,22 +135,14 @@ class Lifecycle:
         return sorted(steps, key=lambda step: (step.day, step.target is None))
 
     def prolonged_to(self, account: Account, times: int) -> date | None:
-        """The last day of access if this student prolongs now; None: not allowed.
-
-        Args:
-            account: the newest one.
-            times: how often it was prolonged since the last enrolment.
-        """
+        """The last day of access if prolonged now, after so many `times`. None: not allowed."""
         until = account.valid_until
         if account.stage is not Stage.GRACE or until is None or not self.rules.prolongations_left(times):
             return None
         return until + timedelta(days=self.rules.prolong_days)
 
     def first_warning_on(self, until: date, today: date) -> date | None:
-        """The first day on which a student new in grace is warned of the last day.
-
-        Where every such day is over, today: the grace is shorter than the settings have it.
-        """
+        """The first day to warn a student new in grace. Today if the grace is shorter than the settings'."""
         if not self.rules.warn_days or until < today:
             return None
         ahead = [day for day in self._warning_days(until) if day >= today]
@@ -189,7 +177,7 @@ class Lifecycle:
     def changes_on(self, account: Account, today: date) -> date | None:
         """The next day on which to look at an account; None: only a fact can change it.
 
-        An account that was never activated touches no target, and waits for its next fact. What is overdue
+        An account that was never activated touches no target, and waits for its next fact. An overdue one
         (the guard holds it, or a target has not erased yet) is looked at tomorrow.
         """
         if account.activated_at is None:
@@ -243,7 +231,7 @@ def _shut_before(previous: Account) -> AbstractSet[str]:
 
 
 def closing_of(previous: Account | None, account: Account) -> Closing | None:
-    """What the newer account takes away by time alone, if anything."""
+    """The closing that the newer account brings by time alone, if any."""
     if previous is None:
         return None
     if account.stage is Stage.EXPIRED and previous.stage is Stage.GRACE:

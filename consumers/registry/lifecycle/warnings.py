@@ -2,8 +2,8 @@
 
 A durable timer for each student: the warning is written in the transaction in which the timer ends, so that
 each is written once, whatever the number of processes, and made up for after an outage. The person's row
-remembers the last day of access that warnings were planned for: another version within the same grace plans
-no further ones.
+remembers for which last day of access warnings were planned: another version within the same grace plans no
+further ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WRITTEN_AT: Final = time(6)
 
 
 class EndNotices(Protocol):
-    """Writes to students that their access ends, in the caller's transaction."""
+    """Notices to students that their access ends, in the caller's transaction."""
 
     def warn(
         self,
@@ -64,10 +64,7 @@ class Warnings:
         self._notices = notices
 
     def plan(self, connection: Connection, person: KnownPerson, account: Account, today: date) -> None:
-        """Plan the warning of this account's student once it is in grace.
-
-        A number merged into another gets none: the person's access does not end.
-        """
+        """Plan the warning of an account in grace. A merged number gets none: its access does not end."""
         if self._notices is None:
             return
         in_grace = account.stage is Stage.GRACE and person.merged_into is None
