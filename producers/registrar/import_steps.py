@@ -39,6 +39,7 @@ from producers.registrar.import_subject import ImportDeps, ImportInterrupted, Im
 from producers.registrar.packing import opened
 from producers.registrar.physical import Layout, Source
 from producers.registrar.report import (
+    ROWS_MAX,
     Comparison,
     ImportDetail,
     ImportEnd,
@@ -120,7 +121,8 @@ class _Import(Generic[IntendedT]):
         return 0 if self.publisher is None else self.publisher.confirmed
 
     def _run(self) -> ImportReport:
-        with opened(self.path, self.profile, heed=partial(self.deps.progress, 0, None)) as source:
+        heed = partial(self.deps.progress, 0, None)
+        with opened(self.path, self.profile, sent=self.options.sent, heed=heed) as source:
             layout = reader.examine(source, self.profile)
             report = self._read(source, layout)
         self.about = self.about.model_copy(update={"last_line": layout.lines})
@@ -144,8 +146,7 @@ class _Import(Generic[IntendedT]):
         self._advance(layout, 2.0, 0)
         ended_at = self.deps.clock().timestamp()
         summary = {**report.counts(), "held": int(report.held)}
-        kept = replace(report, rejects_path=None, affected_path=None) if self.options.passing else report
-        detail = kept.detail(self.options.actor, ended_at)
+        detail = report.detail(self.options.actor, ended_at)
         self.memory.finish(
             self.import_id, confirmed=self.confirmed, finished_at=ended_at, summary=summary, detail=detail
         )
@@ -213,10 +214,11 @@ class _Import(Generic[IntendedT]):
             )
         duplicates = self.spool.settle()
         rejected, faults = self.spool.rejected()
+        refused = map(reject_cells, self.spool.rejections())
         rejects_path = self.options.rejects_path if rejected else None
         if rejects_path is not None:
-            REJECTS.write(rejects_path, map(reject_cells, self.spool.rejections()))
-        else:
+            REJECTS.write(rejects_path, refused)
+        elif self.options.rejects_path is not None:
             REJECTS.remove(self.options.rejects_path)
         self.subject.check_accepted(self.path)
         year = self.options.full_year
@@ -242,6 +244,7 @@ class _Import(Generic[IntendedT]):
             damaged=self.spool.damaged(),
             faults=faults,
             rejects_path=rejects_path,
+            refused=tuple(islice(refused, ROWS_MAX)) if self.options.rejects_path is None else (),
             encoding=layout.encoding,
             separator=layout.separator,
             form=layout.form,
@@ -267,10 +270,11 @@ class _Import(Generic[IntendedT]):
             ),
         )
         years = self._judged(self.spool.affected_people())
-        sheet = self.subject.affected_sheet
-        if years:
-            sheet.write(options.affected_path, affected_cells(sheet, self.spool.affected()))
-        else:
+        sheet, affected_path = self.subject.affected_sheet, options.affected_path if years else None
+        affected = affected_cells(sheet, self.spool.affected())
+        if affected_path is not None:
+            sheet.write(affected_path, affected)
+        elif options.affected_path is not None:
             sheet.remove(options.affected_path)
         damaged = report.damaged
         misread = options.threshold.passed(affected=damaged, losing=0, in_all=report.lines)
@@ -285,7 +289,8 @@ class _Import(Generic[IntendedT]):
             likely_encoding=self._likely_encoding(report.encoding) if misread else "",
             approval=fingerprint.approval_id if over else None,
             years=years,
-            affected_path=options.affected_path if years else None,
+            affected_path=affected_path,
+            affected=tuple(islice(affected, ROWS_MAX)) if options.affected_path is None else (),
         )
         return (
             replace(whole, parts=dict(self.subject.parts(whole, self._judged))) if options.together else whole
@@ -412,6 +417,8 @@ class Publisher(Generic[IntendedT]):
 
 
 def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:
+    if options.rejects_path is None or options.affected_path is None:
+        return
     export, rejects, affected = (
         place.resolve() for place in (path, options.rejects_path, options.affected_path)
     )

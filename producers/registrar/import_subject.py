@@ -38,7 +38,8 @@ class ImportOptions:
     """Options of an import.
 
     Attributes:
-        rejects_path: the file of refused lines; without any, a former one is removed.
+        rejects_path: the file of refused lines. Replaced if there are any; a former one is removed if there
+            are none. None: no file; the report has its first rows.
         affected_path: the file of people who would lose an enrolment or change unusually; likewise.
         dry_run: compare and report only. Both files are written all the same.
         republish: publish unchanged rows too, for a log that has lost them.
@@ -48,12 +49,12 @@ class ImportOptions:
         approval: an operator's approval of a held file.
         acceptance: an operator's acceptance of values that look damaged.
         actor: who runs it.
-        passing: both files are gone after it: their places are not kept.
+        sent: the file's content, that a program sent; None: it is at its path.
         together: its lines were sent one by one, of different students: see `ImportReport.parts`.
     """
 
-    rejects_path: Path
-    affected_path: Path
+    rejects_path: Path | None = None
+    affected_path: Path | None = None
     dry_run: bool = False
     republish: bool = False
     full_year: int | None = None
@@ -63,7 +64,7 @@ class ImportOptions:
     approval: Approval | None = None
     acceptance: Acceptance | None = None
     actor: str = ""
-    passing: bool = False
+    sent: bytes | None = None
     together: bool = False
 
 

@@ -21,7 +21,7 @@ from pipeline.errors import system_words
 from producers.registrar import ods, xlsx
 from producers.registrar.faults import UnusableFile
 from producers.registrar.lines import SpoolFailed
-from producers.registrar.physical import Source, changed, state_before, state_of
+from producers.registrar.physical import Source, changed, state_of
 from producers.registrar.profile import FeedProfile, FileForm
 from producers.registrar.sheets import harmless
 from producers.registrar.workbooks import REMEDY, Budget, Unpackable
@@ -53,19 +53,27 @@ _UNPACK = gettext_noop("Unpack the outer one, and import what is in it.")
 
 @contextmanager
 def opened(
-    path: Path, profile: FeedProfile, *, heed: Callable[[], object] = lambda: None
+    path: Path,
+    profile: FeedProfile,
+    *,
+    sent: bytes | None = None,
+    heed: Callable[[], object] = lambda: None,
 ) -> Iterator[Source]:
     """Open the file for reading: itself, or what is packed in it.
 
     Args:
+        sent: the file's content, unpacked, that a program sent; None: it is at `path`.
         heed: called after each unpacked mebibyte; it may raise to stop the unpacking.
 
     Raises:
         UnusableFile: it is packed in a way that cannot be read, too large, or holds several things.
         SpoolFailed: no room for the unpacked file.
     """
+    if sent is not None:
+        yield Source(path, sent=sent)
+        return
     try:
-        state = state_before(Source(path))
+        state = Source(path).state()
         with path.open("rb") as file:
             start = file.read(4)
     except OSError:  # reported where it is read

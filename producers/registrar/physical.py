@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ class Layout:
 
 
 class Source:
-    """A file that is read more than once: itself, or its unpacked unnamed copy.
+    """A file that is read more than once: itself, its unpacked unnamed copy, or bytes that were sent.
 
     Attributes:
         path: the file's, for people.
@@ -92,12 +93,19 @@ class Source:
     """
 
     def __init__(
-        self, path: Path, unpacked: IO[bytes] | None = None, form: str = "", sheet: str | None = None
+        self,
+        path: Path,
+        unpacked: IO[bytes] | None = None,
+        form: str = "",
+        sheet: str | None = None,
+        *,
+        sent: bytes | None = None,
     ) -> None:
         self.path = path
         self.form = form
         self.sheet = sheet
         self._unpacked = unpacked
+        self._sent = sent
 
     @property
     def is_sheet(self) -> bool:
@@ -108,36 +116,40 @@ class Source:
         return str(self.path)
 
     def open(self) -> BinaryIO:
-        """Open the bytes from the first one on. An unpacked copy can be open only once at a time."""
+        """Open the bytes from the first one on.
+
+        What is unpacked can be open only once at a time.
+        """
+        if self._sent is not None:
+            return io.BytesIO(self._sent)
         if self._unpacked is None:
             return self.path.open("rb")
         self._unpacked.seek(0)
         return os.fdopen(os.dup(self._unpacked.fileno()), "rb")
 
-    def status(self) -> os.stat_result:
-        """The operating system's status of the file."""
-        return self.path.stat() if self._unpacked is None else os.fstat(self._unpacked.fileno())
+    def state(self, opened: BinaryIO | None = None) -> tuple[int, int]:
+        """The state of the file, or of it as `opened`; see `state_of`.
+
+        Raises:
+            UnusableFile: a pipe or a device, which can be read once only.
+            OSError: it cannot be looked at.
+        """
+        if self._sent is not None:
+            return len(self._sent), 0
+        if (file := opened or self._unpacked) is not None:
+            return state_of(os.fstat(file.fileno()))
+        status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableFile(
+                gettext("{path}: this is a pipe or a device, and a file is read more than once", path=self),
+                remedy=gettext("Write the export into a file on disk first, then import that."),
+            )
+        return state_of(status)
 
 
 def state_of(status: os.stat_result) -> tuple[int, int]:
     """Size and modification time (nanoseconds), which change with every write."""
     return status.st_size, status.st_mtime_ns
-
-
-def state_before(source: Source) -> tuple[int, int]:
-    """The file's state before it is read for the first time; see `state_of`.
-
-    Raises:
-        UnusableFile: a pipe or a device, which can be read once only.
-        OSError: it cannot be looked at.
-    """
-    status = source.status()
-    if not stat.S_ISREG(status.st_mode):
-        raise UnusableFile(
-            gettext("{path}: this is a pipe or a device, and a file is read more than once", path=source),
-            remedy=gettext("Write the export into a file on disk first, then import that."),
-        )
-    return state_of(status)
 
 
 def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterator[tuple[int, str, bool]]:
@@ -159,7 +171,7 @@ def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterat
                 if number > layout.lines:  # it grows, perhaps as fast as it is read
                     raise changed(source)
                 yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
-            if state_of(os.fstat(file.fileno())) != layout.state:
+            if source.state(file) != layout.state:
                 raise changed(source)
     except OSError as error:
         why = system_words(error)

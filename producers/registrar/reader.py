@@ -38,7 +38,6 @@ from producers.registrar.physical import (
     first_lines,
     last_lines,
     lines_below,
-    state_before,
     survey,
     too_long,
 )
@@ -52,7 +51,7 @@ def examine(source: Source, profile: FeedProfile) -> Layout:
     """Detect how the file is written. Raises UnusableFile: unreadable, empty, or no export of the profile."""
     is_json = profile.form is FileForm.JSON_LINES
     try:
-        state = state_before(source)
+        state = source.state()
         found, lines, start = survey(source)
         encoding = profile.encoding or (json_lines.encoding_of(found) if is_json else found)
         if source.is_sheet:  # it is UTF-8, though not always text that was read as such

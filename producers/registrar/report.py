@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from producers.registrar.faults import Fault
 from producers.registrar.guard import YearFigures
+from producers.registrar.sheets import Row
 
 
 class ImportKind(StrEnum):
@@ -59,6 +60,7 @@ class YearDifference(BaseModel):
 
 
 PROGRAMMES_MAX = 100
+ROWS_MAX = 1_000
 
 
 class ImportDetail(BaseModel):
@@ -152,7 +154,7 @@ class ImportReport:
         duplicates: further copies of a line, word for word the same.
         rejected: lines refused; one line may have several faults.
         faults: how many of each class.
-        rejects_path: the rejects file; None: nothing was rejected.
+        rejects_path: the rejects file; None when nothing was rejected, or no file was wanted.
         encoding: as found: `utf-8`, `utf-8-sig`, `windows-1252`.
         separator: as found; empty for JSON lines.
         form: of the packing: `gzip`, `zip`, `xlsx`, `ods`, or `zip, xlsx`; empty: none.
@@ -162,7 +164,8 @@ class ImportReport:
         held: the guard let nothing be published; in a dry run, would let nothing be.
         approval: the id by which the held import can be approved, or was.
         years: what would change unusually, by academic year.
-        affected_path: the file of affected people; None: there are none.
+        affected_path: the file of affected people; likewise.
+        refused, affected: the first rows of both, `ROWS_MAX` each, where no file was wanted.
         full_year: the academic year that the file is declared complete for.
         unattributed: refused lines that name no student; with any, a full year cancels no absent student.
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
@@ -200,6 +203,8 @@ class ImportReport:
     approval: str | None = None
     years: tuple[YearFigures, ...] = ()
     affected_path: Path | None = None
+    refused: Sequence[Row] = ()
+    affected: Sequence[Row] = ()
     full_year: int | None = None
     unattributed: int = 0
     kind: ImportKind = ImportKind.ENROLMENTS

@@ -40,6 +40,9 @@ _REWRITTEN = re.compile(r"0[0-9]+|[0-9]{16,}|[0-9]+(?:[.,][0-9]*)?[Ee][+-]?[0-9]
 _HEADER_BYTES = 1024
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
+Row = tuple[int | str, ...]
+"""Cells in the order of a sheet's columns, already escaped."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkbookSheet:
@@ -59,10 +62,14 @@ class WorkbookSheet:
     unwritable: str
     option: str
 
-    def write(self, path: Path, rows: Iterable[tuple[int | str, ...]]) -> None:
-        """Write the file (rows: escaped cells in order) atomically, with mode 0600. Replace ours.
+    def write(self, path: Path, rows: Iterable[Row]) -> None:
+        """Write the file atomically, with mode 0600.
 
-        Raises UnusableFile: it cannot be written, or would replace something else.
+        Args:
+            path: replaced if it exists.
+
+        Raises:
+            UnusableFile: it cannot be written, or would replace something else.
         """
         self._refuse_what_is_not_ours(path)
         try:
@@ -196,7 +203,7 @@ MEANINGS: dict[OutlineChange, str] = {
 """The meaning of each change, for the operator; `gettext` translates it."""
 
 
-def reject_cells(rejection: Rejection) -> tuple[int | str, ...]:
+def reject_cells(rejection: Rejection) -> Row:
     """A row of REJECTS."""
     return (
         rejection.line,
@@ -209,7 +216,7 @@ def reject_cells(rejection: Rejection) -> tuple[int | str, ...]:
     )
 
 
-def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterator[tuple[int | str, ...]]:
+def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterator[Row]:
     """The rows of AFFECTED or AFFECTED_TEACHINGS."""
     for each in affected:
         student, year, code, part = each.key

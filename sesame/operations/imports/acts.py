@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, InstanceOf, model_serializer
+from pydantic import BaseModel, Field, InstanceOf, model_serializer
 from sqlalchemy import Connection
 
 from consumers.registry.erasure.erasures import has_forgotten
@@ -38,9 +37,9 @@ from sesame.acts.acts import Actor, Report, act
 from sesame.acts.ports import HasSettings, Recognising, Registering
 
 _YEARS_AHEAD = 2
-_LEAK_DAYS: Final = 30
-"""Days whose losses are added up: a few persons lost with each night's file show within a month."""
 """An academic year this far ahead of the calendar is still plausible."""
+_LEAK_DAYS: Final = 30
+"""Days whose losses are added up: a few people lost with each night's file are seen within a month."""
 
 Progress = Callable[[ImportKind, int, int | None], None]
 """Called with the file's kind, steps done, and steps in all (None: unknown)."""
@@ -105,7 +104,8 @@ class ImportRequest(Reading):
         approve: the id reported when the file was held.
         accept: codes of values that are right although they look damaged.
         rejects, affected: where to write them; None: in the file's folder.
-        passing: they are read at once, and gone then.
+        passing: the file is gone afterwards: neither is written, the report has their first rows.
+        sent: the file's content; None: it is on disk.
         together: how many requests sent the lines of `file`, one each; 0: it is a file.
     """
 
@@ -117,6 +117,7 @@ class ImportRequest(Reading):
     rejects: Path | None = None
     affected: Path | None = None
     passing: bool = False
+    sent: bytes | None = Field(default=None, repr=False)
     together: int = 0
 
 
@@ -216,7 +217,7 @@ def import_sent(
     stop: ImportStop | None = None,
     progress: Progress = lambda _kind, _done, _of: None,
 ) -> ImportReport:
-    """Import one file that was sent, from a temporary place.
+    """Import one file that was sent: its content is in memory, or in a temporary place.
 
     `stop` None: only its time limit stops it.
 
@@ -262,20 +263,16 @@ def for_programs(detail: str) -> str:
     return detail.replace("(--accept ", "(accept=")
 
 
-def rejected_lines(rejects: Path) -> Iterator[RejectedLine]:
-    """Lines of the rejects file, without the refused values."""
-    with rejects.open(encoding="utf-8-sig", newline="") as file:
-        for line, student, column, _value, detail, remedy, fault in islice(
-            csv.reader(file, delimiter=";"), 1, None
-        ):
-            yield RejectedLine(
-                line=int(line),
-                student_number=student,
-                column=column,
-                fault=fault,
-                detail=detail,
-                remedy=remedy,
-            )
+def json_lines(objects: Iterable[Mapping[str, Any]]) -> bytes:
+    """What a program sent, as the content of a file."""
+    return "".join(json.dumps(each) + "\n" for each in objects).encode("ascii")
+
+
+def rejected_lines(report: ImportReport) -> list[RejectedLine]:
+    """The first refused lines of what was sent, without the refused values."""
+    names = ("line", "student_number", "column", "value", "detail", "remedy", "fault")
+    rows = (dict(zip(names, row, strict=True)) for row in report.refused)
+    return [RejectedLine.model_validate(row) for row in rows]
 
 
 @act("import.explain")
@@ -364,9 +361,10 @@ def _completed(
 
 
 def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, actor: Actor) -> ImportOptions:
+    rejects, affected = (path.with_name(f"{path.stem}.{name}.csv") for name in ("rejects", "affected"))
     return ImportOptions(
-        rejects_path=request.rejects or path.with_name(f"{path.stem}.rejects.csv"),
-        affected_path=request.affected or path.with_name(f"{path.stem}.affected.csv"),
+        rejects_path=None if request.passing else request.rejects or rejects,
+        affected_path=None if request.passing else request.affected or affected,
         dry_run=request.dry_run,
         republish=request.republish,
         full_year=request.full_year,
@@ -376,7 +374,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         approval=None if request.approve is None else Approval(request.approve, actor.name),
         acceptance=Acceptance(frozenset(request.accept), actor.name),
         actor=actor.name,
-        passing=request.passing,
+        sent=request.sent,
         together=request.together > 1,
     )
 

@@ -5,7 +5,6 @@ A newer import of a feed ends an older one. Single lines that wait for their tur
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -14,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from producers.registrar.acceptance import AcceptanceUnfit
@@ -28,6 +26,7 @@ from sesame.operations.imports.acts import (
     ImportStop,
     RejectedLine,
     import_sent,
+    json_lines,
     rejected_lines,
 )
 
@@ -183,19 +182,18 @@ def _import_together(site: Registering, chosen: Sequence[_Waiting], clock: Calla
 def _imported(
     site: Registering, lines: Sequence[SentLine], clock: Callable[[], datetime], stop: ImportStop
 ) -> dict[int, LineImported]:
-    """Import lines as one file; return each outcome by its place. Of several, those refused have none."""
-    first = lines[0]
-    with TemporaryDirectory(prefix="sesame-lines-") as folder:
-        file = Path(folder) / first.file_name
-        texts = [json.dumps(each.values) + "\n" for each in lines]
-        file.write_text("".join(texts), encoding="ascii")
-        places = {name: file.with_name(f"{name}.csv") for name in ("rejects", "affected")}
-        request = first.request.model_copy(update={"file": file, "together": len(lines), **places})
-        report = import_sent(site, first.actor, request, file, clock=clock, stop=stop)
-        if len(lines) == 1:
-            rejects = report.rejects_path
-            return {0: LineImported(report, [] if rejects is None else list(rejected_lines(rejects)))}
+    """Import lines as one file; return each outcome by its place.
+
+    Of several lines, those that were refused have none.
+    """
+    first, file = lines[0], Path(lines[0].file_name)
+    sent = json_lines(each.values for each in lines)
+    request = first.request.model_copy(update={"file": file, "sent": sent, "together": len(lines)})
+    report = import_sent(site, first.actor, request, file, clock=clock, stop=stop)
+    if len(lines) == 1:
+        return {0: LineImported(report, rejected_lines(report))}
+    texts = sent.splitlines(keepends=True)
     return {
-        line - 1: LineImported(replace(part, digest=sha256(texts[line - 1].encode()).hexdigest()), [])
+        line - 1: LineImported(replace(part, digest=sha256(texts[line - 1]).hexdigest()), [])
         for line, part in report.parts.items()
     }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
@@ -38,6 +36,7 @@ from sesame.operations.imports.acts import (
     RejectedLine,
     for_programs,
     import_sent,
+    json_lines,
     rejected_lines,
 )
 from sesame.operations.imports.turns import ImportTurns, LineImported, SentLine
@@ -151,14 +150,12 @@ class PersonFacts:
         return _TURNS.import_line(self._site, line, clock=self._clock, stop=ImportStop())
 
     def _import_lines(self, lines: Collection[Mapping[str, str]]) -> None:
-        with TemporaryDirectory(prefix="sesame-person-") as folder, _TURNS.turn(ImportStop()):
-            file = Path(folder) / _FILE
-            file.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="ascii")
+        request = ImportRequest(profile=SENT, file=Path(_FILE), sent=json_lines(lines), **self._how)
+        with _TURNS.turn(ImportStop()):
             for dry_run in (True, False):
-                request = ImportRequest(profile=SENT, file=file, dry_run=dry_run, **self._how)
-                report = import_sent(self._site, self._actor, request, file, clock=self._clock)
-                rejects = report.rejects_path
-                self._take(report, () if rejects is None else rejected_lines(rejects))
+                asked = request.model_copy(update={"dry_run": dry_run})
+                report = import_sent(self._site, self._actor, asked, Path(_FILE), clock=self._clock)
+                self._take(report, rejected_lines(report))
 
     def _take(self, report: ImportReport, rejected: Iterable[RejectedLine]) -> None:
         """Check that these lines were accepted. Raises `PersonRefused`, `PersonStopped`."""

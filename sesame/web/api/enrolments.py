@@ -1,7 +1,7 @@
 """Routes for the registrar's enrolments and teachings: one, or any number.
 
-The act that imports files imports them: the body is kept in a file meanwhile, so that memory is bounded
-whatever its size, and the guard judges it as a whole.
+They are imported as a file is, by the same act: lines are kept in a file meanwhile, so that memory is
+bounded whatever their number, and the guard judges them as a whole.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -35,11 +34,8 @@ from sesame.operations.imports.acts import (
 )
 from sesame.operations.imports.turns import ImportTurns, SentLine
 from sesame.web.api.problems import ApiError, WrongPlace
-from sesame.web.api.routes import JSON, NDJSON, Call, Caller, route
+from sesame.web.api.routes import FILE, JSON, NDJSON, Call, Caller, route
 from sesame.web.kit.site import Site
-
-REJECTED_MAX: Final = 1_000
-"""Limit of the refused lines listed in an answer; all are counted."""
 
 FORMS: Final = {"enrolments": "file", "teachings": "groups"}
 """Accepted kinds, each with its field of `ImportRequest`."""
@@ -123,12 +119,12 @@ def import_enrolments(
     twice when it is sent again. Single objects that wait for one another share an import, and its id.
     """
     how = {"dry_run": dry_run, "full_year": full_year, "approve": approve, "accept": tuple(accept or ())}
-    if not call.is_single:
+    if isinstance(call.sent, Path):
         return _answered(call, response, "enrolments", how)
-    values = json.loads(call.file.read_bytes())
+    values = json.loads(call.sent)
     student = str(values.get(pegase().column_of("student_number")))
     request = ImportRequest(profile=_PROFILE, **how)
-    line = SentLine(call.actor, values, student, request, call.file.name)
+    line = SentLine(call.actor, values, student, request, FILE)
     with _refused():
         done = TURNS["enrolments"].import_line(call.site, line, clock=call.clock, stop=call.stop)
     return _told(call, response, _imported(*done))
@@ -156,7 +152,7 @@ def import_lines(
     site: Site,
     actor: Actor,
     kind: str,
-    file: Path,
+    sent: bytes | Path,
     *,
     clock: Callable[[], datetime],
     stop: ImportStop,
@@ -166,7 +162,7 @@ def import_lines(
 
     Args:
         kind: a key of `FORMS`.
-        file: in a folder made for it, which is deleted with what the import writes there.
+        sent: JSON lines, or the file that they are in.
         stop: ends the import, also while it waits for its turn.
         how: the options of `ImportRequest`.
 
@@ -174,12 +170,11 @@ def import_lines(
         LinesUnusable: nothing was published.
         As `import_files`.
     """
-    places = {name: file.with_name(f"{name}.csv") for name in ("rejects", "affected")}
-    request = ImportRequest(profile=_PROFILE, **{FORMS[kind]: file}, **places, **how)
+    file, body = (sent, None) if isinstance(sent, Path) else (Path(FILE), sent)
+    request = ImportRequest(profile=_PROFILE, sent=body, **{FORMS[kind]: file}, **how)
     with _refused(), TURNS[kind].turn(stop):
         report = import_sent(site, actor, request, file, clock=clock, stop=stop)
-    rejects = report.rejects_path
-    return _imported(report, [] if rejects is None else rejected_lines(rejects))
+    return _imported(report, rejected_lines(report))
 
 
 @contextmanager
@@ -195,7 +190,7 @@ def _refused() -> Iterator[None]:
 
 def _imported(report: ImportReport, rejected: Iterable[RejectedLine]) -> EnrolmentsImported:
     told = {name: value for name, value in report.to_json().items() if name not in ("rejects", "affected")}
-    shown = [_for_programs(each) for each in islice(rejected, REJECTED_MAX)]
+    shown = [_for_programs(each) for each in rejected]
     return EnrolmentsImported(report=told, rejected=shown)
 
 
@@ -206,7 +201,7 @@ def _for_programs(rejected: RejectedLine) -> RejectedLine:
 
 
 def _answered(call: Call, response: Response, kind: str, how: Mapping[str, Any]) -> EnrolmentsImported:
-    done = import_lines(call.site, call.actor, kind, call.file, clock=call.clock, stop=call.stop, **how)
+    done = import_lines(call.site, call.actor, kind, call.sent, clock=call.clock, stop=call.stop, **how)
     return _told(call, response, done)
 
 

@@ -32,7 +32,7 @@ from starlette.exceptions import HTTPException
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts.acts import Actor, check
-from sesame.operations.imports.acts import ImportStop
+from sesame.operations.imports.acts import ImportStop, json_lines
 from sesame.operations.programs import tokens
 from sesame.web.api import problems
 from sesame.web.api.cursors import Cursors
@@ -46,6 +46,8 @@ from sesame.web.kit.site import Site
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+FILE: Final = "api.jsonl"
+"""What the imports of sent lines are called."""
 
 BODY_BYTES_MAX: Final = 1_048_576
 BODY_S_MAX: Final = 60.0
@@ -173,22 +175,21 @@ class Call:
         tokens.bearer(self.site.database, self.token)
 
     @property
-    def file(self) -> Path:
-        """The body, where it is taken as a file; its folder belongs to the request."""
-        file: Path = self.request.state.file
-        return file
+    def sent(self) -> bytes | Path:
+        """A body of JSON lines: the line of one object, or the file that several are in."""
+        sent: bytes | Path = self.request.state.sent
+        return sent
 
     @property
     def stop(self) -> ImportStop:
-        """Stops the import of that file, also when the connection is closed."""
+        """Stops the import of that body; wanted when the connection is closed."""
         stop: ImportStop = self.request.state.stop
         return stop
 
     @property
     def is_single(self) -> bool:
         """Whether that is one object, and not lines."""
-        single: bool = self.request.state.single
-        return single
+        return isinstance(self.sent, bytes)
 
     def position(self, cursor: str | None, wanted: Mapping[str, object]) -> Any:
         """The place in the list where the requested page begins; None: the first page.
@@ -323,15 +324,14 @@ async def _with_file(
     handle: Callable[[Request], Awaitable[Response]],
     takes: tuple[str, ...],
 ) -> Response:
-    """Answer a request whose body is a file: of lines as they come, or of one line."""
-    kind = check_type(request, takes)
+    """Answer what takes its body as a file: of lines as they come, or of one line."""
     with TemporaryDirectory(prefix="sesame-api-") as folder:
-        request.state.file = Path(folder) / "api.jsonl"
-        request.state.single = kind == JSON
-        if kind == JSON:
-            digest = _write_line(request.state.file, await read_body(request))
+        if check_type(request, takes) == JSON:
+            digest = await read_body(request)  # short enough to be its own
+            request.state.sent = json_lines([json_object(digest)])
         else:
-            digest = await _write_lines(request.state.file, request)
+            request.state.sent = Path(folder) / FILE
+            digest = await _write_lines(request.state.sent, request)
         request.state.stop = ImportStop()
         return await stopped_by_leaving(
             request, request.state.stop, _once(request, token, api, handle, digest)
@@ -353,11 +353,6 @@ async def stopped_by_leaving(
         return await answer
     finally:
         watching.cancel()
-
-
-def _write_line(file: Path, body: bytes) -> bytes:
-    file.write_text(json.dumps(json_object(body)) + "\n", encoding="ascii")
-    return body
 
 
 def json_object(body: bytes) -> dict[str, Any]:

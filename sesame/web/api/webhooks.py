@@ -6,11 +6,8 @@ import. A message that is repeated gets the first answer, by its id.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import structlog
@@ -21,7 +18,7 @@ from consumers.webhooks.signatures import SignatureRefused, WebhookHead, Webhook
 from pipeline.settings import SecretUnreadable, read_secret
 from schemas.language import gettext
 from sesame.acts.acts import Actor
-from sesame.operations.imports.acts import ImportStop
+from sesame.operations.imports.acts import ImportStop, json_lines
 from sesame.web.api import problems
 from sesame.web.api.enrolments import FORMS, import_lines
 from sesame.web.api.problems import ApiError
@@ -132,10 +129,7 @@ def _sender(api: Api, source: str, request: Request, body: bytes) -> tuple[str, 
 
 def _import(api: Api, actor: Actor, body: bytes, stop: ImportStop) -> Response:
     kind, objects = _payload(body)
-    with TemporaryDirectory(prefix="sesame-api-") as folder:
-        file = Path(folder) / "api.jsonl"
-        file.write_text("".join(json.dumps(each) + "\n" for each in objects), encoding="ascii")
-        done = import_lines(api.site, actor, kind, file, clock=api.clock, stop=stop)
+    done = import_lines(api.site, actor, kind, json_lines(objects), clock=api.clock, stop=stop)
     status = HTTPStatus.ACCEPTED if done.report["held"] else HTTPStatus.OK
     return Response(done.model_dump_json(), status, media_type=JSON)
 

@@ -13,7 +13,6 @@ leaves.
 from __future__ import annotations
 
 import asyncio
-import csv
 import re
 import secrets
 import shutil
@@ -22,7 +21,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -36,6 +34,7 @@ from starlette.formparsers import MultiPartException
 
 from pipeline.errors import SesameError, fault
 from producers.registrar.report import ImportKind
+from producers.registrar.sheets import AFFECTED, AFFECTED_TEACHINGS, REJECTS, Row, WorkbookSheet
 from schemas.language import gettext
 from sesame.acts.acts import check
 from sesame.operations.imports.acts import ImportRequest, ImportStop, import_sent, stop_sent
@@ -61,10 +60,10 @@ _GROWS: Final = "<!-- grows here -->"
 
 @dataclass(frozen=True)
 class Table:
-    """A table that the import wrote, for a spreadsheet; `more`: only its first rows."""
+    """What the import would write for a spreadsheet; `more`: only its first rows."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Row]
     more: bool
 
 
@@ -182,12 +181,13 @@ class _GoingOn(threading.Thread):
             stop=self.stop,
             progress=self._tell,
         )
+        sheet = AFFECTED if report.kind is ImportKind.ENROLMENTS else AFFECTED_TEACHINGS
         return visit.render(
             "_imported.html",
             report=report,
             numbers=report.counts(),
-            rejected=_table(report.rejects_path),
-            affected=_table(report.affected_path),
+            rejected=_table(REJECTS, report.refused),
+            affected=_table(sheet, report.affected),
             asked=sent.asked,
         )
 
@@ -223,11 +223,8 @@ def _name(given: str) -> str:
     return "".join(each for each in name if each.isprintable() and each != "/")[-100:].lstrip(".") or "file"
 
 
-def _table(path: Path | None) -> Table | None:
-    if path is None:
+def _table(sheet: WorkbookSheet, rows: Sequence[Row]) -> Table | None:
+    if not rows:
         return None
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, delimiter=";")
-        header = next(rows, [])
-        shown = list(islice(rows, _LINES_SHOWN))
-        return Table(header[:-1], [row[:-1] for row in shown], next(rows, None) is not None)
+    header = [gettext(column) for column in sheet.columns[:-1]]
+    return Table(header, [row[:-1] for row in rows[:_LINES_SHOWN]], len(rows) > _LINES_SHOWN)
