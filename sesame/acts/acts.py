@@ -141,121 +141,17 @@ class ActRefused(SesameError):
     exit_code = 2
 
 
-_EVERYBODY: Final = frozenset(Role)
-_STAFF: Final = _EVERYBODY - {Role.VIEWER}
+EVERYBODY: Final = frozenset(Role)
+STAFF: Final = EVERYBODY - {Role.VIEWER}
 """Roles that may see student numbers: a viewer sees counts, never students."""
 
-_DESK: Final = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
-_OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
-_OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
-_ADMINISTRATORS: Final = frozenset({Role.ADMINISTRATOR})
+DESK: Final = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
+OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
+OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+ADMINISTRATORS: Final = frozenset({Role.ADMINISTRATOR})
 
-RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
-    "access": _DESK,
-    "activate": _DESK,
-    "activate.all": _OPERATORS,
-    "adopt": _OPERATORS,
-    "adopt.activate": _OPERATORS,
-    "adopt.decide": _OPERATORS,
-    "adopt.link": _OPERATORS,
-    "adopt.questions": _OPERATORS,
-    "adopt.show": _OPERATORS,
-    "audit.export": _OPERATORS,
-    "audit.list": _OPERATORS,
-    "audit.verify": _OPERATORS,
-    "backup": _ADMINISTRATORS,
-    "backup.verify": _ADMINISTRATORS,
-    "completions.follow": _STAFF,
-    "connector.check": _OPERATORS,
-    "connector.list": _EVERYBODY,
-    "connector.new": _EVERYBODY,
-    "dead_letters.dismiss": _OPERATORS,
-    "dead_letters.list": _DESK,
-    "dead_letters.page": _DESK,
-    "dead_letters.show": _DESK,
-    "diagnose": _DESK,
-    "events.poll": _OPERATORS,
-    "export.day": _EVERYBODY,
-    "group.change": _OFFICE,
-    "group.end": _OFFICE,
-    "group.look": _OFFICE,
-    "group.make": _OFFICE,
-    "hold.lift": _OPERATORS,
-    "hold.lift_all": _OPERATORS,
-    "hold.place": _DESK,
-    "hold.place_all": _OPERATORS,
-    "identity.list": _STAFF,
-    "identity.merge": _OFFICE,
-    "identity.mint_again": _OFFICE,
-    "identity.preview": _OFFICE,
-    "identity.separate": _OFFICE,
-    "identity.settle": _OFFICE,
-    "identity.show": _OFFICE,
-    "import": _OFFICE,
-    "import.approve": _OPERATORS,
-    "import.explain": _OFFICE,
-    "import.list": _OFFICE,
-    "import.show": _OFFICE,
-    "ledger.refresh": _OPERATORS,
-    "lifecycle.held": _STAFF,
-    "lifecycle.preview": _OPERATORS,
-    "lifecycle.prolong": _OPERATORS,
-    "lifecycle.release": _OPERATORS,
-    "lost_records.accept": _OPERATORS,
-    "lost_records.list": _EVERYBODY,
-    "overview.people": _DESK,
-    "overview.show": _EVERYBODY,
-    "person.end": _OFFICE,
-    "person.look": _OFFICE,
-    "person.put": _OFFICE,
-    "privacy.again": _ADMINISTRATORS,
-    "privacy.erase": _ADMINISTRATORS,
-    "privacy.export": _ADMINISTRATORS,
-    "privacy.init": _ADMINISTRATORS,
-    "privacy.key": _EVERYBODY,
-    "privacy.list": _EVERYBODY,
-    "privacy.receipt": _OPERATORS,
-    "privacy.standing": _ADMINISTRATORS,
-    "privacy.verify": _EVERYBODY,
-    "process.forget": _OPERATORS,
-    "process.list": _EVERYBODY,
-    "provision": _OPERATORS,
-    "quarantine.lift": _OPERATORS,
-    "quarantine.list": _EVERYBODY,
-    "receiver.try": _OPERATORS,
-    "reconcile": _OPERATORS,
-    "reconcile.latest": _EVERYBODY,
-    "reconcile.watch": _OPERATORS,
-    "replay": _OPERATORS,
-    "replay.list": _EVERYBODY,
-    "replay.preview": _OPERATORS,
-    "replay.resume": _OPERATORS,
-    "replay.select": _OPERATORS,
-    "replay.standing": _OPERATORS,
-    "replay.stop": _OPERATORS,
-    "restore": _ADMINISTRATORS,
-    "restored.answer": _OPERATORS,
-    "restored.check": _OPERATORS,
-    "restored.list": _STAFF,
-    "restored.rebuild": _ADMINISTRATORS,
-    "status.show": _DESK,
-    "students.cohorts": _DESK,
-    "students.list": _DESK,
-    "students.search": _DESK,
-    "students.show": _DESK,
-    "students.timeline": _DESK,
-    "support.look": _DESK,
-    "support.send": _DESK,
-    "target.list": _EVERYBODY,
-    "target.pause": _OPERATORS,
-    "target.probe": _OPERATORS,
-    "target.resume": _OPERATORS,
-    "token.create": _ADMINISTRATORS,
-    "token.list": _ADMINISTRATORS,
-    "token.revoke": _ADMINISTRATORS,
-    "vault.init": _ADMINISTRATORS,
-}
-"""Every act, by its name in the audit, with the roles that may do it."""
+RIGHTS: Final[dict[str, frozenset[Role]]] = {}
+"""The acts of all loaded modules, with the roles that may do each; see `sesame.operations.load_all`."""
 
 
 def may(actor: Actor, name: str, *, of: str | None = None) -> bool:
@@ -309,6 +205,7 @@ class ActPath(NamedTuple):
 
 def act(
     name: str,
+    roles: frozenset[Role],
     *,
     path: ActPath | None = None,
     shows: Callable[..., Mapping[str, object] | None] | None = None,
@@ -316,11 +213,14 @@ def act(
     """Make a function the act of this name; refuse unauthorised actors before it runs.
 
     Args:
+        name: by which the audit and tokens know it.
+        roles: that may do it.
         path: where programs call it; None: nowhere, or a hand-written route renders it.
         shows: of an act that shows persons, what the audit keeps of the look, by the report and what the act
             was called with after the actor: see `shown`; None: no person. It is recorded before the
             report is returned.
     """
+    RIGHTS[name] = roles
 
     def decorate(function: _Act[_Site, _More, _Report]) -> _Act[_Site, _More, _Report]:
         @wraps(function)

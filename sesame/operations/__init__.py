@@ -1,1 +1,10 @@
 """What an operator, a student or a program can do: one function per act."""
+
+from importlib import import_module
+from pkgutil import walk_packages
+from types import ModuleType
+
+
+def load_all() -> list[ModuleType]:
+    """Import the modules of every act, so that `acts.RIGHTS` has them all."""
+    return [import_module(module.name) for module in walk_packages(__path__, f"{__name__}.")]

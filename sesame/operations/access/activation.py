@@ -18,7 +18,7 @@ from producers.activation.policy import PasswordJudge
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act
+from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act
 from sesame.acts.ports import Sealing
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Activated(Report):
     everybody: Everybody | None = None
 
 
-@act("activate", path=ActPath("activate_students", "POST", "/activations"))
+@act("activate", DESK, path=ActPath("activate_students", "POST", "/activations"))
 def activate(
     site: Sealing, actor: Actor, request: Activation, *, clock: Callable[[], datetime], progress: Progress
 ) -> Activated:
@@ -119,7 +119,7 @@ def activate(
     return ask_for(site, students, request, Lane.PERSONAL, clock, progress)
 
 
-@act("activate.all")
+@act("activate.all", OPERATORS)
 def activate_all(
     site: Sealing,
     actor: Actor,

@@ -19,7 +19,7 @@ from producers.holds import HoldRequest, HoldsRequest
 from schemas.account import Hold, StudentNumber
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import DESK, OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Publishing, Shutting, Stored
 from sesame.operations.people.known_persons import NoSuchStudent, refuse_erased
 from sesame.operations.people.search import holders_of
@@ -60,7 +60,7 @@ class HoldReport(Report):
     since: datetime | None
 
 
-@act("hold.place", path=ActPath("place_hold", "POST", "/holds/place"))
+@act("hold.place", DESK, path=ActPath("place_hold", "POST", "/holds/place"))
 def place(site: Shutting, actor: Actor, request: HoldChangeRequest) -> HoldReport:
     """Shut access to every target and end the sessions of the pages.
 
@@ -82,7 +82,7 @@ def place(site: Shutting, actor: Actor, request: HoldChangeRequest) -> HoldRepor
     return standing.report(changed=True)
 
 
-@act("hold.lift", path=ActPath("lift_hold", "POST", "/holds/lift"))
+@act("hold.lift", OPERATORS, path=ActPath("lift_hold", "POST", "/holds/lift"))
 def lift(site: Publishing, actor: Actor, request: HoldChangeRequest) -> HoldReport:
     """Lift one hold: its reason is gone. Other holds stay.
 
@@ -132,7 +132,7 @@ class HoldsReport(Report):
     wrong: tuple[int, ...]
 
 
-@act("hold.place_all")
+@act("hold.place_all", OPERATORS)
 def place_all(site: Shutting, actor: Actor, request: HoldListRequest) -> HoldsReport:
     """Place a hold on every student of a list whom the registry knows.
 
@@ -148,7 +148,7 @@ def place_all(site: Shutting, actor: Actor, request: HoldListRequest) -> HoldsRe
     return report
 
 
-@act("hold.lift_all")
+@act("hold.lift_all", OPERATORS)
 def lift_all(site: Publishing, actor: Actor, request: HoldListRequest) -> HoldsReport:
     """Lift a hold for every student of a list; wrong lines are reported and skipped.
 

@@ -26,7 +26,7 @@ from schemas.account import Account, Stage
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown, utc
+from sesame.acts.acts import OPERATORS, STAFF, Actor, ActPath, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Following, Stored
 from sesame.operations.people.diagnosis.words import word
 
@@ -167,7 +167,11 @@ class ReleaseReport(Report):
     released: bool
 
 
-@act("lifecycle.preview", shows=lambda report, _request: shown(life.student_number for life in report.lives))
+@act(
+    "lifecycle.preview",
+    OPERATORS,
+    shows=lambda report, _request: shown(life.student_number for life in report.lives),
+)
 def preview(site: Following, _actor: Actor, request: LifecyclePreviewRequest) -> LifecyclePreview:
     """Preview who would be shut or erased, when and why; write nothing.
 
@@ -234,6 +238,7 @@ def preview(site: Following, _actor: Actor, request: LifecyclePreviewRequest) ->
 
 @act(
     "lifecycle.held",
+    STAFF,
     path=ActPath("list_plans", "GET", "/plans"),
     shows=lambda plans: shown(number for plan in plans for number in plan.students),
 )
@@ -243,7 +248,7 @@ def held(site: Stored, _actor: Actor) -> list[HeldPlan]:
         return list(map(_shown, closings.held(connection)))
 
 
-@act("lifecycle.release", path=ActPath("release_plan", "POST", "/plans/{plan_id}/release"))
+@act("lifecycle.release", OPERATORS, path=ActPath("release_plan", "POST", "/plans/{plan_id}/release"))
 def release(site: Following, actor: Actor, plan_id: str) -> ReleaseReport:
     """Release exactly this plan to be carried out.
 
@@ -272,7 +277,7 @@ def release(site: Following, actor: Actor, plan_id: str) -> ReleaseReport:
     return site.database.transact(let_go)
 
 
-@act("lifecycle.prolong", path=ActPath("prolong_access", "POST", "/prolongations"))
+@act("lifecycle.prolong", OPERATORS, path=ActPath("prolong_access", "POST", "/prolongations"))
 def prolong(site: Stored, actor: Actor, request: ProlongRequest) -> ProlongReport:
     """Let a student without an enrolment keep access until a later day.
 

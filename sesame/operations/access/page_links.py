@@ -8,7 +8,7 @@ from pipeline import accounts
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.acts import acts
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import DESK, Actor, Report, act
 from sesame.acts.ports import Paged
 
 
@@ -30,7 +30,7 @@ class AccessLink(Report):
     link: str
 
 
-@act("access")
+@act("access", DESK)
 def access(site: Paged, actor: Actor, request: AccessRequest) -> AccessLink:
     """Make a link to view a student's page read-only.
 

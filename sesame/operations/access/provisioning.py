@@ -20,7 +20,7 @@ from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, 
 from schemas.account import Account, Lane
 from schemas.language import gettext
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
 from sesame.acts.ports import Provided, check_target
 from sesame.operations.people.diagnosis.reasons import explain
@@ -66,7 +66,7 @@ class ProvisionReport(Report):
     targets: list[Ended]
 
 
-@act("provision", path=ActPath("provision_student", "POST", "/provisions"))
+@act("provision", OPERATORS, path=ActPath("provision_student", "POST", "/provisions"))
 def provision(site: Provided, actor: Actor, request: ProvisionRequest, say: Say) -> ProvisionReport:
     """Bring a student to the newest version at these targets, now.
 

@@ -18,7 +18,7 @@ from schemas.events import IdentityDecision
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown, utc, utc_or_none
+from sesame.acts.acts import OFFICE, STAFF, Actor, ActPath, ActRequest, Report, act, shown, utc, utc_or_none
 from sesame.acts.ports import Publishing, Stored
 from sesame.operations.people.known_persons import Side, claimed, known
 
@@ -97,7 +97,7 @@ class Decided(Report):
     dry_run: bool
 
 
-@act("identity.list", shows=lambda report, _request: shown(each.student_number for each in report))
+@act("identity.list", STAFF, shows=lambda report, _request: shown(each.student_number for each in report))
 def listed(site: Stored, _actor: Actor, request: DoubtsRequest) -> list[DoubtSummary]:
     """The matching doubts, the oldest first."""
     with site.database.read() as connection:
@@ -105,7 +105,7 @@ def listed(site: Stored, _actor: Actor, request: DoubtsRequest) -> list[DoubtSum
     return [DoubtSummary(**_summary(doubt)) for doubt in found]
 
 
-@act("identity.show", path=ActPath("show_identity", "GET", "/identities/{student_number}"))
+@act("identity.show", OFFICE, path=ActPath("show_identity", "GET", "/identities/{student_number}"))
 def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
     """Every doubt about this number, open ones first, with personal data; audited.
 
@@ -121,7 +121,7 @@ def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
     return found
 
 
-@act("identity.separate", path=ActPath("separate_identities", "POST", "/identities/separate"))
+@act("identity.separate", OFFICE, path=ActPath("separate_identities", "POST", "/identities/separate"))
 def separate(site: Publishing, actor: Actor, request: DoubtDecisionRequest) -> Decided:
     """Decide that two numbers are two people, or a number stays with its first holder.
 
@@ -138,7 +138,7 @@ def separate(site: Publishing, actor: Actor, request: DoubtDecisionRequest) -> D
     return decided(site, actor, request, number, second, IdentityDecision.SEPARATE, text)
 
 
-@act("identity.merge", path=ActPath("merge_identities", "POST", "/identities/merge"))
+@act("identity.merge", OFFICE, path=ActPath("merge_identities", "POST", "/identities/merge"))
 def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
     """Decide that two numbers are one person, or that one number kept its holder.
 

@@ -15,7 +15,7 @@ from pipeline.errors import SesameError
 from schemas.account import Account
 from schemas.events import IdentityDecision
 from schemas.language import gettext
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import OFFICE, Actor, Report, act
 from sesame.acts.ports import Registering
 from sesame.operations.identities.acts import Decided, DoubtDecisionRequest, decided
 
@@ -33,7 +33,7 @@ class Minting(Report):
     new_mail: str
 
 
-@act("identity.mint_again")
+@act("identity.mint_again", OFFICE)
 def mint_again(site: Registering, actor: Actor, request: DoubtDecisionRequest) -> Decided:
     """Give an account new names, since the present ones came from damaged input.
 

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from consumers.directory.objects import EntryObject
 from consumers.registry.ledger import DIRECTORY, SqlLedger
 from pipeline.db.database import Database
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import OPERATORS, Actor, Report, act
 from sesame.acts.ports import Directories
 
 ENTRIES_PER_TRANSACTION = 500
@@ -37,7 +37,7 @@ class Reserved(Report):
     conflicts: list[str] = Field(default_factory=list)
 
 
-@act("ledger.refresh")
+@act("ledger.refresh", OPERATORS)
 def refresh(site: Directories, _actor: Actor) -> Reserved:
     """Put the directory's names into the ledger now; see `reserve_names`."""
     with site.directory() as directory:

@@ -27,7 +27,7 @@ from schemas.account import Hold
 from schemas.events import IdentityDecision
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import OFFICE, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Publishing, Stored
 from sesame.operations.people.known_persons import Side, side
 
@@ -121,7 +121,7 @@ class SettleReport(Report):
     left: tuple[LeftDoubt, ...]
 
 
-@act("identity.preview", path=ActPath("preview_settlement", "POST", "/identities/settle/preview"))
+@act("identity.preview", OFFICE, path=ActPath("preview_settlement", "POST", "/identities/settle/preview"))
 def preview(site: Stored, actor: Actor, request: SettleRequest) -> SettlementPreview:
     """Preview what this rule would decide, with personal data.
 
@@ -156,7 +156,7 @@ def preview(site: Stored, actor: Actor, request: SettleRequest) -> SettlementPre
     )
 
 
-@act("identity.settle")
+@act("identity.settle", OFFICE)
 def settle(
     site: Publishing,
     actor: Actor,

@@ -33,7 +33,7 @@ from producers.registrar.settings import RegistrarSettings
 from producers.registrar.teachings import import_groups, parse
 from schemas.language import gettext, gettext_noop
 from sesame.acts import acts
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import OFFICE, Actor, Report, act
 from sesame.acts.ports import HasSettings, Recognising, Registering
 
 _YEARS_AHEAD = 2
@@ -165,7 +165,7 @@ class Explained(Report):
         return _joined([file.model_dump() for file in self.files])
 
 
-@act("import")
+@act("import", OFFICE)
 def import_files(
     site: Registering,
     actor: Actor,
@@ -275,7 +275,7 @@ def rejected_lines(report: ImportReport) -> list[RejectedLine]:
     return [RejectedLine.model_validate(row) for row in rows]
 
 
-@act("import.explain")
+@act("import.explain", OFFICE)
 def explain(
     site: HasSettings, _actor: Actor, request: ExplainRequest, *, clock: Callable[[], datetime]
 ) -> Explained:

@@ -12,7 +12,7 @@ from producers.registrar.feed import SEQUENCES_PER_IMPORT
 from producers.registrar.import_runs import ImportRun, SqlImports
 from producers.registrar.report import ImportDetail, ImportEnd, YearDifference
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, Report, act, utc, utc_or_none
+from sesame.acts.acts import OFFICE, OPERATORS, Actor, ActPath, Report, act, utc, utc_or_none
 from sesame.acts.ports import Stored
 
 _DAY_S = 86_400.0
@@ -109,7 +109,7 @@ class ImportsReport(Report):
     persons_sent: int
 
 
-@act("import.list")
+@act("import.list", OFFICE)
 def listed(site: Stored, _actor: Actor, request: ImportsRequest) -> ImportsReport:
     """The matching imports, the newest first."""
     runs = SqlImports(site.database)
@@ -125,7 +125,7 @@ def listed(site: Stored, _actor: Actor, request: ImportsRequest) -> ImportsRepor
     )
 
 
-@act("import.show", path=ActPath("show_import", "GET", "/imports/{import_id}"))
+@act("import.show", OFFICE, path=ActPath("show_import", "GET", "/imports/{import_id}"))
 def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
     """One import in full; audited.
 
@@ -144,7 +144,7 @@ def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
     )
 
 
-@act("import.approve", path=ActPath("approve_import", "POST", "/imports/{import_id}/approve", 204))
+@act("import.approve", OPERATORS, path=ActPath("approve_import", "POST", "/imports/{import_id}/approve", 204))
 def approve(site: Stored, actor: Actor, import_id: int) -> None:
     """Approve an import that the guard holds, for when the same is sent again.
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pipeline import audit
 from pipeline.audit import verification
 from sesame.acts import acts
-from sesame.acts.acts import Actor, Report, act, utc
+from sesame.acts.acts import OPERATORS, Actor, Report, act, utc
 from sesame.acts.ports import Stored
 from sesame.operations.keeping import spreadsheet
 
@@ -64,6 +64,7 @@ class AuditPageRequest(AuditRequest):
 
 @act(
     "audit.list",
+    OPERATORS,
     shows=lambda _report, page: {"student_number": page.student} if page.student is not None else None,
 )
 def entries(site: Stored, _actor: Actor, request: AuditPageRequest) -> list[AuditEntry]:
@@ -76,7 +77,7 @@ def entries(site: Stored, _actor: Actor, request: AuditPageRequest) -> list[Audi
 _EXPORT_PAGE: Final = 500
 
 
-@act("audit.export")
+@act("audit.export", OPERATORS)
 def export(site: Stored, actor: Actor, request: AuditRequest, form: Literal["csv", "jsonl"]) -> Iterator[str]:
     """Export the matching entries as lines of a file, the newest first. One page of them is in memory.
 
@@ -150,7 +151,7 @@ class Head(BaseModel):
     hash: str | None = None
 
 
-@act("audit.verify")
+@act("audit.verify", OPERATORS)
 def verify(site: Stored, _actor: Actor, request: Head) -> AuditVerified:
     """Walk the audit's chain, and name each break."""
     found = verification.verify(site.database, head=request.hash)

@@ -21,7 +21,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
 from schemas.account import Lane
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActRequest, Report, act
+from sesame.acts.acts import EVERYBODY, Actor, ActRequest, Report, act
 from sesame.acts.ports import Configured
 from sesame.operations.people.diagnosis.figures import COHORT_MIN, CompletedPropagation, completed, quantiles
 
@@ -96,7 +96,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
 """Types of the columns in SQL."""
 
 
-@act("export.day")
+@act("export.day", EVERYBODY)
 def export_day(
     site: Configured, _actor: Actor, request: DayExportRequest, clock: Callable[[], datetime]
 ) -> bytes:

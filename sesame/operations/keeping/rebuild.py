@@ -33,7 +33,7 @@ from schemas import catalogue
 from schemas.envelope import SOURCE_PREFIX, EnvelopeError, Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, CredentialChanged, Event, PreferenceChanged, RegistrarFact
 from sesame.acts import life
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act
 from sesame.acts.ports import Adopting, Restored
 from sesame.operations.identities.name_reservation import reserve_names
 from sesame.operations.keeping.backup.acts import person_keys
@@ -89,7 +89,7 @@ class Rebuilt(Report):
     asked: tuple[str, ...] = ()
 
 
-@act("restored.rebuild")
+@act("restored.rebuild", ADMINISTRATORS)
 def rebuild(
     site: Rebuilding, actor: Actor, request: RebuildRequest, *, progress: Callable[[str], None]
 ) -> Rebuilt:

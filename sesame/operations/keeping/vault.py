@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import SesameError
 from pipeline.vault import new_key
 from schemas.language import gettext
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act
 from sesame.acts.ports import HasSettings
 from sesame.settings import folders
 
@@ -23,7 +23,7 @@ class KeyMade(Report):
     path: Path
 
 
-@act("vault.init")
+@act("vault.init", ADMINISTRATORS)
 def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
     """Make the vault's key file, mode 0600. No store is needed yet, and so there is no audit.
 

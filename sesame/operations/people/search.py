@@ -14,7 +14,7 @@ from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import People, people
 from pipeline import accounts
 from pipeline.db.database import Database
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown
+from sesame.acts.acts import DESK, Actor, ActPath, ActRequest, Report, act, shown
 from sesame.acts.ports import Stored
 from sesame.operations.people.known_persons import Side, side
 
@@ -39,6 +39,7 @@ class Found(Report):
 
 @act(
     "students.search",
+    DESK,
     path=ActPath("search_students", "POST", "/students/search"),
     shows=lambda found, _request: shown(one.student_number for one in found.students),
 )

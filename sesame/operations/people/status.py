@@ -11,7 +11,7 @@ from consumers.registry.people import People
 from pipeline.errors import SesameError
 from schemas.account import Hold
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActPath, act, shown_one
+from sesame.acts.acts import DESK, Actor, ActPath, act, shown_one
 from sesame.acts.ports import Following
 from sesame.operations.people.diagnosis.person import PersonStatus, TargetStatus, person_status
 from sesame.operations.people.known_persons import NoSuchStudent
@@ -34,6 +34,7 @@ class NoEnrolmentLeft(SesameError):
 
 @act(
     "status.show",
+    DESK,
     path=ActPath("show_student", "GET", "/students/{student_number}"),
     shows=lambda report, _number: shown_one(report.student_number),
 )

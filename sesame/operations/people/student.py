@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from pipeline import accounts
 from pipeline.errors import meaning
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown_one
+from sesame.acts.acts import DESK, Actor, ActPath, ActRequest, Report, act, shown_one
 from sesame.acts.ports import Diagnosable, Following
 from sesame.operations.people.diagnosis.engine import DiagnosisReport, diagnose
 from sesame.operations.people.diagnosis.person import PersonStatus
@@ -59,6 +59,7 @@ class Timeline(Report):
 
 @act(
     "students.timeline",
+    DESK,
     path=ActPath("show_timeline", "GET", "/students/{student_number}/timeline"),
     shows=lambda report, _number: shown_one(report.student_number),
 )
@@ -80,7 +81,7 @@ def _happened(connection: Connection, targets: Sequence[str], student_number: st
     return moments(connection, student_number, ("registry", *targets))
 
 
-@act("students.show", shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
+@act("students.show", DESK, shows=lambda report, asked: shown_one(report.student_number, live=asked.live))
 def show(site: Diagnosable, _actor: Actor, request: StudentRequest) -> StudentReport:
     """All that is known of a student; one audit entry for the whole look."""
     number, status, why_none, remedy = request.student_number, None, "", ""

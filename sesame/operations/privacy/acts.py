@@ -20,7 +20,18 @@ from pipeline.errors import SesameError
 from schemas.language import gettext, gettext_noop
 from schemas.scalars import Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc, utc_or_none
+from sesame.acts.acts import (
+    ADMINISTRATORS,
+    EVERYBODY,
+    OPERATORS,
+    Actor,
+    ActPath,
+    ActRequest,
+    Report,
+    act,
+    utc,
+    utc_or_none,
+)
 from sesame.acts.ports import HasSettings, Stored
 from sesame.operations.keeping.vault import KeyMade, key_made
 from sesame.operations.people.diagnosis.reasons import explanation
@@ -85,7 +96,7 @@ class ErasureStanding(Report):
     later: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-@act("privacy.init")
+@act("privacy.init", ADMINISTRATORS)
 def init(site: HasSettings, _actor: Actor) -> KeyMade:
     """Make the privacy key's file, mode 0600. There need be no store yet, and so no audit.
 
@@ -97,7 +108,7 @@ def init(site: HasSettings, _actor: Actor) -> KeyMade:
     return key_made(site.settings.privacy_key_file, remedy=remedy)
 
 
-@act("privacy.key")
+@act("privacy.key", EVERYBODY)
 def public_key(site: HasSettings, _actor: Actor) -> SiteKey:
     """The public key by which receipts of this site are verified.
 
@@ -107,7 +118,7 @@ def public_key(site: HasSettings, _actor: Actor) -> SiteKey:
     return receipts.site_key(PrivacyKey.read(site.settings.privacy_key_file))
 
 
-@act("privacy.erase", path=ActPath("erase_person", "POST", "/erasures", 202))
+@act("privacy.erase", ADMINISTRATORS, path=ActPath("erase_person", "POST", "/erasures", 202))
 def erase(site: Erasing, actor: Actor, request: ErasureRequest) -> ErasureStanding:
     """Have a person erased, everywhere, under all of their numbers.
 
@@ -175,7 +186,7 @@ def _named(awaited: str, cause: str | None) -> str:
     return f"{awaited} ({cause if known is None else known.what})"
 
 
-@act("privacy.standing", path=ActPath("show_erasure", "GET", "/erasures/{erasure_id}"))
+@act("privacy.standing", ADMINISTRATORS, path=ActPath("show_erasure", "GET", "/erasures/{erasure_id}"))
 def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
     """An erasure's progress, and what it waits for.
 
@@ -185,14 +196,14 @@ def standing(site: Erasing, _actor: Actor, erasure_id: str) -> ErasureStanding:
     return _standing(site, _get(site, erasure_id))
 
 
-@act("privacy.list", path=ActPath("list_erasures", "GET", "/erasures"))
+@act("privacy.list", EVERYBODY, path=ActPath("list_erasures", "GET", "/erasures"))
 def listed(site: Stored, _actor: Actor) -> list[ErasureStanding]:
     """Erasures, the newest first, without names."""
     with site.database.read() as connection:
         return [_shown(each) for each in erasures.listed(connection, limit=_LISTED_MAX)]
 
 
-@act("privacy.receipt")
+@act("privacy.receipt", OPERATORS)
 def receipt(site: Stored, actor: Actor, erasure_id: str) -> str:
     """A receipt, as it was signed.
 
@@ -214,7 +225,7 @@ class VerifyReceiptRequest(BaseModel):
     student_number: str | None = None
 
 
-@act("privacy.verify")
+@act("privacy.verify", EVERYBODY)
 def verify(site: HasSettings | None, _actor: Actor, request: VerifyReceiptRequest) -> ReceiptVerified:
     """Verify a receipt's signature.
 

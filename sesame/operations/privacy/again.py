@@ -28,7 +28,7 @@ from pipeline.accounts import accounts as a
 from schemas.account import Account
 from schemas.language import gettext
 from schemas.receipt import ErasureReceipt
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act
 from sesame.acts.ports import Configured, HasConnectors, Recognising
 from sesame.operations.privacy import receipts
 from sesame.operations.privacy.erasure import Erasing, begin, enrolled, held
@@ -111,7 +111,7 @@ def explained(site: Recalling) -> Callable[[str], bool]:
     return lambda number: privacy.pseudonym(number) in whose
 
 
-@act("privacy.again")
+@act("privacy.again", ADMINISTRATORS)
 def again(site: ErasingAgain, actor: Actor, request: ReceiptsGiven) -> list[ReceiptOutcome]:
     """Erase again those whom receipts attest erased, if a restore brought them back.
 

@@ -21,7 +21,7 @@ from pipeline.errors import SesameError
 from schemas.account import Account
 from schemas.language import gettext, gettext_noop
 from sesame.acts import acts
-from sesame.acts.acts import Actor, Report, act, utc
+from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act, utc
 from sesame.acts.ports import Following, HasConnectors
 from sesame.operations.people.known_persons import NoSuchStudent
 
@@ -122,7 +122,7 @@ class Exporting(Following, HasConnectors, Protocol):
         """The tables of every room."""
 
 
-@act("privacy.export")
+@act("privacy.export", ADMINISTRATORS)
 def export(site: Exporting, actor: Actor, student_number: str) -> PersonExport:
     """Export what is kept of a person, and what targets show; audited.
 

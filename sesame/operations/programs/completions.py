@@ -17,7 +17,7 @@ from pipeline.eventlog.port import EventLog, Record, TopicReader
 from schemas import catalogue
 from schemas.envelope import EnvelopeError, from_record
 from schemas.events import PropagationCompleted
-from sesame.acts.acts import Actor, ActRequest, Report, act, note_look
+from sesame.acts.acts import STAFF, Actor, ActRequest, Report, act, note_look
 from sesame.acts.ports import Logged
 
 _PLACE: Final = re.compile(r"(\d{1,4}):(\d{1,18})")
@@ -86,7 +86,7 @@ class Completions:
                 yield Completion(id=place, completed=event)
 
 
-@act("completions.follow")
+@act("completions.follow", STAFF)
 def follow(site: Logged, actor: Actor, request: CompletionsRequest) -> Completions:
     """Follow the completions; the caller closes them. It is audited once, at the start.
 

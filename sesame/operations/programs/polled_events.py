@@ -18,7 +18,7 @@ from consumers.webhooks.security_events import key_set, token_of
 from consumers.webhooks.sender import send_trial
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, check, note, note_look
+from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act, check, note, note_look
 from sesame.acts.ports import Configured, HasSettings
 
 TOKENS_MAX: Final = 100
@@ -63,7 +63,7 @@ class ReceiverReport(Report):
     status: int | None
 
 
-@act("receiver.try", path=ActPath("try_receiver_now", "POST", "/receivers/{receiver}/try"))
+@act("receiver.try", OPERATORS, path=ActPath("try_receiver_now", "POST", "/receivers/{receiver}/try"))
 def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverReport:
     """Send one empty test event to a receiver of the settings, now and once.
 
@@ -85,7 +85,7 @@ def try_receiver(site: Configured, actor: Actor, name: str) -> ReceiverReport:
     return ReceiverReport(receiver=name, status=send_trial(name, receiver, receiver.url, **how))
 
 
-@act("events.poll")
+@act("events.poll", OPERATORS)
 def poll(site: Configured, actor: Actor, request: PollRequest) -> PollReport:
     """Drop what the receiver acknowledges, and return its further events.
 

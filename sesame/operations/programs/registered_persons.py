@@ -19,7 +19,7 @@ from producers.registrar import memberships
 from producers.registrar.external_ids import external_ids
 from producers.registrar.memberships import GroupNamed
 from schemas.account import Account, Enrolment, Hold, Stage
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown, utc
+from sesame.acts.acts import OFFICE, Actor, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Stored
 from sesame.operations.people import person_search
 from sesame.operations.people.person_search import Where, condition, sorted_by
@@ -110,7 +110,7 @@ class PersonsReport(Report):
 Fits = Callable[[RegisteredPerson], bool]
 
 
-@act("person.look", shows=lambda found, _asked: shown(one.student_number for one in found.persons))
+@act("person.look", OFFICE, shows=lambda found, _asked: shown(one.student_number for one in found.persons))
 def look(
     site: Stored,
     _actor: Actor,

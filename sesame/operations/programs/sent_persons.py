@@ -25,7 +25,7 @@ from producers.registrar.feed import StepKey
 from schemas.account import Administrative, Enrolment, Hold
 from schemas.language import gettext
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActRequest, act, check
+from sesame.acts.acts import OFFICE, Actor, ActRequest, act, check
 from sesame.operations.access import holds
 from sesame.operations.access.holds import HoldChangeRequest
 from sesame.operations.programs.person_facts import (
@@ -100,7 +100,7 @@ Still = Callable[[RegisteredPerson | None], None]
 """Called with the present person, under its lock; raises to refuse the act."""
 
 
-@act("person.put")
+@act("person.put", OFFICE)
 def put(
     site: Receiving,
     actor: Actor,
@@ -164,7 +164,7 @@ def put(
         return after.model_copy(update={"external_id": request.external_id, "changed_at": changed_at})
 
 
-@act("person.end")
+@act("person.end", OFFICE)
 def end(
     site: Receiving,
     actor: Actor,

@@ -25,7 +25,7 @@ from producers.registrar.memberships import (
 )
 from schemas.scalars import Code, Text, Year
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActRequest, Report, act, shown, utc
+from sesame.acts.acts import OFFICE, Actor, ActRequest, Report, act, shown, utc
 from sesame.acts.ports import Configured, Stored
 
 MEMBERS_MAX: Final = 200_000
@@ -143,7 +143,7 @@ def _members_shown(found: GroupsReport, asked: GroupsRequest) -> dict[str, objec
     return shown(numbers, groups=len(found.groups)) if asked.with_members or asked.member else None
 
 
-@act("group.look", shows=_members_shown)
+@act("group.look", OFFICE, shows=_members_shown)
 def look(site: Stored, _actor: Actor, request: GroupsRequest, *, fits: Fits | None = None) -> GroupsReport:
     """Show groups.
 
@@ -185,7 +185,7 @@ def look(site: Stored, _actor: Actor, request: GroupsRequest, *, fits: Fits | No
     return GroupsReport(groups=tuple(found), total=total, after=after)
 
 
-@act("group.make")
+@act("group.make", OFFICE)
 def make(site: Configured, actor: Actor, request: MakeGroupRequest) -> GroupReport:
     """Make a group.
 
@@ -212,7 +212,7 @@ def make(site: Configured, actor: Actor, request: MakeGroupRequest) -> GroupRepo
     return _standing(database, group.id)
 
 
-@act("group.change")
+@act("group.change", OFFICE)
 def change(site: Stored, actor: Actor, request: ChangeGroupRequest) -> GroupReport:
     """Change a group; publish the list of each student who joins or leaves.
 
@@ -245,7 +245,7 @@ def change(site: Stored, actor: Actor, request: ChangeGroupRequest) -> GroupRepo
     return _standing(database, group.id)
 
 
-@act("group.end")
+@act("group.end", OFFICE)
 def end(site: Stored, actor: Actor, request: EndGroupRequest) -> None:
     """Let all members leave a group, then remove it.
 

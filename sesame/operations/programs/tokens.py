@@ -12,7 +12,20 @@ from pydantic import Field, StringConstraints
 from pipeline.db.database import Database
 from pipeline.errors import DependencyDown, SesameError
 from schemas.language import gettext
-from sesame.acts.acts import RIGHTS, Actor, ActRequest, Report, Role, act, may, note, utc, utc_or_none
+from sesame import operations
+from sesame.acts.acts import (
+    ADMINISTRATORS,
+    RIGHTS,
+    Actor,
+    ActRequest,
+    Report,
+    Role,
+    act,
+    may,
+    note,
+    utc,
+    utc_or_none,
+)
 from sesame.acts.ports import Stored
 from sesame.login import api_tokens
 from sesame.login.api_tokens import ApiToken
@@ -75,7 +88,7 @@ class TokenCreated(TokenReport):
     token: str = Field(repr=False)
 
 
-@act("token.create")
+@act("token.create", ADMINISTRATORS)
 def create(site: Stored, actor: Actor, request: CreateTokenRequest) -> TokenCreated:
     """Let a program in.
 
@@ -83,6 +96,7 @@ def create(site: Stored, actor: Actor, request: CreateTokenRequest) -> TokenCrea
         UnknownScope, ScopeBeyondRights: no token was made.
         StoreUnavailable: likewise.
     """
+    operations.load_all()
     scopes = tuple(dict.fromkeys(request.scopes))
     for scope in scopes:
         granted = _granted(scope)
@@ -102,14 +116,14 @@ def create(site: Stored, actor: Actor, request: CreateTokenRequest) -> TokenCrea
     return TokenCreated(**_shown(kept).model_dump(), token=token)
 
 
-@act("token.list")
+@act("token.list", ADMINISTRATORS)
 def listed(site: Stored, _actor: Actor) -> list[TokenReport]:
     """All unexpired tokens, with the revoked ones until they expire; oldest first."""
     with site.database.read() as connection:
         return [_shown(each) for each in api_tokens.every(connection)]
 
 
-@act("token.revoke")
+@act("token.revoke", ADMINISTRATORS)
 def revoke(site: Stored, actor: Actor, token_id: str) -> TokenReport:
     """Let a program in no more, from its next request on.
 

@@ -14,7 +14,7 @@ from pipeline.target import Description
 from schemas.language import gettext
 from schemas.scalars import Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Configured, Diagnosable, Provided, check_target
 from sesame.operations.people.diagnosis import processes
 from sesame.operations.targets.stopped_consumers import note_reason
@@ -77,7 +77,7 @@ class ProbeReport(Report):
     seconds: float
 
 
-@act("target.list", path=ActPath("list_targets", "GET", "/targets"))
+@act("target.list", EVERYBODY, path=ActPath("list_targets", "GET", "/targets"))
 def listed(site: Diagnosable, _actor: Actor) -> list[TargetLine]:
     """All targets, in the settings' order."""
     names = site.settings.targets
@@ -87,7 +87,7 @@ def listed(site: Diagnosable, _actor: Actor) -> list[TargetLine]:
     return [_line(site, name, consumers[name], paused) for name in names]
 
 
-@act("target.pause", path=ActPath("pause_target", "POST", "/targets/pause", 204))
+@act("target.pause", OPERATORS, path=ActPath("pause_target", "POST", "/targets/pause", 204))
 def pause(site: Configured, actor: Actor, request: TargetRequest) -> None:
     """Stop sending work to a target, in every process, within seconds.
 
@@ -105,7 +105,7 @@ def pause(site: Configured, actor: Actor, request: TargetRequest) -> None:
         note_reason(connection, site, actor, "target.pause", request.reason, target=request.target)
 
 
-@act("target.resume", path=ActPath("resume_target", "POST", "/targets/resume", 204))
+@act("target.resume", OPERATORS, path=ActPath("resume_target", "POST", "/targets/resume", 204))
 def resume(site: Configured, actor: Actor, request: TargetRequest) -> None:
     """Resume a target's consumer, in every process, within seconds.
 
@@ -119,7 +119,7 @@ def resume(site: Configured, actor: Actor, request: TargetRequest) -> None:
         note_reason(connection, site, actor, "target.resume", request.reason, target=request.target)
 
 
-@act("target.probe", path=ActPath("probe_target", "POST", "/targets/{target}/probe"))
+@act("target.probe", OPERATORS, path=ActPath("probe_target", "POST", "/targets/{target}/probe"))
 def probe(
     site: Provided, actor: Actor, target: str, *, monotonic: Callable[[], float] = time.monotonic
 ) -> ProbeReport:

@@ -12,7 +12,7 @@ from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.ports import Stored
 
 
@@ -35,7 +35,7 @@ class QuarantinedConsumer(Report):
     reason: str
 
 
-@act("quarantine.list", path=ActPath("list_quarantine", "GET", "/quarantine"))
+@act("quarantine.list", EVERYBODY, path=ActPath("list_quarantine", "GET", "/quarantine"))
 def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
     """All quarantined consumers, by name."""
     with site.database.read() as connection:
@@ -45,7 +45,7 @@ def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
         ]
 
 
-@act("quarantine.lift", path=ActPath("lift_quarantine", "POST", "/quarantine/lift", 204))
+@act("quarantine.lift", OPERATORS, path=ActPath("lift_quarantine", "POST", "/quarantine/lift", 204))
 def lift(site: Stored, actor: Actor, request: QuarantineLift) -> None:
     """Lift a consumer's quarantine, in every process, within seconds.
 
@@ -80,7 +80,7 @@ class LossAccepted(Report):
     partitions: int
 
 
-@act("lost_records.list", path=ActPath("list_lost_records", "GET", "/lost-records"))
+@act("lost_records.list", EVERYBODY, path=ActPath("list_lost_records", "GET", "/lost-records"))
 def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
     """Losses not accepted yet: the consumer is stopped until then."""
     with site.database.read() as connection:
@@ -88,7 +88,7 @@ def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
     return [LostRange(**asdict(loss) | {"noticed_at": utc(loss.noticed_at)}) for loss in losses]
 
 
-@act("lost_records.accept")
+@act("lost_records.accept", OPERATORS)
 def accept(site: Stored, actor: Actor, request: QuarantineLift) -> LossAccepted:
     """Accept a loss: the consumer resumes from the log's beginning.
 

@@ -13,7 +13,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
 from schemas.scalars import Count
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act
+from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act
 from sesame.acts.ports import Handlers, check_target, tells_receiver
 
 
@@ -85,7 +85,7 @@ class ReplayPreview(Report):
     effects: list[Effect]
 
 
-@act("replay.preview", path=ActPath("preview_replay", "POST", "/replays/preview"))
+@act("replay.preview", OPERATORS, path=ActPath("preview_replay", "POST", "/replays/preview"))
 def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPreview:
     """Compare these students with the target; write and publish nothing.
 

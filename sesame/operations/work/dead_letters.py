@@ -17,7 +17,19 @@ from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, note_look, shown, utc, utc_or_none
+from sesame.acts.acts import (
+    DESK,
+    OPERATORS,
+    Actor,
+    ActPath,
+    ActRequest,
+    Report,
+    act,
+    note_look,
+    shown,
+    utc,
+    utc_or_none,
+)
 from sesame.acts.ports import Configured, Stored
 from sesame.operations.people.diagnosis.reasons import explain
 
@@ -136,7 +148,7 @@ class DismissReport(Report):
     newest: float = Field(exclude=True)
 
 
-@act("dead_letters.list")
+@act("dead_letters.list", DESK)
 def listed(site: Stored, actor: Actor, request: DeadLettersRequest) -> Iterator[DeadLetterReport]:
     """Unresolved dead letters, the oldest first; at most a page is in memory.
 
@@ -156,7 +168,7 @@ def _seen(letters: Iterable[DeadLetterReport], request: DeadLettersRequest) -> M
     return shown((each.student_number for each in letters), **wanted)
 
 
-@act("dead_letters.page", shows=lambda report, request: _seen(report.letters, request))
+@act("dead_letters.page", DESK, shows=lambda report, request: _seen(report.letters, request))
 def page(site: Stored, _actor: Actor, request: DeadLettersRequest) -> DeadLetterList:
     """A page of unresolved dead letters, oldest first, and their total, consistently.
 
@@ -186,6 +198,7 @@ def _each(
 
 @act(
     "dead_letters.show",
+    DESK,
     path=ActPath("show_dead_letter", "GET", "/dead-letters/{letter}"),
     shows=lambda report, _prefix: _seen([report], DeadLettersRequest()),
 )
@@ -199,7 +212,7 @@ def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterReport:
         return _shown(only(connection, prefix))
 
 
-@act("dead_letters.dismiss", path=ActPath("dismiss_dead_letters", "POST", "/dead-letters/dismiss"))
+@act("dead_letters.dismiss", OPERATORS, path=ActPath("dismiss_dead_letters", "POST", "/dead-letters/dismiss"))
 def dismiss(site: Configured, actor: Actor, request: DismissRequest) -> DismissReport:
     """Dismiss these dead letters: they need no action and are listed no more.
 

@@ -20,7 +20,7 @@ from schemas.account import Lane, StudentNumber
 from schemas.language import gettext, ngettext
 from schemas.scalars import INTEGER_MAX, Text
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, utc
+from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, Report, act, utc
 from sesame.acts.admission import admit
 from sesame.acts.ports import Configured, Replaying, Stored, check_target, tells_receiver
 from sesame.operations.people.diagnosis.reasons import explanations
@@ -175,7 +175,7 @@ class ReplayProgress(Report):
     stopped: bool
 
 
-@act("replay.list", path=ActPath("list_replays", "GET", "/replays"))
+@act("replay.list", EVERYBODY, path=ActPath("list_replays", "GET", "/replays"))
 def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
     """The latest replays, the newest first."""
     with site.database.read() as connection:
@@ -183,7 +183,7 @@ def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
     return [_progress(one, progress_of(site.database, one)) for one in found]
 
 
-@act("replay.select", path=ActPath("select_students", "POST", "/replays/select"))
+@act("replay.select", OPERATORS, path=ActPath("select_students", "POST", "/replays/select"))
 def select(site: Configured, _actor: Actor, request: ReplaySelectionRequest) -> ReplaySelection:
     """Find the students of a selection.
 
@@ -212,7 +212,7 @@ def select(site: Configured, _actor: Actor, request: ReplaySelectionRequest) -> 
     )
 
 
-@act("replay", path=ActPath("begin_replay", "POST", "/replays", 202))
+@act("replay", OPERATORS, path=ActPath("begin_replay", "POST", "/replays", 202))
 def replay(
     site: Replaying,
     actor: Actor,
@@ -254,7 +254,7 @@ def replay(
     return _ask(site, planned, request.canary or request.first, clock)
 
 
-@act("replay.standing")
+@act("replay.standing", OPERATORS)
 def standing(site: Stored, _actor: Actor, request: ResumeReplayRequest) -> ReplayStanding:
     """The progress of a replay.
 
@@ -282,7 +282,7 @@ def standing(site: Stored, _actor: Actor, request: ResumeReplayRequest) -> Repla
     )
 
 
-@act("replay.stop", path=ActPath("stop_replay", "POST", "/replays/{replay_id}/stop", 204))
+@act("replay.stop", OPERATORS, path=ActPath("stop_replay", "POST", "/replays/{replay_id}/stop", 204))
 def stop(site: Stored, actor: Actor, replay_id: str) -> None:
     """Stop publishing a replay's requests, in every process; `resume` continues it.
 
@@ -297,7 +297,7 @@ def stop(site: Stored, actor: Actor, replay_id: str) -> None:
         replays.stop(connection, planned.id, at=site.database.now(connection))
 
 
-@act("replay.resume", path=ActPath("resume_replay", "POST", "/replays/resume", 202))
+@act("replay.resume", OPERATORS, path=ActPath("resume_replay", "POST", "/replays/resume", 202))
 def resume(
     site: Replaying, actor: Actor, request: ResumeReplayRequest, clock: Callable[[], datetime]
 ) -> BeginReplayReport:

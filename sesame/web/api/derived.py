@@ -10,29 +10,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from sesame.acts.acts import ActPath
-from sesame.operations.access import activation, holds, lifecycle, provisioning
-from sesame.operations.identities import acts as identities
-from sesame.operations.identities import settlement
-from sesame.operations.imports import past
-from sesame.operations.people import search, status, student
-from sesame.operations.people.diagnosis import overview, processes, students
-from sesame.operations.privacy import acts as privacy
-from sesame.operations.programs import polled_events
-from sesame.operations.questions.adoption import acts as adoption
-from sesame.operations.questions.reconcile import acts as reconcile
-from sesame.operations.questions.restored import questions as restored
-from sesame.operations.targets import acts as targets
-from sesame.operations.targets import stopped_consumers
-from sesame.operations.targets.connectors import acts as connectors
-from sesame.operations.work import blast_radius, dead_letters, replays
+from sesame.operations import load_all
 from sesame.web.api.routes import Call, Caller, ImportId, Name, route
-
-SUBJECTS: Final = (
-    *(overview, search, status, student, students, activation, provisioning, holds, lifecycle, past),
-    *(identities, settlement, adoption, restored, reconcile, dead_letters, blast_radius, replays),
-    *(targets, connectors, processes, stopped_consumers, privacy, polled_events),
-)
-"""The modules whose acts are looked at, in the order of the documentation."""
 
 _NAMED: Final = re.compile(r"\{(\w+)\}")
 _NOTES: Final = re.compile(r"\n\n(?:Args|Returns|Raises):")
@@ -81,7 +60,7 @@ def _silent(*_progress: object) -> None:
     """Report progress to no program."""
 
 
-for _subject in SUBJECTS:
+for _subject in load_all():
     for _act in list(vars(_subject).values()):
         _path = vars(_act).get("path") if inspect.isfunction(_act) else None
         if _path is not None and _act.__module__ == _subject.__name__:

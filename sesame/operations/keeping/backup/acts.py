@@ -20,7 +20,7 @@ from pipeline.errors import SesameError
 from pipeline.person_keys import PersonKeys, PersonKeysError
 from schemas.language import gettext
 from sesame.acts import acts
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import ADMINISTRATORS, Actor, Report, act
 from sesame.acts.ports import Configured, HasSettings
 from sesame.operations.keeping.backup import copies
 from sesame.operations.keeping.backup.copies import LOG, STORE, Manifest
@@ -110,7 +110,7 @@ class RestoreReport(Report):
     kept: Path | None
 
 
-@act("backup")
+@act("backup", ADMINISTRATORS)
 def back_up(
     site: Configured,
     actor: Actor,
@@ -161,7 +161,7 @@ def back_up(
     return _report(folder, made).model_copy(update={"removed": tuple(removed), "keys": copied})
 
 
-@act("backup.verify")
+@act("backup.verify", ADMINISTRATORS)
 def verify(site: HasSettings, _actor: Actor, request: RestoreRequest) -> BackupReport:
     """Restore a backup into a scratch folder, open it, compare it with its manifest.
 
@@ -177,7 +177,7 @@ def verify(site: HasSettings, _actor: Actor, request: RestoreRequest) -> BackupR
     return _report(request.folder, found.manifest, found.erased)
 
 
-@act("restore")
+@act("restore", ADMINISTRATORS)
 def restore(
     site: HasSettings,
     _actor: Actor,

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.language import Language, gettext, spoken
 from schemas.typography import spaced
-from sesame.acts.acts import Actor, Report, act, shown_one
+from sesame.acts.acts import DESK, Actor, Report, act, shown_one
 from sesame.acts.ports import Diagnosable
 from sesame.operations.people.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.people.diagnosis.rules import Finding, all_rules
@@ -132,7 +132,7 @@ class Diagnosis:
         )
 
 
-@act("diagnose", shows=lambda found, asked: shown_one(asked.student_number, live=found.live))
+@act("diagnose", DESK, shows=lambda found, asked: shown_one(asked.student_number, live=found.live))
 def show(site: Diagnosable, _actor: Actor, request: DiagnosisRequest) -> DiagnosisReport:
     """Diagnose a student's problems, with the evidence; audited."""
     return diagnose(site, request.student_number, live=request.live).report()

@@ -17,7 +17,7 @@ from pipeline.db.bulk_sql import rows_among
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target_states import State
 from schemas.account import Account
-from sesame.acts.acts import Actor, ActPath, Report, act, shown
+from sesame.acts.acts import DESK, EVERYBODY, Actor, ActPath, Report, act, shown
 from sesame.acts.ports import Following
 from sesame.operations.people.diagnosis import observed as observation
 from sesame.operations.people.diagnosis import population, processes
@@ -168,13 +168,17 @@ class Overview(Report):
     people: Sequence[PersonTargets] | None = Field(None, exclude_if=lambda people: people is None)
 
 
-@act("overview.show", path=ActPath("show_overview", "GET", "/overview"))
+@act("overview.show", EVERYBODY, path=ActPath("show_overview", "GET", "/overview"))
 def show(site: Following, _actor: Actor) -> Overview:
     """Counts of all students."""
     return _overview(site, with_people=False)
 
 
-@act("overview.people", shows=lambda overview: shown(each.student_number for each in overview.people or ()))
+@act(
+    "overview.people",
+    DESK,
+    shows=lambda overview: shown(each.student_number for each in overview.people or ()),
+)
 def show_people(site: Following, _actor: Actor) -> Overview:
     """Counts of all students, with each of them listed."""
     return _overview(site, with_people=True)

@@ -12,7 +12,7 @@ from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.status import ConsumerStatus
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActPath, Report, act, note, utc
+from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, Report, act, note, utc
 from sesame.acts.ports import Configured, Stored
 from sesame.operations.people.diagnosis.words import word
 
@@ -73,14 +73,14 @@ class Forgotten(Report):
     consumers: tuple[str, ...]
 
 
-@act("process.list", path=ActPath("list_processes", "GET", "/processes"))
+@act("process.list", EVERYBODY, path=ActPath("list_processes", "GET", "/processes"))
 def listed(site: Configured, _actor: Actor) -> dict[str, ConsumerProcess]:
     """Each consumer's processes, without those that ended properly."""
     with site.database.read() as connection:
         return consumers(connection, site.database, site.settings.consumers)
 
 
-@act("process.forget")
+@act("process.forget", OPERATORS)
 def forget(site: Stored, actor: Actor, process: str) -> Forgotten:
     """Forget a dead process (`host:pid`) that will not return.
 

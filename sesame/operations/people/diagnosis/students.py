@@ -23,7 +23,7 @@ from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from schemas.language import gettext
-from sesame.acts.acts import Actor, ActPath, Report, act, shown, utc
+from sesame.acts.acts import DESK, Actor, ActPath, Report, act, shown, utc
 from sesame.acts.ports import Following, Stored
 from sesame.operations.people.diagnosis.overview import ACTIVATED, people
 from sesame.operations.people.diagnosis.reasons import explanations
@@ -115,6 +115,7 @@ class StudentsRequest(BaseModel):
 
 @act(
     "students.list",
+    DESK,
     shows=lambda page, request: shown(
         (each.student_number for each in page.students),
         **request.model_dump(include={"state", "cause", "cohort"}, exclude_none=True),
@@ -166,7 +167,7 @@ class CohortWaiting(Report):
     reasons: Mapping[str, int]
 
 
-@act("students.cohorts", path=ActPath("list_cohorts", "GET", "/cohorts"))
+@act("students.cohorts", DESK, path=ActPath("list_cohorts", "GET", "/cohorts"))
 def waiting_by_cohort(site: Stored, _actor: Actor) -> list[CohortWaiting]:
     """Cohorts with waiting students, those with the most first."""
     other = e.alias("other")

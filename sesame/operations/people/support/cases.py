@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 from pipeline import audit
 from pipeline.errors import SesameError
 from schemas.language import LANGUAGES, Language, spoken
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import DESK, Actor, Report, act
 from sesame.acts.ports import Diagnosable
 from sesame.operations.people.diagnosis.engine import Diagnosis, DiagnosisReport, StudentCause, diagnose
 from sesame.operations.people.diagnosis.live import LOOK_S_MAX
@@ -77,7 +77,7 @@ class CaseReport(Report):
     text: str = Field(exclude=True)
 
 
-@act("support.look")
+@act("support.look", DESK)
 def look(site: Diagnosable, actor: Actor, request: CaseRequest) -> CaseReport:
     """The case of a student's code; audited.
 
@@ -87,7 +87,7 @@ def look(site: Diagnosable, actor: Actor, request: CaseRequest) -> CaseReport:
     return _report(*Support(site).look(request.code, spoken(), actor=actor.name))
 
 
-@act("support.send")
+@act("support.send", DESK)
 def send(site: Diagnosable, actor: Actor, request: CaseRequest, *, post: Post) -> CaseReport:
     """Look at the case and send it to its desk, once, in the current language.
 

@@ -16,7 +16,7 @@ from producers.replay.requests import replay
 from schemas.account import Lane
 from schemas.language import gettext
 from schemas.scalars import Text
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown
+from sesame.acts.acts import OPERATORS, Actor, ActPath, ActRequest, Report, act, shown
 from sesame.acts.ports import Adopting, Configured, HasConnectors, Sealing, Stored, check_target
 from sesame.operations.access.activation import ActivateAllRequest, ask_for
 from sesame.operations.people.known_persons import Side, known
@@ -136,7 +136,7 @@ class ActivateAdoptedReport(Report):
     written: list[str]
 
 
-@act("adopt")
+@act("adopt", OPERATORS)
 def adopt(
     site: Adopting, actor: Actor, request: AdoptionRequest, *, clock: Clock, progress: Callable[[str], None]
 ) -> AdoptionReport:
@@ -171,6 +171,7 @@ def adopt(
 
 @act(
     "adopt.questions",
+    OPERATORS,
     shows=lambda report, request: shown(
         (each.student_number for each in report),
         **request.model_dump(include={"kind"}),
@@ -186,6 +187,7 @@ def questions(site: Stored, _actor: Actor, request: QuestionsRequest) -> list[Ad
 
 @act(
     "adopt.show",
+    OPERATORS,
     path=ActPath("show_adoption_question", "GET", "/adoption/questions/{question_id}"),
     shows=lambda report, _id: shown([report.question.student_number], kind=report.question.kind),
 )
@@ -213,7 +215,7 @@ def show(site: Judging, _actor: Actor, question_id: str) -> QuestionReport:
     )
 
 
-@act("adopt.decide", path=ActPath("answer_adoption_questions", "POST", "/adoption/decide"))
+@act("adopt.decide", OPERATORS, path=ActPath("answer_adoption_questions", "POST", "/adoption/decide"))
 def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
     """Answer questions for good; the next adoption acts on the answers.
 
@@ -230,7 +232,7 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
     return QuestionsAnswered(decided=len(found), answer=request.answer)
 
 
-@act("adopt.link")
+@act("adopt.link", OPERATORS)
 def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
     """Link an unmarked object to a student; the next adoption acts on it.
 
@@ -246,7 +248,7 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
     return ObjectLinked(object=ref, student_number=request.student_number)
 
 
-@act("adopt.activate")
+@act("adopt.activate", OPERATORS)
 def activate(
     site: Sealing, _actor: Actor, request: ActivateAdoptedRequest, *, clock: Clock
 ) -> ActivateAdoptedReport:

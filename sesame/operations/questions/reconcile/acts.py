@@ -24,7 +24,7 @@ from schemas.account import Lane
 from schemas.language import gettext
 from schemas.scalars import INTEGER_MAX
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, may, utc
+from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, ActRequest, Report, act, may, utc
 from sesame.acts.admission import StoreRestored, admit
 from sesame.acts.ports import Reconciling, Stored, check_target
 from sesame.operations.questions.reconcile import passes, questions
@@ -137,7 +137,7 @@ class Reconciliation(Report):
     targets: dict[str, TargetReport]
 
 
-@act("reconcile", path=ActPath("compare_targets", "POST", "/reconciliations"))
+@act("reconcile", OPERATORS, path=ActPath("compare_targets", "POST", "/reconciliations"))
 def reconcile(
     site: Reconciling,
     actor: Actor,
@@ -198,7 +198,7 @@ def reconcile(
     return Reconciliation(seconds=round(time.monotonic() - begun, 1), targets=found)
 
 
-@act("reconcile.latest", path=ActPath("list_reconciliations", "GET", "/reconciliations"))
+@act("reconcile.latest", EVERYBODY, path=ActPath("list_reconciliations", "GET", "/reconciliations"))
 def latest(site: Stored, actor: Actor) -> list[Pass]:
     """The last comparison of each target; details need the right to list students."""
     with site.database.read() as connection:
@@ -208,7 +208,7 @@ def latest(site: Stored, actor: Actor) -> list[Pass]:
     return [each.model_copy(update={"left": {}, "evidence": {}, "several": []}) for each in found]
 
 
-@act("reconcile.watch")
+@act("reconcile.watch", OPERATORS)
 def watch(
     site: Reconciling,
     actor: Actor,

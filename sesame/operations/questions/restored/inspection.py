@@ -31,7 +31,7 @@ from schemas.account import Account, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import HoldPlaced
 from sesame.acts import life
-from sesame.acts.acts import Actor, Report, act
+from sesame.acts.acts import OPERATORS, Actor, Report, act
 from sesame.acts.admission import Notes
 from sesame.acts.ports import Restored
 from sesame.operations.privacy import again
@@ -62,7 +62,7 @@ class Checked(Report):
     unknown_erasures: int
 
 
-@act("restored.check")
+@act("restored.check", OPERATORS)
 def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
     """Read every target, hold those it shows shut without known reason, resume work.
 

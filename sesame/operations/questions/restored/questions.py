@@ -21,7 +21,18 @@ from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift
 from schemas import scalars
 from schemas.account import Hold
-from sesame.acts.acts import Actor, ActPath, ActRequest, Report, act, shown, utc, utc_or_none
+from sesame.acts.acts import (
+    OPERATORS,
+    STAFF,
+    Actor,
+    ActPath,
+    ActRequest,
+    Report,
+    act,
+    shown,
+    utc,
+    utc_or_none,
+)
 from sesame.acts.ports import Publishing, Stored
 
 restore_questions = Table(
@@ -128,7 +139,7 @@ class RestoredAnswerRequest(ActRequest):
     reason: scalars.Text
 
 
-@act("restored.list", shows=lambda report, _request: shown(each.student_number for each in report))
+@act("restored.list", STAFF, shows=lambda report, _request: shown(each.student_number for each in report))
 def listed(site: Stored, _actor: Actor, request: RestoredRequest) -> list[AskedAbout]:
     """The matching questions, the oldest first."""
     states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]
@@ -145,7 +156,7 @@ def listed(site: Stored, _actor: Actor, request: RestoredRequest) -> list[AskedA
         ]
 
 
-@act("restored.answer", path=ActPath("answer_restored", "POST", "/restored/answer", 204))
+@act("restored.answer", OPERATORS, path=ActPath("answer_restored", "POST", "/restored/answer", 204))
 def answer(site: Publishing, actor: Actor, request: RestoredAnswerRequest) -> None:
     """Open the access in question, or keep it shut: the hold stays until lifted.
 

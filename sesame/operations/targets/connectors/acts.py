@@ -17,7 +17,7 @@ from consumers.kit.registration import Choice
 from pipeline import audit
 from pipeline.errors import SesameError
 from sesame.acts import acts
-from sesame.acts.acts import Actor, ActPath, Report, act
+from sesame.acts.acts import EVERYBODY, OPERATORS, Actor, ActPath, Report, act
 from sesame.acts.ports import Configured, HasSettings
 
 CHECKED: Final = "connector.check"
@@ -119,7 +119,7 @@ class ConnectorCheckReport(Report):
     left: tuple[str, ...] = ()
 
 
-@act("connector.list", path=ActPath("show_connectors", "GET", "/connectors"))
+@act("connector.list", EVERYBODY, path=ActPath("show_connectors", "GET", "/connectors"))
 def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> list[ConnectorLine]:  # noqa: FBT001, FBT002
     """Every installed connector, and every section of the settings that is one.
 
@@ -132,7 +132,7 @@ def list_connectors(site: Configured, _actor: Actor, proven: bool = True) -> lis
     return [_line(name, choice, found.get(name, ())) for name, choice in sorted(named.items())]
 
 
-@act("connector.new")
+@act("connector.new", EVERYBODY)
 def new(_site: HasSettings, _actor: Actor, request: NewConnectorRequest) -> ConnectorWritten:
     """Write a connector and its test, which pass at once, into a new folder.
 
@@ -155,7 +155,7 @@ def new(_site: HasSettings, _actor: Actor, request: NewConnectorRequest) -> Conn
     return ConnectorWritten(files=list(texts))
 
 
-@act("connector.check")
+@act("connector.check", OPERATORS)
 def check(site: Configured, actor: Actor, request: ConnectorCheckRequest) -> ConnectorCheckReport:
     """Run the suite on a configured target, with accounts made for it.
 

@@ -42,10 +42,10 @@ def test_who_administers_may_do_everything() -> None:
 def test_who_has_no_role_for_an_act_is_refused_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(RIGHTS, "door.open", frozenset({Role.OPERATOR}))
+    monkeypatch.setitem(RIGHTS, "door.open", frozenset())
     done: list[str] = []
 
-    @act("door.open")
+    @act("door.open", frozenset({Role.OPERATOR}))
     def open_door(site: str, actor: Actor) -> None:
         done.append(f"{site} by {actor.name}")
 
@@ -187,9 +187,9 @@ def test_every_act_that_shows_persons_is_noted() -> None:
 
 @pytest.fixture
 def looking(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    monkeypatch.setitem(RIGHTS, "door.look", frozenset({Role.SUPPORT}))
+    monkeypatch.setitem(RIGHTS, "door.look", frozenset())
 
-    @act("door.look", shows=lambda report, names: shown(names, of=report))
+    @act("door.look", frozenset({Role.SUPPORT}), shows=lambda report, names: shown(names, of=report))
     def look(_site: object, _actor: Actor, names: list[str]) -> str:
         return "cellar"
 
