@@ -38,8 +38,8 @@ class ImportOptions:
     """Options of an import.
 
     Attributes:
-        rejects_path: the file of refused lines. Replaced if there are any; a former one is removed if there
-            are none. None: no file; the report has its first rows.
+        rejects_path: the file of refused lines; without any, a former one is removed. None: no file; the
+            report has its first rows.
         affected_path: the file of people who would lose an enrolment or change unusually; likewise.
         dry_run: compare and report only. Both files are written all the same.
         republish: publish unchanged rows too, for a log that has lost them.

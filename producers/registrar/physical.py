@@ -116,10 +116,7 @@ class Source:
         return str(self.path)
 
     def open(self) -> BinaryIO:
-        """Open the bytes from the first one on.
-
-        What is unpacked can be open only once at a time.
-        """
+        """Open the bytes from the first one on. An unpacked copy can be open only once at a time."""
         if self._sent is not None:
             return io.BytesIO(self._sent)
         if self._unpacked is None:
