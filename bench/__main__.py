@@ -1,4 +1,4 @@
-"""The table of benchmarks: `python -m bench [ROW…] [--runs N] [--json FILE] [--docs]`.
+"""The table of benchmarks. `python -m bench [ROW…] [--runs N] [--json FILE] [--docs]`.
 
 Each figure is the median of several runs; compared figures are measured in turn in the same run. Rows whose
 server is absent are left out, and named on stderr.

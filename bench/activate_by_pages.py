@@ -1,4 +1,6 @@
-"""Time the way from 'activate' to all green: `python -m bench.activate_by_pages [--students 100]`.
+"""Time the way from 'activate' to all green.
+
+By hand: `python -m bench.activate_by_pages [--students 100]`.
 
 It starts a demo's world: real slapd, Dovecot and SMTP servers, the Moodle stand-in, `sesame run` and `web`.
 Each student goes the whole way over HTTP, with the message's code, then watches the account's page by
@@ -60,7 +62,7 @@ def reachable(cast: Cast) -> list[tuple[str, str]]:
 
 
 def activate(world: World, number: str, mail: str) -> tuple[float, float]:
-    """Seconds from the click until all that is provisioned is ready, and until all is green."""
+    """Seconds from the click until every target is ready, and until all is green."""
     with httpx.Client(
         base_url=world.pages.url, follow_redirects=True, timeout=30.0, trust_env=False
     ) as client:

@@ -1,4 +1,4 @@
-"""Adopt a population on real slapd and Dovecot servers and the Moodle stand-in, and time it.
+"""Adopt a population on slapd, Dovecot and the Moodle stand-in, and time it.
 
 python -m bench.adopt_population --entries 20000 --conflicts 50
 
@@ -39,7 +39,7 @@ _PATIENCE_S = 1800.0
 
 @contextmanager
 def inhabited(records: Path, made: Population) -> Iterator[World]:
-    """Servers with this population, only observed, with `sesame run` and the registrar's file."""
+    """Servers with this population, only observed, and `sesame run`."""
     with World(records) as world:
         world.start()
         load_directory(world.slapd, made.ldif(world.slapd.people_dn))
@@ -62,7 +62,7 @@ def inhabited(records: Path, made: Population) -> Iterator[World]:
 
 
 def load_directory(slapd: Slapd, ldif: Iterable[str]) -> None:
-    """Load entries offline; slapadd, unlike the server, lets two of them share what is unique."""
+    """Load entries offline. Slapadd, unlike the server, lets two of them share what is unique."""
     slapd.stop()
     slapd_tool(slapd, "add", "-q", stdin="".join(ldif))
     slapd.start()
@@ -134,8 +134,10 @@ def adopt(world: World, *words: str | Path) -> Run:
 
 
 def asked(world: World) -> Counter[Expected]:
-    """Count open questions, but those of `sesame run` half a minute after its start: entries without an
-    owner."""
+    """Count open questions, but those about entries without an owner.
+
+    `sesame run` asks those half a minute after its start.
+    """
     found = world.sesame.run("adopt", "questions", "--json").json()
     return Counter(
         (each["target"], each["kind"], each["student_number"] or "")
@@ -152,7 +154,7 @@ def reported(report: Path) -> Counter[Expected]:
 
 
 def bytes_of(world: World) -> dict[str, str]:
-    """A digest of all that each target holds, without the probe's entry and Dovecot's own indexes."""
+    """A digest of each target, without the probe's entry and Dovecot's indexes."""
     slapd = world.slapd
     people = search(slapd, slapd.people_dn, f"(!(uid={slapd.probe_uid}))", "*", "+")
     groups = search(slapd, slapd.groups_dn, "(objectClass=*)", "*", "+")

@@ -1,4 +1,7 @@
-"""The rows `api-…`: processor time of the API's requests, next to an earlier release's in the same run."""
+"""The rows `api-…`: processor time of the API's requests, and a former release's.
+
+Both are measured in the same run.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ AT_ONCE: Final = 8
 
 
 class Measured(NamedTuple):
-    """A kind of request: its number of requests and of callers, its limit, and its description."""
+    """A kind of request: numbers of requests and callers, limit, and description."""
 
     rounds: int
     callers: int
@@ -85,7 +88,7 @@ class Served:
         return next(self.count)
 
     def measure(self, name: str) -> None:
-        """Note the processor time of one request, in milliseconds, or the answers per second."""
+        """Note the processor time of one request, in ms, or the answers per second."""
         what, request = {**COSTS, **RATES}[name], _REQUESTS[name]
         with ThreadPoolExecutor(what.callers) as callers:
             before, begun = self._processor_s(), time.monotonic()

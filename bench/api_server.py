@@ -1,4 +1,4 @@
-"""Serve the API, or the registry, of a folder: measured from outside, by any release's code.
+"""Serve the API, or the registry, of a folder, by any release's code.
 
 python bench/api_server.py (serve|apply) FOLDER
 """
@@ -50,7 +50,7 @@ public_url = "http://127.0.0.1"
 
 
 class Unseen:
-    """An observer of the registry's loop that ignores everything (`pipeline.facts.FactObserver`)."""
+    """A `pipeline.facts.FactObserver` that ignores everything."""
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_seen: None

@@ -1,4 +1,4 @@
-"""The rows `engine-lanes` and `handlers`: the engine without the store, next to plain loops and others."""
+"""The rows `engine-lanes` and `handlers`: the engine without the store, and peers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LANES = Limits(batch_size=BATCH, linger_s=0.02, ahead=8, in_hand_max=20 * BATCH)
 
 @dataclass(frozen=True)
 class Took:
-    """The cost of handling every message: seconds, and microseconds of processor time per message."""
+    """The cost of handling every message: seconds, and processor time per message."""
 
     seconds: float
     cpu_us: float
@@ -87,7 +87,7 @@ def peer(python: Path, program: str, share: int, servers: Sequence[str], message
 
 
 def seconds_of(tasks: Sequence[Message]) -> float:
-    """0 to 5 ms for each message, whether or not it shares a call with another one of its key."""
+    """0 to 5 ms for each message, also where several of a key share a call."""
     bells = (bell for task in tasks for bell in task.item.bells)
     return sum(int(bell.event_id) * 7919 % 5001 / 5000 * HANDLER_S_MAX for bell in bells)
 
@@ -120,7 +120,7 @@ Way = Callable[[str], Took | Drained]
 
 
 def in_turn(ways: Mapping[str, Way], runs: int) -> dict[str, list[Took | Drained]]:
-    """Run every way in turn, each in its own group: one that had read the log would wait without end."""
+    """Run every way in turn, each in a new group. One that had read the log would wait without end."""
     found: dict[str, list[Took | Drained]] = {name: [] for name in ways}
     for run in range(runs):
         for name, way in ways.items():
@@ -200,7 +200,7 @@ def lanes(runs: int) -> Sequence[Row]:
 
 
 def handlers_rows(name: str, log: EventLog, plain: Way, runs: int, *, bounded: bool) -> list[Row]:
-    """Seconds until all is done, with handlers of 0 to 5 ms; `plain` is the plain loop without them."""
+    """Seconds until all is done, with handlers of 0 to 5 ms. `plain`: the loop without them."""
     work_s = sum(index * 7919 % 5001 / 5000 * HANDLER_S_MAX for index in range(HANDLED))
     found = []
     for at_once in AT_ONCE:
@@ -230,7 +230,7 @@ def handlers_rows(name: str, log: EventLog, plain: Way, runs: int, *, bounded: b
 
 
 def handlers(runs: int) -> Sequence[Row]:
-    """Measure handlers on both logs; the bound is for the broker that the plain loop reads too."""
+    """Measure handlers on both logs. The bound is for the broker that the plain loop reads too."""
     with embedded_log(HANDLED, 1) as log:
         found = handlers_rows("embedded", log, partial(plain_embedded, log, HANDLED), runs, bounded=False)
     try:

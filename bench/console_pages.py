@@ -61,7 +61,7 @@ _ADA: Final = Actor("ada", frozenset(Role))
 
 @contextmanager
 def filled(folder: Path, accounts: int) -> Iterator[tuple[ConsoleDesk, Mapping[str, int]]]:
-    """A console on a PostgreSQL store with so many accounts, and the rows that this makes by table."""
+    """A console on PostgreSQL with so many accounts, and its rows by table."""
     with Postgres() as postgres:
         url = postgres.url(sslrootcert=str(postgres.ca_file))
         database = Database(url)

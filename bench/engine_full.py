@@ -1,4 +1,4 @@
-"""Students that one process carries when the target costs nothing: log, leases, versions, outcomes.
+"""Students that one process carries when the target costs nothing.
 
 The whole order of effects, as shipped: one bell each, the lease and the newest account from the store, the
 outcome acknowledged by the log, the applied version recorded, the offset committed.
@@ -32,7 +32,7 @@ def on_sqlite(students: int = STUDENTS, batch_size: int = BATCH) -> float:
 
 
 def on_postgres(postgres: Postgres, students: int = STUDENTS, batch_size: int = BATCH) -> float:
-    """Students per second on the embedded log, with the store in PostgreSQL; its commits are on disk."""
+    """Students per second on the embedded log, with the store in PostgreSQL. Its commits are on disk."""
     name = f"engine_full_{time.monotonic_ns()}"
     url = postgres.create(name)
     try:

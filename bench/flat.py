@@ -1,4 +1,4 @@
-"""Whether a target slows down with its students: the last 800 of 8,000 against the first 800.
+"""Whether a target slows down: the last 800 of 8,000 students against the first.
 
 Two of a kind: one that was brought 7,200 students, and a new one. Each is brought 800 more, in turns of 80,
 so that what disturbs the machine disturbs both. Every student is new, and each has to be done, or the row
@@ -120,7 +120,7 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Bring]]] = {
 
 
 def rows(runs: int) -> Sequence[Row]:
-    """Measure; a third of the runs, since each brings some 9,000 students to every kind."""
+    """Measure. A third of the runs, since each brings some 9,000 students to every kind."""
     found = []
     for name, opened in KINDS.items():
         try:

@@ -58,7 +58,7 @@ _OWN_KEY: Final = {"dead_letters": "id"}
 
 @dataclass(frozen=True)
 class Sort:
-    """Students of one sort: the student whose rows are copied, and the share in a thousand."""
+    """Students of one sort: the copied student, and the share in a thousand."""
 
     number: str
     of_thousand: int
@@ -121,7 +121,7 @@ def _copy(
     model: tuple[str, str],
     places: tuple[int, int],
 ) -> None:
-    """The model's rows of a table, once for each place, with the model's names replaced by the copy's."""
+    """Copy the model's rows of a table to each place, under the copy's names."""
     number, login = model
 
     def value(column: str, kind: str) -> sql.Composable:
@@ -159,7 +159,7 @@ def _moved(column: str, name: sql.Identifier) -> sql.Composable:
 
 
 def _named(copied: sql.Composable) -> sql.Composable:
-    """A scene's student is called by the number, `Essai22000001`: the copy has one name of many."""
+    """Give a copy one name of many. A scene's student is called by the number, `Essai22000001`."""
     surnames = sql.SQL(", ").join(map(sql.Literal, _SURNAMES))
     many = sql.Literal(len(_SURNAMES))
     return sql.SQL(

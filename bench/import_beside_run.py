@@ -1,4 +1,4 @@
-"""The row `import-beside-run`: import a file while `sesame run` works, both as shipped.
+"""The row `import-beside-run`: import a file while `sesame run` works.
 
 Store and log are SQLite. The registry works through the enrolments of a first file, first alone, then while
 the command imports a second file of other students. Both rates are compared with the undisturbed ones of the
@@ -96,7 +96,7 @@ def exports(folder: Path) -> tuple[Path, Path]:
 
 
 def measured() -> tuple[float, float, float, float]:
-    """Lines a second of an import alone and with the run; students a second of the registry likewise."""
+    """Lines a second of an import alone and with the run. Students a second of the registry likewise."""
     with TemporaryDirectory(prefix="sesame-bench-") as name:
         folder = Path(name)
         first, second = exports(folder)

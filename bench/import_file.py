@@ -35,7 +35,7 @@ TABLE_LINES = 200_000
 
 
 def imported(folder: Path, *, dry_run: bool) -> dict[str, float | int]:
-    """Import the folder's export here; lines, seconds, lines per second, and peak memory in MiB."""
+    """Import the folder's export here; return lines, seconds, rate, and peak MiB."""
     database = Database(f"sqlite:///{folder / 'store.db'}")
     migrate.upgrade(database)
     log = SqliteEventLog(folder / "log.db")
@@ -69,7 +69,7 @@ def imported(folder: Path, *, dry_run: bool) -> dict[str, float | int]:
 
 
 def peak_mib() -> int:
-    """This process's peak of resident memory; Linux's `ru_maxrss` begins with the parent's."""
+    """This process's peak of resident memory. Linux's `ru_maxrss` begins with the parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 

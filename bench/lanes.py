@@ -1,4 +1,4 @@
-"""The engine without a store: the cost of key order and at-least-once with log, lanes and offsets.
+"""The engine without a store: the cost of key order and at-least-once.
 
 The worker is the shipped one. Only what needs the store is left out: a record is decoded as JSON and offered
 to the engine, and an item's outcome is one event appended to the log before its offset is committed.
@@ -49,7 +49,7 @@ class Message:
 
 
 class Storeless:
-    """In place of `pipeline.runner.Effects`: the log acknowledges outcomes, and nothing is stored."""
+    """Replaces `pipeline.runner.Effects`: the log acknowledges, nothing is stored."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer

@@ -1,4 +1,4 @@
-"""Drain rate of the backlog once a target is back, against the undisturbed rate of the same work."""
+"""Drain rate of a backlog once a target is back, against the undisturbed rate."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Away(Nothing):
 
 
 def per_second(bells: Callable[[str], NewRecord], *, outage: bool, applied: bool) -> float:
-    """Students per second, from the first answer on; with an outage: the first after it.
+    """Students per second, from the first answer on (after an outage, if any).
 
     Args:
         bells: the record that rings for a student.
@@ -101,7 +101,7 @@ def per_second(bells: Callable[[str], NewRecord], *, outage: bool, applied: bool
 
 
 def limits() -> Limits:
-    """Bounds as shipped, with quick probes: the length of the outage does not matter here."""
+    """Bounds as shipped, with quick probes: the outage's length does not matter here."""
     delays = {"probe_delay_s_min": 0.1, "probe_delay_s_max": 0.1}
     return EngineSettings().limits(batch_size=BATCH).model_copy(update=delays)
 

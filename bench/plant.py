@@ -1,4 +1,4 @@
-"""A log, a store and one worker, as shipped, with a target that does what the benchmark wants."""
+"""A log, a store and one worker, as shipped, with the benchmark's target."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def running(
     owner: str = "bench",
     observer: Silent | None = None,
 ) -> Iterator[Silent]:
-    """A worker, as `sesame run` starts it, for as long as the block lasts; it reports to `observer`."""
+    """A worker, as `sesame run` starts it, for as long as the block lasts. It reports to `observer`."""
     producer, observer = log.producer(), observer or Silent()
     effects = Effects(
         target=handler.name,

@@ -1,4 +1,4 @@
-"""A university before Sésame: its people as the registrar, the directory and Moodle have them.
+"""A university before Sésame: its people at the registrar, directory and Moodle.
 
 All are as they should be but for planted conflicts, each of one kind and on another student. The same size
 gives the same people.
@@ -159,7 +159,7 @@ def _user(entry: Entry, idnumber: str, auth: str = "cas") -> MoodleUser:
 
 
 def _student(made: Population, index: int) -> None:
-    """A student as most are: in the registrar's file, the directory, the mail server and Moodle."""
+    """A usual student: in the registrar's file, directory, mail server and Moodle."""
     row, entry = _row(index), _entry(index, "student")
     number = row["COD_ETU"]
     entry.numbers, entry.alias = [number], f"{entry.uid}@{DOMAIN}"

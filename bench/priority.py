@@ -1,4 +1,4 @@
-"""How long a person waits for a target, idle or during a resynchronisation of all students.
+"""How long a person waits for a target, idle or during a resynchronisation.
 
 From the bell on the log to the target's answer.
 """

@@ -105,7 +105,7 @@ def inhabited(records: Path, accounts: int, planted: Planted) -> Iterator[tuple[
 
 
 def expected(world: World, copies: Copies, planted: Planted) -> Found:
-    """What a comparison has to find: a student gone from the directory has no mailbox either."""
+    """What a comparison has to find. A student gone from the directory has no mailbox either."""
     directory = {
         "missing": [copies.number(at) for at in planted.directory["missing"]],
         "different": [copies.number(at) for at in planted.directory["different"]],
@@ -131,7 +131,7 @@ def expected(world: World, copies: Copies, planted: Planted) -> Found:
 
 
 def rows(runs: int, accounts: int = ACCOUNTS) -> Sequence[Row]:
-    """The row `reconcile-40000`: one comparison, whatever `runs` is, since it takes minutes to prepare."""
+    """The row `reconcile-40000`: one comparison, since it takes minutes to prepare."""
     del runs
     planted = Planted()
     with TemporaryDirectory() as records, inhabited(Path(records), accounts, planted) as (world, copies):

@@ -1,4 +1,4 @@
-"""A row of the table of benchmarks: the figure, its comparison, and whether that is good."""
+"""A row of the table of benchmarks: the figure, and its comparison."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def middle(measure: Callable[[], float], runs: int) -> float:
 
 
 def side_by_side(measures: Mapping[str, Callable[[], float]], runs: int) -> dict[str, float]:
-    """The median of each, the runs taken in turn: what disturbs the machine disturbs all of them."""
+    """The median of each, the runs taken in turn. What disturbs the machine disturbs all of them."""
     taken: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(runs):
         for name, measure in measures.items():

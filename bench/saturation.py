@@ -108,7 +108,7 @@ def direct(target: Target, parallel: int, students: int) -> float:
 
 
 def carried(target: Target, handler: Handler, tasks: Sequence[Task], pool: ThreadPoolExecutor) -> None:
-    """Carry out these tasks in batches, with a call in each thread of the pool; each has to be done."""
+    """Carry out these tasks in batches, a call per thread; each has to be done."""
     size = handler.batch_size
     batches = [tasks[first : first + size] for first in range(0, len(tasks), size)]
     outcomes = [one for found in pool.map(handler.handle, batches) for one in found.values()]
@@ -138,7 +138,7 @@ def through_the_pipeline(target: Target, slots: int, students: int) -> float:
 
 
 def row(target: Target, runs: int) -> Row:
-    """Choose the direct client's best parallelism, then measure the pipeline between two runs of it."""
+    """Choose the direct client's parallelism, then measure the pipeline in between."""
     warm = target.handler(None)
     warm.handle([Task(account) for account in target.people(1)])  # makes what all share
     warm.close()

@@ -1,4 +1,4 @@
-"""How a consumer grows: one, two and four worker processes on real Kafka and PostgreSQL.
+"""How a consumer grows: 1, 2 and 4 worker processes on Kafka and PostgreSQL.
 
 The target takes 5 ms a call, one student at a time, and nothing else, to measure whether twice as many
 workers carry twice as many students, until the machine is full. Each worker is a member of one consumer group
@@ -77,7 +77,7 @@ def throughput(
 
 
 def kafka_log(servers: Sequence[str], name: str) -> KafkaEventLog:
-    """The log, with other consumer groups; topics are shared, and read from where they end."""
+    """The log, with other consumer groups. Topics are shared, and read from where they end."""
     # A new server needs time to lead as many new partitions.
     timing = Timing(request_timeout_s=30.0, delivery_timeout_s=60.0)
     access = Access(tuple(servers), client_id="bench", timing=timing)
@@ -94,7 +94,7 @@ def _begin_at_the_end(log: KafkaEventLog) -> None:
 
 
 def _warm_up(log: KafkaEventLog, chosen: list[str], done: Sequence[Synchronized[int]]) -> list[str]:
-    """Ring for some students, round by round, until every worker has had one; return the others."""
+    """Ring for students in rounds until every worker has had one; return the others."""
     while True:
         some, chosen = chosen[:WARM_UP], chosen[WARM_UP:]
         before = sum(each.value for each in done)

@@ -1,4 +1,4 @@
-"""The cost of one student's trouble to others: the same work with and without a failing key."""
+"""The cost of one student's trouble to others: work with and without it."""
 
 from __future__ import annotations
 

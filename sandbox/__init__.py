@@ -1,4 +1,5 @@
-"""Real servers on loopback for the demo and the tests, independent of the project's code.
+"""Real servers on loopback for the demo and the tests.
 
-Each server lives in a temporary folder, listens on loopback only, and is ended by its starter.
+Each server lives in a temporary folder, listens on loopback only, and is ended by its starter. Nothing of the
+project is imported.
 """

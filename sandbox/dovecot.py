@@ -1,8 +1,9 @@
-"""A real Dovecot on loopback, without privileges: IMAP, LMTP, doveadm (HTTPS), ManageSieve.
+"""A real Dovecot on loopback, without privileges.
 
-Dovecot 2.3 (Debian 12) and 2.4 (Debian 13) are configured differently: `ops/dovecot/` has what the project
-ships for each, and this module adds only what lets it run without privileges next to a system's own Dovecot.
-Users come from an LDAP directory, as in service.
+It serves IMAP, LMTP, doveadm (HTTPS) and ManageSieve. Dovecot 2.3 (Debian 12) and 2.4 (Debian 13) are
+configured differently: `ops/dovecot/` has what the project ships for each, and this module adds only what
+lets it run without privileges next to a system's own Dovecot. Users come from an LDAP directory, as in
+service.
 
     with Slapd() as slapd, Dovecot(LookupDirectory.of(slapd)) as dovecot:
         dovecot.ports.imap        # STARTTLS before any login
@@ -150,12 +151,12 @@ class Dovecot(Server):
     def redirected(self) -> list[bytes]:
         """The messages that sieve scripts sent away: nothing leaves the machine.
 
-        A script stands for sendmail; each message follows a line `X-Sandbox-Arguments:` with the envelope.
+        A script replaces sendmail; each message follows a line `X-Sandbox-Arguments:` with the envelope.
         """
         return [path.read_bytes() for path in sorted((self.folder / "redirected").glob("*.eml"))]
 
     def _answers(self) -> bool:
-        """Whether every service answers; the master accepts connections before its services work."""
+        """Whether every service answers. The master accepts connections before its services work."""
         return (
             _greeting(self.ports.imap).startswith(b"* OK")
             and _greeting(self.ports.lmtp).startswith(b"220 ")
@@ -181,7 +182,7 @@ class Dovecot(Server):
         return DovecotPorts(**json.loads(state.read_text(encoding="ascii")))
 
     def _prepare(self) -> None:
-        """Write the configuration, and certificate and key unless they exist; give all to its user."""
+        """Write the configuration, and certificate and key unless they exist. Give all to its user."""
         self.folder.chmod(0o755)  # mkdtemp's 0700 would shut out the unprivileged user
         for name in ("run", "state", "mail", "redirected", "secrets", "tls"):
             (self.folder / name).mkdir(exist_ok=True)

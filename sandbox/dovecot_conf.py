@@ -1,4 +1,4 @@
-"""Configuration of Dovecot 2.3 and 2.4: `ops/dovecot/`, in a frame without privileges."""
+"""Configuration of Dovecot 2.3 and 2.4: `ops/dovecot/`, without privileges."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Version(tuple[int, ...]):
 
 
 def version_of(program: Path) -> Version:
-    """The version that Dovecot reports: `2.3.19.1 (9b53102964)` or `2.4.1-4 (7d8c0e5759)`."""
+    """The version that Dovecot reports. E.g. `2.3.19.1 (9b53102964)` or `2.4.1-4 (7d8c0e5759)`."""
     answer = subprocess.run(
         [program, "--version"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )

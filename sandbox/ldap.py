@@ -14,7 +14,7 @@ _TIMEOUT_S = 120
 
 
 class VerifiedTls(ldap3.Tls):
-    """TLS by the standard library's rules, addresses included, which ldap3's own check refuses."""
+    """TLS by the standard library's rules. They accept addresses, which ldap3 refuses."""
 
     def __init__(self, ca_file: Path | str) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)

@@ -1,4 +1,4 @@
-"""Maven's downloads for the sandbox: once, checked by SHA-256, kept in the user's cache.
+"""Maven's downloads for the sandbox, checked by SHA-256, in the user's cache.
 
 Of several processes one fetches, and the others wait. The cache's contents were checked before one rename put
 them there, whole.

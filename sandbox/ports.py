@@ -1,4 +1,4 @@
-"""Free TCP ports of loopback, distinct for processes that start servers at the same time.
+"""Free TCP ports of loopback, distinct for concurrent processes.
 
 Between finding a port free and a server's listening there, another process might find it free as well. So
 each process reserves blocks of ports for its life, by locks on files that the system releases with it, and
@@ -96,7 +96,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def free_address(ports: Collection[int]) -> str:
-    """An address of loopback with all of these ports free, for a server with fixed ports.
+    """A loopback address with all of these ports free, for fixed ports.
 
     It is drawn from 16 million, so that two processes at the same time do not meet.
 

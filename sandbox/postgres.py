@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on loopback, with TLS, from the programs that Debian installs.
+"""A real PostgreSQL server on loopback, with TLS, from Debian's programs.
 
     with Postgres() as postgres:
         postgres.url()            # postgresql://sesame:…@127.0.0.1:…/sesame: the owner of an empty database
@@ -106,7 +106,7 @@ class Postgres(Server):
     # --- trouble ---------------------------------------------------------------------------------------
 
     def hang_up(self, database: str = DATABASE) -> int:
-        """End every connection to a database (`pg_terminate_backend`); return how many there were."""
+        """End every connection to a database (`pg_terminate_backend`). Return how many there were."""
         with self._connected() as connection:
             rows = connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [database]
@@ -123,7 +123,7 @@ class Postgres(Server):
     # --- life ------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Make the cluster if the folder is new, start the server and return once it answers."""
+        """Make the cluster if new, start the server and return once it answers."""
         new = not (self.folder / "data" / "PG_VERSION").exists()
         if new:
             self._prepare()
@@ -219,14 +219,14 @@ class Postgres(Server):
         )
 
     def _populate(self) -> None:
-        """Make the role that owns the project's databases; it may create others, and nothing else."""
+        """Make the role that owns the project's databases. It may create others, and nothing else."""
         owner, password = sql.Identifier(OWNER), sql.Literal(self.password(OWNER))
         self._admin(sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(owner, password))
         self.create(DATABASE)
 
 
 def _find_programs() -> Path:
-    """The folder of PostgreSQL's server programs: the newest of Debian's, else the PATH's."""
+    """The folder of PostgreSQL's programs: the newest of Debian's, else the PATH's."""
     debian = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = str(debian[-1]) if debian else shutil.which("initdb")
     if found is None:

@@ -1,4 +1,4 @@
-"""Start, watch and end one real server on loopback: shared by every sandbox server.
+"""Start, watch and end one real server on loopback.
 
 A server is ready by a probe, never after a pause; it is ended by its pid, never by a name; and everything has
 a deadline.
@@ -54,7 +54,7 @@ class StopFailed(SandboxError):
 
 
 def find_program(name: str, package: str) -> Path:
-    """Return the path of a program, also looking where Debian keeps daemons (`/usr/sbin`).
+    """Return the path of a program, also of Debian's daemons (`/usr/sbin`).
 
     Raises MissingServer, naming the Debian `package`.
     """
@@ -66,14 +66,14 @@ def find_program(name: str, package: str) -> Path:
 
 
 def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server listens on the port: for servers that accept only once they serve."""
+    """Whether a server listens on the port. For servers that accept only once they serve."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1.0):
         return True
     return False
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Poll `condition` until it holds; tests and sandbox wait for real servers here only.
+    """Poll `condition` until it holds. Tests and sandbox wait for real servers here only.
 
     A look costs processor time, up to a second for a command, which the awaited work then lacks: it gets at
     most a quarter of the time, so the longer it takes, the rarer it is. Raises TimeoutError, naming `what`,
@@ -93,7 +93,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATI
 def start_tied(
     argv: Sequence[str | Path], start: Callable[[Sequence[str]], subprocess.Popen[AnyStr]]
 ) -> subprocess.Popen[AnyStr]:
-    """Start a process that ends with this one in any case, as when a test worker is killed.
+    """Start a process that ends with this one in any case, as when this one is killed.
 
     The kernel does it (prctl(2), PR_SET_PDEATHSIG): `setpriv` requests it and then becomes the program. The
     signal comes when the *thread* that started the process ends, not only when its whole process does. So one
@@ -155,7 +155,7 @@ def run_command(
 
 
 class ManagedProcess:
-    """One server process in its own session (so that its children can be ended with it).
+    """One server process in its own session, to be ended with its children.
 
     `ready` is polled until it returns True; its `OSError` means "not yet". Standard output and error go to
     `log_file` (appended, so a restart keeps the earlier log). With `user`, a privileged parent starts the
@@ -256,7 +256,7 @@ class ManagedProcess:
             self._process.send_signal(number)
 
     def end(self, number: signal.Signals, timeout_s: float) -> int:
-        """Send a signal, wait for the end and return the exit code (negative: the signal's).
+        """Send a signal, wait for the end, return the exit code (negative: a signal's).
 
         Raises StopFailed when it has not ended in time; it runs on.
         """
@@ -271,7 +271,7 @@ class ManagedProcess:
         return code
 
     def kill(self) -> None:
-        """End the server and its children at once (SIGKILL), as a crash would; nothing if it has ended."""
+        """End the server and its children at once (SIGKILL), as a crash would. Nothing if it has ended."""
         process = self._process
         if process is None:
             return
@@ -282,7 +282,9 @@ class ManagedProcess:
         atexit.unregister(self.kill)
 
     def pause(self) -> None:
-        """Freeze the server and its children (SIGSTOP): connections stay open and nothing is answered.
+        """Freeze the server and its children (SIGSTOP).
+
+        Connections stay open and nothing is answered.
 
         The kernel stops each thread at its next chance, not when the signal is sent: on a busy machine a
         server answers on for a while. So this returns when all threads have stopped; raises TimeoutError
@@ -325,7 +327,7 @@ def _all_stand(group: int) -> bool:
 
 
 def stat_fields(stat: Path) -> list[str]:
-    """The fields of a process' or thread's `stat` file from its state on: proc_pid_stat(5).
+    """The fields of a `stat` file from the state on: see proc_pid_stat(5).
 
     The name before them may hold any character. Raises OSError when it has ended.
     """
@@ -333,7 +335,7 @@ def stat_fields(stat: Path) -> list[str]:
 
 
 def _identity(user: str | None) -> tuple[int | None, int | None, list[int] | None]:
-    """User id, group id and further groups of a process under a Unix account; None: as ours."""
+    """User and group ids of a process under a Unix account; None: as ours."""
     import pwd  # not on every platform; only needed here
 
     if user is None:

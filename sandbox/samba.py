@@ -165,7 +165,7 @@ class Samba(Server):
 
     @property
     def provisioner_dn(self) -> str:
-        """The account that makes users and groups, in their two units only; it is no administrator."""
+        """The account that makes users and groups, in their two units only. It is no administrator."""
         return f"CN=provisioner,CN=Users,{self.base_dn}"
 
     @property
@@ -184,13 +184,13 @@ class Samba(Server):
         return self._password_file("administrator")
 
     def connect(self, who: str, password: str) -> AbstractContextManager[Any]:
-        """A connection bound as `who`: a DN, a principal name, or a login after its domain."""
+        """A connection bound as `who`: a DN, a principal name, or a domain and login."""
         return connected(self.ldaps_uri, self.ca_file, who, password)
 
     # --- life ------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Make the domain if the folder is new, start Samba and return once it answers over TLS."""
+        """Make the domain if new, start Samba and return once it answers over TLS."""
         new = not self.provisioner_password_file.exists()
         if new:
             self._provision()
@@ -226,7 +226,7 @@ class Samba(Server):
         path.write_text(password, encoding="ascii")
 
     def _provision(self) -> None:
-        """Make certificates and an empty domain; Samba chooses and prints its administrator's password."""
+        """Make certificates and an empty domain. Samba chooses and prints its administrator's password."""
         for name in ("cache", "private", "run", "secrets", "state", "sysvol", "tls"):
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         names = [self.address, f"{self.host}.{self.domain}", *loopback_names()]

@@ -53,7 +53,7 @@ class Server:
         self._process.stop()
 
     def kill(self) -> None:
-        """End it and its children at once (SIGKILL), as a crash would; data and ports stay."""
+        """End it and its children at once (SIGKILL), as a crash would. Data and ports stay."""
         self._process.kill()
 
     def restart(self) -> None:
@@ -89,7 +89,7 @@ class Server:
 
 
 class WebService(Server):
-    """An HTTP service of the sandbox (`sandbox.http_server`) with its data in `folder`.
+    """A service on `sandbox.http_server`, with its data in `folder`.
 
     With `certificate` it speaks HTTPS. Its subclass names the process by `_runs`.
     """
@@ -119,7 +119,7 @@ class WebService(Server):
         outlives_parent: bool,
         ready: Callable[[], bool] | None = None,
     ) -> ManagedProcess:
-        """The process of this sandbox module, not started yet; by default ready once it takes connections."""
+        """The process of this sandbox module, not started yet. By default ready once it takes connections."""
         program = [sys.executable, "-m", f"sandbox.{module}", "--port", str(self.port)]
         program += ["--folder", str(self.folder), *arguments]
         if self._certificate is not None:
@@ -136,7 +136,7 @@ class WebService(Server):
 
 
 def secret_file(path: Path, *, size: int = 32) -> Path:
-    """The file, with a fresh secret of so many bytes unless it exists, for its owner only."""
+    """The file, with a fresh secret of so many bytes if new, for its owner only."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A real OpenLDAP server on loopback, with the project's own configuration (`ops/ldap`).
+"""A real OpenLDAP server on loopback, with the project's configuration.
 
     with Slapd() as slapd:
         slapd.ldap_uri            # ldap://127.0.0.1:… : StartTLS before any bind
@@ -6,10 +6,11 @@
         slapd.ca_file             # verify the server with this
         slapd.provisioner_dn, slapd.provisioner_password_file
 
-It is durable: everything, ports included, is in one folder, and a new `Slapd` on the same folder is the same
-directory. `stop`, `kill` (as a crash) and `start` or `restart` keep the data; only `close` removes it, when
-the folder was a temporary one. Started by root, slapd runs as an unprivileged user whenever that user can
-reach the folder. Configuration and schemas are copied into the folder: that user cannot read everything.
+The configuration is `ops/ldap`. The server is durable: everything, ports included, is in one folder, and a
+new `Slapd` on the same folder is the same directory. `stop`, `kill` (as a crash) and `start` or `restart`
+keep the data; only `close` removes it, when the folder was a temporary one. Started by root, slapd runs as an
+unprivileged user whenever that user can reach the folder. Configuration and schemas are copied into the
+folder: that user cannot read everything.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Slapd(Server):
 
     @property
     def dovecot_dn(self) -> str:
-        """The mail server's account: sees logins, addresses, sesameMailEnabled, sesameMailQuota."""
+        """The mail server's account. It sees logins, addresses, sesameMailEnabled, sesameMailQuota."""
         return f"cn=dovecot,{self.system_dn}"
 
     @property
@@ -259,7 +260,7 @@ class Slapd(Server):
         return text if self._fsync else text.replace("#@DBNOSYNC@", "dbnosync")
 
     def _seed(self, conf: Path) -> None:
-        """Load the first entries offline (slapadd), each account with a fresh random password."""
+        """Load the first entries offline (slapadd), with random passwords."""
         hasher = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)  # the passwords are random
         values = {
             "DC": self.base_dn.split(",", 1)[0].partition("=")[2],

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority and server certificates for loopback (RFC 5280).
+"""A throw-away certificate authority for loopback servers (RFC 5280).
 
 Real verification needs real certificates: a CA made for the occasion signs one for every sandbox server, and
 every client gets that CA's file. Nothing here is fit for anything but 127.0.0.1.
@@ -25,7 +25,7 @@ _CLOCK_SKEW = dt.timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's files in PEM: `cert_file`, private `key_file` (mode 0600), and its `ca_file`."""
+    """A server's PEM files: `cert_file`, `key_file` (mode 0600) and `ca_file`."""
 
     cert_file: Path
     key_file: Path
@@ -33,7 +33,7 @@ class Certificate:
 
 
 class ThrowawayCA:
-    """A certificate authority with its key in memory only; `ca_file`: its certificate in PEM.
+    """A certificate authority with its key in memory. `ca_file`: its certificate in PEM.
 
     `folder`: of the files; `now`: the start of validity (default: the machine's clock), also of what it
     issues, unless `issue` gets another.
@@ -57,7 +57,7 @@ class ThrowawayCA:
     def issue(
         self, stem: str, *, hosts: Sequence[str] | None = None, now: dt.datetime | None = None
     ) -> Certificate:
-        """Write `{stem}.pem` and `{stem}.key` for these hosts and addresses (default: loopback's)."""
+        """Write `{stem}.pem` and `{stem}.key` for these hosts (default: loopback's)."""
         names = list(hosts) if hosts is not None else loopback_names()
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check the repository's own text: links of Markdown files, and no machine's places.
+"""Check the repository's text: links of Markdown files, and no machine's places.
 
 Prints one line per fault (file, line, what) and ends with status 1 if there is any. Wrong are:
 
@@ -35,7 +35,7 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
 def tracked(root: Path) -> list[Path]:
-    """The repository's text files: those that git knows, or all of them outside a git checkout."""
+    """The repository's text files: git's, or all of them outside a git checkout."""
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

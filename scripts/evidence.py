@@ -1,4 +1,4 @@
-"""The page of evidence: each tool writes the figures of its run between its own marks."""
+"""The page of evidence: each tool writes its figures between its marks."""
 
 from __future__ import annotations
 

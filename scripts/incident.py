@@ -1,4 +1,4 @@
-"""An incident at the console, from the alarm to the report, in pictures: `make pictures`.
+"""An incident at the console, from alarm to report, in pictures: `make pictures`.
 
 Real servers, a real login by CAS, a real Chromium: other entries of the directory have the logins of eight
 students, whose accounts are given up; an administrator clears the directory; an operator previews, tries
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def in_the_way(world: World, numbers: Sequence[str]) -> list[str]:
-    """Give some students' logins to other entries of the directory; return their names."""
+    """Give some students' logins to other directory entries; return their names."""
     logins = [str(world.sesame.run("status", number, "--json").json()["login"]) for number in numbers]
     names = [f"uid={login},{world.slapd.people_dn}" for login in logins]
     with provisioning(world) as directory:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the pictures of the students' pages and the console for the documents: `make pictures`.
+"""Take the documents' pictures of the pages and the console: `make pictures`.
 
 The real pages and messages in a real Chromium: at the width of a telephone, by day; some at a desk's width,
 by night. What would differ from one run to the next is held still: the student, the time, a case's code. So a
@@ -83,7 +83,7 @@ def console(folder: Path) -> ConsoleDesk:
 
 
 def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
-    """Show a morning in September: the overview, a person, a cause, waiting students, a target, a file."""
+    """Show a morning in September, by its pages."""
     students = morning(desk)
     views = {
         "now": "/console/",
@@ -104,7 +104,7 @@ def look_at_the_console(desk: ConsoleDesk, browser: Browser) -> None:
 
 
 def activate(portal: Portal, page: Page) -> None:
-    """Number and address, a wrong code, the password with its meter, the account, a redirection."""
+    """Take the way from number and address to the account and a redirection."""
     enrol(portal, FRESH)
     page.goto(portal.url)
     take(page, "start")

@@ -1,1 +1,1 @@
-"""Peers of Sésame in the benchmarks: separate programs, which import nothing of ours."""
+"""Peers of Sésame in the benchmarks: programs that import nothing of ours."""

@@ -1,4 +1,4 @@
-"""FastStream: at least once for each message (`each`), or for what one poll brings (`batch`).
+"""FastStream: at least once for each message (`each`) or poll (`batch`).
 
 python faststream_loop.py each|batch SERVERS TOPIC RESULTS GROUP MESSAGES
 """

@@ -1,4 +1,4 @@
-"""A plain loop on kafka-python: read, decode, one result event each, commit once they are acknowledged.
+"""A plain loop on kafka-python: read, decode, one result event each, commit.
 
 python plain.py SERVERS TOPIC RESULTS GROUP MESSAGES
 """

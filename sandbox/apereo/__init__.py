@@ -1,4 +1,4 @@
-"""A real Apereo CAS on loopback, over https, for a directory's users: what universities run.
+"""A real Apereo CAS, as universities run it, on loopback for a directory's users.
 
 with Slapd() as slapd, Apereo(CasDirectory.of(slapd), [Service("portal", "^https://127…")]) as cas:
     cas.url                   # https://127.0.0.1:…/cas/

@@ -1,4 +1,4 @@
-"""An Apereo CAS's configuration: `cas.properties`, and one JSON file for each service."""
+"""An Apereo CAS's configuration: `cas.properties`, and a JSON file per service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIRST_ID = 1001
 
 
 def properties(folder: Path, port: int, directory: CasDirectory) -> str:
-    """The server's own settings: all people of a directory log in by a bind with their own password."""
+    """The server's own settings. All people of a directory log in by a bind with their own password."""
     values = {
         "cas.server.name": f"https://127.0.0.1:{port}",
         "cas.server.prefix": f"https://127.0.0.1:{port}/cas",

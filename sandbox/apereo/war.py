@@ -1,4 +1,4 @@
-"""Apereo CAS as its project publishes it: the web archive with Tomcat inside, and modules.
+"""Apereo CAS as published: the web archive with Tomcat inside, and modules.
 
 The modules are for LDAP and for operators. See `sandbox.maven` for downloads and upgrades.
 """

@@ -1,4 +1,4 @@
-"""A real CAS server (django-cas-server) on loopback, over https, for a directory's users.
+"""A real CAS server (django-cas-server) on loopback for a directory's users.
 
 with Slapd() as slapd, CasServer(CasDirectory.of(slapd), [Service("portal", "^https://127…")]) as cas:
     cas.url                   # https://127.0.0.1:…/cas/

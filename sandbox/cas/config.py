@@ -16,7 +16,7 @@ RELEASED = ("uid", "mail", "displayName", "supannEtuId", "eduPersonAffiliation")
 
 @dataclass(frozen=True, slots=True)
 class CasDirectory:
-    """The directory that finds people and, by a bind with their own password, lets them in.
+    """The directory that finds people and lets them in, by a bind as themselves.
 
     `uri` is `ldaps://host:port`: the server knows no StartTLS. `bind_dn` may search people; `ca_file`
     verifies the directory; the password's file has no line end.

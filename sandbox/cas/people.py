@@ -10,9 +10,9 @@ from ldap3.core.exceptions import LDAPException
 
 
 class DirectoryUser(LdapAuthUser):  # type: ignore[misc]
-    """The package's user, with one thread at a time on its search connection, made again after a break.
+    """The package's user. One thread at a time uses its search connection.
 
-    The package would retry a connection that has given up without end.
+    After a break the connection is made again: the package would retry one that has given up without end.
     """
 
     _one_at_a_time = threading.Lock()

@@ -63,7 +63,7 @@ class CasServer(Server):
         return f"https://127.0.0.1:{self.port}/cas/"
 
     def start(self) -> Self:
-        """Start, and return once the login page is shown; raises `sandbox.process.StartFailed`."""
+        """Start, and return once the login page is shown. Raises `sandbox.process.StartFailed`."""
         if not self.ca_file.exists():
             self.ca_file.parent.mkdir()
             ThrowawayCA(self.ca_file.parent).issue("server")

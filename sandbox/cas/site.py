@@ -1,4 +1,4 @@
-"""django-cas-server as a Django site: configured from a `Config`, without a settings module."""
+"""django-cas-server as a Django site, configured from a `Config`."""
 
 from __future__ import annotations
 

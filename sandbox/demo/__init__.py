@@ -1,4 +1,4 @@
-"""The demo: from a registrar's file to accounts that work, on this machine, driven as a user would.
+"""The demo: from a registrar's file to accounts that work, on this machine.
 
     python -m sandbox.demo run --students 500 [--json FILE] [--keep]
     python -m sandbox.demo stop

@@ -23,7 +23,7 @@ class ByHand:
     mail: str = "camille.lefebvre@courriel.example"
 
     def enrol(self, world: World) -> None:
-        """Import this student, start the students' pages, and wait until the account is made.
+        """Import this student, start the students' pages, and wait for the account.
 
         Raises:
             CommandFailed, StartFailed: one of them does not work.

@@ -46,7 +46,7 @@ class Announced:
 
     @property
     def settled(self) -> bool:
-        """Whether it is complete, or failed with a reason, or waits with a reason and nothing else is due."""
+        """Whether it is complete, failed with a reason, or only waits with a reason."""
         if self.state == COMPLETED:
             return True
         return bool(self.reasons) and (self.state == FAILED or (self.state == WAITING and not self._due()))

@@ -1,4 +1,4 @@
-"""Commands to look at one student, with that student's own password, and their present answers."""
+"""Commands to look at one student, as that student, and their present answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print(box.fetch("1", "(BODY.PEEK[])")[1][0][1].decode())
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """One student, and the commands for the entry and the mailbox (`ldap`, `mail`, `status`)."""
+    """One student, and the commands to look (`ldap`, `mail`, `status`)."""
 
     student: Announced
     dn: str
@@ -54,7 +54,7 @@ class Looks:
 
 
 def looks_at(world: World, student: Announced, password: str) -> Looks:
-    """Prepare the commands for this student; the password goes into files that only we can read."""
+    """Prepare the commands for this student. The password goes into files that only we can read."""
     password_file = write_private(world.private / "one-student.password", password)
     netrc = f"machine 127.0.0.1 login {student.mail} password {password}\n"
     netrc_file = write_private(world.private / "one-student.netrc", netrc)

@@ -1,4 +1,4 @@
-"""Check this machine before a demo, and name the one command that installs what it lacks."""
+"""Check this machine before a demo, and name the command that completes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A demo's web faces: `sesame web` for students, with their personal mail's server, and the console.
+"""A demo's web faces: `sesame web` with a personal mail server, and the console.
 
 Both are served by plain HTTP on loopback, so that a browser asks about no certificate.
 """
@@ -17,7 +17,7 @@ from sandbox.smtp import MailSink
 
 
 class StudentsPages:
-    """Both servers; `mail` keeps what was sent to personal addresses, `web` serves the pages."""
+    """Both servers. `mail` keeps messages to personal addresses, `web` serves the pages."""
 
     def __init__(self, folder: Path, settings_file: Path, *, keep: bool) -> None:
         self.port = free_port()

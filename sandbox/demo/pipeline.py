@@ -1,4 +1,4 @@
-"""Sésame's own processes in a demo's world: `sesame run`, or processes for each consumer."""
+"""Sésame's own processes in a demo: `sesame run`, or some for each consumer."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _DISAGREEMENTS_SHOWN = 20
 
 @dataclass(slots=True)
 class Cast:
-    """The registrar's file, what it implies, the passwords, and the number of rejected rows."""
+    """The registrar's file, its implications, passwords, and rejected rows."""
 
     file: Path
     students: dict[str, Student]
@@ -38,7 +38,7 @@ class Cast:
 
 
 def prepare(world: World) -> str:
-    """Start the servers, make the vault's key, start `sesame run`; return `sesame doctor`'s output.
+    """Start the servers, make the vault's key, start `sesame run`. Return `sesame doctor`'s output.
 
     Raises:
         StartFailed, CommandFailed: one of them does not work.
@@ -50,7 +50,7 @@ def prepare(world: World) -> str:
 
 
 def enrol(world: World, students: int) -> Cast:
-    """Import a registrar's files of so many students, and wait until the registry has made their accounts.
+    """Import a registrar's files of so many students, and wait for their accounts.
 
     The file of groups comes first: a list counts from its student's enrolment on, and each account has all of
     its cohorts from the start.
@@ -70,7 +70,7 @@ def enrol(world: World, students: int) -> Cast:
 
 
 def registrar_files(world: World, students: int) -> tuple[Path, Path]:
-    """The examples of 500 students, or generated files of another size in the world's folder.
+    """The examples of 500 students, or generated files in the world's folder.
 
     They have enrolments, and teaching units with their groups.
     """
@@ -130,7 +130,7 @@ def follow(
     command: Running | None = None,
     view: progress.View | None = None,
 ) -> Mapping[str, Any]:
-    """Show how far each target is until so many students are settled; return the last overview.
+    """Show how far each target is until so many students are settled. Return the last overview.
 
     Args:
         students: how many have been activated, or are being activated by `command`.
@@ -267,7 +267,7 @@ def _look_at_one(world: World, cast: Cast, said: Mapping[str, Announced], *, kee
 
 
 def keep_logs(world: World) -> list[Path]:
-    """Save the logs of Sésame's processes next to the demo's record, to find out what went wrong."""
+    """Save the logs of Sésame's processes next to the demo's record."""
     kept = []
     for file in world.pipeline.log_files:
         kept.append(world.record.path.parent / f"last-{file.name}")

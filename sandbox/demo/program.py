@@ -1,4 +1,4 @@
-"""Sésame's command line, run as a user runs it: a process, its output, its exit code."""
+"""Sésame's command line as a user runs it: a process, output, exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view: how far each target is, from `sesame overview`, until all are settled."""
+"""The live view: each target's progress, from `sesame overview`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def watch(
     trouble: Callable[[], str | None] = lambda: None,
     view: View | None = None,
 ) -> Overview:
-    """Look about once a second until every student is complete, waiting or failed; return the last look.
+    """Look about once a second until every student is complete, waiting or failed. Return the last look.
 
     Args:
         look: returns the document of `sesame overview --json`.
@@ -79,7 +79,7 @@ def watch(
 
 
 def settled(overview: Overview, students: int) -> bool:
-    """Whether no student is on the way to any target; one who waits at one may be on the way to another.
+    """Whether no student is on the way to any target. One who waits at one may be on the way to another.
 
     A request that the registry gave up is settled too. A student who failed, or waits, at a leader stays
     outstanding at its follower.

@@ -1,4 +1,4 @@
-"""A demo's processes, on disk, so that a later run can end them; and the proof that they are ours.
+"""A demo's processes, on disk for a later run to end, with proof of ownership.
 
 A process id alone proves nothing: ids are given again. A process is ours if its id, its start time and the
 machine's boot are those recorded at its start. A server that was starting when its demo was killed is not
@@ -27,7 +27,7 @@ FOLDER_PREFIX = "sesame-"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: its id, and its start in clock ticks since boot (proc(5), `starttime`)."""
+    """One process: its id, and its start in ticks since boot (proc(5), `starttime`)."""
 
     name: str
     pid: int
@@ -97,7 +97,7 @@ class Record:
 
 
 def place(given: Path | None = None) -> Path:
-    """The folder of the records: `.demo` in the checkout, or the user's own where that is not writable."""
+    """The folder of the records: `.demo` in the checkout, else the user's own."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True, mode=0o700)
         return given
@@ -140,7 +140,7 @@ def former(records: Path) -> Iterator[Record]:
 
 
 def started_at(pid: int) -> int | None:
-    """When the process with this id started, in ticks since boot; None if there is none, or it has ended."""
+    """The start of the process with this id, in ticks since boot; None: it has ended."""
     try:
         fields = stat_fields(Path(f"/proc/{pid}/stat"))
     except OSError:

@@ -1,4 +1,4 @@
-"""What the registrar's files imply, read by independent rules: what the sweep expects to find.
+"""The sweep's expectations from the registrar's files, by independent rules.
 
 Nothing here comes from Sésame: the columns and the files' promises are those of `examples/README.md`. An
 enrolment is in force when `ETA_IAE` is E and its payment is not awaited. Students whose number begins with 99

@@ -1,4 +1,4 @@
-"""The settings of a world, written from their template with the addresses of its servers."""
+"""The settings of a world, from their template and its servers' addresses."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Run one stage; at its end print its name, `ok` or `FAILED`, and its duration in seconds."""
+    """Run one stage. At its end print its name, `ok` or `FAILED`, and its duration in seconds."""
     started = time.monotonic()
     mark = "FAILED"
     try:

@@ -1,4 +1,4 @@
-"""The sweep: check with each server, without Sésame, whether what was announced is true.
+"""The sweep: check the announcements with each server, without Sésame.
 
 Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
 servers show to their users: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
@@ -26,7 +26,7 @@ from sandbox.demo.world import World
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the sweep looked at, and what it found to be otherwise; in the order of the looks."""
+    """The sweep's looks and disagreements, in order."""
 
     looked: Mapping[str, str] = field(default_factory=dict)
     disagreements: Sequence[Disagreement] = ()
@@ -39,7 +39,7 @@ def sweep(
     passwords: Mapping[str, str],
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Report:
-    """Query every server about every student, all of whom are activated.
+    """Query every server about every (activated) student.
 
     `progress`: called with what is being looked at.
     """

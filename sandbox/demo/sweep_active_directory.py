@@ -1,4 +1,4 @@
-"""Active Directory, as its administrator sees it over LDAPS, and as students log in."""
+"""Active Directory: its administrator's view over LDAPS, and students' logins."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def log_in(
     announced: Mapping[str, Announced],
     passwords: Mapping[str, str],
 ) -> tuple[int, list[Disagreement]]:
-    """Log some students in with their passwords; count them, and name those who could not."""
+    """Log some students in with their passwords. Count them, and name those who could not."""
     given = [said for said in announced.values() if students[said.number].opened and said.given(_TARGET)]
     some = given[:: max(1, len(given) // _LOGINS)][:_LOGINS]
     found = []
@@ -103,7 +103,7 @@ def _differences(samba: Samba, entry: Entry, student: Student, said: Announced) 
 
 
 def _stands_for(account: str, login: str) -> bool:
-    """Whether it is the login, or the beginning of one that is too long, perhaps with a number."""
+    """Whether it is the login, or a shortened one, perhaps with a number."""
     if len(login) <= _SHORT:
         return account == login
     beginning = account.rstrip(string.digits)

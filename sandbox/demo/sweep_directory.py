@@ -26,7 +26,7 @@ def search(
     who: str = "",
     password_file: Path | None = None,
 ) -> str:
-    """Run ldapsearch over StartTLS, verified, and return its LDIF; as the provisioner unless `who` is given.
+    """Run ldapsearch over StartTLS, verified, and return its LDIF. As the provisioner unless `who` is given.
 
     Raises `SandboxError`, with ldapsearch's own message.
     """

@@ -1,4 +1,4 @@
-"""The mailboxes, as their owners see them: IMAP over verified TLS, with each student's password."""
+"""The mailboxes, as their owners see them, by IMAP over verified TLS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def look(
     passwords: Mapping[str, str],
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Look:
-    """Log in as every student: one message where a mailbox is announced, no mailbox where none is due."""
+    """Log in as every student; expect one message, or no mailbox, as announced."""
     seen = Look()
 
     def one(student: Student) -> int | str:

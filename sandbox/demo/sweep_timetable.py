@@ -1,4 +1,4 @@
-"""The timetable, by an independent reader: each calendar is fetched over HTTPS, without Sésame."""
+"""The timetable: each calendar is fetched over HTTPS, without Sésame."""
 
 from __future__ import annotations
 

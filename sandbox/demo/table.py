@@ -107,7 +107,7 @@ def result_of(
 
 
 def shape(text: str) -> list[str]:
-    """The table without its numbers: two tables of one shape differ in numbers and reasons only."""
+    """The table without its numbers. Two tables of one shape differ in numbers and reasons only."""
     found: list[str] = []
     for line in text.strip("\n").splitlines():
         plain = _REASON.sub(r"  \1  REASON", line)

@@ -1,4 +1,4 @@
-"""One demo's world: real servers, Sésame's settings, and `sesame run`, all in one temporary folder.
+"""One demo's world, in a folder: real servers, Sésame's settings, `sesame run`.
 
     with World() as world:
         world.start()
@@ -225,7 +225,7 @@ class World:
                 self.record.add(f"kafka {number}", pid)
 
     def start_postgres(self) -> None:
-        """Start or restart PostgreSQL, if this world has it; its address is kept for Sésame."""
+        """Start or restart PostgreSQL, if this world has it. Its address is kept for Sésame."""
         if self.postgres is not None:
             self.postgres.start()
             self.record.add("postgres", self.postgres.pid)
@@ -243,7 +243,7 @@ class World:
         self.record.add("sesame web", self.pages.web.pid)
 
     def start_console(self) -> None:
-        """Start `sesame console`, the operators' console and the API; let an operator and a program in."""
+        """Start `sesame console`, the operators' console and the API. Let an operator and a program in."""
         self._let_operator_in()
         self.console.server.start()
         self.record.add("sesame console", self.console.server.pid)
@@ -251,7 +251,7 @@ class World:
         write_private(self.token_file, made.out)
 
     def _let_operator_in(self) -> None:
-        """Make a member of staff, whom the settings make an operator; the password is in a file."""
+        """Make a member of staff, whom the settings make an operator. The password is in a file."""
         password = write_private(self.operator_password_file, secrets.token_urlsafe(12)).read_text("ascii")
         slapd = self.slapd
         who, theirs = slapd.provisioner_dn, slapd.provisioner_password_file.read_text("utf-8")
@@ -314,7 +314,7 @@ class World:
 
 
 def _new_folder() -> Path:
-    """A new folder with a short path, which an unprivileged server can pass through but not list."""
+    """A new folder with a short path. An unprivileged server can pass through but not list it."""
     for parent in dict.fromkeys((Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"))):  # noqa: S108
         if _suits(parent):
             folder = Path(tempfile.mkdtemp(prefix=record.FOLDER_PREFIX, dir=parent)).resolve()

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on loopback: KRaft mode, one or three nodes, from the jars of Maven Central."""
+"""A real Apache Kafka on loopback, in KRaft mode, from Maven Central's jars."""
 
 from sandbox.kafka.cluster import Kafka
 from sandbox.kafka.jars import fetch_jars

@@ -157,7 +157,7 @@ class Kafka:
     # --- preparing -------------------------------------------------------------------------------------
 
     def _identity(self, nodes: int) -> tuple[list[Ports], str, str]:
-        """Ports, cluster id and the administrator's password: made once, kept in the folder."""
+        """Ports, cluster id and the administrator's password, kept in the folder."""
         file = self.folder / "cluster.json"
         if file.exists():
             kept = json.loads(file.read_text(encoding="utf-8"))
@@ -180,7 +180,7 @@ class Kafka:
         return ports, str(kept["cluster_id"]), str(kept["admin_password"])
 
     def _prepare(self) -> None:
-        """Write the configurations, and format each node's folder as the first voters of a new cluster."""
+        """Write the configurations, and format the nodes' folders as first voters."""
         (self.folder / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
         keystores = self._keystores()
         for number in range(1, len(self._ports) + 1):
@@ -265,7 +265,7 @@ class Kafka:
 
 
 def _random_id() -> str:
-    """An id as Kafka writes them: 16 random bytes, in base64 for URLs, without a leading hyphen."""
+    """An id for Kafka: 16 random bytes, in base64 for URLs, no leading hyphen."""
     while (text := base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")).startswith("-"):
         pass
     return text

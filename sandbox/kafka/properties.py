@@ -1,4 +1,4 @@
-"""Configuration of a node of the sandbox's Kafka (server.properties, log4j2.properties).
+"""Configuration of a Kafka node (server.properties, log4j2.properties).
 
 The clients' listener is in clear, or TLS with SCRAM-SHA-512. Nodes speak to one another in clear on separate
 ports, as a super user: nothing of this is fit for anything but 127.0.0.1.
@@ -31,7 +31,7 @@ STARTED = "Kafka Server started"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """One node's ports: for clients, for the other nodes, for the controllers; and for clients by name."""
+    """One node's ports: for clients (also by name), other nodes and controllers."""
 
     client: int
     internal: int
@@ -52,7 +52,7 @@ def server_properties(
     acls: bool,
     quick: bool,
 ) -> str:
-    """The configuration of node number `node` (from 1) of as many as there are `ports`.
+    """The configuration of node number `node` (from 1) of `len(ports)`.
 
     `keystores`: the PEM file (key, then chain) of each listener that has TLS, by the listener's name: CLIENT,
     and those of `Ports.others`. Without one for CLIENT, that listener is in clear.
@@ -88,7 +88,7 @@ def server_properties(
 
 
 def single_node(address: str) -> dict[str, str | int]:
-    """The configuration of a node in a container whose port 9092 clients reach at `address`."""
+    """A container's node, whose port 9092 clients reach at `address`."""
     listeners = {"CLIENT": "9092", "INTERNAL": "9094", "CONTROLLER": "9093"}
     return {
         "process.roles": "broker,controller",

@@ -1,4 +1,4 @@
-"""A stand-in of a Moodle site, which answers as a real Moodle 4.5.6 was recorded to answer.
+"""A stand-in of a Moodle site, with the answers of a recorded Moodle 4.5.6.
 
 It computes its answers from rules and from its own data; it stores no recorded answer. Covered: the REST
 protocol (PHP's reading of forms with its silent limits, JSON and XML, token, service and capability checks),

@@ -1,4 +1,4 @@
-"""One call of an external function: who calls, with which rights, on which connection."""
+"""One call of an external function: its caller, rights and connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Call:
         return capability in CAPABILITIES and capability not in self.conditions.missing_capabilities
 
     def require(self, capability: str, *alternatives: str) -> None:
-        """Raise MoodleError `nopermissions`, naming `capability`, unless it or an alternative is granted."""
+        """Require a capability or an alternative, else raise MoodleError `nopermissions`."""
         if not any(self.has(name) for name in (capability, *alternatives)):
             raise no_permission(capability)
 

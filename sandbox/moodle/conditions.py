@@ -1,4 +1,4 @@
-"""A site's troubles, which an operator or a test can switch on: conditions and faults.
+"""A site's troubles, for an operator or a test to switch on.
 
 A condition lasts until it is changed. A fault strikes the next calls that match it, then is gone. Both live
 in memory: a restarted stand-in begins with the conditions of its command line.
@@ -73,7 +73,7 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of the next `calls` calls of `wsfunction` (None: of any), or a share of them."""
+    """A fault of the next calls of `wsfunction` (None: of any), or a share of them."""
 
     kind: FaultKind
     calls: int = 1
@@ -84,12 +84,12 @@ class Fault:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Fault:
-        """Read a fault of the control interface; raises ValueError or TypeError on unknown fields."""
+        """Read a fault of the control interface. Raises ValueError or TypeError on unknown fields."""
         return cls(**{**body, "kind": FaultKind(body.get("kind"))})
 
 
 class Rendezvous:
-    """Lets the next `parties` writing calls meet between check and write: a race on demand."""
+    """Lets `parties` writing calls meet between check and write: a race on demand."""
 
     def __init__(self, parties: int) -> None:
         self._left = parties
@@ -97,7 +97,7 @@ class Rendezvous:
         self._barrier = threading.Barrier(parties)
 
     def meet(self, timeout_s: float) -> None:
-        """Wait for the others if this call is one of the expected; give up quietly after `timeout_s`."""
+        """Wait for the others if this call is one of the expected. Give up quietly after `timeout_s`."""
         with self._lock:
             if self._left == 0:
                 return
@@ -178,7 +178,7 @@ class SiteState:
         return None
 
     def shown(self) -> dict[str, Any]:
-        """The control interface's view: conditions, pending faults, calls received by function."""
+        """The control interface's view: conditions, faults, calls by function."""
         with self._lock:
             conditions = dataclasses.asdict(self.conditions)
             conditions["missing_capabilities"] = sorted(self.conditions.missing_capabilities)

@@ -1,4 +1,4 @@
-"""The administrative interface: `/_control`, guarded by a key (header `X-Control-Key`).
+"""The administrative interface: `/_control` with a key (`X-Control-Key`).
 
 GET shows the conditions, the pending faults and the calls received so far. POST takes a JSON object and shows
 the same afterwards; its keys, all optional, are applied in this order:
@@ -39,7 +39,7 @@ class ControlEndpoint:
         self._token = token
 
     def answer(self, request: Request) -> Reply:
-        """Return the state, after a POST's change; 403 without the key, 400 if not understood."""
+        """Return the state, after a POST's change. 403 without the key, 400 if not understood."""
         given = request.headers.get("x-control-key", "")
         if not hmac.compare_digest(given.encode(), self._control_key.encode()):
             return _json(403, {"error": "wrong or missing X-Control-Key"})

@@ -31,7 +31,7 @@ class MoodleError(Exception):
         self.debuginfo = debuginfo
 
     def shown(self, *, debug_display: bool) -> dict[str, object]:
-        """Return the answer's object; `debuginfo` appears on a site that displays debugging only."""
+        """Return the answer's object, with `debuginfo` on a site that displays debugging."""
         answer: dict[str, object] = {
             "exception": self.exception,
             "errorcode": self.errorcode,
@@ -55,7 +55,7 @@ def moodle_exception(errorcode: str, message: str, debuginfo: str | None = None)
 
 
 def untranslated(errorcode: str) -> MoodleError:
-    """A `moodle_exception` whose code has no text in the language pack: it reads `error/CODE`."""
+    """A `moodle_exception` whose code has no text: it reads `error/CODE`."""
     return moodle_exception(errorcode, f"error/{errorcode}")
 
 
@@ -66,7 +66,7 @@ def coding_error(hint: str, debuginfo: str | None = None) -> MoodleError:
 
 
 def write_error(debuginfo: str) -> MoodleError:
-    """The error of a failed write: too long, not unique, deadlock, lock time-out alike."""
+    """The error of any failed write: too long, not unique, deadlock, lock time-out."""
     return MoodleError("dml_write_exception", "dmlwriteexception", "Error writing to database", debuginfo)
 
 
@@ -95,7 +95,7 @@ def no_permission(capability: str) -> MoodleError:
 
 
 def database_unreachable() -> MoodleError:
-    """The error of a site whose database refuses connections (down, or too many of them)."""
+    """The error of a site whose database refuses connections."""
     paragraphs = (
         "Error: Database connection failed",
         "It is possible that the database is overloaded or otherwise not running properly.",

@@ -1,4 +1,4 @@
-"""Cohort members: add (bad rows become warnings without an index), delete (ids only) and get."""
+"""Cohort members: add (bad rows become warnings), delete (ids only), get."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _USER_QUERIES: Final = {
 
 
 def add_cohort_members(call: Call, params: dict[str, Any]) -> object:
-    """Add the good rows and warn about the others; a lost race on one row loses the whole call."""
+    """Add the good rows and warn about the others. A lost race on one row loses the whole call."""
     rows: list[dict[str, dict[str, str]]] = params["members"]
     warnings: list[dict[str, str]] = []
     added: dict[tuple[int, int], None] = {}
@@ -105,7 +105,7 @@ def delete_cohort_members(call: Call, params: dict[str, Any]) -> object:
 
 
 def get_cohort_members(call: Call, params: dict[str, Any]) -> object:
-    """The user ids of each cohort, by last name and first name; an unknown cohort fails the call."""
+    """The user ids of each cohort, by last name and first name. An unknown cohort fails the call."""
     answer: list[dict[str, object]] = []
     call.work(len(params["cohortids"]), writing=False)
     with call.storage.read(call.db):

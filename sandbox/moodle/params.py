@@ -1,4 +1,4 @@
-"""Moodle's checks of an external function's parameters (`external_api::validate_parameters`).
+"""Moodle's checks of parameters (`external_api::validate_parameters`).
 
 A value is cleaned according to its type (`clean_param`) and refused if cleaning changes it, so the client
 learns that something is wrong but, debugging being off, never what.
@@ -88,7 +88,7 @@ def is_clean(kind: str, text: str) -> bool:
 
 
 def validate(node: Node, data: PhpValue) -> Any:
-    """Return the data with its types and defaults; raises MoodleError `invalidparameter`."""
+    """Return the data with its types and defaults. Raises MoodleError `invalidparameter`."""
     if isinstance(node, Value):
         return _scalar(node, data)
     if not isinstance(data, dict):

@@ -28,7 +28,7 @@ def parse_query(query: str, max_input_vars: int) -> PhpArray:
 
 
 def parse_body(body: bytes, content_type: str, *, max_input_vars: int, post_max_size_bytes: int) -> PhpArray:
-    """Return `$_POST`: empty for a body that is too big or no form (JSON, for instance)."""
+    """Return `$_POST`: empty for a body that is too big or no form, such as JSON."""
     if len(body) > post_max_size_bytes:
         return {}
     kind = content_type.partition(";")[0].strip().lower()
@@ -74,7 +74,7 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> PhpArray:
 
 
 def _keys(name: str) -> list[str]:
-    """Split `users[0][username]` into its keys, mended as PHP does; an empty key appends."""
+    """Split `users[0][username]` into its keys, mended as PHP does. An empty key appends."""
     head, bracket, rest = name.lstrip(" ").partition("[")
     head = head.replace(" ", "_").replace(".", "_")
     if not bracket:

@@ -1,4 +1,4 @@
-"""The REST server: the site's own checks, then token, service and rights, then the function.
+"""The REST server: the site's checks, token, service, rights, the function.
 
 The order of the checks is Moodle's: a site that is down answers so before it looks at a token, and a function
 that does not exist differs from one that the service does not contain.

@@ -1,4 +1,4 @@
-"""`core_webservice_get_site_info`: the caller, the site, and the service's functions."""
+"""`core_webservice_get_site_info`: the caller, the site, and the functions."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class MoodleStandIn(Server):
-    """One Moodle site on a loopback port, with its data, token and control key in `folder`.
+    """One Moodle site on a loopback port, with its data and keys in `folder`.
 
     `port`, `token` and data stay the same from one start to the next, so `kill` followed by `start` is a
     crash and a restart. `options` are options of `python -m sandbox.moodle` with underscores, for instance
@@ -63,7 +63,7 @@ class MoodleStandIn(Server):
         return self.token_file.read_text(encoding="utf-8")
 
     def control(self, **wish: Any) -> dict[str, Any]:
-        """Send a wish to the control interface (`sandbox.moodle.control`); return the state after it."""
+        """Send a wish to the control interface (`sandbox.moodle.control`). Return the state after it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
             self.url + CONTROL_PATH,
             data=json.dumps(wish).encode(),
@@ -78,15 +78,15 @@ class MoodleStandIn(Server):
         self.control(set=conditions)
 
     def fault(self, kind: FaultKind, *, calls: int = 1, **details: Any) -> None:
-        """Let the next `calls` calls meet a fault, with these details (`conditions.Fault`)."""
+        """Let the next calls meet a fault, with these details (`conditions.Fault`)."""
         self.control(faults=[{"kind": kind.value, "calls": calls, **details}])
 
     def reset(self) -> None:
-        """Restore the conditions of the start, with a valid token and an active service user."""
+        """Restore the conditions of the start, the token and the service user."""
         self.control(reset=True, token={"restore": True}, service_user_suspended=False)
 
     def _is_ready(self) -> bool:
-        """Request the state, with this site's own key: another server on the port would refuse it."""
+        """Request the state, with this site's own key. Another server on the port would refuse it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
             self.url + CONTROL_PATH, headers={"X-Control-Key": self._control_key_file.read_text("utf-8")}
         )

@@ -1,4 +1,4 @@
-"""The site's database: one SQLite file, with MariaDB's habits where the contract shows them.
+"""The site's database: one SQLite file, with MariaDB's visible habits.
 
 A committed call survives `kill -9` of the process (write-ahead log; `synchronous=NORMAL` gives up only what a
 power cut could take). Readers see a snapshot and never wait; there is one writer at a time. Text is compared
@@ -82,7 +82,7 @@ _BUSY_TIMEOUT_S = 50.0  # InnoDB's default lock wait
 
 
 class Storage:
-    """A pool of connections to one file: one for each of the site's workers, as their slots.
+    """A pool of connections to one file: one for each of the site's workers.
 
     `open` creates the tables of a new site, with its guest, its administrator and its service user.
     """
@@ -107,7 +107,7 @@ class Storage:
                 grant_token(db, token)
 
     def close(self) -> None:
-        """Close every connection; a call still running keeps its own until the process ends."""
+        """Close every connection. A call still running keeps its own until the process ends."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._pool.get_nowait().close()
@@ -132,7 +132,7 @@ class Storage:
 
     @contextlib.contextmanager
     def write(self, db: sqlite3.Connection) -> Iterator[None]:
-        """Commit everything or nothing; a broken unique index is Moodle's `dmlwriteexception`."""
+        """Commit everything or nothing. A broken unique index is Moodle's `dmlwriteexception`."""
         with self._writer:  # cheaper than SQLite's own polling between threads
             try:
                 db.execute("BEGIN IMMEDIATE")
@@ -180,7 +180,7 @@ def insert_user(db: sqlite3.Connection, user: Mapping[str, Any]) -> int:
 
 
 def update_user(db: sqlite3.Connection, user_id: int, changes: Mapping[str, Any]) -> None:
-    """Write some columns of one user; raises sqlite3.IntegrityError when the username is taken."""
+    """Write some columns of one user. Raises sqlite3.IntegrityError when the username is taken."""
     values = with_keys(changes)
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"UPDATE users SET {assignments} WHERE id = ?"  # noqa: S608  (columns are ours)

@@ -1,4 +1,4 @@
-"""`core_user_create_users` and `core_user_delete_users`: each call does everything or nothing."""
+"""`core_user_create_users`, `core_user_delete_users`: everything or nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _EMAIL = re.compile(rf"(?=[^@]{{1,64}}@)(?=.{{1,254}}\Z){_LOCAL}(?:\.{_LOCAL})*@
 
 
 def is_email(text: str) -> bool:
-    """Whether PHP's FILTER_VALIDATE_EMAIL takes the address: ASCII, with a dotted domain."""
+    """Whether PHP's FILTER_VALIDATE_EMAIL takes it: ASCII, with a dotted domain."""
     return _EMAIL.fullmatch(text) is not None
 
 
@@ -123,7 +123,7 @@ def stored_country(code: str) -> str:
 
 
 def create_users(call: Call, params: dict[str, Any]) -> object:
-    """Check every row against the site and the rows before it, then create all of them."""
+    """Check every row against the site and earlier rows, then create all."""
     call.require("moodle/user:create")
     rows: list[dict[str, Any]] = params["users"]
     records: list[dict[str, Any]] = []
@@ -206,7 +206,7 @@ def _insert_statement(row: Mapping[str, Any]) -> str:
 
 
 def delete_users(call: Call, params: dict[str, Any]) -> object:
-    """Mark users as deleted: memberships go, the idnumber is emptied, the username is free.
+    """Mark users as deleted, without memberships and idnumber; free the username.
 
     The names stay, and the site's log has login, address and idnumber, as on a real site.
     """

@@ -1,4 +1,4 @@
-"""`core_user_get_users_by_field`, `core_user_get_users`: what the service user may see.
+"""`core_user_get_users_by_field` and `core_user_get_users`, by rights.
 
 A row is given only if the searched field is among the fields that the caller may see of it: without
 `moodle/user:viewdetails` and `moodle/user:viewalldetails` the answer is empty, not an error. The caller
@@ -26,7 +26,7 @@ _INT_LIKE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 def get_users_by_field(call: Call, params: dict[str, Any]) -> object:
-    """The users whose field equals one of the values, by id; one malformed value fails the call."""
+    """The users whose field equals one of the values, by id. One malformed value fails the call."""
     column: str = params["field"]
     values: list[str] = params["values"]
     kind = _FIELD_TYPES.get(column)
@@ -58,7 +58,7 @@ def _rows_with(db: sqlite3.Connection, column: str, values: list[str]) -> Iterab
 
 
 def get_users(call: Call, params: dict[str, Any]) -> object:
-    """The users that meet all criteria; an unknown key is a warning, and does not narrow the search."""
+    """The users that meet all criteria. An unknown key is a warning, and does not narrow the search."""
     conditions: list[Callable[[sqlite3.Row], bool]] = []
     warnings: list[dict[str, str]] = []
     seen: set[str] = set()
@@ -106,7 +106,7 @@ def _visible(call: Call, rows: Iterable[sqlite3.Row]) -> Iterable[dict[str, Any]
 
 
 def _details(call: Call, row: sqlite3.Row) -> dict[str, Any]:
-    """The fields of one user that the caller may see, in the order of the documented structure."""
+    """The fields of one user that the caller may see, in the documented order."""
     own = row["id"] == call.caller["id"]
     all_details = own or call.has("moodle/user:viewalldetails")
     details: dict[str, Any] = {"id": row["id"]}

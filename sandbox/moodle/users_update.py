@@ -37,7 +37,7 @@ _UPDATE_ROW: Final = Single(
 
 
 def update_users(call: Call, params: dict[str, Any]) -> object:
-    """Update each user in turn; a refused one becomes a warning and the others are kept.
+    """Update each user in turn. A refused one becomes a warning and the others are kept.
 
     A blank name is accepted and wipes the name, as on a real site.
     """

@@ -1,4 +1,4 @@
-"""The stand-in's HTTP/1.1: keep-alive, bodies by length or chunks, a thread per connection.
+"""The stand-in's HTTP/1.1. Keep-alive, bodies by length or chunks, a thread per connection.
 
 Requests and replies are plain values; what answers them knows nothing of sockets.
 """
@@ -128,7 +128,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
 
 def _answered(answer: Answer, request: Request) -> Reply:
-    """Return the reply, or nginx's page for a fault of the stand-in, which its log then explains."""
+    """Return the reply, or nginx's page for a fault of the stand-in, which is logged."""
     try:
         return answer(request)
     except Exception:  # noqa: BLE001  (whatever it is, the client gets an answer and the others go on)
@@ -183,7 +183,7 @@ def _encoded(reply: Reply, *, keep_alive: bool) -> bytes:
 
 
 class HttpServer(socketserver.ThreadingTCPServer):
-    """Listens on 127.0.0.1 and lets `answer` reply; takes the port again at once after a crash."""
+    """Listens on 127.0.0.1 and lets `answer` reply. Takes the port again at once after a crash."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -1,7 +1,8 @@
-"""A stand-in of BSS, RENATER Partage's provisioning interface, the only public one we know of.
+"""A stand-in of BSS, RENATER Partage's provisioning interface.
 
-RENATER runs one Partage, and gives out no copy to try against. This answers as the public clients of BSS
-expect, from rules and its own data; it stores no recorded answer. What it knows, and where from:
+There is no other public one known. RENATER runs one Partage, and gives out no copy to try against. This
+answers as the public clients of BSS expect, from rules and its own data; it stores no recorded answer. What
+it knows, and where from:
 
 - **libPythonBssApi** (Université de Rennes): methods, parameters, `Auth`, the life of a token, the form of
   the XML (`type="integer"`, `type="array"`), the attributes of an account, the messages that are temporary

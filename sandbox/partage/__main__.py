@@ -1,4 +1,4 @@
-"""`python -m sandbox.partage`: run the stand-in in the foreground until SIGTERM or SIGINT."""
+"""`python -m sandbox.partage`: run the stand-in until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

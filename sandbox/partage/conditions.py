@@ -1,4 +1,4 @@
-"""Partage's troubles: conditions, which last, and faults, which strike the next calls."""
+"""Partage's troubles: lasting conditions, and faults of the next calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of the next `calls` calls of `method` (empty: any) about `name` (empty: any).
+    """A fault of the next calls of `method` (empty: any) about `name` (empty: any).
 
     Attributes:
         message: answered with status 2; empty: no answer of BSS is given but what follows.

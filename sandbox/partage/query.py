@@ -1,4 +1,6 @@
-"""LDAP filters (RFC 4515) of BSS's clients: and, or, not, equality, presence, substrings.
+"""LDAP filters (RFC 4515) as BSS's clients use them.
+
+They have and, or, not, equality, presence and substrings.
 
 The brackets around the outermost one may be left out, as those clients do (`mail=u*`).
 """

@@ -61,7 +61,7 @@ class Partage(WebService):
         return self.key_file.read_text(encoding="utf-8")
 
     def control(self, **wish: Any) -> dict[str, Any]:
-        """Send a wish to `/_control` (see `sandbox.partage.web`); return the state after it."""
+        """Send a wish to `/_control` (see `sandbox.partage.web`). Return the state after it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
             self.origin + CONTROL,
             data=json.dumps(wish).encode(),
@@ -72,7 +72,7 @@ class Partage(WebService):
         return state
 
     def set(self, **conditions: Any) -> None:
-        """Change conditions by name (`conditions.Conditions`) until they are changed again."""
+        """Change conditions by name (`conditions.Conditions`)."""
         self.control(set=conditions)
 
     def fault(self, message: str = "", **details: Any) -> None:
@@ -98,7 +98,7 @@ class Partage(WebService):
         self.control(clear=True)
 
     def reset(self) -> None:
-        """Restore the conditions of the start; faults and calls are forgotten, data and tokens stay."""
+        """Restore the conditions of the start. Faults and calls are forgotten, data and tokens stay."""
         self.control(reset=True)
 
     def _is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The methods of BSS: each takes a form and gives the inside of a `Response`, or refuses."""
+"""The methods of BSS: each turns a form into a `Response`'s inside, or refuses."""
 
 from __future__ import annotations
 

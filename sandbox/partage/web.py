@@ -1,4 +1,4 @@
-"""HTTP: BSS at `/service/domain`, and `/_control`, which changes its state and needs a key.
+"""HTTP: BSS at `/service/domain`, and `/_control`, with a key, for its state.
 
 `POST /_control` (header `X-Control-Key`) takes a JSON object; its keys, all optional, in this order: `reset`
 (true), `set` (`conditions.Conditions`), `faults` (a list of `conditions.Fault`), `expire` (true: every

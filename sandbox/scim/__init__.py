@@ -1,4 +1,4 @@
-"""A real SCIM server (scim2-server) on loopback, with known services' quirks on request.
+"""A real SCIM server (scim2-server) on loopback, with quirks on request.
 
 It is a separate process, over HTTP or HTTPS. By hand: `python -m sandbox.scim --port 8080 --folder scim`;
 users are at `/v2/Users`. Its data are kept in the folder after a polite end, and lost when it is killed.

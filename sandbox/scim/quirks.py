@@ -1,4 +1,4 @@
-"""Deviations of known services from the standard, or from their own description, by name.
+"""Known services' deviations from the standard or their own description.
 
 Sources: the notes of scim2-server, and of Entra's, Okta's, Keycloak's and GitLab's own documentation.
 """
@@ -223,7 +223,7 @@ def _respelled(value: Any) -> Any:
 
 
 def _capital(name: str) -> str:
-    """Capitalise an attribute's name, but for those of RFC 7644's messages, $ref and URNs."""
+    """Capitalise an attribute's name, but not of RFC 7644's messages, $ref or URNs."""
     kept = ":" in name or name in {"schemas", "id", "totalResults", "startIndex", "itemsPerPage", "$ref"}
     return name if kept else name[:1].upper() + name[1:]
 

@@ -61,7 +61,7 @@ class ScimServer(WebService):
         return tuple(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else ()
 
     def requests(self) -> list[dict[str, Any]]:
-        """Its requests in order: `method`, `path`, the query's parameters, `body`, and the `status`."""
+        """Its requests in order: `method`, `path`, the query, `body`, `status`."""
         file = self.folder / REQUESTS
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [json.loads(line) for line in lines]

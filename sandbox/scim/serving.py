@@ -1,4 +1,4 @@
-"""scim2-server over HTTP: a thread for each connection, kept alive; a token; durable data."""
+"""scim2-server over HTTP, with a token, durable data, threads for connections."""
 
 from __future__ import annotations
 

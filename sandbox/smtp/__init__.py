@@ -1,4 +1,4 @@
-"""A mail server on loopback that takes messages by STARTTLS only, and keeps them as files."""
+"""A mail server on loopback: STARTTLS only, each message kept as a file."""
 
 from __future__ import annotations
 

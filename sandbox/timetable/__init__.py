@@ -1,4 +1,4 @@
-"""A small iCalendar server on loopback with one calendar per student, and faults on request.
+"""A small iCalendar server on loopback, with faults on request.
 
 It is a separate process (`python -m sandbox.timetable`), over HTTP or HTTPS, and serves a folder, which tests
 write to: `calendars/NAME.ics` for `/ical/NAME.ics`, and the faults in `behaviours.json`.

@@ -1,4 +1,4 @@
-"""`python -m sandbox.timetable`: serve calendars in the foreground until SIGTERM or SIGINT."""
+"""`python -m sandbox.timetable`: serve calendars until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Trial:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 1 where the tests fail on the code as it is, or there are no verdicts."""
+    """Run the command. Return 1 if the tests fail on the code as it is, or without verdicts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("command", choices=["run", "report"])
     parser.add_argument("wanted", nargs="*", metavar="GROUP or PATTERN")
@@ -82,7 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(wanted: list[str], children: int, rounds: int, share: float) -> None:
-    """Judge what has no verdict, of all groups or of those named; mutants of patterns, by every test."""
+    """Judge what has no verdict, of all groups or the named ones.
+
+    Mutants of patterns are judged by every test.
+    """
     copy()
     named = [group for group in GROUPS if group.name in wanted]
     patterns = [each for each in wanted if each not in {group.name for group in named}]
@@ -154,7 +157,7 @@ def _mutated(path: str, source: str) -> list[Mutant]:
 
 
 def digests(group: Group) -> dict[str, str]:
-    """Digests of each test file, and of the files that they share, under the name `kits`."""
+    """Digests of each test file, and of their shared files as `kits`."""
     found = {name: _digest([PLAIN / name]) for name in group.judges(PLAIN)}
     kits = [file for file in PLAIN.glob("tests/**/*.py") if not file.name.startswith("test_")]
     kits += PLAIN.glob("sesame/testing/**/*.py")
@@ -166,7 +169,7 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def reached(group: Group, children: int) -> dict[str, Any]:
-    """The seconds and the lines of each test, on the code as it is; only of those that may have changed."""
+    """The seconds and lines of each test on the code as it is. Only changed ones are run."""
     kept = CACHE / f"reach-{group.name}.json"
     code, now = _digest(PLAIN / path for path in group.paths(PLAIN)), digests(group)
     known: dict[str, Any] = {"code": "", "tests": {}, "reach": {}}
@@ -289,7 +292,7 @@ def known_mutants(group: Group) -> list[Mutant]:
 
 
 def known_verdicts() -> dict[str, dict[str, Any]]:
-    """The last verdict on each mutant, with the names of the tests that it faced and their digests then."""
+    """The last verdict on each mutant, with its tests and their digests then."""
     found: dict[str, dict[str, Any]] = {}
     header: dict[str, Any] = {}
     if VERDICTS.exists():

@@ -1,4 +1,4 @@
-"""Run chosen tests on chosen mutants: pytest collects once, each mutant is judged in a fork.
+"""Run chosen tests on mutants: pytest collects once, and each is judged in a fork.
 
     cd TREE; judge.py reach   JOB    on the code as it is: the lines that each test reaches, and what it takes
     cd TREE; judge.py verdict JOB    on the code with its mutants: whether a test fails, one line per mutant
@@ -44,7 +44,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of a child, in seconds: of processor time in all, and asleep in each of its steps."""
+    """Limits of a child, in seconds: processor time in all, and sleep in each step."""
 
     cpu_s: float = WALL_S
     sleep_s: Sequence[float] = (WALL_S,)
@@ -77,7 +77,7 @@ class Child:
 
 
 class Forks:
-    """Runs work in forked children, some at once; `settle` gets what each sends back, or how it ended."""
+    """Runs work in forked children, some at once. `settle` gets each answer, or its end."""
 
     def __init__(self, children: int, look_s: float = LOOK_S) -> None:
         self._children = children
@@ -288,7 +288,7 @@ class Session:
 
 
 class Kills:
-    """What each test has killed so far, and so the order in which the next mutant faces them."""
+    """What each test has killed so far, to order the tests for the next mutant."""
 
     def __init__(self, names: Sequence[str], seconds: Sequence[float]) -> None:
         self._functions = [name.split("[", maxsplit=1)[0] for name in names]
@@ -296,12 +296,12 @@ class Kills:
         self._at: dict[str, Counter[int]] = defaultdict(Counter)
 
     def add(self, killer: int, places: Sequence[str]) -> None:
-        """Note that it has killed a mutant of these places, from the narrowest to the widest."""
+        """Note that it has killed a mutant of these places, the narrowest first."""
         for place in places:
             self._at[place][killer] += 1
 
     def likeliest(self, tests: Iterable[int], places: Sequence[str]) -> list[int]:
-        """Those that killed its neighbours; then the quick ones, first with one case of each."""
+        """Those that killed its neighbours. Then the quick ones, first with one case of each."""
         ranks: Counter[str] = Counter()
         order: list[tuple[tuple[float, ...], int]] = []
         for test in sorted(tests, key=lambda test: (self._seconds[test], test)):

@@ -1,4 +1,4 @@
-"""The mutants of a file, made by mutmut: one function each, after the original, with a trampoline."""
+"""The mutants of a file, made by mutmut: one function each, with a trampoline."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _difference(original: list[str], changed: list[str]) -> tuple[int, int, int]
 
 
 def _statement(function: ast.AST, first: int, last: int) -> Span:
-    """The innermost statement around the lines; of one that holds others, its head alone."""
+    """The innermost statement around the lines. Of one that holds others, its head alone."""
     around: Span = (function.lineno, function.end_lineno)  # type: ignore[attr-defined]
     for node in ast.walk(function):
         if not isinstance(node, ast.stmt) or node is function:

@@ -35,7 +35,7 @@ class Watcher(Protocol):
 
 
 class Relay:
-    """Listens on a free port while the `with` lasts; connects clients with `server` (`host:port`).
+    """Listens on a free port while the `with` lasts. Connects clients with `server` (`host:port`).
 
     `watcher`: makes one for each connection.
     """

@@ -1,5 +1,7 @@
-"""Histories in which persons are erased, and some of them come back: the shipped acts, registry and consumers
-over targets in memory, and a judge who knows who ought to be left where."""
+"""Histories in which persons are erased, and some come back.
+
+The shipped acts, registry and consumers work over targets in memory; a judge knows the right end.
+"""
 
 from __future__ import annotations
 
@@ -58,11 +60,11 @@ OFFICER: Final = Actor("dpo", frozenset({Role.ADMINISTRATOR}))
 
 @dataclass
 class Person:
-    """Somebody who is erased.
+    """An erased person.
 
     Attributes:
-        numbers: the one that the person goes on under first.
-        family, given: words that nobody else's name has.
+        numbers: the kept one first.
+        family, given: words of no other name.
         back: the number under which an enrolment came into force since; None: none did.
     """
 
@@ -87,7 +89,6 @@ class ErasingCampus(Campus):
         return has_forgotten(connection, self.privacy.pseudonym(number))
 
     def begin(self, what: str, host: str) -> tuple[Life, Stop]:
-        """See `Site.begin`; and `eraser`."""
         if what != "eraser":
             return super().begin(what, host)
         self._lives += 1
@@ -103,7 +104,7 @@ class ErasingCampus(Campus):
             stop.wait(self.weather.chance.uniform(0.5, 2.0))
 
     def erasing(self, database: SimulatedDatabase) -> Any:
-        """The site as far as erasures ask for it."""
+        """The site, as far as erasures need it."""
         settings = SimpleNamespace(
             targets=NAMES,
             registry=REGISTRY,
@@ -133,7 +134,7 @@ class ErasingCampus(Campus):
 
 
 class ErasingWorld(CampusWorld):
-    """A day on which everybody is erased; half of them come back, at any moment of it."""
+    """A day on which all are erased; half of them come back, at any moment of it."""
 
     site_of = ErasingCampus
 
@@ -146,7 +147,7 @@ class ErasingWorld(CampusWorld):
         self.officer: Any = cast("ErasingCampus", self.campus).erasing(self.campus.database)
 
     def pass_the_day(self) -> None:
-        """Enrolled, gone, erased in bad weather, back or not, and judged once all is at rest."""
+        """Enrol, end and erase all in bad weather, let some return, judge at rest."""
         for each in self.persons:
             for number in each.numbers:
                 self._enrol(each, number)
@@ -185,7 +186,7 @@ class ErasingWorld(CampusWorld):
             self._coming -= 1
 
     def _wait(self, person: Person, *, forgotten: bool) -> None:
-        """Until a moment of the erasure; perhaps the registry is killed before it reads what comes then."""
+        """Wait for a moment of the erasure. Perhaps kill the registry before it reads what comes then."""
         if forgotten:
             while self._ended(person) == "asked":
                 self.schedule.sleep(self.chance.uniform(0.05, 0.2))
@@ -205,8 +206,10 @@ class ErasingWorld(CampusWorld):
                 cabinet.away_until = self.schedule.now + self.chance.uniform(0.5, 10.0)
 
     def _calm(self) -> None:
-        """Until nothing is under way: an operator replays dead letters and settles doubts, and who is back
-        activates again."""
+        """Wait until nothing is under way.
+
+        An operator replays dead letters and settles doubts; those who are back activate again.
+        """
         until = self.schedule.now + CALM_S_MAX
         while True:
             self.rest()
@@ -276,7 +279,7 @@ class ErasingWorld(CampusWorld):
         )
 
     def _remember(self, number: str, *, live: bool) -> None:
-        """The feed's memory, as an import writes it before the fact goes out."""
+        """Write the feed's memory, as an import does before the fact is published."""
         self.sequence += 1
         key = {"source": "apogee", "student_number": number, "year": YEAR, "step": "L1INFO"}
         row = key | {"step_version": "1", "fingerprint": "f", "sequence": self.sequence, "base": 0}
@@ -309,11 +312,11 @@ class ErasingWorld(CampusWorld):
         return next((row.state for row in self._erasures() if row.pseudonym == pseudonym), None)
 
     def ends(self) -> Counter[str]:
-        """How the erasures ended."""
+        """Count the erasures by their ends."""
         return Counter(f"{self._ended(each)}{', back' * (each.back is not None)}" for each in self.persons)
 
     def broken(self) -> Iterator[str]:
-        """What must not be, in words."""
+        """Broken promises, in words."""
         yield from self.site.ended_by
         texts, known = list(self._texts()), self._accounts()
         for person in self.persons:
@@ -337,7 +340,7 @@ class ErasingWorld(CampusWorld):
             yield from cabinet.not_so
 
     def _served(self, number: str, known: dict[str, Any]) -> Iterator[str]:
-        """Who is enrolled has an account, open everywhere."""
+        """Check that the enrolled have an account, open everywhere."""
         account = known.get(number)
         if account is None or account.stage is not Stage.ACTIVE:
             yield f"{number} is enrolled, and {'nobody' if account is None else account.stage}"
@@ -347,7 +350,7 @@ class ErasingWorld(CampusWorld):
                 yield f"{name} has of {number} another {differs}"
 
     def _texts(self) -> Iterator[tuple[str, str]]:
-        """Everything that is kept anywhere, in small letters, and where."""
+        """All stored texts in lower case, with their places."""
         with self.site.database.read() as connection:
             for table in metadata.sorted_tables:
                 for row in connection.execute(select(table)).all():
@@ -371,10 +374,10 @@ def _person(n: int) -> Person:
 def lived(
     seed: int, planted: Callable[[], AbstractContextManager[object]] = nullcontext
 ) -> tuple[Counter[str], list[str]]:
-    """A history: how many erasures ended how, with those who came back counted apart; and what is broken."""
+    """Live a history. Return the erasures by their ends (returns apart), and what is broken."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="sesame-erasing-")))
-        _change(stack, "tests.simulation.store.PLAIN", False)  # erasures say more than the pipeline does
+        _change(stack, "tests.simulation.store.PLAIN", False)  # erasures use more than the pipeline does
         world = ErasingWorld(seed, folder)
         stack.callback(world.close)
         for name, value in changed_for(world).items():

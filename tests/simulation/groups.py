@@ -1,9 +1,9 @@
-"""Who of a consumer group has which partitions: the simulated log's coordinator.
+"""The simulated log's coordinator: partitions by member of a consumer group.
 
-As Kafka's eager protocol has it: who joins, leaves or is missed begins a new generation. It is shared out
-once every member has come back, which each does at its next poll, or has been missed for the session's time;
-whoever has come back has nothing until then. Partitions go by ranges of each topic. A commit counts only
-under the present generation, so that one who was replaced moves nothing, whatever it believes.
+As in Kafka's eager protocol, a member that joins, leaves or is missed begins a new generation. It is shared
+out once every member has come back, at its next poll, or was missed for the session's time; those who are
+back have nothing until then. Partitions go by ranges of each topic. A commit counts only under the present
+generation, so that a replaced member moves nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Group:
     """One consumer group.
 
     Attributes:
-        partitions: how many a topic has.
+        partitions: of a topic.
         moved: called when a generation was shared out.
         committed: the next offset to read.
         generation: raised each time the partitions are shared out.
@@ -50,20 +50,19 @@ class Group:
     seats: dict[str, Seat] = field(default_factory=dict)
     generation: int = 0
     sharing: bool = False
-    nobody_missed_until: float = 0.0  # before that nobody can have been silent for too long
+    nobody_missed_until: float = 0.0  # before that no member can have been silent for too long
 
     def join(self, member: str, holder: object, topics: Sequence[str]) -> None:
-        """Take the seat of this name, whoever had it."""
+        """Take the seat of this name from any holder."""
         self.seats[member] = Seat(holder, tuple(topics), self.clock())
         self._share_out_anew()
 
     def leave(self, member: str) -> None:
-        """Give a seat up."""
         del self.seats[member]
         self._share_out_anew()
 
     def beat(self, member: str) -> Seat:
-        """A member has polled: it is alive, and back if a new generation is being shared out."""
+        """Note a member's poll: it is alive, and back for a new generation, if any."""
         seat = self.seats[member]
         seat.seen_at = self.clock()
         self._miss_the_silent()
@@ -87,7 +86,7 @@ class Group:
         if not self.sharing:
             self.sharing = True
             for seat in self.seats.values():
-                seat.back = not seat.owns  # who has something gives it up first
+                seat.back = not seat.owns  # an owner gives its partitions up first
         self._share_out_if_all_are_back()
 
     def _share_out_if_all_are_back(self) -> None:

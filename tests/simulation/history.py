@@ -25,12 +25,15 @@ _READERS = (
     "pipeline.runner.loop.from_record",
     "tests.simulation.world.from_record",
 )
-"""Who reads the log: one record is read by several, and again, and says the same each time."""
+"""The readers of the log: several read one record, and again, with the same result each time."""
 
 
 def changed_for(world: World) -> dict[str, Any]:
-    """What a world changes in the shipped modules: threads and queues are its own; small pages; and who has
-    nothing to do looks less often, since looking at nothing is most of what an idle process does."""
+    """A world's changes in the shipped modules.
+
+    Threads and queues are simulated; pages are small; idle loops look less often, since looking at nothing is
+    most of an idle process's work.
+    """
     chance = world.chance
     return {
         **dict(simulated(world.schedule)),
@@ -50,7 +53,7 @@ def changed_for(world: World) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a history is made from. The same recipe gives the same one.
+    """The ingredients of a history. The same recipe gives the same one.
 
     Attributes:
         events: on the log at its end, at least.
@@ -64,21 +67,20 @@ class Recipe:
 
     @property
     def options(self) -> str:
-        """As the command line takes it."""
         without = "".join(f" --without {kind}" for kind in sorted(self.without))
         return f"--seed {self.seed} --events {self.events} --students {self.students}{without}"
 
 
 @dataclass(frozen=True)
 class History:
-    """How one ended.
+    """The outcome of a history.
 
     Attributes:
         events: records that were on the log at the end.
-        faults: how many times something went wrong on purpose, by kind.
-        digest: of everything that was said on the log: equal if the history was the same.
-        simulated_s: how long it lasted for those who lived in it.
-        choices: how many times chance decided who goes on next.
+        faults: injected faults, by kind.
+        digest: of all events on the log: equal if the history was the same.
+        simulated_s: its length on its own clock.
+        choices: how many times chance decided which actor is next.
     """
 
     recipe: Recipe
@@ -91,7 +93,6 @@ class History:
 
     @property
     def faults_in_all(self) -> int:
-        """How many times something went wrong on purpose."""
         return sum(self.faults.values())
 
 
@@ -99,13 +100,10 @@ Planted = Callable[[], AbstractContextManager[object]]
 
 
 def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:
-    """Live a history to its end, and look.
+    """Live a history to its end, and check it.
 
-    Args:
-        planted: a fault in the shipped code, which holds while the history lasts.
-
-    Raises:
-        Exception: the system itself failed with something that no loop catches.
+    `planted`: a fault in the shipped code, during the history. Raises any error of the system that no loop
+    catches.
     """
     with _world(recipe, planted) as world:
         world.live(recipe.events)
@@ -122,7 +120,7 @@ def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:
 
 
 def _change(stack: ExitStack, name: str, value: object) -> None:
-    """Let a name of a module, or of a class in one, have another value until the stack unwinds."""
+    """Set a name of a module, or of a class in one, until the stack unwinds."""
     owner, attribute = _place(name)
     if attribute in vars(owner):
         stack.callback(setattr, owner, attribute, vars(owner)[attribute])
@@ -145,7 +143,7 @@ def _world(recipe: Recipe, planted: Planted) -> Iterator[World]:
         for name, value in changed_for(world).items():
             _change(stack, name, value)
         stack.enter_context(planted())
-        if gc.isenabled():  # a short life with much that is made and soon forgotten
+        if gc.isenabled():  # a short life with much garbage
             gc.disable()
             stack.callback(gc.enable)
         yield world

@@ -1,7 +1,7 @@
-"""What must always hold, looked at after a history has come to its end. Each check yields what is broken.
+"""The invariants of a history that has ended. Each check yields what is broken.
 
 The names are those of the design's list, shortened. What cannot be seen in this world (rates, the order of
-lanes under load) has tests and benchmarks of its own.
+lanes under load) has other tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.simulation.world import World
 
 
 class Violation(NamedTuple):
-    """A promise that was not kept.
+    """A broken promise.
 
     Attributes:
-        invariant: which, by its name in `INVARIANTS`.
-        what: where, and what was found.
+        invariant: its name in `INVARIANTS`.
+        what: the place and the finding.
     """
 
     invariant: str
@@ -35,7 +35,7 @@ class Violation(NamedTuple):
 
 
 def violations(world: World) -> list[Violation]:
-    """Everything that is broken in a world that has come to rest."""
+    """All that is broken in a world at rest."""
     return [Violation(name, what) for name, check in INVARIANTS.items() for what in check(world)]
 
 
@@ -45,14 +45,16 @@ def it_runs(world: World) -> Iterator[str]:
 
 
 def it_ends(world: World) -> Iterator[str]:
-    """With no fault any more everything comes to rest: nobody waits behind one student, nor for ever."""
+    """Without faults everything comes to rest. No student's work blocks others', and no wait is endless."""
     if not world.settled:
         yield "with no fault any more, it does not come to an end"
 
 
 def nothing_is_lost(world: World) -> Iterator[str]:
-    """Each version ends applied, superseded, waiting with a reason, or in the dead letters. A follower comes
-    after what its leader has said, which may not be recorded."""
+    """Each version ends applied, superseded, waiting with a reason, or dead-lettered.
+
+    A follower comes after its leader's outcome, which may not be recorded.
+    """
     stands = standing(world)
     with world.site.database.read() as connection:
         letters = {(d.consumer, d.student_number) for d in dead_letters.unresolved(connection)}
@@ -94,8 +96,10 @@ def _ends(where: str, stand: Standing, *, lettered: bool) -> Iterator[str]:
 
 
 def _after(where: str, stand: Standing, leader: Standing) -> Iterator[str]:
-    """A follower whose leader is behind, for the leader's own reason: it does nothing but shut access, and
-    has no failure of its own unless by that."""
+    """Check a follower whose leader is behind, for the leader's own reason.
+
+    It does nothing but shut access, and no other failure of it counts.
+    """
     state = stand.state
     if state is not None and oracle.access(stand.account):
         failed = state.state in (State.FAILED, State.RETRYING)
@@ -107,7 +111,7 @@ def _after(where: str, stand: Standing, leader: Standing) -> Iterator[str]:
 
 
 def access_is_shut(world: World) -> Iterator[str]:
-    """A hold ends the sessions of a mailbox whether or not the directory could be written."""
+    """A hold ends a mailbox's sessions, even if the directory could not be written."""
     closed_for = world.site.mailboxes.closed_for
     for (name, number), stand in standing(world).items():
         behind = name == "mailbox" and not stand.reached and not stand.failed
@@ -117,26 +121,25 @@ def access_is_shut(world: World) -> Iterator[str]:
 
 
 def order(world: World) -> Iterator[str]:
-    """No target goes back to an older version."""
+    """No target returns to an older version."""
     for target in world.site.targets.values():
         yield from target.went_back
 
 
 def doubt_is_compared(world: World) -> Iterator[str]:
-    """What may have been written, and of which nothing was recorded, is compared before the next write."""
+    """A possible write without a recorded outcome is compared before the next write."""
     for target in world.site.targets.values():
         yield from target.not_compared
 
 
 def observed(world: World) -> Iterator[str]:
-    """What a handler called done was so, when it read it back."""
+    """A read-back confirmed what a handler called done."""
     for target in world.site.targets.values():
         yield from target.not_so
 
 
 def effectively_once(world: World) -> Iterator[str]:
-    """What was announced as provisioned is there, as the account wants it, and replays have mended what
-    somebody changed by hand."""
+    """What was announced as provisioned is there as wanted. Replays have mended changes by hand."""
     for (name, number), stand in standing(world).items():
         owed = stand.parked is not None and stand.parked.replay  # a follower's, after its leader
         if stand.reached and not owed:
@@ -146,7 +149,7 @@ def effectively_once(world: World) -> Iterator[str]:
 
 
 def one_welcome(world: World) -> Iterator[str]:
-    """Whoever has a mailbox is welcomed, once, and before mail is sent on."""
+    """Each owner of a mailbox is welcomed once, before mail is redirected."""
     boxes = world.site.mailboxes.boxes
     opened = {
         number
@@ -162,7 +165,7 @@ def one_welcome(world: World) -> Iterator[str]:
 
 
 def dead_letters_end(world: World) -> Iterator[str]:
-    """A dead letter is of a target's failure that lasts: a newer success has resolved the others."""
+    """A dead letter is of a lasting failure: a newer success has resolved the others."""
     stands = standing(world)
     with world.site.database.read() as connection:
         letters = dead_letters.unresolved(connection)
@@ -180,8 +183,10 @@ def dead_letters_end(world: World) -> Iterator[str]:
 
 
 def a_well_target_gives_nobody_up(world: World) -> Iterator[str]:
-    """Once trouble is over nothing more is given up, and what an operator replays does not fail any more; but
-    for the student whose work a target cannot stand."""
+    """After the trouble nothing more is given up, and replays succeed.
+
+    Except for the student whose work breaks a target.
+    """
     for (name, number), stand in standing(world).items():
         excused = (name, number) in world.given_up or world.site.targets[name].poison == number
         if stand.failed and not excused:

@@ -1,4 +1,4 @@
-"""What must always hold of accounts, whatever order the facts were read in and however often."""
+"""The invariants of accounts, in any order and number of deliveries of the facts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulation.world import World
 
 
 def every_fact_counts(world: World) -> Iterator[str]:
-    """Each account is what the facts say that were acknowledged, and nothing of them is lost."""
+    """Each account follows from all acknowledged facts."""
     with world.site.database.read() as connection:
         rows = connection.execute(select(accounts_table.c.student_number, accounts_table.c.document)).all()
         kept = Counter(connection.execute(select(pending_facts.c.student_number)).scalars())
@@ -58,14 +58,14 @@ def _against(expected: Expected, account: Account | None) -> Iterator[str]:
 
 
 def _stages(expected: Expected) -> tuple[str, ...]:
-    """Without an enrolment in force it depends on what the registry read first."""
+    """The allowed stages. Without an enrolment in force they depend on the reading order."""
     if oracle.in_force(expected.steps):
         return ("active",) if expected.activated else ("precreated",)
     return ("precreated", "grace") if expected.activated else ("precreated",)
 
 
 def versions_only_grow(world: World) -> Iterator[str]:
-    """Each version is minted once, one after the other, and because something has changed."""
+    """Each version is minted once, in order, and because something has changed."""
     last: Counter[str] = Counter()
     for account, before, _ in world.versions():
         who = f"{account.student_number} version {account.version}"
@@ -77,12 +77,12 @@ def versions_only_grow(world: World) -> Iterator[str]:
 
 
 def _wants(account: Account) -> dict[str, object]:
-    """What is asked of the targets: compared here without the shipped comparison, which may be the fault."""
+    """The account's part for targets. The shipped comparison may be the fault."""
     return account.model_dump(exclude={"version", "lane", "opened_at"})
 
 
 def every_version_is_announced(world: World) -> Iterator[str]:
-    """Each version is announced under one id, and nothing that was not minted is."""
+    """Each version is announced under one id, and only minted ones are."""
     said: dict[tuple[str, int], set[str]] = {}
     for message, event in world.said():
         if isinstance(event, AccountChanged):
@@ -96,8 +96,10 @@ def every_version_is_announced(world: World) -> Iterator[str]:
 
 
 def a_start_is_inherited(world: World) -> Iterator[str]:
-    """While a version is under way (neither complete nor waiting), the next one has its start and the higher
-    priority; otherwise it starts when its fact happened."""
+    """The next version inherits start and priority of one under way.
+
+    Under way: neither complete nor waiting. Otherwise it starts when its fact happened.
+    """
     for account, before, (waiting, completed) in world.versions():
         if before is None or before.opened_at is None or account.activated_at is None:
             continue
@@ -112,8 +114,7 @@ def a_start_is_inherited(world: World) -> Iterator[str]:
 
 
 def no_name_is_given_twice(world: World) -> Iterator[str]:
-    """A login, an address is one student's, for ever; nobody whose account is activated gets another
-    login."""
+    """A login or address is never another student's. No activated account gets another login."""
     held: dict[str, str] = {}
     for account, before, _ in world.versions():
         for name in (account.login, account.mail, *account.aliases):

@@ -1,4 +1,4 @@
-"""What must always hold of what is said on the log."""
+"""The invariants of the log's events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulation.world import World
 _LATE_S = PropagationSettings().late_s
 _MOMENTS = ("opened_at", "started_at", "finished_at", "completed_at")
 TIMERS_S = 60.0
-"""How long a timer that is due may take to be seen."""
+"""How long a due timer may go unseen."""
 
 
 def complete_means_observed(world: World) -> Iterator[str]:
@@ -29,7 +29,7 @@ def complete_means_observed(world: World) -> Iterator[str]:
 
 
 def the_window_is_kept(world: World) -> Iterator[str]:
-    """A window opens when the person asked, as the account says, whatever is said of it later."""
+    """A window opens at the person's request, by the account, whatever comes later."""
     opened = {
         (account.student_number, account.version): account.opened_at for account, _, _ in world.versions()
     }
@@ -41,7 +41,7 @@ def the_window_is_kept(world: World) -> Iterator[str]:
 
 
 def lateness_is_told(world: World) -> Iterator[str]:
-    """A person's window that has been open for too long was called late, whatever was down meanwhile."""
+    """A person's window open for too long was announced late, through any outage."""
     late = {event.student_number for _, event in world.said() if isinstance(event, PropagationLate)}
     with world.site.database.read() as connection:
         query = select(propagation).where(propagation.c.lane == Lane.PERSONAL)
@@ -53,7 +53,7 @@ def lateness_is_told(world: World) -> Iterator[str]:
 
 
 def moments_are_the_clock_s(world: World) -> Iterator[str]:
-    """Each moment that an event names has been: the machine's clock has shown it."""
+    """The machine's clock has shown each moment that an event names."""
     for message, event in world.said():
         named = {"time": message.time, **{name: getattr(event, name, None) for name in _MOMENTS}}
         for name, moment in named.items():
@@ -62,7 +62,7 @@ def moments_are_the_clock_s(world: World) -> Iterator[str]:
 
 
 def outcomes_are_told_apart(world: World) -> Iterator[str]:
-    """One id says one thing; a redelivery, and nothing else, shares it."""
+    """One id has one content; only a redelivery shares it."""
     said: dict[str, tuple[object, ...]] = {}
     for message, event in world.said():
         what: tuple[object, ...] = (event.type, event.student_number)
@@ -73,7 +73,7 @@ def outcomes_are_told_apart(world: World) -> Iterator[str]:
 
 
 def nobody_is_named(world: World) -> Iterator[str]:
-    """No secret is on the log, and nobody's name but in the registrar's own facts."""
+    """No secret is on the log, and no name but in the registrar's own facts."""
     names = [
         part.encode()
         for part in ("Martin", "Tour", "Brien", "martin", "tour", "brien", "etu.univ", "ailleurs")

@@ -1,4 +1,4 @@
-"""What a person must be told: what is waited for, and what was given up, everywhere where somebody looks."""
+"""The invariants of what a person sees: what is waited for, and what was given up."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.simulation.standing import standing
 from tests.simulation.world import World
 
 Told = tuple[str, str, int, str | None, tuple[str, ...]]
-"""Target, student and version; why the version is not complete there, and the names of what is missing."""
+"""Target, student and version; why the version is not complete there, and the missing names."""
 
 
 def obstacles_are_told(world: World) -> Iterator[str]:
-    """Whoever waits for something is told what, and nobody else is; of each call, and at the end."""
+    """Each who waits sees for what, and no one else does. At each call, and at the end."""
     for target in world.site.targets.values():
         yield from target.not_told
     stands = standing(world)
     for (name, number), stand in stands.items():
         leader = stands.get((FOLLOWS.get(name, ""), number))
         if stand.failed or (leader is not None and leader.applied < stand.account.version):
-            continue  # what is told is that it was given up, or what the leader waits for
+            continue  # the page shows that it was given up, or what the leader waits for
         owed = world.site.targets[name].obstacle(stand.account)
         told = _told(stand.state)
         if told != owed:
@@ -45,7 +45,7 @@ def _told(state: TargetState | None) -> oracle.Obstacle | None:
 
 
 def it_is_told_everywhere(world: World) -> Iterator[str]:
-    """What is recorded of a target at the end was said on the log, and is what a student's page shows."""
+    """The record of a target at the end is on the log, and on the student's page."""
     said: set[Told] = set()
     for _, event in world.said():
         if isinstance(event, TargetWaiting):
@@ -66,7 +66,7 @@ def it_is_told_everywhere(world: World) -> Iterator[str]:
 
 
 def attempts_are_remembered(world: World) -> Iterator[str]:
-    """The last of a student's attempts at a target that did more than shut access is what is recorded."""
+    """A student's last attempt that did more than shut access is the recorded one."""
     for (name, number), stand in standing(world).items():
         with world.site.database.read() as connection:
             past = attempts.of_student(connection, number, limit=1_000_000)
@@ -89,8 +89,11 @@ _REACHED: Final = {
 
 
 def the_whole_is_told(world: World) -> Iterator[str]:
-    """A student's page says of all targets together what they say one by one. One whose leader is behind has
-    no more to say than that one. A completion stands: what a later look finds missing, its target tells."""
+    """A student's page shows of all targets together what they show one by one.
+
+    One whose leader is behind adds nothing. A completion stays: its target shows what a later look finds
+    missing.
+    """
     stands = standing(world)
     said = (event for _, event in world.said() if isinstance(event, PropagationCompleted))
     completed = {(event.student_number, event.version) for event in said}
@@ -120,7 +123,7 @@ def _shown(world: World) -> Iterator[Told]:
 
 
 def dead_letters_are_announced(world: World) -> Iterator[str]:
-    """Nobody's work is given up in silence."""
+    """All work that is given up is announced."""
     said = {event.dead_letter_id for _, event in world.said() if isinstance(event, DeadLetterRecorded)}
     with world.site.database.read() as connection:
         letters = dead_letters.unresolved(connection)

@@ -1,8 +1,8 @@
 """A simulated event log: see `pipeline.eventlog.port`. In memory, in one process, honest.
 
-It keeps every promise of the port but two, which a log in memory cannot: nothing survives the process, and
-no other process can open it. The faults that processes meet are put around it (`tests.simulation.ports`).
-The conformance suite runs on it, without the tests that need another process.
+It keeps every promise of the port but two, which a log in memory cannot: nothing survives the process, and no
+other process can open it. The faults of processes are put around it (`tests.simulation.ports`). The
+conformance suite runs on it, without the tests that need another process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.simulation.groups import Group
 from tests.simulation.reader import Reader
 
 Wait = Callable[["Reader", float], None]
-"""Waits for at most so many seconds, less if `SimulatedLog.woken` is told of this reader."""
+"""Wait for at most so many seconds, less if `SimulatedLog.woken` gets this reader."""
 
 
 class SimulatedLog:
@@ -35,8 +35,8 @@ class SimulatedLog:
         clock: seconds, for sessions.
         wall: seconds since the epoch, for the records' time.
         wait: how a reader waits; None: as a thread does.
-        woken: told of each reader for whom there is something new.
-        first: of so many partitions that have records, which is served first.
+        woken: called with each reader that has something new.
+        first: which of so many partitions with records is served first.
     """
 
     def __init__(
@@ -63,7 +63,6 @@ class SimulatedLog:
         self._readers: list[Reader] = []
 
     def ensure_topics(self, partitions: Mapping[str, int]) -> None:
-        """See `pipeline.eventlog.port.EventLog`."""
         with self.lock:
             for topic, number in partitions.items():
                 have = self._topics.setdefault(topic, number)
@@ -73,11 +72,9 @@ class SimulatedLog:
                     self.records.setdefault(TopicPartition(topic, each), [])
 
     def producer(self) -> SimulatedProducer:
-        """See `pipeline.eventlog.port.EventLog`."""
         return SimulatedProducer(self)
 
     def consumer(self, group: str, topics: Sequence[str], *, member: str) -> Reader:
-        """See `pipeline.eventlog.port.EventLog`."""
         for topic in topics:
             self.partitions(topic)
         with self.lock:
@@ -90,18 +87,15 @@ class SimulatedLog:
             return reader
 
     def reader(self, topic: str, offsets: Mapping[int, int]) -> SimulatedTopicReader:
-        """See `pipeline.eventlog.port.EventLog`."""
         begin = {TopicPartition(topic, n): offsets.get(n, 0) for n in range(self.partitions(topic))}
         return SimulatedTopicReader(self, begin)
 
     def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
-        """See `pipeline.eventlog.port.EventLog`."""
         with self.lock:
             tps = [TopicPartition(topic, number) for number in range(self.partitions(topic))]
             return {tp: len(self.records[tp]) for tp in tps}
 
     def committed(self, group: str, topic: str) -> dict[TopicPartition, int]:
-        """See `pipeline.eventlog.port.EventLog`."""
         with self.lock:
             kept = self.groups[group].committed if group in self.groups else {}
             return {tp: kept.get(tp, 0) for tp in self.end_offsets(topic)}
@@ -112,17 +106,12 @@ class SimulatedLog:
     # --- for its parts ----------------------------------------------------------------------------
 
     def partitions(self, topic: str) -> int:
-        """How many a topic has.
-
-        Raises:
-            UnknownTopic: naming it.
-        """
+        """The number of a topic's partitions. Raises `UnknownTopic`, naming it."""
         if topic not in self._topics:
             raise UnknownTopic(f"there is no topic {topic!r} in this log")
         return self._topics[topic]
 
     def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
-        """As `pipeline.eventlog.port.Producer`."""
         for record in records:
             if len(record.value) > RECORD_BYTES_MAX:
                 raise RecordTooLarge(f"a record has more than {RECORD_BYTES_MAX} bytes: nothing was appended")
@@ -151,7 +140,6 @@ class SimulatedLog:
         return changed
 
     def forget(self, reader: Reader) -> None:
-        """A reader has left."""
         if reader in self._readers:
             self._readers.remove(reader)
 
@@ -180,7 +168,6 @@ class SimulatedProducer:
         self._log = log
 
     def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
-        """See `pipeline.eventlog.port.Producer`."""
         return self._log.append(records)
 
     def close(self) -> None:
@@ -188,14 +175,13 @@ class SimulatedProducer:
 
 
 class SimulatedTopicReader:
-    """See `pipeline.eventlog.port.TopicReader`. It does not wait: whoever waits is in a group here."""
+    """See `pipeline.eventlog.port.TopicReader`. It does not wait: those who wait are in a group here."""
 
     def __init__(self, log: SimulatedLog, positions: dict[TopicPartition, int]) -> None:
         self._log = log
         self._positions = positions
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """See `pipeline.eventlog.port.TopicReader`."""
         del timeout_s
         found: list[Record] = []
         with self._log.lock:

@@ -1,7 +1,7 @@
-"""What is right, written a second time: small, plain, for this world's students only.
+"""What is right, written a second time: small, plain, for this world only.
 
-Nothing of the shipped code that decides the same is used: accounts are read as data, and what follows from
-them is worked out anew. What a directory entry holds is in `oracle_entry`.
+Nothing of the shipped code that decides the same is used: accounts are read as data, and their consequences
+are derived here. A directory entry's contents are in `oracle_entry`.
 """
 
 from __future__ import annotations
@@ -14,32 +14,29 @@ from schemas.account import Account
 YEAR = 2026
 YEAR_ENDS_ON = date(2027, 10, 31)
 COMPONENTS = {"L1INFO": "SCI", "L2MATH": "SCI", "M1DROIT": "DRT"}
-"""The steps of this world, and whose they are."""
+"""The steps of this world, by component."""
 
 Steps = Mapping[str, tuple[str, str]]
-"""By step: the administrative and the pedagogical state of the enrolment, cancelled ones left out."""
+"""By step: the administrative and the pedagogical state of the enrolment, without cancelled ones."""
 
 Obstacle = tuple[str, tuple[str, ...]]
-"""What somebody waits for: the reason, and the names of what is not given yet, sorted."""
+"""A reason to wait, and the sorted names of what is not given yet."""
 
 
 def access(account: Account) -> bool:
-    """Whether the student may use the targets."""
     return account.stage in ("active", "grace") and len(account.holds) == 0
 
 
 def steps_of(account: Account) -> Steps:
-    """The enrolments as the account has them."""
     return {each.step: (each.administrative, each.pedagogical) for each in account.enrolments}
 
 
 def in_force(steps: Steps) -> list[str]:
-    """The steps that open an account, the main one first: all of one year, so by their names."""
+    """The steps that open an account, the main one first. All are of one year, so by their names."""
     return sorted(step for step, (administrative, _) in steps.items() if administrative == "in_force")
 
 
 def taught(steps: Steps) -> list[str]:
-    """The steps whose courses are open to the student."""
     return [step for step in in_force(steps) if steps[step][1] == "validated"]
 
 
@@ -56,11 +53,7 @@ def groups(steps: Steps) -> dict[str, bool]:
 
 
 def obstacle(target: str, account: Account, *, calendar: bool = False) -> Obstacle | None:
-    """What keeps this target from being complete, and has to be told.
-
-    Args:
-        calendar: whether the timetable service had one when it was asked.
-    """
+    """The obstacle to this target's completion, if any. `calendar`: whether the timetable service had one."""
     if account.stage == "precreated":
         return "administrative_enrolment_pending", ()
     if not access(account):
@@ -80,7 +73,6 @@ def _cohorts_to_come(account: Account) -> Obstacle | None:
 
 
 def moodle_user(account: Account) -> dict[str, object]:
-    """What Moodle must show of a student."""
     return {
         "idnumber": account.student_number,
         "username": account.login,
@@ -94,7 +86,7 @@ def moodle_user(account: Account) -> dict[str, object]:
 
 
 def redirects(script: str | None, account: Account) -> bool:
-    """Whether a mailbox's sieve script sends copies where the student wants them, and nowhere else."""
+    """Whether a mailbox's script sends copies to the student's address only."""
     lines = [line for line in (script or "").splitlines() if line and not line.startswith("#")]
     if account.mail_redirect is None:
         return not lines

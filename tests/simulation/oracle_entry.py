@@ -1,4 +1,4 @@
-"""What a student's directory entry must hold, written a second time; see `oracle`.
+"""A student's directory entry, written a second time; see `oracle`.
 
 From SupAnn 2018 (états de ressource, supannEtuInscription) and eduPerson, for this world's establishment.
 """
@@ -24,10 +24,9 @@ Attributes = Mapping[str, Collection[str]]
 
 
 def entry_of(account: Account, password: str | None) -> dict[str, set[str]]:
-    """Every attribute of the entry with its values; what has none is left out.
+    """Every attribute of the entry with its values, without empty ones.
 
-    Args:
-        password: the hash of the password that the student chose last, as it was sealed.
+    `password`: the hash of the password that the student chose last, as it was sealed.
     """
     values = _who(account) | _what(account) | _state(account)
     if oracle.access(account) and account.credential_ref is not None:
@@ -39,10 +38,10 @@ def entry_of(account: Account, password: str | None) -> dict[str, set[str]]:
 
 
 def entry_differs(account: Account, password: str | None, shown: Attributes) -> list[str]:
-    """Names of the attributes that are not right."""
+    """Names of the wrong attributes."""
     wanted = entry_of(account, password)
     names = wanted.keys() | shown.keys()
-    if not oracle.access(account):  # it keeps the password that it had
+    if not oracle.access(account):  # it keeps its former password
         names -= {"sesameCredentialRef", "userPassword"}
     return sorted(name for name in names if wanted.get(name, set()) != set(shown.get(name, ())))
 

@@ -1,4 +1,4 @@
-"""What a soak came to, for the page of evidence."""
+"""A soak's figures, for the page of evidence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ The invariant that each broke first, and its seed:
 
 
 def section(report: Mapping[str, Any]) -> str:
-    """The figures, in Markdown."""
     faults = report["faults"]
     missed = [name for name, seen in report["planted"].items() if not seen]
     cost_s = report["processor_s"] / report["histories"] if report["histories"] else 0.0

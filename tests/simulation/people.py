@@ -1,4 +1,4 @@
-"""The registrar, the students and the operators: what they do, and what an account must be after it."""
+"""The registrar, students and operators: their acts, and the expected accounts."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ NAMES = (
 )  # fmt: skip
 STEPS = tuple(COMPONENTS)
 SCHEDULED = 0.7
-"""Who of the students have a calendar from the first day on."""
+"""Share of the students with a calendar from the first day on."""
 
 
 @dataclass
 class Expected:
-    """What the facts say of one student, in whatever order they are read.
+    """The expectation about one student, in any order of the facts.
 
     Attributes:
         enrolments: by step: the newest fact's sequence, and its states; None: cancelled.
@@ -65,7 +65,7 @@ class Expected:
 
 
 class People:
-    """Everybody outside. Each act is done again until it is acknowledged, as whoever acts would do."""
+    """All outside actors. Each act is repeated until it is acknowledged."""
 
     def __init__(self, site: Site, students: int) -> None:
         self.site = site
@@ -75,12 +75,12 @@ class People:
         self._acts = 0
         self._sequence = 0
         self._recent: deque[str] = deque(maxlen=3)
-        self._deciding: set[str] = set()  # about whose access an operator's act is not acknowledged yet
+        self._deciding: set[str] = set()  # those with an unacknowledged operator's act about their access
 
     # --- acting -----------------------------------------------------------------------------------
 
     def act(self) -> None:
-        """Somebody does something."""
+        """Do one act."""
         chance = self.site.schedule.chance
         new = [each for each in self.students if not each.enrolments]
         waiting = [each for each in self.students if not each.activated]
@@ -101,13 +101,13 @@ class People:
         chance.choices([act for _, act in acts], [weight for weight, _ in acts])[0]()
 
     def somebody(self) -> Expected:
-        """Rather somebody who has just done something: one act follows another."""
+        """Choose a student, rather one with a recent act: one act follows another."""
         chance = self.site.schedule.chance
         recent = [each for each in self.students if each.number in self._recent]
         return chance.choice(recent if recent and chance.random() < 0.5 else self.students)
 
     def enrol(self, student: Expected) -> None:
-        """The registrar's word about one step, perhaps with a corrected name."""
+        """Send the registrar's record of one step, perhaps with a corrected name."""
         chance = self.site.schedule.chance
         step = chance.choice(STEPS[:1] if not student.enrolments else STEPS)
         administrative = chance.choices((Administrative.IN_FORCE, Administrative.PENDING), (9, 1))[0]
@@ -137,7 +137,6 @@ class People:
         )
 
     def cancel(self, student: Expected) -> None:
-        """The registrar cancels a step."""
         held = sorted(student.steps)
         if not held:
             return
@@ -156,7 +155,7 @@ class People:
         )
 
     def activate(self, student: Expected) -> None:
-        """A student asks for the account, perhaps before the registrar has said who that is."""
+        """Request the account, perhaps before the registrar's first record."""
         student.activated = True
         student.credential = self._seal(student)
         lane = Lane.BULK if self.site.schedule.chance.random() < 0.2 else Lane.PERSONAL
@@ -165,12 +164,10 @@ class People:
         )
 
     def choose_password(self, student: Expected) -> None:
-        """A student takes another password."""
         student.credential = self._seal(student)
         self._publish(CredentialChanged(student_number=student.number, credential_ref=student.credential))
 
     def choose_language(self, student: Expected) -> None:
-        """A student takes another language."""
         student.language = "en" if student.language != "en" else "fr"
         self._publish(
             PreferenceChanged(
@@ -179,7 +176,7 @@ class People:
         )
 
     def redirect(self, student: Expected) -> None:
-        """A student has mail sent on to another address, or stops that."""
+        """Redirect a student's mail to another address, or end that."""
         ref = None
         if student.redirect is None:
             student.redirect = f"p{self._acts}.{student.number}@ailleurs.example"
@@ -194,8 +191,10 @@ class People:
         )
 
     def publish_timetable(self, *, everybody: bool = False) -> None:
-        """The timetable service has somebody's calendar at last; `everybody`: but for one student, whose
-        courses are never scheduled in half of the worlds."""
+        """Publish a calendar, or `everybody`'s but one student's.
+
+        In half of the worlds that one's courses stay unscheduled.
+        """
         calendars, chance = self.site.timetable.calendars, self.site.schedule.chance
         to_come = [each.number for each in self.students if each.number not in calendars]
         if to_come and not everybody:
@@ -204,8 +203,10 @@ class People:
             calendars.update(to_come[chance.randrange(2) :])
 
     def hold(self, student: Expected, *, stays: bool = False) -> None:
-        """An operator places a hold, or lifts it, if it is not to stay; no other one does meanwhile: which of
-        two acts is said first would be the log's choice."""
+        """Place a hold, or lift it, if it is not to stay, as the only operator meanwhile.
+
+        The log would choose the order of two acts.
+        """
         if student.kept_out or student.number in self._deciding:
             return
         self._deciding.add(student.number)
@@ -219,7 +220,7 @@ class People:
         self._deciding.remove(student.number)
 
     def replay(self, target: str, number: str) -> None:
-        """An operator has a student compared with a target, if there is an account."""
+        """Have a student compared with a target, if there is an account."""
         with self.site.database.read() as connection:
             if accounts.version_of(connection, number) is None:
                 return
@@ -227,23 +228,21 @@ class People:
         self._publish(fact, self.site.schedule.chance.choice(tuple(Lane)))
 
     def replay_somebody(self) -> None:
-        """An operator has somebody compared with some target."""
         chance = self.site.schedule.chance
         self.replay(chance.choice(TARGETS), chance.choice(self.students).number)
 
     def dead_letters(self) -> list[tuple[str, str]]:
-        """Target and student of those that need somebody."""
+        """Target and student of the unresolved ones."""
         with self.site.database.read() as connection:
             letters = dead_letters.unresolved(connection)
         return [(each.consumer, each.student_number) for each in letters if each.student_number is not None]
 
     def replay_all(self, these: list[tuple[str, str]]) -> None:
-        """An operator has all of these compared with their targets."""
         for target, number in these:
             self.replay(target, number)
 
     def drift(self) -> None:
-        """Somebody changes a target by hand, and an operator asks for a replay."""
+        """Change a target by hand, and replay."""
         chance = self.site.schedule.chance
         target, student = self.site.targets[chance.choice(TARGETS)], chance.choice(self.students)
         if target.drift(student.number):
@@ -264,7 +263,7 @@ class People:
         return ref
 
     def _publish(self, fact: Event, lane: Lane = Lane.PERSONAL) -> None:
-        """Publish a fact once, whatever it takes."""
+        """Publish a fact once, with retries."""
         self._acts += 1
         self._recent.append(fact.student_number)
         site = self.site

@@ -1,5 +1,8 @@
-"""Faults that somebody could make in the shipped code, each put in by name: what finds nothing in a sound
-system proves nothing unless it finds these. Those of the registry are in `planted_registry`."""
+"""Faults to plant in the shipped code, by name; the checker must find each.
+
+A checker that finds nothing in a sound system proves nothing unless it finds these. Those of the registry are
+in `planted_registry`.
+"""
 
 from __future__ import annotations
 
@@ -65,12 +68,12 @@ def _commit_before_apply() -> AbstractContextManager[object]:
 
 
 def _commit_past_a_gap() -> AbstractContextManager[object]:
-    """What is committed is the highest offset that was read, whatever is still open below it."""
+    """The highest read offset is committed, past open ones below."""
     return patch.object(OffsetTracker, "position", property(lambda self: self._read_to))
 
 
 def _forget_parked_on_rebalance() -> AbstractContextManager[object]:
-    """A new owner of partitions does not take over the retries that the former one has parked."""
+    """A new owner of partitions does not take over the former one's parked retries."""
 
     def follow(self: TargetWorker) -> None:
         before = self._owned
@@ -103,12 +106,12 @@ def _drop_a_replay_as_a_repeat() -> AbstractContextManager[object]:
 
 
 def _ignore_a_lease() -> AbstractContextManager[object]:
-    """Whoever timed out comes again while the call may still have its effect."""
+    """A timed-out student is admitted again while the call may still have its effect."""
     return patch.object(Admission, "_blocked", lambda *_args, **_options: False)
 
 
 def _trust_after_a_time_out() -> AbstractContextManager[object]:
-    """The doubt that an unknown outcome leaves is not recorded."""
+    """The doubt after an unknown outcome is not recorded."""
     return patch(
         "pipeline.runner.conclusion._conclusion",
         lambda *args: replace(_conclusion(*args), suspect=False, unknown=False),
@@ -116,7 +119,7 @@ def _trust_after_a_time_out() -> AbstractContextManager[object]:
 
 
 def _outbox_watermark() -> AbstractContextManager[object]:
-    """The outbox forgets everything up to the highest row that was sent."""
+    """The outbox forgets everything up to the highest sent row."""
 
     def forget(connection: Any, sent: Any) -> None:
         connection.execute(delete(outbox).where(outbox.c.id <= max(row.id for row in sent)))
@@ -125,7 +128,7 @@ def _outbox_watermark() -> AbstractContextManager[object]:
 
 
 def _down_by_a_poison_row() -> AbstractContextManager[object]:
-    """One student's work that fails the whole call counts as the target's outage, for ever."""
+    """One student's work that fails the whole call counts as the target's outage."""
     return both(
         patch.object(Culprit, "failed", lambda _self, _batch, *, first: None),  # noqa: ARG005
         patch.object(Culprit, "refused", lambda _self, _batch: False),
@@ -133,7 +136,7 @@ def _down_by_a_poison_row() -> AbstractContextManager[object]:
 
 
 def _lose_the_start_time() -> AbstractContextManager[object]:
-    """A newer version opens a window of its own, at the time of its event."""
+    """A newer version opens a new window, at the time of its event."""
 
     def progress(
         self: Propagation, before: PropagationProgress | None, account: Account, message: Message
@@ -144,7 +147,7 @@ def _lose_the_start_time() -> AbstractContextManager[object]:
 
 
 def _complete_without_one() -> AbstractContextManager[object]:
-    """A version is complete though a target has said nothing of it yet."""
+    """A version is complete without one target's outcome."""
 
     def complete(
         self: Propagation,
@@ -166,7 +169,7 @@ def _complete_without_one() -> AbstractContextManager[object]:
 
 
 def _bury_nothing() -> AbstractContextManager[object]:
-    """What is given up leaves no dead letter."""
+    """Work that is given up leaves no dead letter."""
     return patch(
         "pipeline.dead_letters.events.record_work", lambda _connection, _database, letter, _number: letter.id
     )
@@ -178,7 +181,7 @@ def _resolve_nothing() -> AbstractContextManager[object]:
 
 
 def _date_an_hour_late() -> AbstractContextManager[object]:
-    """What is announced of an outcome is dated an hour after it."""
+    """An outcome's announcement is dated an hour after it."""
 
     def time_at(self: Admitted, ended: float) -> datetime:
         return _time_at(self, ended) + timedelta(hours=1)
@@ -197,7 +200,7 @@ def _end_a_doubt_by_itself() -> AbstractContextManager[object]:
 
 
 def _give_up_a_late_success() -> AbstractContextManager[object]:
-    """What succeeds at a later attempt is given up all the same."""
+    """A success at a later attempt is given up all the same."""
 
     def final(self: Recorder, admitted: Admitted, outcome: HandlerOutcome) -> HandlerOutcome:
         late = isinstance(outcome, Done) and admitted.attempt > 1
@@ -211,7 +214,7 @@ def _remember_late(self: Recorder, what: Sequence[Any], connection: Connection) 
 
 
 def _remember_apart() -> AbstractContextManager[object]:
-    """What is remembered of an attempt is written after the transaction that records what it reached."""
+    """An attempt's record is written after the transaction of its outcome."""
 
     def later(self: Recorder, _connection: Connection, *what: Any) -> None:
         self.__dict__.setdefault("apart", []).append(what)
@@ -226,7 +229,7 @@ def _remember_apart() -> AbstractContextManager[object]:
 
 
 def _welcome_again() -> AbstractContextManager[object]:
-    """The welcome message is sent whatever came of an earlier intent: nobody looks for it in the mailbox."""
+    """The welcome message is sent again without a look into the mailbox."""
 
     def judge(_self: Posting, intent: RecordedIntent | None, _seen: Mailbox) -> WelcomeStanding:
         return WelcomeStanding(due=True, intent=intent)
@@ -274,19 +277,17 @@ SHOWN_BY = {
     "say that a welcome was sent": 1,
     "end no session while the leader is behind": 7,
 }
-"""The first seed that shows each fault, where that is not 0."""
+"""The first seed that shows each fault, if it is not 0."""
 
 SEEDS = 24
-"""Lived at most for one fault: another change of the code may hide it from the seed that showed it first."""
+"""Limit of seeds for one fault: another change of the code may hide it from its first seed."""
 
 
 def caught(name: str, *, until: float = math.inf) -> History | None:
     """The first history that shows this fault; None: the checker does not see it.
 
-    One that ends by an error shows nothing: the fault does not fit the code any more that it is put into.
-
-    Args:
-        until: after this moment of the monotonic clock no further history is begun; one always is.
+    One that ends by an error shows nothing: the fault no longer fits the code. `until`: begin no further
+    history after this monotonic time; one always is.
     """
     first = SHOWN_BY.get(name, 0)
     for seed in range(first, first + SEEDS):

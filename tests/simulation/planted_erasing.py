@@ -1,4 +1,4 @@
-"""Faults of erasures and returns that somebody could make in the shipped code, each put in by name."""
+"""Faults of erasures and returns to plant in the shipped code, by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _erase, _unseal = _Turn._erase, PrivacyKey.unseal  # noqa: SLF001
 
 
 def _leave_a_target_out() -> AbstractContextManager[object]:
-    """Moodle is said to have erased whoever is to be erased, and has not."""
+    """Moodle reports erasures, and has erased no one."""
 
     def erase(self: Any, tasks: Mapping[str, Task], found: Any) -> None:
         doomed = [number for number, task in tasks.items() if task.account.stage is Stage.ERASED]
@@ -35,17 +35,17 @@ def _leave_a_target_out() -> AbstractContextManager[object]:
 
 
 def _forget_before_targets_have() -> AbstractContextManager[object]:
-    """The store forgets, whatever targets have still to erase."""
+    """The store forgets before the targets have erased."""
     return patch("sesame.operations.privacy.erasure.awaited", lambda *_args: [])
 
 
 def _keep_the_feed_memory() -> AbstractContextManager[object]:
-    """What a feed has published of a person is kept."""
+    """A feed keeps its memory of a person."""
     return patch.dict(feed_rows.info, of_nobody("enrolments"))
 
 
 def _ignore_a_return() -> AbstractContextManager[object]:
-    """Whoever was erased is never enrolled again."""
+    """An erased person is never enrolled again."""
 
     def recorded(self: Any, connection: Any, event: Any, *more: Any) -> bool:
         known = self._people.locked(connection, event.student_number) is not None
@@ -62,7 +62,7 @@ def _erase_what_is_not_read() -> AbstractContextManager[object]:
 
 
 def _erase_the_first_number_only() -> AbstractContextManager[object]:
-    """Of a person's numbers only the one that they go on under is forgotten."""
+    """Only the kept one of a person's numbers is forgotten."""
     return patch.object(PrivacyKey, "unseal", lambda self, sealed: _unseal(self, sealed)[:1])
 
 
@@ -74,7 +74,7 @@ PLANTED: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str
     "erase what is not read": (_erase_what_is_not_read, "is enrolled, and"),
     "erase the first number only": (_erase_the_first_number_only, "is still in"),
 }
-"""By name: what plants it, and the words in which it is found."""
+"""By name: the plant, and the words of its finding."""
 
 SEEDS: Final = 12
 

@@ -1,4 +1,4 @@
-"""Faults of the registry and of the loop of facts, each put in by name; see `planted`."""
+"""Faults of the registry and of the loop of facts, each put in by name. See `planted`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ _record_enrolment = people.People.record_enrolment
 
 
 def both(*patches: AbstractContextManager[object]) -> AbstractContextManager[object]:
-    """All of these at once."""
     stack = ExitStack()
     for each in patches:
         stack.enter_context(each)
@@ -33,7 +32,7 @@ def both(*patches: AbstractContextManager[object]) -> AbstractContextManager[obj
 
 
 def _announce_twice() -> AbstractContextManager[object]:
-    """A version is minted twice: announced under two ids, as two who mint at once would do it."""
+    """A version is announced under two ids, as by two concurrent minters."""
 
     def announce(self: Minter, connection: Connection, account: Account, origin: Origin, now: float) -> None:
         _announce(self, connection, account, origin, now)
@@ -44,12 +43,12 @@ def _announce_twice() -> AbstractContextManager[object]:
 
 
 def _mint_at_each_redelivery() -> AbstractContextManager[object]:
-    """A version is minted though nothing has changed."""
+    """A version is minted without a change."""
     return patch.object(Account, "same_state", lambda _self, _other: False)
 
 
 def _lose_facts_when_the_store_fails() -> AbstractContextManager[object]:
-    """What could not be applied because the store was away is taken for applied."""
+    """What could not be applied while the store was away is taken for applied."""
 
     def apply(self: FactLoop, records: list[Record]) -> int:
         try:
@@ -78,7 +77,7 @@ def _drop_what_comes_too_early() -> AbstractContextManager[object]:
 
 
 def _let_the_last_one_win() -> AbstractContextManager[object]:
-    """Of the registrar's facts the one that is read last wins, whatever its sequence."""
+    """The registrar's fact that is read last wins, with any sequence."""
 
     def record(self: Any, connection: Any, number: str, key: Any, _sequence: int, enrolment: Any) -> bool:
         held = connection.exec_driver_sql(
@@ -90,12 +89,12 @@ def _let_the_last_one_win() -> AbstractContextManager[object]:
 
 
 def _apply_an_act_again() -> AbstractContextManager[object]:
-    """Acts are applied again when they come again: their ids are not remembered."""
+    """Redelivered acts are applied again: their ids are not remembered."""
     return patch("consumers.registry.handler.RECENT_FACTS", -1)  # of the last ones: all but the first
 
 
 def _lose_the_start_in_the_registry() -> AbstractContextManager[object]:
-    """A newer version starts when its own fact happened, whoever has been waiting since when."""
+    """A newer version starts when its own fact happened, after any wait."""
 
     def window(account: Account, _under_way: Any, origin: Origin) -> dict[str, object]:
         opened = origin.time if account.activated_at is not None else None

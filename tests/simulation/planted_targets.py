@@ -1,5 +1,7 @@
-"""Faults of what targets should hold, of how it is compared, and of what is told, each put in by name; see
-`planted`. The checker sees them because it does not ask the shipped code what is right (`oracle`)."""
+"""Faults of targets' contents, comparisons and reports to plant, by name. See `planted`.
+
+The checker sees them because it derives what is right without the shipped code (`oracle`).
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,12 @@ _WANTED = "consumers.moodle.connector.wanted_of"
 
 
 def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
-    """What the directory is to show, with one attribute made otherwise."""
+    """The directory's entry gets one wrong attribute."""
     return patch(_ENTRY, lambda *args: {**wanted_fields(*args), name: values})
 
 
 def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContextManager[object]:
-    """What is wanted of Moodle, made otherwise."""
+    """Moodle's user is wanted otherwise."""
 
     def wanted(account: Account, *args: Any, **named: Any) -> WantedUser | Fault:
         right = wanted_of(account, *args, **named)
@@ -65,7 +67,7 @@ def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContex
 
 
 def _not_compared(name: str) -> AbstractContextManager[object]:
-    """One attribute of an entry is not looked at when what is there is compared."""
+    """One attribute of an entry is not compared."""
 
     def fields(*args: Any) -> dict[str, tuple[str, ...]]:
         return {key: values for key, values in wanted_fields(*args).items() if key != name}
@@ -74,7 +76,7 @@ def _not_compared(name: str) -> AbstractContextManager[object]:
 
 
 def _unwritten(name: str) -> AbstractContextManager[object]:
-    """What differs in one attribute of an entry is not written."""
+    """A difference in one attribute of an entry is not written."""
 
     def changes(*args: Any) -> list[Modification]:
         return [change for change in _changes(*args) if change[1] != name]
@@ -83,22 +85,22 @@ def _unwritten(name: str) -> AbstractContextManager[object]:
 
 
 def _no_change_of(name: str) -> AbstractContextManager[object]:
-    """What differs in one attribute of an entry is not written, nor missed when it is read back."""
+    """A difference in one attribute is neither written nor missed on read-back."""
     return both(_unwritten(name), _not_compared(name))
 
 
 def _without_access(*args: Any) -> EntryObject:
-    """Whether an entry is locked is not looked at."""
+    """An entry's lock is not looked at."""
     return replace(compared(*args), open=None)
 
 
 def _whatever_is_there(_account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
-    """What was written is taken for done, whatever is read back."""
+    """A write is taken for done, with any read-back."""
     return kit._reached(wanted, found, changed=True)  # noqa: SLF001
 
 
 def _after_any_mailbox(account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
-    """A mailbox is as wanted once it was written, whatever it then shows."""
+    """A written mailbox is taken for right, with any read-back."""
     said = _after(account, wanted, found)
     written = WELCOME in wanted.fields and isinstance(said, Retry) and said.cause == kit.DIFFERS
     return Done(digest_of({}), changed=True) if written else said
@@ -107,8 +109,7 @@ def _after_any_mailbox(account: Account, wanted: Wanted, found: TargetObject | N
 def _differing_otherwise(
     same: Callable[[str, tuple[str, ...], tuple[str, ...]], bool],
 ) -> AbstractContextManager[object]:
-    """What a connector's object has otherwise is compared in another way: told its name, what is wanted, and
-    what is there."""
+    """Objects are compared by another test of name, wanted and present values."""
 
     def differs(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str, ...]]:
         shown = {} if found is None else found.fields
@@ -140,12 +141,12 @@ def _more_than_enough(name: str, wanted: tuple[str, ...], shown: tuple[str, ...]
 
 
 def _never_shut(*args: Any) -> TargetObject:
-    """Moodle's users are shown as what knows no shut access."""
+    """Moodle's users never show shut access."""
     return replace(object_of(*args), open=None)
 
 
 def _scheduled_anyway(*args: Any) -> Refused | None:
-    """Whoever has no calendar is done all the same."""
+    """A student without a calendar is done all the same."""
     seen = _judge(*args)
     return None if isinstance(seen, Held) else seen
 
@@ -153,17 +154,17 @@ def _scheduled_anyway(*args: Any) -> Refused | None:
 def _publish_no_waiting(
     self: Effects, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
 ) -> None:
-    """Nobody says on the log what a student waits for."""
+    """The log does not show what a student waits for."""
     _publish(self, admitted, {n: each for n, each in outcomes.items() if not isinstance(each, Waiting)})
 
 
 def _without_names(*args: Any) -> Any:
-    """That somebody waits is recorded, and not for what."""
+    """A wait is recorded without its names."""
     return replace(_conclusion(*args), pending=())
 
 
 def _enqueue_no_letter(connection: Connection, message: Message, *args: Any) -> None:
-    """A dead letter is a row, and nothing is said of it."""
+    """A dead letter is a row without an event."""
     if not isinstance(message.event, DeadLetterRecorded):
         _enqueue(connection, message, *args)
 

@@ -1,5 +1,4 @@
-"""Each process's way to the log and the database: where it is killed, where they are away, where what was
-done is not acknowledged."""
+"""Each process's way to log and database, with deaths, outages, lost answers."""
 
 from __future__ import annotations
 
@@ -57,8 +56,10 @@ class StoreFaults:
 
 @dataclass(frozen=True)
 class FaultyProducer:
-    """A producer whose acknowledgements get lost, or whose records do. A lost acknowledgement makes its
-    caller append again: a duplicate."""
+    """A producer that loses acknowledgements or records.
+
+    A lost acknowledgement makes its caller append again: a duplicate.
+    """
 
     inner: Producer
     schedule: Schedule
@@ -85,7 +86,7 @@ class FaultyProducer:
 
 
 class FaultyConsumer:
-    """A member of a group that is killed around a commit, whose log is away, or is slow in coming."""
+    """A group member that is killed around a commit, or whose log is away or slow."""
 
     def __init__(self, inner: Consumer, schedule: Schedule, weather: Weather) -> None:
         self._inner, self._schedule, self._weather = inner, schedule, weather

@@ -1,4 +1,4 @@
-"""A member of a consumer group of the simulated log; see `pipeline.eventlog.port.Consumer`."""
+"""A member of a consumer group of the simulated log. See `pipeline.eventlog.port.Consumer`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """One handle. When another one with its name joins, it is shut out, and goes on under another name."""
+    """One handle. When another joins with its name, it is shut out, and returns under another name."""
 
     def __init__(self, log: SimulatedLog, group: Group, member: str, topics: Sequence[str]) -> None:
         self.group = group
@@ -22,7 +22,7 @@ class Reader:
         self._topics = tuple(topics)
         self._generation = -1
         self._positions: dict[TopicPartition, int] = {}
-        # By which generation each was given; kept while no other one took it away.
+        # The generation that gave each; kept while no other one took it away.
         self._given: dict[TopicPartition, int] = {}
         self._assignment: tuple[object, Mapping[TopicPartition, int]] = (None, {})
         self._paused: set[TopicPartition] = set()
@@ -31,7 +31,6 @@ class Reader:
         group.join(member, self, topics)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """See `pipeline.eventlog.port.Consumer`."""
         log = self._log
         give_up_at = log.clock() + timeout_s
         while True:
@@ -44,7 +43,6 @@ class Reader:
             log.wait(self, min(left_s, log.session_timeout_s / 3))
 
     def assignment(self) -> Mapping[TopicPartition, int]:
-        """See `pipeline.eventlog.port.Consumer`."""
         positions, shown = self._assignment
         if positions is not self._positions:
             shown = {tp: self._given[tp] for tp in self._positions}
@@ -52,7 +50,6 @@ class Reader:
         return shown
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """See `pipeline.eventlog.port.Consumer`."""
         with self._log.lock:
             seat = self._seat()
             if seat is None or self._generation != self.group.generation:
@@ -64,34 +61,28 @@ class Reader:
             raise NotAssigned(f"group {self.group.name!r}: not ours: {sorted(offsets.keys() - ours)}")
 
     def committed(self, tp: TopicPartition) -> int | None:
-        """See `pipeline.eventlog.port.Consumer`."""
         return self.group.committed.get(tp)
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """See `pipeline.eventlog.port.Consumer`."""
         if tp not in self._positions:
             raise NotAssigned(f"{tp} is not assigned to member {self._member!r}")
         self._positions[tp] = offset
         self.news = True
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
-        """See `pipeline.eventlog.port.Consumer`."""
         self._paused.update(tps)
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
-        """See `pipeline.eventlog.port.Consumer`."""
         before = len(self._paused)
         self._paused.difference_update(tps)
         self.news = self.news or len(self._paused) < before
 
     def lag(self) -> dict[TopicPartition, int]:
-        """See `pipeline.eventlog.port.Consumer`."""
         with self._log.lock:
             ends = {tp: len(self._log.records[tp]) for tp in self._positions}
             return {tp: end - self.group.committed.get(tp, 0) for tp, end in ends.items()}
 
     def close(self) -> None:
-        """See `pipeline.eventlog.port.Consumer`."""
         with self._log.lock:
             self._log.forget(self)
             self._positions = {}
@@ -163,7 +154,7 @@ class Reader:
     def _shared(
         self, available: Mapping[TopicPartition, int], wanted: int
     ) -> list[tuple[TopicPartition, int]]:
-        """How many of each, so that a long partition does not keep the others waiting."""
+        """The share of each, so that a long partition does not keep the others waiting."""
         order = list(available)
         turn = self._log.first(len(order)) if self._log.first is not None else self._turns % len(order)
         shares = []

@@ -1,4 +1,4 @@
-"""What a statement gives, without SQLAlchemy's result: as much of it as the stores ask for."""
+"""A statement's result without SQLAlchemy's: as much of it as the stores use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 
 class Rows:
-    """What a statement gave, fetched at once; see `sqlalchemy.CursorResult`.
-
-    Attributes:
-        rowcount: rows that were changed.
-    """
+    """A statement's result, fetched at once; see `sqlalchemy.CursorResult`. `rowcount`: changed rows."""
 
     __slots__ = ("_make", "_names", "_values", "rowcount")
 
@@ -53,7 +49,7 @@ class Rows:
 
     def scalar_one(self) -> Any:
         if len(self._values) != 1:
-            return self.one()  # says what is wrong
+            return self.one()  # raises the fitting error
         return self._values[0][0]
 
     def scalar_one_or_none(self) -> Any:

@@ -1,10 +1,9 @@
-"""One thread, many actors: who goes on next, and what time it is. A seeded chance decides, so that the same
-seed gives the same order of everything.
+"""One thread, many actors: a seeded chance decides which is next, and the time.
 
-An actor is a greenlet: the loop of a worker, a call in its pool, a student, the operator. It goes on until it
-sleeps, or lets others go first at a port (`breathe`). Time passes only while everybody sleeps, and by a few
-milliseconds with each step: nobody who is ready is kept waiting for long, so that a lease is longer than a
-call here as it is in life.
+The same seed gives the same order of everything. An actor is a greenlet: the loop of a worker, a call in its
+pool, a student, the operator. It runs until it sleeps, or lets others go first at a port (`breathe`). Time
+passes only while all sleep, and by a few milliseconds with each step: no ready actor waits for long, so that
+a lease is longer than a call here as it is in life.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from greenlet import getcurrent, greenlet
 from schemas.account import Account
 
 STEP_S_MAX = 0.004
-"""The longest that one step of an actor takes."""
+"""The longest step of an actor."""
 
 
 class Crash(BaseException):
@@ -32,7 +31,7 @@ class Life:
     """One life of one process.
 
     Attributes:
-        name: for leases; no other life has it.
+        name: for leases; unique.
         host: its member's name in consumer groups, which a restart has again.
         immune: whether nothing kills it.
     """
@@ -46,12 +45,12 @@ class Life:
 
 @dataclass(eq=False)
 class Actor:
-    """Somebody who does one thing after the other.
+    """An actor that does one thing after the other.
 
     Attributes:
-        accounts: for the witness: whom it is writing, by number.
-        call_ends_at: when the call to a target that it makes has to be over; see `Directory.within`.
-        unanswered: whether a write of the verb that it is in has had no answer.
+        accounts: for the witness: those it is writing, by number.
+        call_ends_at: when its call to a target has to be over; see `Directory.within`.
+        unanswered: whether a write of its verb has had no answer.
     """
 
     life: Life
@@ -64,13 +63,9 @@ class Actor:
 
 
 class Schedule:
-    """The clock, and who goes on.
+    """The clock, and the order of actors. `start`: of the clock, in seconds.
 
-    Args:
-        start: what the clock shows first, in seconds.
-
-    Attributes:
-        choices: how many times there were several to choose from.
+    `choices`: how many times there were several to choose from.
     """
 
     def __init__(self, chance: random.Random, start: float) -> None:
@@ -89,11 +84,11 @@ class Schedule:
 
     @property
     def current(self) -> Actor | None:
-        """Who is at work; None: nobody of the world, it is only looked at."""
+        """The running actor; None: the world is only looked at."""
         return self._current
 
     def sleep(self, seconds: float, signal: object = None) -> None:
-        """Let others go on, until this time has passed or somebody rings `signal`."""
+        """Let others run, until this time has passed or `signal` rings."""
         actor = self._living()
         if actor is None:
             return
@@ -109,12 +104,12 @@ class Schedule:
         self._living()
 
     def breathe(self, probability: float = 0.3) -> None:
-        """A place where others may come first."""
+        """Perhaps let others run first."""
         if self._living() is not None and self.chance.random() < probability:
             self.sleep(0.0)
 
     def ring(self, signal: object) -> None:
-        """Wake whoever waits for this."""
+        """Wake those who wait for this."""
         for actor in self._waiting.pop(signal, ()):
             if actor.waits_for is signal:
                 actor.waits_for = None
@@ -122,10 +117,9 @@ class Schedule:
                 self._ready.append(actor)
 
     def die(self) -> None:
-        """The process of whoever is at work is killed here, with all of its threads.
+        """Kill the running actor's process here, with all of its threads.
 
-        Raises:
-            Crash: always, unless the process is immune or nobody's.
+        Raises `Crash`, unless the process is immune or there is none.
         """
         actor = self._living()
         if actor is None or actor.life.immune:
@@ -142,7 +136,7 @@ class Schedule:
     # --- lives ------------------------------------------------------------------------------------
 
     def spawn(self, life: Life, work: Callable[[], object]) -> None:
-        """Let a life do something more, beside what it does."""
+        """Let a life do something more, in parallel."""
 
         def whole() -> None:
             try:
@@ -159,7 +153,7 @@ class Schedule:
         self._ready.append(actor)
 
     def kill(self, life: Life) -> None:
-        """End a life: from now on nothing that it does has any effect."""
+        """End a life: from now on its acts have no effect."""
         if life.alive:
             life.alive = False
             self._dying.append(life)
@@ -167,7 +161,7 @@ class Schedule:
     # --- going on ---------------------------------------------------------------------------------
 
     def run(self, until: float) -> None:
-        """Let everybody go on until it is so late."""
+        """Run all actors until this time."""
         ready, chance = self._ready, self.chance
         while self.now <= until:
             if self._dying:

@@ -1,4 +1,4 @@
-"""The smallest history that still fails: fewer events, fewer students, fewer kinds of trouble."""
+"""The smallest history that still fails: fewer events, students and troubles."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from tests.simulation.weather import KINDS
 
 
 def shrunk(recipe: Recipe, fails: Callable[[Recipe], bool]) -> Recipe:
-    """The least that still fails, found by bisection and by leaving out one thing after the other.
+    """The least that still fails, by bisection and leaving things out.
 
-    A smaller history is another one, since chance decides otherwise in it: that it fails is made sure of, and
-    that nothing smaller does is not.
-
-    Args:
-        recipe: one that fails.
+    A smaller history is another one, since chance decides otherwise in it: it is checked to fail, but a still
+    smaller one may too. `recipe`: one that fails.
     """
     for kind in KINDS:
         without = replace(recipe, without=recipe.without | {kind})

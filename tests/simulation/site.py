@@ -1,5 +1,7 @@
-"""The site that the world's processes work for: what outlives them, and how each is put together of the
-shipped parts, as `sesame.app.wiring` does it. Only ports are simulated."""
+"""The site of the world's processes, which are built of the shipped parts.
+
+They are wired as in `sesame.app.wiring`. Only ports are simulated.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,7 @@ SETTINGS: Final = RegistrySettings(
 
 
 class QuickMailbox(MailboxSettings):
-    """A mail server that says sooner than Dovecot that its directory is away."""
+    """A mail server that reports sooner than Dovecot that its directory is away."""
 
     timeout_s: float = 1.0
     connect_timeout_s: float = 1.0
@@ -111,7 +113,7 @@ MAILBOX: Final[MailboxSettings] = QuickMailbox(folders=FOLDERS, call_s_max=WORK_
 
 
 class QuickTimetable(TimetableConnector):
-    """Looks again at who is not scheduled within the simulated hours."""
+    """Looks again at unscheduled students within the simulated hours."""
 
     recheck_s = 60.0
 
@@ -123,10 +125,9 @@ class QuickMoodle(MoodleConnector):
 
 
 class PlainWelcome(Welcome):
-    """The welcome message without its letter: templates and MIME are looked at elsewhere."""
+    """The welcome message without its letter; other tests check templates and MIME."""
 
     def render(self, account: Account) -> bytes:
-        """See `Welcome.render`."""
         return f"Message-ID: {self.message_id(account.student_number)}\r\n\r\n".encode()
 
 
@@ -144,8 +145,7 @@ def _no_secret(name: str) -> Secret:
 class Site:
     """What outlives the processes, and how to begin one.
 
-    Attributes:
-        ended_by: errors that ended a loop which should not end by them.
+    `ended_by`: errors that ended a loop which should not end by them.
     """
 
     def __init__(self, schedule: Schedule, weather: Weather, wall: Callable[[], float]) -> None:
@@ -187,8 +187,7 @@ class Site:
     # --- processes --------------------------------------------------------------------------------
 
     def begin(self, what: str, host: str) -> tuple[Life, Stop]:
-        """Begin a process that does this: `registry`, `propagation`, `office` (outbox and timers), or a
-        target's name."""
+        """Begin a process: `registry`, `propagation`, `office` (outbox, timers), a target."""
         self._lives += 1
         life = Life(f"{host}:{self._lives}", host)
         stop = Stop(self.schedule)
@@ -206,7 +205,7 @@ class Site:
             try:
                 work()
             except LogUnavailable:
-                pass  # it could not even join: whoever supervises begins it again
+                pass  # it could not even join: its supervisor begins it again
             except Exception as error:  # noqa: BLE001  # it is what a history fails by
                 self.ended_by.append(f"{life.host}: {type(error).__name__}: {error}")
             self.schedule.kill(life)
@@ -217,7 +216,6 @@ class Site:
         return SimulatedDatabase(self.disk, self.wall, StoreFaults(self.schedule, self.weather))
 
     def producer(self) -> FaultyProducer:
-        """A way to the log."""
         return FaultyProducer(self.log.producer(), self.schedule, self.weather)
 
     def _consumer(self, group: str, topics: tuple[str, ...], life: Life) -> FaultyConsumer:
@@ -332,7 +330,6 @@ class Site:
             stop.wait(10.0)
 
     def close(self) -> None:
-        """End it."""
         self.schedule.end()
         self.disk.close()
 

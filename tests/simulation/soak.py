@@ -1,7 +1,9 @@
-"""Histories without end: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --events M]`.
+"""Histories without end.
 
-Lives one seed after the other until it is told to stop (`--seconds`, or Ctrl-C), after it has made sure that
-the checker sees every planted fault. A seed that fails is shrunk, and how to live it again is printed.
+By hand: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --events M]`.
+
+Lives one seed after the other until it is stopped (`--seconds`, or Ctrl-C), after it has made sure that the
+checker sees every planted fault. A seed that fails is shrunk, and how to live it again is printed.
 
 `--seconds` covers all of it, but for what is under way when the time is over: half of it at most goes to
 planted faults, of which each has one history at least, by the seed that is known to show it; and a round of
@@ -36,7 +38,7 @@ ROUND = 8
 
 
 def planted(jobs: int, *, until: float) -> Iterator[tuple[str, Seen | None]]:
-    """For each planted fault, which history showed it, if any; after `until`, one history each is all."""
+    """The history that showed each planted fault, if any. After `until`, one history each is all."""
     with ProcessPoolExecutor(jobs) as pool:
         for name, seen in zip(PLANTED, pool.map(_caught, PLANTED, repeat(until)), strict=True):
             print(f"planted: {name}: {'caught' if seen else 'NOT CAUGHT'}", file=sys.stderr)
@@ -44,8 +46,10 @@ def planted(jobs: int, *, until: float) -> Iterator[tuple[str, Seen | None]]:
 
 
 def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
-    """Live seeds from the recipe's on, so many at once; what is found so far, after each round. There is one
-    at least: where nothing was lived, nothing is known."""
+    """Live seeds from the recipe's on, so many at once. Yield the findings after each round.
+
+    There is one round at least: where nothing was lived, nothing is known.
+    """
     tally, started = Tally(recipe), time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
         for first in count(recipe.seed, ROUND * jobs):
@@ -103,7 +107,7 @@ def _options() -> argparse.Namespace:
 
 
 def _told(recipe: Recipe, broken: tuple[str, ...], until: float) -> str:
-    """Say what is broken, and how to live the least of it again."""
+    """Print what is broken, and the smallest history that shows it."""
     print(f"seed {recipe.seed}:", *broken, sep="\n  ", file=sys.stderr)
 
     def fails(smaller: Recipe) -> bool:
@@ -117,7 +121,7 @@ def _told(recipe: Recipe, broken: tuple[str, ...], until: float) -> str:
 
 
 def _lived(recipe: Recipe, fault: str | None = None) -> Lived:
-    """What a history came to; one that does not get to its end says why."""
+    """Live a history; one that breaks off has the reason."""
     started = time.process_time()
     try:
         history = live(recipe, planted=PLANTED[fault] if fault else nullcontext)

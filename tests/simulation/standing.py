@@ -1,4 +1,4 @@
-"""Where each student stands with each target once the world has come to rest."""
+"""Each student's state at each target once the world is at rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Standing(NamedTuple):
 
     Attributes:
         account: the newest one.
-        state: what is recorded of the target; None: nothing.
+        state: the target's record; None: nothing.
         parked: its row in the parking lot.
     """
 
@@ -28,36 +28,34 @@ class Standing(NamedTuple):
 
     @property
     def wanted(self) -> bool:
-        """Whether any target is asked for this account at all."""
+        """Whether any target is wanted for this account."""
         return self.account.activated_at is not None
 
     @property
     def applied(self) -> int:
-        """The version that the target is said to have; 0: none."""
+        """The version that the target is recorded to have; 0: none."""
         return self.state.applied_version if self.state is not None else 0
 
     @property
     def reached(self) -> bool:
-        """Whether the target is said to have the newest version."""
+        """Whether the target is recorded to have the newest version."""
         state, version = self.state, self.account.version
         return state is not None and state.state is State.PROVISIONED and state.applied_version == version
 
     @property
     def waits(self) -> bool:
-        """Whether the newest version waits for something."""
         state, version = self.state, self.account.version
         return state is not None and (state.state, state.state_version) == (State.WAITING, version)
 
     @property
     def failed(self) -> bool:
-        """Whether the newest version was given up."""
         state, version = self.state, self.account.version
         return state is not None and (state.state, state.state_version) == (State.FAILED, version)
 
 
 @lru_cache(maxsize=1)  # a world at rest stays as it is
 def standing(world: World) -> dict[tuple[str, str], Standing]:
-    """By target and student, of those for whom a target is asked."""
+    """By target and student, of those for whom a target is wanted."""
     found = {}
     numbers = [each.number for each in world.people.students]
     with world.site.database.read() as connection:

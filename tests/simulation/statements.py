@@ -1,8 +1,8 @@
-"""SQLAlchemy's connection without its ceremony: statements are compiled by the library, once, and executed on
-SQLite's own cursor. Half of a history's time was the library's work around each of its 5,000 statements.
+"""SQLAlchemy's connection without its ceremony, on SQLite's own cursor.
 
-What is not plain (several rows at once, text, defaults that are functions) goes the library's own way.
-`tests/simulation/test_again.py` shows that a history is the same either way.
+The library compiles statements, once. Half of a history's time was its work around each of its 5,000
+statements. What is not plain (several rows at once, text, defaults that are functions) goes the library's
+way. `tests/simulation/test_again.py` shows that a history is the same either way.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
 Text = tuple[str, tuple[tuple[str, int | None, Processor], ...]]
-"""A statement's text for lists of some lengths; for each `?` which parameter it is, of a list which value."""
+"""A statement's text for lists of some lengths, with the parameter (and a list's place) of each `?`."""
 
 
 class Argument(NamedTuple):
-    """What is sent for one `?`.
+    """The value of one `?`.
 
     Attributes:
-        key: which of the parameters that are given; None: it is always `value`.
-        plain: it is sent as it is given.
-        place: of a list, which of its values.
+        key: the given parameter; None: always `value`.
+        plain: it is sent as given.
+        place: in a list.
     """
 
     key: str | None
@@ -46,11 +46,11 @@ class Argument(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """Where one parameter's value comes from.
+    """The origin of one parameter's value.
 
     Attributes:
-        key: its name among the parameters that are given.
-        place: its place in the statement's cache key; None: it is always `value`.
+        key: its name among the given parameters.
+        place: its place in the statement's cache key; None: always `value`.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Bound(NamedTuple):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A statement as it is executed.
+    """A statement ready to execute.
 
     Attributes:
         lists: how many values each list of an `IN` has.
-        names: what the columns are called; none: there are no rows.
+        names: of the columns; none: there are no rows.
         make: makes a row of its values.
     """
 
@@ -80,12 +80,12 @@ class Prepared:
 
 
 class Plan(NamedTuple):
-    """One statement object with the values that stand in it: a statement that is made once has one.
+    """One statement object with its own values; a statement that is made once has one.
 
     Attributes:
         fixed: the values that are not given, by parameter.
-        lists: which of those that are given are lists, as they are given.
-        texts: for lists of these lengths, the text and what is sent.
+        lists: the given lists.
+        texts: for lists of these lengths, the text and its arguments.
     """
 
     prepared: Prepared
@@ -95,15 +95,11 @@ class Plan(NamedTuple):
 
 
 Kept = dict[Any, dict[tuple[str, ...], Prepared | None]]
-"""What was prepared: by a statement's key, and by the names of the parameters that are given."""
+"""Prepared statements, by a statement's key, and by the names of the given parameters."""
 
 
 class Statements:
-    """Executes on one SQLite connection.
-
-    Args:
-        library: the same connection, as SQLAlchemy has it.
-    """
+    """Executes on one SQLite connection. `library`: the same connection, as SQLAlchemy has it."""
 
     def __init__(self, raw: sqlite3.Connection, library: Connection, kept: Kept) -> None:
         self._raw, self._library, self._kept = raw, library, kept
@@ -112,7 +108,6 @@ class Statements:
         self._savepoints = 0
 
     def execute(self, statement: Any, parameters: Parameters = None, **options: Any) -> Any:
-        """See `sqlalchemy.Connection.execute`."""
         if options or isinstance(parameters, list | tuple):
             return self._library.execute(statement, parameters, **options)
         given: Mapping[str, Any] = parameters or {}  # type: ignore[assignment]  # it is no sequence
@@ -130,12 +125,10 @@ class Statements:
         return self._executed(plan, given)
 
     def scalars(self, statement: Any, parameters: Parameters = None) -> Any:
-        """See `sqlalchemy.Connection.scalars`."""
         return self.execute(statement, parameters).scalars()
 
     @contextmanager
     def begin_nested(self) -> Iterator[None]:
-        """See `sqlalchemy.Connection.begin_nested`."""
         name = f"s{self._savepoints}"  # the same ones again: the driver has compiled these statements
         self._raw.execute(f"SAVEPOINT {name}")
         self._savepoints += 1
@@ -265,5 +258,4 @@ def _rows(prepared: Prepared, cursor: sqlite3.Cursor) -> Rows:
 
 
 _KEPT = "_planned_for_the_simulation"
-"""Where a statement that is made once keeps its plans: to find what was prepared by its key costs as much
-again."""
+"""The plans of a statement that is made once: to find them by its key costs as much again."""

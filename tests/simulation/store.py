@@ -1,5 +1,7 @@
-"""The simulated database: the shipped tables and repositories on an SQLite in memory that outlives the
-processes of the world, and is reached by each of them through a port of its own."""
+"""The simulated database: the shipped repositories on an SQLite in memory.
+
+It outlives the processes of the world; each reaches it through its own port.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +44,15 @@ BEGIN SELECT seen('minted', NEW.student_number, NEW.document, OLD.document,
    WHERE p.student_number = NEW.student_number),
   (SELECT completed_version FROM main.propagation p WHERE p.student_number = NEW.student_number)); END;
 """
-"""What the checker is told of, whatever code writes it: leases that end, account versions."""
+"""The checker's triggers, for any writer: leases that end, account versions."""
 
 
 class Minted(NamedTuple):
-    """One version of an account, as it was put into the store.
+    """One version of an account, as it was stored.
 
     Attributes:
-        document, before: the account, and the one in whose place it was put, as JSON.
-        waiting: the version that was waiting for a business precondition then, if one was.
+        document, before: the account, and the replaced one, as JSON.
+        waiting: the version that was waiting for a business precondition then, if any.
         completed: the version that was complete then.
     """
 
@@ -62,7 +64,7 @@ class Minted(NamedTuple):
 
 
 class Faults(Protocol):
-    """What may happen to a process at its database."""
+    """The possible fates of a process at its database."""
 
     def before(self) -> None:
         """Before a transaction begins."""
@@ -76,7 +78,7 @@ class Faults(Protocol):
 
 @dataclass
 class Disk:
-    """What the database holds.
+    """The database's contents.
 
     Attributes:
         to_send: called when something is in the outbox.
@@ -97,7 +99,7 @@ class Disk:
         self.connection: Any = Statements(self.raw, self.library, _PREPARED) if PLAIN else self.library
 
     def committed(self) -> None:
-        """Tell what was seen in the transaction that is committed now."""
+        """Report the findings of the transaction that is committed now."""
         seen, self._seen = self._seen, []
         for kind, *what in seen:
             if kind == "lease ended":
@@ -108,10 +110,9 @@ class Disk:
                 self.minted.append(Minted._make(what))
 
     def keep(self) -> None:
-        """Commit the transaction that is open."""
         if self.library.in_transaction():
             self.library.commit()
-        if self.raw.in_transaction:  # nothing was said through the library, which then commits nothing
+        if self.raw.in_transaction:  # the library ran nothing, and then commits nothing
             self.raw.execute("COMMIT")
 
     def moment(self) -> float:
@@ -120,25 +121,26 @@ class Disk:
         return self._moments * 1e-6
 
     def undo(self) -> None:
-        """Undo the transaction that is open; what was seen in it has not happened."""
+        """Undo the open transaction and its findings."""
         self.library.rollback()
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
         self._seen = []
 
     def close(self) -> None:
-        """Forget everything."""
         self.library.close()
         self.raw.rollback()
 
 
 class SimulatedDatabase(Database):
-    """One process's way to the database. Transactions run one after the other, as SQLite's do, so that within
-    one nothing else happens; around each, everything may.
+    """One process's way to the database.
+
+    Transactions run one after the other, as SQLite's do, so that within one nothing else happens; around
+    each, everything may.
 
     Args:
         clock: the database's time.
-        faults: what may happen; None: nothing.
+        faults: possible ones; None: none.
     """
 
     def __init__(self, disk: Disk, clock: Callable[[], float], faults: Faults | None = None) -> None:
@@ -151,7 +153,6 @@ class SimulatedDatabase(Database):
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """See `Database.write`."""
         disk, faults = self._disk, self._faults
         if faults is not None:
             faults.before()
@@ -171,7 +172,7 @@ class SimulatedDatabase(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """See `Database.read`. Within a transaction of the same actor, it sees what that has written."""
+        """See `Database.read`. Within a transaction of the same actor, it sees its writes."""
         disk = self._disk
         inside = disk.raw.in_transaction
         if self._faults is not None and not inside:
@@ -186,18 +187,20 @@ class SimulatedDatabase(Database):
                 disk.library.rollback()
 
     def close(self) -> None:
-        """The disk goes on."""
+        """Keep the disk."""
 
 
 def _explain(error: BaseException) -> None:
-    """Say it as `Database` does, if the store failed."""
+    """Raise `Database`'s error, if the store failed."""
     if isinstance(error, DBAPIError) and stores_fault(error):
         raise StoreUnavailable(str(error.orig)) from error
 
 
 def _drive() -> tuple[sqlite3.Connection, Engine]:
-    """What a database lies on, with an empty one on it: the same for every history of this process, which
-    lives one at a time. Statements that one of them has compiled are compiled for those that follow."""
+    """A connection with an empty database, for one history of this process at a time.
+
+    Statements that one of them has compiled are compiled for those that follow.
+    """
     raw, engine = _made_drive()
     _template().backup(raw)
     return raw, engine
@@ -226,7 +229,7 @@ def _made_drive() -> tuple[sqlite3.Connection, Engine]:
 
 @cache
 def _template() -> sqlite3.Connection:
-    """An empty database in the form that this version wants, made once by the shipped migrations."""
+    """An empty database in this version's form, made once by the shipped migrations."""
     kept = sqlite3.connect(":memory:", check_same_thread=False)
     with tempfile.TemporaryDirectory(prefix="sesame-simulation-") as folder:
         path = Path(folder) / "template.db"

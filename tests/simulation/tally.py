@@ -1,4 +1,4 @@
-"""What histories came to, added up."""
+"""Histories' findings, added up."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ YEAR_S = 365.25 * 24 * HOUR_S
 
 
 class Seen(NamedTuple):
-    """How a planted fault was seen.
-
-    Attributes:
-        options: of the history that showed it.
-        invariant: the first one that it broke.
-    """
+    """The history that showed a planted fault, and the first invariant that it broke."""
 
     options: str
     invariant: str
@@ -29,13 +24,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Lived:
-    """What one history came to.
+    """One history's findings.
 
     Attributes:
         broken: promises that were not kept, in words.
-        processor_s: what it cost.
-        simulated_s: how long it was for those who lived in it.
-        choices: how many times chance decided who goes on next.
+        processor_s: its cost.
+        simulated_s: its length on its own clock.
+        choices: how many times chance decided which actor is next.
     """
 
     broken: tuple[str, ...]
@@ -48,11 +43,11 @@ class Lived:
 
 @dataclass
 class Tally:
-    """What was found so far.
+    """The findings so far.
 
     Attributes:
         recipe: the first history's.
-        failed: the options of those that broke a promise, shrunk.
+        failed: the shrunk options of those that broke a promise.
     """
 
     recipe: Recipe
@@ -67,7 +62,6 @@ class Tally:
     failed: list[str] = field(default_factory=list)
 
     def add(self, lived: Lived) -> None:
-        """One history more."""
         self.histories += 1
         self.violations += len(lived.broken)
         self.processor_s += lived.processor_s
@@ -83,7 +77,6 @@ class Tally:
 
     @property
     def line(self) -> str:
-        """All of it in a line."""
         hours, years = self.simulated_s / HOUR_S, self.simulated_s / YEAR_S
         return (
             f"{self.histories} histories, {self.violations} violations,"
@@ -115,7 +108,7 @@ class Tally:
 
 
 def machine() -> str:
-    """On what a figure was measured."""
+    """The machine of a measurement."""
     python, load = platform.python_version(), os.getloadavg()[2]
     system = f"{platform.system()} {platform.machine()}"
     return f"{os.cpu_count()} cores, {system}, Python {python}, load {load:.1f} over 15 minutes"

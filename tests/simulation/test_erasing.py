@@ -1,4 +1,4 @@
-"""Who is erased is nowhere any more, and who comes back is served, whatever fails and whoever is killed."""
+"""Erased persons are gone, returned ones served, through any failure or kill."""
 
 from __future__ import annotations
 

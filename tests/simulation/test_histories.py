@@ -1,4 +1,4 @@
-"""Whatever fails and whoever is killed, what must always hold does: the fixed seeds."""
+"""The invariants hold through any failure or kill: the fixed seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Those who act from outside know what the log says of their acts."""
+"""Outside actors know what the log has of their acts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_acts_that_the_registry_forgets_too_soon_are_seen_in_such_a_history(
 
 
 def test_one_operator_at_a_time_decides_about_a_student() -> None:
-    """The log is away when one places a hold; before that one tries again, another one comes to lift it."""
+    """The log is away when one places a hold. Before that one retries, another comes to lift it."""
     site = Mock(timetable=Mock(calendars=set()), wall=lambda: 0.0)
     site.schedule.chance.random.return_value = 1.0
     site.producer.return_value.append.side_effect = [LogUnavailable("away"), None, None]

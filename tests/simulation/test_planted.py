@@ -1,4 +1,4 @@
-"""The checker is checked: each fault that is planted in the shipped code breaks an invariant that it sees."""
+"""The checker is checked: each planted fault breaks an invariant that it sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shipped code asks the database: by statements that are made once."""
+"""The shipped code's statements for the database are made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shipped loops know as threads, events, conditions and queues, on the simulated schedule."""
+"""Threads, events, conditions and queues on the simulated schedule."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Condition:
         return True
 
     def notify(self, _number: int = 1) -> None:
-        self._schedule.ring(self)  # whoever is woken for nothing looks, and waits again
+        self._schedule.ring(self)  # those who are woken for nothing look, and wait again
 
     def notify_all(self) -> None:
         self._schedule.ring(self)
@@ -120,7 +120,7 @@ class Local:
 
 
 def simulated(schedule: Schedule) -> Iterator[tuple[str, Any]]:
-    """What stands in the place of threads and queues in whatever modules the worker is made of, by name."""
+    """The replacements of threads and queues in the worker's modules, by name."""
     stands_in = {
         "threading": SimpleNamespace(
             Thread=partial(Thread, schedule),

@@ -1,4 +1,4 @@
-"""What goes wrong in the world at large: targets, processes, clocks, duplicates."""
+"""Trouble in the world at large: targets, processes, clocks, duplicates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("outage", "flap", "throttle", "refuse", "kill", "join", "clock", "dupli
 REPLACED = ("enrolment", "credential", "preference", "hold")
 ACTS = ("activation", "credential", "preference", "hold")
 REMEMBERED = 12
-"""Acts of a student on each topic, the newest, that may come again: the registry remembers some more."""
+"""A student's newest acts on each topic that may come again: the registry remembers some more."""
 
 
 class Trouble:
@@ -26,7 +26,7 @@ class Trouble:
         self._world = world
 
     def brew(self) -> None:
-        """One thing after the other goes wrong."""
+        """Cause one trouble after the other."""
         world = self._world
         while world.weather.rough:
             world.schedule.sleep(world.chance.uniform(0.2, 2.0))
@@ -37,8 +37,10 @@ class Trouble:
                 getattr(self, f"_{kind}")()
 
     def clear(self) -> None:
-        """Every target is well again, but for the student whose work it cannot stand in half of the worlds,
-        and who is suspended for that in all."""
+        """Clear every target's trouble.
+
+        Except for the student whose work it refuses in half of the worlds, suspended for that in all.
+        """
         world = self._world
         kept_out = {each.number for each in world.people.students if each.kept_out}
         for target in world.site.targets.values():
@@ -49,7 +51,7 @@ class Trouble:
         world.people.publish_timetable(everybody=True)
 
     def cure(self) -> None:
-        """No target has any trouble with anybody's work any more."""
+        """Clear all targets' trouble with a student's work."""
         for target in self._world.site.targets.values():
             target.poison = None
 
@@ -70,8 +72,10 @@ class Trouble:
         throttling[0].throttled_until = self._until(6.0)
 
     def _poison(self) -> None:
-        """Somebody's work, who has just done something, ends every call from now on. Perhaps the directory's,
-        and an operator suspends that one until it is known why."""
+        """Let a recent student's work end every call from now on.
+
+        Perhaps the directory's, and an operator suspends that one until the cause is known.
+        """
         world, student = self._world, self._world.people.somebody()
         if world.acts and not student.holds and world.chance.random() < 0.25:
             world.site.directory.poison = student.number
@@ -83,12 +87,12 @@ class Trouble:
         return self._world.chance.choice(list(self._world.site.targets.values()))
 
     def _kill(self) -> None:
-        """A process is killed where it stands, rather one that has something in hand."""
+        """Kill a process at its present place, rather one with work."""
         world = self._world
         world.schedule.kill(world.chance.choice(world.posts).life)
 
     def _join(self) -> None:
-        """A process is told to stop, and begins again later; or one more joins its group."""
+        """Stop a process, to begin again later; or let one more join its group."""
         world = self._world
         post = world.chance.choice(world.posts)
         if world.chance.random() < 0.5:
@@ -104,8 +108,10 @@ class Trouble:
         world.schedule.spawn(life, leave)
 
     def _clock(self) -> None:
-        """Somebody mends the machine's time. Forward only while no call is under way: a lease that ends while
-        its call goes on is what no lease can prevent."""
+        """Set the machine's time.
+
+        Forward only while no call is under way: no lease can prevent its end during a call.
+        """
         world = self._world
         seconds = world.chance.choice((2.0, 60.0, 3600.0))
         if world.chance.random() < 0.5:
@@ -114,7 +120,7 @@ class Trouble:
             world.set_clock(seconds)
 
     def _duplicate(self) -> None:
-        """Some records of earlier come once more: half of the time facts that are out of date."""
+        """Deliver some earlier records once more: half of the time outdated facts."""
         world = self._world
         for _ in range(world.chance.randint(1, 3)):
             records = _remembered(world.records())
@@ -125,7 +131,7 @@ class Trouble:
 
 
 def _remembered(records: list[Record]) -> list[Record]:
-    """The records without acts that are so old that no redelivery brings them: the registry remembers 32."""
+    """The records without acts too old for a redelivery: the registry remembers 32."""
     later: Counter[tuple[str, str]] = Counter()
     kept = []
     for each in reversed(records):  # of one student and topic, the newest first
@@ -137,12 +143,12 @@ def _remembered(records: list[Record]) -> list[Record]:
 
 
 def _outdated(records: list[Record]) -> list[Record]:
-    """The facts in whose place another one has come since."""
+    """The facts that another one has replaced."""
     facts = [(each, (each.key, kind)) for each in records if (kind := _kind(each)) in REPLACED]
     last = {what: each for each, what in facts}
     return [each for each, what in facts if each is not last[what]]
 
 
 def _kind(record: Record) -> str:
-    """Of what kind of thing it speaks: `hold`, be it placed or lifted."""
+    """The kind of its event: `hold`, placed or lifted."""
     return dict(record.headers)["ce_type"].decode().split(".")[2]

@@ -1,4 +1,4 @@
-"""How often what goes wrong, by a seeded chance. Calm: nothing does."""
+"""The frequency of trouble, by a seeded chance. Calm: none."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ KINDS = {
 
 
 class Weather:
-    """Decides whether something happens now.
-
-    Args:
-        without: kinds of trouble that never happen.
-    """
+    """Decides whether something happens now. `without`: kinds of trouble that never happen."""
 
     def __init__(self, chance: random.Random, without: frozenset[str] = frozenset()) -> None:
         self.chance = chance

@@ -1,4 +1,4 @@
-"""Stands between a worker and a shipped handler: notes what is written of whom, and lets calls hang."""
+"""Between a worker and a shipped handler: notes writes, and lets calls hang."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from tests.simulation.targets.target import Target
 
 
 class Witness:
-    """See `pipeline.target.Handler`.
-
-    Args:
-        lease_s: a call that hangs may return only after its lease is over.
-    """
+    """See `pipeline.target.Handler`. `lease_s`: a call that hangs may return only after its lease is over."""
 
     def __init__(self, handler: Handler, target: Target, lease_s: float) -> None:
         self._handler = handler
@@ -26,7 +22,6 @@ class Witness:
         self.call_s_max = handler.call_s_max
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        """See `Handler.handle`."""
         target = self._target
         actor = target.schedule.current
         if actor is not None:
@@ -61,17 +56,13 @@ class Witness:
             self._target.unanswered.discard(task.account.student_number)
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        """See `Handler.preview`."""
         return self._handler.preview(accounts)
 
     def probe(self) -> None:
-        """See `Handler.probe`."""
         self._handler.probe()
 
     def describe(self) -> Description:
-        """See `Handler.describe`."""
         return self._handler.describe()
 
     def close(self) -> None:
-        """See `Handler.close`."""
         self._handler.close()

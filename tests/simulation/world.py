@@ -1,5 +1,4 @@
-"""A small world in one thread: every process of the pipeline at least twice, those who use it, and trouble;
-by a seed."""
+"""A small world in one thread, by a seed: processes twice, users, and trouble."""
 
 from __future__ import annotations
 
@@ -26,32 +25,32 @@ from tests.simulation.weather import Weather
 
 START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 EVENING_S = 20.0
-"""How long trouble goes on after the last act, so that no newer event makes up for one that was lost."""
+"""How long trouble lasts after the last act, so that no newer event makes up for a lost one."""
 
 DAYS_PART = 0.85
-"""Of the events that are wanted: the evening brings the others, as a rule."""
+"""The day's share of the wanted events: the evening brings the others, as a rule."""
 
 REST_S, REST_S_MAX = 40.0, 900.0
-"""How long nothing may happen before the world has come to rest, and how long that may take."""
+"""How long nothing may happen before the world is at rest, and how long that may take."""
 
 
 _CLOCK_S = 0.1
-"""How exactly moments are told: the database adds a little to each."""
+"""The precision of moments: the database adds a little to each."""
 
 _CALL_S_MAX = 60.0
-"""How long a call may last; it counts from its start by the clock as it was then."""
+"""How long a call may last, from its start on the clock of that time."""
 
 _ATTEMPTS = select(parked.c.consumer).where(parked.c.kind != Kind.WAITING, parked.c.due_at.is_not(None))
 _TO_SEND = select(func.count()).select_from(outbox)
 _LEASED = select(target_states.c.target).where(target_states.c.lease_owner.is_not(None)).limit(1)
 
 Version = tuple[Account, Account | None, tuple[int | None, int | None]]
-"""An account, the one before it, and which of its versions was waiting, and which complete, at that time."""
+"""An account, the one before it, and its waiting and complete versions at that time."""
 
 
 @dataclass
 class Post:
-    """A place that a process has, one after the other."""
+    """A place for a process, with successive lives."""
 
     what: str
     host: str
@@ -60,13 +59,13 @@ class Post:
 
 
 class World:
-    """Everything.
+    """The whole world.
 
     Args:
         without: kinds of trouble that never happen; see `tests.simulation.weather.KINDS`.
 
     Attributes:
-        given_up: target and student of the dead letters that trouble has left, and nobody has replayed.
+        given_up: target and student of unreplayed dead letters of the trouble.
     """
 
     def __init__(self, seed: int, students: int, without: frozenset[str] = frozenset()) -> None:
@@ -96,7 +95,7 @@ class World:
     # --- the course of a history ------------------------------------------------------------------
 
     def live(self, events: int) -> None:
-        """A day or two, until so many events are on the log."""
+        """Live a day or two, until so many events are on the log."""
         self.schedule.spawn(self._outside, self._supervise)
         self._spend(int(events * DAYS_PART))
         if self.settled and self.events < events:
@@ -105,8 +104,10 @@ class World:
             self._morning()
 
     def _spend(self, events: int) -> None:
-        """A day that lasts until so many events are on the log, an evening without any act, and then no
-        trouble any more until everything is at rest."""
+        """Live a day until so many events are on the log, an evening, and a rest.
+
+        The evening is without acts, the rest without trouble.
+        """
         self.settled = self._evening = False
         self.weather.rough = True
         self.schedule.spawn(self._outside, lambda: self._day(events))
@@ -132,7 +133,7 @@ class World:
         self._evening = True
 
     def _morning(self) -> None:
-        """Somebody finds out what it is that a target cannot stand, and has the dead letters replayed."""
+        """Find the work that breaks a target, and replay the dead letters."""
         letters = self.people.dead_letters()
         if letters:
             self.trouble.cure()
@@ -142,7 +143,7 @@ class World:
             self._rest()
 
     def _supervise(self) -> None:
-        """Whatever ended begins again, sooner or later: under its name, as the same machine's would."""
+        """Restart what ended, sooner or later, under its name, as a supervisor does."""
         while True:
             self.schedule.sleep(0.5)
             for post in self.posts:
@@ -177,12 +178,12 @@ class World:
             return connection.execute(_TO_SEND).scalar_one() > 0
 
     def _coming_again(self) -> bool:
-        """Whether somebody is parked who has an attempt to come."""
+        """Whether a parked student has an attempt to come."""
         with self.site.database.read() as connection:
             return connection.execute(_ATTEMPTS).first() is not None
 
     def _stale(self) -> bool:
-        """Whether somebody waits for a calendar that is there by now, and has yet to be looked at again."""
+        """Whether a student's calendar has come, and the next look has not."""
         rows = select(parked.c.student_number).where(parked.c.consumer == "timetable")
         with self.site.database.read() as connection:
             waiting = set(connection.execute(rows).scalars())
@@ -192,13 +193,12 @@ class World:
         )
 
     def set_clock(self, seconds: float) -> None:
-        """Somebody sets the machine's clock forward, or back."""
         self._lived.append((self._set_at, self._wall()))
         self._ahead_s += seconds
         self._set_at = self._wall()
 
     def has_been(self, moment: float) -> bool:
-        """Whether the machine's clock has ever shown this moment, or would have if nobody had set it."""
+        """Whether the machine's clock has shown this moment, or would have if never set."""
         spans = [*((a, b + _CALL_S_MAX) for a, b in self._lived), (self._set_at, self._wall())]
         return any(begin - _CLOCK_S <= moment <= end + _CLOCK_S for begin, end in spans)
 
@@ -206,28 +206,25 @@ class World:
         return self.schedule.now + self._ahead_s
 
     def leased(self) -> bool:
-        """Whether any call may be under way."""
         with self.site.database.read() as connection:
             return connection.execute(_LEASED).first() is not None
 
     @property
     def acts(self) -> bool:
-        """Whether anybody but trouble still does something."""
+        """Whether any actor but trouble still acts."""
         return not self._evening
 
     # --- looking ----------------------------------------------------------------------------------
 
     @property
     def events(self) -> int:
-        """How many are on the log."""
         return sum(len(part) for part in self.site.log.records.values())
 
     def records(self) -> list[Record]:
-        """Every record on the log."""
         return [each for part in self.site.log.records.values() for each in part]
 
     def said(self) -> list[tuple[Message, Event]]:
-        """Every event on the log; asked for when the world is at rest."""
+        """Every event on the log; called when the world is at rest."""
         if self._said is None:
             messages = [
                 from_record(each.key, each.headers, each.value, topic=each.topic) for each in self.records()
@@ -236,11 +233,10 @@ class World:
         return self._said
 
     def completions(self) -> list[tuple[Message, PropagationCompleted]]:
-        """What was announced as complete."""
         return [(message, event) for message, event in self.said() if isinstance(event, PropagationCompleted)]
 
     def versions(self) -> list[Version]:
-        """Every version of every account, in the order in which they were put into the store."""
+        """Every version of every account, in the order of storage."""
         if self._versions is None:
             self._versions = [
                 (
@@ -253,7 +249,7 @@ class World:
         return self._versions
 
     def digest(self) -> str:
-        """Of all that was said, in its order: event ids, place by place."""
+        """A digest of the log: event ids, place by place."""
         told = hashlib.sha256()
         for tp, part in self.site.log.records.items():
             told.update(str(tp).encode())
@@ -262,9 +258,8 @@ class World:
         return told.hexdigest()
 
     def repeat(self, record: Record) -> None:
-        """A record is on the log once more: a duplicate, behind what came since."""
+        """Append a record once more: a duplicate, behind what came since."""
         self.site.log.append([NewRecord(record.topic, record.key, record.value, record.headers)])
 
     def close(self) -> None:
-        """End it."""
         self.site.close()

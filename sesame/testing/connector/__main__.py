@@ -29,7 +29,7 @@ _UNDER_TLS = (
 
 
 def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
-    """The connector of this section of the settings, on its real target, with the check's own store."""
+    """The connector of this section, on its real target, with the check's store."""
     settings = load(config)
     database = Database(f"sqlite:///{store}")
     migrate.upgrade(database)

@@ -1,4 +1,4 @@
-"""The suite as tests: `from sesame.testing.connector.suite import *`, next to a fixture `bench`."""
+"""The suite as tests. `from sesame.testing.connector.suite import *`, next to a fixture `bench`."""
 
 from __future__ import annotations
 

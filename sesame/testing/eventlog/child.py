@@ -42,7 +42,7 @@ def append(open_log: Open, topic: str, start: int, seed: int) -> None:
 
 
 def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) -> None:
-    """Wait for a line, then append `count` numbered records of one key, in batches, and end."""
+    """Wait for a line, then append `count` numbered records of one key, in batches."""
     log = open_log()
     producer = log.producer()
     report("ready")
@@ -54,7 +54,7 @@ def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) ->
 
 
 def consume(open_log: Open, *, topic: str, group: str, member: str, commit: int, beyond: int) -> None:
-    """Read and commit `commit` records, read `beyond` more, report all, then hang until killed."""
+    """Read and commit `commit` records, read `beyond` more, report all, then hang."""
     consumer = open_log().consumer(group, [topic], member=member)
     records: list[Record] = []
     while len(records) < commit:

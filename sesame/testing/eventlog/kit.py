@@ -19,14 +19,14 @@ PATIENCE_S = 240.0
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Call `condition`, which waits a little in each call, until it holds; fail after `PATIENCE_S`."""
+    """Call `condition`, which waits a little in each call, until it holds. Fail after `PATIENCE_S`."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, f"still not the case: {what}"
 
 
 def read(consumer: Consumer, count: int) -> list[Record]:
-    """The next `count` records, and no more than those; fail if they do not come in time."""
+    """The next `count` records, and no more than those. Fail if they do not come in time."""
     records: list[Record] = []
 
     def enough() -> bool:

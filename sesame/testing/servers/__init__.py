@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def require_service(make: Callable[[], T]) -> T:
-    """Make a server of the sandbox; if its programs are missing, skip, or fail when CI=true."""
+    """Make a server of the sandbox. If its programs are missing, skip, or fail when CI=true."""
     try:
         return make()
     except MissingServer as missing:

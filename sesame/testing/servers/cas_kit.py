@@ -130,7 +130,7 @@ class Browser:
         return ticket_of(self.log_in(url, login, password))
 
     def log_out(self) -> None:
-        """Log out of the CAS server, which notifies every service that it gave a ticket for."""
+        """Log out of the CAS server. It notifies every service that it gave a ticket for."""
         assert self.get(f"{self._cas.url}logout").ok
 
 

@@ -1,4 +1,4 @@
-"""Shared by the store's tests: a settable clock, and processes on the same database."""
+"""Shared by the store's tests: a settable clock, processes on one database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Clock:
 
 
 def in_processes(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Run `work(results, *arguments)` in one new process each, at once; return all results."""
+    """Run `work(results, *arguments)` in one new process each, at once. Return all results."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [context.Process(target=work, args=(results, *each)) for each in arguments]

@@ -169,7 +169,7 @@ def _no_secret(name: str) -> Secret:
 
 
 def change_of(directory: DirectoryConnector, wanted: Account, password: str | None = None) -> Change:
-    """The change that `apply` gets for this account, with the first of several entries."""
+    """The change that `apply` gets for this account, of the first entry."""
     number = wanted.student_number
     found = find_own(wanted, seen(directory, wanted), directory.adopted_refs([number]).get(number))
     return Change(wanted, next(iter(found), None), {}, password=password)
@@ -186,7 +186,7 @@ def seen(directory: DirectoryConnector, wanted: Account) -> Sequence[EntryObject
 
 
 def differences(directory: DirectoryConnector, wanted: Account) -> set[str]:
-    """Names of what the only entry does not show as wanted, as the kit compares the two."""
+    """Names of what the only entry does not show as wanted, by the kit's comparison."""
     [found] = seen(directory, wanted)
     names = set(differing(directory.wanted(wanted), found))
     return names | ({"access"} if found.open is not wanted.access_open else set())

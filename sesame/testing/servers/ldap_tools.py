@@ -20,7 +20,7 @@ def ldap_tool(
     uri: str | None = None,
     stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ldapsearch, ldapadd, ldapmodify or ldapwhoami by a simple bind; the exit code is LDAP's."""
+    """Run ldapsearch, ldapadd, ldapmodify or ldapwhoami by a simple bind. The exit code is LDAP's."""
     tls = ["-ZZ"] if starttls else []
     return subprocess.run(
         [program, "-x", "-H", uri or slapd.ldap_uri, *tls, "-D", who, "-w", password, *arguments],

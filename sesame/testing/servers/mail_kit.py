@@ -1,4 +1,4 @@
-"""A mail server in memory: doveadm behind the HTTP client, LMTP in place of smtplib's connection.
+"""A mail server in memory: doveadm behind the HTTP client, and LMTP.
 
 It can lie about any answer, refuse a command, and lose an answer. Real Dovecots are in tests/integration.
 """

@@ -32,7 +32,7 @@ LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, pro
 
 
 class Plant:
-    """A log, a store and a target, with a worker that can be started, stopped and replaced."""
+    """A log, a store and a target, with a replaceable worker."""
 
     def __init__(
         self,

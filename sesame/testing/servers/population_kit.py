@@ -42,7 +42,7 @@ def student(
     late_at: float | None = None,
     breached_at: float | None = None,
 ) -> None:
-    """Store a student whose propagation, joined up to version `joined`, is in this state."""
+    """Store a student with a propagation in this state, joined up to `joined`."""
     account = Account(
         student_number=number,
         version=version,

@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def page_of(browser: Browser, *known: str, **options: Any) -> Iterator[Page]:
-    """A page in a new context; fail if it requested another site or a script of it failed.
+    """A page in a new context. Fail if it requested another site or a script of it failed.
 
     `known`: beginnings of the addresses that it may request; `options`: of the context.
     """

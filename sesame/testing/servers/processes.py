@@ -1,4 +1,4 @@
-"""A site in many processes: `sesame consume` for each consumer, with Moodle's stand-in."""
+"""A site in many processes: `sesame consume` for each, with Moodle's stand-in."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class ManySite:
 
 
 def kafka_settings(servers: Sequence[str], partitions: int, *, replication: int = 1) -> tuple[str, ...]:
-    """The lines of `[log]` for these Kafka servers; all replicas but one must be in sync."""
+    """The lines of `[log]` for these Kafka servers. All replicas but one must be in sync."""
     return (
         'kind = "kafka"',
         'security = "PLAINTEXT"',

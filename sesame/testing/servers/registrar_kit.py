@@ -1,4 +1,4 @@
-"""Shared by the registrar's tests: a writer of exports, and a log that can be out of order."""
+"""Shared by the registrar's tests: a writer of exports, and a failing log."""
 
 from __future__ import annotations
 
@@ -155,7 +155,9 @@ class Registrar:
         )
 
     def write_groups(self, *lines: str, separator: str = ";", encoding: str = "utf-8") -> Path:
-        """Write the second file, of lines: student, unit, group (`-`: none), year and name, by blanks.
+        """Write the second file, of lines of words.
+
+        They are student, unit, group (`-`: none), year and name.
 
         The last two may be missing.
         """

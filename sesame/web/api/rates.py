@@ -50,7 +50,7 @@ class Rates:
         self._windows: dict[str, _Window] = {}
 
     def take(self, name: str) -> dict[str, str]:
-        """Count one more request; return its answer's headers (draft-ietf-httpapi-ratelimit-headers-10).
+        """Count one more request. Return its answer's headers (draft-ietf-httpapi-ratelimit-headers-10).
 
         Raises `TooManyRequests`: it was one too many, and is not counted.
         """

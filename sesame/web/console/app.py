@@ -145,7 +145,7 @@ def _fault(request: Request, _error: Exception) -> Response:
 
 
 def _say(request: Request, status: int, what: str, words: Sequence[str] = ()) -> Response:
-    """A page that explains why the requested one is not shown; works without the store."""
+    """A page that explains why the requested one is not shown. Works without the store."""
     try:
         visit = anybody(request)
         return visit.page("refused.html", status, what=what, words=[word for word in words if word])

@@ -94,7 +94,7 @@ async def send_file(request: Request) -> Response:
 
 
 async def _grown(visit: ConsoleRequest, going_on: _GoingOn, head: str, tail: str) -> AsyncIterator[str]:
-    """The page, with progress until the import has ended; of the parts in its middle the last is shown."""
+    """The page, with progress until the import has ended. Of the parts in its middle the last is shown."""
     log = structlog.get_logger()
     try:
         yield head

@@ -149,7 +149,7 @@ def listener(
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP/1.1 with a deadline for each request's head; the first one's includes the TLS handshake."""
+    """HTTP/1.1 with a deadline for each request's head. The first one's includes the TLS handshake."""
 
     head_s_max: float = HEAD_S_MAX
     crowd: Crowd

@@ -188,7 +188,7 @@ def _last_day(lifecycle: Lifecycle, account: Account) -> date | None:
 
 
 def _unopened(context: PortalContext, account: Account) -> tuple[str, str | None]:
-    """The state of an account that is not activated, and its reason; an activation may wait."""
+    """The state of an account that is not activated, and its reason. An activation may wait."""
     asked = context.choices.situation(account.student_number)
     if asked is None or not asked.activated:
         return NOT_YET, None

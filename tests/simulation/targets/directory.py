@@ -1,5 +1,7 @@
-"""A directory in memory: the shipped client over a tree of entries instead of ldap3's connection. The server
-keeps attributes and knows nothing of accounts; whether they are right is the `oracle`'s to say."""
+"""A directory in memory: the shipped client over a tree of entries.
+
+The server keeps attributes and knows nothing of accounts; the `oracle` judges them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from tests.simulation.targets.target import Fate, Target
 
 _PROBE = f"uid=sesame-probe,{PEOPLE}"
 _KEPT = ("uid", "supannEtuId", "userPassword")
-"""What the server always keeps of a write: an entry's names, and a hash, which nobody can read back."""
+"""The server always keeps of a write: an entry's names, and a hash, which cannot be read back."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,12 @@ class SimulatedDirectory(Target):
         self._shut_for: dict[str, int] = {}  # the account version that an entry was shut for last
 
     def client(self) -> PatientLdapClient:
-        """A process's connections."""
         return SimulatedClient(self)
 
     def carried_out(
         self, asked: Asked, effect: Callable[[], int], partly: Callable[[], int] | None = None
     ) -> int:
-        """The code that answers a write to a student's entry."""
+        """The result code of a write to a student's entry."""
         if asked.verb == "add":
             number = asked.what["supannEtuId"][0]
         else:
@@ -82,14 +83,14 @@ class SimulatedDirectory(Target):
     # --- for the mail server, and for the checker -------------------------------------------------
 
     def owner(self, address: str) -> str | None:
-        """Whose address it is; None: nobody's whose mail is enabled."""
+        """The owner of an address; None: none with enabled mail."""
         number = self._addresses.get(address)
         if number is None:
             return None
         return number if self.entries[number].attributes.get("sesameMailEnabled") == ("TRUE",) else None
 
     def written_for(self, number: str) -> int:
-        """The account version that the entry is at, or that it was shut for: closing alone does not say."""
+        """The account version of the entry, or the one it was shut for. Closing alone does not write it."""
         entry = self.entries.get(number)
         if entry is None:
             return 0
@@ -97,7 +98,6 @@ class SimulatedDirectory(Target):
         return max(version, self._shut_for.get(number, 0))
 
     def drift(self, number: str) -> bool:
-        """See `Target.drift`."""
         dn = self._names.get(number)
         if dn is not None:
             self.tree.write(dn, displayName="By Hand")
@@ -105,9 +105,8 @@ class SimulatedDirectory(Target):
         return dn is not None
 
     def differs(self, account: Account) -> str:
-        """See `Target.differs`."""
         entry = self.entries.get(account.student_number)
-        if entry is None:  # whoever may use nothing need not have one
+        if entry is None:  # a student without access need not have one
             return "entry" if oracle.access(account) else ""
         password = self.passwords.get(account.credential_ref or "")
         return ", ".join(entry_differs(account, password, entry.attributes))

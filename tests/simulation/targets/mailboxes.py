@@ -1,6 +1,6 @@
 """A mail server in memory: doveadm's commands, and LMTP.
 
-It looks its users up in the simulated directory, as a real one does; a mailbox is its user's, whatever the
+It looks its users up in the simulated directory, as a real one does; a mailbox is its user's, under any
 address (see ops/dovecot).
 """
 
@@ -24,30 +24,26 @@ from tests.simulation.targets.target import Fate, Target
 
 FOLDERS = ("Sent", "Trash")
 BUSY = 1
-"""An exit code that says nothing of why."""
+"""An exit code without a reason."""
 
 
 @dataclass
 class Box(mail_kit.Box):
-    """One mailbox, which its first user's look makes.
-
-    Attributes:
-        session: whether its user has it open.
-    """
+    """One mailbox, made by its first user's look. `session`: whether its user has it open."""
 
     session: bool = False
 
 
 class SimulatedMailboxes(Target):
-    """See `consumers.mailbox.dovecot.Doveadm` and `consumers.mailbox.lmtp.Lmtp`: it is both.
+    """Both `consumers.mailbox.dovecot.Doveadm` and `consumers.mailbox.lmtp.Lmtp`.
 
     Args:
-        directory: where users are looked up.
+        directory: of the users.
 
     Attributes:
         boxes: by student.
-        closed_for: for which account version sessions were ended last, by student.
-        sent_on: whose welcome message went through a redirection; empty if all is well.
+        closed_for: the account version of the last end of sessions, by student.
+        sent_on: students whose welcome message was redirected; empty if all is well.
     """
 
     def __init__(self, directory: SimulatedDirectory, *args: object) -> None:
@@ -60,7 +56,7 @@ class SimulatedMailboxes(Target):
     def call(
         self, commands: Sequence[Command], deadline: Deadline, *, writes: bool = False
     ) -> list[DoveadmAnswer]:
-        """See `Doveadm.call`: one request, whose answer is lost if that to one of its users is."""
+        """See `Doveadm.call`. The answer is lost if that to one of its users is."""
         if not commands:
             return []
         deadline.left_s()
@@ -77,7 +73,6 @@ class SimulatedMailboxes(Target):
         return answers
 
     def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Refused | None:
-        """See `Lmtp.deliver`."""
         deadline.left_s()
         number = self._directory.owner(recipient)
         if number is None:
@@ -108,15 +103,17 @@ class SimulatedMailboxes(Target):
             self.boxes.setdefault(number, Box()).session = True
 
     def drift(self, number: str) -> bool:
-        """See `Target.drift`."""
         box = self.boxes.get(number)
         if box is not None:
             box.subscribed.clear()
         return box is not None
 
     def differs(self, account: Account) -> str:
-        """See `Target.differs`. The directory may be at a newer version by now, which has opened the mailbox
-        or shut it since it was read back: a read finds nothing in one that is shut."""
+        """See `Target.differs`.
+
+        The directory may be at a newer version by now, which has opened the mailbox or shut it since it was
+        read back: a read finds nothing in one that is shut.
+        """
         number = account.student_number
         enabled = self._directory.owner(account.mail) == number
         newer = self._directory.written_for(number) > account.version
@@ -173,7 +170,7 @@ class SimulatedMailboxes(Target):
         return [DoveadmAnswer(a) if isinstance(a, int) else DoveadmAnswer(Exit.OK, a) for a in answers]
 
     def _of_all(self, command: Command) -> DoveadmAnswer:
-        """`user`, and `kick`: the server knows by its sessions whose they are."""
+        """Answer `user`, and `kick`: the server knows sessions' owners."""
         if command.name == "user":
             mails = ("".join(entry.attributes["mail"]) for entry in self._directory.entries.values())
             found = [mail for mail in mails if self._directory.owner(mail) is not None]

@@ -1,7 +1,7 @@
-"""A Moodle site in memory: the web-service functions that the consumer calls, a row at a time.
+"""A Moodle site in memory: the consumer's web-service functions, a row at a time.
 
-Unlike the directory it has no idea of an account's version: a write that comes late is carried out, whatever
-was written since. Whether what was written was right is the `oracle`'s to say.
+Unlike the directory it does not know an account's version: a late write is carried out, after any other. The
+`oracle` judges the contents.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class Unserialised:
 
     @contextmanager
     def hold(self, name: str, *, ttl_s: float, wait_s: float) -> Iterator[None]:
-        """See `SiteLock.hold`."""
         yield
 
 
@@ -66,21 +65,18 @@ class SimulatedMoodle(Target):
     # --- reading ----------------------------------------------------------------------------------
 
     def rows(self, _fields: int, _at_most: int) -> int:
-        """See `MoodleFunctions.rows`: what becomes of a call is one student's."""
+        """See `MoodleFunctions.rows`: a call's fate is one student's."""
         return 1
 
     def site_info(self, deadline: Deadline) -> SiteInfo:
-        """See `MoodleFunctions.site_info`."""
         self._begin(deadline)
         return SiteInfo(SERVICE.id, SERVICE.username, NEEDED)
 
     def permits(self, _function: str, _impossible: Mapping[str, Any], deadline: Deadline) -> bool:
-        """See `MoodleFunctions.permits`."""
         self._begin(deadline)
         return True
 
     def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
-        """See `MoodleFunctions.users_by`."""
         self._begin(deadline)
         wanted = set(values)
         self.unanswered -= {each for each in wanted if self.pending[each] == 0}
@@ -91,16 +87,13 @@ class SimulatedMoodle(Target):
         return []
 
     def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
-        """See `MoodleFunctions.all_cohorts`."""
         self._begin(deadline)
         return [Cohort(id_, key, key) for id_, key in enumerate(self.cohorts)]
 
     def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
-        """See `MoodleFunctions.search_cohorts`."""
         return [each for each in self.all_cohorts(deadline) if query in each.idnumber]
 
     def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
-        """See `MoodleFunctions.members_of`."""
         self._begin(deadline)
         keys = list(self.cohorts)
         return {
@@ -113,7 +106,6 @@ class SimulatedMoodle(Target):
     # --- writing ----------------------------------------------------------------------------------
 
     def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
-        """See `MoodleFunctions.create_users`."""
         [row] = rows
         number = row["idnumber"]
 
@@ -126,7 +118,6 @@ class SimulatedMoodle(Target):
         return [self.users[number].id]
 
     def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
-        """See `MoodleFunctions.update_users`."""
         [row] = rows
         number = self._number_of(row["id"])
         values: dict[str, Any] = {**row}
@@ -141,20 +132,17 @@ class SimulatedMoodle(Target):
         return {}
 
     def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
-        """See `MoodleFunctions.create_cohorts`."""
         self._begin(deadline)
         for key, _ in rows:
             self.cohorts.setdefault(key, set())
         return [Cohort(list(self.cohorts).index(key), key, key) for key, _ in rows]
 
     def add_members(self, rows: Sequence[tuple[str, int]], deadline: Deadline) -> None:
-        """See `MoodleFunctions.add_members`."""
         [(key, id_)] = rows
         number = self._number_of(id_)
         self._write(number, self._moving(key, number, joins=True), lambda: True, deadline)
 
     def remove_members(self, rows: Sequence[tuple[int, int]], deadline: Deadline) -> None:
-        """See `MoodleFunctions.remove_members`."""
         [(cohort, id_)] = rows
         number, key = self._number_of(id_), list(self.cohorts)[cohort]
         self._write(number, self._moving(key, number, joins=False), None, deadline)
@@ -162,7 +150,6 @@ class SimulatedMoodle(Target):
     # --- by hand, and what is there ---------------------------------------------------------------
 
     def drift(self, number: str) -> bool:
-        """See `Target.drift`."""
         user = self.users.get(number)
         if user is not None:
             self.users[number] = replace(user, lastname="By Hand", suspended=not user.suspended)
@@ -171,7 +158,7 @@ class SimulatedMoodle(Target):
         return user is not None
 
     def differs(self, account: Account) -> str:
-        """See `Target.differs`. Nobody gets a user only for access to be shut."""
+        """See `Target.differs`. A shut account gets no user."""
         number = account.student_number
         user, wanted = self.users.get(number), oracle.moodle_user(account)
         if user is None:

@@ -1,5 +1,7 @@
-"""What every simulated target has in common: it is away, flaps, throttles, refuses, is slow; and a write to
-it may be lost, may be done and not answered, or may be done later."""
+"""Shared by every simulated target: its troubles.
+
+They are outages, throttling, refusals, and lost, unanswered or late writes.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +21,25 @@ SLOW_S_MAX = 3.0
 
 
 class Fate(Enum):
-    """What becomes of one write."""
+    """The fate of one write."""
 
     DONE = "done"
-    BUSY = "busy"  # it was not carried out, and its caller is told so
-    UNKNOWN = "unknown"  # it was, will be, or never is; its caller is told nothing
+    BUSY = "busy"  # not carried out, and the caller gets the reason
+    UNKNOWN = "unknown"  # carried out, yet to be, or never; the caller gets nothing
 
 
 class Target:
     """One target, which outlives every process.
 
     Attributes:
-        away_until, flapping_until, throttled_until, refusing_until: until when it is in trouble.
+        away_until, flapping_until, throttled_until, refusing_until: the ends of its trouble.
         poison: a student whose work ends the whole call, for as long as it is set.
-        not_compared, not_so, not_told, went_back: promises that were not kept; empty if all is well.
-        uncertain: students of whom something was, or may have been, written, and no outcome is recorded.
-        unanswered: those of them whose write had no answer: only a call that has read how they are settles
-            that, whatever is recorded.
+        not_compared, not_so, not_told, went_back: broken promises; empty if all is well.
+        uncertain: students with a write, or a possible one, without a recorded outcome.
+        unanswered: those of them whose write had no answer: only a call that has read their state settles
+            that.
         ever, newest: every student and version that a handler called done, and the highest one.
-        drifted: students whose object somebody changed by hand, for a handler's calls to look at.
+        drifted: students with an object changed by hand, for a handler's calls to look at.
     """
 
     throttles = False
@@ -62,7 +64,7 @@ class Target:
     # --- trouble ----------------------------------------------------------------------------------
 
     def meet(self) -> None:
-        """What a verb meets when it begins: nothing of it is unanswered yet.
+        """The trouble of a verb at its beginning: nothing of it is unanswered yet.
 
         Raises:
             TargetDown, Throttled, Misconfigured: as the ports say; nothing was written.
@@ -85,7 +87,7 @@ class Target:
             raise Throttled("429", retry_after_s=self.throttled_until - now, unknown=False)
 
     def probe(self) -> None:
-        """The whole path, without a student's object."""
+        """Take the whole path, without a student's object."""
         self.meet()
 
     # --- writing ----------------------------------------------------------------------------------
@@ -96,8 +98,8 @@ class Target:
         """Carry a student's write out, or not.
 
         Args:
-            effect: changes what the target holds.
-            partly: the same, but something of it is lost though the server says that all is well.
+            effect: changes the target.
+            partly: the same, with a loss that the server does not report.
 
         Raises:
             TargetDown: the call as a whole ends here.
@@ -139,7 +141,7 @@ class Target:
         self._carry_out(number, version, effect)
 
     def _carry_out(self, number: str, version: int, effect: Callable[[], object]) -> None:
-        if effect() is None:  # the target itself took it for what it is: too late
+        if effect() is None:  # the target recognised it as too late
             return
         self.uncertain.add(number)
         before = self.versions.get(number, 0)
@@ -150,15 +152,12 @@ class Target:
     # --- what handlers say ------------------------------------------------------------------------
 
     def begin(self, number: str) -> None:
-        """A handler's call for this student begins: it looks at what somebody changed by hand."""
+        """Begin a handler's call for this student, which looks at changes by hand."""
         self.drifted.discard(number)
 
     def said(self, account: Account, told: oracle.Obstacle | None) -> None:
-        """A handler says that it read this account back.
-
-        Args:
-            told: what the student has to wait for; None: nothing, the version is done.
-        """
+        """Note a handler's read-back of this account. `told`: the student's obstacle; None: the version is
+        done."""
         number = account.student_number
         if told is None:
             self.ever.add((number, account.version))
@@ -172,12 +171,12 @@ class Target:
             self.not_told.append(f"{what} waits for {owed}, and was told of {told}")
 
     def recorded(self, number: str) -> None:
-        """A call's lease has ended, and whatever came of it is recorded."""
+        """Note that a call's lease has ended, and its outcome is recorded."""
         if number not in self.unanswered:
             self.uncertain.discard(number)
 
     def obstacle(self, account: Account) -> oracle.Obstacle | None:
-        """What the student has to wait for at this target, and must be told of."""
+        """The obstacle that the student must see at this target."""
         return oracle.obstacle(self.name, account)
 
     def _version_of(self, number: str) -> int:
@@ -188,9 +187,9 @@ class Target:
     # --- by hand ----------------------------------------------------------------------------------
 
     def drift(self, number: str) -> bool:
-        """Somebody changes a student's object by hand; False if there is none."""
+        """Change a student's object by hand; False if there is none."""
         raise NotImplementedError
 
     def differs(self, account: Account) -> str:
-        """What is not as this account wants it; empty: it is."""
+        """The difference from this account's wish; empty: none."""
         raise NotImplementedError

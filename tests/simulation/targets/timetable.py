@@ -1,5 +1,7 @@
-"""A timetable service in memory behind the kit's HTTP client: a calendar for each student, sooner or later,
-at the address that is the student's."""
+"""A timetable service in memory behind the kit's HTTP client.
+
+Each student has a calendar, sooner or later, at the student's address.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ class SimulatedTimetable(Target):
     """See `consumers.kit.http.HttpClient`.
 
     Attributes:
-        calendars: whose there are.
-        shown: what a handler's call in hand was answered, by student; the last one's until then.
+        calendars: of these students.
+        shown: the answer to a handler's present call, by student; the last one's until then.
     """
 
     def __init__(self, *args: object) -> None:
@@ -33,7 +35,6 @@ class SimulatedTimetable(Target):
         self.shown: dict[str, bool] = {}
 
     def call(self, _method: str, address: str, _deadline: object, **_asked: Any) -> HttpAnswer:
-        """See `HttpClient.call`."""
         self.meet()
         number, login, mail = map(unquote, urlsplit(address).path.removeprefix("/").split("/"))
         if number == "sesame-probe":
@@ -43,7 +44,7 @@ class SimulatedTimetable(Target):
         actor = self.schedule.current
         account = actor.accounts.get(number) if actor is not None else None
         if account is not None and (login, mail) != (account.login, account.mail):
-            return HttpAnswer(404)  # nobody's address
+            return HttpAnswer(404)  # no student's address
         self.shown[number] = number in self.calendars
         return HttpAnswer(200, _CALENDAR) if self.shown[number] else HttpAnswer(404)
 
@@ -51,17 +52,15 @@ class SimulatedTimetable(Target):
         """See `HttpClient.disconnect`."""
 
     def begin(self, number: str) -> None:
-        """See `Target.begin`."""
         super().begin(number)
         self.shown.pop(number, None)
 
     def obstacle(self, account: Account) -> oracle.Obstacle | None:
-        """See `Target.obstacle`: as the service showed it last. Nobody waits because nobody asked."""
+        """See `Target.obstacle`: as the service showed it last, if it was called."""
         number = account.student_number
         return oracle.obstacle(self.name, account, calendar=self.shown.get(number, number in self.calendars))
 
     def drift(self, number: str) -> bool:
-        """See `Target.drift`."""
         there = number in self.calendars
         self.calendars.discard(number)
         return there

@@ -56,8 +56,10 @@ def main() -> int:
 
 
 SMALL = 1, 30, 2
-"""Seed, students and years in which a fault shows, and nothing does without one. In a smaller university a
-class of two is no crowd, and the guard lets it go."""
+"""Seed, students and years that show each fault, and nothing without one.
+
+In a smaller university a class of two is no crowd, and the guard passes it.
+"""
 
 
 def found(name: str) -> bool:

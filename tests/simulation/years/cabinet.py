@@ -1,4 +1,4 @@
-"""A target in memory, and a connector on the kit over it: what every site's connector does, and no server."""
+"""A target in memory, and a connector on the kit over it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cabinet(Target):
         self.counts = Counts()
 
     def differs(self, account: Account) -> str:
-        """See `Target.differs`: a look at what was read back, by the account as it is data."""
+        """See `Target.differs`: a look at what was read back, by the account as data."""
         found = self.objects.get(account.student_number)
         at = account.at(self.name)
         if at.stage == "erased":
@@ -58,12 +58,11 @@ class Cabinet(Target):
         return ", ".join(sorted(wrong))
 
     def obstacle(self, account: Account) -> oracle.Obstacle | None:
-        """See `Target.obstacle`: nobody waits here."""
+        """See `Target.obstacle`: there is none here."""
         return None
 
 
 def shown(account: Account) -> dict[str, tuple[str, ...]]:
-    """What an object shows of an account."""
     return {
         "login": (account.login,),
         "name": (f"{account.person.given_name} {account.person.usage_name or account.person.birth_name}",),
@@ -85,42 +84,35 @@ class CabinetConnector(Connector[ClientSettings]):
         self.cabinet = cabinet
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`."""
         return Wanted(shown(account))
 
     def read(self, accounts: Sequence[Account], _deadline: Deadline) -> Mapping[str, Seen]:
-        """See `Connector.read`."""
         self.cabinet.meet()
         found = {each.student_number: self.cabinet.objects.get(each.student_number) for each in accounts}
         return {number: () if one is None else (one,) for number, one in found.items()}
 
     def apply(self, changes: Sequence[Change], _deadline: Deadline) -> Mapping[str, Held | Refused]:
-        """See `Connector.apply`."""
         self.cabinet.meet()
         for change in changes:
             self._write(change.account.student_number, change.fields, change.open)
         return {}
 
     def close(self, changes: Sequence[Change], _deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.close`."""
         self.cabinet.meet()
         for change in changes:
             self._write(change.account.student_number, {}, False)
         return {}
 
     def erase(self, found: Sequence[TargetObject], _deadline: Deadline) -> Mapping[str, Refused]:
-        """See `Connector.erase`."""
         self.cabinet.meet()
         for each in found:
             self._carry_out(each.student_number, partial(self._remove, each.student_number))
         return {}
 
     def objects(self) -> Iterator[TargetObject]:
-        """See `Connector.objects`."""
         yield from list(self.cabinet.objects.values())
 
     def probe(self) -> None:
-        """See `Connector.probe`."""
         self.cabinet.probe()
 
     def disconnect(self) -> None:

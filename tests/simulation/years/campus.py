@@ -1,4 +1,4 @@
-"""The site and its world for years: the shipped parts as in every history, with rules that erase."""
+"""The site and its world for years, with rules that erase."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DUE: Final = select(func.min(timers.c.due_at))
 
 
 class Campus(Site):
-    """A site whose three targets are cabinets. `privacy`: by which erased persons are recognised."""
+    """A site whose three targets are cabinets. `privacy`: recognises erased persons."""
 
     privacy: PrivacyKey | None = None
 
@@ -50,7 +50,6 @@ class Campus(Site):
         self.targets = dict(self.cabinets)
 
     def connector(self, name: str) -> CabinetConnector:
-        """A connector to this target."""
         context = ConnectorContext(name, ClientSettings(), _no_secret, monotonic=lambda: self.schedule.now)
         return CabinetConnector(context, self.cabinets[name])
 
@@ -81,7 +80,7 @@ class Campus(Site):
 
 
 class Compared:
-    """The campus as far as the shipped comparison asks for it."""
+    """The campus as far as the shipped comparison needs it."""
 
     store_file = None
 
@@ -93,7 +92,6 @@ class Compared:
 
     @contextmanager
     def connector(self, target: str) -> Iterator[CabinetConnector]:
-        """A connector to this target."""
         yield self._campus.connector(target)
 
 
@@ -125,25 +123,20 @@ class CampusWorld(World):
 
     @property
     def today(self) -> date:
-        """The day, UTC."""
         return datetime.fromtimestamp(self.site.wall(), UTC).date()
 
     def dawn(self, day: date) -> None:
-        """Let it be the morning of this day. Nothing is under way."""
+        """Make it the morning of this day. Nothing is under way."""
         self.ahead_s = datetime.combine(day, time(8), UTC).timestamp() - self.schedule.now
 
     def next_timer(self) -> date | None:
-        """The day on which a timer is due next."""
+        """The day of the next due timer."""
         with self.site.database.read() as connection:
             due = connection.execute(_DUE).scalar_one_or_none()
         return None if due is None else datetime.fromtimestamp(due, UTC).date()
 
     def rest(self) -> None:
-        """Come to rest.
-
-        Raises:
-            AssertionError: it does not.
-        """
+        """Come to rest, else fail."""
         quiet, before = 0, self._position()
         for _ in range(5_000):
             self.schedule.run(self.schedule.now + 4.0)

@@ -1,4 +1,4 @@
-"""The history of five years, by a seed: what happens on which day, and what is looked at."""
+"""The history of five years, by a seed: the calendar, and the checks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WEEK: Final = 7
 NIGHT: Final = Actor("sesame", frozenset({Role.OPERATOR}))
 LENIENT: Final = Threshold(share=1.0, people=10**6)
 LARGE: Final = 1_000
-"""From so many students on everything is looked at every four weeks, not each."""
+"""From so many students on everything is checked every four weeks."""
 
 STEPS: Final = tuple(
     f"{level}{subject}" for subject in ("INFO", "DROIT", "LETTRES") for level in ("L1", "L2", "L3")
@@ -52,11 +52,11 @@ _TIMER: Final = {Closing.ERASE: ERASURE_DUE}
 
 
 class University:
-    """Everybody, for five years.
+    """All people, for five years.
 
     Attributes:
-        years: what happened, by year.
-        wrong: what must not be, in words.
+        years: the events, by year.
+        wrong: broken promises, in words.
     """
 
     def __init__(self, world: CampusWorld, folder: Path, size: int, years: int) -> None:
@@ -67,7 +67,7 @@ class University:
         self.students: dict[str, Student] = {}
         self.years = [Year(FIRST + n) for n in range(years)]
         self.wrong: list[str] = []
-        self.misled: set[str] = set()  # of whom a file is wrong, and the registrar does not know it yet
+        self.misled: set[str] = set()  # students with a wrong file that the registrar does not know of yet
         self._plans: set[str] = set()
         self._acts: dict[date, list[Callable[[], None]]] = defaultdict(list)
         self._sequence = 0
@@ -78,7 +78,7 @@ class University:
     # --- the calendar ---
 
     def live(self) -> None:
-        """Live them, day by day: those on which anybody acts, or time does."""
+        """Live the years by the days on which anyone acts, or time does."""
         for year in self.years:
             self._plan(year.year)
         day = operator = looked = date(FIRST, 9, 2)
@@ -102,7 +102,7 @@ class University:
         return after if day >= self.end else min(after, self.end)
 
     def _plan(self, year: int) -> None:
-        """What the calendar of a university has: it is carried out when its day comes."""
+        """Plan the calendar of a university, carried out day by day."""
         rentree = date(year, 9, 2)
         if year > FIRST:
             self._on(date(year, 7, 10), lambda: self._continue(year, 0.5))
@@ -116,7 +116,7 @@ class University:
             self._on(day, partial(self._hold, day, max(1, self.size // 400)))
         self._on(date(year, 10, 20), lambda: self._leave(year, max(1, self.size // 100)))
         self._on(date(year + 1, 2, 15), lambda: self._leave(year, max(1, self.size // 150)))
-        if year == FIRST + 1:  # a file forgets a step, and nobody notices for eleven weeks
+        if year == FIRST + 1:  # a file forgets a step, unnoticed for eleven weeks
             self._on(date(year, 11, 20), lambda: self._forget(year, self._fullest(year)))
             self._on(date(year + 1, 2, 5), self._mend)
         if year == FIRST + 3:  # a slow leak: one in a hundred each day, for twenty days
@@ -149,7 +149,7 @@ class University:
             self._enter(year)
 
     def _continue(self, year: int, share: float) -> None:
-        """Who was enrolled goes on, of those who have decided so."""
+        """Enrol this share of last year's students again, if they have decided so."""
         for each in self._of(year - 1):
             stays = self._stays.setdefault((each.number, year), self.chance.random() < 0.68)
             if stays and not each.told.get(year) and self.chance.random() < share:
@@ -195,7 +195,7 @@ class University:
             self._year(year).leaves += 1
 
     def _hold(self, day: date, count: int) -> None:
-        """Somebody shuts accounts by hand, for six weeks."""
+        """Shut accounts by hand, for six weeks."""
         lifted = day + timedelta(42)
         free = [each for each in self.students.values() if each.fate(NAMES[0], day) == "open"]
         for each in self.chance.sample(free, min(count, len(free))):
@@ -208,14 +208,14 @@ class University:
         self._publish(HoldLifted(student_number=student.number, hold=Hold.ADMINISTRATIVE))
 
     def _forget(self, year: int, some: list[Student]) -> None:
-        """A file is wrong: these are enrolled, and it does not have them."""
+        """Send a wrong file: it lacks these enrolled students."""
         for each in some:
             self.misled.add(each.number)
             self._cancel(each, year)
         self._misled_year = year
 
     def _fullest(self, year: int) -> list[Student]:
-        """Who is in the step that has the most: one student who is gone is no sign of a wrong file."""
+        """The students of the largest step. One who is gone is no sign of a wrong file."""
         return max(([s for s in self._of(year) if s.told[year] == step] for step in STEPS), key=len)
 
     def _leak(self, year: int) -> None:
@@ -223,7 +223,7 @@ class University:
         self._forget(year, self.chance.sample(there, min(len(there), max(1, self.size // 100))))
 
     def _mend(self) -> None:
-        """The right file at last."""
+        """Send the right file at last."""
         year = self._misled_year
         for number in sorted(self.misled):
             each = self.students[number]
@@ -233,7 +233,7 @@ class University:
         self.misled.clear()
 
     def _hands(self, day: date) -> None:
-        """Somebody changes three objects by hand; the night's comparison finds these and no others."""
+        """Change three objects by hand; the night's comparison finds these and no others."""
         planted: dict[str, set[str]] = {name: set() for name in NAMES}
         for _ in range(3):
             cabinet = self.world.campus.cabinets[self.chance.choice(NAMES)]
@@ -261,7 +261,7 @@ class University:
         self._kill_some()
 
     def _kill_some(self) -> None:
-        """Processes are killed while they work."""
+        """Kill processes while they work."""
 
         def kills() -> None:
             for _ in range(3):
@@ -334,14 +334,16 @@ class University:
         return self._year(day.year if day.month >= 9 else day.year - 1)
 
     def _look(self, day: date) -> None:
-        """Everything must be as it should."""
+        """Check that everything is right."""
         broken = list(self._inspector.broken(day))
         self.wrong += [f"{day}: {what}" for what in broken]
         self._year_of(day).wrong += len(broken)
 
     def _release(self, day: date) -> None:
-        """Once a week an operator releases the plans in which everybody has left; a plan with somebody who is
-        enrolled shows that a file is wrong."""
+        """Release weekly the plans in which all have left.
+
+        A plan with an enrolled student shows that a file is wrong.
+        """
         database = self.world.site.database
         with database.write() as connection:
             for plan in closings.held(connection):
@@ -360,7 +362,7 @@ class University:
 def five_years(
     seed: int, size: int, years: int = 5, planted: Callable[[], AbstractContextManager[object]] = nullcontext
 ) -> University:
-    """Live them.
+    """Live the years.
 
     Args:
         size: students in each year.
@@ -389,5 +391,5 @@ def five_years(
 
 
 def _word(prefix: str, number: int) -> str:
-    """A name that nobody else has, in letters alone."""
+    """A unique name, in letters alone."""
     return prefix + "".join(chr(ord("a") + int(digit)) for digit in str(number))

@@ -1,4 +1,4 @@
-"""What is looked at again and again, and what each year came to."""
+"""The recurring checks, and each year's figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST: Final = 2026
 
 @dataclass
 class Year:
-    """What happened in one academic year; `wrong`: invariants that did not hold."""
+    """The events of one academic year; `wrong`: invariants that did not hold."""
 
     year: int
     entries: int = 0
@@ -42,7 +42,6 @@ class Year:
 
 
 def table(years: list[Year]) -> str:
-    """The years as a table of Markdown."""
     names = [field.name for field in fields(Year)]
     lines = ["| " + " | ".join(names) + " |", "|" + "---:|" * len(names)]
     lines += ["| " + " | ".join(f"{getattr(year, name)}" for name in names) + " |" for year in years]
@@ -50,7 +49,7 @@ def table(years: list[Year]) -> str:
 
 
 class Inspector:
-    """Looks at everything, by the registrar's truth. `year_of`: where what is seen on a day is counted."""
+    """Checks everything, by the registrar's truth. `year_of`: the counters of a day."""
 
     def __init__(
         self, world: CampusWorld, students: dict[str, Student], year_of: Callable[[date], Year]
@@ -61,7 +60,7 @@ class Inspector:
         self._seen: dict[TopicPartition, int] = {}
 
     def broken(self, day: date) -> Iterator[str]:
-        """What must not be, in words, since the last look."""
+        """Broken promises, in words, since the last look."""
         yield from self.world.site.ended_by
         self.world.site.ended_by.clear()
         yield from self._versions(day)
@@ -75,7 +74,7 @@ class Inspector:
             yield from self._objects(cabinet.name, day)
 
     def _versions(self, day: date) -> Iterator[str]:
-        """Each version once, in order; names are one student's for ever; nobody enrolled is closed."""
+        """Each version once, in order; names stay one student's. No enrolled student is closed."""
         for each in self.world.site.disk.minted:
             account = Account.model_validate_json(each.document)
             before = None if each.before is None else Account.model_validate_json(each.before)
@@ -93,7 +92,7 @@ class Inspector:
                 self.year_of(day).erased += 1
 
     def _states(self) -> Iterator[str]:
-        """Nothing is lost: at rest, each activated account is everywhere at its newest version."""
+        """Nothing is lost: at rest, activated accounts are everywhere at their newest."""
         with self.world.site.database.read() as connection:
             for letter in dead_letters.unresolved(connection):
                 yield f"a dead letter of {letter.consumer} ({letter.cause})"
@@ -115,7 +114,7 @@ class Inspector:
                             yield f"{name} has {number} at {state}, the account is at {account.version}"
 
     def _records(self, day: date) -> Iterator[str]:
-        """No person on the log but in the registrar's facts; one completion for each version."""
+        """No person on the log but in the registrar's facts. One completion for each version."""
         person = re.compile(rb"Nom[a-j]|nom[a-j]|Pre[a-j]")
         count = 0
         for tp, part in self.world.site.log.records.items():
@@ -136,7 +135,6 @@ class Inspector:
         self.year_of(day).records += count
 
     def _objects(self, name: str, day: date) -> Iterator[str]:
-        """Each object is as the oracle has it."""
         objects = self.world.campus.cabinets[name].objects
         yield from (
             f"{name} has an object of nobody: {number}" for number in objects.keys() - self.students.keys()

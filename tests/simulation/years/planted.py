@@ -1,4 +1,4 @@
-"""Faults in the shipped code that the years must show, by what is said of them."""
+"""Faults in the shipped code that the years must show, in these words."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ PLANTED: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str
     ),
     "a former address lost": (partial(patch, "consumers.registry.minter.merge", _no_alias), "should show"),
 }
-"""By name: what plants it, and the words in which it is found."""
+"""By name: the plant, and the words of its finding."""

@@ -1,4 +1,4 @@
-"""What the registrar knows of each student, and what must follow by days, without shipped code."""
+"""The registrar's knowledge of each student, and its consequences by days."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Student:
     Attributes:
         families: the family names, the newest last; the first one gave the login.
         spans: the days on which an enrolment is true, per year: first and last.
-        told: what the newest file says of each year: the step, or None where it says cancelled.
+        told: the step of the newest file, by year; None where it is cancelled.
         activated: the day.
         held: the days on which a hold begins and is lifted.
     """
@@ -38,7 +38,7 @@ class Student:
 
     @property
     def login(self) -> str:
-        """Of the first name, for ever."""
+        """Of the first name, permanently."""
         return f"{self.given}.{self.families[0]}".lower()
 
     @property
@@ -56,7 +56,7 @@ class Student:
         return max(lasts) + timedelta(1) if lasts and not self.enrolled(day) else None
 
     def fate(self, target: str, day: date) -> str | None:
-        """How the student's object must be: `absent`, `open`, `shut`; None: it changes about now."""
+        """The object's wanted state: `absent`, `open`, `shut`; None: it changes about now."""
         by_time = self._by_time(target, day)
         return "shut" if by_time == "open" and any(a <= day < b for a, b in self.held) else by_time
 
@@ -77,7 +77,6 @@ class Student:
         return "absent"
 
     def fields(self, day: date) -> dict[str, tuple[str, ...]]:
-        """What an open object shows."""
         cohorts = [f"{step}-{year}" for year, step in self.told.items() if step and day <= year_ends(year)]
         shows = {
             "login": (self.login,),

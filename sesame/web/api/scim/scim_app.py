@@ -83,7 +83,7 @@ ACTS: Final = {
 
 
 def make_scim(api: Api, keys: list[str]) -> ASGIApp:
-    """SCIM, to be mounted at `SCIM_PREFIX`; tokens and rates of the API count here, too.
+    """SCIM, to be mounted at `SCIM_PREFIX`. Tokens and rates of the API count here, too.
 
     `keys`: the vault's, the present one first; a key derived from it seals cursors.
     """
@@ -183,7 +183,7 @@ class _Service(ScimService):
     def patch_response(
         self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]
     ) -> ScimResponse:
-        """The resource after the change; empty for a group whose members were not read (RFC 7644, 3.5.2)."""
+        """The resource after the change. Empty for a group whose members were not read (RFC 7644, 3.5.2)."""
         if isinstance(resource, ScimGroup) and resource.members is None:
             return super().patch_response(base_url, resource, response_parameters)
         return self.replacement_response(base_url, resource, response_parameters)

@@ -101,7 +101,7 @@ class Storage(ScimStorage):
         )
 
     def _one_after_the_other(self, kinds: list[str], asked: SearchRequest[Any], after: str) -> SearchPage:
-        """A page of resources of several types; its place is a type, and how far that type was shown."""
+        """A page of resources of several types. Its place is a type, and how far that type was shown."""
         by_cursor = asked.cursor is not None
         page = SearchPage(None if by_cursor else 0, [])
         skip = 0 if by_cursor else min(asked.start_index_0 or 0, INTEGER_MAX)
