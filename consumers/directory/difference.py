@@ -133,11 +133,7 @@ def shutting(current: EntryObject) -> list[Modification]:
         return []
     missing = missing_classes(["sesameAccount"], current.of("objectClass"))
     made: list[Modification] = [("add", "objectClass", missing)] if missing else []
-    return [
-        *made,
-        ("replace", LOCK, (LOCKED_FOR_GOOD,)),
-        ("replace", "sesameMailEnabled", ("FALSE",)),
-    ]
+    return [*made, ("replace", LOCK, (LOCKED_FOR_GOOD,)), ("replace", "sesameMailEnabled", ("FALSE",))]
 
 
 def _password(change: Change, shown_ref: str | None) -> list[Modification]:

@@ -73,12 +73,7 @@ CREDENTIAL: Final = "sesameCredentialRef"
 OWNS: Final = (*OWNED, GROUPS, "uid", "supannEtuId", "objectClass", "userPassword", CREDENTIAL, VERSION)
 """All our fields of an entry, except its lock (pwdAccountLockedTime), which is its access."""
 
-EVIDENCE = (
-    "supannCodeINE",
-    "supannOIDCDateDeNaissance",
-    "schacDateOfBirth",
-    "supannNomDeNaissance",
-)
+EVIDENCE = ("supannCodeINE", "supannOIDCDateDeNaissance", "schacDateOfBirth", "supannNomDeNaissance")
 """Attributes by which other systems may have marked an entry's owner. Never written."""
 
 _HOLDS = (

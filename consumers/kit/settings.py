@@ -45,12 +45,10 @@ BatchSize = Annotated[
     ),
 ]
 ConnectTime = Annotated[
-    float,
-    Field(gt=0, le=3600, description="Longest wait for a connection.", json_schema_extra=ADVANCED),
+    float, Field(gt=0, le=3600, description="Longest wait for a connection.", json_schema_extra=ADVANCED)
 ]
 AnswerTime = Annotated[
-    float,
-    Field(gt=0, le=3600, description="Longest wait for one answer.", json_schema_extra=ADVANCED),
+    float, Field(gt=0, le=3600, description="Longest wait for one answer.", json_schema_extra=ADVANCED)
 ]
 
 
@@ -71,11 +69,7 @@ class ConnectorSettings(TargetSection):
         json_schema_extra=ADVANCED,
     )
     title_en: str | None = Field(
-        None,
-        min_length=1,
-        max_length=60,
-        description="The same in English.",
-        json_schema_extra=ADVANCED,
+        None, min_length=1, max_length=60, description="The same in English.", json_schema_extra=ADVANCED
     )
     mode: Mode = Field("write", description=MODE)
     call_s_max: BatchTime = 60.0

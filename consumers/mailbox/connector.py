@@ -88,10 +88,7 @@ class MailboxConnector(Connector[MailboxSettings]):
     follows = "directory"
     sessions = True
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
-    keeps = (
-        "the empty mail folder, whose name has the login",
-        "its own logs and backups",
-    )
+    keeps = ("the empty mail folder, whose name has the login", "its own logs and backups")
     owns = (FOLDERS, QUOTA, REDIRECT, WELCOME)
     lists = ()
     known_by = "mail"

@@ -30,19 +30,7 @@ ACTIVE, IN_MAINTENANCE = "active", "maintenance"
 _OPEN: Final = (ACTIVE, "lockout")  # Zimbra's own pause after wrong passwords, which ends automatically
 _ADDRESSES: Final = frozenset({NAME, ALIASES, FORWARD})
 
-OWNS: Final = (
-    NAME,
-    ALIASES,
-    PRINCIPAL,
-    FAMILY,
-    GIVEN,
-    DISPLAY,
-    FORWARD,
-    COS,
-    QUOTA,
-    HIDDEN,
-    STATUS,
-)
+OWNS: Final = (NAME, ALIASES, PRINCIPAL, FAMILY, GIVEN, DISPLAY, FORWARD, COS, QUOTA, HIDDEN, STATUS)
 
 
 def owned(settings: PartageSettings) -> tuple[str, ...]:

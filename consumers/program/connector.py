@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from consumers.kit.connector import (
-    Change,
-    Connector,
-    ConnectorContext,
-    Refused,
-    Seen,
-    TargetObject,
-    Wanted,
-)
+from consumers.kit.connector import Change, Connector, ConnectorContext, Refused, Seen, TargetObject, Wanted
 from consumers.kit.deadline import Deadline
 from consumers.kit.reasons import Reason, reason
 from consumers.program.exchange import exchange_of

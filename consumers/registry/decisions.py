@@ -40,10 +40,7 @@ from schemas.account import Hold, Lane
 from schemas.envelope import Message
 from schemas.events import Cause, IdentityDecided, IdentityDecision
 
-_VERDICTS = {
-    IdentityDecision.MERGE: Verdict.MERGED,
-    IdentityDecision.SEPARATE: Verdict.SEPARATE,
-}
+_VERDICTS = {IdentityDecision.MERGE: Verdict.MERGED, IdentityDecision.SEPARATE: Verdict.SEPARATE}
 _SETTLED_BY_THE_STUDENT = (
     "activated_at",
     "credential_ref",

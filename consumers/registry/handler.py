@@ -209,11 +209,7 @@ class Registry:
         )
 
     def _activation(
-        self,
-        connection: Connection,
-        person: KnownPerson,
-        event: events.ActivationRequested,
-        message: Message,
+        self, connection: Connection, person: KnownPerson, event: events.ActivationRequested, message: Message
     ) -> Mapping[str, Any]:
         changes: dict[str, Any] = {}
         if person.activated_at is None:

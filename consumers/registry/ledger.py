@@ -239,9 +239,7 @@ class SqlLedger:
         """Retire names minted for students who had a login. Activated students keep theirs."""
         seen, activated = ledger.alias(), people.alias()
         had_one = exists().where(
-            seen.c.student_number == ledger.c.student_number,
-            seen.c.kind == "login",
-            seen.c.origin.in_(SEEN),
+            seen.c.student_number == ledger.c.student_number, seen.c.kind == "login", seen.c.origin.in_(SEEN)
         )
         asked = exists().where(
             activated.c.student_number == ledger.c.student_number, activated.c.activated_at.is_not(None)

@@ -330,11 +330,7 @@ def members_at(connection: Connection, cohort: str, stages: Collection[Stage]) -
     query = (
         select(func.count(enrolments.c.student_number.distinct()))
         .join(accounts, accounts.c.student_number == enrolments.c.student_number)
-        .where(
-            enrolments.c.year == int(year),
-            enrolments.c.step == step,
-            accounts.c.stage.in_(stages),
-        )
+        .where(enrolments.c.year == int(year), enrolments.c.step == step, accounts.c.stage.in_(stages))
     )
     return connection.execute(query).scalar_one()
 

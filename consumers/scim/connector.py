@@ -53,10 +53,7 @@ class Scim(Connector[ScimSettings]):
     """A service that speaks SCIM 2.0."""
 
     section = ScimSettings
-    title: ClassVar[Mapping[Language, str]] = {
-        "fr": "L'application en ligne",
-        "en": "The online application",
-    }
+    title: ClassVar[Mapping[Language, str]] = {"fr": "L'application en ligne", "en": "The online application"}
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = (*_FIELDS, "active", _GROUPS)
 

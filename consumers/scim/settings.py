@@ -18,8 +18,7 @@ class ScimSettings(HttpConnectorSettings):
     place: ClassVar[str] = "scim"
 
     user_name: UserName = Field(
-        "principal",
-        description="What the service calls a student by (`userName`): what it is told at login.",
+        "principal", description="What the service calls a student by (`userName`): what it is told at login."
     )
     groups: tuple[Memberships, ...] = Field(
         (),

@@ -6,13 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from consumers.kit.settings import (
-    AnswerTime,
-    BatchSize,
-    ExecutionTime,
-    HttpTokenSettings,
-    server_of,
-)
+from consumers.kit.settings import AnswerTime, BatchSize, ExecutionTime, HttpTokenSettings, server_of
 from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
 from pipeline.settings import ADVANCED, tls

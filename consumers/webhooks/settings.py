@@ -87,7 +87,5 @@ class WebhookSettings(Section):
     place: ClassVar[str] = "webhooks"
 
     receivers: dict[ReceiverName, WebhookReceiver] = Field(
-        {},
-        description="By name, in tables `[webhooks.receivers.NAME]`.",
-        json_schema_extra=ADVANCED,
+        {}, description="By name, in tables `[webhooks.receivers.NAME]`.", json_schema_extra=ADVANCED
     )

@@ -46,10 +46,7 @@ class Hasher:
 
     def __init__(self, settings: HashingSettings) -> None:
         self._argon2 = PasswordHasher(
-            time_cost=PASSES,
-            memory_cost=settings.memory_kib,
-            parallelism=LANES,
-            type=Type.ID,
+            time_cost=PASSES, memory_cost=settings.memory_kib, parallelism=LANES, type=Type.ID
         )
 
     def hash(self, password: str) -> str:

@@ -6,19 +6,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Float,
-    String,
-    Table,
-    Text,
-    delete,
-    exists,
-    insert,
-    select,
-)
+from sqlalchemy import Boolean, Column, Connection, Float, String, Table, Text, delete, exists, insert, select
 
 from pipeline.db.metadata import metadata
 from pipeline.db.persons import rows_of

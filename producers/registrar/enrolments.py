@@ -19,13 +19,7 @@ from producers.registrar import rows
 from producers.registrar.acceptance import Acceptance, AcceptedValues
 from producers.registrar.affected import OF_PERSON, RecordedPersons, shown
 from producers.registrar.faults import Rejection, UnusableFile
-from producers.registrar.feed import (
-    Intended,
-    Published,
-    StepKey,
-    base_after,
-    new_record,
-)
+from producers.registrar.feed import Intended, Published, StepKey, base_after, new_record
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.guard import (
     GONE,

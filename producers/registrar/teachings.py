@@ -18,13 +18,7 @@ from typing import NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar.faults import Fault, Rejection, UnusableFile
-from producers.registrar.feed import (
-    IntendedList,
-    Listed,
-    PublishedList,
-    base_after,
-    new_record,
-)
+from producers.registrar.feed import IntendedList, Listed, PublishedList, base_after, new_record
 from producers.registrar.feed_memory import SqlTeachingMemory
 from producers.registrar.guard import Fingerprint, OutlineChange
 from producers.registrar.import_runs import Note, no_note

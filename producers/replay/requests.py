@@ -207,10 +207,7 @@ def ask_again(
 
 def _record(number: str, topic: str, planned: Replay, at: datetime) -> NewRecord:
     event = ReplayRequested(
-        student_number=number,
-        consumer=planned.consumer,
-        replay_id=planned.id,
-        reason_ref=planned.reason_ref,
+        student_number=number, consumer=planned.consumer, replay_id=planned.id, reason_ref=planned.reason_ref
     )
     identity = replays.identity(number, planned.consumer, planned.id)
     headers, value = to_record(Message(identity, SOURCE_PREFIX + replays.EMITTER, at, event))

@@ -207,14 +207,7 @@ class Lifecycle:
         return until + timedelta(days=kept + 1)
 
     def _expired(
-        self,
-        previous: Account,
-        until: date,
-        today: date,
-        *,
-        completed: bool,
-        held: bool,
-        now: bool = False,
+        self, previous: Account, until: date, today: date, *, completed: bool, held: bool, now: bool = False
     ) -> LifeStage:
         """`now`: whatever the rules are."""
         before = dict(previous.stages) if previous.stage is Stage.EXPIRED else {}
