@@ -472,7 +472,7 @@ class ConnectorUnusable(SesameError):
 
 
 def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None) -> list[TargetObject]:
-    """This student's objects, by number or adoption. Not with another number since."""
+    """This student's objects, by number or adoption. An adopted one carries no other number since."""
     numbers = {"", account.student_number, adopted.number if isinstance(adopted, AdoptedRef) else ""}
     return [
         each

@@ -252,7 +252,7 @@ class PartageConnector(Connector[PartageSettings]):
 
 
 def unusable_password() -> str:
-    """The hash (`{SSHA512}`) of an unknown password. People use CAS; one is required."""
+    """The hash (`{SSHA512}`) of an unknown password. People log in by CAS or Shibboleth; one is required."""
     salt = secrets.token_bytes(8)
     digest = hashlib.sha512(secrets.token_bytes(32) + salt).digest()
     return "{SSHA512}" + base64.b64encode(digest + salt).decode()

@@ -246,13 +246,13 @@ class People:
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
     def newest_sequence(self, connection: Connection, *student_numbers: str) -> int:
-        """The highest source sequence of these numbers' enrolments. -1: none."""
+        """The highest source sequence of these numbers' enrolments, or -1. Cancelled ones count."""
         newest = select(func.max(enrolments.c.source_sequence))
         found = connection.scalar(newest.where(enrolments.c.student_number.in_(student_numbers)))
         return -1 if found is None else int(found)
 
     def step_sequences(self, connection: Connection, student_number: str) -> dict[tuple[int, str, str], int]:
-        """The source sequences of this number's enrolments, by year, step, version."""
+        """The source sequences of this number's enrolments by key. Cancelled ones count."""
         mine = enrolments.c.student_number == student_number
         key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
         rows = connection.execute(select(*key, enrolments.c.source_sequence).where(mine))

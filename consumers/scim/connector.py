@@ -155,7 +155,7 @@ class Scim(Connector[ScimSettings]):
     def _look(
         self, account: Account, adopted: Mapping[str, str], deadline: Deadline
     ) -> list[TargetObject] | Refused:
-        """Search for one student, by number, then by wanted names not found so."""
+        """Search for one student by number, then by the wanted names not found yet."""
         found: dict[str, TargetObject] = {}
         wanted = self.wanted(account).fields
         number = account.student_number

@@ -61,7 +61,7 @@ class TimetableConnector(Connector[TimetableSettings]):
         self._http = HttpClient(context, setting="calendar_url")
 
     def wanted(self, account: Account) -> Wanted:
-        """See `Connector.wanted`: nothing for a closed account. The service closes calendars."""
+        """See `Connector.wanted`: nothing for a closed account. Its calendar is up to the service."""
         return Wanted(_THERE if account.access_open else {})
 
     def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:

@@ -211,7 +211,7 @@ class SqlFeedMemory(SqlFacts[Intended]):
             return set(found.scalars())
 
     def lost(self, source: str, since: float) -> dict[int, int]:
-        """Count who lost all held by `source`, by year. Since then, and the last approved import."""
+        """Count, by year, who lost all that `source` held. `since`: epoch s; not before the last approval."""
         with self._database.read() as connection:
             found = connection.execute(_LOST, {"source": source, "since": since})
             return {int(year): int(students) for year, students in found}

@@ -38,13 +38,7 @@ from producers.registrar.guard import AffectedPerson, Fingerprint, YearFigures, 
 from producers.registrar.import_subject import ImportDeps, ImportInterrupted, ImportOptions, ImportSubject
 from producers.registrar.packing import opened
 from producers.registrar.physical import Layout, Source
-from producers.registrar.report import (
-    ROWS_MAX,
-    Comparison,
-    ImportDetail,
-    ImportEnd,
-    ImportReport,
-)
+from producers.registrar.report import ROWS_MAX, Comparison, ImportDetail, ImportEnd, ImportReport
 from producers.registrar.sheets import REJECTS, affected_cells, reject_cells
 from schemas.language import gettext
 

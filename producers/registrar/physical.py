@@ -84,7 +84,7 @@ class Layout:
 
 
 class Source:
-    """A file that is read more than once: itself, its unpacked unnamed copy, or bytes that were sent.
+    """A file, its unpacked unnamed copy or sent bytes, to read more than once.
 
     Attributes:
         path: the file's, for people.

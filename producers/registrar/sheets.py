@@ -63,13 +63,9 @@ class WorkbookSheet:
     option: str
 
     def write(self, path: Path, rows: Iterable[Row]) -> None:
-        """Write the file atomically, with mode 0600.
+        """Write or replace the file atomically, with mode 0600.
 
-        Args:
-            path: replaced if it exists.
-
-        Raises:
-            UnusableFile: it cannot be written, or would replace something else.
+        Raises UnusableFile: it cannot be written, or would replace something else.
         """
         self._refuse_what_is_not_ours(path)
         try:

@@ -226,7 +226,7 @@ class Spool(Lines):
             yield line, student, bool(cancels), bool(changes)
 
     def note_difference(self, key: StepKey, kind: str, held: int) -> None:
-        """Record a `new`, `gone` or `changed` enrolment. `held`: the student's that year before."""
+        """Record a `new`, `gone` or `changed` enrolment. `held`: the student's count that year before."""
         student, year, step, _version = key
         self._database.execute(
             "INSERT INTO differing VALUES (?, ?, ?, ?, ?)", (student, year, step, kind, held)
